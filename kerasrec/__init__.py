@@ -1,0 +1,25 @@
+"""kerasrec: recommender models for Keras 3, from raw interactions to TensorFlow Serving.
+
+Packages load when first used, so that `import kerasrec` costs milliseconds.
+"""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=[
+        "data",
+        "datasets",
+        "evaluation",
+        "layers",
+        "models",
+        "optimizers",
+        "retrieval",
+        "schema",
+        "serving",
+        "testing",
+        "types",
+    ],
+)

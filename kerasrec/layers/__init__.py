@@ -1,0 +1,11 @@
+"""Layers that keras and keras_rs lack."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "embedding": ["Embedding"],
+        "feature_embedding": ["FeatureEmbedding"],
+    },
+)

@@ -1,0 +1,104 @@
+"""One vector for a set of features of any kind."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasrec.layers.embedding import Embedding
+from kerasrec.schema import Bag, Categorical, Numeric, Schema
+from kerasrec.types import Features, Tensor
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class FeatureEmbedding(keras.layers.Layer):
+    """Embeds each feature of a schema and concatenates.
+
+    A categorical feature is a row of its table; a bag or a sequence is the mean of its rows without
+    padding (zeros when it is empty); numbers pass unchanged. A sequence reads the table of the
+    feature whose ids it holds.
+
+    Args:
+        schema: the features.
+        embedding_dim: length of a row, in every table.
+        stddev: standard deviation of the initial rows.
+        l2: weight of the penalty on looked-up rows, see `kerasrec.layers.Embedding`.
+
+    Input shape:
+        dict of feature name to tensor, `(batch,) + feature.shape` or, for all asked features alike,
+        `(batch, candidates) + feature.shape`.
+
+    Output shape:
+        `(batch, width)` or `(batch, candidates, width)`, where width is `embedding_dim` for each
+        feature of ids plus the size of each numeric feature.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical, Numeric, Schema
+    >>> schema = Schema(Categorical("user", 5), Categorical("item", 9), Numeric("hour"))
+    >>> layer = FeatureEmbedding(schema, embedding_dim=4)
+    >>> layer({"user": np.array([2, 3]), "hour": np.array([0.5, 0.1])}, names=["user", "hour"]).shape
+    TensorShape([2, 5])
+    """
+
+    def __init__(
+        self,
+        schema: Schema | Mapping[str, Any],
+        *,
+        embedding_dim: int = 64,
+        stddev: float = 0.1,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.schema = schema if isinstance(schema, Schema) else Schema.from_dict(schema)
+        self.embedding_dim = embedding_dim
+        self.stddev = stddev
+        self.l2 = l2
+        # Bags and sequences bring float inputs beside integer ids: each is cast where it is used.
+        self.autocast = False
+        self.tables = {
+            feature.name: Embedding(
+                feature.num_ids,
+                embedding_dim,
+                l2=l2,
+                embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
+                name=f"{feature.name}_embedding",
+                dtype=self.dtype_policy,
+            )
+            for feature in self.schema.features
+            if isinstance(feature, Categorical | Bag)
+        }
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates all tables, whichever features a call asks for."""
+        for table in self.tables.values():
+            table.build()
+        self.built = True
+
+    def call(self, inputs: Features, names: Sequence[str]) -> Tensor:
+        """The concatenated vectors of the named features, in that order."""
+        return ops.concatenate([self._vector(inputs[name], name) for name in names], axis=-1)
+
+    def _vector(self, value: Tensor, name: str) -> Tensor:
+        feature = self.schema.feature(name)
+        if isinstance(feature, Numeric):
+            value = ops.cast(value, self.compute_dtype)
+            return ops.expand_dims(value, -1) if feature.size == 1 else value
+        rows = self.tables[self.schema.table_of(feature)](value)
+        if isinstance(feature, Categorical):
+            return rows
+        real = ops.cast(ops.expand_dims(ops.not_equal(value, 0), -1), rows.dtype)
+        return ops.sum(rows * real, axis=-2) / ops.maximum(ops.sum(real, axis=-2), 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "schema": self.schema.to_dict(),
+            "embedding_dim": self.embedding_dim,
+            "stddev": self.stddev,
+            "l2": self.l2,
+        }

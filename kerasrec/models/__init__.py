@@ -1,0 +1,13 @@
+"""The zoo: one file per model."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Recommender"],
+        "embedding_mlp": ["EmbeddingMLP"],
+        "matrix_factorization": ["MatrixFactorization"],
+        "popularity": ["Popularity"],
+    },
+)

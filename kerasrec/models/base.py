@@ -1,0 +1,92 @@
+"""What all models share: a schema, named inputs, weights before data, an exact config."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from kerasrec.schema import Schema
+from kerasrec.types import Features, Tensor
+
+
+class Recommender(keras.Model):
+    """Base of the zoo. A subclass creates its layers, calls `build()`, and defines `call`.
+
+    Args:
+        schema: the features, see `kerasrec.schema.Schema`.
+        name: name of the model.
+        dtype: dtype or dtype policy, such as `"mixed_bfloat16"`.
+
+    Raises:
+        ValueError: if `schema` is not a Schema (or the dict made from one).
+    """
+
+    output_kind: ClassVar[str] = "score"
+
+    def __init__(
+        self,
+        schema: Schema | Mapping[str, Any],
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        if not isinstance(schema, Schema):
+            schema = Schema.from_dict(schema)
+        self.schema = schema
+        # Ids and floats travel in one dict: each layer casts what it uses.
+        self.autocast = False
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates all weights from the schema; data is not needed."""
+        if self.built:
+            return
+        inputs = {
+            feature.name: keras.KerasTensor((None, *feature.shape), feature.dtype)
+            for feature in self.schema.features
+        }
+        self.compute_output_spec(inputs)
+        self.built = True
+
+    def __call__(self, inputs: Features, *args: Any, **kwargs: Any) -> Tensor:
+        """Checks the names of the inputs, then scores."""
+        if not isinstance(inputs, Mapping):
+            raise ValueError(
+                f"{type(self).__name__} takes one dict of named tensors; received "
+                f"{type(inputs).__name__}. The schema names {self._wanted()}."
+            )
+        missing = [name for name in self._wanted() if name not in inputs]
+        if missing:
+            raise ValueError(
+                f"{type(self).__name__}: missing input {missing}; received {sorted(inputs)}, the "
+                f"schema wants {self._wanted()}. Add the column, or leave it out of the schema."
+            )
+        return super().__call__({n: inputs[n] for n in self._wanted()}, *args, **kwargs)
+
+    def _wanted(self) -> list[str]:
+        return [feature.name for feature in self.schema.features]
+
+    def get_build_config(self) -> None:
+        """Nothing: the constructor builds."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; a subclass adds its own."""
+        return {**super().get_config(), "schema": self.schema.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Recommender":
+        """A new model with the config's architecture and fresh weights."""
+        config = dict(config)
+        trainable = config.pop("trainable", True)
+        model = cls(**config)
+        if not trainable:
+            model.trainable = False
+        return model
+
+
+def align(query: Tensor, items: Tensor) -> Tensor:
+    """Query vectors `(batch, dim)` with a candidate axis if `items` have one."""
+    if len(items.shape) == len(query.shape) + 1:
+        return ops.expand_dims(query, 1)  # (batch, 1, dim)
+    return query

@@ -1,0 +1,98 @@
+"""Popularity: every user gets the items that most rows of the training data hold."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasrec.models.base import Recommender, align
+from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.types import Columns, Features, Tensor
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class Popularity(Recommender):
+    """The baseline that stands beside every model.
+
+        score(u, i) = log(1 + count_i)
+
+    Nothing is trained: `adapt` counts. Equal counts give equal scores.
+
+    Args:
+        schema: names and sizes of the features; only the item id is used.
+
+    Input shape:
+        dict with the user id `(batch,)` and the item id `(batch,)` or `(batch, candidates)`, int32.
+
+    Output shape:
+        float32 scores `(batch,)` or `(batch, candidates)`.
+
+    Raises:
+        ValueError: if an input is missing.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> schema = Schema(user=Categorical("user_id", 10), item=Categorical("item_id", 5))
+    >>> model = Popularity(schema)
+    >>> model.adapt({"item_id": np.array([3, 3, 4])})
+    >>> scores = model({"user_id": np.array([2, 2]), "item_id": np.array([3, 4])})
+    >>> bool(scores[0] > scores[1])
+    True
+    """
+
+    def __init__(self, schema: Schema, *, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(schema, name=name, dtype=dtype)
+        # float32 under every policy: bfloat16 would merge counts that differ.
+        self.item_scores = self.add_weight(
+            shape=(self.schema.item_id.num_ids, 1),
+            initializer="zeros",
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+            name="item_scores",
+        )
+        self.build()
+
+    def adapt(self, columns: Columns) -> None:
+        """Counts the items of encoded training columns; an earlier count is forgotten.
+
+        Args:
+            columns: dict with the item id `(rows,)`, as made by `kerasrec.data.encode`.
+
+        Raises:
+            ValueError: if the column is missing or holds ids outside the schema.
+        """
+        item = self.schema.item_id
+        if item.name not in columns:
+            raise ValueError(
+                f"Popularity.adapt: missing column {item.name!r}; received {sorted(columns)}."
+            )
+        ids = np.asarray(columns[item.name])
+        if ids.dtype.kind not in "iu" or (
+            len(ids) and not 0 <= ids.min() <= ids.max() < item.num_ids
+        ):
+            raise ValueError(
+                f"Popularity.adapt: {item.name!r} must hold integer ids from 0 to "
+                f"{item.num_ids - 1}; received {ids!r:.100}. Encode raw ids first."
+            )
+        counts = np.bincount(ids, minlength=item.num_ids)
+        counts[:FIRST_ID] = 0  # padding and unknown are no items
+        self.item_scores.assign(np.log1p(counts).astype("float32")[:, None])
+
+    def call(self, inputs: Features, training: bool = False) -> Tensor:
+        """Scores of the pairs."""
+        items = self.item_embedding(inputs)  # (batch[, candidates], 1)
+        query = align(self.query_embedding(inputs), items)
+        return ops.sum(query * items, axis=-1)
+
+    def query_embedding(self, inputs: Features) -> Tensor:
+        """[1]: the same for every user."""
+        ids = inputs[self.schema.user_id.name]
+        return ops.ones_like(ops.expand_dims(ids, -1), dtype="float32")
+
+    def item_embedding(self, inputs: Features) -> Tensor:
+        """[log(1 + count_i)]."""
+        return ops.take(self.item_scores, inputs[self.schema.item_id.name], axis=0)

@@ -1,0 +1,360 @@
+"""What travels from data to model: the names, kinds, sizes and roles of features.
+
+Only the standard library is used here, so that a schema can be read anywhere.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+PADDING_ID = 0
+UNKNOWN_ID = 1
+FIRST_ID = 2
+
+SCHEMA_VERSION = 1
+
+
+def _check_name(kind: str, name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise ValueError(
+            f"{kind} needs a non-empty string as its name; received {name!r}. "
+            "Use the name of the column, such as 'user_id'."
+        )
+
+
+def _check_count(owner: str, argument: str, value: object, minimum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(
+            f"{owner}: {argument} must be an integer of at least {minimum}; received {value!r}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical:
+    """One id per example: a user, an item, a country.
+
+    Args:
+        name: name of the feature, which is the key in a model's input dict.
+        num_ids: number of ids, padding (0) and unknown (1) included, so at least 3.
+    """
+
+    kind: ClassVar[str] = "categorical"
+    name: str
+    num_ids: int
+
+    def __post_init__(self) -> None:
+        _check_name("Categorical", self.name)
+        _check_count(f"Categorical {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
+        if self.num_ids > 2**31 - 1:
+            raise ValueError(
+                f"Categorical {self.name!r}: num_ids must fit in int32; received {self.num_ids}."
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return ()
+
+    @property
+    def dtype(self) -> str:
+        """Type of the model's input."""
+        return "int32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bag:
+    """Several ids per example in no order, padded with 0: genres, tags.
+
+    Args:
+        name: name of the feature.
+        num_ids: number of ids, padding and unknown included.
+        max_length: width of the padded id matrix.
+    """
+
+    kind: ClassVar[str] = "bag"
+    name: str
+    num_ids: int
+    max_length: int
+
+    def __post_init__(self) -> None:
+        _check_name("Bag", self.name)
+        _check_count(f"Bag {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
+        _check_count(f"Bag {self.name!r}", "max_length", self.max_length, 1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return (self.max_length,)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the model's input."""
+        return "int32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Numeric:
+    """Floats per example: an age, a price, a pretrained vector.
+
+    Args:
+        name: name of the feature.
+        size: floats per example.
+    """
+
+    kind: ClassVar[str] = "numeric"
+    name: str
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        _check_name("Numeric", self.name)
+        _check_count(f"Numeric {self.name!r}", "size", self.size, 1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example: none for a single number."""
+        return () if self.size == 1 else (self.size,)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the model's input."""
+        return "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequence:
+    """An ordered history of ids of another feature, right-padded with 0, newest last.
+
+    Args:
+        name: name of the feature.
+        of: name of the categorical feature whose ids it holds (and whose table it shares).
+        max_length: width of the padded id matrix.
+    """
+
+    kind: ClassVar[str] = "sequence"
+    name: str
+    of: str
+    max_length: int
+
+    def __post_init__(self) -> None:
+        _check_name("Sequence", self.name)
+        _check_name(f"Sequence {self.name!r}: of", self.of)
+        _check_count(f"Sequence {self.name!r}", "max_length", self.max_length, 1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return (self.max_length,)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the model's input."""
+        return "int32"
+
+
+Feature = Categorical | Bag | Numeric | Sequence
+
+_KINDS: dict[str, type] = {cls.kind: cls for cls in (Categorical, Bag, Numeric, Sequence)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """The features of a recommender by role.
+
+    Args:
+        user: features of the user; the first `Categorical` is the user id.
+        item: features of the item; the first `Categorical` is the item id.
+        context: features of the moment (hour, device), on the query side with the user's.
+        label: name of the label column.
+
+    Raises:
+        ValueError: if a role holds something else than features, two features share a name, the
+            user or item id is missing, or a `Sequence` refers to no `Categorical` of the schema.
+
+    Example:
+
+    >>> schema = Schema(user=[Categorical("user_id", 945)], item=[Categorical("item_id", 1684)])
+    >>> schema.item_id.num_ids
+    1684
+    >>> Schema.from_json(schema.to_json()) == schema
+    True
+    """
+
+    user: tuple[Feature, ...]
+    item: tuple[Feature, ...]
+    context: tuple[Feature, ...] = ()
+    label: str = "label"
+
+    def __post_init__(self) -> None:
+        for role in ("user", "item", "context"):
+            features = getattr(self, role)
+            if isinstance(features, str | bytes | Mapping) or not hasattr(features, "__iter__"):
+                features = (features,)
+            features = tuple(features)
+            for feature in features:
+                if not isinstance(feature, Feature):
+                    raise ValueError(
+                        f"Schema: {role} takes Categorical, Bag, Numeric or Sequence features; "
+                        f"received {feature!r} of type {type(feature).__name__}."
+                    )
+            object.__setattr__(self, role, features)
+        _check_name("Schema: label", self.label)
+        names = [feature.name for feature in self.features] + [self.label]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                f"Schema: every feature and the label need a name of their own; received {repeated} "
+                "more than once. Rename one of them."
+            )
+        for role in ("user", "item"):
+            if not any(isinstance(feature, Categorical) for feature in getattr(self, role)):
+                raise ValueError(
+                    f"Schema: {role} needs a Categorical feature for the {role} id; received "
+                    f"{list(getattr(self, role))}."
+                )
+        for feature in self.features:
+            if isinstance(feature, Sequence):
+                target = next((f for f in self.features if f.name == feature.of), None)
+                if not isinstance(target, Categorical):
+                    raise ValueError(
+                        f"Sequence {feature.name!r}: of={feature.of!r} must name a Categorical "
+                        f"feature of the schema; it has "
+                        f"{[f.name for f in self.features if isinstance(f, Categorical)]}."
+                    )
+
+    @property
+    def user_id(self) -> Categorical:
+        """The user id: the first categorical user feature."""
+        return next(f for f in self.user if isinstance(f, Categorical))
+
+    @property
+    def item_id(self) -> Categorical:
+        """The item id: the first categorical item feature."""
+        return next(f for f in self.item if isinstance(f, Categorical))
+
+    @property
+    def query(self) -> tuple[Feature, ...]:
+        """Query side: user and context features."""
+        return self.user + self.context
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """All features: user, context, item."""
+        return self.user + self.context + self.item
+
+    def feature(self, name: str) -> Feature:
+        """The feature of that name.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise ValueError(
+            f"Schema has no feature {name!r}; it has {[f.name for f in self.features]}."
+        )
+
+    def table_of(self, feature: Feature) -> str | None:
+        """Name of the id space a feature's ids belong to; None for a numeric feature."""
+        if isinstance(feature, Numeric):
+            return None
+        return feature.of if isinstance(feature, Sequence) else feature.name
+
+    def num_ids(self, name: str) -> int:
+        """Number of ids of a categorical, bag or sequence feature.
+
+        Raises:
+            ValueError: if the feature is numeric or does not exist.
+        """
+        feature = self.feature(name)
+        if isinstance(feature, Numeric):
+            raise ValueError(f"Schema: feature {name!r} is numeric and has no ids.")
+        if isinstance(feature, Sequence):
+            return self.num_ids(feature.of)
+        return feature.num_ids
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able dict, with the version of its form."""
+
+        def described(features: tuple[Feature, ...]) -> list[dict[str, Any]]:
+            return [{"kind": f.kind, **dataclasses.asdict(f)} for f in features]
+
+        return {
+            "version": SCHEMA_VERSION,
+            "user": described(self.user),
+            "item": described(self.item),
+            "context": described(self.context),
+            "label": self.label,
+        }
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> "Schema":
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: if the dict comes from a newer version or is not of this form.
+        """
+        if not isinstance(config, Mapping):
+            raise ValueError(
+                f"Schema: expected a JSON object; received {type(config).__name__}: {config!r:.80}."
+            )
+        version = config.get("version")
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"Schema: this kerasrec reads schema version {SCHEMA_VERSION}; received version "
+                f"{version!r}. A newer version needs a newer kerasrec: pip install -U kerasrec."
+            )
+        unknown = sorted(set(config) - {"version", "user", "item", "context", "label"})
+        missing = sorted({"user", "item", "context", "label"} - set(config))
+        if unknown or missing:
+            raise ValueError(
+                f"Schema: expected the keys version, user, item, context, label; missing {missing}, "
+                f"unknown {unknown}."
+            )
+        return cls(
+            user=tuple(_read_feature(f) for f in config["user"]),
+            item=tuple(_read_feature(f) for f in config["item"]),
+            context=tuple(_read_feature(f) for f in config["context"]),
+            label=config["label"],
+        )
+
+    def to_json(self) -> str:
+        """The schema as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Schema":
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: if the text is not JSON, or not a schema of this version.
+        """
+        try:
+            config = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"Schema: expected JSON text; received {text[:80]!r} ({error})."
+            ) from error
+        return cls.from_dict(config)
+
+
+def _read_feature(config: Mapping[str, Any]) -> Feature:
+    values = dict(config) if isinstance(config, Mapping) else {}
+    kind = values.pop("kind", None)
+    if kind not in _KINDS:
+        raise ValueError(
+            f"Schema: a feature needs one of the kinds {sorted(_KINDS)}; received {config!r}."
+        )
+    fields = {field.name for field in dataclasses.fields(_KINDS[kind])}
+    if unknown := sorted(set(values) - fields):
+        raise ValueError(
+            f"Schema: a {kind} feature has the keys {sorted(fields)}; unknown {unknown}."
+        )
+    try:
+        feature: Feature = _KINDS[kind](**values)
+    except TypeError as error:
+        raise ValueError(
+            f"Schema: a {kind} feature needs {sorted(fields)}; received {config!r}."
+        ) from error
+    return feature

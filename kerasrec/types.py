@@ -1,0 +1,40 @@
+"""Names for what passes between the packages.
+
+`Tensor` is an alias of `Any`: a Keras tensor may be a TensorFlow tensor, a symbolic KerasTensor or
+a numpy array, and no static type covers the three.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from kerasrec.schema import Schema
+
+Tensor = Any
+Features = Mapping[str, Tensor]
+Columns = Mapping[str, np.ndarray]
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """Anything that scores (query, item) pairs described by a schema."""
+
+    schema: Schema
+
+    def __call__(self, inputs: Features, training: bool = False) -> Tensor:
+        """Scores `(batch,)`, or `(batch, candidates)` for item features of that shape."""
+        ...
+
+
+@runtime_checkable
+class Retriever(Ranker, Protocol):
+    """A ranker whose score is a dot product of a query and an item vector."""
+
+    def query_embedding(self, inputs: Features) -> Tensor:
+        """Vectors `(batch, dim)` from the query side (user and context features)."""
+        ...
+
+    def item_embedding(self, inputs: Features) -> Tensor:
+        """Vectors `(items, dim)` from the item side, with `dot == call`."""
+        ...
