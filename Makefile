@@ -1,0 +1,54 @@
+# Everything here needs Python 3.11 or newer (with pip) and make; `make install` brings the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# TensorFlow's start-up messages are of no use in a test log or a demo.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-fast test-slow check lint doctest format clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+install: $(INSTALLED)  ## Prepare .venv with kerasrec and its tools
+
+# The stamp is written last, so an interrupted installation is taken up again, and nothing needs
+# the network once it is there.
+$(INSTALLED): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("kerasrec needs Python 3.11 or newer; $(PYTHON) is %d.%d. Try: make install PYTHON=python3.11" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+demo: install  ## Real data to a verified, servable model
+	$(BIN)/kerasrec demo
+
+test: test-fast test-slow  ## All tests
+
+test-fast: install  ## Tests of some seconds at most
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install  ## The long ones: real trainings, fresh processes
+	$(BIN)/python -m pytest -m slow
+
+check: lint doctest test  ## Style, types, examples in the docstrings, tests
+
+lint: install  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+doctest: install  ## Examples in the docstrings
+	$(BIN)/python -m pytest --doctest-modules --durations=0 kerasrec
+
+format: install  ## Rewrite the sources in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove the environment and what the tools left behind
+	rm -rf $(VENV) build dist runs served *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
