@@ -1,0 +1,58 @@
+"""Checks of encoded columns, shared by the ways to evaluate."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from kerasrec.schema import FIRST_ID, Categorical
+from kerasrec.types import Columns
+
+
+def check_columns(columns: Columns, names: Iterable[str], *, what: str) -> int:
+    """The number of rows, if the named columns are there, not empty and equally long.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    lengths = {}
+    for name in names:
+        if name not in columns:
+            raise ValueError(
+                f"{what}: expected a column {name!r}; received {sorted(columns)}. Encode the "
+                "interactions with kerasrec.data.encode, or add the column yourself."
+            )
+        lengths[name] = len(columns[name])
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{what}: expected columns of one length; received {lengths}.")
+    rows = next(iter(lengths.values()))
+    if not rows:
+        raise ValueError(
+            f"{what}: expected at least one row; received none. Was the split left without any?"
+        )
+    return rows
+
+
+def check_ids(ids: np.ndarray, feature: Categorical, *, what: str) -> np.ndarray:
+    """The ids as int64, if they are encoded ids of that feature.
+
+    Raises:
+        ValueError: if they are no integers or out of range.
+    """
+    ids = np.asarray(ids)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(
+            f"{what}: column {feature.name!r} expects encoded int32 ids; received {ids.dtype}. "
+            "Encode the interactions with kerasrec.data.encode."
+        )
+    if ids.size and (ids.min() < 0 or ids.max() >= feature.num_ids):
+        raise ValueError(
+            f"{what}: column {feature.name!r} expects encoded ids from 0 to "
+            f"{feature.num_ids - 1}; received {ids.min()} to {ids.max()}. The columns were encoded "
+            "with other vocabularies than the model's schema, or not at all."
+        )
+    return ids.astype(np.int64)
+
+
+def known(ids: np.ndarray) -> np.ndarray:
+    """Which ids are neither padding nor unknown."""
+    return ids >= FIRST_ID

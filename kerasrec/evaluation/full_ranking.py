@@ -1,0 +1,275 @@
+"""Ranking of the whole catalogue, or of given candidates, for every query of a test set."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kerasrec.evaluation.columns import check_columns, check_ids, known
+from kerasrec.evaluation.queries import Queries, SeenColumns, SeenPairs, make_queries
+from kerasrec.evaluation.rank_metrics import RankMetrics, expected_rank_metrics
+from kerasrec.evaluation.scoring import BlockScorer, block_scorer, check_ranker
+from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.types import Columns, Ranker
+
+# A block of scores and the arrays made from it (flags, a copy of the rows still of interest).
+_BYTES_PER_SCORE = 10
+
+
+def ranking(
+    model: Ranker,
+    test: Columns,
+    *,
+    seen: SeenColumns,
+    k: int | Sequence[int] = (10,),
+    candidates: np.ndarray | None = None,
+    items: Columns | None = None,
+    drop_repeats: bool = False,
+    max_memory_mb: int = 128,
+) -> dict[str, float | int | str]:
+    """Ranks the catalogue for every query and looks where the test items come.
+
+    A query is a distinct combination of the query side features: a user, or a user in a context.
+    Its positives are its test items; all of them stay in the one list that is ranked. Means are
+    over queries:
+
+        hr@k      a positive among the first k
+        recall@k  share of the positives among the first k
+        ndcg@k    gain 1 / log2(1 + rank) of the positives in the first k, over the best possible
+        mrr       1 / rank of the first positive, in the whole list
+
+    Equal scores are given no order: every figure is the exact mean over all orders of the tied
+    items (`expected_rank_metrics`), so constant scores get what chance gets.
+
+    What is ranked, and what is not:
+
+    - Padding and unknown ids are never candidates.
+    - Items of the user in `seen` are no candidates, except the query's positives.
+    - A test row that repeats a seen pair counts as a positive (people do come back), unless
+      `drop_repeats` leaves it out of the test set; `repeated_rows` says how many there are.
+    - The same (query, item) twice in the test set counts once.
+    - Rows of users without a training row are left out, since their shared unknown id no longer
+      tells who they are; `unknown_user_rows` says how many.
+    - Test items that are unknown or not in `items` cannot be recommended: they count as missed,
+      and `unknown_item_rows` says how many.
+
+    Args:
+        model: what is evaluated; a `Retriever` is ranked by matrix products, any other `Ranker`
+            by scoring pairs.
+        test: encoded test rows: the query side features and the item id.
+        seen: encoded rows whose items are taken out of a user's list: usually the training rows,
+            or a list of the training and the validation rows. None takes out nothing.
+        k: cutoffs; all of them are computed in one pass.
+        candidates: item ids `(test rows, c)` to rank each row's positive among, instead of the
+            catalogue: the sampled protocol, whose figures compare with nothing else. Each test
+            row is a query; the positive is added where missing, repeated ids count once.
+        items: item features, one row per item of the catalogue. Default: every known id, for
+            models that need nothing but the item id.
+        drop_repeats: leave out test rows whose (user, item) pair is in `seen`.
+        max_memory_mb: bound for the arrays that grow with queries or items; there is at least one
+            query per block. Vectors of the catalogue come on top.
+
+    Returns:
+        dict with `hr@k`, `recall@k`, `ndcg@k` for every cutoff, `mrr`, `protocol`, and the counts
+        `users`, `queries`, `candidates` (before seen items are taken out), `test_rows`,
+        `unknown_user_rows`, `unknown_item_rows` and `repeated_rows`.
+
+    Raises:
+        ValueError: if the test set is empty (or is once unknown users and dropped repeats are out),
+            k exceeds the catalogue, a column is missing or badly encoded, or a score is NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> class HighestId:
+    ...     schema = Schema(Categorical("user", 4), Categorical("item", 12))
+    ...     def __call__(self, inputs, training=False):
+    ...         return inputs["item"].astype(np.float32)
+    >>> train = {"user": np.array([2, 3]), "item": np.array([11, 5])}
+    >>> test = {"user": np.array([2, 3]), "item": np.array([10, 9])}  # ranks 1 and 3
+    >>> metrics = ranking(HighestId(), test, seen=train, k=(1, 3))
+    >>> metrics["hr@1"], metrics["hr@3"], metrics["mrr"], metrics["candidates"]
+    (0.5, 1.0, 0.6666666666666666, 10)
+    """
+    check_ranker(model)
+    schema = model.schema
+    if max_memory_mb < 1:
+        raise ValueError(f"ranking: max_memory_mb must be at least 1; received {max_memory_mb!r}.")
+    names = [feature.name for feature in schema.query] + [schema.item_id.name]
+    rows = check_columns(test, names, what="ranking: test")
+    items = _catalogue(schema, items)
+    seen_pairs = SeenPairs.of(seen, schema)
+    queries = make_queries(
+        test, schema, seen_pairs, drop_repeats=drop_repeats, one_per_row=candidates is not None
+    )
+    if candidates is None:
+        width, protocol = len(items[schema.item_id.name]), "full catalogue"
+    else:
+        candidates = _check_candidates(candidates, schema, rows)[queries.test_row]
+        protocol = f"sampled, {candidates.shape[1]} given candidates"
+        width = candidates.shape[1] + 1
+    cutoffs = _check_cutoffs(k, width, protocol)
+
+    position = np.full(schema.item_id.num_ids, -1)  # (item ids,) row in the catalogue
+    position[items[schema.item_id.name]] = np.arange(len(items[schema.item_id.name]))
+    metrics = _rank(
+        block_scorer(model, items, max_memory_mb=max_memory_mb),
+        queries,
+        seen_pairs,
+        schema,
+        position=position,
+        candidates=candidates,
+        cutoffs=cutoffs,
+        block_queries=max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width)),
+    )
+    result: dict[str, float | int | str] = {}
+    for name in ("hr", "recall", "ndcg"):
+        for at, mean in zip(cutoffs, getattr(metrics, name).mean(axis=0), strict=True):
+            result[f"{name}@{at}"] = float(mean)
+    return {
+        **result,
+        "mrr": float(metrics.mrr.mean()),
+        "protocol": protocol,
+        "users": len(np.unique(queries.features[schema.user_id.name])),
+        "queries": len(queries.test_row),
+        "candidates": width,
+        "test_rows": rows,
+        "unknown_user_rows": queries.unknown_user_rows,
+        "unknown_item_rows": int((position[queries.item] < 0).sum()),
+        "repeated_rows": queries.repeated_rows,
+    }
+
+
+def _rank(
+    score: BlockScorer,
+    queries: Queries,
+    seen: SeenPairs,
+    schema: Schema,
+    *,
+    position: np.ndarray,
+    candidates: np.ndarray | None,
+    cutoffs: Sequence[int],
+    block_queries: int,
+) -> RankMetrics:
+    """Rank metrics of all queries, scored in blocks."""
+    num_positives = queries.num_positives
+    bounds = np.concatenate([[0], np.cumsum(num_positives)])
+    found = []
+    for start in range(0, len(num_positives), block_queries):
+        stop = min(start + block_queries, len(num_positives))
+        features = {name: values[start:stop] for name, values in queries.features.items()}
+        users = features[schema.user_id.name].astype(np.int64)
+        part = slice(bounds[start], bounds[stop])
+        row, item = queries.query[part] - start, queries.item[part]
+        row, item = row[position[item] >= 0], item[position[item] >= 0]
+        if candidates is None:
+            scores = score(features, None)
+            column = position[item]
+            seen_row, seen_item = seen.items_of(users)
+            listed = position[seen_item] >= 0
+            removed: tuple[np.ndarray, ...] = (seen_row[listed], position[seen_item[listed]])
+        else:
+            ids = np.concatenate([np.zeros_like(users)[:, None], candidates[start:stop]], axis=1)
+            ids[row, 0] = item
+            removed = _not_listed(ids, users, seen, position).nonzero()
+            scores = score(features, np.maximum(position[ids], 0))
+            column = np.zeros_like(row)
+        value = scores[row, column]
+        scores[removed] = np.nan  # neither greater than nor equal to anything
+        scores[row, column] = value
+        block, *counts = _tie_blocks(scores, row, value, deepest=max(cutoffs))
+        found.append((block + start, *counts))
+    query, greater, tied, positives = (np.concatenate(part) for part in zip(*found, strict=True))
+    return expected_rank_metrics(
+        query, greater, tied, positives, num_positives=num_positives, cutoffs=cutoffs
+    )
+
+
+def _not_listed(
+    ids: np.ndarray, users: np.ndarray, seen: SeenPairs, position: np.ndarray
+) -> np.ndarray:
+    """Which of the ids `(queries, c)` are no candidates: not in the catalogue, repeated, seen."""
+    order = np.argsort(ids, axis=1, kind="stable")  # the positive, in column 0, before its repeats
+    ranked = np.take_along_axis(ids, order, axis=1)
+    repeated = np.zeros(ids.shape, bool)
+    np.put_along_axis(repeated, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)
+    return (position[ids] < 0) | repeated | seen.contains(users[:, None], ids)
+
+
+def _tie_blocks(
+    scores: np.ndarray, row: np.ndarray, value: np.ndarray, *, deepest: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The tie blocks that hold a positive, as `expected_rank_metrics` takes them.
+
+    Args:
+        scores: `(queries, candidates)`, NaN where there is no candidate.
+        row: `(positives,)` query of each positive, ascending.
+        value: `(positives,)` score of each positive.
+        deepest: largest cutoff; later blocks that start beyond it are left out.
+    """
+    order = np.lexsort((-value, row))
+    row, value = row[order], value[order]
+    new = np.ones(len(row), bool)  # first positive of its block
+    new[1:] = (np.diff(row) != 0) | (value[1:] != value[:-1])
+    start = np.flatnonzero(new)
+    positives = np.diff(start, append=len(row))
+    row, value = row[start], value[start]
+    greater, tied = np.zeros(len(row), np.int64), np.zeros(len(row), np.int64)
+    # The best block of every query, then the second of those whose first ended within `deepest`...
+    at = np.flatnonzero(np.diff(row, prepend=-1))
+    while len(at):
+        lines = scores if len(at) == len(scores) else scores[row[at]]
+        greater[at] = np.count_nonzero(lines > value[at, None], axis=1)
+        tied[at] = np.count_nonzero(lines == value[at, None], axis=1)
+        following = at + 1
+        inside = (greater[at] + tied[at] < deepest) & (following < len(row))
+        at = following[inside]
+        at = at[row[at] == row[at - 1]]
+    counted = tied > 0
+    return row[counted], greater[counted], tied[counted], positives[counted]
+
+
+def _catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:
+    """Item features of the catalogue, one row per item."""
+    if items is None:
+        if len(schema.item) > 1:
+            raise ValueError(
+                "ranking: this model needs the item features "
+                f"{[f.name for f in schema.item]} of every item; received no `items`. Pass a dict "
+                "of columns with one row per item."
+            )
+        return {schema.item_id.name: np.arange(FIRST_ID, schema.item_id.num_ids, dtype=np.int32)}
+    check_columns(items, [f.name for f in schema.item], what="ranking: items")
+    ids = check_ids(items[schema.item_id.name], schema.item_id, what="ranking: items")
+    if not known(ids).all() or len(np.unique(ids)) < len(ids):
+        raise ValueError(
+            f"ranking: items expects one row per known item; received {len(ids)} rows with "
+            f"{(~known(ids)).sum()} padding or unknown ids and {len(ids) - len(np.unique(ids))} "
+            "repeated ones. Leave those rows out."
+        )
+    return {f.name: np.asarray(items[f.name]) for f in schema.item}
+
+
+def _check_candidates(candidates: np.ndarray, schema: Schema, rows: int) -> np.ndarray:
+    candidates = np.asarray(candidates)
+    if candidates.ndim != 2 or len(candidates) != rows or not candidates.shape[1]:
+        raise ValueError(
+            f"ranking: candidates expects item ids of shape (test rows, c) = ({rows}, c); received "
+            f"{candidates.shape}."
+        )
+    return check_ids(candidates, schema.item_id, what="ranking: candidates")
+
+
+def _check_cutoffs(k: int | Sequence[int], width: int, protocol: str) -> list[int]:
+    cutoffs = [k] if isinstance(k, int | np.integer) else list(k)
+    valid = [isinstance(at, int | np.integer) and not isinstance(at, bool) for at in cutoffs]
+    if not cutoffs or not all(valid) or min(cutoffs) < 1:
+        raise ValueError(
+            f"ranking: k expects positive integers such as 10 or (5, 10); received {k!r}."
+        )
+    if max(cutoffs) > width:
+        raise ValueError(
+            f"ranking: k={max(cutoffs)} exceeds the {width} candidates there are ({protocol}). "
+            f"Use k of at most {width}."
+        )
+    return sorted({int(at) for at in cutoffs})

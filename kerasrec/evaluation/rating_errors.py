@@ -1,0 +1,81 @@
+"""Errors of predicted ratings."""
+
+import numpy as np
+
+from kerasrec.evaluation.columns import check_columns, check_ids, known
+from kerasrec.evaluation.scoring import check_ranker, check_scores, take_features, to_numpy
+from kerasrec.types import Columns, Ranker
+
+
+def pointwise(
+    model: Ranker,
+    columns: Columns,
+    *,
+    clip: tuple[float, float] | None = None,
+    batch_size: int = 8192,
+) -> dict[str, float | int]:
+    """Root mean squared error and mean absolute error of a model's scores against the labels.
+
+        rmse = sqrt(mean((score - label)^2)),  mae = mean(|score - label|)
+
+    Rows with an unknown user or item count like all others: the model has to give an answer.
+
+    Args:
+        model: predicts the label column of its schema.
+        columns: encoded rows with every feature and the label.
+        clip: lowest and highest rating there can be; scores are cut to that range first.
+        batch_size: rows per call of the model.
+
+    Returns:
+        dict with `rmse`, `mae`, `test_rows`, `unknown_user_rows` and `unknown_item_rows`.
+
+    Raises:
+        ValueError: if there are no rows, a column is missing, a label or score is NaN, or `clip` is
+            no range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> class Three:
+    ...     schema = Schema(Categorical("user", 4), Categorical("item", 5), label="rating")
+    ...     def __call__(self, inputs, training=False):
+    ...         return np.full(inputs["item"].shape, 3.0, np.float32)
+    >>> labels = np.array([4.0, 0.0])
+    >>> columns = {"user": np.array([2, 3]), "item": np.array([2, 4]), "rating": labels}
+    >>> pointwise(Three(), columns)["mae"]
+    2.0
+    """
+    check_ranker(model)
+    schema = model.schema
+    if clip is not None and not (len(clip) == 2 and clip[0] < clip[1]):
+        raise ValueError(
+            f"pointwise: clip expects (lowest, highest) such as (1, 5); received {clip!r}."
+        )
+    if batch_size < 1:
+        raise ValueError(f"pointwise: batch_size must be at least 1; received {batch_size!r}.")
+    names = [feature.name for feature in schema.features] + [schema.label]
+    rows = check_columns(columns, names, what="pointwise")
+    users = check_ids(columns[schema.user_id.name], schema.user_id, what="pointwise")
+    items = check_ids(columns[schema.item_id.name], schema.item_id, what="pointwise")
+    labels = np.asarray(columns[schema.label], np.float64)
+    if np.isnan(labels).any():
+        raise ValueError(
+            f"pointwise: column {schema.label!r} expects numbers; received NaN in "
+            f"{np.isnan(labels).sum()} of {rows} rows. Leave those rows out."
+        )
+    squared = absolute = 0.0
+    for start in range(0, rows, batch_size):
+        part = slice(start, start + batch_size)
+        scores = to_numpy(model(take_features(columns, schema.features, part)))
+        scores = check_scores(scores, labels[part].shape, model)
+        difference = (scores if clip is None else np.clip(scores, *clip)) - labels[part]
+        squared += float(difference @ difference)
+        absolute += float(np.abs(difference).sum())
+    return {
+        "rmse": float(np.sqrt(squared / rows)),
+        "mae": absolute / rows,
+        "test_rows": rows,
+        "unknown_user_rows": int((~known(users)).sum()),
+        "unknown_item_rows": int((~known(items)).sum()),
+    }

@@ -1,0 +1,142 @@
+"""Scores of a model as numpy arrays, computed in blocks."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from kerasrec.schema import Feature
+from kerasrec.types import Columns, Ranker, Retriever, Tensor
+
+# Scores (query, item) for a block of queries: all items, or those at the given positions.
+BlockScorer = Callable[[Columns, np.ndarray | None], np.ndarray]
+
+# What a pair is reckoned to cost inside a model that scores pairs: 1024 float32 activations.
+_BYTES_PER_PAIR = 4096
+_ITEMS_PER_CALL = 65_536
+
+
+def to_numpy(values: Tensor) -> np.ndarray:
+    """A tensor of any backend, on any device, as a float32 array."""
+    if not isinstance(values, np.ndarray):
+        import keras  # costs seconds, and models made of numpy do without
+
+        values = keras.ops.convert_to_numpy(values)
+    return values.astype(np.float32, copy=False)
+
+
+def model_name(model: object) -> str:
+    """What to call a model in messages: its class."""
+    return type(model).__name__
+
+
+def check_ranker(model: object) -> None:
+    """Refuses what is not a `Ranker`.
+
+    Raises:
+        ValueError: if the object has no `schema` or cannot be called.
+    """
+    if not isinstance(model, Ranker):
+        raise ValueError(
+            "evaluation expects a model with a `schema` that is called with a dict of features; "
+            f"received {model!r:.80} of type {type(model).__name__}. Pass a kerasrec model, or see "
+            "kerasrec.types.Ranker for what is needed."
+        )
+
+
+def check_scores(scores: np.ndarray, shape: tuple[int, ...], model: object) -> np.ndarray:
+    """The scores, if they have that shape and none is NaN.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if scores.shape != shape:
+        raise ValueError(
+            f"{model_name(model)} gave scores of shape {scores.shape}; expected {shape}. A model "
+            "gives one score per pair: (batch,), or (batch, candidates) for that many items."
+        )
+    if scores.size and np.isnan(np.min(scores)):  # min keeps NaN, and needs no array of flags
+        share = np.mean(np.isnan(scores))
+        raise ValueError(
+            f"{model_name(model)} gave NaN for {share:.2%} of a block of {scores.size} scores; "
+            "expected numbers. Training may have diverged: try a smaller learning rate or "
+            "clipnorm, and look for NaN in the inputs."
+        )
+    return scores
+
+
+def _slices(length: int, step: int) -> list[slice]:
+    return [slice(start, start + step) for start in range(0, length, step)]
+
+
+def take_features(
+    columns: Columns, features: Iterable[Feature], rows: np.ndarray | slice
+) -> dict[str, np.ndarray]:
+    """The named features of some rows."""
+    return {feature.name: columns[feature.name][rows] for feature in features}
+
+
+def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockScorer:
+    """A function that scores blocks of queries against a catalogue.
+
+    A `Retriever` is asked for its vectors, the catalogue's once, and scores are products of
+    matrices; any other `Ranker` is called on pairs through its candidate axis.
+
+    Args:
+        model: what scores.
+        items: item features, one row per item of the catalogue.
+        max_memory_mb: bound for what one call of a model that scores pairs may need.
+
+    Returns:
+        A function of query features `(queries, ...)` and optional positions in the catalogue
+        `(queries, candidates)`, which gives float32 scores `(queries, items)` or
+        `(queries, candidates)`.
+    """
+    if isinstance(model, Retriever):
+        return _retriever_scorer(model, items, max_memory_mb)
+    return _ranker_scorer(model, items, max_memory_mb)
+
+
+def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> BlockScorer:
+    num_items = len(items[model.schema.item_id.name])
+    vectors = np.concatenate(  # (items, dim)
+        [
+            to_numpy(model.item_embedding(take_features(items, model.schema.item, rows)))
+            for rows in _slices(num_items, _ITEMS_PER_CALL)
+        ]
+    )
+
+    def scores(query: Columns, positions: np.ndarray | None = None) -> np.ndarray:
+        queries = to_numpy(model.query_embedding(query))  # (queries, dim)
+        if positions is None:
+            found = queries @ vectors.T
+            return check_scores(found, (len(queries), num_items), model)
+        found = np.empty(positions.shape, np.float32)
+        step = max(1, (max_memory_mb << 20) // (4 * positions.shape[1] * vectors.shape[1]))
+        for part in _slices(len(queries), step):
+            np.einsum("qd,qcd->qc", queries[part], vectors[positions[part]], out=found[part])
+        return check_scores(found, positions.shape, model)
+
+    return scores
+
+
+def _ranker_scorer(model: Ranker, items: Columns, max_memory_mb: int) -> BlockScorer:
+    num_items = len(items[model.schema.item_id.name])
+    pairs = max(1, (max_memory_mb << 20) // _BYTES_PER_PAIR)
+
+    def scores(query: Columns, positions: np.ndarray | None = None) -> np.ndarray:
+        num_queries = len(query[model.schema.user_id.name])
+        if positions is None:
+            every = np.arange(num_items)
+            positions = np.broadcast_to(every, (num_queries, num_items))
+        found = np.empty(positions.shape, np.float32)
+        width = min(positions.shape[1], pairs)
+        height = max(1, pairs // width)
+        for rows in _slices(num_queries, height):
+            side = take_features(query, model.schema.query, rows)
+            for part in _slices(positions.shape[1], width):
+                candidates = positions[rows, part]
+                inputs = {**side, **take_features(items, model.schema.item, candidates)}
+                found[rows, part] = check_scores(to_numpy(model(inputs)), candidates.shape, model)
+        return found
+
+    return scores

@@ -1,0 +1,118 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerasrec.evaluation import expected_rank_metrics
+
+
+def blocks_of(scores, positives):
+    """Tie blocks of one query, found the slow way: (greater, tied, positives), best first."""
+    found = []
+    for score in sorted({s for s, p in zip(scores, positives, strict=True) if p}, reverse=True):
+        found.append(
+            (
+                sum(s > score for s in scores),
+                sum(s == score for s in scores),
+                sum(p and s == score for s, p in zip(scores, positives, strict=True)),
+            )
+        )
+    return found
+
+
+def metrics_of_order(ranked, total, k):
+    """Figures of one list of booleans (positive or not), by their definitions."""
+    hits = [rank for rank, positive in enumerate(ranked, 1) if positive]
+    dcg = sum(1 / np.log2(1 + rank) for rank in hits if rank <= k)
+    best = sum(1 / np.log2(1 + rank) for rank in range(1, min(total, k) + 1))
+    return [
+        float(any(rank <= k for rank in hits)),
+        sum(rank <= k for rank in hits) / total,
+        dcg / best,
+        1 / hits[0] if hits else 0.0,
+    ]
+
+
+def mean_over_orders(scores, positives, total, k):
+    """Mean over all permutations: each is a way to break every tie, and all are equally often."""
+    every = []
+    for order in itertools.permutations(range(len(scores))):
+        ranked = sorted(order, key=lambda i: -scores[i])  # stable: ties keep the permutation
+        every.append(metrics_of_order([positives[i] for i in ranked], total, k))
+    return np.mean(every, axis=0)
+
+
+def computed(scores, positives, total, cutoffs):
+    blocks = np.array(blocks_of(scores, positives)).reshape(-1, 3)
+    return expected_rank_metrics(
+        np.zeros(len(blocks), np.int64),
+        *blocks.T.astype(np.int64),
+        num_positives=np.array([total]),
+        cutoffs=cutoffs,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6),
+    st.integers(0, 2),
+)
+def test_equals_the_mean_over_all_orders_of_ties(pairs, missing):
+    scores, positives = zip(*pairs, strict=True)
+    total = sum(positives) + missing
+    if total == 0:
+        return
+    cutoffs = range(1, len(scores) + 1)
+    metrics = computed(scores, positives, total, cutoffs)
+    for column, k in enumerate(cutoffs):
+        expected = mean_over_orders(scores, positives, total, k)
+        received = [
+            metrics.hr[0, column],
+            metrics.recall[0, column],
+            metrics.ndcg[0, column],
+            metrics.mrr[0],
+        ]
+        np.testing.assert_allclose(received, expected, atol=1e-12)
+
+
+def test_several_positives_in_one_block_by_hand():
+    # 2 positives among 4 equal scores, behind one higher. First positive at 2, 3, 4 (then 2 of the
+    # 6 placements of two positives start there...): P = 3/6, 2/6, 1/6.
+    metrics = computed([9, 5, 5, 5, 5], [False, True, True, False, False], 2, [2, 3])
+    np.testing.assert_allclose(metrics.hr[0], [3 / 6, 5 / 6])
+    np.testing.assert_allclose(metrics.mrr, [3 / 6 / 2 + 2 / 6 / 3 + 1 / 6 / 4])
+    np.testing.assert_allclose(metrics.recall[0], [1 / 4, 2 / 4])
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_constant_scores_get_what_chance_gets(k):
+    metrics = computed([0.0] * 100, [True] + [False] * 99, 1, [k])
+    assert metrics.hr[0, 0] == metrics.recall[0, 0] == k / 100
+    np.testing.assert_allclose(metrics.mrr, np.mean(1 / np.arange(1, 101)))
+
+
+def test_first_rank_is_exactly_one():
+    metrics = computed([3, 2, 1], [True, False, False], 1, [1])
+    assert (metrics.hr[0, 0], metrics.ndcg[0, 0], metrics.mrr[0]) == (1.0, 1.0, 1.0)
+
+
+def test_large_blocks_stay_exact():
+    # C(t - m, s) overflows floats here; the chance that none of m is in the first half is 2^-m.
+    tied, positives = 2_000_000, 5
+    one = np.array
+    metrics = expected_rank_metrics(
+        one([0]), one([0]), one([tied]), one([positives]),
+        num_positives=one([positives]), cutoffs=[tied // 2],
+    )  # fmt: skip
+    np.testing.assert_allclose(metrics.hr, 1 - 0.5**positives, rtol=1e-5)
+
+
+def test_queries_without_blocks_get_zero():
+    metrics = expected_rank_metrics(
+        np.array([1]), np.array([0]), np.array([1]), np.array([1]),
+        num_positives=np.array([3, 1]), cutoffs=[1, 2],
+    )  # fmt: skip
+    np.testing.assert_array_equal(metrics.hr, [[0, 0], [1, 1]])
+    np.testing.assert_array_equal(metrics.mrr, [0, 1])

@@ -1,0 +1,96 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from kerasrec.evaluation import compare, evaluate, format_table, pointwise, ranking
+
+TRAIN = {"user": np.array([2, 2, 3, 3]), "item": np.array([2, 3, 3, 4])}
+TEST = {"user": np.array([2, 3]), "item": np.array([4, 5]), "rating": np.array([4.0, 3.0])}
+TABLE = np.tile(np.arange(6.0), (4, 1))
+
+
+def test_evaluate_joins_both(table_model):
+    model = table_model(TABLE)
+    result = evaluate(model, TEST, seen=TRAIN, k=(1, 2), ratings=True, clip=(1, 5))
+    errors = pointwise(model, TEST, clip=(1, 5))
+    expected = {"rmse": errors["rmse"], "mae": errors["mae"]}
+    assert result == expected | ranking(model, TEST, seen=TRAIN, k=(1, 2))
+    assert "rmse" not in evaluate(model, TEST, k=1)
+
+
+def test_clip_without_ratings(table_model):
+    with pytest.raises(ValueError, match="Pass ratings=True"):
+        evaluate(table_model(TABLE), TEST, k=1, clip=(1, 5))
+
+
+def test_compare_puts_popularity_beside(table_model):
+    rows = compare({"table": table_model(TABLE)}, TEST, seen=TRAIN, k=1, ratings=True)
+    assert [row["model"] for row in rows] == ["popularity", "table"]
+    # Counts 1, 2, 1, 0 for items 2..5. User 2: 4 before 5. User 3: 2 before 5.
+    assert (rows[0]["hr@1"], rows[0]["mrr"]) == (0.5, 0.75)
+    assert "rmse" not in rows[0]
+    assert rows[1]["rmse"] == pytest.approx(np.sqrt((0 + 4) / 2))
+
+
+def test_compare_counts_all_seen_columns(table_model):
+    more = {"user": np.array([2, 1]), "item": np.array([5, 5])}
+    rows = compare({"table": table_model(TABLE)}, TEST, seen=[TRAIN, more], k=1)
+    assert rows[0]["mrr"] == 1.0  # item 5 now has two rows, and is seen by user 2
+
+
+def test_own_popularity_is_not_doubled(table_model):
+    rows = compare({"Popularity": table_model(TABLE)}, TEST, seen=TRAIN, k=1)
+    assert [row["model"] for row in rows] == ["Popularity"]
+
+
+def test_popularity_of_huge_counts_keeps_its_order(table_model):
+    # 2**24 and 2**24 + 1 are one number in float32.
+    from kerasrec.evaluation.report import _MostSeen
+
+    schema = table_model(TABLE).schema
+    items = np.repeat(np.array([2, 3], np.int32), [2**24, 2**24 + 1])
+    model = _MostSeen(schema, {"user": items, "item": items})
+    scores = model({"user": np.array([2, 2]), "item": np.array([2, 3])})
+    assert scores[0] < scores[1]
+
+
+@pytest.mark.parametrize("models", [{}, [], None])
+def test_compare_needs_models(models):
+    with pytest.raises(ValueError, match="expected a dict of models by name"):
+        compare(models, TEST, seen=TRAIN)
+
+
+def test_compare_needs_seen_rows(table_model):
+    with pytest.raises(ValueError, match="popularity counts the rows of `seen`; received none"):
+        compare({"table": table_model(TABLE)}, TEST, seen=None, k=1)
+
+
+def test_table():
+    rows = [
+        {"model": "popularity", "hr@10": 0.1, "users": 5, "seconds": 1},
+        {"model": "mf", "rmse": 0.93, "hr@10": 0.25, "users": 5, "seconds": 12},
+    ]
+    assert format_table(rows).splitlines() == [
+        "model         rmse   hr@10  seconds",
+        "----------  ------  ------  -------",
+        "popularity       -  0.1000        1",
+        "mf          0.9300  0.2500       12",
+        "users: 5",
+    ]
+
+
+@pytest.mark.parametrize("rows", [[], [{}]])
+def test_table_needs_rows(rows):
+    with pytest.raises(ValueError, match="expected rows"):
+        format_table(rows)
+
+
+def test_importing_and_using_needs_no_tensorflow():
+    code = (
+        "import sys, numpy as np\n"
+        "from kerasrec.evaluation import ranking, compare, format_table, pointwise, evaluate\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
