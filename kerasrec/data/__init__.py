@@ -1,0 +1,39 @@
+"""From rows to batches: interactions, readers, vocabularies, cleaning, splits, negatives, audit."""
+
+import lazy_loader
+
+# These two carry the name of their module. Imported here, the function stays under the name; a
+# later import of the module would otherwise put the module there.
+from kerasrec.data.encode import encode
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "audit": ["Audit"],
+        "batches": ["histories", "pointwise", "shared_negatives", "with_negatives"],
+        "clean": [
+            "MinMaxScaler",
+            "StandardScaler",
+            "deduplicate",
+            "drop_missing",
+            "drop_outliers",
+            "k_core",
+        ],
+        "encode": ["fit_vocabularies", "make_schema"],
+        "interactions": ["Interactions"],
+        "negatives": ["NegativeSampler"],
+        "readers": ["read"],
+        "splits": [
+            "Split",
+            "given_folds",
+            "k_fold",
+            "leave_last_out",
+            "random_split",
+            "temporal_split",
+            "time_split",
+        ],
+        "streaming": ["stream_parquet"],
+        "vocabulary": ["Vocabulary", "load_vocabularies", "save_vocabularies"],
+    },
+)
+__all__ = [*__all__, "encode"]

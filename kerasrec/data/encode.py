@@ -1,0 +1,120 @@
+"""Encoding: interactions to the numpy columns and the schema that models are built from."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from kerasrec.data.interactions import Interactions
+from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.schema import Categorical, Feature, Numeric, Schema
+
+IMPLICIT_LABEL = "label"
+
+
+def fit_vocabularies(train: Interactions) -> dict[str, Vocabulary]:
+    """A vocabulary for the user, the item and each context column that is no float.
+
+    Args:
+        train: the training rows alone: ids of other rows stay unknown.
+
+    Raises:
+        ValueError: if there are no rows, or a single user or item.
+
+    Example:
+
+    >>> rows = Interactions.from_table(
+    ...     {"user_id": [7, 9], "item_id": ["a", "b"], "rating": [4, 5]}, time=None)
+    >>> vocabularies = fit_vocabularies(rows)
+    >>> {name: values.tolist() for name, values in encode(rows, vocabularies).items()}
+    {'user_id': [2, 3], 'item_id': [2, 3], 'rating': [4.0, 5.0]}
+    """
+    if not len(train):
+        raise ValueError(
+            "fit_vocabularies: received no rows; expected the training rows. Check the split."
+        )
+    vocabularies = {
+        name: Vocabulary.fit(train.table[name], name)
+        for name in (train.user, train.item, *train.context)
+        if not _is_float(train, name)
+    }
+    for role, name in (("user", train.user), ("item", train.item)):
+        if len(vocabularies[name]) < 2:
+            raise ValueError(
+                f"fit_vocabularies: nothing can be learned from a single {role}; all "
+                f"{len(train)} training rows have {name!r} == {vocabularies[name].ids[0]!r}. Give "
+                f"rows of at least two {role}s."
+            )
+    return vocabularies
+
+
+def make_schema(train: Interactions, vocabularies: Mapping[str, Vocabulary]) -> Schema:
+    """The schema of encoded interactions: ids and categories as `Categorical`, floats as `Numeric`.
+
+    Args:
+        train: interactions whose roles and column types are described.
+        vocabularies: the result of `fit_vocabularies`.
+
+    Raises:
+        ValueError: if a vocabulary is missing.
+    """
+
+    def feature(name: str) -> Feature:
+        if _is_float(train, name):
+            return Numeric(name)
+        return Categorical(name, _vocabulary(vocabularies, name).num_ids)
+
+    return Schema(
+        user=(feature(train.user),),
+        item=(feature(train.item),),
+        context=tuple(feature(name) for name in train.context),
+        label=train.label or IMPLICIT_LABEL,
+    )
+
+
+def encode(
+    interactions: Interactions, vocabularies: Mapping[str, Vocabulary]
+) -> dict[str, np.ndarray]:
+    """Numpy columns: ids int32 (unknown ones 1), floats and label float32, time int64.
+
+    Args:
+        interactions: rows of any part of the split.
+        vocabularies: the result of `fit_vocabularies` on the training rows.
+
+    Returns:
+        Arrays `(rows,)` by column name; without a label column, ones under "label".
+
+    Raises:
+        ValueError: if a vocabulary is missing or holds ids of another type.
+    """
+    encoded = {
+        name: interactions.column(name)
+        if _is_float(interactions, name)
+        else _vocabulary(vocabularies, name).encode(interactions.table[name])
+        for name in (interactions.user, interactions.item, *interactions.context)
+    }
+    if interactions.time is not None:
+        encoded[interactions.time] = interactions.column(interactions.time)
+    if interactions.label is not None:
+        encoded[interactions.label] = interactions.column(interactions.label)
+    elif IMPLICIT_LABEL in encoded:
+        raise ValueError(
+            f"encode: without a label column, ones go to the name {IMPLICIT_LABEL!r}, which is "
+            "taken by another role. Rename that column, or pass it as the label."
+        )
+    else:
+        encoded[IMPLICIT_LABEL] = np.ones(len(interactions), np.float32)
+    return encoded
+
+
+def _is_float(interactions: Interactions, name: str) -> bool:
+    return bool(pa.types.is_floating(interactions.table[name].type))
+
+
+def _vocabulary(vocabularies: Mapping[str, Vocabulary], name: str) -> Vocabulary:
+    if name not in vocabularies:
+        raise ValueError(
+            f"encode: there is no vocabulary for the column {name!r}; received those of "
+            f"{list(vocabularies)}. Fit them on training rows with the same roles."
+        )
+    return vocabularies[name]

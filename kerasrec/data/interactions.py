@@ -1,0 +1,423 @@
+"""Interactions: one validated Arrow table of (user, item) rows with named roles."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kerasrec.data.vocabulary import ArrowColumn, check_ids, is_text, to_arrow, to_ids
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Interactions:
+    """Rows of (user, item[, label][, time][, context...]), checked and never changed.
+
+    | role | type in the table | what may be given to `from_table` |
+    |---|---|---|
+    | user, item | int64 or string | integers 0 .. 2**63 - 1, strings, UTF-8 bytes, categories |
+    | label | float32, finite | integers, floats, decimals, booleans |
+    | time | int64 | integers, floats without a fraction, timestamps and dates |
+    | context | int64, string or float32 | as an id (a category), or floats (a numeric feature) |
+
+    Numbers in the time column keep their unit; timestamps and dates become microseconds since 1970
+    (UTC where the column has a time zone).
+
+    Args:
+        table: the columns named by the roles, of the types above; further columns are left out.
+        user: column of user ids.
+        item: column of item ids.
+        label: column of ratings or clicks; None for implicit feedback, where each row counts as 1.
+        time: column that orders the rows; None where there is none.
+        context: columns that describe the moment (hour, device).
+
+    Raises:
+        ValueError: if a column is missing, has another type, or holds values that are refused.
+
+    Example:
+
+    >>> rows = Interactions.from_table(
+    ...     {"user_id": [7, 7, 9], "item_id": ["a", "b", "a"], "rating": [4, 5, 1]}, time=None)
+    >>> len(rows), rows.num_users, rows.num_items
+    (3, 2, 2)
+    >>> rows.take([0, 2]).column("rating").tolist()
+    [4.0, 1.0]
+    """
+
+    table: pa.Table
+    user: str = "user_id"
+    item: str = "item_id"
+    label: str | None = "rating"
+    time: str | None = "timestamp"
+    context: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context", _check_roles(self.roles, self.context))
+        if not isinstance(self.table, pa.Table):
+            raise ValueError(
+                f"Interactions: table must be a pyarrow.Table; received "
+                f"{type(self.table).__name__}. Use Interactions.from_table for other data."
+            )
+        _check_columns(self.table.column_names, self.roles, self.context)
+        object.__setattr__(self, "table", self.table.select(self.columns).combine_chunks())
+        for name in self.columns:
+            self._check_column(name, self.table[name])
+
+    @classmethod
+    def from_table(
+        cls,
+        data: Any,
+        *,
+        user: str = "user_id",
+        item: str = "item_id",
+        label: str | None = "rating",
+        time: str | None = "timestamp",
+        context: Sequence[str] = (),
+        missing: Literal["error", "drop"] = "error",
+        duplicates: Literal["error", "keep"] = "error",
+    ) -> "Interactions":
+        """Interactions from any table: Arrow, pandas, polars, DuckDB, or a dict of arrays.
+
+        Args:
+            data: an object of the Arrow C stream protocol, or a dict of columns.
+            user: column of user ids.
+            item: column of item ids.
+            label: column of ratings or clicks; None for implicit feedback.
+            time: column that orders the rows; None where there is none.
+            context: columns that describe the moment.
+            missing: what to do about rows with a null, a NaN or an empty string: refuse, or leave
+                such rows out.
+            duplicates: what to do about a (user, item) pair that occurs more than once: refuse, or
+                keep all rows. `kerasrec.data.deduplicate` then takes the last or the mean.
+
+        Raises:
+            ValueError: if the data are empty, lack a column, or hold values that are refused.
+        """
+        _check_choice("missing", missing, ("error", "drop"))
+        _check_choice("duplicates", duplicates, ("error", "keep"))
+        roles = {"user": user, "item": item, "label": label, "time": time}
+        context = _check_roles(roles, context)
+        source = _columns_of(data)
+        _check_columns(list(source), roles, context)
+        columns: dict[str, ArrowColumn] = {}
+        for role, name in roles.items():
+            if name is not None:
+                columns[name] = _CONVERT[role](
+                    source[name], f"Interactions: column {name!r} ({role})"
+                )
+        for name in context:
+            columns[name] = _to_context(source[name], f"Interactions: column {name!r} (context)")
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"Interactions: columns must have one length; received {lengths}.")
+        table = pa.table(columns)
+        if table.num_rows and missing == "drop":
+            table = table.drop_null()
+            if not table.num_rows:
+                raise ValueError(
+                    f"Interactions: each of the {next(iter(lengths.values()))} rows has a missing "
+                    f"value in one of the columns {list(columns)}. Fill them in."
+                )
+        if not table.num_rows:
+            raise ValueError(
+                f"Interactions: expected at least one row; received a table with the columns "
+                f"{list(source)} and no rows."
+            )
+        rows = cls(table, user, item, label, time, context)
+        if duplicates == "error":
+            rows._refuse_duplicates()
+        return rows
+
+    @property
+    def roles(self) -> dict[str, str | None]:
+        """Column of each role but context: user, item, label, time."""
+        return {"user": self.user, "item": self.item, "label": self.label, "time": self.time}
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns: user, item, label, time, then context."""
+        return [name for name in self.roles.values() if name is not None] + list(self.context)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __repr__(self) -> str:
+        return (
+            f"Interactions({len(self):,} rows, {self.num_users:,} users, {self.num_items:,} items, "
+            f"columns {self.columns})"
+        )
+
+    @property
+    def num_users(self) -> int:
+        """Number of distinct users."""
+        return int(pc.count_distinct(self.table[self.user]).as_py())
+
+    @property
+    def num_items(self) -> int:
+        """Number of distinct items."""
+        return int(pc.count_distinct(self.table[self.item]).as_py())
+
+    def column(self, name: str) -> np.ndarray:
+        """A column as numpy array `(rows,)`: int64, float32, or an object array of strings.
+
+        Raises:
+            ValueError: if there is no such column.
+        """
+        if name not in self.columns:
+            raise ValueError(f"Interactions have no column {name!r}; they have {self.columns}.")
+        return self.table[name].to_numpy()
+
+    def codes(self, name: str) -> np.ndarray:
+        """A column's values as numbers from 0 in the order of first appearance, `(rows,)` int32.
+
+        Raises:
+            ValueError: if there is no such column.
+        """
+        if name not in self.columns:
+            raise ValueError(f"Interactions have no column {name!r}; they have {self.columns}.")
+        encoded = self.table[name].combine_chunks().dictionary_encode()
+        return np.asarray(encoded.indices)
+
+    def pairs(self) -> np.ndarray:
+        """One number for each row's (user, item) pair, `(rows,)` int64; equal pairs agree."""
+        return self.codes(self.user).astype(np.int64) * self.num_items + self.codes(self.item)
+
+    def take(self, indices: Any) -> "Interactions":
+        """The rows at these positions, in this order.
+
+        Args:
+            indices: integer positions, or a boolean mask of one value a row.
+
+        Raises:
+            ValueError: if a position is outside the rows, or the mask has another length.
+        """
+        positions = np.asarray(indices)
+        if positions.dtype == bool:
+            if positions.shape != (len(self),):
+                raise ValueError(
+                    f"Interactions.take: expected a mask of shape ({len(self)},); received "
+                    f"{positions.shape}."
+                )
+            positions = np.flatnonzero(positions)
+        elif not positions.size:
+            positions = np.empty(0, np.int64)
+        if positions.dtype.kind not in "iu" or positions.ndim != 1:
+            raise ValueError(
+                f"Interactions.take: expected integer positions of one dimension; received "
+                f"{positions.dtype} of shape {positions.shape}."
+            )
+        if positions.size and (positions.min() < 0 or positions.max() >= len(self)):
+            raise ValueError(
+                f"Interactions.take: positions must lie in 0 .. {len(self) - 1}; received "
+                f"{positions.min()} .. {positions.max()}."
+            )
+        return dataclasses.replace(self, table=self.table.take(pa.array(positions)))
+
+    def with_column(self, name: str, values: Any) -> "Interactions":
+        """The same rows with other values in one column, for example a scaled label.
+
+        Args:
+            name: one of the columns.
+            values: the new values `(rows,)`.
+
+        Raises:
+            ValueError: if there is no such column, or the values do not fit its role.
+        """
+        if name not in self.columns:
+            raise ValueError(f"Interactions have no column {name!r}; they have {self.columns}.")
+        role = next((role for role, column in self.roles.items() if column == name), "context")
+        converted = _CONVERT[role](values, f"Interactions: column {name!r} ({role})")
+        return dataclasses.replace(self, table=self._replaced(name, converted))
+
+    def with_time(self, values: Any, name: str = "timestamp") -> "Interactions":
+        """The same rows with a time column, for example row numbers where the file is in order.
+
+        Args:
+            values: the times `(rows,)`.
+            name: the name of the time column.
+
+        Raises:
+            ValueError: if the values are no times, or another role has this name.
+        """
+        converted = _to_time(values, f"Interactions: column {name!r} (time)")
+        return dataclasses.replace(self, table=self._replaced(name, converted), time=name)
+
+    def _replaced(self, name: str, column: ArrowColumn) -> pa.Table:
+        if len(column) != len(self):
+            raise ValueError(
+                f"Interactions: column {name!r} needs {len(self)} values, one a row; received "
+                f"{len(column)}."
+            )
+        table = self.table.drop_columns([name]) if name in self.table.column_names else self.table
+        return table.append_column(name, column)
+
+    def _check_column(self, name: str, column: pa.ChunkedArray) -> None:
+        role = next((role for role, column in self.roles.items() if column == name), "context")
+        owner = f"Interactions: column {name!r} ({role})"
+        kinds = {
+            "label": (pa.float32(),),
+            "time": (pa.int64(),),
+            "context": (pa.int64(), pa.string(), pa.float32()),
+        }.get(role, (pa.int64(), pa.string()))
+        if column.type not in kinds:
+            raise ValueError(
+                f"{owner} must be of type {' or '.join(map(str, kinds))}; received {column.type}. "
+                "Interactions.from_table converts other types."
+            )
+        if column.type in (pa.int64(), pa.string()) and role != "time":
+            check_ids(column, owner)
+            return
+        if column.null_count:
+            raise ValueError(
+                f"{owner}: {column.null_count} of {len(column)} values are missing (null or NaN). "
+                "Pass missing='drop' to leave these rows out, or fill them in."
+            )
+        if column.type == pa.float32() and not pc.all(pc.is_finite(column), min_count=0).as_py():
+            bad = pc.index(pc.is_finite(column), False).as_py()
+            raise ValueError(
+                f"{owner}: values must be finite float32 numbers; received {column[bad].as_py()} "
+                f"in row {bad + 1}. Remove or correct these rows."
+            )
+
+    def _refuse_duplicates(self) -> None:
+        pairs = self.pairs()
+        order = np.argsort(pairs, kind="stable")
+        repeats = np.flatnonzero(np.diff(pairs[order]) == 0)
+        if repeats.size:
+            row = int(order[repeats + 1].min())
+            user, item = (self.table[name][row].as_py() for name in (self.user, self.item))
+            raise ValueError(
+                f"Interactions: every (user, item) pair must occur once; {repeats.size} of "
+                f"{len(self)} rows repeat an earlier pair, first ({user!r}, {item!r}) in row "
+                f"{row + 1}. Pass duplicates='keep' if repeats are meant, or then apply "
+                "kerasrec.data.deduplicate(interactions, policy='last') or 'mean'."
+            )
+
+
+def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"Interactions: {argument} must be one of {choices}; received {value!r}.")
+
+
+def _check_roles(roles: Mapping[str, str | None], context: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(context, str):
+        raise ValueError(
+            f"Interactions: context takes a sequence of column names; received the string "
+            f"{context!r}. Write context=({context!r},)."
+        )
+    context = tuple(context)
+    names = list(context)
+    for role, name in roles.items():
+        if name is None and role in ("label", "time"):
+            continue
+        names.append(name)  # type: ignore[arg-type]
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"Interactions: a role takes a column name; received {name!r}.")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"Interactions: every role needs a column of its own; received {repeated} twice."
+        )
+    return context
+
+
+def _check_columns(
+    available: list[str], roles: Mapping[str, str | None], context: Sequence[str]
+) -> None:
+    wanted = [(role, name) for role, name in roles.items() if name is not None]
+    for role, name in wanted + [("context", name) for name in context]:
+        count = available.count(name)
+        if count == 1:
+            continue
+        fix = f"Pass {role}= with the name of the right column"
+        if role in ("label", "time"):
+            fix += f", or {role}=None if there is none"
+        raise ValueError(
+            f"Interactions: expected one column {name!r} ({role}); received "
+            f"{count or 'none'} among {available}. {fix}."
+        )
+
+
+def _columns_of(data: Any) -> Mapping[str, Any]:
+    if isinstance(data, Mapping):
+        return data
+    if not isinstance(data, pa.Table | pa.RecordBatch) and not hasattr(data, "__arrow_c_stream__"):
+        raise ValueError(
+            f"Interactions: expected a dict of columns or a table of the Arrow protocol (pyarrow, "
+            f"pandas, polars, DuckDB); received {type(data).__name__}. Use kerasrec.data.read for "
+            "a file."
+        )
+    try:
+        table = pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"Interactions: the {type(data).__name__} cannot become an Arrow table: "
+            f"{'; '.join(map(str, error.args))}. A column mixes types: cast it to string, or pass "
+            "only the columns that are needed."
+        ) from error
+    repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
+    if repeated:
+        raise ValueError(
+            f"Interactions: columns need different names; received {repeated} more than once."
+        )
+    return dict(zip(table.column_names, table.columns, strict=True))
+
+
+def _to_float32(values: Any, name: str) -> ArrowColumn:
+    column = to_arrow(values, name)
+    kind = column.type
+    if is_text(kind):
+        example = next((v for v in column.to_pylist() if v is not None), None)
+        raise ValueError(
+            f"{name}: expected numbers; received text such as {example!r}. Convert the column to "
+            "numbers first."
+        )
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    if not (pa.types.is_floating(column.type) or pa.types.is_null(kind)):
+        raise ValueError(f"{name}: expected numbers; received the type {kind}.")
+    return column.cast(pa.float32(), safe=False)
+
+
+def _to_time(values: Any, name: str) -> ArrowColumn:
+    column = to_arrow(values, name)
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        zone = kind.tz if pa.types.is_timestamp(kind) else None
+        column = column.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
+        try:
+            column = column.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"{name}: times must be whole numbers below 2**63; received {error}. Multiply "
+                "fractions of a second, for example by 1e6, and round."
+            ) from error
+    else:
+        example = next((v for v in column.to_pylist() if v is not None), None)
+        raise ValueError(
+            f"{name}: expected integers, timestamps or dates; received {kind} such as {example!r}. "
+            "Parse the column first, for example with pandas.to_datetime."
+        )
+    return column
+
+
+def _to_context(values: Any, name: str) -> ArrowColumn:
+    column = to_arrow(values, name)
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        return _to_float32(column, name)
+    if pa.types.is_boolean(column.type):
+        return column.cast(pa.int64())
+    return to_ids(column, name)
+
+
+_CONVERT = {
+    "user": to_ids,
+    "item": to_ids,
+    "label": _to_float32,
+    "time": _to_time,
+    "context": _to_context,
+}

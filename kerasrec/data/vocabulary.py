@@ -1,0 +1,380 @@
+"""Vocabularies: raw ids (strings or 64-bit integers) to the int32 ids that models see."""
+
+import dataclasses
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kerasrec.schema import FIRST_ID, UNKNOWN_ID
+
+FILE_NAME = "vocabularies.parquet"
+FILE_VERSION = "1"
+_VERSION_KEY = b"kerasrec.vocabularies"
+
+ArrowColumn: TypeAlias = Any  # pa.Array | pa.ChunkedArray: Arrow carries no types for mypy
+
+
+def to_arrow(values: Any, name: str) -> ArrowColumn:
+    """One column as an Arrow array, dictionaries decoded and NaN taken as missing.
+
+    Args:
+        values: numpy array, Arrow array, list, or a pandas or polars series.
+        name: what to call the column in an error message.
+
+    Raises:
+        ValueError: if the values are not one column of one type.
+    """
+    try:
+        if not isinstance(values, pa.Array | pa.ChunkedArray):
+            if hasattr(values, "__arrow_c_stream__"):
+                values = pa.chunked_array(values)
+            else:
+                values = pa.array(values, from_pandas=True)
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if pa.types.is_floating(values.type):
+            values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected one column of values of one type; received "
+            f"{type(values).__name__}, which Arrow refuses: {error}. Convert every value to a "
+            "string, or every value to an integer below 2**63."
+        ) from error
+    return values
+
+
+def to_ids(values: Any, name: str) -> ArrowColumn:
+    """Raw ids as int64 or string, missing values kept; an empty string counts as missing.
+
+    Args:
+        values: anything `to_arrow` takes; bytes are read as UTF-8.
+        name: what to call the column in an error message.
+
+    Raises:
+        ValueError: if the type is neither integer nor string, or an integer is 2**63 or more.
+    """
+    column = to_arrow(values, name)
+    kind = column.type
+    if pa.types.is_integer(kind):
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"{name}: integer ids must lie in 0 .. 2**63 - 1; received "
+                f"{pc.max(column).as_py()}. Pass such ids as strings."
+            ) from error
+    if is_text(kind):
+        try:
+            text = column.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"{name}: expected UTF-8 text; received other bytes ({error})."
+            ) from error
+        return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    if pa.types.is_null(kind):
+        return column.cast(pa.string())
+    fix = "Drop the missing rows, then cast to int64." if pa.types.is_floating(kind) else ""
+    raise ValueError(
+        f"{name}: ids must be integers or strings; received the type {kind}. "
+        f"{fix or 'Cast the column to int64 or to string.'}"
+    )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type holds text or bytes."""
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
+
+
+def check_ids(ids: ArrowColumn, name: str) -> None:
+    """Refuses ids that the served model could not tell from padding or could not store.
+
+    Args:
+        ids: the result of `to_ids`.
+        name: what to call the column in an error message.
+
+    Raises:
+        ValueError: if an id is missing, negative, or holds a line break.
+    """
+    if ids.null_count:
+        raise ValueError(
+            f"{name}: {ids.null_count} of {len(ids)} ids are missing (null, NaN or empty string). "
+            "Drop these rows or fill them in."
+        )
+    if not len(ids):
+        return
+    if pa.types.is_integer(ids.type):
+        lowest = pc.min(ids).as_py()
+        if lowest < 0:
+            raise ValueError(
+                f"{name}: integer ids must lie in 0 .. 2**63 - 1 (-1 pads served inputs); received "
+                f"{lowest}. Drop these rows, or pass the ids as strings."
+            )
+        return
+    for mark in ("\n", "\r"):
+        broken = pc.match_substring(ids, mark)
+        if pc.any(broken).as_py():
+            raise ValueError(
+                f"{name}: ids must be one line of text; received "
+                f"{ids.filter(broken)[0].as_py()!r}. Remove the line break."
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """A one-to-one map between raw ids and int32 ids.
+
+        encode(ids[i]) = i + 2,   encode(padding) = 0,   encode(anything else) = 1
+
+    Args:
+        ids: raw ids, each once; int64 or strings (object array).
+        counts: training occurrences of each id, which is its popularity.
+        name: what to call the ids in an error message, such as the column name.
+
+    Raises:
+        ValueError: if ids repeat, are not valid raw ids, or do not match the counts.
+
+    Example:
+
+    >>> vocabulary = Vocabulary.fit(["b", "a", "b"], name="item_id")
+    >>> vocabulary.encode(["a", "b", "z"]).tolist()
+    [3, 2, 1]
+    >>> vocabulary.decode([3, 2]).tolist(), vocabulary.counts.tolist(), vocabulary.num_ids
+    (['a', 'b'], [2, 1], 4)
+    """
+
+    ids: np.ndarray
+    counts: np.ndarray
+    name: str = "id"
+    _values: pa.Array = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        owner = f"Vocabulary {self.name!r}"
+        values = _one_chunk(to_ids(self.ids, owner))
+        check_ids(values, owner)
+        counts = np.array(self.counts)
+        if counts.shape != (len(values),) or counts.dtype.kind not in "iu" or (counts < 0).any():
+            raise ValueError(
+                f"{owner}: expected {len(values)} non-negative integer counts, one an id; received "
+                f"shape {counts.shape} of {counts.dtype}."
+            )
+        distinct = pc.count_distinct(values).as_py()
+        if distinct != len(values):
+            raise ValueError(
+                f"{owner}: every id must occur once; received {len(values)} ids of which "
+                f"{distinct} are distinct. Use Vocabulary.fit to count repeated values."
+            )
+        if len(values) + FIRST_ID > 2**31 - 1:
+            raise ValueError(f"{owner}: {len(values)} ids do not fit in int32.")
+        ids = np.array(values.to_numpy(zero_copy_only=False))
+        counts = counts.astype(np.int64)
+        for array in (ids, counts):
+            array.setflags(write=False)
+        object.__setattr__(self, "ids", ids)
+        object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "_values", values)
+
+    @classmethod
+    def fit(cls, values: Any, name: str = "id") -> "Vocabulary":
+        """The vocabulary of the distinct values, in the order of their first appearance.
+
+        Args:
+            values: raw ids `(rows,)`: numpy, Arrow, list, or a pandas or polars series.
+            name: what to call the ids in an error message.
+
+        Raises:
+            ValueError: if there are no values or some are not valid raw ids.
+        """
+        owner = f"Vocabulary {name!r}"
+        column = to_ids(values, owner)
+        check_ids(column, owner)
+        if not len(column):
+            raise ValueError(f"{owner}: received no values; expected at least one training row.")
+        counted = pc.value_counts(column)
+        return cls(counted.field("values"), counted.field("counts").to_numpy(), name)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the raw ids: "int64" or "string"."""
+        return "int64" if pa.types.is_integer(self._values.type) else "string"
+
+    @property
+    def num_ids(self) -> int:
+        """Number of int32 ids, padding and unknown included."""
+        return len(self) + FIRST_ID
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def encode(self, values: Any) -> np.ndarray:
+        """The int32 ids of raw ids; an id that is not in the vocabulary becomes 1.
+
+        Args:
+            values: raw ids `(rows,)` of this vocabulary's type.
+
+        Returns:
+            int32 array `(rows,)`.
+
+        Raises:
+            ValueError: if the type differs from the vocabulary's, or an id is not a valid raw id.
+        """
+        owner = f"Vocabulary {self.name!r}"
+        column = to_ids(values, owner)
+        if not len(column):
+            return np.empty(0, np.int32)
+        check_ids(column, owner)
+        if column.type != self._values.type:
+            raise ValueError(
+                f"{owner}: it holds {self.dtype} ids; received {column.type}, such as "
+                f"{column[0].as_py()!r}. Cast the values to {self.dtype}."
+            )
+        # A value that is not found comes back as null: -1 + FIRST_ID is the unknown id.
+        found = pc.fill_null(pc.index_in(column, value_set=self._values), UNKNOWN_ID - FIRST_ID)
+        return np.asarray(
+            found.to_numpy(zero_copy_only=False)
+            if isinstance(found, pa.Array)
+            else found.to_numpy()
+        ) + np.int32(FIRST_ID)
+
+    def decode(self, ids: Any) -> np.ndarray:
+        """The raw ids of encoded ids.
+
+        Args:
+            ids: integers of any shape from 2 to `num_ids - 1`.
+
+        Returns:
+            int64 or object array of the same shape.
+
+        Raises:
+            ValueError: if an id is padding, unknown or out of range.
+        """
+        encoded = np.asarray(ids)
+        if encoded.size and encoded.dtype.kind not in "iu":
+            raise ValueError(
+                f"Vocabulary {self.name!r}: decode expects integer ids; received {encoded.dtype}."
+            )
+        outside = (encoded < FIRST_ID) | (encoded >= self.num_ids)
+        if outside.any():
+            raise ValueError(
+                f"Vocabulary {self.name!r}: decode expects ids from {FIRST_ID} to "
+                f"{self.num_ids - 1} (0 is padding, 1 is unknown: neither has a raw id); received "
+                f"{encoded[outside].ravel()[0]}. Mask these ids first."
+            )
+        return self.ids[encoded.astype(np.int64) - FIRST_ID]
+
+    def to_table(self) -> pa.Table:
+        """Arrow table with the columns `id` and `count`, row i for the encoded id i + 2."""
+        return pa.table({"id": self._values, "count": self.counts})
+
+    @classmethod
+    def from_table(cls, table: pa.Table, name: str = "id") -> "Vocabulary":
+        """The inverse of `to_table`.
+
+        Raises:
+            ValueError: if a column is missing or the values are not a vocabulary.
+        """
+        if not {"id", "count"} <= set(table.column_names):
+            raise ValueError(
+                f"Vocabulary {name!r}: expected the columns 'id' and 'count'; received "
+                f"{table.column_names}."
+            )
+        return cls(table["id"], table["count"].to_numpy(), name)
+
+
+def save_vocabularies(
+    vocabularies: Mapping[str, Vocabulary], directory: str | os.PathLike[str]
+) -> pathlib.Path:
+    """Writes all vocabularies as one Parquet file, whole or not at all.
+
+    Args:
+        vocabularies: vocabulary by column name.
+        directory: where `vocabularies.parquet` goes; made if it does not exist.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ValueError: if there are no vocabularies.
+    """
+    if not vocabularies:
+        raise ValueError("save_vocabularies: received no vocabularies; fit them first.")
+    parts = []
+    for feature, vocabulary in vocabularies.items():
+        ids, empty = vocabulary.to_table()["id"], pa.nulls(len(vocabulary))
+        is_text = vocabulary.dtype == "string"
+        parts.append(
+            pa.table(
+                {
+                    "feature": pa.array([feature] * len(vocabulary), pa.string()),
+                    "int64_id": empty.cast(pa.int64()) if is_text else ids,
+                    "string_id": ids if is_text else empty.cast(pa.string()),
+                    "count": vocabulary.counts,
+                }
+            )
+        )
+    table = pa.concat_tables(parts).replace_schema_metadata({_VERSION_KEY: FILE_VERSION})
+    folder = pathlib.Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAME}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / FILE_NAME)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+    return folder / FILE_NAME
+
+
+def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Vocabulary]:
+    """The inverse of `save_vocabularies`.
+
+    Args:
+        directory: the folder that holds `vocabularies.parquet`.
+
+    Raises:
+        ValueError: if the file is missing, is not such a file, or comes from a newer version.
+    """
+    path = pathlib.Path(directory) / FILE_NAME
+    if not path.is_file():
+        raise ValueError(
+            f"load_vocabularies: there is no file {FILE_NAME} in {str(directory)!r}. Write it with "
+            "save_vocabularies."
+        )
+    try:
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"load_vocabularies: {path} is not a readable Parquet file: {error}."
+        ) from error
+    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"").decode()
+    if version != FILE_VERSION:
+        raise ValueError(
+            f"load_vocabularies: this kerasrec reads version {FILE_VERSION} of {FILE_NAME}; "
+            f"received version {version or 'none'!r}. Write it again, or upgrade: "
+            "pip install -U kerasrec."
+        )
+    vocabularies = {}
+    for feature in pc.unique(table["feature"]).to_pylist():
+        part = table.filter(pc.equal(table["feature"], feature))
+        ids = part["string_id" if part["int64_id"].null_count else "int64_id"]
+        vocabularies[feature] = Vocabulary(ids, part["count"].to_numpy(), feature)
+    return vocabularies
+
+
+def _one_chunk(column: ArrowColumn) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
