@@ -203,8 +203,8 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(
-                f"Schema: every feature and the label need a name of their own; received {repeated} "
-                "more than once. Rename one of them."
+                "Schema: every feature and the label need a name of their own; received "
+                f"{repeated} more than once. Rename one of them."
             )
         for role in ("user", "item"):
             if not any(isinstance(feature, Categorical) for feature in getattr(self, role)):
@@ -255,14 +255,8 @@ class Schema:
             f"Schema has no feature {name!r}; it has {[f.name for f in self.features]}."
         )
 
-    def table_of(self, feature: Feature) -> str | None:
-        """Name of the id space a feature's ids belong to; None for a numeric feature."""
-        if isinstance(feature, Numeric):
-            return None
-        return feature.of if isinstance(feature, Sequence) else feature.name
-
-    def num_ids(self, name: str) -> int:
-        """Number of ids of a categorical, bag or sequence feature.
+    def id_space(self, name: str) -> str:
+        """Name of the feature whose ids (and table, and vocabulary) a feature of ids holds.
 
         Raises:
             ValueError: if the feature is numeric or does not exist.
@@ -270,8 +264,17 @@ class Schema:
         feature = self.feature(name)
         if isinstance(feature, Numeric):
             raise ValueError(f"Schema: feature {name!r} is numeric and has no ids.")
-        if isinstance(feature, Sequence):
-            return self.num_ids(feature.of)
+        return feature.of if isinstance(feature, Sequence) else name
+
+    def num_ids(self, name: str) -> int:
+        """Number of ids of a categorical, bag or sequence feature.
+
+        Raises:
+            ValueError: if the feature is numeric or does not exist.
+        """
+        feature = self.feature(self.id_space(name))
+        if not isinstance(feature, Categorical | Bag):
+            raise ValueError(f"Schema: feature {name!r} has no ids of its own.")
         return feature.num_ids
 
     def to_dict(self) -> dict[str, Any]:
@@ -309,8 +312,8 @@ class Schema:
         missing = sorted({"user", "item", "context", "label"} - set(config))
         if unknown or missing:
             raise ValueError(
-                f"Schema: expected the keys version, user, item, context, label; missing {missing}, "
-                f"unknown {unknown}."
+                "Schema: expected the keys version, user, item, context, label; missing "
+                f"{missing}, unknown {unknown}."
             )
         return cls(
             user=tuple(_read_feature(f) for f in config["user"]),

@@ -46,6 +46,8 @@ class Embedding(keras.layers.Embedding):
     TensorShape([1, 2, 3])
     """
 
+    built: bool
+
     def __init__(self, input_dim: int, output_dim: int, l2: float = 0.0, **kwargs: Any) -> None:
         if isinstance(l2, bool) or not isinstance(l2, int | float) or not 0 <= l2 < float("inf"):
             raise ValueError(f"Embedding: l2 must be a number of at least 0; received {l2!r}.")

@@ -39,7 +39,8 @@ class FeatureEmbedding(keras.layers.Layer):
     >>> from kerasrec.schema import Categorical, Numeric, Schema
     >>> schema = Schema(Categorical("user", 5), Categorical("item", 9), Numeric("hour"))
     >>> layer = FeatureEmbedding(schema, embedding_dim=4)
-    >>> layer({"user": np.array([2, 3]), "hour": np.array([0.5, 0.1])}, names=["user", "hour"]).shape
+    >>> inputs = {"user": np.array([2, 3]), "hour": np.array([0.5, 0.1])}
+    >>> layer(inputs, names=["user", "hour"]).shape
     TensorShape([2, 5])
     """
 
@@ -87,7 +88,7 @@ class FeatureEmbedding(keras.layers.Layer):
         if isinstance(feature, Numeric):
             value = ops.cast(value, self.compute_dtype)
             return ops.expand_dims(value, -1) if feature.size == 1 else value
-        rows = self.tables[self.schema.table_of(feature)](value)
+        rows = self.tables[self.schema.id_space(name)](value)
         if isinstance(feature, Categorical):
             return rows
         real = ops.cast(ops.expand_dims(ops.not_equal(value, 0), -1), rows.dtype)

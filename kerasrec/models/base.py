@@ -23,6 +23,7 @@ class Recommender(keras.Model):
     """
 
     output_kind: ClassVar[str] = "score"
+    built: bool
 
     def __init__(
         self,
@@ -62,10 +63,43 @@ class Recommender(keras.Model):
                 f"{type(self).__name__}: missing input {missing}; received {sorted(inputs)}, the "
                 f"schema wants {self._wanted()}. Add the column, or leave it out of the schema."
             )
-        return super().__call__({n: inputs[n] for n in self._wanted()}, *args, **kwargs)
+        inputs = {name: inputs[name] for name in self._wanted()}
+        item = inputs[self.schema.item_id.name]
+        if getattr(getattr(item, "shape", None), "rank", 0) is None:
+            # Keras reuses one compiled function, and TensorFlow then generalises its shapes.
+            raise ValueError(
+                f"{type(self).__name__}: one compiled function was given item features "
+                f"(batch,) and (batch, candidates) in turn. Call model.compile(...) again when "
+                f"you change between them in fit, or model.make_predict_function(force=True) in "
+                f"predict."
+            )
+        return super().__call__(inputs, *args, **kwargs)
 
     def _wanted(self) -> list[str]:
         return [feature.name for feature in self.schema.features]
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
+        """The compiled loss, with scores `(batch,)` as `(batch, 1)`.
+
+        Keras 3 takes the mean of a loss over the last axis first. Of rank-1 scores that leaves a
+        scalar, which cannot be weighted by `sample_weight` and is not divided by the replicas.
+        """
+        y, y_pred = _as_columns(y, y_pred)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(
+        self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> dict[str, Any]:
+        """The compiled metrics, with scores `(batch,)` as `(batch, 1)`, see `compute_loss`."""
+        y, y_pred = _as_columns(y, y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def get_build_config(self) -> None:
         """Nothing: the constructor builds."""
@@ -83,6 +117,12 @@ class Recommender(keras.Model):
         if not trainable:
             model.trainable = False
         return model
+
+
+def _as_columns(y: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    if y is not None and len(y_pred.shape) == 1 and len(y.shape) == 1:
+        return ops.expand_dims(y, -1), ops.expand_dims(y_pred, -1)
+    return y, y_pred
 
 
 def align(query: Tensor, items: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ class MatrixFactorization(Recommender):
         return ops.cast(ops.sum(query * items, axis=-1), "float32")
 
     def query_embedding(self, inputs: Features) -> Tensor:
-        """[p_u, mu + b_u, 1]: biases ride along as columns, so that retrieval is one dot product."""
+        """[p_u, mu + b_u, 1]: biases ride along as columns, so that one dot product is enough."""
         ids = inputs[self.schema.user_id.name]
         vectors = self.user_vectors(ids)
         if not self.use_bias:

@@ -1,0 +1,11 @@
+"""The contract kit: the checks that every model of the zoo passes, for your models too."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "contract": ["CHECKS", "check_model"],
+        "cases": ["ModelCase", "random_inputs", "tiny_schema"],
+    },
+)

@@ -1,0 +1,139 @@
+"""What a model's test states, and the small data that the checks run on."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kerasrec.schema import (
+    FIRST_ID,
+    Bag,
+    Categorical,
+    Feature,
+    Numeric,
+    Schema,
+    Sequence,
+)
+
+
+def tiny_schema(*, num_users: int = 11, num_items: int = 17, features: bool = False) -> Schema:
+    """A schema for tests: rectangular, so that a transposed table cannot pass unnoticed.
+
+    Args:
+        num_users: real users, besides padding and unknown.
+        num_items: real items, besides padding and unknown.
+        features: whether to add one feature of each kind.
+
+    Example:
+
+    >>> tiny_schema().item_id.num_ids
+    19
+    """
+    user: list[Feature] = [Categorical("user_id", num_users + FIRST_ID)]
+    item: list[Feature] = [Categorical("item_id", num_items + FIRST_ID)]
+    context: list[Feature] = []
+    if features:
+        user.append(Numeric("age"))
+        item += [Bag("genres", 6, max_length=3), Numeric("picture", size=2)]
+        context = [Categorical("device", 5), Sequence("history", of="item_id", max_length=4)]
+    return Schema(tuple(user), tuple(item), tuple(context), label="label")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCase:
+    """The facts of one model, given to `check_model`.
+
+    Args:
+        model: the class.
+        num_params: number of parameters for this schema and these arguments; write it as a formula.
+        schema: the features; at least 9 users and 9 items, not as many of one as of the other.
+        kwargs: constructor arguments; leave dropout at 0, so that runs can be compared.
+        trains: whether gradients train it; False for models that count or solve.
+
+    Raises:
+        ValueError: if the schema is too small or square.
+
+    Example:
+
+    >>> from kerasrec.models import MatrixFactorization
+    >>> case = ModelCase(
+    ...     MatrixFactorization,
+    ...     num_params=13 * (4 + 1) + 19 * (4 + 1) + 1,
+    ...     kwargs={"embedding_dim": 4},
+    ... )
+    """
+
+    model: Any
+    num_params: int
+    schema: Schema = dataclasses.field(default_factory=tiny_schema)
+    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    trains: bool = True
+
+    def __post_init__(self) -> None:
+        users = self.schema.user_id.num_ids - FIRST_ID
+        items = self.schema.item_id.num_ids - FIRST_ID
+        if min(users, items) < 9 or users == items:
+            raise ValueError(
+                "ModelCase: the checks need at least 9 users and 9 items, and not as many users as "
+                f"items; received {users} users and {items} items."
+            )
+
+    def new(self, **more: Any) -> Any:
+        """A fresh model."""
+        return self.model(self.schema, **{**self.kwargs, **more})
+
+
+def random_inputs(
+    schema: Schema, batch_size: int, *, candidates: int | None = None, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Random encoded inputs; bags and sequences end in padding.
+
+    Args:
+        schema: the features.
+        batch_size: rows.
+        candidates: if given, item features get a candidate axis of this length.
+        seed: seed of the draw.
+
+    Returns:
+        dict of arrays `(batch_size,) + shape` or, for item features with candidates,
+        `(batch_size, candidates) + shape`.
+
+    Example:
+
+    >>> random_inputs(tiny_schema(), 3, candidates=5)["item_id"].shape
+    (3, 5)
+    """
+    rng = np.random.default_rng(seed)
+    inputs: dict[str, np.ndarray] = {}
+    for feature in schema.features:
+        lead: tuple[int, ...] = (batch_size,)
+        if candidates is not None and feature in schema.item:
+            lead = (batch_size, candidates)
+        shape = (*lead, *feature.shape)
+        if isinstance(feature, Numeric):
+            inputs[feature.name] = rng.normal(size=shape).astype("float32")
+            continue
+        ids = rng.integers(FIRST_ID, schema.num_ids(feature.name), size=shape, dtype="int32")
+        if not isinstance(feature, Categorical):
+            lengths = rng.integers(0, feature.max_length + 1, size=lead)
+            ids[np.arange(feature.max_length) >= lengths[..., None]] = 0
+        inputs[feature.name] = ids
+    return inputs
+
+
+def neutral_inputs(schema: Schema, users: np.ndarray, items: np.ndarray) -> dict[str, np.ndarray]:
+    """Inputs that differ in the user and item id alone.
+
+    Args:
+        schema: the features.
+        users: encoded user ids `(batch,)`.
+        items: encoded item ids `(batch,)` or `(batch, candidates)`.
+    """
+    inputs: dict[str, np.ndarray] = {}
+    for feature in schema.features:
+        lead = items.shape if feature in schema.item else users.shape
+        inputs[feature.name] = np.zeros((*lead, *feature.shape), feature.dtype)
+    inputs[schema.user_id.name] = users.astype("int32")
+    inputs[schema.item_id.name] = items.astype("int32")
+    return inputs

@@ -1,0 +1,408 @@
+"""The checks. Each takes a `ModelCase` and raises `AssertionError` saying what was broken."""
+
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID, Bag, Sequence
+from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs
+from kerasrec.types import Retriever
+
+
+def check_model(case: ModelCase) -> None:
+    """Runs every check of `CHECKS`.
+
+    In a test suite, parametrise over `CHECKS` instead, to see each check by name.
+
+    Args:
+        case: the model's facts.
+
+    Raises:
+        AssertionError: at the first check that fails.
+
+    Example:
+
+    >>> from kerasrec.models import Popularity
+    >>> from kerasrec.testing import ModelCase
+    >>> check_model(ModelCase(Popularity, num_params=19, trains=False))
+    """
+    for check in CHECKS:
+        check(case)
+
+
+def check_arguments(case: ModelCase) -> None:
+    """At most 8 keyword-only plain values, each kept unchanged under its own name."""
+    parameters = dict(inspect.signature(case.model).parameters)
+    _demand(next(iter(parameters)) == "schema", case, "the first argument is the schema")
+    own = {n: p for n, p in parameters.items() if n not in ("schema", "name", "dtype")}
+    _demand({"name", "dtype"} <= set(parameters), case, "takes name and dtype")
+    _demand(len(own) <= 8, case, f"at most 8 arguments of its own, not {len(own)}")
+    model = case.new()
+    for name, parameter in own.items():
+        _demand(parameter.kind is parameter.KEYWORD_ONLY, case, f"{name} is keyword-only")
+        _demand(parameter.default is not parameter.empty, case, f"{name} has a default")
+        given = case.kwargs.get(name, parameter.default)
+        given = tuple(given) if isinstance(given, list) else given
+        _demand(getattr(model, name) == given, case, f"keeps {name}={given!r}")
+
+
+def check_config(case: ModelCase) -> None:
+    """The config survives JSON exactly, schema included, and makes the same architecture."""
+    model = case.new(name="renamed")
+    model.trainable = False
+    config = json.loads(json.dumps(model.get_config()))
+    again = case.model.from_config(config)
+    _demand(json.loads(json.dumps(again.get_config())) == config, case, "config round trip")
+    _demand(again.name == "renamed" and not again.trainable, case, "name and trainable survive")
+    _demand(again.schema == case.schema, case, "schema survives")
+    shapes = [tuple(w.shape) for w in model.weights]
+    _demand([tuple(w.shape) for w in again.weights] == shapes, case, "same weight shapes")
+
+
+def check_build(case: ModelCase) -> None:
+    """All weights exist before any data, and there are as many as the formula says."""
+    model = case.new()
+    _demand(model.built, case, "is built by its constructor")
+    count = model.count_params()
+    _demand(count == case.num_params, case, f"{case.num_params} parameters, not {count}")
+    weights = len(model.weights)
+    _score(model, random_inputs(case.schema, 3))
+    _demand(len(model.weights) == weights, case, "a call adds no weights")
+    paths = [w.path for w in model.weights]
+    _demand(len(set(paths)) == len(paths), case, f"weight paths are unique: {paths}")
+    for weight in model.trainable_weights:
+        twins = [
+            w
+            for w in model.trainable_weights
+            if w is not weight and w.shape == weight.shape and np.ptp(w.numpy()) > 0
+        ]
+        for twin in twins:
+            same = np.array_equal(twin.numpy(), weight.numpy())
+            _demand(not same, case, f"{weight.path} and {twin.path} start different")
+
+
+def check_call(case: ModelCase) -> None:
+    """Eager = compiled = XLA = predict, float32, `(batch,)` and `(batch, candidates)`."""
+    model = case.new()
+    _shake(model)
+    for candidates in (None, 1, 4):
+        inputs = random_inputs(case.schema, 5, candidates=candidates)
+        eager = model(inputs)
+        shape = (5,) if candidates is None else (5, candidates)
+        _demand(tuple(eager.shape) == shape, case, f"scores {shape}, not {tuple(eager.shape)}")
+        _demand(eager.dtype == tf.float32, case, f"float32 scores, not {eager.dtype}")
+        model.make_predict_function(force=True)  # it cannot change rank
+        tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        for how, compiled in {
+            "compiled": tf.function(model)(tensors),
+            "XLA": tf.function(model, jit_compile=True)(tensors),
+            "predict": model.predict_on_batch(inputs),
+        }.items():
+            _close(compiled, eager, case, f"{how} = eager with candidates={candidates}")
+    # The same pair scores the same with and without a candidate axis.
+    inputs = random_inputs(case.schema, 6)
+    item = {f.name for f in case.schema.item}
+    wide = {n: v[:, None] if n in item else v for n, v in inputs.items()}
+    _close(_score(model, wide)[:, 0], _score(model, inputs), case, "one candidate = no candidates")
+
+
+def check_batch(case: ModelCase) -> None:
+    """A row's score does not depend on its neighbours, their number or their order."""
+    model = case.new()
+    _shake(model)
+    inputs = random_inputs(case.schema, 7)
+    scores = _score(model, inputs)
+    for row in range(7):
+        alone = _score(model, {n: v[row : row + 1] for n, v in inputs.items()})
+        _close(alone, scores[row : row + 1], case, "a row alone = the row in its batch")
+    backwards = _score(model, {n: v[::-1] for n, v in inputs.items()})
+    _close(backwards[::-1], scores, case, "order of rows")
+    # A padding candidate beside it changes no candidate.
+    wide = random_inputs(case.schema, 3, candidates=4)
+    padded = {n: v.copy() for n, v in wide.items()}
+    padded[case.schema.item_id.name][:, -1] = PADDING_ID
+    _close(_score(model, padded)[:, :-1], _score(model, wide)[:, :-1], case, "padding candidate")
+
+
+def check_padding(case: ModelCase) -> None:
+    """What the padding row of a table holds never changes a score; padding may be cut off."""
+    padded = [f for f in case.schema.features if isinstance(f, Bag | Sequence)]
+    model = case.new()
+    _shake(model)
+    inputs = random_inputs(case.schema, 7)
+    before = _score(model, inputs)
+    _demand(np.isfinite(before).all(), case, "empty bags and sequences score finitely")
+    sizes = {case.schema.num_ids(f.name) for f in padded}
+    for weight in model.weights:
+        if len(weight.shape) == 2 and weight.shape[0] in sizes:
+            value = weight.numpy()
+            value[PADDING_ID] += 100.0
+            weight.assign(value)
+    _close(_score(model, inputs), before, case, "padding row")
+
+
+def check_unknown_ids(case: ModelCase) -> None:
+    """Unknown ids, alone and all at once, score finitely."""
+    model = case.new()
+    _shake(model)
+    inputs = random_inputs(case.schema, 4)
+    ids = [name for name, value in inputs.items() if value.dtype == np.int32]
+    for unknown in [*([name] for name in ids), ids]:
+        some = {n: np.full_like(v, UNKNOWN_ID) if n in unknown else v for n, v in inputs.items()}
+        _demand(np.isfinite(_score(model, some)).all(), case, f"finite with unknown {unknown}")
+
+
+def check_missing_input(case: ModelCase) -> None:
+    """A missing feature is named in a `ValueError`; extra keys are ignored."""
+    model = case.new()
+    inputs = random_inputs(case.schema, 2)
+    for name in inputs:
+        try:
+            model({n: v for n, v in inputs.items() if n != name})
+        except ValueError as error:
+            _demand(name in str(error), case, f"the message names {name!r}: {error}")
+        else:
+            _demand(False, case, f"missing {name!r} is a ValueError")
+    more = _score(model, {**inputs, "not_in_schema": np.zeros(2, "float32")})
+    _close(more, _score(model, inputs), case, "extra keys are ignored")
+
+
+def check_gradients(case: ModelCase) -> None:
+    """Every trainable weight receives a gradient."""
+    model = case.new()
+    _demand(bool(model.trainable_weights) == case.trains, case, f"trains is {case.trains}")
+    if not case.trains:
+        return
+    _shake(model)
+    inputs = random_inputs(case.schema, 64)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(inputs, training=True) - 1.0))
+    gradients = tape.gradient(loss, [w.value for w in model.trainable_weights])
+    for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
+        _demand(gradient is not None, case, f"{weight.path} has a gradient")
+        norm = float(tf.norm(tf.convert_to_tensor(gradient)))
+        _demand(np.isfinite(norm) and norm > 0, case, f"{weight.path} has gradient norm {norm}")
+
+
+def check_fit(case: ModelCase) -> None:
+    """Stock `compile` and `fit` lower the loss; XLA follows the same losses."""
+    if not case.trains:
+        return
+    plain = _fit(case, case.new())
+    _demand(plain[-1] < plain[0], case, f"the loss falls: {plain}")
+    _close(_fit(case, case.new(), jit_compile=True), plain, case, "XLA losses", 1e-3)
+
+
+def check_weights(case: ModelCase) -> None:
+    """A row of weight 0 does not train, a row of weight 2 counts as two rows."""
+    if not case.trains:
+        return
+    inputs = random_inputs(case.schema, 6)
+    labels = np.arange(6, dtype="float32")
+    weights = np.array([2, 1, 1, 1, 1, 0], "float32")
+    twice = np.array([0, 0, 1, 2, 3, 4])
+    model = case.new()
+    _shake(model)
+    model.compile("sgd", "mse", weighted_metrics=["mae"])
+    weighted = model.evaluate(inputs, labels, sample_weight=weights, verbose=0)
+    model.compile("sgd", "mse", weighted_metrics=["mae"])
+    repeated = model.evaluate({n: v[twice] for n, v in inputs.items()}, labels[twice], verbose=0)
+    _close(weighted[1], repeated[1], case, "weighted metric = repeated rows")
+    if not model.losses:  # the penalty is on rows looked up, whatever their weight
+        _close(weighted[0], repeated[0], case, "weighted loss = repeated rows")
+
+
+def check_learns(case: ModelCase) -> None:
+    """Finds a withheld answer: users like every third item, each by another offset.
+
+    The table is rectangular and asymmetric, so a model that mixes up users and items fails.
+    """
+    if not case.trains:
+        return
+    schema = case.schema
+    users = np.arange(schema.user_id.num_ids - FIRST_ID)
+    items = np.arange(schema.item_id.num_ids - FIRST_ID)
+    likes = items[None, :] % 3 == (2 * users[:, None] + 1) % 3  # (users, items)
+    liked = [np.flatnonzero(row) for row in likes]
+    withheld = np.array([own[user // 3 % len(own)] for user, own in enumerate(liked)])
+    train = np.ones_like(likes)
+    train[users, withheld] = False
+    user, item = np.nonzero(train)
+    keras.utils.set_random_seed(0)
+    model = case.new()
+    model.compile(keras.optimizers.Adam(0.03), keras.losses.BinaryCrossentropy(from_logits=True))
+    columns = neutral_inputs(schema, user + FIRST_ID, item + FIRST_ID)
+    model.fit(columns, likes[train].astype("float32"), batch_size=32, epochs=40, verbose=0)
+    everything = np.broadcast_to(items + FIRST_ID, likes.shape)
+    scores = _score(model, neutral_inputs(schema, users + FIRST_ID, everything))
+    best_other = np.where(likes, -np.inf, scores).max(axis=1)
+    found = scores[users, withheld] > best_other
+    _demand(found.all(), case, f"ranks the withheld item first ({found.mean():.0%} of users)")
+
+
+def check_mixed_precision(case: ModelCase) -> None:
+    """Under mixed_bfloat16: float32 scores and weights, close to float32, and it trains."""
+    full, mixed = case.new(), case.new(dtype="mixed_bfloat16")
+    _shake(full)
+    mixed.set_weights(full.get_weights())
+    inputs = random_inputs(case.schema, 9)
+    scores = mixed(inputs)
+    _demand(scores.dtype == tf.float32, case, "float32 scores under mixed_bfloat16")
+    _demand(all(w.dtype == "float32" for w in mixed.weights), case, "float32 weights")
+    _close(scores, full(inputs), case, "mixed_bfloat16 = float32", 0.05)
+    if case.trains:
+        losses = _fit(case, case.new(dtype="mixed_bfloat16"))
+        _demand(losses[-1] < losses[0], case, f"the loss falls under mixed_bfloat16: {losses}")
+
+
+def check_keras_file(case: ModelCase) -> None:
+    """A `.keras` file gives back the same class, config and scores."""
+    model = case.new()
+    _shake(model)
+    inputs = random_inputs(case.schema, 5)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        model.save(path)
+        again = keras.saving.load_model(path)
+    _demand(type(again) is case.model, case, "same class from a .keras file")
+    _demand(again.get_config() == model.get_config(), case, "same config from a .keras file")
+    _demand(np.array_equal(_score(again, inputs), _score(model, inputs)), case, "same scores")
+
+
+def check_saved_model(case: ModelCase) -> None:
+    """A SavedModel has the schema's names and dtypes, and the same scores at batch 1 and 7."""
+    model = case.new()
+    _shake(model)
+    signature = {
+        f.name: tf.TensorSpec((None, *f.shape), f.dtype, name=f.name) for f in case.schema.features
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        archive.add_endpoint("serve", lambda inputs: model(inputs), input_signature=[signature])
+        archive.write_out(folder, verbose=False)
+        served = tf.saved_model.load(folder).signatures["serve"]
+        taken = {
+            n: (s.shape.as_list(), s.dtype) for n, s in served.structured_input_signature[1].items()
+        }
+        wanted = {n: (s.shape.as_list(), s.dtype) for n, s in signature.items()}
+        _demand(taken == wanted, case, f"signature {wanted}, not {taken}")
+        for batch_size in (1, 7):
+            inputs = random_inputs(case.schema, batch_size)
+            (scores,) = served(**{n: tf.constant(v) for n, v in inputs.items()}).values()
+            _close(scores, model(inputs), case, f"SavedModel = Keras at batch {batch_size}")
+
+
+def check_retrieval(case: ModelCase) -> None:
+    """If it retrieves: dot product of the embeddings = call, and top-k = argsort of call."""
+    model = case.new()
+    if not isinstance(model, Retriever):
+        return
+    _shake(model)
+    num_items = case.schema.item_id.num_ids
+    inputs = random_inputs(case.schema, 5)
+    everything = random_inputs(case.schema, num_items - FIRST_ID)
+    everything[case.schema.item_id.name] = np.arange(FIRST_ID, num_items, dtype="int32")
+    query = np.asarray(model.query_embedding(inputs))  # (5, dim)
+    items = np.asarray(model.item_embedding(everything))  # (items, dim)
+    pairs = dict(inputs)
+    for feature in case.schema.item:
+        column = everything[feature.name]
+        pairs[feature.name] = np.broadcast_to(column, (5, *column.shape))
+    scores = _score(model, pairs)  # (5, items)
+    _close(query @ items.T, scores, case, "dot product = call")
+    top = tf.math.top_k(tf.matmul(query, items, transpose_b=True), k=3).values
+    _close(top, -np.sort(-scores, axis=1)[:, :3], case, "top-k = argsort of call")
+
+
+def check_two_replicas(case: ModelCase) -> None:
+    """Two replicas of MirroredStrategy follow the losses and weights of one device."""
+    if not case.trains:
+        return
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    if len(devices) < 2:
+        raise RuntimeError(
+            "check_two_replicas needs two logical CPUs; this process has one. Before TensorFlow "
+            "does anything else, call tf.config.set_logical_device_configuration(cpu, "
+            "[tf.config.LogicalDeviceConfiguration()] * 2), for instance in conftest.py."
+        )
+    one = case.new()
+    # Collective all-reduce confuses strategies made one after the other in one process.
+    strategy = tf.distribute.MirroredStrategy(
+        devices[:2], cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
+    with strategy.scope():
+        two = case.new()
+    two.set_weights(one.get_weights())
+    _close(_fit(case, two), _fit(case, one), case, "two replicas' losses", 1e-4)
+    for ours, theirs in zip(one.get_weights(), two.get_weights(), strict=True):
+        _close(theirs, ours, case, "two replicas' weights", 1e-4)
+
+
+CHECKS: tuple[Callable[[ModelCase], None], ...] = (
+    check_arguments,
+    check_config,
+    check_build,
+    check_call,
+    check_batch,
+    check_padding,
+    check_unknown_ids,
+    check_missing_input,
+    check_gradients,
+    check_fit,
+    check_weights,
+    check_learns,
+    check_mixed_precision,
+    check_keras_file,
+    check_saved_model,
+    check_retrieval,
+    check_two_replicas,
+)
+
+
+def _demand(condition: bool, case: ModelCase, what: str) -> None:
+    if not condition:
+        raise AssertionError(f"{case.model.__name__}: {what}")
+
+
+def _close(actual: Any, expected: Any, case: ModelCase, what: str, bound: float = 1e-5) -> None:
+    actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
+    _demand(actual.shape == expected.shape, case, f"{what}: {actual.shape} {expected.shape}")
+    difference = np.abs(actual - expected).max(initial=0.0)
+    scale = max(1.0, np.abs(expected).max(initial=0.0))
+    _demand(bool(difference <= bound * scale), case, f"{what}: off by {difference:.2e}")
+
+
+def _score(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(inputs))
+
+
+def _shake(model: Any) -> None:
+    """Weights that are neither zero nor alike, biases included, so that no term is missed."""
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if keras.backend.is_float_dtype(weight.dtype):
+            weight.assign(rng.normal(scale=0.3, size=weight.shape))
+
+
+def _fit(case: ModelCase, model: Any, **options: Any) -> list[float]:
+    """Losses of a short stock training, the same for every call."""
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(scale=0.1, size=weight.shape))
+    inputs = random_inputs(case.schema, 64, seed=2)
+    labels = rng.uniform(1, 5, size=64).astype("float32")
+    with model.distribute_strategy.scope():
+        model.compile(keras.optimizers.SGD(0.05), keras.losses.MeanSquaredError(), **options)
+    data = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(16, drop_remainder=True)
+    switches = tf.data.Options()
+    switches.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    history = model.fit(data.with_options(switches), epochs=3, shuffle=False, verbose=0)
+    return [float(loss) for loss in history.history["loss"]]

@@ -1,0 +1,49 @@
+import keras
+import numpy as np
+
+from kerasrec.layers import FeatureEmbedding
+from kerasrec.testing import random_inputs, tiny_schema
+
+SCHEMA = tiny_schema(features=True)
+
+
+def test_one_vector_by_hand():
+    layer = FeatureEmbedding(SCHEMA, embedding_dim=1)
+    layer.build()
+    for name in ("item_id", "genres"):
+        table = layer.tables[name]
+        table.embeddings.assign(np.arange(table.input_dim, dtype="float32")[:, None])
+    inputs = {
+        "age": np.array([33.0], "float32"),
+        "genres": np.array([[3, 4, 0]]),  # mean of rows 3 and 4
+        "history": np.array([[5, 7, 9, 0]]),  # mean of item rows 5, 7 and 9
+        "picture": np.array([[0.25, -1.0]], "float32"),
+        "item_id": np.array([8]),
+    }
+    names = ["item_id", "age", "genres", "history", "picture"]
+    vector = np.asarray(layer(inputs, names=names))
+    np.testing.assert_allclose(vector, [[8.0, 33.0, 3.5, 7.0, 0.25, -1.0]])
+
+
+def test_empty_bags_are_zeros():
+    layer = FeatureEmbedding(SCHEMA, embedding_dim=2)
+    vector = layer({"genres": np.zeros((1, 3), "int32")}, names=["genres"])
+    np.testing.assert_array_equal(np.asarray(vector), [[0.0, 0.0]])
+
+
+def test_candidates_keep_their_axis():
+    layer = FeatureEmbedding(SCHEMA, embedding_dim=4)
+    inputs = random_inputs(SCHEMA, 3, candidates=5)
+    assert layer(inputs, names=["item_id", "genres", "picture"]).shape == (3, 5, 4 + 4 + 2)
+
+
+def test_a_sequence_has_no_table_of_its_own():
+    layer = FeatureEmbedding(SCHEMA, embedding_dim=4)
+    assert set(layer.tables) == {"user_id", "item_id", "genres", "device"}
+
+
+def test_config_round_trip():
+    layer = FeatureEmbedding(SCHEMA, embedding_dim=4, stddev=0.2, l2=0.1, name="here")
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert again.get_config() == layer.get_config()
+    assert again.schema == SCHEMA

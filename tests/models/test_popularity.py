@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from kerasrec.models import Popularity
+from kerasrec.testing import CHECKS, ModelCase, tiny_schema
+
+CASE = ModelCase(Popularity, num_params=17 + 2, trains=False)  # one score an item
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(check):
+    check(CASE)
+
+
+def adapted(items):
+    model = Popularity(tiny_schema())
+    model.adapt({"item_id": np.array(items, "int32")})
+    return model
+
+
+def scores(model, items):
+    return np.asarray(model({"user_id": np.full(len(items), 2), "item_id": np.array(items)}))
+
+
+def test_score_is_log_of_one_plus_the_count():
+    model = adapted([3, 3, 3, 4, 5, 5])
+    np.testing.assert_allclose(scores(model, [3, 5, 4, 6]), np.log([4, 3, 2, 1]), rtol=1e-6)
+
+
+def test_padding_and_unknown_are_not_counted():
+    assert scores(adapted([0, 0, 1, 1, 3]), [0, 1, 3]).tolist() == pytest.approx([0, 0, np.log(2)])
+
+
+def test_a_second_adapt_forgets_the_first():
+    model = adapted([3, 3])
+    model.adapt({"item_id": np.array([4])})
+    assert scores(model, [3, 4]).tolist() == pytest.approx([0, np.log(2)])
+
+
+def test_everybody_gets_the_same():
+    model = adapted([3, 3, 4])
+    inputs = {"user_id": np.array([1, 2, 9]), "item_id": np.array([[3, 4]] * 3)}
+    assert np.ptp(np.asarray(model(inputs)), axis=0).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "items", [np.array([19]), np.array([-1]), np.array([0.5]), np.array(["a"])]
+)
+def test_bad_ids(items):
+    with pytest.raises(ValueError, match="integer ids from 0 to 18"):
+        Popularity(tiny_schema()).adapt({"item_id": items})
+
+
+def test_missing_column():
+    with pytest.raises(ValueError, match="missing column 'item_id'"):
+        Popularity(tiny_schema()).adapt({"movie": np.array([2])})

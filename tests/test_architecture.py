@@ -1,0 +1,172 @@
+"""Reads the source, and holds it to docs/architecture.md."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "kerasrec"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+BASE = {"schema", "types"}
+MAY_IMPORT = {
+    "schema": set(),
+    "types": {"schema"},
+    "data": BASE,
+    "layers": BASE,
+    "models": BASE | {"layers"},
+    "datasets": BASE | {"data"},
+    "optimizers": BASE,
+    "retrieval": BASE,
+    "evaluation": BASE | {"data"},
+    "serving": BASE | {"data", "retrieval"},
+    "testing": BASE | {"models"},
+    "cli": BASE
+    | {"data", "datasets", "evaluation", "models", "optimizers", "retrieval", "serving"},
+}
+TENSORFLOW = {
+    "cli/",
+    "data/batches.py",
+    "data/streaming.py",
+    "layers/embedding.py",
+    "optimizers/",
+    "retrieval/",
+    "serving/",
+    "testing/",
+}
+MODELS = sorted(
+    path for path in (PACKAGE / "models").glob("*.py") if path.stem not in ("__init__", "base")
+)
+
+
+def imports(path):
+    """(module, line) of every import in a file, lazy ones inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise AssertionError(f"{path}:{node.lineno}: relative import; write the full name")
+            yield node.module, node.lineno
+            if node.module == "kerasrec":
+                yield from ((f"kerasrec.{alias.name}", node.lineno) for alias in node.names)
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    for module, line in imports(path):
+        parts = module.split(".")
+        if parts[0] in ("tests", "notebooks", "benchmarks", "export"):
+            raise AssertionError(f"{path}:{line} imports {module}")
+        if parts[0] != "kerasrec" or len(parts) == 1:
+            continue
+        if path == PACKAGE / "__init__.py" or parts[1] == room(path):
+            continue
+        assert parts[1] in MAY_IMPORT[room(path)], f"{path}:{line} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_tensorflow_only_where_it_is_named(path):
+    name = str(path.relative_to(PACKAGE))
+    if any(name.startswith(place) for place in TENSORFLOW):
+        return
+    wrong = [line for module, line in imports(path) if module.split(".")[0] == "tensorflow"]
+    assert not wrong, f"{path}:{wrong} imports tensorflow"
+
+
+def test_serving_reads_of_data_the_vocabulary_alone():
+    for path in (PACKAGE / "serving").glob("*.py"):
+        for module, line in imports(path):
+            if module.startswith("kerasrec.data"):
+                assert module == "kerasrec.data.vocabulary", f"{path}:{line} imports {module}"
+
+
+def test_every_package_is_in_the_table():
+    rooms = {room(path) for path in FILES} - {"__init__"}
+    assert rooms == set(MAY_IMPORT)
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    for name in rooms:
+        assert re.search(rf"`{name}(\.py|/)`", text), f"{name} is missing from the table"
+
+
+def run(program):
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import kerasrec", "import kerasrec.data", "import kerasrec.models", "import kerasrec.cli"],
+)
+def test_importing_does_not_import_tensorflow(statement):
+    done = run(f"{statement}; import sys; sys.exit('tensorflow' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_can_be_imported():
+    done = run(
+        "import importlib, kerasrec\n"
+        "for package in kerasrec.__all__:\n"
+        "    module = importlib.import_module(f'kerasrec.{package}')\n"
+        "    for name in getattr(module, '__all__', []):\n"
+        "        getattr(module, name)\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def class_of(path):
+    return "".join(word.capitalize() for word in path.stem.split("_")).replace("Mlp", "MLP")
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_a_model_is_one_file_one_test_one_import_and_one_row(path):
+    name = class_of(path)
+    source = path.read_text("utf-8")
+    lines = source.splitlines()
+    assert len(lines) <= 200, f"{path} has {len(lines)} lines"
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    assert [node.name for node in classes] == [name]
+    doc = ast.get_docstring(classes[0])
+    for part in ("Args:", "Input shape:", "Output shape:", "Raises:", "Example:"):
+        assert part in doc, f"the docstring of {name} has no {part}"
+    assert '@keras.saving.register_keras_serializable("kerasrec")' in source
+    assert f'"{path.stem}": ["{name}"]' in (PACKAGE / "models/__init__.py").read_text("utf-8")
+    test = (ROOT / "tests" / "models" / f"test_{path.stem}.py").read_text("utf-8")
+    assert f"ModelCase(\n        {name}" in test or f"ModelCase({name}" in test
+    assert 'parametrize("check", CHECKS' in test
+    assert f"`{name}`" in (ROOT / "README.md").read_text("utf-8"), f"{name} has no row in README"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_public_things_have_docstrings_and_files_stay_readable(path):
+    source = path.read_text("utf-8")
+    tree = ast.parse(source)
+    assert ast.get_docstring(tree), f"{path} has no docstring"
+    assert len(source.splitlines()) <= 450, f"{path} is too long"
+    for node in public(tree):
+        assert ast.get_docstring(node), f"{path}:{node.lineno} {node.name} has no docstring"
+
+
+def public(tree):
+    """Public functions and classes of a module, and the public methods of those classes."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node)
+
+
+def test_tests_mirror_the_package():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        parts = path.relative_to(ROOT / "tests").parts
+        if len(parts) > 1 and parts[0] in MAY_IMPORT:
+            assert (PACKAGE / parts[0]).is_dir(), f"{path} mirrors nothing"

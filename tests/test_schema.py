@@ -1,0 +1,144 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerasrec.schema import (
+    FIRST_ID,
+    PADDING_ID,
+    UNKNOWN_ID,
+    Bag,
+    Categorical,
+    Numeric,
+    Schema,
+    Sequence,
+)
+
+SCHEMA = Schema(
+    user=[Categorical("user_id", 10), Numeric("age")],
+    item=[Categorical("item_id", 12), Bag("genres", 6, max_length=3)],
+    context=[Sequence("history", of="item_id", max_length=20), Numeric("place", size=2)],
+    label="rating",
+)
+
+
+def test_ids_are_padding_unknown_then_real():
+    assert (PADDING_ID, UNKNOWN_ID, FIRST_ID) == (0, 1, 2)
+
+
+def test_roles():
+    assert SCHEMA.user_id.name == "user_id"
+    assert SCHEMA.item_id.name == "item_id"
+    assert [f.name for f in SCHEMA.query] == ["user_id", "age", "history", "place"]
+    assert [f.name for f in SCHEMA.features][-2:] == ["item_id", "genres"]
+    assert SCHEMA.feature("genres").max_length == 3
+
+
+def test_shapes_and_dtypes_of_one_example():
+    assert {f.name: (f.shape, f.dtype) for f in SCHEMA.features} == {
+        "user_id": ((), "int32"),
+        "age": ((), "float32"),
+        "history": ((20,), "int32"),
+        "place": ((2,), "float32"),
+        "item_id": ((), "int32"),
+        "genres": ((3,), "int32"),
+    }
+
+
+def test_a_sequence_shares_the_ids_of_its_feature():
+    assert SCHEMA.num_ids("history") == SCHEMA.num_ids("item_id") == 12
+    assert SCHEMA.id_space("history") == "item_id"
+    assert SCHEMA.id_space("genres") == "genres"
+
+
+def test_json_round_trip():
+    assert Schema.from_json(SCHEMA.to_json()) == SCHEMA
+    assert json.loads(SCHEMA.to_json())["version"] == 1
+
+
+names = st.lists(st.text(min_size=1, max_size=9), min_size=4, max_size=4, unique=True)
+
+
+@given(names, st.integers(3, 2**31 - 1), st.integers(1, 10**6))
+def test_json_round_trip_of_any_names_and_sizes(name, num_ids, length):
+    schema = Schema(
+        Categorical(name[0], num_ids),
+        [Categorical(name[1], 3), Sequence(name[2], of=name[1], max_length=length)],
+        label=name[3],
+    )
+    assert Schema.from_json(schema.to_json()) == schema
+
+
+def test_is_frozen_and_hashable():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SCHEMA.label = "other"
+    assert len({SCHEMA, Schema.from_json(SCHEMA.to_json())}) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Categorical("", 5), "non-empty string"),
+        (lambda: Categorical("user", 2), "num_ids must be an integer of at least 3; received 2"),
+        (lambda: Categorical("user", 5.0), "received 5.0"),
+        (lambda: Categorical("user", True), "received True"),
+        (lambda: Categorical("user", 2**31), "must fit in int32"),
+        (lambda: Bag("genres", 5, 0), "max_length must be an integer of at least 1"),
+        (lambda: Numeric("age", 0), "size must be an integer of at least 1"),
+        (lambda: Sequence("history", "", 5), "of needs a non-empty string"),
+        (lambda: Schema("user", Categorical("i", 5)), "received 'user' of type str"),
+        (lambda: Schema((), Categorical("i", 5)), "user needs a Categorical feature"),
+        (lambda: Schema(Categorical("u", 5), Numeric("i")), "item needs a Categorical feature"),
+        (lambda: Schema(Categorical("a", 5), Categorical("a", 5)), r"received \['a'\] more than"),
+        (lambda: Schema(Categorical("a", 5), Categorical("b", 5), label="a"), r"\['a'\] more than"),
+        (
+            lambda: Schema(Categorical("a", 5), Categorical("b", 5), Sequence("s", "c", 5)),
+            r"of='c' must name a Categorical.*\['a', 'b'\]",
+        ),
+        (lambda: SCHEMA.feature("hour"), "no feature 'hour'"),
+        (lambda: SCHEMA.num_ids("age"), "numeric and has no ids"),
+        (lambda: Schema.from_json("{"), "expected JSON text"),
+        (lambda: Schema.from_json("[]"), "expected a JSON object"),
+        (
+            lambda: Schema.from_dict({"version": 1}),
+            r"missing \['context', 'item', 'label', 'user'\]",
+        ),
+    ],
+)
+def test_what_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_newer_version_is_refused_by_number():
+    config = SCHEMA.to_dict() | {"version": 2}
+    with pytest.raises(ValueError, match="reads schema version 1; received version 2.*pip install"):
+        Schema.from_dict(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "vector"}, "one of the kinds"),
+        ({"color": "red"}, r"unknown \['color'\]"),
+        ({"num_ids": "5"}, "received '5'"),
+    ],
+)
+def test_a_broken_feature_is_refused(change, message):
+    config = SCHEMA.to_dict()
+    config["user"][0] |= change
+    with pytest.raises(ValueError, match=message):
+        Schema.from_dict(config)
+
+
+def test_needs_the_standard_library_alone():
+    program = (
+        "import sys; before = set(sys.modules); import kerasrec.schema;"
+        "heavy = {'numpy', 'tensorflow', 'keras', 'pyarrow'} & (set(sys.modules) - before);"
+        "sys.exit(f'imports {heavy}' if heavy else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
