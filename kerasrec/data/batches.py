@@ -1,0 +1,480 @@
+"""Numpy columns to `tf.data` batches of (features, label[, weight]).
+
+Rows are shuffled, cut and given negatives in numpy, some hundred thousand numbers at a time, while
+the previous block trains; `unbatch` then hands the batches of a block out one by one. Shuffling
+single examples in `tf.data` would cost several times as much.
+
+Every dataset here is deterministic. Its first pass depends on the seed alone; each further pass
+over the same object shuffles anew and draws new negatives, in the same way in every run. For
+negatives that never change, as on validation rows, append `.cache()`. The rows come shuffled: call
+`fit(..., shuffle=False)`, or Keras warns that it cannot shuffle a dataset.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.data import columns as check
+from kerasrec.data.negatives import NegativeSampler
+from kerasrec.data.sequences import History, add_history
+from kerasrec.schema import Feature, Numeric, Schema
+
+# Numbers in one block: large enough to hide the cost of calling Python from tf.data, small enough
+# to stay in the cache and to overlap with training.
+BLOCK_VALUES = 1 << 18
+
+LazyColumns = Mapping[str, np.ndarray | History]
+Arrays = tuple[Any, ...]  # (features by name, label[, weight])
+
+
+def pointwise(
+    columns: LazyColumns,
+    schema: Schema,
+    *,
+    batch_size: int,
+    shuffle: bool = True,
+    seed: int = 0,
+    weight: str | None = None,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Rows as they are, with their labels.
+
+    Args:
+        columns: encoded columns with the features and the label of the schema; others are left
+            out. A sequence may be a `History`.
+        schema: names and sizes of the features and the label.
+        batch_size: rows per batch; all replicas of a distribution strategy together.
+        shuffle: whether to reorder the rows in each pass.
+        seed: of the order.
+        weight: name of a column of sample weights.
+        drop_remainder: whether to leave out the last rows that do not fill a batch.
+
+    Returns:
+        dataset of (dict of int32 ids and float32 numbers `(batch, ...)`, float32 label
+        `(batch,)`[, float32 weight `(batch,)`]); its cardinality is known.
+
+    Raises:
+        ValueError: if a column is missing, empty, of another length, shape or dtype than the
+            schema says, holds NaN or ids outside the schema, or an argument is out of range.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical
+    >>> schema = Schema(user=[Categorical("user", 4)], item=[Categorical("item", 6)])
+    >>> columns = {
+    ...     "user": np.array([2, 2, 3], np.int32),
+    ...     "item": np.array([4, 5, 2], np.int32),
+    ...     "label": np.array([5, 3, 1], np.float32),
+    ... }
+    >>> for features, label in pointwise(columns, schema, batch_size=2, shuffle=False):
+    ...     print(features["item"].numpy(), label.numpy())
+    [4 5] [5. 3.]
+    [2] [1.]
+    """
+    owner = "pointwise"
+    features = _features(columns, schema.features, schema, owner)
+    values = [check.numbers(columns, schema.label, owner)]
+    if weight is not None:
+        values.append(check.weights(columns, weight, owner))
+    _check_lengths(columns, [*features, schema.label, *([weight] if weight else [])], owner)
+
+    def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
+        return {name: column[rows] for name, column in features.items()}, *(v[rows] for v in values)
+
+    return _dataset(owner, make, len(values[0]), batch_size, shuffle, seed, drop_remainder)
+
+
+def with_negatives(
+    columns: LazyColumns,
+    schema: Schema,
+    *,
+    batch_size: int,
+    negatives: int = 4,
+    seen: Mapping[str, np.ndarray] | None = None,
+    allow_seen: bool = False,
+    popularity: np.ndarray | None = None,
+    item_columns: Mapping[str, np.ndarray] | None = None,
+    shuffle: bool = True,
+    seed: int = 0,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Each row as a positive (label 1), followed by items the user has not seen (label 0).
+
+    A positive and its negatives stand next to each other in one batch, which therefore holds
+    `batch_size // (1 + negatives)` whole groups: 8190 rows for a batch_size of 8192 and 4
+    negatives. Negatives are drawn anew in each pass, with replacement, by `NegativeSampler`.
+
+    Args:
+        columns: encoded columns of the positives; a label column is only checked.
+        schema: names and sizes of the features.
+        batch_size: rows per batch at most, negatives included.
+        negatives: items drawn per positive.
+        seen: columns of further (user, item) pairs never to draw, such as the validation rows.
+            The pairs of `columns` are never drawn.
+        allow_seen: whether to draw any item, seen or not.
+        popularity: weight of each real item in the draw `(num_ids - 2,)`, such as
+            `vocabulary.counts ** 0.75`; None for all alike.
+        item_columns: for item features besides the id, their values by item id `(num_ids, ...)`.
+        shuffle: whether to reorder the positives in each pass.
+        seed: of the order and the negatives.
+        drop_remainder: whether to leave out the last groups that do not fill a batch.
+
+    Returns:
+        dataset of (dict of features `(batch, ...)`, float32 label `(batch,)`).
+
+    Raises:
+        ValueError: as `pointwise`; and if a label is 0 or less, a user has seen every item,
+            `seen` comes with `allow_seen`, or a batch has no room for one group.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical
+    >>> schema = Schema(user=[Categorical("user", 4)], item=[Categorical("item", 6)])
+    >>> columns = {"user": np.array([2, 2], np.int32), "item": np.array([3, 4], np.int32)}
+    >>> dataset = with_negatives(columns, schema, batch_size=6, negatives=2, shuffle=False)
+    >>> features, label = next(iter(dataset))
+    >>> label.numpy().tolist(), bool(np.isin(features["item"][1:3], [2, 5]).all())
+    ([1.0, 0.0, 0.0, 1.0, 0.0, 0.0], True)
+    """
+    owner = "with_negatives"
+    check_integer(owner, "negatives", negatives, 0)
+    check_integer(owner, "batch_size", batch_size, 1)
+    group = 1 + negatives
+    if batch_size < group:
+        raise ValueError(
+            f"{owner}: batch_size counts rows, so it must be at least 1 + negatives = {group}; "
+            f"received {batch_size}."
+        )
+    queries, positives, tables = _positives(columns, schema, item_columns, owner)
+    sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
+    users, item = queries[schema.user_id.name], schema.item_id.name
+    if negatives:
+        sampler.check_users(users)
+
+    def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
+        drawn = sampler.sample(users[rows], negatives, rng)
+        items = np.concatenate([positives[rows, None], drawn], axis=1)  # (rows, group)
+        features = {name: np.repeat(q[rows], group, axis=0) for name, q in queries.items()}
+        features |= {item: items.ravel()} | {n: t[items.ravel()] for n, t in tables.items()}
+        label = np.zeros(items.shape, np.float32)
+        label[:, 0] = 1
+        return features, label.ravel()
+
+    groups = batch_size // group
+    return _dataset(owner, make, len(positives), groups, shuffle, seed, drop_remainder)
+
+
+def shared_negatives(
+    columns: LazyColumns,
+    schema: Schema,
+    *,
+    batch_size: int,
+    negatives: int = 256,
+    seen: Mapping[str, np.ndarray] | None = None,
+    allow_seen: bool = True,
+    popularity: np.ndarray | None = None,
+    item_columns: Mapping[str, np.ndarray] | None = None,
+    shuffle: bool = True,
+    seed: int = 0,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Each row as a positive in column 0, then the same drawn items for all rows of the batch.
+
+    For a softmax over candidates: the label is the place of the positive, 0, as
+    `SparseCategoricalCrossentropy(from_logits=True)` wants it. Since the items are shared, some
+    are accidental hits: a row's positive, or another item its user has seen. They stay, unless
+    `allow_seen=False` draws each of them again for its row alone.
+
+    Args:
+        columns: encoded columns of the positives; a label column is only checked.
+        schema: names and sizes of the features.
+        batch_size: positives per batch.
+        negatives: items drawn per batch, with replacement.
+        seen: with `allow_seen=False`, columns of further (user, item) pairs to draw again.
+        allow_seen: whether to keep accidental hits.
+        popularity: weight of each real item in the draw `(num_ids - 2,)`; None for all alike.
+        item_columns: for item features besides the id, their values by item id `(num_ids, ...)`.
+        shuffle: whether to reorder the positives in each pass.
+        seed: of the order and the negatives.
+        drop_remainder: whether to leave out the last positives that do not fill a batch.
+
+    Returns:
+        dataset of (dict of query features `(batch, ...)` and item features
+        `(batch, 1 + negatives, ...)`, int32 zeros `(batch,)`).
+
+    Raises:
+        ValueError: as `with_negatives`.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical
+    >>> schema = Schema(user=[Categorical("user", 4)], item=[Categorical("item", 6)])
+    >>> columns = {"user": np.array([2, 3], np.int32), "item": np.array([3, 4], np.int32)}
+    >>> features, label = next(iter(shared_negatives(columns, schema, batch_size=2, negatives=9)))
+    >>> features["item"].shape, label.numpy().tolist()
+    (TensorShape([2, 10]), [0, 0])
+    """
+    owner = "shared_negatives"
+    check_integer(owner, "negatives", negatives, 1)
+    queries, positives, tables = _positives(columns, schema, item_columns, owner)
+    sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
+    users, item = queries[schema.user_id.name], schema.item_id.name
+    sampler.check_users(users)
+
+    def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
+        shared = sampler.draw((batches, negatives), rng)
+        drawn = np.repeat(shared, len(rows) // batches, axis=0)  # (rows, negatives)
+        drawn = sampler.replace_seen(users[rows], drawn, rng)
+        items = np.concatenate([positives[rows, None], drawn], axis=1)
+        features = {name: query[rows] for name, query in queries.items()}
+        features |= {item: items} | {name: table[items] for name, table in tables.items()}
+        return features, np.zeros(len(rows), np.int32)
+
+    return _dataset(owner, make, len(positives), batch_size, shuffle, seed, drop_remainder)
+
+
+def histories(
+    columns: Mapping[str, np.ndarray],
+    schema: Schema,
+    *,
+    batch_size: int,
+    time: str | None = "timestamp",
+    past: Mapping[str, np.ndarray] | None = None,
+    min_history: int = 0,
+    shuffle: bool = True,
+    seed: int = 0,
+    weight: str | None = None,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Rows with the items their user had before, right-padded with 0 and newest last.
+
+    This is `pointwise` over `kerasrec.data.sequences.add_history`; for histories with negatives
+    pass what `add_history` returns to `with_negatives` or `shared_negatives`.
+
+    Args:
+        columns: encoded columns with the label and, unless `time` is None, the time.
+        schema: has a `Sequence` of the item id among its user or context features.
+        batch_size: rows per batch.
+        time: name of the time column; None if the rows of each user are in order already.
+        past: columns of rows that count as history only, such as the training rows.
+        min_history: rows with fewer earlier items are left out.
+        shuffle: whether to reorder the rows in each pass.
+        seed: of the order.
+        weight: name of a column of sample weights.
+        drop_remainder: whether to leave out the last rows that do not fill a batch.
+
+    Returns:
+        dataset as of `pointwise`, with int32 `(batch, max_length)` for each sequence.
+
+    Raises:
+        ValueError: as `pointwise` and `add_history`.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical, Sequence
+    >>> schema = Schema(
+    ...     user=[Categorical("user", 4), Sequence("history", of="item", max_length=3)],
+    ...     item=[Categorical("item", 9)],
+    ... )
+    >>> columns = {
+    ...     "user": np.array([2, 2, 2], np.int32),
+    ...     "item": np.array([7, 5, 6], np.int32),
+    ...     "label": np.ones(3, np.float32),
+    ...     "timestamp": np.array([30, 10, 20]),
+    ... }
+    >>> features, label = next(iter(histories(columns, schema, batch_size=3, shuffle=False)))
+    >>> features["history"].numpy().tolist()
+    [[5, 6, 0], [0, 0, 0], [5, 0, 0]]
+    """
+    return pointwise(
+        add_history(columns, schema, time=time, past=past, min_history=min_history),
+        schema,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        weight=weight,
+        drop_remainder=drop_remainder,
+    )
+
+
+def block_dataset(
+    blocks: Callable[[], Iterator[Arrays]], example: Arrays, *, batches: int, rows: int | None
+) -> tf.data.Dataset:
+    """A dataset of the batches in blocks that a generator makes in the background.
+
+    Args:
+        blocks: makes one pass: nested arrays `(batches of the block, rows of a batch, ...)`.
+        example: one such block, for its names, dtypes and shapes.
+        batches: number of batches of a pass.
+        rows: rows of every batch; None if the last one has another number.
+    """
+
+    def spec(array: np.ndarray) -> tf.TensorSpec:
+        return tf.TensorSpec((None, rows, *array.shape[2:]), tf.as_dtype(array.dtype))
+
+    options = tf.data.Options()
+    # The autotuner stalls `fit` for up to seconds at the end of an epoch; there is nothing to tune.
+    options.autotune.enabled = False
+    # A generator has no files to share out: workers make the same batches and each takes its part.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    dataset = tf.data.Dataset.from_generator(
+        blocks, output_signature=tf.nest.map_structure(spec, example)
+    )
+    dataset = dataset.prefetch(1).unbatch()
+    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
+
+
+def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
+    """Rows of whole batches as blocks of about `BLOCK_VALUES` numbers.
+
+    Args:
+        arrays: nested arrays `(rows, ...)`.
+        batches: how many batches the rows make, all of one size.
+    """
+    shaped = tf.nest.map_structure(lambda a: a.reshape(batches, -1, *a.shape[1:]), arrays)
+    step = max(1, batches * BLOCK_VALUES // sum(a.size for a in tf.nest.flatten(arrays)))
+    for first in range(0, batches, step):
+        yield tf.nest.map_structure(lambda a: a[first : first + step], shaped)  # noqa: B023
+
+
+def check_integer(owner: str, argument: str, value: object, least: int) -> None:
+    """Refuses anything but an integer of at least that much."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(
+            f"{owner}: {argument} must be an integer of at least {least}; received {value!r}."
+        )
+
+
+def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:
+    """Number of batches of a pass.
+
+    Raises:
+        ValueError: if there would be none.
+    """
+    if drop_remainder and rows < batch_size:
+        raise ValueError(
+            f"{owner}: drop_remainder leaves nothing of {rows} rows, because one batch takes "
+            f"{batch_size}. Lower batch_size or keep the remainder."
+        )
+    return rows // batch_size if drop_remainder else -(-rows // batch_size)
+
+
+def _dataset(
+    owner: str,
+    make: Callable[[np.ndarray, np.random.Generator, int], Arrays],
+    rows: int,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    drop_remainder: bool,
+) -> tf.data.Dataset:
+    """Batches of what `make(rows, rng, batches)` returns for `batch_size` source rows each."""
+    check_integer(owner, "batch_size", batch_size, 1)
+    check_integer(owner, "seed", seed, 0)
+    batches = count_batches(owner, rows, batch_size, drop_remainder)
+    example = make(np.zeros(1, np.int64), np.random.default_rng(0), 1)
+    example = next(cut_blocks(example, 1))
+    expansion = example[1].shape[1]  # rows of a batch per source row
+    size = batch_size * sum(array.size for array in tf.nest.flatten(example))
+    step = max(1, BLOCK_VALUES // size)
+    passes = itertools.count()
+
+    def blocks() -> Iterator[Arrays]:
+        rng = np.random.default_rng([seed, next(passes)])
+        order = np.arange(rows, dtype=np.int32 if rows < 2**31 else np.int64)
+        if shuffle:
+            rng.shuffle(order)
+        whole = rows // batch_size
+        for first in range(0, whole, step):
+            count = min(step, whole - first)
+            chosen = order[first * batch_size : (first + count) * batch_size]
+            yield from cut_blocks(make(chosen, rng, count), count)
+        if whole < batches:
+            yield from cut_blocks(make(order[whole * batch_size :], rng, 1), 1)
+
+    static = drop_remainder or rows % batch_size == 0
+    return block_dataset(
+        blocks, example, batches=batches, rows=batch_size * expansion if static else None
+    )
+
+
+def _features(
+    columns: LazyColumns, features: tuple[Feature, ...], schema: Schema, owner: str
+) -> dict[str, Any]:
+    checked: dict[str, Any] = {}
+    for feature in features:
+        values = check.column(columns, feature.name, owner)
+        if isinstance(values, History):
+            checked[feature.name] = values
+        elif feature in (schema.user_id, schema.item_id):
+            checked[feature.name] = check.user_or_item(columns, feature, owner)
+        else:
+            num_ids = None if isinstance(feature, Numeric) else schema.num_ids(feature.name)
+            checked[feature.name] = check.feature_values(columns, feature, num_ids, owner)
+    return checked
+
+
+def _positives(
+    columns: LazyColumns,
+    schema: Schema,
+    item_columns: Mapping[str, np.ndarray] | None,
+    owner: str,
+) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
+    """Query columns, item ids, and the tables of the other item features."""
+    queries = _features(columns, schema.query, schema, owner)
+    items = check.user_or_item(columns, schema.item_id, owner)
+    names = [*queries, schema.item_id.name]
+    if schema.label in columns:
+        label = check.numbers(columns, schema.label, owner)
+        names.append(schema.label)
+        if len(label) and label.min() <= 0:
+            raise ValueError(
+                f"{owner}: every row is taken as a positive, but {np.count_nonzero(label <= 0)} "
+                f"rows have a {schema.label!r} of 0 or less (lowest {label.min()}). Select the "
+                "rows that are positive first, such as those of a rating of 4 and more."
+            )
+    _check_lengths(columns, names, owner)
+    others = tuple(feature for feature in schema.item if feature != schema.item_id)
+    if others and item_columns is None:
+        raise ValueError(
+            f"{owner}: drawn items need their features {[f.name for f in others]} too; pass "
+            f"item_columns, a dict of arrays with one row per item id ({schema.item_id.num_ids})."
+        )
+    tables = _features(item_columns or {}, others, schema, f"{owner}: item_columns")
+    for name, table in tables.items():
+        if len(table) != schema.item_id.num_ids:
+            raise ValueError(
+                f"{owner}: item_columns[{name!r}] needs one row per item id, padding and unknown "
+                f"included: {schema.item_id.num_ids}; received {len(table)}."
+            )
+    return queries, items, tables
+
+
+def _sampler(
+    columns: LazyColumns,
+    schema: Schema,
+    seen: Mapping[str, np.ndarray] | None,
+    allow_seen: bool,
+    popularity: np.ndarray | None,
+    owner: str,
+) -> NegativeSampler:
+    if allow_seen:
+        if seen is not None:
+            raise ValueError(
+                f"{owner}: received `seen` pairs and allow_seen=True, which ignores them. Pass one "
+                "of the two."
+            )
+        return NegativeSampler(schema, popularity=popularity)
+    parts = [columns] if seen is None else [columns, seen]
+    pairs = {
+        feature.name: np.concatenate([check.user_or_item(p, feature, owner) for p in parts])
+        for feature in (schema.user_id, schema.item_id)
+    }
+    return NegativeSampler(schema, seen=pairs, popularity=popularity)
+
+
+def _check_lengths(columns: LazyColumns, names: list[str], owner: str) -> None:
+    check.check_rows({name: columns[name] for name in names}, owner)

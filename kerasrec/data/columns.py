@@ -1,0 +1,159 @@
+"""Checks of encoded columns: dicts of numpy arrays, one row per interaction.
+
+They run once, when a dataset is built, so that bad input is reported in words and not by a failing
+gather in the middle of an epoch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Numeric
+
+
+def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
+    """The column of that name.
+
+    Args:
+        columns: arrays by name.
+        name: key to look up.
+        owner: function that asks, named in the error message.
+
+    Returns:
+        The array as it is.
+
+    Raises:
+        ValueError: if columns is not a mapping, or holds no such array.
+    """
+    if not hasattr(columns, "keys"):
+        raise ValueError(
+            f"{owner}: columns must be a dict of numpy arrays by name; received "
+            f"{type(columns).__name__}. kerasrec.data.encode makes one."
+        )
+    if name not in columns:
+        raise ValueError(
+            f"{owner}: expected a column {name!r}; received the columns {sorted(columns)}."
+        )
+    values = columns[name]
+    if not (hasattr(values, "shape") and hasattr(values, "dtype")) or not values.shape:
+        raise ValueError(
+            f"{owner}: column {name!r} must be a numpy array of one row per interaction; received "
+            f"{type(values).__name__}. Convert it with numpy.asarray."
+        )
+    return values
+
+
+def check_rows(columns: Mapping[str, Any], owner: str) -> int:
+    """Number of rows that all the columns have.
+
+    Raises:
+        ValueError: if there are none, or the lengths differ.
+    """
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(
+            f"{owner}: all columns need the same number of rows; received {lengths}. Take the same "
+            "rows of each."
+        )
+    rows = next(iter(lengths.values()))
+    if not rows:
+        raise ValueError(f"{owner}: received no rows (columns {sorted(lengths)}); expected some.")
+    return rows
+
+
+def ids(
+    columns: Mapping[str, Any], feature: Feature, num_ids: int, owner: str, least: int = 0
+) -> np.ndarray:
+    """The column of a categorical, bag or sequence feature as int32.
+
+    Args:
+        columns: arrays by name.
+        feature: which one; bags and sequences are `(rows, max_length)`, others `(rows,)`.
+        num_ids: the ids lie below it.
+        owner: function that asks, named in the error message.
+        least: the ids lie at or above it.
+
+    Raises:
+        ValueError: if the shape, the dtype or an id is none that the schema allows.
+    """
+    values = column(columns, feature.name, owner)
+    _check_shape(values, feature.name, feature.shape, owner)
+    if values.dtype.kind not in "iu":
+        raise ValueError(
+            f"{owner}: column {feature.name!r} must hold int32 ids; received {values.dtype}. Raw "
+            "ids are turned into them by kerasrec.data.encode."
+        )
+    if len(values) and (values.min() < least or values.max() >= num_ids):
+        raise ValueError(
+            f"{owner}: column {feature.name!r} must hold ids from {least} to {num_ids - 1}; "
+            f"received ids from {values.min()} to {values.max()}. Encode it with the vocabulary "
+            "that made the schema (0 is padding, 1 is unknown, real ids start at 2)."
+        )
+    return values.astype(np.int32, copy=False)
+
+
+def user_or_item(columns: Mapping[str, Any], feature: Categorical, owner: str) -> np.ndarray:
+    """The user or item ids of the rows: as `ids`, and no row may be padding."""
+    return ids(columns, feature, feature.num_ids, owner, least=UNKNOWN_ID)
+
+
+def numbers(
+    columns: Mapping[str, Any], name: str, owner: str, shape: tuple[int, ...] = ()
+) -> np.ndarray:
+    """A column of finite numbers as float32: a label, a weight, a numeric feature.
+
+    Args:
+        columns: arrays by name.
+        name: which one.
+        owner: function that asks, named in the error message.
+        shape: of one row.
+
+    Raises:
+        ValueError: if the shape or dtype is wrong, or a value is NaN or infinite.
+    """
+    values = column(columns, name, owner)
+    _check_shape(values, name, shape, owner)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{owner}: column {name!r} must hold numbers; received {values.dtype}.")
+    if bad := values.size - np.count_nonzero(np.isfinite(values)):
+        raise ValueError(
+            f"{owner}: column {name!r} holds {bad} values that are NaN or infinite; expected "
+            "finite numbers. Drop these rows or fill them in."
+        )
+    with np.errstate(over="ignore"):
+        result = values.astype(np.float32, copy=False)
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"{owner}: column {name!r} must fit in float32; received values up to "
+            f"{np.abs(values).max()}. Scale it first."
+        )
+    return result
+
+
+def weights(columns: Mapping[str, Any], name: str, owner: str) -> np.ndarray:
+    """A column of sample weights: `numbers` of at least 0."""
+    values = numbers(columns, name, owner)
+    if len(values) and values.min() < 0:
+        raise ValueError(
+            f"{owner}: weights must be at least 0; column {name!r} goes down to {values.min()}."
+        )
+    return values
+
+
+def feature_values(
+    columns: Mapping[str, Any], feature: Feature, num_ids: int | None, owner: str
+) -> np.ndarray:
+    """The column of any feature, checked: int32 ids or float32 numbers."""
+    if isinstance(feature, Numeric):
+        return numbers(columns, feature.name, owner, feature.shape)
+    return ids(columns, feature, num_ids or 0, owner)
+
+
+def _check_shape(values: Any, name: str, shape: tuple[int, ...], owner: str) -> None:
+    if tuple(values.shape[1:]) != shape:
+        wanted = ", ".join(["rows", *map(str, shape)])
+        raise ValueError(
+            f"{owner}: column {name!r} must have the shape ({wanted}); received "
+            f"{tuple(values.shape)}."
+        )

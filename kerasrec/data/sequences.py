@@ -1,0 +1,182 @@
+"""Histories: the items that a user had interacted with before each row."""
+
+import dataclasses
+
+import numpy as np
+
+from kerasrec.data import columns as check
+from kerasrec.schema import Schema, Sequence
+from kerasrec.types import Columns
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class History:
+    """A column of histories that is cut from one sorted array when rows are asked for.
+
+    It takes 20 bytes or less per row and not `max_length` ids, so it fits in memory whenever the
+    interactions do. `history[rows]` is an int32 array `(rows, max_length)`, right-padded with 0,
+    newest item last.
+
+    Args:
+        items: int32 item ids by user, then time, then order in the file.
+        begin: for each row, where its user's items begin.
+        end: for each row, where it stands itself: the end of its history, exclusive.
+        max_length: the newest items that are kept.
+    """
+
+    items: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    max_length: int
+
+    dtype = np.dtype(np.int32)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and max_length."""
+        return len(self), self.max_length
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of earlier items of each row, those beyond max_length included."""
+        return self.end - self.begin
+
+    def __len__(self) -> int:
+        return len(self.end)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        end = self.end[rows][:, None]
+        begin = np.maximum(self.begin[rows][:, None], end - self.max_length)
+        places = begin + np.arange(self.max_length, dtype=begin.dtype)
+        # `end` is a row's own place, so the minimum stays inside; what it holds is masked to 0.
+        return np.where(places < end, self.items[np.minimum(places, end)], np.int32(0))
+
+    def take(self, rows: np.ndarray) -> "History":
+        """The history column of some of the rows."""
+        return dataclasses.replace(self, begin=self.begin[rows], end=self.end[rows])
+
+
+def add_history(
+    columns: Columns,
+    schema: Schema,
+    *,
+    time: str | None = "timestamp",
+    past: Columns | None = None,
+    min_history: int = 0,
+) -> dict[str, np.ndarray | History]:
+    """The columns and, for each `Sequence` of the item id, the user's earlier items.
+
+    Earlier means: before the row in the order of time, ties in the order of the file (those of
+    `past` before those of `columns`). A row never sees itself or anything later.
+
+    Args:
+        columns: encoded columns, one row per interaction.
+        schema: has a `Sequence` of the item id among its user or context features.
+        time: name of the time column; None if the rows of each user are in order already.
+        past: columns of rows that count as history only, such as the training rows when `columns`
+            are test rows.
+        min_history: rows with fewer earlier items are left out.
+
+    Returns:
+        the columns and a `History` by the name of each sequence feature.
+
+    Raises:
+        ValueError: if the schema has no such sequence, a column is missing, empty or of another
+            length or dtype, or no row has enough history.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical
+    >>> schema = Schema(
+    ...     user=[Categorical("user", 4), Sequence("history", of="item", max_length=2)],
+    ...     item=[Categorical("item", 9)],
+    ... )
+    >>> columns = {
+    ...     "user": np.array([2, 3, 2, 2, 2], np.int32),
+    ...     "item": np.array([8, 7, 5, 6, 4], np.int32),
+    ...     "timestamp": np.array([40, 10, 20, 30, 30]),
+    ... }
+    >>> add_history(columns, schema)["history"][np.arange(5)].tolist()
+    [[6, 4], [0, 0], [0, 0], [5, 0], [5, 6]]
+    """
+    owner = "add_history"
+    features = history_features(schema, owner)
+    if isinstance(min_history, bool) or not isinstance(min_history, int) or min_history < 0:
+        raise ValueError(
+            f"{owner}: min_history must be an integer of at least 0; received {min_history!r}."
+        )
+    parts = [columns] if past is None else [past, columns]
+    names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
+    for part in parts:
+        for name in names:
+            check.column(part, name, owner)
+    rows = check.check_rows(columns, owner)
+    skip = 0 if past is None else check.check_rows({name: past[name] for name in names}, owner)
+
+    users = np.concatenate([check.user_or_item(part, schema.user_id, owner) for part in parts])
+    items = np.concatenate([check.user_or_item(part, schema.item_id, owner) for part in parts])
+    if time is None:
+        order = np.argsort(users, kind="stable")
+    else:
+        times = _times(parts, time, owner)
+        order = np.lexsort((times, users))  # stable, so that ties keep the order of the file
+    users = users[order]
+    place = np.empty(skip + rows, _index_type(skip + rows))
+    place[order] = np.arange(skip + rows, dtype=place.dtype)
+    starts = np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]]))
+    begins = np.repeat(starts, np.diff(starts, append=len(users))).astype(place.dtype)
+
+    end = place[skip:]
+    history = History(items[order], begins[end], end, max_length=1)
+    kept: dict[str, np.ndarray | History] = dict(columns)
+    if min_history:
+        enough = np.flatnonzero(history.lengths >= min_history)
+        if not len(enough):
+            raise ValueError(
+                f"{owner}: no row has {min_history} earlier items; the longest history has "
+                f"{history.lengths.max()}. Lower min_history."
+            )
+        history = history.take(enough)
+        kept = {name: values[enough] for name, values in columns.items()}
+    for feature in features:
+        kept[feature.name] = dataclasses.replace(history, max_length=feature.max_length)
+    return kept
+
+
+def history_features(schema: Schema, owner: str) -> list[Sequence]:
+    """The sequences of the item id on the query side.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    item = schema.item_id.name
+    found = [f for f in schema.query if isinstance(f, Sequence) and f.of == item]
+    if not found:
+        raise ValueError(
+            f"{owner}: expected a schema with a sequence of {item!r} among the user or context "
+            f"features; received {[f.name for f in schema.query]}. Add "
+            f"Sequence('history', of={item!r}, max_length=50)."
+        )
+    return found
+
+
+def _times(parts: list[Columns], name: str, owner: str) -> np.ndarray:
+    columns = [part[name] for part in parts]
+    kinds = {values.dtype.kind for values in columns}
+    if any(values.ndim != 1 for values in columns) or not (kinds <= set("iuf") or kinds == {"M"}):
+        raise ValueError(
+            f"{owner}: time column {name!r} must hold one number a row, or one date; received "
+            f"{' and '.join(f'{values.dtype} of shape {values.shape}' for values in columns)}."
+        )
+    times = np.concatenate(columns)
+    missing = np.isnat(times) if times.dtype.kind == "M" else ~np.isfinite(times)
+    if missing.any():
+        raise ValueError(
+            f"{owner}: time column {name!r} has {np.count_nonzero(missing)} missing or infinite "
+            "values. Drop these rows or fill them in."
+        )
+    return times
+
+
+def _index_type(rows: int) -> np.dtype:
+    return np.dtype(np.int32 if rows < 2**31 else np.int64)
