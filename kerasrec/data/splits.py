@@ -1,0 +1,386 @@
+"""Splits: pure functions from interactions to (train, valid, test), without leakage.
+
+Every row goes to exactly one part, and every part keeps the order of the rows.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kerasrec.data.interactions import Interactions
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Three parts of one set of interactions; `valid` has no rows where none were asked for.
+
+    Args:
+        train: rows to fit on; the only ones that vocabularies and statistics may see.
+        valid: rows to choose the epoch and the hyper-parameters on.
+        test: rows to report on.
+        method: how the parts were made, for `describe`.
+
+    Example:
+
+    >>> rows = Interactions.from_table({
+    ...     "user_id": [1, 1, 1, 2, 2, 3], "item_id": [5, 6, 7, 5, 8, 6],
+    ...     "rating": [1, 2, 3, 4, 5, 6], "timestamp": [10, 20, 30, 10, 20, 10]})
+    >>> split = leave_last_out(rows, valid=0, test=1)
+    >>> split.test.column("item_id").tolist(), split.cold_items.tolist()
+    ([7, 8], [7, 8])
+    """
+
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+    method: str
+
+    @property
+    def cold_users(self) -> np.ndarray:
+        """Raw ids of the test users that have no training row."""
+        return _cold(self.train, self.test, self.train.user)
+
+    @property
+    def cold_items(self) -> np.ndarray:
+        """Raw ids of the test items that have no training row."""
+        return _cold(self.train, self.test, self.train.item)
+
+    @property
+    def repeated_pairs(self) -> int:
+        """Number of test rows whose (user, item) pair has a training row as well."""
+        both = pa.concat_tables([self.train.table, self.test.table])
+        pairs = dataclasses.replace(self.train, table=both).pairs()
+        return int(np.isin(pairs[len(self.train) :], pairs[: len(self.train)]).sum())
+
+    def describe(self) -> str:
+        """Text: the method, rows, users and items of each part, and what has no training row."""
+        lines = [self.method]
+        for name in ("train", "valid", "test"):
+            part = getattr(self, name)
+            lines.append(
+                f"{name:<6}{len(part):>12,} rows {part.num_users:>10,} users "
+                f"{part.num_items:>10,} items"
+            )
+        for name in ("valid", "test"):
+            part = getattr(self, name)
+            for role, column in (("users", part.user), ("items", part.item)):
+                cold = _cold(self.train, part, column)
+                if cold.size:
+                    rows = int(np.isin(part.column(column), cold).sum())
+                    lines.append(
+                        f"{name}: {cold.size:,} {role} have no training row ({rows:,} of "
+                        f"{len(part):,} rows); to a model their ids are unknown"
+                    )
+        if repeated := self.repeated_pairs:
+            lines.append(
+                f"test: {repeated:,} of {len(self.test):,} rows repeat a (user, item) pair of the "
+                "training rows"
+            )
+        return "\n".join(lines)
+
+
+def random_split(
+    interactions: Interactions, *, valid: float = 0.1, test: float = 0.1, seed: int = 0
+) -> Split:
+    """Rows at random; users and items may end up without training rows.
+
+    Args:
+        interactions: the rows.
+        valid: share of the rows, rounded down.
+        test: share of the rows, rounded down.
+        seed: seed of the draw.
+
+    Raises:
+        ValueError: if the shares are out of range or leave a part empty.
+    """
+    _check_shares(valid, test)
+    count = len(interactions)
+    order = np.random.default_rng(seed).permutation(count)
+    part = np.zeros(count, np.int8)
+    tested, validated = _floor(test * count), _floor(valid * count)
+    part[order[:tested]] = 2
+    part[order[tested : tested + validated]] = 1
+    method = f"random_split(valid={valid}, test={test}, seed={seed})"
+    return _split(interactions, part, method, valid, test)
+
+
+def k_fold(
+    interactions: Interactions, *, folds: int = 5, seed: int = 0, valid: float = 0.0
+) -> Iterator[Split]:
+    """Cross-validation: each row is in the test part of one fold.
+
+    The rows are shuffled with `numpy.random.RandomState(seed)` and cut into consecutive blocks, the
+    first ones a row longer where the division leaves a rest. These are the folds of the Surprise
+    library, so that results compare row by row.
+
+    Args:
+        interactions: the rows.
+        folds: number of folds.
+        seed: seed of the shuffle.
+        valid: share of the training rows of each fold that goes to its valid part, at random.
+
+    Returns:
+        Iterator over `folds` splits.
+
+    Raises:
+        ValueError: if there are fewer rows than folds, or a share is out of range.
+    """
+    count = len(interactions)
+    if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= count:
+        raise ValueError(
+            f"k_fold: folds must be an integer from 2 to the number of rows ({count}); received "
+            f"{folds!r}."
+        )
+    _check_shares(valid, 0.0, empty=True)
+    order = np.arange(count)
+    np.random.RandomState(seed).shuffle(order)
+
+    def splits() -> Iterator[Split]:
+        for fold, block in enumerate(np.array_split(order, folds)):
+            part = np.zeros(count, np.int8)
+            part[block] = 2
+            rest = np.flatnonzero(part == 0)
+            drawn = np.random.default_rng([seed, fold]).permutation(rest)
+            part[drawn[: _floor(valid * rest.size)]] = 1
+            method = f"k_fold(folds={folds}, seed={seed}, valid={valid}), fold {fold + 1}"
+            yield _split(interactions, part, method, valid, 1)
+
+    return splits()
+
+
+def leave_last_out(interactions: Interactions, *, valid: int = 1, test: int = 1) -> Split:
+    """Each user's last rows in time: the very last are the test part, those before them valid.
+
+    Rows with the same time keep the order of the file, so that of two such rows the later one in
+    the file is the last. A user with no more than `valid + test` rows stays in the training part
+    whole.
+
+    Args:
+        interactions: the rows, with a time column.
+        valid: rows of each user for the valid part.
+        test: rows of each user for the test part.
+
+    Raises:
+        ValueError: if there is no time column, a number is out of range, or no user has enough
+            rows.
+    """
+    for name, value in (("valid", valid), ("test", test)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < (name == "test"):
+            raise ValueError(
+                f"leave_last_out: {name} must be an integer number of rows a user, at least "
+                f"{int(name == 'test')}; received {value!r}."
+            )
+    from_end, lengths, ties = _user_order(interactions)
+    enough = lengths > valid + test
+    part = np.zeros(len(interactions), np.int8)
+    part[enough & (from_end < valid + test)] = 1
+    part[enough & (from_end < test)] = 2
+    short = len(np.unique(interactions.codes(interactions.user)[~enough]))
+    method = f"leave_last_out(valid={valid}, test={test}); {ties}"
+    if short:
+        method += f"; {short:,} users with at most {valid + test} rows stay in train whole"
+    return _split(interactions, part, method, valid, test)
+
+
+def temporal_split(interactions: Interactions, *, valid: float = 0.1, test: float = 0.1) -> Split:
+    """Each user's latest share of rows, rounded down: every user keeps a training row.
+
+    Rows with the same time keep the order of the file. Other users' training rows may be later
+    than a test row; `time_split` excludes that.
+
+    Args:
+        interactions: the rows, with a time column.
+        valid: share of each user's rows for the valid part.
+        test: share of each user's rows for the test part.
+
+    Raises:
+        ValueError: if there is no time column, or the shares are out of range or leave a part
+            empty.
+    """
+    _check_shares(valid, test)
+    from_end, lengths, ties = _user_order(interactions)
+    tested, validated = _floor(test * lengths), _floor(valid * lengths)
+    part = np.zeros(len(interactions), np.int8)
+    part[from_end < tested + validated] = 1
+    part[from_end < tested] = 2
+    method = f"temporal_split(valid={valid}, test={test}); {ties}"
+    return _split(interactions, part, method, valid, test)
+
+
+def time_split(
+    interactions: Interactions,
+    *,
+    valid: float = 0.1,
+    test: float = 0.1,
+    cuts: tuple[int, int] | None = None,
+) -> Split:
+    """All rows before one moment train, all after another test: nothing is learned from the future.
+
+    Rows with the same time go to one part, so that the shares are kept only as far as the times
+    differ: a cut that falls among equal times moves them all to the later part.
+
+    Args:
+        interactions: the rows, with a time column.
+        valid: share of the rows for the valid part.
+        test: share of the rows for the test part.
+        cuts: first time of the valid part and first time of the test part, in the unit of the time
+            column, instead of shares.
+
+    Raises:
+        ValueError: if there is no time column, the cuts or shares are out of range, or a part is
+            left empty.
+    """
+    time = _time(interactions, "time_split")
+    if cuts is None:
+        _check_shares(valid, test)
+        ordered = np.sort(time)
+        count = len(ordered)
+        tested, validated = _floor(test * count), _floor(valid * count)
+        # A cut after the last row leaves the part empty, which only a share of 0 asks for.
+        after = int(ordered[-1]) + 1 if count else 0
+        test_from = int(ordered[count - tested]) if tested else after
+        valid_from = int(ordered[count - tested - validated]) if tested + validated else after
+        method = f"time_split(valid={valid}, test={test})"
+    else:
+        valid_from, test_from = (_whole_number(cut) for cut in _two(cuts))
+        if valid_from > test_from:
+            raise ValueError(
+                f"time_split: cuts must rise: (first time of valid, first time of test); received "
+                f"{cuts!r}."
+            )
+        valid, test = float(valid_from < test_from), 1.0
+        method = "time_split"
+    part = (time >= valid_from).astype(np.int8) + (time >= test_from)
+    method += f"; valid from time {valid_from}, test from {test_from}"
+    return _split(interactions, part, method, valid, test)
+
+
+def given_folds(
+    train: Interactions, test: Interactions, valid: Interactions | None = None
+) -> Split:
+    """Parts that came as files of their own, such as `u1.base` and `u1.test`.
+
+    Args:
+        train: training rows.
+        test: test rows.
+        valid: rows to choose on; None leaves that part without rows.
+
+    Raises:
+        ValueError: if the parts have other columns or types, or train or test has no rows, or a
+            complete row of train occurs in test or valid.
+    """
+    valid = train.take([]) if valid is None else valid
+    for name, part in (("valid", valid), ("test", test)):
+        if not isinstance(part, Interactions) or part.columns != train.columns:
+            raise ValueError(
+                f"given_folds: {name} must be Interactions with the columns {train.columns} of "
+                f"train; received {part!r}. Read all parts with the same roles."
+            )
+        if part.table.schema.types != train.table.schema.types:
+            raise ValueError(
+                f"given_folds: the columns {train.columns} have the types "
+                f"{[str(t) for t in train.table.schema.types]} in train and "
+                f"{[str(t) for t in part.table.schema.types]} in {name}. Give the ids of all "
+                "parts one type."
+            )
+    if not len(train) or not len(test):
+        raise ValueError(
+            f"given_folds: train and test need rows; received {len(train)} and {len(test)}."
+        )
+    for name, part in (("valid", valid), ("test", test)):
+        leaked = _shared_rows(train, part)
+        if leaked:
+            raise ValueError(
+                f"given_folds: {leaked} of {len(part)} rows of {name} are in train as well, all "
+                "columns equal. Take them out of one of the two."
+            )
+    return Split(train, valid, test, "given_folds")
+
+
+def _split(
+    interactions: Interactions, part: np.ndarray, method: str, valid: float, test: float
+) -> Split:
+    train_rows, valid_rows, test_rows = (interactions.take(part == n) for n in range(3))
+    split = Split(train_rows, valid_rows, test_rows, method)
+    for name, share in (("train", 1), ("valid", valid), ("test", test)):
+        rows = getattr(split, name)
+        if share and not len(rows):
+            raise ValueError(
+                f"{method}: the {name} part of the {len(interactions)} rows is empty. Give more "
+                "rows or other sizes; equal times stay together in time_split."
+            )
+    return split
+
+
+def _check_shares(valid: float, test: float, empty: bool = False) -> None:
+    numbers = all(
+        isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
+        for share in (valid, test)
+    )
+    if not numbers or valid + test >= 1 or (valid + test == 0 and not empty):
+        raise ValueError(
+            f"split: valid and test are shares of the rows from 0 to less than 1, their sum above "
+            f"0 and below 1; received valid={valid!r}, test={test!r}."
+        )
+
+
+def _floor(number: float | np.ndarray) -> "np.ndarray":
+    # 0.29 * 100 is 28.999999999999996: a share of whole rows must not lose one to rounding.
+    return np.floor(number + 1e-9).astype(np.int64)
+
+
+def _time(interactions: Interactions, method: str) -> np.ndarray:
+    if interactions.time is None:
+        raise ValueError(
+            f"{method}: expected a time column; these interactions have {interactions.columns}. If "
+            "the rows are in the order of time, number them: "
+            "interactions.with_time(np.arange(len(interactions)))."
+        )
+    return interactions.column(interactions.time)
+
+
+def _user_order(interactions: Interactions) -> tuple[np.ndarray, np.ndarray, str]:
+    """For each row: its place from the end of its user's history, and that history's length."""
+    time = _time(interactions, "split by time of each user")
+    users = interactions.codes(interactions.user)
+    order = np.lexsort((time, users))
+    ordered, moments = users[order], time[order]
+    counts = np.bincount(users)
+    ends = np.cumsum(counts)
+    from_end = np.empty(len(users), np.int64)
+    from_end[order] = ends[ordered] - 1 - np.arange(len(users))
+    ties = int(((np.diff(ordered) == 0) & (np.diff(moments) == 0)).sum())
+    text = f"{ties:,} rows share user and time with the row before and keep the order of the file"
+    return from_end, counts[users], text if ties else "no two rows of a user share a time"
+
+
+def _cold(train: Interactions, part: Interactions, column: str) -> np.ndarray:
+    distinct = pc.unique(part.table[column])
+    known = pc.is_in(distinct, value_set=train.table[column].combine_chunks())
+    return np.asarray(distinct.filter(pc.invert(known)).to_numpy(zero_copy_only=False))
+
+
+def _shared_rows(train: Interactions, part: Interactions) -> int:
+    if not len(part):
+        return 0
+    names = train.columns
+    return int(part.table.join(train.table, keys=names, join_type="left semi").num_rows)
+
+
+def _two(cuts: tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(cuts, tuple | list) or len(cuts) != 2:
+        raise ValueError(
+            f"time_split: cuts takes two times, (first of valid, first of test); received {cuts!r}."
+        )
+    return cuts[0], cuts[1]
+
+
+def _whole_number(cut: int) -> int:
+    if isinstance(cut, bool) or not isinstance(cut, int | np.integer):
+        raise ValueError(
+            f"time_split: a cut must be an integer in the unit of the time column, not {cut!r}."
+        )
+    return int(cut)
