@@ -1,0 +1,183 @@
+"""Exact top-k over a catalogue, block by block, so that memory does not grow with the catalogue.
+
+Stock TensorFlow operations only: the same functions run eagerly, in `tf.function` and in a
+SavedModel.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.types import Tensor
+
+LOWEST_SCORE = float(np.finfo(np.float32).min)
+"""Score of a slot that holds no candidate: finite, so that JSON can carry it."""
+
+ScoreBlock = Callable[[Tensor, Tensor], Tensor]
+
+
+class TopK(NamedTuple):
+    """The best candidates of each query, best first; equal scores in the order of the catalogue.
+
+    Attributes:
+        scores: float32 `(batch, k)`; `LOWEST_SCORE` in empty slots.
+        positions: int32 `(batch, k)`, rows of the catalogue; -1 in empty slots.
+        count: int32 `(batch,)`, number of slots that are not empty.
+    """
+
+    scores: Tensor
+    positions: Tensor
+    count: Tensor
+
+
+def top_k(
+    queries: Tensor,
+    candidates: Tensor,
+    k: int,
+    *,
+    exclude: Tensor | None = None,
+    pairs_per_block: int = 2**22,
+) -> TopK:
+    """The k candidates with the largest dot product.
+
+        argtop_k <query, candidate_i>  over all i that are not excluded
+
+    Args:
+        queries: float32 `(batch, dim)`.
+        candidates: float32 `(candidates, dim)`, a tensor or a variable.
+        k: number of slots.
+        exclude: integer positions `(batch, n)` that a query must not get; numbers outside the
+            catalogue, such as -1, exclude nothing.
+        pairs_per_block: largest number of scores held at once.
+
+    Returns:
+        `TopK` of shape `(batch, k)`.
+
+    Raises:
+        ValueError: if the shapes do not match, or `k` is not from 1 to the number of candidates.
+
+    Example:
+
+    >>> best = top_k([[1.0, 0.0]], [[1.0, 5.0], [3.0, 0.0], [2.0, 0.0]], 2, exclude=[[1]])
+    >>> best.positions.numpy().tolist(), best.scores.numpy().tolist()
+    ([[2, 0]], [[2.0, 1.0]])
+    """
+    queries = tf.convert_to_tensor(queries, tf.float32)
+    if not isinstance(candidates, tf.Variable):
+        candidates = tf.convert_to_tensor(candidates, tf.float32)
+    if (
+        queries.shape.rank != 2
+        or candidates.shape.rank != 2
+        or (not queries.shape[1:].is_compatible_with(candidates.shape[1:]))
+    ):
+        raise ValueError(
+            "top_k: expected queries (batch, dim) and candidates (candidates, dim) of one dim; "
+            f"received {tuple(queries.shape)} and {tuple(candidates.shape)}."
+        )
+
+    def dot_products(start: Tensor, stop: Tensor) -> Tensor:
+        return tf.matmul(queries, candidates[start:stop], transpose_b=True)
+
+    if exclude is None:
+        exclude = tf.zeros([tf.shape(queries)[0], 0], tf.int32)
+    return blocked_top_k(
+        dot_products,
+        num_candidates=candidates.shape[0],
+        k=k,
+        exclude=exclude,
+        pairs_per_block=pairs_per_block,
+    )
+
+
+def blocked_top_k(
+    score_block: ScoreBlock,
+    *,
+    num_candidates: int,
+    k: int,
+    exclude: Tensor,
+    pairs_per_block: int,
+) -> TopK:
+    """The k candidates with the largest score, for any way of scoring a block of the catalogue.
+
+    Args:
+        score_block: takes two int32 scalars and returns float32 scores `(batch, stop - start)` of
+            the candidates from `start` to `stop`.
+        num_candidates: size of the catalogue.
+        k: number of slots.
+        exclude: integer positions `(batch, n)`, n may be 0; see `top_k`.
+        pairs_per_block: largest number of scores held at once.
+
+    Returns:
+        `TopK` of shape `(batch, k)`.
+
+    Raises:
+        ValueError: if `k` is not from 1 to the number of candidates, or `exclude` is not a matrix.
+
+    Example:
+
+    >>> scores = tf.constant([[0.1, 0.7, 0.2]])
+    >>> best = blocked_top_k(lambda start, stop: scores[:, start:stop], num_candidates=3, k=2,
+    ...                      exclude=[[-1]], pairs_per_block=2)
+    >>> best.positions.numpy().tolist()
+    [[1, 2]]
+    """
+    check_k(k, num_candidates)
+    exclude = tf.cast(exclude, tf.int32)
+    if exclude.shape.rank != 2:
+        raise ValueError(
+            f"top_k: exclude must be a matrix (batch, n) of positions; received the shape "
+            f"{exclude.shape}. Pad shorter rows with -1."
+        )
+    batch = tf.shape(exclude)[0]
+    block = tf.clip_by_value(pairs_per_block // tf.maximum(batch, 1), 1, num_candidates)
+
+    def next_block(start: Tensor, best_scores: Tensor, best: Tensor) -> tuple[Tensor, ...]:
+        stop = tf.minimum(start + block, num_candidates)
+        scores = _without(score_block(start, stop), exclude - start)
+        scores, columns = tf.math.top_k(scores, tf.minimum(k, stop - start))
+        # Earlier candidates stand first, and top_k keeps the first of equals.
+        scores = tf.concat([best_scores, scores], axis=1)
+        positions = tf.concat([best, columns + start], axis=1)
+        scores, columns = tf.math.top_k(scores, k)
+        return stop, scores, tf.gather(positions, columns, batch_dims=1)
+
+    _, scores, positions = tf.while_loop(
+        lambda start, *_: start < num_candidates,
+        next_block,
+        (0, tf.fill([batch, k], LOWEST_SCORE), tf.fill([batch, k], -1)),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, k]), tf.TensorShape([None, k])),
+        parallel_iterations=1,
+    )
+    real = scores > LOWEST_SCORE
+    return TopK(
+        scores, tf.where(real, positions, -1), tf.reduce_sum(tf.cast(real, tf.int32), axis=1)
+    )
+
+
+def check_k(k: int, num_candidates: int) -> None:
+    """Refuses a number of slots that the catalogue cannot fill.
+
+    Args:
+        k: number of slots.
+        num_candidates: size of the catalogue.
+
+    Raises:
+        ValueError: if `k` is not an integer from 1 to `num_candidates`.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= num_candidates:
+        raise ValueError(
+            f"k must be an integer from 1 to the {num_candidates} items of the catalogue; received "
+            f"{k!r}. Ask for fewer items."
+        )
+
+
+def _without(scores: Tensor, columns: Tensor) -> Tensor:
+    """Scores `(batch, block)` with the lowest score in the given columns `(batch, n)`."""
+    inside = (columns >= 0) & (columns < tf.shape(scores)[1])
+    # An update that lies outside the block becomes a minimum with infinity, which changes nothing.
+    updates = tf.where(inside, LOWEST_SCORE, np.float32(np.inf))
+    columns = tf.where(inside, columns, 0)
+    rows = tf.broadcast_to(tf.range(tf.shape(columns)[0])[:, None], tf.shape(columns))
+    return tf.tensor_scatter_nd_min(scores, tf.stack([rows, columns], axis=-1), updates)

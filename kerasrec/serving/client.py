@@ -1,0 +1,196 @@
+"""Asking an exported model from Python, by raw ids."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.serving.raw_ids import PADDING
+from kerasrec.serving.versions import StrPath, find_version
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recommendations:
+    """What `recommend` answers.
+
+    Attributes:
+        item_id: raw ids `(batch, k)`, best first; "" or -1 in empty slots.
+        score: float32 `(batch, k)`.
+        fallback: bool `(batch,)`: the user is not known, these are the most popular items.
+        count: int32 `(batch,)`: number of slots that are not empty.
+    """
+
+    item_id: np.ndarray
+    score: np.ndarray
+    fallback: np.ndarray
+    count: np.ndarray
+
+    def rows(self) -> list[list[tuple[str | int, float]]]:
+        """For each user the pairs of raw id and score, without empty slots."""
+        return [
+            list(zip(ids[:real], scores[:real], strict=True))
+            for ids, scores, real in zip(
+                self.item_id.tolist(), self.score.tolist(), self.count.tolist(), strict=True
+            )
+        ]
+
+
+class SavedRecommender:
+    """A loaded version.
+
+    Args:
+        path: folder of the SavedModel.
+
+    Raises:
+        ValueError: if it does not load, or was not written by `kerasrec.serving.export`.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        try:
+            # The loaded object owns the tables and weights: it must live as long as the functions.
+            self._loaded = tf.saved_model.load(str(path))
+        except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+            raise ValueError(
+                f"load: {str(path)!r} is not a whole SavedModel: {error}. Export the model again."
+            ) from error
+        missing = {"serving_default", "recommend"} - set(self._loaded.signatures)
+        if missing:
+            raise ValueError(
+                f"load: {str(path)!r} has no signature {sorted(missing)}; it has "
+                f"{sorted(self._loaded.signatures)}. Write it with kerasrec.serving.export."
+            )
+
+    def inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
+        """Names, shapes and types that a signature takes.
+
+        Args:
+            signature: "serving_default" or "recommend".
+        """
+        return dict(self._loaded.signatures[signature].structured_input_signature[1])
+
+    def score(self, inputs: Mapping[str, Any]) -> np.ndarray:
+        """Scores `(batch,)` of (user, item) pairs.
+
+        Args:
+            inputs: every feature by name, batch first, ids raw; shorter rows of bags and sequences
+                are padded.
+
+        Raises:
+            ValueError: if a feature is missing or has the wrong type or shape.
+        """
+        return self._call("serving_default", inputs)["score"]
+
+    def recommend(self, inputs: Mapping[str, Any], *, exclude: Any = None) -> Recommendations:
+        """The best items for each user.
+
+        Args:
+            inputs: user id, other user features and context features by name, batch first.
+            exclude: raw item ids that each user must not get, one list a user.
+
+        Raises:
+            ValueError: if a feature is missing or has the wrong type or shape.
+        """
+        if exclude is None:
+            first = next(iter(inputs.values()), ())
+            exclude = [[]] * len(first)
+        answer = self._call("recommend", {**inputs, "exclude": exclude})
+        items = answer["item_id"]
+        if items.dtype == object:
+            items = np.array([[raw.decode("utf-8") for raw in row] for row in items], dtype=object)
+        return Recommendations(items, answer["score"], answer["fallback"], answer["count"])
+
+    def _call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        specs = self.inputs(signature)
+        if set(inputs) != set(specs):
+            raise ValueError(
+                f"{signature}: expected the inputs {sorted(specs)}; received {sorted(inputs)}."
+            )
+        arrays = {name: _array(inputs[name], spec) for name, spec in specs.items()}
+        lengths = {name: len(array) for name, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{signature}: inputs need one batch size; received {lengths}.")
+        answer = self._loaded.signatures[signature](
+            **{name: tf.constant(array, specs[name].dtype) for name, array in arrays.items()}
+        )
+        return {name: value.numpy() for name, value in answer.items()}
+
+
+def load(directory: StrPath) -> SavedRecommender:
+    """The newest version of an exported model, or the given one.
+
+    Args:
+        directory: a version, or the folder that holds the versions.
+
+    Raises:
+        ValueError: if there is none, or it does not load.
+
+    Example:
+
+    >>> import tempfile
+    >>> from kerasrec.data import Vocabulary
+    >>> from kerasrec.models import Popularity
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> from kerasrec.serving import export
+    >>> model = Popularity(Schema(user=Categorical("user", 4), item=Categorical("item", 4)))
+    >>> model.adapt({"item": np.array([2, 3, 3])})
+    >>> ids = {"user": Vocabulary.fit(["ann", "bob"]), "item": Vocabulary.fit(["x", "y"])}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export(model, folder, vocabularies=ids, k=1)
+    ...     best = load(folder).recommend({"user": ["ann"]})
+    >>> best.item_id.tolist()
+    [['y']]
+    """
+    return SavedRecommender(find_version(directory))
+
+
+def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
+    """Values as an array of the spec's type and shape, shorter rows padded."""
+    wanted = f"{spec.name!r}: expected {_described(spec)}"
+    if not hasattr(values, "__len__") or isinstance(values, str | bytes):
+        raise ValueError(f"{wanted}; received {values!r}. Pass one element for each user.")
+    rows = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if spec.dtype == tf.float32:
+        try:
+            array: np.ndarray = np.asarray(rows, np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{wanted}; received {values!r:.100}.") from error
+    elif spec.shape.rank == 1:
+        array = _ids(rows, spec, wanted)
+    else:
+        if any(isinstance(row, str | bytes) or not hasattr(row, "__len__") for row in rows):
+            raise ValueError(f"{wanted}; received {values!r:.100}. Pass one list for each user.")
+        width = spec.shape[1] or max((len(row) for row in rows), default=0)
+        padding = PADDING[spec.dtype.name]
+        longest = max((len(row) for row in rows), default=0)
+        if longest > width:
+            raise ValueError(f"{wanted}; received a row of {longest}. Shorten it.")
+        flat = [raw for row in rows for raw in [*row, *[padding] * (width - len(row))]]
+        array = _ids(flat, spec, wanted).reshape(len(rows), width)
+    if not spec.shape.is_compatible_with(array.shape):
+        raise ValueError(f"{wanted}; received the shape {array.shape}.")
+    return array
+
+
+def _ids(values: list[Any], spec: tf.TensorSpec, wanted: str) -> np.ndarray:
+    """Raw ids in one row; text that spells an integer is read as one where integers are wanted."""
+    if spec.dtype == tf.string:
+        wrong = [value for value in values if not isinstance(value, str | bytes)]
+        if wrong:
+            raise ValueError(f"{wanted}; received {wrong[0]!r}. Pass strings.")
+        return np.array(values, dtype=object)
+    try:
+        if any(isinstance(value, float | bool) for value in values):
+            raise ValueError("not an integer")
+        return np.array([int(value) for value in values], np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{wanted}; received {values!r:.100}. Pass integers.") from error
+
+
+def _described(spec: tf.TensorSpec) -> str:
+    kind = {"string": "strings", "int64": "64-bit integers"}.get(spec.dtype.name, "numbers")
+    shape = ", ".join(["batch", *("n" if size is None else str(size) for size in spec.shape[1:])])
+    return f"{kind} of shape ({shape})"

@@ -1,0 +1,160 @@
+"""Export: a trained model and its vocabularies to a version that TensorFlow Serving loads."""
+
+import contextlib
+import logging
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.retrieval.exact import check_k
+from kerasrec.schema import Schema
+from kerasrec.serving import reference
+from kerasrec.serving.graph import ServedModel
+from kerasrec.serving.raw_ids import candidate_columns, check_names, check_vocabularies
+from kerasrec.serving.versions import StrPath, check_version, list_versions, write_version
+from kerasrec.types import Columns
+
+SCHEMA_FILE = "schema.json"
+
+
+def export(
+    model: Any,
+    directory: StrPath,
+    *,
+    vocabularies: Mapping[str, Vocabulary],
+    version: int | None = None,
+    k: int = 10,
+    candidates: Columns | None = None,
+) -> pathlib.Path:
+    """Writes `directory/<version>/`, whole or not at all, for TensorFlow Serving.
+
+    Two signatures, batch first, named and typed by the schema; ids are raw:
+
+        serving_default  every feature             -> score (batch,)
+        recommend        user and context features,
+                         exclude (batch, n)        -> item_id, score (batch, k)
+                                                      fallback, count (batch,)
+
+    `exclude` holds raw item ids and is padded with "" or -1, as bags and sequences are; n may be 0.
+    A user who is not in the vocabulary gets the most popular items (`fallback` is true, the score
+    is the training count). Where fewer than k items are left, `count` says how many slots are real;
+    the others hold "" or -1 and the lowest float32. Equal scores stand in the order of the
+    vocabulary.
+
+    A model of mixed precision is exported in float32, from the same weights. Beside the graph lie
+    `schema.json` and `assets.extra/requests.json`, requests with the answers of the Keras model,
+    which `verify` replays.
+
+    Args:
+        model: a built Keras model with a `schema`. If it has `query_embedding` and
+            `item_embedding`, the catalogue is ranked by dot products, else by calling the model.
+        directory: holds the versions; made if it does not exist.
+        vocabularies: vocabulary by feature name, those that encoded the training data.
+        version: a number, or None for the highest plus one.
+        k: number of recommendations.
+        candidates: encoded item features of everything that may be recommended, one row an item;
+            None for all items of the vocabulary, if the id is their only feature.
+
+    Returns:
+        Path of the version.
+
+    Raises:
+        ValueError: if the model, a vocabulary, `k`, `version` or `candidates` do not fit together,
+            the version exists, a weight is not finite, or the disk refuses. Earlier versions stay
+            as they are, and nothing of the new one is left.
+
+    Example:
+
+    >>> import tempfile
+    >>> from kerasrec.data import Vocabulary
+    >>> from kerasrec.models import MatrixFactorization
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> vocabularies = {"user": Vocabulary.fit(["ann", "bob"]), "item": Vocabulary.fit([7, 8, 9])}
+    >>> schema = Schema(user=Categorical("user", 4), item=Categorical("item", 5))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export(MatrixFactorization(schema), folder, vocabularies=vocabularies, k=2)
+    ...     path.name, sorted(file.name for file in path.iterdir())[:2]
+    ('1', ['assets', 'assets.extra'])
+    """
+    check_model(model)
+    schema: Schema = model.schema
+    check_names(schema)
+    used = check_vocabularies(schema, vocabularies)
+    catalogue = candidate_columns(schema, used, candidates)
+    check_k(k, len(catalogue[schema.item_id.name]))
+    check_version(directory, version)
+
+    def write(folder: pathlib.Path) -> None:
+        texts = folder.parent / "vocabularies"
+        texts.mkdir()
+        served = ServedModel(float32_copy(model), used, catalogue, k=k, folder=texts)
+        with _quiet_tensorflow():
+            tf.saved_model.save(served, str(folder), signatures=served.signatures())
+        (folder / SCHEMA_FILE).write_text(schema.to_json(), encoding="utf-8")
+        reference.write(reference.record(in_float32(model), used, catalogue, k=k), folder)
+
+    try:
+        return write_version(directory, version, write)
+    except (OSError, tf.errors.OpError) as error:
+        kept = list_versions(directory)
+        raise ValueError(
+            f"export: {str(directory)!r} could not be written: {_reason(error)}. Nothing of the "
+            f"new version is left; the versions {kept} are as they were. Free some space or choose "
+            "another directory."
+        ) from error
+
+
+def check_model(model: Any) -> None:
+    """Refuses what cannot be exported.
+
+    Args:
+        model: the model.
+
+    Raises:
+        ValueError: if it is no built Keras model with a schema, or a weight is NaN or infinite.
+    """
+    if not isinstance(model, keras.Model) or not isinstance(getattr(model, "schema", None), Schema):
+        raise ValueError(
+            "export: model must be a Keras model with a `schema`, such as those of "
+            f"kerasrec.models; received {type(model).__name__}."
+        )
+    for weight in model.weights:
+        if not np.isfinite(np.asarray(weight.value, np.float32)).all():
+            raise ValueError(
+                f"export: weight {weight.path!r} holds NaN or infinity. Training diverged: lower "
+                "the learning rate or clip gradients, and train again."
+            )
+
+
+def in_float32(model: Any) -> Any:
+    """The model itself, or its copy in float32 if it computes in another type."""
+    return model if model.compute_dtype == "float32" else float32_copy(model)
+
+
+def float32_copy(model: Any) -> Any:
+    """A copy that computes in float32; tracing it leaves the caller's model as it was."""
+    copy = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet_tensorflow() -> Iterator[None]:
+    """Keeps "Assets written to" a temporary folder off the user's screen."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

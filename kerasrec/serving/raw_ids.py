@@ -1,0 +1,200 @@
+"""Raw ids: how they are padded, and how a vocabulary meets the features of a schema."""
+
+import keyword
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID, Feature, Numeric, Schema
+from kerasrec.types import Columns
+
+PADDING: dict[str, str | int] = {"string": "", "int64": -1}
+"""What fills the unused places of a raw id matrix, by type of the ids."""
+
+
+def check_vocabularies(
+    schema: Schema, vocabularies: Mapping[str, Vocabulary]
+) -> dict[str, Vocabulary]:
+    """The vocabulary of every feature that has ids of its own.
+
+    Args:
+        schema: the features of the model.
+        vocabularies: vocabulary by feature name; others than the schema's are left out.
+
+    Raises:
+        ValueError: if a vocabulary is missing or does not have the size that the model has.
+    """
+    if not isinstance(vocabularies, Mapping):
+        raise ValueError(
+            "export: vocabularies must be a dict of feature name to Vocabulary; received "
+            f"{type(vocabularies).__name__}."
+        )
+    names = [f.name for f in schema.features if hasattr(f, "num_ids")]
+    missing = [name for name in names if name not in vocabularies]
+    if missing:
+        raise ValueError(
+            f"export: the model needs the vocabularies {names}; received {sorted(vocabularies)}, "
+            f"missing {missing}. Pass the vocabularies that encoded the training data."
+        )
+    for name in names:
+        vocabulary = vocabularies[name]
+        if not isinstance(vocabulary, Vocabulary):
+            raise ValueError(
+                f"export: vocabularies[{name!r}] must be a kerasrec.data.Vocabulary; received "
+                f"{type(vocabulary).__name__}."
+            )
+        if vocabulary.num_ids != schema.num_ids(name):
+            raise ValueError(
+                f"export: wrong vocabulary for {name!r}: the model has {schema.num_ids(name)} ids, "
+                f"the vocabulary {vocabulary.num_ids} (padding and unknown included). Pass the "
+                "vocabularies that encoded the training data of this model."
+            )
+    return {name: vocabularies[name] for name in names}
+
+
+def check_names(schema: Schema) -> None:
+    """Refuses feature names that cannot be inputs of a served signature.
+
+    Args:
+        schema: the features of the model.
+
+    Raises:
+        ValueError: naming them, and the fix.
+    """
+    names = [feature.name for feature in schema.features]
+    refused = [
+        name
+        for name in names
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
+        or keyword.iskeyword(name)
+        or name == "self"
+    ]
+    if refused:
+        raise ValueError(
+            "export: inputs of a served model are named by ASCII letters, digits and underscores, "
+            f"a letter first, and by no Python keyword; received {refused}. Rename these columns "
+            "before training."
+        )
+    if "exclude" in names:
+        raise ValueError(
+            "export: the signature `recommend` has an input 'exclude' of its own; received a "
+            "feature of that name. Rename the column before training."
+        )
+
+
+def raw_dtype(schema: Schema, vocabularies: Mapping[str, Vocabulary], feature: Feature) -> str:
+    """Type of a served input: that of its raw ids, or float32.
+
+    Args:
+        schema: the features of the model.
+        vocabularies: as checked by `check_vocabularies`.
+        feature: one of the features.
+    """
+    if isinstance(feature, Numeric):
+        return feature.dtype
+    return vocabularies[schema.id_space(feature.name)].dtype
+
+
+def encode_raw(values: np.ndarray, vocabulary: Vocabulary, *, padded: bool) -> np.ndarray:
+    """Raw ids of any shape to the int32 ids of the model, as the served graph does it.
+
+    Args:
+        values: raw ids; the padding value is allowed.
+        vocabulary: their vocabulary.
+        padded: whether padding becomes 0 (bags and sequences) or unknown (a single id).
+
+    Returns:
+        int32 array of the same shape.
+
+    Example:
+
+    >>> vocabulary = Vocabulary.fit(["a", "b"])
+    >>> encode_raw(np.array([["b", ""], ["?", "a"]]), vocabulary, padded=True).tolist()
+    [[3, 0], [1, 2]]
+    """
+    is_padding = values == PADDING[vocabulary.dtype]
+    encoded = np.full(values.shape, PADDING_ID if padded else UNKNOWN_ID, np.int32)
+    encoded[~is_padding] = vocabulary.encode(values[~is_padding])
+    return encoded
+
+
+def candidate_columns(
+    schema: Schema, vocabularies: Mapping[str, Vocabulary], candidates: Columns | None
+) -> dict[str, np.ndarray]:
+    """Encoded item features of everything that may be recommended, in the order of the item id.
+
+    Args:
+        schema: the features of the model.
+        vocabularies: as checked by `check_vocabularies`.
+        candidates: encoded columns of the item features, one row an item; None for every item of
+            the vocabulary, which needs a schema whose only item feature is the id.
+
+    Raises:
+        ValueError: if a column is missing, has the wrong shape, type or length, or ids are outside
+            the vocabulary or repeated.
+    """
+    item = schema.item_id
+    if candidates is None:
+        if len(schema.item) > 1:
+            raise ValueError(
+                f"export: the items have the features {[f.name for f in schema.item]}, so the "
+                "catalogue must come along: pass candidates=, a dict of these encoded columns with "
+                "one row an item."
+            )
+        return {item.name: np.arange(FIRST_ID, item.num_ids, dtype=np.int32)}
+    columns: dict[str, np.ndarray] = {}
+    for feature in schema.item:
+        if feature.name not in candidates:
+            raise ValueError(
+                f"export: candidates has no column {feature.name!r}; received "
+                f"{sorted(candidates)}, the items have {[f.name for f in schema.item]}."
+            )
+        column: np.ndarray = np.asarray(candidates[feature.name])
+        kinds = "iuf" if isinstance(feature, Numeric) else "iu"
+        if column.ndim == 0 or column.shape[1:] != feature.shape or column.dtype.kind not in kinds:
+            raise ValueError(
+                f"export: candidates[{feature.name!r}] must have the shape (items, "
+                f"{', '.join(map(str, feature.shape))}) and the type {feature.dtype}; received "
+                f"{column.shape} of {column.dtype}. Encode raw ids first."
+            )
+        if isinstance(feature, Numeric):
+            if not np.isfinite(column).all():
+                raise ValueError(
+                    f"export: candidates[{feature.name!r}] holds NaN or infinity. Fill them in."
+                )
+        else:
+            _check_range(feature, column, schema.num_ids(feature.name), item.name)
+        columns[feature.name] = column.astype(feature.dtype)
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"export: candidates need one length; received {lengths}.")
+    ids = columns[item.name]
+    order = np.argsort(ids, kind="stable")
+    if (np.diff(ids[order]) == 0).any():
+        raise ValueError(
+            f"export: candidates[{item.name!r}] must hold every item once; received "
+            f"{len(ids) - len(np.unique(ids))} repeated."
+        )
+    return {name: column[order] for name, column in columns.items()}
+
+
+def _check_range(feature: Feature, column: np.ndarray, num_ids: int, item: str) -> None:
+    lowest = FIRST_ID if feature.name == item else PADDING_ID
+    if column.size and not lowest <= column.min() <= column.max() < num_ids:
+        raise ValueError(
+            f"export: candidates[{feature.name!r}] must hold ids from {lowest} to {num_ids - 1}; "
+            f"received {column.min()} to {column.max()}."
+        )
+
+
+def as_raw(values: Any, dtype: str) -> np.ndarray:
+    """A list or array as the numpy array that a served input of that type takes.
+
+    Args:
+        values: nested lists of one length, or an array.
+        dtype: "string", "int64" or "float32".
+    """
+    return np.asarray(values, dtype=object if dtype == "string" else dtype)

@@ -1,0 +1,117 @@
+"""Exact top-k against a numpy sort, over blocks of every size."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerasrec.retrieval import LOWEST_SCORE, blocked_top_k, top_k
+
+
+def sorted_by_numpy(scores, k, exclude):
+    """The definition: by score, then by place in the catalogue, without the excluded."""
+    rows = []
+    for row, banned in zip(scores, exclude, strict=True):
+        order = np.argsort(-row, kind="stable")
+        rows.append([place for place in order if place not in set(banned)][:k])
+    return rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_equals_a_sort_for_any_blocks_ties_and_exclusions(data):
+    batch, candidates = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 9))
+    k = data.draw(st.integers(1, candidates))
+    width = data.draw(st.integers(0, 6))
+    numbers = st.integers(-2, 2)  # small integers: exact arithmetic and many ties
+    queries = np.array(data.draw(matrix(numbers, batch, 2)), np.float32).reshape(batch, 2)
+    items = np.array(data.draw(matrix(numbers, candidates, 2)), np.float32).reshape(candidates, 2)
+    places = st.integers(-2, candidates + 1)
+    exclude = np.array(data.draw(matrix(places, batch, width)), np.int64).reshape(batch, width)
+
+    best = top_k(
+        queries, items, k, exclude=exclude, pairs_per_block=data.draw(st.integers(1, 40))
+    )
+
+    for row, expected in enumerate(sorted_by_numpy(queries @ items.T, k, exclude)):
+        real = len(expected)
+        assert best.count[row] == real
+        assert best.positions[row].numpy().tolist() == expected + [-1] * (k - real)
+        assert best.scores[row, :real].numpy().tolist() == [
+            float(queries[row] @ items[place]) for place in expected
+        ]
+        assert (best.scores[row, real:].numpy() == LOWEST_SCORE).all()
+
+
+def matrix(element, rows, columns):
+    return st.lists(
+        st.lists(element, min_size=columns, max_size=columns), min_size=rows, max_size=rows
+    )
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    rng = np.random.default_rng(0)
+    queries = rng.normal(size=(5, 8)).astype(np.float32)
+    items = rng.normal(size=(300, 8)).astype(np.float32)
+    exclude = rng.integers(-1, 300, size=(5, 20))
+    together = top_k(queries, items, 7, exclude=exclude, pairs_per_block=100)
+    for row in range(5):
+        alone = top_k(queries[row : row + 1], items, 7, exclude=exclude[row : row + 1])
+        assert alone.positions[0].numpy().tolist() == together.positions[row].numpy().tolist()
+        np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-6)
+
+
+def test_no_more_than_the_given_number_of_pairs_is_scored_at_once():
+    sizes = []
+
+    def score_block(start, stop):
+        sizes.append(int(stop - start))
+        return tf.zeros([3, stop - start])
+
+    blocked_top_k(
+        score_block, num_candidates=50, k=2, exclude=tf.zeros([3, 0]), pairs_per_block=21
+    )
+    assert sizes == [7] * 7 + [1]
+
+
+def test_scores_below_every_real_number_stay_finite():
+    best = top_k([[1.0]], [[2.0], [3.0]], 2, exclude=[[0, 1, 0, -1]])
+    assert np.isfinite(best.scores).all() and best.count.numpy().tolist() == [0]
+
+
+def test_works_inside_a_graph_on_a_variable_with_an_unknown_batch():
+    items = tf.Variable([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None, None), tf.int32)]
+    )
+    def graph(queries, exclude):
+        return top_k(queries, items, 2, exclude=exclude)
+
+    best = graph(tf.constant([[1.0, 0.0], [0.0, 1.0]]), tf.constant([[2], [-1]]))
+    assert best.positions.numpy().tolist() == [[0, 1], [2, 1]]
+    empty = graph(tf.zeros([0, 2]), tf.zeros([0, 3], tf.int32))
+    assert empty.positions.shape == (0, 2)
+
+
+def test_a_query_without_items_left_gets_none():
+    best = top_k(np.ones((2, 1)), np.ones((2, 1)), 1, exclude=[[0, 1], [0, -1]])
+    assert best.positions.numpy().tolist() == [[-1], [1]]
+
+
+@pytest.mark.parametrize("k", [0, 4, True, 1.0, -1])
+def test_k_must_fit_the_catalogue(k):
+    with pytest.raises(ValueError, match="k must be an integer from 1 to the 3 items"):
+        top_k(np.ones((1, 2)), np.ones((3, 2)), k)
+
+
+@pytest.mark.parametrize("queries, items", [((2, 3), (4, 2)), ((3,), (4, 3)), ((2, 3), (3,))])
+def test_shapes_must_match(queries, items):
+    with pytest.raises(ValueError, match="expected queries .batch, dim."):
+        top_k(np.ones(queries), np.ones(items), 1)
+
+
+def test_exclude_must_be_a_matrix():
+    with pytest.raises(ValueError, match="Pad shorter rows with -1"):
+        top_k(np.ones((1, 2)), np.ones((3, 2)), 1, exclude=[1])

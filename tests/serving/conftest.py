@@ -1,0 +1,89 @@
+"""Small exports of every kind of model."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kerasrec.data import Vocabulary
+from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
+from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.serving import export
+
+USERS = {
+    "string": ["ann", "  bob", "tab\tid", "né-用户-🙂", "x" * 300],
+    "int64": [2**31 + 5, 0, 7, 2**63 - 1, 12],
+}
+ITEMS = {
+    "string": ["Amélie", "東京物語", "a b", "#1", " ", '"q"', "last\u2028"],
+    "int64": [2**40, 0, 3, 2**63 - 1, 9, 10, 11],
+}
+# Of item i; equal counts stand in the order of the vocabulary.
+COUNTS = [1, 5, 3, 3, 4, 1, 2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model with all that its export needs."""
+
+    model: Any
+    vocabularies: dict[str, Vocabulary]
+    candidates: dict[str, np.ndarray] | None = None
+
+    def export(self, directory, **kwargs):
+        return export(
+            self.model,
+            directory,
+            vocabularies=self.vocabularies,
+            **{"k": 3, "candidates": self.candidates, **kwargs},
+        )
+
+
+def id_vocabularies(user_dtype, item_dtype):
+    return {
+        "user": Vocabulary(np.array(USERS[user_dtype]), np.ones(5, int), "user"),
+        "item": Vocabulary(np.array(ITEMS[item_dtype]), np.array(COUNTS), "item"),
+    }
+
+
+def id_schema():
+    return Schema(user=Categorical("user", 7), item=Categorical("item", 9))
+
+
+def make_case(kind, user_dtype="string", item_dtype="int64"):
+    """A case: "mf", "popularity", "mlp" over ids, or "features", an MLP over all kinds."""
+    vocabularies = id_vocabularies(user_dtype, item_dtype)
+    if kind == "mf":
+        model = MatrixFactorization(id_schema(), embedding_dim=4, stddev=1.0, l2=0.1)
+        return Case(model, vocabularies)
+    if kind == "popularity":
+        model = Popularity(id_schema())
+        model.adapt({"item": np.repeat(np.arange(2, 9), [2, 2, 9, 1, 0, 4, 3])})
+        return Case(model, vocabularies)
+    if kind == "mlp":
+        model = EmbeddingMLP(id_schema(), embedding_dim=4, hidden_units=(8,), stddev=1.0)
+        return Case(model, vocabularies)
+    schema = Schema(
+        user=(Numeric("age"), Categorical("user", 7), Sequence("history", "item", 3)),
+        item=(Categorical("item", 9), Bag("genres", 6, 2), Numeric("vector", 2)),
+        context=(Categorical("device", 5), Numeric("hour")),
+        label="rating",
+    )
+    vocabularies["genres"] = Vocabulary.fit(["drama", "comédie", "a", "b"], "genres")
+    vocabularies["device"] = Vocabulary.fit([30, 10, 20], "device")
+    rng = np.random.default_rng(0)
+    candidates = {
+        "item": np.array([8, 3, 2, 5, 7], np.int32),  # not all, and not in order
+        "genres": rng.integers(0, 6, (5, 2)).astype(np.int32),
+        "vector": rng.normal(size=(5, 2)).astype(np.float32),
+    }
+    model = EmbeddingMLP(schema, embedding_dim=4, hidden_units=(8,), stddev=1.0)
+    return Case(model, vocabularies, candidates)
+
+
+@pytest.fixture(scope="session")
+def mf_version(tmp_path_factory):
+    """An exported MatrixFactorization that no test may change, and its case."""
+    case = make_case("mf", "string", "string")
+    return case.export(tmp_path_factory.mktemp("served") / "movies"), case
