@@ -4,6 +4,7 @@ import lazy_loader
 
 # These two carry the name of their module. Imported here, the function stays under the name; a
 # later import of the module would otherwise put the module there.
+from kerasrec.data.audit import audit
 from kerasrec.data.encode import encode
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "interactions": ["Interactions"],
         "negatives": ["NegativeSampler"],
         "readers": ["read"],
+        "sequences": ["add_history"],
         "splits": [
             "Split",
             "given_folds",
@@ -36,4 +38,4 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "vocabulary": ["Vocabulary", "load_vocabularies", "save_vocabularies"],
     },
 )
-__all__ = [*__all__, "encode"]
+__all__ = [*__all__, "audit", "encode"]

@@ -60,7 +60,7 @@ class Interactions:
                 f"Interactions: table must be a pyarrow.Table; received "
                 f"{type(self.table).__name__}. Use Interactions.from_table for other data."
             )
-        _check_columns(self.table.column_names, self.roles, self.context)
+        check_columns(self.table.column_names, self.roles, self.context)
         object.__setattr__(self, "table", self.table.select(self.columns).combine_chunks())
         for name in self.columns:
             self._check_column(name, self.table[name])
@@ -99,8 +99,8 @@ class Interactions:
         _check_choice("duplicates", duplicates, ("error", "keep"))
         roles = {"user": user, "item": item, "label": label, "time": time}
         context = _check_roles(roles, context)
-        source = _columns_of(data)
-        _check_columns(list(source), roles, context)
+        source = columns_of(data)
+        check_columns(list(source), roles, context)
         columns: dict[str, ArrowColumn] = {}
         for role, name in roles.items():
             if name is not None:
@@ -127,7 +127,7 @@ class Interactions:
             )
         rows = cls(table, user, item, label, time, context)
         if duplicates == "error":
-            rows._refuse_duplicates()
+            rows.refuse_duplicates()
         return rows
 
     @property
@@ -241,7 +241,7 @@ class Interactions:
         Raises:
             ValueError: if the values are no times, or another role has this name.
         """
-        converted = _to_time(values, f"Interactions: column {name!r} (time)")
+        converted = to_time(values, f"Interactions: column {name!r} (time)")
         return dataclasses.replace(self, table=self._replaced(name, converted), time=name)
 
     def _replaced(self, name: str, column: ArrowColumn) -> pa.Table:
@@ -281,7 +281,12 @@ class Interactions:
                 f"in row {bad + 1}. Remove or correct these rows."
             )
 
-    def _refuse_duplicates(self) -> None:
+    def refuse_duplicates(self) -> None:
+        """Checks that every (user, item) pair occurs once.
+
+        Raises:
+            ValueError: if one occurs more often.
+        """
         pairs = self.pairs()
         order = np.argsort(pairs, kind="stable")
         repeats = np.flatnonzero(np.diff(pairs[order]) == 0)
@@ -324,9 +329,19 @@ def _check_roles(roles: Mapping[str, str | None], context: Sequence[str]) -> tup
     return context
 
 
-def _check_columns(
-    available: list[str], roles: Mapping[str, str | None], context: Sequence[str]
+def check_columns(
+    available: list[str], roles: Mapping[str, str | None], context: Sequence[str] = ()
 ) -> None:
+    """Refuses a role whose column does not exist.
+
+    Args:
+        available: names of the columns that exist.
+        roles: column of each role, None for a role without one.
+        context: further columns.
+
+    Raises:
+        ValueError: if one is missing, or occurs more than once.
+    """
     wanted = [(role, name) for role, name in roles.items() if name is not None]
     for role, name in wanted + [("context", name) for name in context]:
         count = available.count(name)
@@ -341,7 +356,12 @@ def _check_columns(
         )
 
 
-def _columns_of(data: Any) -> Mapping[str, Any]:
+def columns_of(data: Any) -> Mapping[str, Any]:
+    """Columns by name of a dict or of any table of the Arrow protocol.
+
+    Raises:
+        ValueError: if the data are something else, or names repeat.
+    """
     if isinstance(data, Mapping):
         return data
     if not isinstance(data, pa.Table | pa.RecordBatch) and not hasattr(data, "__arrow_c_stream__"):
@@ -366,7 +386,7 @@ def _columns_of(data: Any) -> Mapping[str, Any]:
     return dict(zip(table.column_names, table.columns, strict=True))
 
 
-def _to_float32(values: Any, name: str) -> ArrowColumn:
+def to_float32(values: Any, name: str) -> ArrowColumn:
     column = to_arrow(values, name)
     kind = column.type
     if is_text(kind):
@@ -382,7 +402,7 @@ def _to_float32(values: Any, name: str) -> ArrowColumn:
     return column.cast(pa.float32(), safe=False)
 
 
-def _to_time(values: Any, name: str) -> ArrowColumn:
+def to_time(values: Any, name: str) -> ArrowColumn:
     column = to_arrow(values, name)
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -408,7 +428,7 @@ def _to_time(values: Any, name: str) -> ArrowColumn:
 def _to_context(values: Any, name: str) -> ArrowColumn:
     column = to_arrow(values, name)
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        return _to_float32(column, name)
+        return to_float32(column, name)
     if pa.types.is_boolean(column.type):
         return column.cast(pa.int64())
     return to_ids(column, name)
@@ -417,7 +437,7 @@ def _to_context(values: Any, name: str) -> ArrowColumn:
 _CONVERT = {
     "user": to_ids,
     "item": to_ids,
-    "label": _to_float32,
-    "time": _to_time,
+    "label": to_float32,
+    "time": to_time,
     "context": _to_context,
 }

@@ -107,7 +107,7 @@ def read(
     try:
         return Interactions.from_table(
             {
-                name: _typed(table[name], kinds[name], f"column {name!r}")
+                name: typed(table[name], kinds[name], f"column {name!r}")
                 if format != "parquet" and name in kinds
                 else table[name]
                 for name in table.column_names
@@ -121,7 +121,7 @@ def read(
             duplicates=duplicates,
         )
     except ValueError as error:
-        raise ValueError(f"{source}: {error}{_header_hint(table, format)}") from error
+        raise ValueError(f"{source}: {error}{header_hint(table, format)}") from error
 
 
 def read_table(
@@ -341,7 +341,7 @@ def _read_libfm(path: pathlib.Path, head: str, roles: Mapping[str, str | None]) 
     return pa.table(columns)
 
 
-def _typed(column: ArrowColumn, kind: str, name: str) -> ArrowColumn:
+def typed(column: ArrowColumn, kind: str, name: str) -> ArrowColumn:
     """Text to the type that its role (or RecBole) asks for."""
     if not pa.types.is_string(column.type):
         return column
@@ -406,7 +406,7 @@ def _text_to_times(column: ArrowColumn, name: str) -> ArrowColumn:
     )
 
 
-def _header_hint(table: pa.Table, format: str) -> str:
+def header_hint(table: pa.Table, format: str) -> str:
     names = table.column_names
     if format in ("csv", "tsv") and len(names) == 1:
         return " The first line has no separator: pass separator= with the right one."
