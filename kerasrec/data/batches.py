@@ -18,9 +18,10 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec.data import columns as check
+from kerasrec.data.columns import History
 from kerasrec.data.negatives import NegativeSampler
-from kerasrec.data.sequences import History, add_history
-from kerasrec.schema import Feature, Numeric, Schema
+from kerasrec.data.sequences import add_history
+from kerasrec.schema import Schema
 
 # Numbers in one block: large enough to hide the cost of calling Python from tf.data, small enough
 # to stay in the cache and to overlap with training.
@@ -75,11 +76,11 @@ def pointwise(
     [2] [1.]
     """
     owner = "pointwise"
-    features = _features(columns, schema.features, schema, owner)
+    features = check.features(columns, schema.features, schema, owner)
     values = [check.numbers(columns, schema.label, owner)]
     if weight is not None:
         values.append(check.weights(columns, weight, owner))
-    _check_lengths(columns, [*features, schema.label, *([weight] if weight else [])], owner)
+    check.check_rows(columns, [*features, schema.label, *([weight] if weight else [])], owner)
 
     def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
         return {name: column[rows] for name, column in features.items()}, *(v[rows] for v in values)
@@ -140,8 +141,8 @@ def with_negatives(
     ([1.0, 0.0, 0.0, 1.0, 0.0, 0.0], True)
     """
     owner = "with_negatives"
-    check_integer(owner, "negatives", negatives, 0)
-    check_integer(owner, "batch_size", batch_size, 1)
+    check.check_integer(owner, "negatives", negatives, 0)
+    check.check_integer(owner, "batch_size", batch_size, 1)
     group = 1 + negatives
     if batch_size < group:
         raise ValueError(
@@ -218,7 +219,7 @@ def shared_negatives(
     (TensorShape([2, 10]), [0, 0])
     """
     owner = "shared_negatives"
-    check_integer(owner, "negatives", negatives, 1)
+    check.check_integer(owner, "negatives", negatives, 1)
     queries, positives, tables = _positives(columns, schema, item_columns, owner)
     sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
     users, item = queries[schema.user_id.name], schema.item_id.name
@@ -251,7 +252,7 @@ def histories(
 ) -> tf.data.Dataset:
     """Rows with the items their user had before, right-padded with 0 and newest last.
 
-    This is `pointwise` over `kerasrec.data.sequences.add_history`; for histories with negatives
+    This is `pointwise` over `kerasrec.data.add_history`; for histories with negatives
     pass what `add_history` returns to `with_negatives` or `shared_negatives`.
 
     Args:
@@ -320,9 +321,8 @@ def block_dataset(
     options.autotune.enabled = False
     # A generator has no files to share out: workers make the same batches and each takes its part.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    dataset = tf.data.Dataset.from_generator(
-        blocks, output_signature=tf.nest.map_structure(spec, example)
-    )
+    signature = tf.nest.map_structure(spec, example)
+    dataset = tf.data.Dataset.from_generator(blocks, output_signature=signature)
     dataset = dataset.prefetch(1).unbatch()
     return dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
 
@@ -338,14 +338,6 @@ def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
     step = max(1, batches * BLOCK_VALUES // sum(a.size for a in tf.nest.flatten(arrays)))
     for first in range(0, batches, step):
         yield tf.nest.map_structure(lambda a: a[first : first + step], shaped)  # noqa: B023
-
-
-def check_integer(owner: str, argument: str, value: object, least: int) -> None:
-    """Refuses anything but an integer of at least that much."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(
-            f"{owner}: {argument} must be an integer of at least {least}; received {value!r}."
-        )
 
 
 def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:
@@ -372,12 +364,10 @@ def _dataset(
     drop_remainder: bool,
 ) -> tf.data.Dataset:
     """Batches of what `make(rows, rng, batches)` returns for `batch_size` source rows each."""
-    check_integer(owner, "batch_size", batch_size, 1)
-    check_integer(owner, "seed", seed, 0)
+    check.check_integer(owner, "batch_size", batch_size, 1)
+    check.check_integer(owner, "seed", seed, 0)
     batches = count_batches(owner, rows, batch_size, drop_remainder)
-    example = make(np.zeros(1, np.int64), np.random.default_rng(0), 1)
-    example = next(cut_blocks(example, 1))
-    expansion = example[1].shape[1]  # rows of a batch per source row
+    example = next(cut_blocks(make(np.zeros(1, np.int64), np.random.default_rng(0), 1), 1))
     size = batch_size * sum(array.size for array in tf.nest.flatten(example))
     step = max(1, BLOCK_VALUES // size)
     passes = itertools.count()
@@ -395,26 +385,10 @@ def _dataset(
         if whole < batches:
             yield from cut_blocks(make(order[whole * batch_size :], rng, 1), 1)
 
-    static = drop_remainder or rows % batch_size == 0
-    return block_dataset(
-        blocks, example, batches=batches, rows=batch_size * expansion if static else None
-    )
-
-
-def _features(
-    columns: LazyColumns, features: tuple[Feature, ...], schema: Schema, owner: str
-) -> dict[str, Any]:
-    checked: dict[str, Any] = {}
-    for feature in features:
-        values = check.column(columns, feature.name, owner)
-        if isinstance(values, History):
-            checked[feature.name] = values
-        elif feature in (schema.user_id, schema.item_id):
-            checked[feature.name] = check.user_or_item(columns, feature, owner)
-        else:
-            num_ids = None if isinstance(feature, Numeric) else schema.num_ids(feature.name)
-            checked[feature.name] = check.feature_values(columns, feature, num_ids, owner)
-    return checked
+    # With negatives, `make` returns several rows for each source row.
+    all_alike = drop_remainder or rows % batch_size == 0
+    batch_rows = batch_size * example[1].shape[1] if all_alike else None
+    return block_dataset(blocks, example, batches=batches, rows=batch_rows)
 
 
 def _positives(
@@ -424,7 +398,7 @@ def _positives(
     owner: str,
 ) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
     """Query columns, item ids, and the tables of the other item features."""
-    queries = _features(columns, schema.query, schema, owner)
+    queries = check.features(columns, schema.query, schema, owner)
     items = check.user_or_item(columns, schema.item_id, owner)
     names = [*queries, schema.item_id.name]
     if schema.label in columns:
@@ -436,14 +410,14 @@ def _positives(
                 f"rows have a {schema.label!r} of 0 or less (lowest {label.min()}). Select the "
                 "rows that are positive first, such as those of a rating of 4 and more."
             )
-    _check_lengths(columns, names, owner)
+    check.check_rows(columns, names, owner)
     others = tuple(feature for feature in schema.item if feature != schema.item_id)
     if others and item_columns is None:
         raise ValueError(
             f"{owner}: drawn items need their features {[f.name for f in others]} too; pass "
             f"item_columns, a dict of arrays with one row per item id ({schema.item_id.num_ids})."
         )
-    tables = _features(item_columns or {}, others, schema, f"{owner}: item_columns")
+    tables = check.features(item_columns or {}, others, schema, f"{owner}: item_columns")
     for name, table in tables.items():
         if len(table) != schema.item_id.num_ids:
             raise ValueError(
@@ -474,7 +448,3 @@ def _sampler(
         for feature in (schema.user_id, schema.item_id)
     }
     return NegativeSampler(schema, seen=pairs, popularity=popularity)
-
-
-def _check_lengths(columns: LazyColumns, names: list[str], owner: str) -> None:
-    check.check_rows({name: columns[name] for name in names}, owner)

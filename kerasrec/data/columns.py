@@ -1,15 +1,63 @@
-"""Checks of encoded columns: dicts of numpy arrays, one row per interaction.
+"""Encoded columns: dicts of numpy arrays, one row per interaction, and their checks.
 
-They run once, when a dataset is built, so that bad input is reported in words and not by a failing
-gather in the middle of an epoch.
+The checks run once, when a dataset is built, so that bad input is reported in words and not by a
+failing gather in the middle of an epoch.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Numeric
+from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Numeric, Schema
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class History:
+    """A column of histories that is cut from one sorted array when rows are asked for.
+
+    It takes 20 bytes or less per row and not `max_length` ids, so it fits in memory whenever the
+    interactions do. `history[rows]` is an int32 array `(rows, max_length)`, right-padded with 0,
+    newest item last.
+
+    Args:
+        items: int32 item ids by user, then time, then order in the file.
+        begin: for each row, where its user's items begin.
+        end: for each row, where it stands itself: the end of its history, exclusive.
+        max_length: the newest items that are kept.
+    """
+
+    items: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    max_length: int
+
+    dtype = np.dtype(np.int32)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and max_length."""
+        return len(self), self.max_length
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of earlier items of each row, those beyond max_length included."""
+        return self.end - self.begin
+
+    def __len__(self) -> int:
+        return len(self.end)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        end = self.end[rows][:, None]
+        begin = np.maximum(self.begin[rows][:, None], end - self.max_length)
+        places = begin + np.arange(self.max_length, dtype=begin.dtype)
+        # `end` is a row's own place, so the minimum stays inside; what it holds is masked to 0.
+        return np.where(places < end, self.items[np.minimum(places, end)], np.int32(0))
+
+    def take(self, rows: np.ndarray) -> "History":
+        """The history column of some of the rows."""
+        return dataclasses.replace(self, begin=self.begin[rows], end=self.end[rows])
 
 
 def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
@@ -44,13 +92,13 @@ def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
     return values
 
 
-def check_rows(columns: Mapping[str, Any], owner: str) -> int:
-    """Number of rows that all the columns have.
+def check_rows(columns: Mapping[str, Any], names: Iterable[str], owner: str) -> int:
+    """Number of rows that all the named columns have.
 
     Raises:
         ValueError: if there are none, or the lengths differ.
     """
-    lengths = {name: len(values) for name, values in columns.items()}
+    lengths = {name: len(columns[name]) for name in names}
     if len(set(lengths.values())) != 1:
         raise ValueError(
             f"{owner}: all columns need the same number of rows; received {lengths}. Take the same "
@@ -141,13 +189,30 @@ def weights(columns: Mapping[str, Any], name: str, owner: str) -> np.ndarray:
     return values
 
 
-def feature_values(
-    columns: Mapping[str, Any], feature: Feature, num_ids: int | None, owner: str
-) -> np.ndarray:
-    """The column of any feature, checked: int32 ids or float32 numbers."""
-    if isinstance(feature, Numeric):
-        return numbers(columns, feature.name, owner, feature.shape)
-    return ids(columns, feature, num_ids or 0, owner)
+def features(
+    columns: Mapping[str, Any], wanted: Iterable[Feature], schema: Schema, owner: str
+) -> dict[str, Any]:
+    """The columns of some features of a schema, checked; a `History` was when it was made."""
+    checked: dict[str, Any] = {}
+    for feature in wanted:
+        name = feature.name
+        if isinstance(column(columns, name, owner), History):
+            checked[name] = columns[name]
+        elif isinstance(feature, Numeric):
+            checked[name] = numbers(columns, name, owner, feature.shape)
+        elif isinstance(feature, Categorical) and feature in (schema.user_id, schema.item_id):
+            checked[name] = user_or_item(columns, feature, owner)
+        else:
+            checked[name] = ids(columns, feature, schema.num_ids(name), owner)
+    return checked
+
+
+def check_integer(owner: str, argument: str, value: object, least: int) -> None:
+    """Refuses anything but an integer of at least that much."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(
+            f"{owner}: {argument} must be an integer of at least {least}; received {value!r}."
+        )
 
 
 def _check_shape(values: Any, name: str, shape: tuple[int, ...], owner: str) -> None:

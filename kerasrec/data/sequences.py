@@ -5,55 +5,9 @@ import dataclasses
 import numpy as np
 
 from kerasrec.data import columns as check
+from kerasrec.data.columns import History
 from kerasrec.schema import Schema, Sequence
 from kerasrec.types import Columns
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class History:
-    """A column of histories that is cut from one sorted array when rows are asked for.
-
-    It takes 20 bytes or less per row and not `max_length` ids, so it fits in memory whenever the
-    interactions do. `history[rows]` is an int32 array `(rows, max_length)`, right-padded with 0,
-    newest item last.
-
-    Args:
-        items: int32 item ids by user, then time, then order in the file.
-        begin: for each row, where its user's items begin.
-        end: for each row, where it stands itself: the end of its history, exclusive.
-        max_length: the newest items that are kept.
-    """
-
-    items: np.ndarray
-    begin: np.ndarray
-    end: np.ndarray
-    max_length: int
-
-    dtype = np.dtype(np.int32)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and max_length."""
-        return len(self), self.max_length
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Number of earlier items of each row, those beyond max_length included."""
-        return self.end - self.begin
-
-    def __len__(self) -> int:
-        return len(self.end)
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        end = self.end[rows][:, None]
-        begin = np.maximum(self.begin[rows][:, None], end - self.max_length)
-        places = begin + np.arange(self.max_length, dtype=begin.dtype)
-        # `end` is a row's own place, so the minimum stays inside; what it holds is masked to 0.
-        return np.where(places < end, self.items[np.minimum(places, end)], np.int32(0))
-
-    def take(self, rows: np.ndarray) -> "History":
-        """The history column of some of the rows."""
-        return dataclasses.replace(self, begin=self.begin[rows], end=self.end[rows])
 
 
 def add_history(
@@ -101,17 +55,14 @@ def add_history(
     """
     owner = "add_history"
     features = history_features(schema, owner)
-    if isinstance(min_history, bool) or not isinstance(min_history, int) or min_history < 0:
-        raise ValueError(
-            f"{owner}: min_history must be an integer of at least 0; received {min_history!r}."
-        )
+    check.check_integer(owner, "min_history", min_history, 0)
     parts = [columns] if past is None else [past, columns]
     names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
     for part in parts:
         for name in names:
             check.column(part, name, owner)
-    rows = check.check_rows(columns, owner)
-    skip = 0 if past is None else check.check_rows({name: past[name] for name in names}, owner)
+    rows = check.check_rows(columns, columns, owner)
+    skip = 0 if past is None else check.check_rows(past, names, owner)
 
     users = np.concatenate([check.user_or_item(part, schema.user_id, owner) for part in parts])
     items = np.concatenate([check.user_or_item(part, schema.item_id, owner) for part in parts])

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from kerasrec.data import columns as check
-from kerasrec.data.batches import Arrays, block_dataset, check_integer, count_batches, cut_blocks
+from kerasrec.data.batches import Arrays, block_dataset, count_batches, cut_blocks
 from kerasrec.data.encode import encode
 from kerasrec.data.interactions import Interactions
 from kerasrec.data.vocabulary import Vocabulary
@@ -91,7 +91,7 @@ def stream_parquet(
         ("seed", seed, 0),
         ("buffer_rows", buffer_rows, 1),
     ):
-        check_integer(owner, name, value, least)
+        check.check_integer(owner, name, value, least)
     encoder = _Encoder(schema, vocabularies, implicit, weight)
     groups = [group for file in _files(paths) for group in _row_groups(file, encoder)]
     rows = sum(group.rows for group in groups)

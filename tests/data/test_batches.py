@@ -430,9 +430,8 @@ def test_xla_takes_the_static_batches():
     assert np.isfinite(fitted(dataset, jit_compile=True)["loss"]).all()
 
 
-@pytest.mark.parametrize("rows", [64, 60])
-def test_two_replicas_share_each_batch_as_of_a_plain_dataset(rows):
-    columns = make_columns(rows)
+def test_two_replicas_share_each_batch_as_of_a_plain_dataset():
+    columns = make_columns(60)  # 7 batches of 8 and one of 4
     ours = pointwise(columns, SCHEMA, batch_size=8, shuffle=False)
     features = {name: columns[name] for name in ("user", "item")}
     plain = tf.data.Dataset.from_tensor_slices((features, columns["label"])).batch(8)
@@ -443,7 +442,7 @@ def test_two_replicas_share_each_batch_as_of_a_plain_dataset(rows):
         tuple(value.shape[0] for value in strategy.experimental_local_results(label))
         for _, label in strategy.experimental_distribute_dataset(ours)
     ]
-    assert shares == [(4, 4)] * (rows // 8) + ([(2, 2)] if rows % 8 else [])
+    assert shares == [(4, 4)] * 7 + [(2, 2)]
     losses = []
     for dataset in (ours, plain):
         with strategy.scope():
