@@ -1,0 +1,14 @@
+"""Named public data sets, TFDS, files of your own, and synthetic data with a known optimum."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "dataset": ["Dataset"],
+        "loading": ["load", "names"],
+        "storage": ["cache_dir"],
+        "optimum": ["Optimum"],
+        "synthetic_ratings": ["synthetic"],
+    },
+)

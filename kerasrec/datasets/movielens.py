@@ -1,0 +1,179 @@
+"""MovieLens 100K and 1M (GroupLens)."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pyarrow as pa
+
+from kerasrec.data import Interactions, read
+from kerasrec.datasets.dataset import Dataset
+from kerasrec.datasets.storage import find_file, folders, id_column, install, read_fields
+from kerasrec.datasets.wheel import files_of_wheel
+
+TERMS = (
+    "MovieLens, GroupLens Research at the University of Minnesota. Free for research; acknowledge "
+    "its use (Harper and Konstan, 2015, doi 10.1145/2827872); no redistribution and no commercial "
+    "use without permission; no endorsement may be implied."
+)
+
+_WHEEL = "recbole==1.2.1"
+_WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+_WHEEL_FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
+
+_GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
+    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
+    "Thriller", "War", "Western",
+)  # fmt: skip
+
+_OCCUPATIONS = (
+    "other", "academic/educator", "artist", "clerical/admin", "college/grad student",
+    "customer service", "doctor/health care", "executive/managerial", "farmer", "homemaker",
+    "K-12 student", "lawyer", "programmer", "retired", "sales/marketing", "scientist",
+    "self-employed", "technician/engineer", "tradesman/craftsman", "unemployed", "writer",
+)  # fmt: skip
+
+
+def movielens_100k() -> Dataset:
+    """943 users, 1,682 films, 100,000 ratings from 1 to 5 with time stamps in seconds.
+
+    Looked for as `ml-100k` in `$KERASREC_DATA`, then in the cache: the original files (`u.data`,
+    `u.item`, `u.user`) or those of RecBole (`ml-100k.inter`, ...), which hold the same rows in the
+    same order. Else RecBole's are taken from its wheel, which pip downloads.
+
+    Raises:
+        ValueError: if the set is nowhere and cannot be downloaded, or a file is damaged.
+    """
+    for folder in folders("ml-100k"):
+        if path := find_file(folder, "u.data"):
+            return _original_100k(path)
+        if path := find_file(folder, "ml-100k.inter"):
+            return _recbole_100k(path)
+    looked = " and ".join(str(folder) for folder in folders("ml-100k"))
+    prefix = "recbole/dataset_example/ml-100k/"
+    try:
+        files = files_of_wheel(
+            _WHEEL, sha256=_WHEEL_SHA256, members=[prefix + name for name in _WHEEL_FILES]
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"movielens-100k is not in {looked}, and {error}. Connect to a network where pip can "
+            f"download, or put u.data, u.item and u.user of ml-100k.zip (grouplens.org) into "
+            f"{folders('ml-100k')[-1]}."
+        ) from error
+    folder = install("ml-100k", files)
+    print(f"movielens-100k: taken from {_WHEEL} to {folder}\n{TERMS}", file=sys.stderr)
+    return _recbole_100k(folder / "ml-100k.inter")
+
+
+def _original_100k(path: pathlib.Path) -> Dataset:
+    interactions = read(path, format="movielens")
+    users = items = None
+    if file := find_file(path.parent, "u.user"):
+        rows = read_fields(file, separator="|", fields=5, encoding="latin-1")
+        users = _users_100k(interactions, rows)
+    if file := find_file(path.parent, "u.item"):
+        rows = read_fields(file, separator="|", fields=24, encoding="latin-1")
+        genres = [
+            [genre for genre, flag in zip(_GENRES, row[5:], strict=True) if flag == "1"]
+            for row in rows
+        ]
+        items = _items(interactions, [row[0] for row in rows], [row[1] for row in rows], genres)
+    return Dataset("movielens-100k", interactions, users, items, TERMS)
+
+
+def _recbole_100k(path: pathlib.Path) -> Dataset:
+    interactions = read(path, format="inter")
+    users = items = None
+    if file := find_file(path.parent, "ml-100k.user"):
+        rows = read_fields(file, separator="\t", fields=5, encoding="utf-8")[1:]
+        users = _users_100k(interactions, rows)
+    if file := find_file(path.parent, "ml-100k.item"):
+        rows = read_fields(file, separator="\t", fields=4, encoding="utf-8")[1:]
+        # The year is what stood in the last brackets; one film is unknown, in RecBole's spelling.
+        titles = ["unknown" if row[1] == "unkonwn" else f"{row[1]} ({row[2]})" for row in rows]
+        genres = [row[3].split(" ") for row in rows]
+        items = _items(interactions, [row[0] for row in rows], titles, genres)
+    return Dataset("movielens-100k", interactions, users, items, TERMS)
+
+
+def _users_100k(interactions: Interactions, rows: list[list[str]]) -> pa.Table:
+    ids, age, gender, occupation, zip_code = (list(column) for column in zip(*rows, strict=True))
+    return pa.table({
+        interactions.user: id_column(ids, interactions, interactions.user),
+        "age": pa.array(age).cast(pa.int64()),
+        "gender": gender,
+        "occupation": occupation,
+        "zip_code": zip_code,
+    })  # fmt: skip
+
+
+def _items(
+    interactions: Interactions, ids: list[str], titles: list[str], genres: list[list[str]]
+) -> pa.Table:
+    return pa.table({
+        interactions.item: id_column(ids, interactions, interactions.item),
+        "title": titles,
+        "genres": pa.array([sorted(some) for some in genres], pa.list_(pa.string())),
+    })  # fmt: skip
+
+
+def movielens_1m() -> Dataset:
+    """6,040 users, 3,706 rated films, 1,000,209 ratings from 1 to 5.
+
+    Looked for as `ml-1m` in `$KERASREC_DATA`, then in the cache: the original `ratings.dat`, or
+    `ratings_reconstructed.csv` (columns user_id, movie_id, rating, time_rank), in which a rating of
+    0 stands for an unknown one: those rows are left out, and a note says how many. With
+    `movies.dat` and `users.dat` beside it there are side tables. The set may not be redistributed,
+    so it is never downloaded.
+
+    Raises:
+        ValueError: if the set is nowhere, or a file is damaged.
+    """
+    for folder in folders("ml-1m"):
+        if path := find_file(folder, "ratings.dat"):
+            return _with_sides_1m(read(path, format="dat"), folder, ())
+        if path := find_file(folder, "ratings_reconstructed.csv"):
+            return _with_sides_1m(*_reconstructed(path))
+    looked = " and ".join(str(folder) for folder in folders("ml-1m"))
+    raise ValueError(
+        f"movielens-1m is not in {looked}. Its terms forbid redistribution: download ml-1m.zip "
+        "from grouplens.org and put ratings.dat, movies.dat and users.dat into "
+        f"{folders('ml-1m')[-1]}."
+    )
+
+
+def _reconstructed(path: pathlib.Path) -> tuple[Interactions, pathlib.Path, tuple[str, ...]]:
+    rows = read(path, format="csv", item="movie_id", time="time_rank")
+    known = rows.column("rating") > 0
+    kept = rows.take(known)
+    interactions = Interactions(
+        kept.table.rename_columns({"movie_id": "item_id"}), time="time_rank"
+    )  # fmt: skip
+    return interactions, path.parent, (
+        f"{np.count_nonzero(~known)} of {len(rows)} rows with an unknown rating (0) are left out.",
+        "time_rank is the position in the user's own history: the order of different users' rows "
+        "is unknown, so splits by global time mean nothing.",
+    )  # fmt: skip
+
+
+def _with_sides_1m(
+    interactions: Interactions, folder: pathlib.Path, notes: tuple[str, ...]
+) -> Dataset:
+    users = items = None
+    if file := find_file(folder, "users.dat"):
+        rows = read_fields(file, separator="::", fields=5, encoding="latin-1")
+        ids, gender, age, occupation, zip_code = (list(c) for c in zip(*rows, strict=True))
+        users = pa.table({
+            interactions.user: id_column(ids, interactions, interactions.user),
+            "age": pa.array(age).cast(pa.int64()),  # lower end of a range
+            "gender": gender,
+            "occupation": [_OCCUPATIONS[int(code)] for code in occupation],
+            "zip_code": zip_code,
+        })  # fmt: skip
+    if file := find_file(folder, "movies.dat"):
+        rows = read_fields(file, separator="::", fields=3, encoding="latin-1")
+        genres = [row[2].split("|") for row in rows]
+        items = _items(interactions, [row[0] for row in rows], [row[1] for row in rows], genres)
+    return Dataset("movielens-1m", interactions, users, items, TERMS, notes)

@@ -1,0 +1,47 @@
+"""MovieTweetings: ratings that people posted, with an open licence."""
+
+import pyarrow as pa
+
+from kerasrec.data import read
+from kerasrec.datasets.dataset import Dataset
+from kerasrec.datasets.storage import find_file, folders, id_column, read_fields
+
+TERMS = (
+    "MovieTweetings, Simon Dooms, MIT licence. Please cite Dooms, De Pessemier and Martens (2013), "
+    "MovieTweetings: a Movie Rating Dataset Collected From Twitter."
+)
+
+
+def movietweetings_100k() -> Dataset:
+    """16,554 users, 10,506 films, 100,000 ratings from 0 to 10 with time stamps in seconds.
+
+    Item ids are IMDb numbers with leading zeros, hence strings. Looked for as
+    `movietweetings-100k` in `$KERASREC_DATA`, then in the cache: `ratings.dat`, and `movies.dat`
+    for titles and genres.
+
+    Raises:
+        ValueError: if the set is nowhere, or a file is damaged.
+    """
+    for folder in folders("movietweetings-100k"):
+        if path := find_file(folder, "ratings.dat"):
+            break
+    else:
+        looked = " and ".join(str(folder) for folder in folders("movietweetings-100k"))
+        raise ValueError(
+            f"movietweetings-100k is not in {looked}. Put ratings.dat and movies.dat of the folder "
+            "snapshots/100K of the repository sidooms/MovieTweetings into "
+            f"{folders('movietweetings-100k')[-1]}."
+        )
+    interactions = read(path, format="dat")
+    items = None
+    if file := find_file(folder, "movies.dat"):
+        rows = read_fields(file, separator="::", fields=3, encoding="utf-8")
+        items = pa.table({
+            interactions.item: id_column([row[0] for row in rows], interactions, interactions.item),
+            "title": [row[1] for row in rows],
+            "genres": pa.array(
+                [[genre for genre in row[2].split("|") if genre] for row in rows],
+                pa.list_(pa.string()),
+            ),
+        })  # fmt: skip
+    return Dataset("movietweetings-100k", interactions, items=items, terms=TERMS)

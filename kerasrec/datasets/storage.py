@@ -1,0 +1,121 @@
+"""Where data sets lie: the user's own folder, then the cache."""
+
+import contextlib
+import gzip
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from kerasrec.data import Interactions
+
+
+def cache_dir() -> pathlib.Path:
+    """The cache: `$KERASREC_CACHE`, else `$XDG_CACHE_HOME/kerasrec`, else `~/.cache/kerasrec`."""
+    if own := os.environ.get("KERASREC_CACHE"):
+        return pathlib.Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (pathlib.Path(shared) if shared else pathlib.Path.home() / ".cache") / "kerasrec"
+
+
+def folders(name: str) -> list[pathlib.Path]:
+    """Where a data set may lie, in the order in which to look."""
+    own = os.environ.get("KERASREC_DATA")
+    roots = [pathlib.Path(own).expanduser()] if own else []
+    return [root / name for root in [*roots, cache_dir()]]
+
+
+def find_file(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """The file of that name, plain or with `.gz`, if the folder has it."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    return None
+
+
+def read_lines(path: pathlib.Path, *, encoding: str) -> list[str]:
+    """The lines of a text file, plain or gzipped, without empty ones.
+
+    Raises:
+        ValueError: if the file cannot be read as such text.
+    """
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding=encoding) as file:
+            return [line.rstrip("\r\n") for line in file if line.strip()]
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected {encoding} text; {error}. Replace the file.") from error
+
+
+def read_fields(
+    path: pathlib.Path, *, separator: str, fields: int, encoding: str
+) -> list[list[str]]:
+    """The fields of every line, without spaces around them.
+
+    Raises:
+        ValueError: if a line has another number of fields.
+    """
+    rows = [
+        [field.strip() for field in line.split(separator)]
+        for line in read_lines(path, encoding=encoding)
+    ]
+    for number, row in enumerate(rows, 1):
+        if len(row) != fields:
+            raise ValueError(
+                f"{path}: expected {fields} fields between {separator!r}; received {len(row)} in "
+                f"line {number}: {separator.join(row):.80}. Replace the file."
+            )
+    return rows
+
+
+def id_column(ids: list[str], interactions: Interactions, name: str) -> pa.Array:
+    """Ids of a side table, typed as in the interactions."""
+    return pa.array(ids).cast(interactions.table[name].type)
+
+
+def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:
+    """Writes a data set's folder to the cache, whole or not at all.
+
+    The files are written to a folder of another name, which then takes its place; of several
+    processes that do so at once the first wins, and the others use its files.
+
+    Raises:
+        ValueError: if the cache cannot be written.
+    """
+    folder = cache_dir() / name
+    staging = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = pathlib.Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        for file, content in files.items():
+            (staging / file).write_bytes(content)
+        staging.chmod(0o755)  # mkdtemp's folders are private
+        with contextlib.suppress(FileExistsError):
+            _rename(staging, folder)
+    except OSError as error:
+        raise ValueError(
+            f"cannot write the data set {name!r} to the cache {folder.parent}: {error}. Make room "
+            "there, or name another folder in the environment variable KERASREC_CACHE."
+        ) from error
+    finally:
+        if staging:
+            shutil.rmtree(staging, ignore_errors=True)
+    missing = [file for file in files if not (folder / file).is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder} is there but lacks {missing}. Remove that folder and try again."
+        )
+    return folder
+
+
+def _rename(staging: pathlib.Path, folder: pathlib.Path) -> None:
+    """Renames a folder; `FileExistsError` if the other has files, whatever the system calls it."""
+    try:
+        staging.rename(folder)
+    except OSError as error:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise FileExistsError from error
+        raise

@@ -1,0 +1,105 @@
+"""Synthetic ratings, drawn from a truth that is known."""
+
+import numpy as np
+import pyarrow as pa
+
+from kerasrec.data import Interactions
+from kerasrec.datasets.dataset import Dataset
+from kerasrec.datasets.optimum import Optimum
+
+_FIRST_USER = 1000
+
+
+def synthetic(
+    *,
+    num_users: int = 400,
+    num_items: int = 250,
+    ratings_per_user: int = 40,
+    rank: int = 3,
+    noise: float = 0.5,
+    popularity: float = 0.8,
+    seed: int = 0,
+) -> Dataset:
+    """Ratings of low rank with noise, on popular items more often than on others.
+
+        expected(u, i) = 3.5 + b_u + b_i + <p_u, q_i>,  rating = expected + noise * normal
+
+    Whom a user rates depends on the item's popularity, 1 / r^`popularity` for the item of rank r,
+    and the ranks have nothing to do with the ratings: the most popular items are not the best ones,
+    so a model has to beat popularity. Ratings are not cut to a range, so that the best predictions
+    are exactly `expected` and the least error exactly `noise`. Users are integers and items
+    strings, and there are more of the former: mixing the two up is noticed.
+
+    Args:
+        num_users: number of users.
+        num_items: number of items.
+        ratings_per_user: ratings each user gives; at least one item stays unrated.
+        rank: length of p_u and q_i.
+        noise: standard deviation of a rating around its expectation.
+        popularity: exponent of the popularity; 0 makes all items equally frequent.
+        seed: same seed, same data.
+
+    Returns:
+        A data set whose `optimum` is the truth.
+
+    Raises:
+        ValueError: if a size is out of range.
+
+    Example:
+
+    >>> dataset = synthetic(num_users=6, num_items=5, ratings_per_user=2, noise=0.1)
+    >>> len(dataset.interactions), dataset.optimum.expected.shape, dataset.optimum.rmse
+    (12, (6, 5), 0.1)
+    """
+    sizes = {"num_users": num_users, "num_items": num_items, "ratings_per_user": ratings_per_user}
+    for name, size in {**sizes, "rank": rank}.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(
+                f"synthetic: {name} expects an integer of at least 1; received {size!r}."
+            )
+    if ratings_per_user >= num_items:
+        raise ValueError(
+            "synthetic: ratings_per_user must be below num_items, so that something is left to "
+            f"recommend; received {ratings_per_user} and {num_items}."
+        )
+    if not (noise >= 0 and popularity >= 0 and np.isfinite([noise, popularity]).all()):
+        raise ValueError(
+            "synthetic: noise and popularity expect numbers of at least 0; received "
+            f"{noise!r} and {popularity!r}."
+        )
+    rng = np.random.default_rng(seed)
+    users = rng.normal(size=(num_users, rank)) / np.sqrt(rank)
+    items = rng.normal(size=(num_items, rank))
+    biases = rng.normal(0, 0.3, (num_users, 1)) + rng.normal(0, 0.3, num_items)
+    expected = 3.5 + biases + users @ items.T  # (users, items)
+
+    # Drawing without replacement: the largest of log(weight) + Gumbel noise are such a sample.
+    weight = -popularity * np.log1p(rng.permutation(num_items))  # (items,) log, up to a constant
+    keys = weight + rng.gumbel(size=expected.shape)
+    chosen = np.argsort(-keys, axis=1)[:, :ratings_per_user]  # (users, ratings), in order of time
+    row = np.repeat(np.arange(num_users), ratings_per_user)
+    column = chosen.ravel()
+    ratings = expected[row, column] + noise * rng.normal(size=len(row))
+
+    user_ids = _FIRST_USER + np.arange(num_users)
+    width = len(str(num_items - 1))
+    item_ids = np.array([f"item-{number:0{width}d}" for number in range(num_items)], object)
+    order = rng.permutation(len(row))  # as logged: users interleaved, each in order of time
+    time = np.empty(len(row), np.int64)
+    time[np.lexsort((np.argsort(order), row))] = np.sort(order)
+    order = np.argsort(time)
+    interactions = Interactions.from_table(
+        {
+            "user_id": user_ids[row][order],
+            "item_id": item_ids[column][order],
+            "rating": ratings.astype(np.float32)[order],
+            "timestamp": np.arange(len(row)),
+        }
+    )
+    return Dataset(
+        "synthetic",
+        interactions,
+        items=pa.table({"item_id": item_ids, "title": [f"Item {n}" for n in range(num_items)]}),
+        terms="Drawn from a random number generator; free for any use.",
+        optimum=Optimum(user_ids, item_ids, expected, float(noise)),
+    )
