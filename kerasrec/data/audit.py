@@ -10,10 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kerasrec.data.arrow import (
+    ArrowColumn,
+    check_ids,
+    columns_of,
+    is_text,
+    joined,
+    to_arrow,
+    to_float32,
+    to_ids,
+    to_time,
+)
 from kerasrec.data.clean import missing_values
-from kerasrec.data.interactions import Interactions, check_columns, columns_of, to_float32, to_time
+from kerasrec.data.interactions import Interactions, check_columns
 from kerasrec.data.readers import detect_format, header_hint, read_table, typed
-from kerasrec.data.vocabulary import ArrowColumn, check_ids, is_text, to_arrow, to_ids
 
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 MAX_LISTED_LABELS = 20
@@ -130,7 +140,7 @@ def audit(
         check_columns(list(raw), {"user": user, "item": item})
     arrays = {column: to_arrow(values, f"column {column!r}") for column, values in raw.items()}
     from_text = isinstance(source, str | os.PathLike) and format != "parquet"
-    return _audit(pa.table(arrays), name, from_text, user, item, label, time)
+    return _audit(joined(arrays), name, from_text, user, item, label, time)
 
 
 def _audit(
@@ -194,8 +204,10 @@ def _ids(column: ArrowColumn, name: str, from_text: bool, problems: list[str]) -
         ids = to_ids(typed(column, "user", owner) if from_text else column, owner)
         check_ids(ids.drop_null(), owner)
     except ValueError as error:
+        if pa.types.is_nested(column.type):
+            raise
         problems.append(str(error))
-        return column.cast(pa.string()) if not is_text(column.type) else column
+        return column if is_text(column.type) else column.cast(pa.string())
     return ids
 
 

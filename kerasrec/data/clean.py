@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kerasrec.data.interactions import Interactions, columns_of
-from kerasrec.data.vocabulary import is_text, to_arrow
+from kerasrec.data.arrow import columns_of, is_text, joined, to_arrow
+from kerasrec.data.interactions import Interactions
 
 
 def drop_missing(data: Any, columns: Sequence[str] | None = None) -> pa.Table:
@@ -36,7 +36,7 @@ def drop_missing(data: Any, columns: Sequence[str] | None = None) -> pa.Table:
             f"drop_missing: columns must be a sequence of names among {list(source)}; received "
             f"{columns!r}."
         )
-    table = pa.table(source)
+    table = joined(source)
     complete = np.ones(table.num_rows, bool)
     for name in names:
         complete &= ~missing_values(table[name])

@@ -42,8 +42,8 @@ def fit_vocabularies(train: Interactions) -> dict[str, Vocabulary]:
         if len(vocabularies[name]) < 2:
             raise ValueError(
                 f"fit_vocabularies: nothing can be learned from a single {role}; all "
-                f"{len(train)} training rows have {name!r} == {vocabularies[name].ids[0]!r}. Give "
-                f"rows of at least two {role}s."
+                f"{len(train)} training rows have {name!r} == {train.table[name][0].as_py()!r}. "
+                f"Give rows of at least two {role}s."
             )
     return vocabularies
 

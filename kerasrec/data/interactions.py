@@ -8,7 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kerasrec.data.vocabulary import ArrowColumn, check_ids, is_text, to_arrow, to_ids
+from kerasrec.data.arrow import (
+    ArrowColumn,
+    check_ids,
+    columns_of,
+    joined,
+    to_context,
+    to_float32,
+    to_ids,
+    to_time,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,16 +117,21 @@ class Interactions:
                     source[name], f"Interactions: column {name!r} ({role})"
                 )
         for name in context:
-            columns[name] = _to_context(source[name], f"Interactions: column {name!r} (context)")
-        lengths = {name: len(column) for name, column in columns.items()}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"Interactions: columns must have one length; received {lengths}.")
-        table = pa.table(columns)
-        if table.num_rows and missing == "drop":
+            columns[name] = to_context(source[name], f"Interactions: column {name!r} (context)")
+        table = joined(columns)
+        rows_given = table.num_rows
+        gaps = {name: table[name].null_count for name in columns if table[name].null_count}
+        if gaps and missing == "error":
+            raise ValueError(
+                f"Interactions: expected no missing values (null, NaN or empty string); of "
+                f"{table.num_rows} rows, the columns lack {gaps}. Pass missing='drop' to leave "
+                "these rows out, or fill them in."
+            )
+        if gaps:
             table = table.drop_null()
             if not table.num_rows:
                 raise ValueError(
-                    f"Interactions: each of the {next(iter(lengths.values()))} rows has a missing "
+                    f"Interactions: each of the {rows_given} rows has a missing "
                     f"value in one of the columns {list(columns)}. Fill them in."
                 )
         if not table.num_rows:
@@ -272,7 +286,7 @@ class Interactions:
         if column.null_count:
             raise ValueError(
                 f"{owner}: {column.null_count} of {len(column)} values are missing (null or NaN). "
-                "Pass missing='drop' to leave these rows out, or fill them in."
+                "Drop these rows (missing='drop' in from_table) or fill them in."
             )
         if column.type == pa.float32() and not pc.all(pc.is_finite(column), min_count=0).as_py():
             bad = pc.index(pc.is_finite(column), False).as_py()
@@ -356,88 +370,10 @@ def check_columns(
         )
 
 
-def columns_of(data: Any) -> Mapping[str, Any]:
-    """Columns by name of a dict or of any table of the Arrow protocol.
-
-    Raises:
-        ValueError: if the data are something else, or names repeat.
-    """
-    if isinstance(data, Mapping):
-        return data
-    if not isinstance(data, pa.Table | pa.RecordBatch) and not hasattr(data, "__arrow_c_stream__"):
-        raise ValueError(
-            f"Interactions: expected a dict of columns or a table of the Arrow protocol (pyarrow, "
-            f"pandas, polars, DuckDB); received {type(data).__name__}. Use kerasrec.data.read for "
-            "a file."
-        )
-    try:
-        table = pa.table(data)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(
-            f"Interactions: the {type(data).__name__} cannot become an Arrow table: "
-            f"{'; '.join(map(str, error.args))}. A column mixes types: cast it to string, or pass "
-            "only the columns that are needed."
-        ) from error
-    repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
-    if repeated:
-        raise ValueError(
-            f"Interactions: columns need different names; received {repeated} more than once."
-        )
-    return dict(zip(table.column_names, table.columns, strict=True))
-
-
-def to_float32(values: Any, name: str) -> ArrowColumn:
-    column = to_arrow(values, name)
-    kind = column.type
-    if is_text(kind):
-        example = next((v for v in column.to_pylist() if v is not None), None)
-        raise ValueError(
-            f"{name}: expected numbers; received text such as {example!r}. Convert the column to "
-            "numbers first."
-        )
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
-        column = column.cast(pa.float64())
-    if not (pa.types.is_floating(column.type) or pa.types.is_null(kind)):
-        raise ValueError(f"{name}: expected numbers; received the type {kind}.")
-    return column.cast(pa.float32(), safe=False)
-
-
-def to_time(values: Any, name: str) -> ArrowColumn:
-    column = to_arrow(values, name)
-    kind = column.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        zone = kind.tz if pa.types.is_timestamp(kind) else None
-        column = column.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
-        try:
-            column = column.cast(pa.int64())
-        except pa.ArrowInvalid as error:
-            raise ValueError(
-                f"{name}: times must be whole numbers below 2**63; received {error}. Multiply "
-                "fractions of a second, for example by 1e6, and round."
-            ) from error
-    else:
-        example = next((v for v in column.to_pylist() if v is not None), None)
-        raise ValueError(
-            f"{name}: expected integers, timestamps or dates; received {kind} such as {example!r}. "
-            "Parse the column first, for example with pandas.to_datetime."
-        )
-    return column
-
-
-def _to_context(values: Any, name: str) -> ArrowColumn:
-    column = to_arrow(values, name)
-    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        return to_float32(column, name)
-    if pa.types.is_boolean(column.type):
-        return column.cast(pa.int64())
-    return to_ids(column, name)
-
-
 _CONVERT = {
     "user": to_ids,
     "item": to_ids,
     "label": to_float32,
     "time": to_time,
-    "context": _to_context,
+    "context": to_context,
 }

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from kerasrec.data.arrow import ArrowColumn
 from kerasrec.data.interactions import Interactions
-from kerasrec.data.vocabulary import ArrowColumn
 
+HEAD_SIZE = 1 << 16
 FORMATS = ("csv", "tsv", "movielens", "dat", "inter", "libfm", "parquet")
 
 _SUFFIXES = {
@@ -157,9 +158,11 @@ def read_table(
         raise ValueError(f"{source}: the file is empty; expected a table of interactions.")
     if format == "parquet":
         try:
-            table = pq.ParquetFile(source).read()
+            with _open(source) as file:
+                packed = isinstance(file, pa.CompressedInputStream)
+                table = pq.ParquetFile(pa.BufferReader(file.read()) if packed else source).read()
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{source}: not a readable Parquet file: {error}.") from error
+            raise ValueError(f"{source}: not a readable Parquet file ({error}).") from error
     elif format == "libfm":
         table = _read_libfm(source, head, roles or {})
     else:
@@ -221,7 +224,7 @@ def _head(path: pathlib.Path) -> str:
     """The first bytes as text, decompressed."""
     try:
         with _open(path) as file:
-            return file.read(1 << 16).decode("utf-8", "replace")
+            return file.read(HEAD_SIZE).decode("utf-8", "replace")
     except OSError as error:
         raise ValueError(f"{path}: cannot read the file: {error}.") from error
 
@@ -259,9 +262,10 @@ def _read_text(
         quoting: Any = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
         header = io.StringIO(head.lstrip("\ufeff"))
         names = next(csv.reader(header, delimiter=delimiter, quoting=quoting))
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{path}: columns need different names; received {names}.")
+        if len(set(names)) < len(names):
+            raise ValueError(f"{path}: columns need different names; received {names}.")
+        if len(head.splitlines()) == 1 and len(head) < HEAD_SIZE:
+            return pa.table({name: pa.array([], pa.string()) for name in names})
     try:
         with _open(path) as file:
             table = pacsv.read_csv(
@@ -279,7 +283,7 @@ def _read_text(
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{path}: not a readable {format} file with the columns {names}: {error}. Correct the "
-            "file, or name its format and columns."
+            "file (its text must be UTF-8), or name its format and columns."
         ) from error
     if format == "dat":
         if any(table[name].null_count != table.num_rows for name in names[1::2]):
@@ -367,10 +371,16 @@ def typed(column: ArrowColumn, kind: str, name: str) -> ArrowColumn:
 
 def _text_to_ids(column: ArrowColumn, name: str) -> ArrowColumn:
     """Integers if that loses nothing, else the text."""
-    if not pc.all(pc.ascii_is_decimal(column), min_count=0).as_py():
-        if not pc.all(pc.match_substring_regex(column, r"^-?[1-9]\d*$|^0$"), min_count=0).as_py():
+    if not _all(pc.ascii_is_decimal(column)):
+        if _all(pc.match_substring_regex(column, r"^\d+\.0+$")) and column.null_count < len(column):
+            raise ValueError(
+                f"{name}: integer ids are written as floats, such as "
+                f"{column.drop_null()[0].as_py()!r}. Write them as integers; in pandas, drop the "
+                "missing ones and cast with astype('int64')."
+            )
+        if not _all(pc.match_substring_regex(column, r"^-?[1-9]\d*$|^0$")):
             return column
-    elif pc.any(pc.match_substring_regex(column, r"^0\d")).as_py():
+    elif not _all(pc.invert(pc.match_substring_regex(column, r"^0\d"))):
         return column
     try:
         return column.cast(pa.int64())
@@ -379,6 +389,10 @@ def _text_to_ids(column: ArrowColumn, name: str) -> ArrowColumn:
             f"{name}: integer ids must lie in 0 .. 2**63 - 1; received a larger one ({error}). "
             "Give such ids a letter in front, so that they are read as strings."
         ) from error
+
+
+def _all(mask: ArrowColumn) -> bool:
+    return bool(pc.all(mask, min_count=0).as_py())
 
 
 def _text_to_floats(column: ArrowColumn, name: str) -> ArrowColumn:
@@ -407,6 +421,7 @@ def _text_to_times(column: ArrowColumn, name: str) -> ArrowColumn:
 
 
 def header_hint(table: pa.Table, format: str) -> str:
+    """What to add to the message about a missing column, if the header looks like none."""
     names = table.column_names
     if format in ("csv", "tsv") and len(names) == 1:
         return " The first line has no separator: pass separator= with the right one."

@@ -5,131 +5,19 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kerasrec.data.arrow import ArrowColumn, check_ids, to_ids
 from kerasrec.schema import FIRST_ID, UNKNOWN_ID
 
 FILE_NAME = "vocabularies.parquet"
 FILE_VERSION = "1"
 _VERSION_KEY = b"kerasrec.vocabularies"
-
-ArrowColumn: TypeAlias = Any  # pa.Array | pa.ChunkedArray: Arrow carries no types for mypy
-
-
-def to_arrow(values: Any, name: str) -> ArrowColumn:
-    """One column as an Arrow array, dictionaries decoded and NaN taken as missing.
-
-    Args:
-        values: numpy array, Arrow array, list, or a pandas or polars series.
-        name: what to call the column in an error message.
-
-    Raises:
-        ValueError: if the values are not one column of one type.
-    """
-    try:
-        if not isinstance(values, pa.Array | pa.ChunkedArray):
-            if hasattr(values, "__arrow_c_stream__"):
-                values = pa.chunked_array(values)
-            else:
-                values = pa.array(values, from_pandas=True)
-        if pa.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        if pa.types.is_floating(values.type):
-            values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name}: expected one column of values of one type; received "
-            f"{type(values).__name__}, which Arrow refuses: {error}. Convert every value to a "
-            "string, or every value to an integer below 2**63."
-        ) from error
-    return values
-
-
-def to_ids(values: Any, name: str) -> ArrowColumn:
-    """Raw ids as int64 or string, missing values kept; an empty string counts as missing.
-
-    Args:
-        values: anything `to_arrow` takes; bytes are read as UTF-8.
-        name: what to call the column in an error message.
-
-    Raises:
-        ValueError: if the type is neither integer nor string, or an integer is 2**63 or more.
-    """
-    column = to_arrow(values, name)
-    kind = column.type
-    if pa.types.is_integer(kind):
-        try:
-            return column.cast(pa.int64())
-        except pa.ArrowInvalid as error:
-            raise ValueError(
-                f"{name}: integer ids must lie in 0 .. 2**63 - 1; received "
-                f"{pc.max(column).as_py()}. Pass such ids as strings."
-            ) from error
-    if is_text(kind):
-        try:
-            text = column.cast(pa.string())
-        except pa.ArrowInvalid as error:
-            raise ValueError(
-                f"{name}: expected UTF-8 text; received other bytes ({error})."
-            ) from error
-        return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
-    if pa.types.is_null(kind):
-        return column.cast(pa.string())
-    fix = "Drop the missing rows, then cast to int64." if pa.types.is_floating(kind) else ""
-    raise ValueError(
-        f"{name}: ids must be integers or strings; received the type {kind}. "
-        f"{fix or 'Cast the column to int64 or to string.'}"
-    )
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type holds text or bytes."""
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-    )
-
-
-def check_ids(ids: ArrowColumn, name: str) -> None:
-    """Refuses ids that the served model could not tell from padding or could not store.
-
-    Args:
-        ids: the result of `to_ids`.
-        name: what to call the column in an error message.
-
-    Raises:
-        ValueError: if an id is missing, negative, or holds a line break.
-    """
-    if ids.null_count:
-        raise ValueError(
-            f"{name}: {ids.null_count} of {len(ids)} ids are missing (null, NaN or empty string). "
-            "Drop these rows or fill them in."
-        )
-    if not len(ids):
-        return
-    if pa.types.is_integer(ids.type):
-        lowest = pc.min(ids).as_py()
-        if lowest < 0:
-            raise ValueError(
-                f"{name}: integer ids must lie in 0 .. 2**63 - 1 (-1 pads served inputs); received "
-                f"{lowest}. Drop these rows, or pass the ids as strings."
-            )
-        return
-    for mark in ("\n", "\r"):
-        broken = pc.match_substring(ids, mark)
-        if pc.any(broken).as_py():
-            raise ValueError(
-                f"{name}: ids must be one line of text; received "
-                f"{ids.filter(broken)[0].as_py()!r}. Remove the line break."
-            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,0 +1,219 @@
+"""Columns of any origin to the few Arrow types that interactions and vocabularies hold."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+ArrowColumn: TypeAlias = Any  # pa.Array | pa.ChunkedArray: Arrow carries no types for mypy
+
+
+def to_arrow(values: Any, name: str) -> ArrowColumn:
+    """One column as an Arrow array, dictionaries decoded and NaN taken as missing.
+
+    Args:
+        values: numpy array, Arrow array, list, or a pandas or polars series.
+        name: what to call the column in an error message.
+
+    Raises:
+        ValueError: if the values are not one column of one type.
+    """
+    try:
+        if not isinstance(values, pa.Array | pa.ChunkedArray):
+            if hasattr(values, "__arrow_c_stream__"):
+                values = pa.chunked_array(values)
+            else:
+                values = pa.array(values, from_pandas=True)
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if pa.types.is_floating(values.type):
+            values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected one column of values of one type; received "
+            f"{type(values).__name__}, which Arrow refuses: {error}. Convert every value to a "
+            "string, or every value to an integer below 2**63."
+        ) from error
+    return values
+
+
+def to_ids(values: Any, name: str) -> ArrowColumn:
+    """Raw ids as int64 or string, missing values kept; an empty string counts as missing.
+
+    Args:
+        values: anything `to_arrow` takes; bytes are read as UTF-8.
+        name: what to call the column in an error message.
+
+    Raises:
+        ValueError: if the type is neither integer nor string, or an integer is 2**63 or more.
+    """
+    column = to_arrow(values, name)
+    kind = column.type
+    if pa.types.is_integer(kind):
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"{name}: integer ids must lie in 0 .. 2**63 - 1; received "
+                f"{pc.max(column).as_py()}. Pass such ids as strings."
+            ) from error
+    if is_text(kind):
+        try:
+            text = column.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"{name}: expected UTF-8 text; received other bytes ({error})."
+            ) from error
+        return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    if pa.types.is_null(kind):
+        return column.cast(pa.string())
+    fix = "Drop the missing rows, then cast to int64." if pa.types.is_floating(kind) else ""
+    raise ValueError(
+        f"{name}: ids must be integers or strings; received the type {kind}. "
+        f"{fix or 'Cast the column to int64 or to string.'}"
+    )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type holds text or bytes."""
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
+
+
+def check_ids(ids: ArrowColumn, name: str) -> None:
+    """Refuses ids that the served model could not tell from padding or could not store.
+
+    Args:
+        ids: the result of `to_ids`.
+        name: what to call the column in an error message.
+
+    Raises:
+        ValueError: if an id is missing, negative, or holds a line break.
+    """
+    if ids.null_count:
+        raise ValueError(
+            f"{name}: {ids.null_count} of {len(ids)} ids are missing (null, NaN or empty string). "
+            "Drop these rows or fill them in."
+        )
+    if not len(ids):
+        return
+    if pa.types.is_integer(ids.type):
+        lowest = pc.min(ids).as_py()
+        if lowest < 0:
+            raise ValueError(
+                f"{name}: integer ids must lie in 0 .. 2**63 - 1 (-1 pads served inputs); received "
+                f"{lowest}. Drop these rows, or pass the ids as strings."
+            )
+        return
+    for mark in ("\n", "\r"):
+        broken = pc.match_substring(ids, mark)
+        if pc.any(broken).as_py():
+            raise ValueError(
+                f"{name}: ids must be one line of text; received "
+                f"{ids.filter(broken)[0].as_py()!r}. Remove the line break."
+            )
+
+
+def columns_of(data: Any) -> Mapping[str, Any]:
+    """Columns by name of a dict or of any table of the Arrow protocol.
+
+    Raises:
+        ValueError: if the data are something else, or names repeat.
+    """
+    if isinstance(data, Mapping):
+        return data
+    if not isinstance(data, pa.Table | pa.RecordBatch) and not hasattr(data, "__arrow_c_stream__"):
+        raise ValueError(
+            f"Interactions: expected a dict of columns or a table of the Arrow protocol (pyarrow, "
+            f"pandas, polars, DuckDB); received {type(data).__name__}. Use kerasrec.data.read for "
+            "a file."
+        )
+    try:
+        table = pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"Interactions: the {type(data).__name__} cannot become an Arrow table: "
+            f"{'; '.join(map(str, error.args))}. A column mixes types: cast it to string, or pass "
+            "only the columns that are needed."
+        ) from error
+    repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
+    if repeated:
+        raise ValueError(
+            f"Interactions: columns need different names; received {repeated} more than once."
+        )
+    # pandas adds its index, where that is not just the number of the row.
+    pairs = zip(table.column_names, table.columns, strict=True)
+    return {name: column for name, column in pairs if not name.startswith("__index_level_")}
+
+
+def joined(columns: Mapping[str, ArrowColumn]) -> pa.Table:
+    """One table of columns.
+
+    Raises:
+        ValueError: if they differ in length.
+    """
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"Interactions: columns must have one length; received {lengths}.")
+    return pa.table(dict(columns))
+
+
+def to_float32(values: Any, name: str) -> ArrowColumn:
+    column = to_arrow(values, name)
+    kind = column.type
+    if is_text(kind):
+        example = next((v for v in column.to_pylist() if v is not None), None)
+        raise ValueError(
+            f"{name}: expected numbers; received text such as {example!r}. Convert the column to "
+            "numbers first."
+        )
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    if not (pa.types.is_floating(column.type) or pa.types.is_null(kind)):
+        raise ValueError(f"{name}: expected numbers; received the type {kind}.")
+    return column.cast(pa.float32(), safe=False)
+
+
+def to_time(values: Any, name: str) -> ArrowColumn:
+    column = to_arrow(values, name)
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        zone = kind.tz if pa.types.is_timestamp(kind) else None
+        options = pc.CastOptions(pa.timestamp("us", zone), allow_time_truncate=True)
+        try:
+            column = pc.cast(column, options=options).cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"{name}: times must lie within 290,000 years of 1970; received {error}. Correct "
+                "these rows."
+            ) from error
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
+        try:
+            column = column.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"{name}: times must be whole numbers below 2**63; received {error}. Multiply "
+                "fractions of a second, for example by 1e6, and round."
+            ) from error
+    else:
+        example = next((v for v in column.to_pylist() if v is not None), None)
+        raise ValueError(
+            f"{name}: expected integers, timestamps or dates; received {kind} such as {example!r}. "
+            "Parse the column first, for example with pandas.to_datetime."
+        )
+    return column
+
+
+def to_context(values: Any, name: str) -> ArrowColumn:
+    column = to_arrow(values, name)
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        return to_float32(column, name)
+    if pa.types.is_boolean(column.type):
+        return column.cast(pa.int64())
+    return to_ids(column, name)
