@@ -1,0 +1,170 @@
+"""The commands that look at data, at run directories and at exports. Each prints what it found."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+import kerasrec
+from kerasrec.cli.preparing import Prepared, prepare
+from kerasrec.cli.quiet import import_tensorflow
+from kerasrec.cli.runs import Run, read_run
+from kerasrec.cli.settings import Source, Splitting, choose
+from kerasrec.schema import FIRST_ID
+
+if TYPE_CHECKING:
+    from kerasrec.data import Vocabulary
+    from kerasrec.datasets import Dataset
+
+
+def audit(file: str) -> None:
+    """Report on the rows of a file or a named data set.
+
+    Args:
+        file: path of a file, or name of a data set.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    named = file in kerasrec.datasets.names() or file.startswith("tfds:")
+    print(kerasrec.data.audit(kerasrec.datasets.load(file).interactions if named else file))
+
+
+def evaluate(run: str, *, k: Sequence[int] = (10,)) -> None:
+    """Evaluate a run on its test rows, beside popularity.
+
+    Args:
+        run: directory written by `kerasrec fit`.
+        k: lengths of the lists.
+
+    Raises:
+        ValueError: if the directory or the data are not those of the training, or k is refused.
+    """
+    import_tensorflow()
+    found, prepared = _reopen(run)
+    rows = kerasrec.evaluation.compare(
+        {found.flags["model"]: found.model},
+        prepared.test,
+        seen=[prepared.train, prepared.valid],
+        k=k,
+        ratings=found.flags["loss"] == "mse",
+    )
+    print(kerasrec.evaluation.format_table(rows))
+
+
+def recommend(
+    run: str, *, user: str, k: int = 10, exclude: Literal["seen", "none"] = "seen"
+) -> None:
+    """Recommend items to a user.
+
+    Args:
+        run: directory written by `kerasrec fit`.
+        user: raw id. A user without training rows gets the most popular items, marked as such.
+        k: length of the list.
+        exclude: leave out the items that the user has anywhere in the data, or none.
+
+    Raises:
+        ValueError: if the directory or the data are not those of the training, the model needs more
+            than a user and an item id, or fewer than k items are left.
+    """
+    import_tensorflow()
+    found, prepared = _reopen(run)
+    schema = found.model.schema
+    if len(schema.features) > 2:
+        raise ValueError(
+            "recommend takes a user id alone, and this model also wants "
+            f"{[f.name for f in schema.features if f not in (schema.user_id, schema.item_id)]}. "
+            "Export the run and give them to its signature `recommend`."
+        )
+    items = found.vocabularies[schema.item_id.name]
+    user_id = _encode(user, found.vocabularies[schema.user_id.name])
+    candidates = np.arange(FIRST_ID, items.num_ids, dtype=np.int32)
+    if exclude == "seen":
+        for part in (prepared.train, prepared.valid, prepared.test):
+            theirs = part[schema.item_id.name][part[schema.user_id.name] == user_id]
+            candidates = np.setdiff1d(candidates, theirs)
+    if not 1 <= k <= len(candidates):
+        raise ValueError(
+            f"--k {k}: expected 1 to {len(candidates)}, the number of items to choose from."
+        )
+    if user_id >= FIRST_ID:
+        print(f"User {user}:")
+        pairs = {schema.user_id.name: np.array([user_id]), schema.item_id.name: candidates[None]}
+        scores = found.model.predict(pairs, verbose=0)[0]
+    else:
+        print(f"User {user} is unknown. The most popular items, with their training rows:")
+        scores = items.counts[candidates - FIRST_ID]
+    best = np.argsort(-scores, kind="stable")[:k]
+    titles = _titles(prepared.dataset)
+    for item, score in zip(items.decode(candidates[best]).tolist(), scores[best], strict=True):
+        print(f"{score:>10.4g}  {item!s:<8} {titles.get(item, '')}".rstrip())
+
+
+def export(run: str, directory: str, *, version: int | None = None, k: int = 10) -> None:
+    """Export a run for TensorFlow Serving.
+
+    Args:
+        run: directory written by `kerasrec fit`.
+        directory: holds the versions; made if it does not exist.
+        version: number of the version; null for the highest plus one.
+        k: length of the lists that the served model recommends.
+
+    Raises:
+        ValueError: if the version exists, or the run or k is refused.
+    """
+    import_tensorflow()
+    found = read_run(run)
+    path = kerasrec.serving.export(
+        found.model, directory, vocabularies=found.vocabularies, version=version, k=k
+    )
+    print(f"Written to {path}. Check it with: kerasrec verify {directory}")
+
+
+def verify(directory: str) -> None:
+    """Reload an export in a fresh process and compare its answers with the model's.
+
+    Args:
+        directory: a version, or the folder of versions, of which the newest is taken.
+
+    Raises:
+        ValueError: if there is no readable export.
+        SystemExit: with code 1, if an answer differs.
+    """
+    try:
+        print(kerasrec.serving.verify(directory))
+    except kerasrec.serving.VerificationError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def _reopen(directory: str) -> tuple[Run, Prepared]:
+    """A run, and the very rows it was made of."""
+    run = read_run(directory)
+    prepared = prepare(
+        choose(Source, run.flags), choose(Splitting, run.flags), seed=run.flags["seed"]
+    )
+    if prepared.fingerprint() != run.split:
+        raise ValueError(
+            f"{directory}: the rows of {run.flags['data']} are not those of the training: expected "
+            f"{run.split}; received {prepared.fingerprint()}. Restore the data, or train again."
+        )
+    return run, prepared
+
+
+def _encode(raw: str, vocabulary: "Vocabulary") -> int:
+    """The id of a user given on the command line; unknown if it is not in the vocabulary."""
+    if vocabulary.dtype == "int64" and not (raw.isascii() and raw.isdigit()):
+        raise ValueError(
+            f"--user {raw}: user ids are numbers in this run, such as {vocabulary.ids[0]}."
+        )
+    values = [int(raw)] if vocabulary.dtype == "int64" else [raw]
+    return int(vocabulary.encode(values)[0])
+
+
+def _titles(dataset: "Dataset") -> dict[int | str, str]:
+    """Titles by raw item id, where the data set has any."""
+    if dataset.items is None or "title" not in dataset.items.column_names:
+        return {}
+    ids = dataset.items[dataset.interactions.item].to_pylist()
+    return dict(zip(ids, dataset.items["title"].to_pylist(), strict=True))

@@ -1,0 +1,172 @@
+"""`kerasrec fit`: read, split, encode, train, evaluate, write a run directory."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+import kerasrec
+from kerasrec.cli.preparing import Prepared, prepare
+from kerasrec.cli.quiet import import_tensorflow
+from kerasrec.cli.runs import new_directory, write_run
+from kerasrec.cli.settings import Source, Splitting, Training
+
+
+def fit(
+    model: str,
+    hyperparameters: dict[str, Any],
+    source: Source,
+    splitting: Splitting,
+    training: Training,
+    *,
+    output: str,
+) -> None:
+    """Train a model and write a run directory.
+
+    Args:
+        model: name of a model.
+        hyperparameters: arguments of its constructor beside the schema.
+        source: what to read.
+        splitting: what to hold out.
+        training: how to train.
+        output: the run directory, which must not exist.
+
+    Raises:
+        ValueError: if the directory exists, or a flag or the data are refused.
+    """
+    directory = new_directory(output)
+    prepared = prepare(source, splitting, seed=training.seed)
+    print(prepared.split.describe())
+    import_tensorflow()
+    import keras
+
+    keras.utils.set_random_seed(training.seed)
+    recommender = getattr(kerasrec.models, model)(prepared.schema, **hyperparameters)
+    history = train(recommender, prepared, training)
+    metrics = kerasrec.evaluation.compare(
+        {model: recommender},
+        prepared.test,
+        seen=[prepared.train, prepared.valid],
+        ratings=training.loss == "mse",
+    )
+    print(kerasrec.evaluation.format_table(metrics))
+    flags = {"model": model, **hyperparameters}
+    for settings in (source, splitting, training):
+        flags |= dataclasses.asdict(settings)
+    write_run(
+        directory,
+        recommender,
+        prepared.vocabularies,
+        flags=flags,
+        split=prepared.fingerprint(),
+        history=history,
+        metrics=metrics,
+    )
+    print(f"Written to {directory}. Next: kerasrec recommend {directory} --user ID")
+
+
+def train(model: Any, prepared: Prepared, training: Training) -> dict[str, list[float]]:
+    """Compiles and fits, or counts where there is nothing to train.
+
+    Args:
+        model: a fresh `Recommender`.
+        prepared: the rows.
+        training: how to train.
+
+    Returns:
+        Losses by epoch.
+
+    Raises:
+        ValueError: if a flag is refused.
+    """
+    import keras
+
+    if not model.trainable_weights:
+        model.adapt(prepared.train)
+        print(f"{model.name} counts rows; there are no weights to train.")
+        return {}
+    rows = _batches(prepared.train, prepared, training)
+    valid = None
+    callbacks = []
+    if len(prepared.split.valid):
+        valid = _batches(prepared.valid, prepared, training, seen=prepared.train)
+        stopping = keras.callbacks.EarlyStopping(
+            patience=training.patience, restore_best_weights=True, verbose=1
+        )
+        callbacks.append(stopping)
+    else:
+        print("No validation rows: training runs for all epochs.")
+    model.compile(
+        optimizer=_optimizer(training, steps=int(rows.cardinality())),
+        loss={
+            "softmax": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "binary_crossentropy": keras.losses.BinaryCrossentropy(from_logits=True),
+            "mse": keras.losses.MeanSquaredError(),
+        }[training.loss],
+        jit_compile=training.jit_compile,
+    )
+    # The batches are shuffled already.
+    history = model.fit(
+        rows,
+        validation_data=valid,
+        epochs=training.epochs,
+        callbacks=callbacks,
+        shuffle=False,
+    )
+    return {name: [float(value) for value in values] for name, values in history.history.items()}
+
+
+def _batches(
+    columns: dict[str, np.ndarray],
+    prepared: Prepared,
+    training: Training,
+    *,
+    seen: dict[str, np.ndarray] | None = None,
+) -> Any:
+    """Training rows, or with `seen` (the training rows) validation rows that stay the same."""
+    shared: dict[str, Any] = {
+        "batch_size": training.batch_size,
+        "seed": training.seed,
+        "shuffle": seen is None,
+    }
+    if training.loss == "mse":
+        return kerasrec.data.pointwise(columns, prepared.schema, **shared)
+    if training.negatives is not None:
+        shared["negatives"] = training.negatives
+    if training.loss == "binary_crossentropy":
+        rows = kerasrec.data.with_negatives(columns, prepared.schema, seen=seen, **shared)
+    elif seen is None:
+        rows = kerasrec.data.shared_negatives(columns, prepared.schema, **shared)
+    else:
+        rows = kerasrec.data.shared_negatives(
+            columns, prepared.schema, seen=seen, allow_seen=False, **shared
+        )
+    return rows if seen is None else rows.cache()
+
+
+def _optimizer(training: Training, *, steps: int) -> Any:
+    import keras
+
+    kinds = {
+        name.lower(): kind
+        for name, kind in vars(keras.optimizers).items()
+        if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
+    }
+    del kinds["optimizer"]
+    if training.optimizer.lower() not in kinds:
+        raise ValueError(
+            f"--optimizer {training.optimizer}: there is no such Keras optimizer; expected one of "
+            f"{sorted(kinds)}."
+        )
+    learning_rate: Any = training.learning_rate
+    if training.decay_rate:
+        learning_rate = kerasrec.optimizers.inverse_time_decay(
+            training.learning_rate,
+            examples=steps * training.batch_size,
+            batch_size=training.batch_size,
+            epochs=training.epochs,
+            decay_rate=training.decay_rate,
+        )
+    return kinds[training.optimizer.lower()](
+        learning_rate, clipnorm=training.clipnorm, clipvalue=training.clipvalue
+    )

@@ -1,0 +1,145 @@
+"""Run directories: what `fit` made, and all that is needed to look at it again.
+
+| file | holds |
+|---|---|
+| `model.keras` | the model |
+| `schema.json` | its schema |
+| `vocabularies.parquet` | raw ids of the training rows |
+| `config.yaml` | the flags of `kerasrec fit`, to repeat it |
+| `split.json` | rows and checksum of each part, to recognise them |
+| `history.json` | losses by epoch |
+| `metrics.json` | figures on the test rows |
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import kerasrec
+
+FILES = (
+    "model.keras",
+    "schema.json",
+    "vocabularies.parquet",
+    "config.yaml",
+    "split.json",
+    "history.json",
+    "metrics.json",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run directory, read.
+
+    Args:
+        directory: where it lies.
+        model: the trained `Recommender`.
+        vocabularies: raw ids by feature.
+        flags: what `kerasrec fit` was given, the model's name under `model`.
+        split: rows and checksum by part.
+    """
+
+    directory: Path
+    model: Any
+    vocabularies: dict[str, Any]
+    flags: dict[str, Any]
+    split: dict[str, Any]
+
+
+def new_directory(path: str | os.PathLike[str]) -> Path:
+    """The path, if a run may be written there.
+
+    Raises:
+        ValueError: if it exists.
+    """
+    directory = Path(path)
+    if directory.exists():
+        raise ValueError(
+            f"{path} exists already, and a run is never overwritten. Choose another --output, or "
+            "remove it."
+        )
+    return directory
+
+
+def write_run(
+    directory: str | os.PathLike[str],
+    model: Any,
+    vocabularies: Mapping[str, Any],
+    *,
+    flags: Mapping[str, Any],
+    split: Mapping[str, Any],
+    history: Mapping[str, Sequence[float]],
+    metrics: Sequence[Mapping[str, Any]],
+) -> Path:
+    """Writes a run directory: whole, or not at all.
+
+    Args:
+        directory: the new directory.
+        model: the trained model.
+        vocabularies: raw ids by feature.
+        flags: what `kerasrec fit` was given, the model's name under `model`.
+        split: rows and checksum by part.
+        history: losses by epoch.
+        metrics: figures on the test rows, one dict per model.
+
+    Raises:
+        ValueError: if the directory exists.
+    """
+    final = new_directory(directory)
+    # A sibling, so that the rename at the end stays within one file system.
+    partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
+    partial.mkdir(parents=True)
+    try:
+        model.save(partial / "model.keras")
+        kerasrec.data.save_vocabularies(vocabularies, partial)
+        again = f"# kerasrec fit {flags['model']} --config config.yaml --output NEW_DIRECTORY\n"
+        texts = {
+            "schema.json": model.schema.to_json(),
+            "config.yaml": again + yaml.safe_dump(dict(flags), sort_keys=False),
+            "split.json": json.dumps(split, indent=2),
+            "history.json": json.dumps(history, indent=2),
+            "metrics.json": json.dumps(metrics, indent=2),
+        }
+        for name, text in texts.items():
+            (partial / name).write_text(text.rstrip() + "\n", encoding="utf-8")
+        partial.rename(final)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return final
+
+
+def read_run(directory: str | os.PathLike[str]) -> Run:
+    """Reads what `write_run` wrote.
+
+    Raises:
+        ValueError: if it is no run directory, or one of its files cannot be read.
+    """
+    path = Path(directory)
+    if missing := [name for name in FILES if not (path / name).is_file()]:
+        raise ValueError(
+            f"{directory}: expected a directory that `kerasrec fit` wrote; there is no {missing}. "
+            "Give the path that followed --output."
+        )
+    try:
+        flags = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        split = json.loads((path / "split.json").read_text(encoding="utf-8"))
+        model_class = getattr(
+            kerasrec.models, flags["model"]
+        )  # Keras knows a class once it is imported
+        import keras
+
+        model = keras.saving.load_model(path / "model.keras", {model_class.__name__: model_class})
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{directory}: the files there are not as `kerasrec fit` wrote them "
+            f"({' '.join(str(error).split())}). Restore them, or train again."
+        ) from error
+    return Run(path, model, kerasrec.data.load_vocabularies(path), flags, split)

@@ -1,0 +1,108 @@
+"""The flags of `kerasrec fit` that are no model's: what to read, how to split, how to train.
+
+Each class is a group of flags on the command line and of keys in the YAML file.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What to read.
+
+    Args:
+        data: name of a data set, such as movielens-100k or tfds:<builder>, or path of a file.
+        format: format of a file, where its name and first lines do not say it.
+        user: column of user ids. Roles of columns are for files; named data sets know theirs.
+        item: column of item ids.
+        label: column of ratings; null for implicit feedback.
+        time: column that orders the rows; null where there is none.
+        context: further columns that describe the moment.
+        missing: refuse rows with missing values, or leave them out.
+        duplicates: refuse repeated (user, item) pairs, keep the last, or take the mean rating.
+        k_core: rows that every user and every item must have; 1 keeps all rows.
+    """
+
+    data: str
+    format: str | None = None
+    user: str = "user_id"
+    item: str = "item_id"
+    label: str | None = "rating"
+    time: str | None = "timestamp"
+    context: Sequence[str] = ()
+    missing: Literal["error", "drop"] = "error"
+    duplicates: Literal["error", "last", "mean"] = "error"
+    k_core: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Splitting:
+    """What to hold out: validation rows choose the epoch, test rows are looked at once.
+
+    Args:
+        split: the last rows of each user, random rows, the last share of each user, or the last
+            share of all time.
+        valid: validation rows: a number per user for leave_last_out, else a share.
+        test: test rows, likewise.
+    """
+
+    split: Literal["leave_last_out", "random", "temporal", "time"] = "leave_last_out"
+    valid: int | float | None = None
+    test: int | float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Args:
+        loss: softmax over items that the batch shares, binary_crossentropy against items drawn
+            for each row (both take every row as a positive), or mse on the ratings.
+        negatives: items drawn: per batch for softmax (256 by default), per row for
+            binary_crossentropy (4 by default).
+        optimizer: name of a Keras optimizer.
+        learning_rate: rate of the first step.
+        decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step.
+        clipnorm: largest norm of the gradient of one variable.
+        clipvalue: largest absolute value in a gradient.
+        epochs: passes over the training rows at most.
+        batch_size: rows of one step, the negatives of binary_crossentropy included.
+        patience: epochs without a better validation loss before training stops.
+        seed: of weights, order, negatives and random splits.
+        jit_compile: whether XLA compiles the steps.
+    """
+
+    loss: Literal["softmax", "binary_crossentropy", "mse"] = "softmax"
+    negatives: int | None = None
+    optimizer: str = "adam"
+    learning_rate: float = 0.002
+    decay_rate: float = 0.0
+    clipnorm: float | None = None
+    clipvalue: float | None = None
+    epochs: int = 20
+    batch_size: int = 1024
+    patience: int = 2
+    seed: int = 0
+    jit_compile: bool = True
+
+
+Settings = TypeVar("Settings", Source, Splitting, Training)
+
+
+def choose(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
+    """The settings of one kind among all flags.
+
+    Raises:
+        ValueError: if one is missing.
+
+    Example:
+
+    >>> choose(Splitting, {"split": "time", "valid": 0.1, "test": 0.2, "epochs": 3})
+    Splitting(split='time', valid=0.1, test=0.2)
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    if missing := [name for name in names if name not in flags]:
+        raise ValueError(f"expected the flags {names}; received no {missing}.")
+    return kind(**{name: flags[name] for name in names})

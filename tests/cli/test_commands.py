@@ -1,0 +1,208 @@
+"""The commands in a row, on a few made rows: fit, evaluate, recommend, export, verify."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from kerasrec.cli import main
+
+
+def write_ratings(path, seed=0):
+    """40 users who like every third item, 6 rows each, out of 30."""
+    rng = np.random.default_rng(seed)
+    lines = ["user_id,item_id,rating,timestamp"]
+    for user in range(40):
+        items = rng.choice(np.arange(user % 3, 30, 3), size=6, replace=False)
+        lines += [f"u{user},{item},{1 + item % 5},{time}" for time, item in enumerate(items)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    return write_ratings(tmp_path_factory.mktemp("data") / "ratings.csv")
+
+
+@pytest.fixture(scope="module")
+def run(ratings, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "mf"
+    # Seconds of compilation are not worth it for three short epochs.
+    flags = ["--embedding_dim", "8", "--batch_size", "64", "--negatives", "4", "--epochs", "3"]
+    more = [
+        "--loss",
+        "binary_crossentropy",
+        "--decay_rate",
+        "1",
+        "--clipnorm",
+        "1",
+        "--jit_compile",
+        "false",
+    ]
+    data = ["--data", str(ratings), "--output", str(output)]
+    assert main(["fit", "MatrixFactorization", *data, *flags, *more]) == 0
+    return output
+
+
+def lines(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+def test_fit_records_losses_and_figures(run):
+    history = json.loads((run / "history.json").read_text())
+    assert len(history["loss"]) == len(history["val_loss"]) == 3
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert [row["model"] for row in metrics] == ["popularity", "MatrixFactorization"]
+    split = json.loads((run / "split.json").read_text())
+    assert {name: part["rows"] for name, part in split.items()} == {
+        "train": 160,
+        "valid": 40,
+        "test": 40,
+    }
+
+
+def test_a_run_repeats_itself(run, tmp_path):
+    config = ["--config", str(run / "config.yaml"), "--output", str(tmp_path / "again")]
+    assert main(["fit", "MatrixFactorization", *config]) == 0
+    for name in ("split.json", "history.json", "metrics.json"):
+        expected, received = (json.loads((d / name).read_text()) for d in (run, tmp_path / "again"))
+        if name == "history.json":
+            np.testing.assert_allclose(received["loss"], expected["loss"], rtol=1e-5)
+        elif name == "split.json":
+            assert received == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "flags"),
+    [
+        ("EmbeddingMLP", ["--hidden_units", "[8]", "--jit_compile", "false"]),
+        ("MatrixFactorization", ["--loss", "mse", "--split", "random"]),  # compiled by XLA
+        ("MatrixFactorization", ["--valid", "0", "--jit_compile", "false"]),
+        ("Popularity", []),
+    ],
+)
+def test_other_models_losses_and_splits(model, flags, ratings, tmp_path, capsys):
+    fixed = ["--data", str(ratings), "--output", str(tmp_path / "run"), "--epochs", "1"]
+    assert main(["fit", model, *fixed, *flags]) == 0
+    out = capsys.readouterr().out
+    assert "hr@10" in out
+    assert ("rmse" in out) == ("mse" in flags)
+    assert ("No validation rows" in out) == ("--valid" in flags)
+
+
+def test_evaluate_gives_the_figures_of_the_training(run, capsys):
+    assert main(["evaluate", str(run), "--k", "[5, 10]"]) == 0
+    table = lines(capsys)
+    row = dict(zip(table[0].split(), table[3].split(), strict=True))
+    expected = json.loads((run / "metrics.json").read_text())[1]
+    assert row["model"] == "MatrixFactorization"
+    assert float(row["ndcg@10"]) == pytest.approx(expected["ndcg@10"], abs=1e-4)
+    assert "hr@5" in row
+
+
+def test_recommend_leaves_out_what_was_seen(run, ratings, capsys):
+    seen = {
+        line.split(",")[1] for line in ratings.read_text().splitlines() if line.startswith("u4,")
+    }
+    assert main(["recommend", str(run), "--user", "u4", "--k", "24"]) == 0
+    first, *rows = lines(capsys)
+    assert first == "User u4:"
+    items = [row.split()[1] for row in rows]
+    assert len(set(items)) == 24
+    assert not seen & set(items)
+    scores = [float(row.split()[0]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert main(["recommend", str(run), "--user", "u4", "--k", "30", "--exclude", "none"]) == 0
+    assert seen < {row.split()[1] for row in lines(capsys)[1:]}
+
+
+def test_an_unknown_user_gets_popular_items_marked_so(run, capsys):
+    assert main(["recommend", str(run), "--user", "zoé", "--k", "3"]) == 0
+    first, *rows = lines(capsys)
+    assert first == "User zoé is unknown. The most popular items, with their training rows:"
+    counts = [float(row.split()[0]) for row in rows]
+    assert len(counts) == 3
+    assert counts == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize(("k", "limit"), [("25", "24"), ("0", "24")])
+def test_k_beyond_the_items_that_are_left(k, limit, run, capsys):
+    assert main(["recommend", str(run), "--user", "u4", "--k", k]) == 2
+    assert f"--k {k}: expected 1 to {limit}" in capsys.readouterr().err
+
+
+def test_export_then_verify(run, tmp_path, capsys):
+    served = tmp_path / "served"
+    assert main(["export", str(run), str(served), "--k", "5"]) == 0
+    assert (served / "1" / "saved_model.pb").is_file()
+    assert main(["export", str(run), str(served), "--version", "1"]) == 2
+    assert "1" in capsys.readouterr().err
+    assert main(["verify", str(served)]) == 0
+    assert "verified" in capsys.readouterr().out
+
+
+def test_nothing_to_verify(tmp_path, capsys):
+    assert main(["verify", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_data_that_changed_since_the_training_are_refused(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "mf")
+    other = write_ratings(tmp_path / "ratings.csv", seed=1)
+    config = (copy / "config.yaml").read_text().splitlines()
+    changed = [f"data: {other}" if line.startswith("data:") else line for line in config]
+    (copy / "config.yaml").write_text("\n".join(changed))
+    assert main(["evaluate", str(copy)]) == 2
+    assert "are not those of the training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data", "nothing.csv"], "'nothing.csv' is no data set and no file"),
+        (["--data", "synthetic", "--user", "person"], "'synthetic' takes"),
+        (["--item", "film"], "film"),
+        (["--optimizer", "adem"], "--optimizer adem: there is no such Keras optimizer.*'adam'"),
+        (["--batch_size", "0"], "batch_size must be"),
+        (["--valid", "0.1"], "valid must be an integer"),
+        (["--embedding_dim", "-3"], "-3"),
+    ],
+)
+def test_bad_settings(flags, message, ratings, tmp_path, capsys):
+    fixed = ["fit", "MatrixFactorization", "--output", str(tmp_path / "run")]
+    data = [] if "--data" in flags else ["--data", str(ratings)]
+    assert main([*fixed, *data, *flags]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("kerasrec: ")
+    assert re.search(message, err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("user_id,item_id,rating,timestamp\n", "no rows"),
+        ("user_id,item_id,timestamp\na,1,1\n", "rating"),
+        ("user_id,item_id,rating,timestamp\na,1,good,1\n", "good"),
+        ("user_id,item_id,rating,timestamp\na,1,nan,1\n", "rating"),
+        ("user_id,item_id,rating,timestamp\na,1,5,1\na,1,4,2\n", "--duplicates|duplicates="),
+        ("user_id,item_id,rating,timestamp\na,9223372036854775808,5,1\n", "2..63"),
+    ],
+)
+def test_bad_files(text, message, tmp_path, capsys):
+    file = tmp_path / "bad.csv"
+    file.write_text(text)
+    assert main(["fit", "Popularity", "--data", str(file), "--output", str(tmp_path / "r")]) == 2
+    err = capsys.readouterr().err
+    assert re.search(message, err)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_audit(ratings, capsys):
+    assert main(["audit", str(ratings)]) == 0
+    out = capsys.readouterr().out
+    assert "240" in out
+    assert "40" in out

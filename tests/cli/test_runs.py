@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pytest
+
+from kerasrec.cli.runs import FILES, read_run, write_run
+from kerasrec.data import Vocabulary
+from kerasrec.models import MatrixFactorization
+from kerasrec.schema import Categorical, Schema
+
+SCHEMA = Schema(user=Categorical("user_id", 4), item=Categorical("item_id", 5))
+VOCABULARIES = {
+    "user_id": Vocabulary.fit(["ann", "bob"], "user_id"),
+    "item_id": Vocabulary.fit([7, 8, 9], "item_id"),
+}
+
+
+def write(directory, **changes):
+    arguments = {
+        "flags": {"model": "MatrixFactorization", "embedding_dim": 2, "data": "x.csv"},
+        "split": {"train": {"rows": 3}},
+        "history": {"loss": [1.0, 0.5]},
+        "metrics": [{"model": "popularity", "hr@10": 0.1}],
+        **changes,
+    }
+    model = MatrixFactorization(SCHEMA, embedding_dim=2)
+    return model, write_run(directory, model, VOCABULARIES, **arguments)
+
+
+def test_what_is_written_is_read(tmp_path):
+    model, directory = write(tmp_path / "runs" / "mf")
+    assert sorted(file.name for file in directory.iterdir()) == sorted(FILES)
+    run = read_run(directory)
+    pairs = {"user_id": np.array([2, 3]), "item_id": np.array([4, 2])}
+    np.testing.assert_array_equal(run.model(pairs), model(pairs))
+    assert run.flags == {"model": "MatrixFactorization", "embedding_dim": 2, "data": "x.csv"}
+    assert run.split == {"train": {"rows": 3}}
+    assert run.vocabularies["user_id"].ids.tolist() == ["ann", "bob"]
+    assert Schema.from_json((directory / "schema.json").read_text()) == SCHEMA
+    assert json.loads((directory / "history.json").read_text()) == {"loss": [1.0, 0.5]}
+
+
+def test_the_config_says_how_to_repeat_it(tmp_path):
+    _, directory = write(tmp_path / "mf")
+    first = (directory / "config.yaml").read_text().splitlines()[0]
+    assert first == "# kerasrec fit MatrixFactorization --config config.yaml --output NEW_DIRECTORY"
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        write(tmp_path / "mf", metrics=[object()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    (tmp_path / "mf").mkdir()
+    with pytest.raises(ValueError, match="mf exists already.*Choose another --output"):
+        write(tmp_path / "mf")
+    assert list((tmp_path / "mf").iterdir()) == []
+
+
+def test_another_directory_is_refused(tmp_path):
+    (tmp_path / "model.keras").touch()
+    with pytest.raises(ValueError, match=r"there is no \['schema.json', 'vocabularies.parquet'"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.yaml", "model: ["),
+        ("config.yaml", "just text"),
+        ("config.yaml", "embedding_dim: 3"),
+        ("config.yaml", "model: SVD"),
+        ("split.json", "{"),
+        ("model.keras", "no archive"),
+    ],
+)
+def test_damaged_files_are_named(name, text, tmp_path):
+    _, directory = write(tmp_path / "mf")
+    (directory / name).write_text(text)
+    with pytest.raises(ValueError, match="mf: .*Restore them, or train again"):
+        read_run(directory)
