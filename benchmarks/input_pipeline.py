@@ -91,8 +91,8 @@ def measure(rows: Interactions, batch_size: int, repeats: int) -> None:
 
     ours = best(drain(with_negatives(columns, schema, batch_size=batch_size)), repeats)
     numpy_loop = best(lambda: loop_over_numpy(columns, schema, batch_size), repeats)
-    shuffle = best(drain(shuffle_single_rows(columns, batch_size)), 2)
-    python_loop = best(lambda: loop_over_rows(columns, schema), 2)
+    shuffle = best(drain(shuffle_single_rows(columns, batch_size)), repeats)
+    python_loop = best(lambda: loop_over_rows(columns, schema), repeats)
 
     print(f"{'batches of ' + str(batch_size):44}{'rows/s':>13}{'positives/s':>13}   ratio")
 
