@@ -165,6 +165,11 @@ def joined(columns: Mapping[str, ArrowColumn]) -> pa.Table:
 
 
 def to_float32(values: Any, name: str) -> ArrowColumn:
+    """Labels and numeric features as float32, missing values kept.
+
+    Raises:
+        ValueError: if the values are no numbers.
+    """
     column = to_arrow(values, name)
     kind = column.type
     if is_text(kind):
@@ -181,6 +186,11 @@ def to_float32(values: Any, name: str) -> ArrowColumn:
 
 
 def to_time(values: Any, name: str) -> ArrowColumn:
+    """Times as int64: numbers in their unit, timestamps and dates in microseconds since 1970.
+
+    Raises:
+        ValueError: if the values are no times, or numbers with a fraction.
+    """
     column = to_arrow(values, name)
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -211,6 +221,11 @@ def to_time(values: Any, name: str) -> ArrowColumn:
 
 
 def to_context(values: Any, name: str) -> ArrowColumn:
+    """Floats as float32, which makes a numeric feature; anything else as ids, a category.
+
+    Raises:
+        ValueError: if the values are neither numbers nor text.
+    """
     column = to_arrow(values, name)
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
         return to_float32(column, name)
