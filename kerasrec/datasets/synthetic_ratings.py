@@ -17,18 +17,21 @@ def synthetic(
     ratings_per_user: int = 40,
     rank: int = 3,
     noise: float = 0.5,
+    taste: float = 1.0,
     popularity: float = 0.8,
     seed: int = 0,
 ) -> Dataset:
-    """Ratings of low rank with noise, on popular items more often than on others.
+    """Ratings of low rank with noise, more often on items that are popular or liked.
 
         expected(u, i) = 3.5 + b_u + b_i + <p_u, q_i>,  rating = expected + noise * normal
+        P(u takes i next) ~ exp(affinity(u, i)) over the items that u has not taken,
+        affinity(u, i) = taste * expected(u, i) - popularity * log(rank of i)
 
-    Whom a user rates depends on the item's popularity, 1 / r^`popularity` for the item of rank r,
-    and the ranks have nothing to do with the ratings: the most popular items are not the best ones,
-    so a model has to beat popularity. Ratings are not cut to a range, so that the best predictions
-    are exactly `expected` and the least error exactly `noise`. Users are integers and items
-    strings, and there are more of the former: mixing the two up is noticed.
+    The ranks of popularity are drawn at random, whatever the ratings. Ratings are not cut to a
+    range, so that the best predictions are exactly `expected` and the least error is `noise`. As
+    each user's rows are in the order in which items were taken, sorting unseen items by `affinity`
+    is the best ranking for leave-last-out. Users are integers and items strings, and there are
+    more of the former: mixing the two up is noticed.
 
     Args:
         num_users: number of users.
@@ -36,7 +39,8 @@ def synthetic(
         ratings_per_user: ratings each user gives; at least one item stays unrated.
         rank: length of p_u and q_i.
         noise: standard deviation of a rating around its expectation.
-        popularity: exponent of the popularity; 0 makes all items equally frequent.
+        taste: how much users take what they will like; 0 makes them indifferent.
+        popularity: exponent of the popularity; 0 makes all items equally known.
         seed: same seed, same data.
 
     Returns:
@@ -62,20 +66,20 @@ def synthetic(
             "synthetic: ratings_per_user must be below num_items, so that something is left to "
             f"recommend; received {ratings_per_user} and {num_items}."
         )
-    if not (noise >= 0 and popularity >= 0 and np.isfinite([noise, popularity]).all()):
-        raise ValueError(
-            "synthetic: noise and popularity expect numbers of at least 0; received "
-            f"{noise!r} and {popularity!r}."
-        )
+    for name, value in {"noise": noise, "taste": taste, "popularity": popularity}.items():
+        if not 0 <= value < np.inf:
+            raise ValueError(
+                f"synthetic: {name} expects a number of at least 0; received {value!r}."
+            )
     rng = np.random.default_rng(seed)
     users = rng.normal(size=(num_users, rank)) / np.sqrt(rank)
     items = rng.normal(size=(num_items, rank))
     biases = rng.normal(0, 0.3, (num_users, 1)) + rng.normal(0, 0.3, num_items)
     expected = 3.5 + biases + users @ items.T  # (users, items)
 
-    # Drawing without replacement: the largest of log(weight) + Gumbel noise are such a sample.
-    weight = -popularity * np.log1p(rng.permutation(num_items))  # (items,) log, up to a constant
-    keys = weight + rng.gumbel(size=expected.shape)
+    # Drawing without replacement: the largest of affinity + Gumbel noise are such a sample.
+    affinity = taste * expected - popularity * np.log1p(rng.permutation(num_items))
+    keys = affinity + rng.gumbel(size=expected.shape)
     chosen = np.argsort(-keys, axis=1)[:, :ratings_per_user]  # (users, ratings), in order of time
     row = np.repeat(np.arange(num_users), ratings_per_user)
     column = chosen.ravel()
@@ -84,10 +88,8 @@ def synthetic(
     user_ids = _FIRST_USER + np.arange(num_users)
     width = len(str(num_items - 1))
     item_ids = np.array([f"item-{number:0{width}d}" for number in range(num_items)], object)
-    order = rng.permutation(len(row))  # as logged: users interleaved, each in order of time
-    time = np.empty(len(row), np.int64)
-    time[np.lexsort((np.argsort(order), row))] = np.sort(order)
-    order = np.argsort(time)
+    # As logged: users interleaved, each one's rows in the order in which items were taken.
+    order = np.argsort(np.sort(rng.random(chosen.shape), axis=1), axis=None)
     interactions = Interactions.from_table(
         {
             "user_id": user_ids[row][order],
@@ -101,5 +103,5 @@ def synthetic(
         interactions,
         items=pa.table({"item_id": item_ids, "title": [f"Item {n}" for n in range(num_items)]}),
         terms="Drawn from a random number generator; free for any use.",
-        optimum=Optimum(user_ids, item_ids, expected, float(noise)),
+        optimum=Optimum(user_ids, item_ids, expected, affinity, float(noise)),
     )

@@ -8,6 +8,7 @@ OPTIMUM = Optimum(
     user_ids=np.array([10, 11]),
     item_ids=np.array(["a", "b", "c"], object),
     expected=np.array([[5.0, 4.0, 1.0], [1.0, 2.0, 3.0]]),
+    affinity=np.zeros((2, 3)),
     rmse=0.5,
 )
 
