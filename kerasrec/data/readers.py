@@ -361,7 +361,8 @@ def typed(column: ArrowColumn, kind: str, name: str) -> ArrowColumn:
             "this column out of context."
         )
     ids = _text_to_ids(column, name)
-    if not pa.types.is_string(ids.type):
+    coded = pc.match_substring_regex(column, r"^-?0\d")  # 02139 is a name, not a number
+    if not pa.types.is_string(ids.type) or pc.any(coded).as_py():
         return ids
     try:
         return column.cast(pa.float64())

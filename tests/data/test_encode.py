@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from kerasrec.data import encode as encode_of_the_package
+from kerasrec.data.encode import encode, fit_vocabularies, make_schema
+from kerasrec.data.interactions import Interactions
+from kerasrec.schema import Categorical, Numeric, Schema
+
+
+def made(**changes):
+    data = {
+        "user_id": ["ann", "bob", "ann"],
+        "item_id": [50, 50, 60],
+        "rating": [1, 5, 3],
+        "timestamp": [10, 20, 30],
+        "device": ["tv", "pc", "tv"],
+        "price": [0.5, 1.5, 2.5],
+    }
+    return Interactions.from_table({**data, **changes}, context=("device", "price"))
+
+
+def test_train_fits_and_other_rows_meet_unknown_ids():
+    train = made()
+    vocabularies = fit_vocabularies(train)
+    assert list(vocabularies) == ["user_id", "item_id", "device"]
+    assert vocabularies["item_id"].counts.tolist() == [2, 1]
+    test = made(user_id=["bob", "eve", "ann"], item_id=[60, 70, 50], device=["pc", "tv", "car"])
+    columns = encode(test, vocabularies)
+    assert {name: values.tolist() for name, values in columns.items()} == {
+        "user_id": [3, 1, 2],
+        "item_id": [3, 1, 2],
+        "device": [3, 2, 1],
+        "price": [0.5, 1.5, 2.5],
+        "timestamp": [10, 20, 30],
+        "rating": [1.0, 5.0, 3.0],
+    }
+    assert {name: str(values.dtype) for name, values in columns.items()} == {
+        "user_id": "int32",
+        "item_id": "int32",
+        "device": "int32",
+        "price": "float32",
+        "timestamp": "int64",
+        "rating": "float32",
+    }
+
+
+def test_the_schema_describes_the_encoded_columns():
+    train = made()
+    assert make_schema(train, fit_vocabularies(train)) == Schema(
+        user=[Categorical("user_id", 4)],
+        item=[Categorical("item_id", 4)],
+        context=[Categorical("device", 4), Numeric("price")],
+        label="rating",
+    )
+
+
+def test_implicit_feedback_counts_as_one():
+    rows = Interactions.from_table(
+        {"user_id": [1, 2], "item_id": [1, 2]}, label=None, time=None
+    )  # fmt: skip
+    vocabularies = fit_vocabularies(rows)
+    assert make_schema(rows, vocabularies).label == "label"
+    columns = encode(rows, vocabularies)
+    assert list(columns) == ["user_id", "item_id", "label"]
+    assert columns["label"].dtype == np.float32 and columns["label"].tolist() == [1, 1]
+
+
+def test_rows_without_rows_are_encoded():
+    train = made()
+    columns = encode(train.take([]), fit_vocabularies(train))
+    assert {values.shape for values in columns.values()} == {(0,)}
+    assert columns["user_id"].dtype == np.int32
+
+
+def test_refusals():
+    train = made()
+    with pytest.raises(ValueError, match="received no rows"):
+        fit_vocabularies(train.take([]))
+    with pytest.raises(
+        ValueError, match="a single user; all 1 training rows have 'user_id' == 'bob'"
+    ):
+        fit_vocabularies(train.take([1]))
+    with pytest.raises(ValueError, match="a single item; all 2 training rows have 'item_id' == 50"):
+        fit_vocabularies(train.take([0, 1]))
+    vocabularies = fit_vocabularies(train)
+    del vocabularies["device"]
+    for function in (encode, make_schema):
+        with pytest.raises(ValueError, match="no vocabulary for the column 'device'"):
+            function(train, vocabularies)
+    other = made(user_id=[1, 2, 3])
+    with pytest.raises(ValueError, match="'user_id': it holds string ids; received int64"):
+        encode(other, fit_vocabularies(train))
+    taken = Interactions.from_table(
+        {"user_id": [1, 2], "item_id": [1, 2], "label": [3, 4]},
+        label=None,
+        time=None,
+        context=("label",),
+    )
+    with pytest.raises(ValueError, match="ones go to the name 'label'"):
+        encode(taken, fit_vocabularies(taken))
+
+
+def test_the_function_stays_under_the_name_of_its_module():
+    assert encode_of_the_package is encode
