@@ -15,9 +15,10 @@ from kerasrec.types import Columns, Features, Tensor
 class Popularity(Recommender):
     """The baseline that stands beside every model.
 
-        score(u, i) = log(1 + count_i)
+        score(u, i) = count_i
 
-    Nothing is trained: `adapt` counts. Equal counts give equal scores.
+    Nothing is trained: `adapt` counts. Equal counts give equal scores, and up to 2^24 rows an item
+    different counts give different ones.
 
     Args:
         schema: names and sizes of the features; only the item id is used.
@@ -80,7 +81,7 @@ class Popularity(Recommender):
             )
         counts = np.bincount(ids, minlength=item.num_ids)
         counts[:FIRST_ID] = 0  # padding and unknown are no items
-        self.item_scores.assign(np.log1p(counts).astype("float32")[:, None])
+        self.item_scores.assign(counts.astype("float32")[:, None])
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Scores of the pairs."""
@@ -94,5 +95,5 @@ class Popularity(Recommender):
         return ops.ones_like(ops.expand_dims(ids, -1), dtype="float32")
 
     def item_embedding(self, inputs: Features) -> Tensor:
-        """[log(1 + count_i)]."""
+        """[count_i]."""
         return ops.take(self.item_scores, inputs[self.schema.item_id.name], axis=0)
