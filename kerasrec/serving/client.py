@@ -55,7 +55,8 @@ class SavedRecommender:
             self._loaded = tf.saved_model.load(str(path))
         except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
             raise ValueError(
-                f"load: {str(path)!r} is not a whole SavedModel: {error}. Export the model again."
+                f"load: {str(path)!r} is not a whole SavedModel: {' '.join(str(error).split())}. "
+                "Export the model again."
             ) from error
         missing = {"serving_default", "recommend"} - set(self._loaded.signatures)
         if missing:
@@ -100,7 +101,8 @@ class SavedRecommender:
         answer = self._call("recommend", {**inputs, "exclude": exclude})
         items = answer["item_id"]
         if items.dtype == object:
-            items = np.array([[raw.decode("utf-8") for raw in row] for row in items], dtype=object)
+            text = [raw.decode("utf-8") for raw in items.ravel()]
+            items = np.array(text, dtype=object).reshape(items.shape)
         return Recommendations(items, answer["score"], answer["fallback"], answer["count"])
 
     def _call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:

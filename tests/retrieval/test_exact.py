@@ -30,9 +30,7 @@ def test_equals_a_sort_for_any_blocks_ties_and_exclusions(data):
     places = st.integers(-2, candidates + 1)
     exclude = np.array(data.draw(matrix(places, batch, width)), np.int64).reshape(batch, width)
 
-    best = top_k(
-        queries, items, k, exclude=exclude, pairs_per_block=data.draw(st.integers(1, 40))
-    )
+    best = top_k(queries, items, k, exclude=exclude, pairs_per_block=data.draw(st.integers(1, 40)))
 
     for row, expected in enumerate(sorted_by_numpy(queries @ items.T, k, exclude)):
         real = len(expected)
@@ -69,9 +67,7 @@ def test_no_more_than_the_given_number_of_pairs_is_scored_at_once():
         sizes.append(int(stop - start))
         return tf.zeros([3, stop - start])
 
-    blocked_top_k(
-        score_block, num_candidates=50, k=2, exclude=tf.zeros([3, 0]), pairs_per_block=21
-    )
+    blocked_top_k(score_block, num_candidates=50, k=2, exclude=tf.zeros([3, 0]), pairs_per_block=21)
     assert sizes == [7] * 7 + [1]
 
 
@@ -83,9 +79,7 @@ def test_scores_below_every_real_number_stay_finite():
 def test_works_inside_a_graph_on_a_variable_with_an_unknown_batch():
     items = tf.Variable([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None, None), tf.int32)]
-    )
+    @tf.function(input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None, None), tf.int32)])
     def graph(queries, exclude):
         return top_k(queries, items, 2, exclude=exclude)
 

@@ -1,15 +1,17 @@
 """Small exports of every kind of model."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
 
+import kerasrec.serving.graph as graph
 from kerasrec.data import Vocabulary
 from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
 from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
-from kerasrec.serving import export
+from kerasrec.serving import export, load
 
 USERS = {
     "string": ["ann", "  bob", "tab\tid", "né-用户-🙂", "x" * 300],
@@ -51,7 +53,7 @@ def id_schema():
     return Schema(user=Categorical("user", 7), item=Categorical("item", 9))
 
 
-def make_case(kind, user_dtype="string", item_dtype="int64"):
+def _make_case(kind, user_dtype="string", item_dtype="int64"):
     """A case: "mf", "popularity", "mlp" over ids, or "features", an MLP over all kinds."""
     vocabularies = id_vocabularies(user_dtype, item_dtype)
     if kind == "mf":
@@ -82,8 +84,38 @@ def make_case(kind, user_dtype="string", item_dtype="int64"):
     return Case(model, vocabularies, candidates)
 
 
+@pytest.fixture
+def make_case():
+    """The function `make_case(kind, user_dtype, item_dtype)`."""
+    return _make_case
+
+
 @pytest.fixture(scope="session")
-def mf_version(tmp_path_factory):
-    """An exported MatrixFactorization that no test may change, and its case."""
-    case = make_case("mf", "string", "string")
-    return case.export(tmp_path_factory.mktemp("served") / "movies"), case
+def exported(tmp_path_factory):
+    """The function `exported(kind, user_dtype, item_dtype) -> (case, loaded)`, with k = 7.
+
+    Exports are made once for all tests; none may change them.
+    """
+
+    @functools.cache
+    def exported(kind, user_dtype="string", item_dtype="int64"):
+        case = _make_case(kind, user_dtype, item_dtype)
+        return case, load(case.export(tmp_path_factory.mktemp("served") / "movies", k=7))
+
+    return exported
+
+
+@pytest.fixture
+def mf_version(exported):
+    """The path and the case of an exported MatrixFactorization over strings."""
+    case, served = exported("mf", "string", "string")
+    return served.path, case
+
+
+@pytest.fixture(scope="session")
+def features_export(tmp_path_factory):
+    """An exported model over all kinds of features, k = 5, its catalogue scored in blocks."""
+    case = _make_case("features")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph, "PAIRS_OF_RANKER", 5)
+        return case, load(case.export(tmp_path_factory.mktemp("features") / "movies", k=5))

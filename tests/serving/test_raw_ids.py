@@ -1,0 +1,61 @@
+"""Raw ids: encoding as the graph does it, padding, types."""
+
+import numpy as np
+import pytest
+
+from kerasrec.data import Vocabulary
+from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.serving.raw_ids import (
+    candidate_columns,
+    check_vocabularies,
+    encode_raw,
+    raw_dtype,
+)
+
+SCHEMA = Schema(
+    user=(Categorical("user", 4), Sequence("history", "item", 3)),
+    item=(Categorical("item", 5), Bag("tags", 4, 2), Numeric("price")),
+)
+VOCABULARIES = {
+    "user": Vocabulary.fit(["a", "b"]),
+    "item": Vocabulary.fit([7, 8, 9]),
+    "tags": Vocabulary.fit(["x", "y"]),
+}
+
+
+@pytest.mark.parametrize("padded, first", [(True, 0), (False, 1)])
+def test_padding_is_zero_in_a_matrix_and_unknown_alone(padded, first):
+    text = encode_raw(np.array(["", "b", "?"], object), VOCABULARIES["user"], padded=padded)
+    numbers = encode_raw(np.array([[-1, 9], [5, 7]]), VOCABULARIES["item"], padded=padded)
+    assert text.tolist() == [first, 3, 1] and text.dtype == np.int32
+    assert numbers.tolist() == [[first, 4], [1, 2]]
+
+
+def test_sequences_take_the_type_of_the_feature_they_hold():
+    types = {f.name: raw_dtype(SCHEMA, VOCABULARIES, f) for f in SCHEMA.features}
+    assert types == {
+        "user": "string",
+        "history": "int64",
+        "item": "int64",
+        "tags": "string",
+        "price": "float32",
+    }
+
+
+def test_other_vocabularies_are_left_out():
+    used = check_vocabularies(SCHEMA, {**VOCABULARIES, "city": VOCABULARIES["user"]})
+    assert sorted(used) == ["item", "tags", "user"]
+
+
+def test_a_bag_needs_its_vocabulary():
+    with pytest.raises(ValueError, match=r"missing \['tags'\]"):
+        check_vocabularies(SCHEMA, {name: VOCABULARIES[name] for name in ("user", "item")})
+
+
+def test_candidates_are_sorted_by_item_and_keep_the_callers_arrays():
+    given = {"item": np.array([4, 2]), "tags": np.array([[2, 0], [3, 2]]), "price": [1, 2]}
+    columns = candidate_columns(SCHEMA, VOCABULARIES, {**given, "more": np.zeros(9)})
+    assert columns["item"].tolist() == [2, 4] and columns["item"].dtype == np.int32
+    assert columns["tags"].tolist() == [[3, 2], [2, 0]]
+    assert columns["price"].tolist() == [2.0, 1.0] and columns["price"].dtype == np.float32
+    assert given["item"].tolist() == [4, 2] and "more" not in columns

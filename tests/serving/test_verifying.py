@@ -1,0 +1,212 @@
+"""Verify: it passes what is right, and only that."""
+
+import copy
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from kerasrec.serving import VerificationError, reference, verify, verifying
+
+RAN = {"tensorflow": "2", "operations": 9, "imported": []}
+
+
+def as_recorded(record):
+    """Outputs of a server that answers exactly what was recorded."""
+    return [
+        {
+            "batch": request["answers"],
+            "rows": [
+                {key: [value[row]] for key, value in request["answers"].items()}
+                for row in range(len(record["rows"]))
+            ],
+        }
+        for request in record["requests"]
+    ]
+
+
+@pytest.fixture
+def replay(mf_version, monkeypatch):
+    """`replay(change)`: verifies with a served side that `change(outputs)` has edited."""
+    record = reference.read(mf_version[0])
+
+    def replay(change):
+        outputs = copy.deepcopy(as_recorded(record))
+        change(outputs)
+        answer = {"outputs": outputs, **RAN}
+        monkeypatch.setattr(verifying, "_run_fresh", lambda path, recorded: answer)
+        return verify(mf_version[0])
+
+    return replay
+
+
+def test_a_fresh_process_without_kerasrec_agrees(mf_version):
+    report = verify(mf_version[0].parent)
+    assert report.path == mf_version[0] and not report.problems
+    assert [check.signature for check in report.signatures] == ["serving_default", "recommend"]
+    assert [check.requests for check in report.signatures] == [1, 3]
+    assert all(check.max_difference <= 1e-5 for check in report.signatures)
+    assert all(check.neighbour_difference <= 1e-5 for check in report.signatures)
+    text = str(report)
+    assert "kerasrec and keras not imported" in text
+    assert "unknown unicode" in text and "known unicode" in report.rows
+    assert "verified: every difference is within 1e-05" in text
+
+
+def test_answers_computed_anew_agree_for_all_kinds_of_features(features_export):
+    case, served = features_export
+    report = verify(
+        served.path,
+        model=case.model,
+        vocabularies=case.vocabularies,
+        candidates=case.candidates,
+    )
+    assert not report.problems
+
+
+def test_another_model_does_not_pass(mf_version, monkeypatch):
+    path, case = mf_version
+    answer = {"outputs": as_recorded(reference.read(path)), **RAN}
+    monkeypatch.setattr(verifying, "_run_fresh", lambda path, recorded: answer)
+    verify(path, model=case.model, vocabularies=case.vocabularies)
+    other = type(case.model).from_config(case.model.get_config())
+    other.set_weights([weight + 0.1 for weight in case.model.get_weights()])
+    with pytest.raises(VerificationError, match="problems") as caught:
+        verify(path, model=other, vocabularies=case.vocabularies)
+    assert "serving_default, request 0, batch 7: score" in str(caught.value)
+    assert caught.value.report.signatures[0].max_difference > 1e-2
+
+
+def test_what_is_recorded_passes(replay):
+    assert replay(lambda outputs: None).problems == ()
+
+
+def set_score(outputs, amount):
+    outputs[0]["batch"]["score"][3] += amount
+
+
+def swap(outputs, row, first, second):
+    items = outputs[1]["batch"]["item_id"][row]
+    items[first], items[second] = items[second], items[first]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda o: set_score(o, 1e-3), "serving_default, request 0, batch 7: score"),
+        (lambda o: set_score(o, float("nan")), "score nan at .3,., expected"),
+        (lambda o: o[0]["rows"][2]["score"].__setitem__(0, 9.0), "batch 1: score 9.0"),
+        (lambda o: o[1]["batch"]["score"].pop(), r"scores of shape \(6, 7\), expected \(7, 7\)"),
+        (lambda o: swap(o, 0, 0, 1), "batch 7, row 0: item .* in slot 0, expected"),
+        (lambda o: o[1]["batch"]["item_id"][1].__setitem__(0, "?"), "row 1: item '.' in slot 0"),
+        (
+            lambda o: o[1]["batch"]["item_id"][1].__setitem__(0, o[1]["batch"]["item_id"][1][1]),
+            "row 1: items",
+        ),
+        (lambda o: o[1]["batch"]["fallback"].__setitem__(0, True), "fallback .True"),
+        (lambda o: o[2]["rows"][0]["count"].__setitem__(0, 7), "batch 1: count .7"),
+        (lambda o: o[3]["batch"]["item_id"][0].__setitem__(0, "a b"), "row 0: items .'a b'"),
+        (lambda o: o[1]["batch"].pop("count"), "outputs .*expected"),
+    ],
+)
+def test_every_kind_of_wrong_answer_is_found(replay, change, message):
+    with pytest.raises(VerificationError, match=message):
+        replay(change)
+
+
+def test_a_difference_between_batches_is_found_where_both_are_near_the_answer(replay):
+    def change(outputs):
+        outputs[0]["batch"]["score"][0] += 0.9e-5
+        outputs[0]["rows"][0]["score"][0] -= 0.9e-5
+
+    with pytest.raises(VerificationError, match="serving_default: score"):
+        replay(change)
+
+
+def request(items, scores, *, k, complete, exclude=()):
+    return {
+        "inputs": {"exclude": [list(exclude)]},
+        "answers": {"item_id": [items[:k]], "count": [k], "score": [scores[:k]]},
+        "ranking": {"item_id": [items], "score": [scores], "complete": complete},
+    }
+
+
+@pytest.mark.parametrize(
+    "answer, passes",
+    [
+        (["a", "b"], True),
+        (["a", "c"], True),  # c ties with b
+        (["c", "a"], False),
+        (["a", "d"], False),
+        (["a", "z"], False),  # below the recorded ranking, whose end does not tie
+        (["b", "a"], False),
+    ],
+)
+def test_only_ties_may_change_places(answer, passes):
+    case = request(["a", "b", "c", "d"], [3.0, 2.0, 2.0 - 1e-6, 1.0], k=2, complete=False)
+    received = {**case["answers"], "item_id": [answer]}
+    assert (verifying._differing(received, case, "here") == []) == passes
+
+
+def test_an_item_beyond_a_tie_that_outlasts_the_record_passes_unless_excluded():
+    served = {"item_id": [["z"]], "count": [1], "score": [[1.0]]}
+    for complete, exclude, passes in ((False, (), True), (True, (), False), (False, "z", False)):
+        case = request(["a", "b"], [1.0, 1.0], k=1, complete=complete, exclude=exclude)
+        assert (verifying._differing(served, case, "here") == []) == passes
+
+
+def test_a_tampered_record_fails_in_the_real_process(tmp_path, mf_version):
+    path = shutil.copytree(mf_version[0], tmp_path / "1")
+    file = path / reference.FILE_NAME
+    record = json.loads(file.read_text("utf-8"))
+    record["requests"][0]["answers"]["score"][0] += 0.5
+    file.write_text(json.dumps(record))
+    with pytest.raises(VerificationError, match="differs by"):
+        verify(path)
+
+
+def test_damage_is_told_as_such(tmp_path, mf_version):
+    path = shutil.copytree(mf_version[0], tmp_path / "1")
+    with open(path / "variables" / "variables.data-00000-of-00001", "r+b") as file:
+        file.truncate(100)
+    with pytest.raises(
+        ValueError, match="does not load or run.*Read less bytes.*export the model again"
+    ):
+        verify(path)
+
+
+def test_what_is_missing_is_told_before_any_process_starts(tmp_path, mf_version, monkeypatch):
+    monkeypatch.setattr(verifying, "_run_fresh", lambda *_: pytest.fail("started"))
+    with pytest.raises(ValueError, match="is not a directory"):
+        verify(tmp_path / "missing")
+    with pytest.raises(ValueError, match="expected numbered versions"):
+        verify(tmp_path)
+    path = shutil.copytree(mf_version[0], tmp_path / "1")
+    (path / reference.FILE_NAME).write_text("{}")
+    with pytest.raises(ValueError, match="received version None"):
+        verify(path)
+    schema = json.loads((path / "schema.json").read_text("utf-8"))
+    (path / "schema.json").write_text(json.dumps({**schema, "version": 2}))
+    with pytest.raises(ValueError, match="A newer version needs a newer kerasrec"):
+        verify(path)
+    (path / "schema.json").unlink()
+    with pytest.raises(ValueError, match="no readable schema.json"):
+        verify(path)
+
+
+def test_arguments_must_fit_together(mf_version):
+    path, case = mf_version
+    with pytest.raises(ValueError, match="pass model= as well"):
+        verify(path, vocabularies=case.vocabularies)
+    with pytest.raises(ValueError, match="model= needs vocabularies="):
+        verify(path, model=case.model)
+    with pytest.raises(ValueError, match="must be a Keras model"):
+        verify(path, model=np.zeros(3), vocabularies=case.vocabularies)
+
+
+def test_a_record_of_another_form_is_told(mf_version, monkeypatch):
+    answer = {"outputs": [], **RAN}
+    monkeypatch.setattr(verifying, "_run_fresh", lambda path, recorded: answer)
+    with pytest.raises(ValueError, match="not in the form that export writes"):
+        verify(mf_version[0])
