@@ -25,7 +25,7 @@ from kerasrec.data.clean import missing_values
 from kerasrec.data.interactions import Interactions, check_columns
 from kerasrec.data.readers import detect_format, header_hint, read_table, typed
 
-_NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+_NUMBER = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)$"
 MAX_LISTED_LABELS = 20
 HISTOGRAM_BINS = 10
 BAR_WIDTH = 40

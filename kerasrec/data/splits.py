@@ -237,12 +237,8 @@ def time_split(
     if cuts is None:
         _check_shares(valid, test)
         ordered = np.sort(time)
-        count = len(ordered)
-        tested, validated = _floor(test * count), _floor(valid * count)
-        # A cut after the last row leaves the part empty, which only a share of 0 asks for.
-        after = int(ordered[-1]) + 1 if count else 0
-        test_from = int(ordered[count - tested]) if tested else after
-        valid_from = int(ordered[count - tested - validated]) if tested + validated else after
+        test_from, earlier = _cut(ordered, int(_floor(test * len(ordered))))
+        valid_from, _ = _cut(ordered[:earlier], int(_floor(valid * len(ordered))))
         method = f"time_split(valid={valid}, test={test})"
     else:
         valid_from, test_from = (_whole_number(cut) for cut in _two(cuts))
@@ -327,7 +323,7 @@ def _check_shares(valid: float, test: float, empty: bool = False) -> None:
         )
 
 
-def _floor(number: float | np.ndarray) -> "np.ndarray":
+def _floor(number: float | np.ndarray) -> np.ndarray:
     # 0.29 * 100 is 28.999999999999996: a share of whole rows must not lose one to rounding.
     return np.floor(number + 1e-9).astype(np.int64)
 
@@ -355,6 +351,16 @@ def _user_order(interactions: Interactions) -> tuple[np.ndarray, np.ndarray, str
     ties = int(((np.diff(ordered) == 0) & (np.diff(moments) == 0)).sum())
     text = f"{ties:,} rows share user and time with the row before and keep the order of the file"
     return from_end, counts[users], text if ties else "no two rows of a user share a time"
+
+
+def _cut(ordered: np.ndarray, later: int) -> tuple[int, int]:
+    """The time from which at least so many of the ordered times are, and how many lie before it."""
+    if not len(ordered):
+        return 0, 0
+    if not later:
+        return int(ordered[-1]) + 1, len(ordered)
+    cut = ordered[max(len(ordered) - later, 0)]
+    return int(cut), int(np.searchsorted(ordered, cut))
 
 
 def _cold(train: Interactions, part: Interactions, column: str) -> np.ndarray:
