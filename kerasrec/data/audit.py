@@ -162,9 +162,9 @@ def _audit(
         ids[name] = _ids(table[name], name, from_text, problems)
     user_codes, item_codes = (_codes(ids[name]) for name in (user, item))
     complete = ~(masks[user] | masks[item])
-    users, items = (len(np.unique(codes[complete])) for codes in (user_codes, item_codes))
+    users, items = (_count_distinct(codes[complete]) for codes in (user_codes, item_codes))
     pairs = (user_codes.astype(np.int64) * (item_codes.max() + 1) + item_codes)[complete]
-    distinct = len(np.unique(pairs))
+    distinct = _count_distinct(pairs)
     if repeats := len(pairs) - distinct:
         problems.append(
             f"{repeats:,} rows repeat a (user, item) pair; deduplicate, or read with "
@@ -307,11 +307,15 @@ def _leaks(
 
 def _determines(column: np.ndarray, labels: np.ndarray) -> bool:
     """Whether equal values always have equal labels, with two rows a value on average."""
-    distinct = len(np.unique(column))
+    distinct = _count_distinct(column)
     if not 2 <= distinct <= len(column) / 2:
         return False
     joint = column.astype(np.int64) * (int(labels.max()) + 1) + labels
-    return len(np.unique(joint)) == distinct
+    return _count_distinct(joint) == distinct
+
+
+def _count_distinct(numbers: np.ndarray) -> int:
+    return int(pc.count_distinct(pa.array(numbers)).as_py())
 
 
 def _correlation(column: ArrowColumn, labels: np.ndarray) -> float:

@@ -52,8 +52,9 @@ class Split:
     def repeated_pairs(self) -> int:
         """Number of test rows whose (user, item) pair has a training row as well."""
         both = pa.concat_tables([self.train.table, self.test.table])
-        pairs = dataclasses.replace(self.train, table=both).pairs()
-        return int(np.isin(pairs[len(self.train) :], pairs[: len(self.train)]).sum())
+        pairs = pa.array(dataclasses.replace(self.train, table=both).pairs())
+        train, test = pairs[: len(self.train)], pairs[len(self.train) :]
+        return int(pc.sum(pc.is_in(test, value_set=train), min_count=0).as_py())
 
     def describe(self) -> str:
         """Text: the method, rows, users and items of each part, and what has no training row."""
@@ -69,7 +70,7 @@ class Split:
             for role, column in (("users", part.user), ("items", part.item)):
                 cold = _cold(self.train, part, column)
                 if cold.size:
-                    rows = int(np.isin(part.column(column), cold).sum())
+                    rows = pc.sum(pc.is_in(part.table[column], value_set=pa.array(cold))).as_py()
                     lines.append(
                         f"{name}: {cold.size:,} {role} have no training row ({rows:,} of "
                         f"{len(part):,} rows); to a model their ids are unknown"
