@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 import kerasrec
-from kerasrec.cli.preparing import Prepared, prepare
+from kerasrec.cli.preparing import Prepared, load, prepare
 from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.runs import Run, read_run
 from kerasrec.cli.settings import Source, Splitting, choose
@@ -18,17 +19,36 @@ if TYPE_CHECKING:
     from kerasrec.datasets import Dataset
 
 
-def audit(file: str) -> None:
+def audit(
+    data: str,
+    *,
+    format: str | None = None,
+    user: str = "user_id",
+    item: str = "item_id",
+    label: str | None = "rating",
+    time: str | None = "timestamp",
+) -> None:
     """Report on the rows of a file or a named data set.
 
     Args:
-        file: path of a file, or name of a data set.
+        data: path of a file, or name of a data set, which knows its own columns.
+        format: format of a file, where its name and first lines do not say it.
+        user: column of user ids.
+        item: column of item ids.
+        label: column of ratings; null for implicit feedback.
+        time: column that orders the rows; null where there is none.
 
     Raises:
-        ValueError: if it cannot be read.
+        ValueError: if there are no rows, or no columns of users and items.
     """
-    named = file in kerasrec.datasets.names() or file.startswith("tfds:")
-    print(kerasrec.data.audit(kerasrec.datasets.load(file).interactions if named else file))
+    if Path(data).is_file():  # as it stands, with rows that `load` would refuse
+        report = kerasrec.data.audit(
+            data, format=format, user=user, item=item, label=label, time=time
+        )
+    else:
+        source = Source(data, format=format, user=user, item=item, label=label, time=time)
+        report = kerasrec.data.audit(load(source).interactions)
+    print(report)
 
 
 def evaluate(run: str, *, k: Sequence[int] = (10,)) -> None:

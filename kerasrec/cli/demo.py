@@ -5,16 +5,19 @@ from typing import Any
 import kerasrec
 from kerasrec.cli.quiet import import_tensorflow
 
+USER = 196  # the first one in the file
 
-def demo(*, directory: str = "served/movielens-100k", user: int = 196) -> None:
+
+def demo(*, directory: str = "served/movielens-100k") -> None:
     """Go the whole way on MovieLens 100K: audit, train, compare, export, verify, recommend.
 
     Args:
         directory: holds the versions of the exported model; a further run adds a version.
-        user: raw id of the user who gets recommendations.
     """
     import_tensorflow()
+    import keras
 
+    keras.utils.set_random_seed(0)
     dataset = kerasrec.datasets.load("movielens-100k")
     print(kerasrec.data.audit(dataset.interactions), end="\n\n")
 
@@ -46,12 +49,12 @@ def demo(*, directory: str = "served/movielens-100k", user: int = 196) -> None:
     print(kerasrec.serving.verify(path), end="\n\n")
 
     served = kerasrec.serving.load(path)
-    mine = dataset.interactions.column("user_id") == user
+    mine = dataset.interactions.column("user_id") == USER
     seen = dataset.interactions.column("item_id")[mine]
     items = dataset.items.to_pylist()
     titles = {item["item_id"]: item["title"] for item in items}
-    print(f"User {user} has rated {len(seen)} films. Ten others, from the exported model:")
-    (answer,) = served.recommend({"user_id": [user]}, exclude=[seen]).rows()
+    print(f"User {USER} has rated {len(seen)} films. Ten others, from the exported model:")
+    (answer,) = served.recommend({"user_id": [USER]}, exclude=[seen]).rows()
     for item, score in answer:
         print(f"{score:>8.3f}  {titles[item]}")
     print(f"\nServe it:\n{kerasrec.serving.serve_command(directory)}")

@@ -58,10 +58,10 @@ class Training:
     """How to train.
 
     Args:
-        loss: softmax over items that the batch shares, binary_crossentropy against items drawn
-            for each row (both take every row as a positive), or mse on the ratings.
-        negatives: items drawn: per batch for softmax (256 by default), per row for
-            binary_crossentropy (4 by default).
+        loss: binary_crossentropy against items drawn for each row, softmax over items that the
+            batch shares (both take every row as a positive), or mse on the ratings.
+        negatives: items drawn: per row for binary_crossentropy (4 by default), per batch for
+            softmax (256 by default).
         optimizer: name of a Keras optimizer.
         learning_rate: rate of the first step.
         decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step.
@@ -74,15 +74,15 @@ class Training:
         jit_compile: whether XLA compiles the steps.
     """
 
-    loss: Literal["softmax", "binary_crossentropy", "mse"] = "softmax"
+    loss: Literal["binary_crossentropy", "softmax", "mse"] = "binary_crossentropy"
     negatives: int | None = None
     optimizer: str = "adam"
     learning_rate: float = 0.002
     decay_rate: float = 0.0
     clipnorm: float | None = None
     clipvalue: float | None = None
-    epochs: int = 20
-    batch_size: int = 1024
+    epochs: int = 30
+    batch_size: int = 4096
     patience: int = 2
     seed: int = 0
     jit_compile: bool = True

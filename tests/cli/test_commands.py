@@ -79,7 +79,7 @@ def test_a_run_repeats_itself(run, tmp_path):
     [
         ("EmbeddingMLP", ["--hidden_units", "[8]", "--jit_compile", "false"]),
         ("MatrixFactorization", ["--loss", "mse", "--split", "random"]),  # compiled by XLA
-        ("MatrixFactorization", ["--valid", "0", "--jit_compile", "false"]),
+        ("MatrixFactorization", ["--loss", "softmax", "--valid", "0", "--jit_compile", "false"]),
         ("Popularity", []),
     ],
 )

@@ -1,0 +1,101 @@
+"""What the project is made of beside its code: metadata, make targets, the build script."""
+
+import configparser
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import kerasrec
+
+ROOT = Path(__file__).parent.parent
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile"]
+    + ["docs/architecture.md", "docs/conventions.md", "kerasrec/py.typed"],
+)
+def test_the_files_a_newcomer_looks_for_exist(name):
+    assert (ROOT / name).stat().st_size or name.endswith("py.typed")
+
+
+def test_all_metadata_is_in_setup_cfg():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "project" not in project
+    assert set(project["tool"]) == {"ruff"}
+    assert SETUP["metadata"]["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_the_version_is_written_once():
+    assert SETUP["metadata"]["version"] == "attr: kerasrec.__version__"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", kerasrec.__version__)
+    assert kerasrec.__version__ in (ROOT / "kerasrec/__init__.py").read_text()
+
+
+def test_the_console_script_can_be_imported():
+    name, target = SETUP["options.entry_points"]["console_scripts"].strip().split(" = ")
+    module, function = target.split(":")
+    assert name == "kerasrec"
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_everything_imported_is_declared():
+    """Distributions by the names they are imported under."""
+    declared = SETUP["options"]["install_requires"].lower().replace("-", "_")
+    imported = set()
+    for path in (ROOT / "kerasrec").rglob("*.py"):
+        imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text("utf-8"), re.M))
+    renamed = {"yaml": "pyyaml"}
+    for name in sorted(imported - set(sys.stdlib_module_names) - {"kerasrec"}):
+        assert re.search(rf"^{renamed.get(name, name)}\b", declared, re.M), name
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_says_what_it_can_do():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("install", "demo", "test", "check"):
+        assert f"make {target} " in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_an_interrupted_installation_leaves_no_stamp(tmp_path):
+    """The stamp is written last: after a failing pip there is none, and the next make goes on."""
+    for name in ("Makefile", "setup.cfg", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python"
+    # Makes an environment whose pip fails the first time.
+    python.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = -m ] || exit 0\n'
+        "mkdir -p .venv/bin\n"
+        "printf '#!/bin/sh\\n[ -e tried ] || { touch tried; exit 1; }\\n' > .venv/bin/python\n"
+        "chmod +x .venv/bin/python\n"
+    )
+    python.chmod(0o755)
+
+    def install():
+        command = ["make", "install", f"PYTHON={python}"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    stamp = tmp_path / ".venv/.installed"
+    assert install().returncode != 0
+    assert not stamp.exists()
+    assert install().returncode == 0
+    assert stamp.exists()
+    assert "Nothing to be done" in install().stdout
+
+
+def test_the_build_script_is_executable_and_runs_the_tests():
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    assert "make test" in script.read_text()
