@@ -32,8 +32,12 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
 
     models = {
         "Popularity": kerasrec.models.Popularity(schema),
-        "MatrixFactorization": kerasrec.models.MatrixFactorization(schema, embedding_dim=32),
-        "EmbeddingMLP": kerasrec.models.EmbeddingMLP(schema, embedding_dim=32),
+        "MatrixFactorization": kerasrec.models.MatrixFactorization(
+            schema, embedding_dim=32, l2=1e-3
+        ),
+        "EmbeddingMLP": kerasrec.models.EmbeddingMLP(
+            schema, embedding_dim=32, hidden_units=(64, 32), l2=1e-3
+        ),
     }
     models["Popularity"].adapt(train)
     _fit(models["MatrixFactorization"], train, valid, learning_rate=0.005)
@@ -65,7 +69,7 @@ def _fit(model: Any, train: Any, valid: Any, *, learning_rate: float) -> None:
     """Trains by cross-entropy against films that the user has not seen, four for each one seen."""
     import keras
 
-    batch_size, epochs = 4096, 40
+    batch_size, epochs = 4096, 30
     batches = kerasrec.data.with_negatives(train, model.schema, batch_size=batch_size)
     held_out = kerasrec.data.with_negatives(
         valid, model.schema, batch_size=batch_size, seen=train, negatives=99, shuffle=False
