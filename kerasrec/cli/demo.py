@@ -4,6 +4,7 @@ from typing import Any
 
 import kerasrec
 from kerasrec.cli.quiet import import_tensorflow
+from kerasrec.types import Columns
 
 USER = 196  # the first one in the file
 
@@ -65,10 +66,11 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
     print(f"\nAsk it:\n{kerasrec.serving.curl_command(directory)}")
 
 
-def _fit(model: Any, train: Any, valid: Any, *, learning_rate: float) -> None:
+def _fit(model: Any, train: Columns, valid: Columns, *, learning_rate: float) -> None:
     """Trains by cross-entropy against films that the user has not seen, four for each one seen."""
     import keras
 
+    print(f"\n{type(model).__name__}: {model.count_params():,} parameters")
     batch_size, epochs = 4096, 30
     batches = kerasrec.data.with_negatives(train, model.schema, batch_size=batch_size)
     held_out = kerasrec.data.with_negatives(
@@ -85,6 +87,5 @@ def _fit(model: Any, train: Any, valid: Any, *, learning_rate: float) -> None:
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         jit_compile=True,
     )
-    print(f"\n{type(model).__name__}: {model.count_params():,} parameters")
     stop = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True, verbose=1)
     model.fit(batches, validation_data=held_out, epochs=epochs, callbacks=[stop], shuffle=False)
