@@ -7,11 +7,14 @@ Data: `ncf-ml-1m/ml-1m.train.pairs.tsv.gz`, the 994,169 training pairs of the NC
 negatives there are 5 rows per positive. A pass is timed from the creation of its iterator to its
 last batch, shuffling and drawing included, and every batch is consumed by `Dataset.reduce`, which
 runs in TensorFlow as `fit` does. Figures are those of the fastest of the repeats; all lines come
-from one run, because only ratios within a run can be compared on a shared machine.
+from one run, because only ratios within a run can be compared on a shared machine. With the default
+arguments the output is also written to docs/benchmarks/input_pipeline.md.
 """
 
 import argparse
+import contextlib
 import gzip
+import io
 import os
 import pathlib
 import platform
@@ -39,6 +42,16 @@ TARGET = 3_000_000
 SHUFFLED_ROWS = 500_000  # what Dataset.shuffle is given: a tenth of a pass takes it seconds
 LOOPED_POSITIVES = 20_000
 
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "input_pipeline.md"
+ABOUT = """# Input pipeline without a model
+
+Rows per second that `kerasrec.data` feeds, on the 994,169 training pairs of the NCF split of \
+MovieLens 1M. An example is one row of a batch, a (user, item, label) triple; 4 negatives per \
+positive make 5 rows. Shuffling, drawing and the test for seen items are part of the time. \
+`Dataset.shuffle` gets rows whose negatives are drawn already. This page is written by \
+`benchmarks/input_pipeline.py`; figures of one run compare with each other, not with another run's.
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -49,8 +62,24 @@ def main() -> None:
     path = folder / "ml-1m.train.pairs.tsv.gz"
     if not path.is_file():
         sys.exit(f"{path} is missing: set KERASREC_DATA to the folder that holds ncf-ml-1m.")
-    describe_run(options)
-    measure(read_pairs(path), options.batch_size, options.repeats)
+    output = Tee(sys.stdout)
+    with contextlib.redirect_stdout(output):
+        describe_run(options)
+        measure(read_pairs(path), options.batch_size, options.repeats)
+    if len(sys.argv) == 1:
+        PAGE.write_text(f"{ABOUT}\n```text\n{output.getvalue()}```\n", encoding="utf-8")
+
+
+class Tee(io.StringIO):
+    """Keeps what is printed, and prints it."""
+
+    def __init__(self, screen: io.TextIOBase) -> None:
+        super().__init__()
+        self.screen = screen
+
+    def write(self, text: str) -> int:
+        self.screen.write(text)
+        return super().write(text)
 
 
 def describe_run(options: argparse.Namespace) -> None:
