@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kerasrec.layers import FeatureEmbedding
-from kerasrec.models.base import Recommender, align
+from kerasrec.models.base import Recommender, align, check_size
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
@@ -66,6 +66,9 @@ class EmbeddingMLP(Recommender):
         dtype: Any = None,
     ) -> None:
         super().__init__(schema, name=name, dtype=dtype)
+        check_size(self, "embedding_dim", embedding_dim)
+        for units in hidden_units:
+            check_size(self, "each of hidden_units", units)
         self.embedding_dim = embedding_dim
         self.hidden_units = tuple(hidden_units)
         self.dropout = dropout

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasrec.layers import Embedding
-from kerasrec.models.base import Recommender, align
+from kerasrec.models.base import Recommender, align, check_size
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
@@ -73,6 +73,7 @@ class MatrixFactorization(Recommender):
         dtype: Any = None,
     ) -> None:
         super().__init__(schema, name=name, dtype=dtype)
+        check_size(self, "embedding_dim", embedding_dim)
         self.embedding_dim = embedding_dim
         self.use_bias = use_bias
         self.initial_bias = initial_bias

@@ -69,5 +69,7 @@ def test_dropout_acts_in_training_only():
     [("embedding_dim", 0), ("hidden_units", (8, 0)), ("dropout", 1.5), ("l2", -0.1)],
 )
 def test_bad_arguments(argument, value):
-    with pytest.raises(ValueError):
+    number = value[-1] if argument == "hidden_units" else value
+    names = "rate" if argument == "dropout" else argument  # dropout is refused by Keras itself
+    with pytest.raises(ValueError, match=f"{names}.*{number!r}"):
         EmbeddingMLP(tiny_schema(), **{argument: value})
