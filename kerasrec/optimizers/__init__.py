@@ -1,8 +1,14 @@
-"""Schedules for stock Keras optimizers."""
+"""Sparse optimizers that sum, then clip, then update touched rows; and schedules."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"schedules": ["inverse_time_decay"]},
+    submod_attrs={
+        "adagrad": ["Adagrad", "RowwiseAdagrad"],
+        "adam": ["Adam", "AdamW"],
+        "ftrl": ["Ftrl"],
+        "schedules": ["inverse_time_decay"],
+        "sgd": ["SGD"],
+    },
 )

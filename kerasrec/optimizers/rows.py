@@ -1,0 +1,110 @@
+"""The rows of a table that a batch touched, each with the sum of its gradients.
+
+A gradient of `tf.gather` names a row as often as the batch does. Everything that is not linear in
+the gradient (clipping, squaring it) needs the sum over these duplicates first.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from kerasrec.types import Tensor
+
+
+class Rows(NamedTuple):
+    """Touched rows, padded so that few shapes occur: each shape is compiled once.
+
+    Slots from `count` on are padding. They name the first row again and hold zeros; `gradients`
+    gives them the gradient of that row, so that an update writes the same numbers to it twice.
+
+    `ids`: row numbers, `(slots,)`. `sums`: summed gradients, `(slots, ...)`. `count`: rows that
+    were touched, `()`. `scale`: what clipping multiplies the gradient by, `()`.
+    """
+
+    ids: Tensor
+    sums: Tensor
+    count: Tensor
+    scale: Tensor
+
+    def gradients(self) -> Tensor:
+        """The clipped gradient of the row that each slot names, `(slots, ...)`."""
+        sums = tf.where(_real(self.count, self.sums), self.sums, self.sums[:1])
+        return sums * tf.cast(self.scale, sums.dtype)
+
+
+def compiling() -> bool:
+    """Whether the code being traced will be compiled by XLA, where all shapes are static."""
+    return tf.__internal__.get_enclosing_xla_context() is not None
+
+
+def sum_duplicates(gradient: tf.IndexedSlices, num_rows: int) -> Rows:
+    """Sums the gradients of equal ids.
+
+    Outside XLA a hash map finds the duplicates; XLA sorts, which needs no dynamic shapes.
+
+    Args:
+        gradient: values for ids that may repeat, or may be none at all.
+        num_rows: rows of the table.
+
+    Returns:
+        Rows with a scale of 1.
+    """
+    ids, values = gradient.indices, gradient.values
+    if compiling():
+        order = tf.argsort(ids)
+        ids, values = tf.gather(ids, order), tf.gather(values, order)
+        first = tf.concat([tf.ones_like(ids[:1], "bool"), ids[1:] != ids[:-1]], axis=0)
+        slots = tf.cumsum(tf.cast(first, "int32")) - 1
+        count = tf.reduce_sum(tf.cast(first, "int32"))
+        size = tf.minimum(tf.size(ids), num_rows)
+        ids = tf.math.unsorted_segment_max(ids, slots, size)
+        ids = tf.where(tf.range(size) < count, ids, ids[:1])
+    else:
+        ids, slots = tf.unique(ids)
+        count = tf.size(ids)
+        ids = pad(ids, count)
+        size = tf.size(ids)
+    sums = tf.math.unsorted_segment_sum(values, slots, size)
+    return Rows(ids, sums, count, tf.ones((), "float32"))
+
+
+def pad(ids: Tensor, count: Tensor) -> Tensor:
+    """Repeats the first id, so that lengths are few: multiples of 32, or of an eighth of
+    the power of two below."""
+    octave = tf.math.log(tf.cast(tf.maximum(count, 1), "float32")) / tf.math.log(2.0)
+    step = tf.bitwise.left_shift(1, tf.cast(tf.maximum(octave - 3.0, 5.0), "int32"))
+    return tf.concat([ids, tf.tile(ids[:1], [-count % step])], axis=0)
+
+
+def sum_into_table(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
+    """The gradient of the whole table, zero where no id points: `(num_rows, ...)`."""
+    return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, num_rows)
+
+
+def flagged(touched: Tensor, table: tf.Variable, divisor: int) -> Rows:
+    """Rows whose flag is up, with the value they have in `table`, divided by `divisor`."""
+    count = tf.reduce_sum(tf.cast(touched, "int32"))
+    if compiling():
+        ids = tf.argsort(tf.cast(touched, "int32"), direction="DESCENDING", stable=True)
+        ids = tf.where(tf.range(tf.size(ids)) < count, ids, ids[:1])
+    else:
+        ids = pad(tf.cast(tf.where(touched)[:, 0], "int32"), count)
+    values = gather(table, ids) / divisor
+    sums = tf.where(_real(count, values), values, tf.zeros_like(values))
+    return Rows(ids, sums, count, tf.ones((), "float32"))
+
+
+def gather(table: tf.Variable, ids: Tensor) -> Tensor:
+    """Rows of a variable, read without reading the variable."""
+    return tf.raw_ops.ResourceGather(resource=table.handle, indices=ids, dtype=table.dtype)
+
+
+def scatter(table: tf.Variable, ids: Tensor, rows: Tensor) -> None:
+    """Writes rows of a variable in place. An id may repeat if its rows are equal."""
+    tf.raw_ops.ResourceScatterUpdate(resource=table.handle, indices=ids, updates=rows)
+
+
+def _real(count: Tensor, values: Tensor) -> Tensor:
+    """Which slots are not padding, shaped to broadcast over their values."""
+    real = tf.range(tf.shape(values)[0]) < count
+    return tf.reshape(real, (-1,) + (1,) * (values.shape.rank - 1))

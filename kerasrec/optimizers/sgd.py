@@ -1,0 +1,58 @@
+"""Gradient descent, with momentum or without."""
+
+import keras
+
+from kerasrec.optimizers.sparse import SparseUpdates
+from kerasrec.types import Tensor
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class SGD(SparseUpdates, keras.optimizers.SGD):
+    """`keras.optimizers.SGD` whose sparse gradients are summed, then clipped, then applied.
+
+        velocity = momentum * velocity - learning_rate * gradient
+        row = row + velocity
+        row = row + momentum * velocity - learning_rate * gradient   (nesterov)
+
+    Without momentum a row that no id points to has no gradient, and the result is that of the same
+    model written densely. With momentum the velocity of such a row is kept for its next gradient,
+    where a dense model would let it coast and fade: the results are equal as long as every row is
+    touched in every step, and cannot be otherwise.
+
+    Args:
+        *args: as for `keras.optimizers.SGD`.
+        skip_nonfinite: leave out updates that are not finite, see `SparseUpdates`.
+        **kwargs: as for `keras.optimizers.SGD`.
+
+    Raises:
+        ValueError: if an argument is out of range, or a variable is not of a float dtype.
+
+    Example:
+
+    >>> from kerasrec.layers import Embedding
+    >>> import numpy as np
+    >>> model = keras.Sequential([Embedding(5, 1, embeddings_initializer="zeros")])
+    >>> model.compile(SGD(1.0, clipnorm=1.0), loss=lambda y_true, y_pred: -y_pred)
+    >>> history = model.fit(np.array([[3], [3]]), np.zeros((2, 1)), verbose=0)
+    >>> float(model.layers[0].embeddings[3, 0])
+    1.0
+    """
+
+    def row_slots(self, index: int) -> list[keras.Variable]:
+        """The velocity, with momentum."""
+        return [self.momentums[index]] if self.momentum else []
+
+    def row_step(
+        self,
+        gradient: Tensor,
+        row: Tensor,
+        slots: tuple[Tensor, ...],
+        learning_rate: Tensor,
+        *shared: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The formula."""
+        change = -learning_rate * gradient
+        if not slots:
+            return row + change, ()
+        velocity = self.momentum * slots[0] + change
+        return row + (self.momentum * velocity + change if self.nesterov else velocity), (velocity,)

@@ -1,0 +1,375 @@
+"""What the optimizers here share: the order of work, from a gradient to the rows it changes."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasrec.optimizers.rows import (
+    Rows,
+    compiling,
+    flagged,
+    gather,
+    scatter,
+    sum_duplicates,
+    sum_into_table,
+)
+from kerasrec.types import Tensor
+
+# What skip_nonfinite=True stands for.
+SKIPPED_IN_A_ROW = 10
+
+
+class Slices(tf.IndexedSlices):
+    """IndexedSlices that Keras can divide by a loss scale."""
+
+    def __truediv__(self, divisor: Any) -> tf.IndexedSlices:
+        """Divides the values."""
+        return tf.IndexedSlices(self.values / divisor, self.indices, self.dense_shape)
+
+
+class SparseUpdates(keras.optimizers.Optimizer):
+    """Mixin for a Keras optimizer, named before it: every gradient goes the same way.
+
+        sum over replicas -> sum duplicate rows -> clip -> update the touched rows only
+
+    Stock Keras 3 clips before it sums, on each replica and for each duplicate, and then updates
+    the whole table. Clipping and norms here see the gradient that a dense model would have.
+    Variables with a dense gradient are updated by the Keras class itself.
+
+    A subclass names its per-row state in `row_slots` and writes its formula in `row_step`.
+
+    Weight decay, for a variable whose gradient is sparse, decays touched rows only. With
+    `gradient_accumulation_steps` the rows touched by any of the steps are updated. An exponential
+    moving average (`use_ema`) averages whole tables, as in Keras: its cost follows the table.
+
+    Args:
+        *args: as for the Keras class.
+        skip_nonfinite: leave out updates whose gradient holds a NaN or an infinity: weights,
+            state and `iterations` stay as they were, and `skipped` counts. An integer is the
+            number in a row at which training stops with `tf.errors.InvalidArgumentError`, True
+            stands for 10. XLA knows no such stop; there `fit` raises a ValueError when it ends.
+        **kwargs: as for the Keras class.
+
+    Raises:
+        ValueError: if an argument is out of range, or a variable is not of a float dtype.
+    """
+
+    def __init__(self, *args: Any, skip_nonfinite: bool | int = False, **kwargs: Any) -> None:
+        name = type(self).__name__
+        if not isinstance(skip_nonfinite, bool | int) or skip_nonfinite < 0:
+            raise ValueError(
+                f"{name}: skip_nonfinite must be True, False or the number of non-finite "
+                f"gradients in a row at which training stops; received {skip_nonfinite!r}."
+            )
+        super().__init__(*args, **kwargs)
+        self.skip_nonfinite = skip_nonfinite
+        for argument in ("clipnorm", "clipvalue", "global_clipnorm"):
+            value = getattr(self, argument)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(
+                    f"{name}: {argument} must be a finite number above 0, or None for no "
+                    f"clipping; received {value!r}."
+                )
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates the state of the optimizer, one slot or more for each variable."""
+        if self.built:
+            return
+        for variable in variables:
+            if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(variable.dtype)):
+                raise ValueError(
+                    f"{type(self).__name__} can only train variables of a float dtype; "
+                    f"{variable.name!r} is {variable.dtype}. Make it trainable=False."
+                )
+        super().build(variables)
+        if self.skip_nonfinite:
+            options = {"dtype": "int32", "aggregation": "only_first_replica"}
+            self._skipped = self.add_variable((), name="skipped", **options)
+            self._skipped_in_a_row = self.add_variable((), name="skipped_in_a_row", **options)
+        if self.gradient_accumulation_steps:
+            self._touched = [self.add_row_variable(v, "touched", "bool") for v in variables]
+
+    def add_row_variable(
+        self, reference: keras.Variable, name: str, dtype: str, initializer: Any = "zeros"
+    ) -> keras.Variable | None:
+        """One number for each row of a variable, `(rows,)`; None for a scalar."""
+        if not reference.shape:
+            return None
+        place = getattr(reference, "value", reference)
+        with self._distribution_strategy.extended.colocate_vars_with(place):
+            return self.add_variable(
+                reference.shape[:1],
+                initializer=initializer,
+                dtype=dtype,
+                name=f"{getattr(reference, 'path', reference.name).replace('/', '_')}_{name}",
+            )
+
+    @property
+    def skipped(self) -> int:
+        """Updates left out so far because their gradient was not finite."""
+        return _number(self._skipped) if self.skip_nonfinite and self.built else 0
+
+    def row_slots(self, index: int) -> list[keras.Variable]:
+        """State of variable number `index`; the first axis of each is its rows."""
+        raise NotImplementedError
+
+    def row_shared(self) -> tuple[Tensor, ...]:
+        """What `row_step` needs besides the rows and the learning rate."""
+        return ()
+
+    def row_step(
+        self,
+        gradient: Tensor,
+        row: Tensor,
+        slots: tuple[Tensor, ...],
+        learning_rate: Tensor,
+        *shared: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The formula: new rows and new slots, `(rows, ...)`."""
+        raise NotImplementedError
+
+    def prefers_dense(self, variable: tf.Variable) -> bool:
+        """Whether a sparse gradient is better summed into the whole (small) table."""
+        return False
+
+    def dense_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
+        """The formula for a whole variable: that of the Keras class."""
+        super().update_step(gradient, variable, learning_rate)
+
+    def after_update(self, learning_rate: Tensor) -> None:
+        """Called once after all variables have been updated."""
+
+    # From here on: the order of work, in the hooks that Keras offers its backends.
+
+    def apply(
+        self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable] | None = None
+    ) -> None:
+        """Updates the variables, see `keras.optimizers.Optimizer.apply`."""
+        grads = [
+            Slices(g.values, g.indices, g.dense_shape) if isinstance(g, tf.IndexedSlices) else g
+            for g in grads
+        ]
+        super().apply(grads, trainable_variables)
+
+    def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[Any]) -> None:
+        pairs = self._all_reduce_sum_gradients(zip(grads, trainable_variables, strict=True))
+        grads = [gradient for gradient, _ in pairs]
+        finite = self._count_nonfinite(grads) if self.skip_nonfinite else None
+        if self.gradient_accumulation_steps:
+            last = tf.equal((self._iterations + 1) % self.gradient_accumulation_steps, 0)
+            last = last if finite is None else last & finite
+            self._when(finite, self._accumulate, grads, trainable_variables)
+            self._when(last, self._update_accumulated, grads, trainable_variables)
+        else:
+            self._when(finite, self._update, grads, trainable_variables)
+        if finite is not None:
+            # Keras counts every step right after this.
+            self._iterations.assign_add(tf.cast(finite, self._iterations.dtype) - 1)
+        if self.use_ema:
+            self._update_model_variables_moving_average(self._trainable_variables)
+            if self.ema_overwrite_frequency:
+                keras.ops.cond(
+                    (self.iterations + 1) % self.ema_overwrite_frequency == 0,
+                    lambda: self._overwrite_model_variables_with_average_value(
+                        self._trainable_variables
+                    ),
+                    lambda: None,
+                )
+
+    def _when(
+        self,
+        condition: Tensor | None,
+        function: Callable[[list[Any], list[Any]], None],
+        grads: list[Any],
+        variables: list[Any],
+    ) -> None:
+        """Calls the function on every replica, if the condition holds."""
+        if condition is None:
+            function(grads, variables)
+            return
+
+        def all_replicas(strategy: Any, condition: Any, grads: Any) -> None:
+            def call() -> None:
+                strategy.extended.call_for_each_replica(
+                    lambda grads: function(grads, variables), args=(grads,)
+                )
+
+            # The same on all replicas, for it comes from the sum over them.
+            tf.cond(strategy.experimental_local_results(condition)[0], call, lambda: None)
+
+        tf.distribute.get_replica_context().merge_call(all_replicas, args=(condition, grads))
+
+    def _everywhere(self, function: Callable[..., None], *args: Any) -> None:
+        """Calls `function(strategy, *args)` once, from all replicas together."""
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            function, self._distribution_strategy, *args
+        )
+
+    def _update(self, grads: list[Any], variables: list[Any]) -> None:
+        """Sums duplicates, clips, and updates: on one replica, with the sum over all."""
+        summed = [self._summed(g, v.value) for g, v in zip(grads, variables, strict=True)]
+        self._clip_and_update(summed, variables)
+
+    def _clip_and_update(self, grads: list[Any], variables: list[Any]) -> None:
+        pairs = list(zip(self._clip(grads), [v.value for v in variables], strict=True))
+        learning_rate = tf.convert_to_tensor(self.learning_rate)
+        self._everywhere(self._distributed_tf_update_step, pairs, learning_rate)
+        self.after_update(learning_rate)
+
+    def _summed(self, gradient: Any, variable: tf.Variable) -> Any:
+        if not isinstance(gradient, tf.IndexedSlices):
+            return gradient
+        gradient = tf.IndexedSlices(tf.cast(gradient.values, variable.dtype), gradient.indices)
+        if self.prefers_dense(variable):
+            return sum_into_table(gradient, variable.shape[0])
+        return sum_duplicates(gradient, variable.shape[0])
+
+    def _clip(self, grads: list[Any]) -> list[Any]:
+        """Clips as Keras does, but gradients whose duplicates have been summed."""
+        values = [g.sums if isinstance(g, Rows) else g for g in grads]
+        if self.clipvalue is not None:
+            low, high = -self.clipvalue, self.clipvalue
+            values = [tf.clip_by_value(v, low, high) for v in values]
+            return [
+                g._replace(sums=v) if isinstance(g, Rows) else v
+                for g, v in zip(grads, values, strict=True)
+            ]
+        limit = self.clipnorm if self.clipnorm is not None else self.global_clipnorm
+        if limit is None:
+            return grads
+        squares = [2 * tf.nn.l2_loss(tf.cast(v, "float32")) for v in values]
+        if self.global_clipnorm is not None:
+            squares = [tf.add_n(squares)] * len(squares)
+        scales = [limit / tf.maximum(tf.sqrt(square), limit) for square in squares]
+        return [
+            g._replace(scale=s) if isinstance(g, Rows) else g * tf.cast(s, g.dtype)
+            for g, s in zip(grads, scales, strict=True)
+        ]
+
+    def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
+        """Updates one variable: whole, or the rows that were touched."""
+        learning_rate = tf.cast(learning_rate, variable.dtype)
+        decay = self.weight_decay is not None and self._use_weight_decay(variable)
+        if not isinstance(gradient, Rows):
+            if decay:
+                variable.assign_sub(variable * (self.weight_decay * learning_rate))
+            self.dense_step(gradient, variable, learning_rate)
+            return
+        slots = [slot.value for slot in self.row_slots(self._get_variable_index(variable))]
+        rows = [gather(table, gradient.ids) for table in (variable, *slots)]
+        decay = self.weight_decay if decay else 0.0
+        new = self._compiled_step(
+            gradient, *rows, decay=decay, rate=learning_rate, shared=self.row_shared()
+        )
+        for table, updated in zip((variable, *slots), new, strict=True):
+            scatter(table, gradient.ids, updated)
+
+    def _compiled_step(self, gradient: Rows, *rows: Tensor, **options: Any) -> tuple[Tensor, ...]:
+        """The formula as one kernel that XLA compiles; variables are read and written outside."""
+        if "_kernel" not in self.__dict__:
+
+            def step(
+                gradient: Rows, rows: Any, decay: float, rate: Tensor, shared: Any
+            ) -> tuple[Tensor, ...]:
+                row, *slots = rows
+                if decay:
+                    row -= row * (decay * rate)
+                row, slots = self.row_step(gradient.gradients(), row, tuple(slots), rate, *shared)
+                return row, *slots
+
+            # Not an attribute that Keras would track and save.
+            self.__dict__["_kernel"] = tf.function(step, jit_compile=True)
+        return self.__dict__["_kernel"](gradient, rows, **options)
+
+    def _accumulate(self, grads: list[Any], variables: list[Any]) -> None:
+        def add(accumulator: tf.Variable, gradient: Any, touched: Any) -> None:
+            if isinstance(gradient, tf.IndexedSlices):
+                values = tf.cast(gradient.values, accumulator.dtype)
+                accumulator.scatter_add(tf.IndexedSlices(values, gradient.indices))
+                scatter(touched, gradient.indices, tf.ones_like(gradient.indices, "bool"))
+            else:
+                accumulator.assign_add(tf.cast(gradient, accumulator.dtype))
+
+        def add_all(strategy: Any, grads: list[Any]) -> None:
+            for gradient, variable in zip(grads, variables, strict=True):
+                accumulator, touched = self._accumulators_of(variable)
+                strategy.extended.update(accumulator, add, args=(gradient, touched), group=False)
+
+        self._everywhere(add_all, grads)
+
+    def _accumulators_of(self, variable: Any) -> tuple[Any, Any]:
+        index = self._get_variable_index(variable)
+        touched = self._touched[index]
+        return self._accumulated_gradients[index].value, None if touched is None else touched.value
+
+    def _update_accumulated(self, grads: list[Any], variables: list[Any]) -> None:
+        """Updates with the mean of the accumulated gradients, and empties the accumulators."""
+        steps = self.gradient_accumulation_steps
+        means = []
+        for gradient, variable in zip(grads, variables, strict=True):
+            accumulator, touched = self._accumulators_of(variable)
+            if isinstance(gradient, tf.IndexedSlices) and not self.prefers_dense(variable):
+                means.append(flagged(tf.convert_to_tensor(touched), accumulator, steps))
+            else:
+                means.append(accumulator / steps)
+        self._clip_and_update(means, variables)
+
+        def empty(accumulator: tf.Variable, gradient: Any, touched: Any) -> None:
+            if isinstance(gradient, Rows):
+                scatter(accumulator, gradient.ids, tf.zeros_like(gradient.sums))
+            else:
+                accumulator.assign(tf.zeros_like(accumulator))
+            if touched is not None:
+                touched.assign(tf.zeros_like(touched))
+
+        def empty_all(strategy: Any, means: list[Any]) -> None:
+            for mean, variable in zip(means, variables, strict=True):
+                accumulator, touched = self._accumulators_of(variable)
+                strategy.extended.update(accumulator, empty, args=(mean, touched), group=False)
+
+        self._everywhere(empty_all, means)
+
+    def _count_nonfinite(self, grads: list[Any]) -> Tensor:
+        """Whether all gradients are finite; counts if not, and stops after too many in a row."""
+        values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in values])
+        bad = tf.cast(~finite, "int32")
+        in_a_row = (self._skipped_in_a_row + bad) * bad
+        self._skipped.assign_add(bad)
+        self._skipped_in_a_row.assign(in_a_row)
+        if not compiling():
+            tf.debugging.Assert(in_a_row < self._skip_limit, [self._skip_message])
+        return finite
+
+    @property
+    def _skip_limit(self) -> int:
+        return SKIPPED_IN_A_ROW if self.skip_nonfinite is True else int(self.skip_nonfinite)
+
+    @property
+    def _skip_message(self) -> str:
+        return (
+            f"{type(self).__name__}: {self._skip_limit} gradients in a row held a NaN or an "
+            "infinity. The weights are those before the first of them. Look for NaN in the "
+            "inputs, lower the learning rate, or clip (clipnorm=1.0)."
+        )
+
+    def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
+        """Called by `fit` when it ends; see `skip_nonfinite`."""
+        super().finalize_variable_values(var_list)
+        if (
+            self.skip_nonfinite
+            and self.built
+            and _number(self._skipped_in_a_row) >= self._skip_limit
+        ):
+            raise ValueError(self._skip_message)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "skip_nonfinite": self.skip_nonfinite}
+
+
+def _number(variable: keras.Variable) -> int:
+    return int(tf.convert_to_tensor(variable.value))
