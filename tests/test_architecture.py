@@ -32,6 +32,7 @@ TENSORFLOW = {
     "cli/",
     "data/batches.py",
     "data/streaming.py",
+    "layers/dropout.py",
     "layers/embedding.py",
     "optimizers/",
     "retrieval/",

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.layers import FeatureEmbedding
+from kerasrec.layers import Dropout, FeatureEmbedding
 from kerasrec.models.base import Recommender, align, check_size
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
@@ -89,7 +89,7 @@ class EmbeddingMLP(Recommender):
             )
             for index, units in enumerate(self.hidden_units)
         ]
-        self.drop = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+        self.drop = Dropout(dropout, name="dropout", dtype=self.dtype_policy)
         self.output_layer = keras.layers.Dense(
             1,
             bias_initializer=keras.initializers.Constant(initial_bias),
