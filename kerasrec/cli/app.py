@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parse(arguments)()
     except ArgumentError as error:
-        message = " ".join(str(error).split())
+        message = " ".join(str(error).replace('"<unicode string>"', "the YAML file").split())
         print(f"kerasrec: {message}. {_command(arguments)} --help says what fits.", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:

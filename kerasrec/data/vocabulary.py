@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-import tempfile
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -215,15 +215,15 @@ def save_vocabularies(
     table = pa.concat_tables(parts).replace_schema_metadata({_VERSION_KEY: FILE_VERSION})
     folder = pathlib.Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAME}.")
+    temporary = folder / f".{FILE_NAME}.{uuid.uuid4().hex}"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             pq.write_table(table, file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, folder / FILE_NAME)
     except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return folder / FILE_NAME
 

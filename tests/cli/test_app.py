@@ -134,7 +134,7 @@ def test_bad_flags(arguments, message, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: [\n", "Problems parsing config"),
+        ("data: [\n", "Problems parsing config.*in the YAML file, line 2"),
         ("just text\n", "Unexpected config: just text"),
         ("embeddingdim: 3\n", "does not accept option 'embeddingdim'"),
         ("embedding_dim: wide\n", "embedding_dim.*wide"),
