@@ -13,7 +13,7 @@ from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
 
 # Tables of at most this many weights take the dense step when sparse="exact".
-SMALL_TABLE = 2**20
+SMALL_TABLE = 2**19
 # Steps whose effect on resting rows is remembered; older rows use the oldest.
 MEMORY = 2**14
 # A momentum that has faded to this share no longer moves a row.
@@ -41,7 +41,7 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
       which is what dense Adam did in them (epsilon taken as fading with sqrt(v)). `fit` brings all
       rows up to date when it ends. In between the forward pass sees rows that have yet to make
       up, so the result follows dense Adam closely, not to the last digit. Tables of at most
-      2^20 weights, where it is the faster way, take the dense step itself, and follow dense Adam
+      2^19 weights, where it is the faster way, take the dense step itself, and follow dense Adam
       to rounding.
 
     A training loop of your own ends with

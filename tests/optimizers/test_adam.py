@@ -34,7 +34,13 @@ def test_exact_follows_dense_adam_on_small_tables(twin, clip):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"clipnorm": 0.05}, {"amsgrad": True}, {"beta_1": 0.5}, {"beta_1": 0.0}],
+    [
+        {},
+        {"clipnorm": 0.05},
+        pytest.param({"amsgrad": True}, marks=pytest.mark.slow),
+        pytest.param({"beta_1": 0.5}, marks=pytest.mark.slow),
+        pytest.param({"beta_1": 0.0}, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 @pytest.mark.usefixtures("large_tables")
