@@ -39,10 +39,11 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
           m = m b1^(t-1-s),    v = v b2^(t-1-s)
 
       which is what dense Adam did in them (epsilon taken as fading with sqrt(v)). `fit` brings all
-      rows up to date when it ends. In between the forward pass sees rows that have yet to make
-      up, so the result follows dense Adam closely, not to the last digit. Tables of at most
-      2^19 weights, where it is the faster way, take the dense step itself, and follow dense Adam
-      to rounding.
+      rows up to date when it ends. Given the same gradients the result is that of dense Adam; but
+      in between the forward pass sees rows that have yet to make up, and finds other gradients.
+      Over 200 steps at a rate of 0.01 on weights of size 0.5 no weight was further than 5e-3 from
+      dense Adam (lazy: 4e-2), which a test holds. Tables of at most 2^19 weights, where it is the
+      faster way, take the dense step itself, and follow dense Adam to rounding.
 
     A training loop of your own ends with
     `optimizer.finalize_variable_values(model.trainable_variables)`. With `weight_decay`, touched

@@ -144,6 +144,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
 
     # From here on: the order of work, in the hooks that Keras offers its backends.
 
+    @tf.autograph.experimental.do_not_convert
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable] | None = None
     ) -> None:
@@ -171,13 +172,16 @@ class SparseUpdates(keras.optimizers.Optimizer):
         if self.use_ema:
             self._update_model_variables_moving_average(self._trainable_variables)
             if self.ema_overwrite_frequency:
-                keras.ops.cond(
-                    (self.iterations + 1) % self.ema_overwrite_frequency == 0,
-                    lambda: self._overwrite_model_variables_with_average_value(
-                        self._trainable_variables
-                    ),
-                    lambda: None,
-                )
+                last = tf.equal((self.iterations + 1) % self.ema_overwrite_frequency, 0)
+                tf.distribute.get_replica_context().merge_call(self._average_if, args=(last,))
+
+    def _average_if(self, strategy: Any, condition: Any) -> None:
+        """Overwrites the variables with their moving averages, on all replicas together."""
+
+        def overwrite() -> None:
+            self._overwrite_model_variables_with_average_value(self._trainable_variables)
+
+        tf.cond(_any_replica(strategy, condition), overwrite, lambda: None)
 
     def _when(
         self,
@@ -197,8 +201,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
                     lambda grads: function(grads, variables), args=(grads,)
                 )
 
-            # The same on all replicas, for it comes from the sum over them.
-            tf.cond(strategy.experimental_local_results(condition)[0], call, lambda: None)
+            tf.cond(_any_replica(strategy, condition), call, lambda: None)
 
         tf.distribute.get_replica_context().merge_call(all_replicas, args=(condition, grads))
 
@@ -373,3 +376,8 @@ class SparseUpdates(keras.optimizers.Optimizer):
 
 def _number(variable: keras.Variable) -> int:
     return int(tf.convert_to_tensor(variable.value))
+
+
+def _any_replica(strategy: Any, condition: Any) -> Tensor:
+    """A condition that is the same on all replicas, for it comes from the sum over them."""
+    return strategy.experimental_local_results(condition)[0]

@@ -245,12 +245,16 @@ def test_accumulated_steps_are_one_step_on_the_whole_batch(twin, jit_compile):
     assert twin.largest_difference(once, parts) < 2 * twin.TOLERANCE
 
 
-def test_accumulation_on_two_replicas(twin):
-    ids, labels = twin.data(steps=6)
-    make = lambda: Adam(0.01, gradient_accumulation_steps=3, clipnorm=0.1)  # noqa: E731
-    one = twin.train(twin.start(twin.TwoTables()), make(), ids, labels)
+@pytest.mark.parametrize(
+    "options",
+    [{"gradient_accumulation_steps": 3}, {"use_ema": True, "ema_overwrite_frequency": 3}],
+    ids=["accumulation", "ema"],
+)
+def test_what_stock_keras_cannot_do_on_two_replicas(twin, options):
+    ids, labels = twin.data(steps=7)
+    one = twin.train(twin.start(twin.TwoTables()), Adam(0.01, **options), ids, labels)
     with twin.two_replicas().scope():
-        model, optimizer = twin.start(twin.TwoTables()), make()
+        model, optimizer = twin.start(twin.TwoTables()), Adam(0.01, **options)
     two = twin.train(model, optimizer, ids, labels, replicas=2)
     assert twin.largest_difference(one, two) < twin.TOLERANCE
 
