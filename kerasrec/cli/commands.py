@@ -51,12 +51,12 @@ def audit(
     print(report)
 
 
-def evaluate(run: str, *, k: Sequence[int] = (10,)) -> None:
+def evaluate(run: str, *, k: int | Sequence[int] = (10,)) -> None:
     """Evaluate a run on its test rows, beside popularity.
 
     Args:
         run: directory written by `kerasrec fit`.
-        k: lengths of the lists.
+        k: length of the list, or several as [5,10].
 
     Raises:
         ValueError: if the directory or the data are not those of the training, or k is refused.

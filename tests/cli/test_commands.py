@@ -92,6 +92,13 @@ def test_other_models_losses_and_splits(model, flags, ratings, tmp_path, capsys)
     assert ("No validation rows" in out) == ("--valid" in flags)
 
 
+def test_evaluate_at_one_k(run, capsys):
+    assert main(["evaluate", str(run), "--k", "5"]) == 0
+    assert "hr@5" in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--k", "5000"]) == 2
+    assert "k=5000 exceeds the" in capsys.readouterr().err
+
+
 def test_evaluate_gives_the_figures_of_the_training(run, capsys):
     assert main(["evaluate", str(run), "--k", "[5, 10]"]) == 0
     table = lines(capsys)
@@ -199,6 +206,16 @@ def test_bad_files(text, message, tmp_path, capsys):
     err = capsys.readouterr().err
     assert re.search(message, err)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_audit_of_a_file_with_other_names(tmp_path, capsys):
+    file = tmp_path / "own.csv"
+    file.write_text("who,what,stars\nann,a,4\nbob,b,5\nann,b,3\n")
+    assert main(["audit", str(file)]) == 2
+    assert "none among ['who', 'what', 'stars']" in capsys.readouterr().err
+    roles = ["--user", "who", "--item", "what", "--label", "stars", "--time", "null"]
+    assert main(["audit", str(file), *roles]) == 0
+    assert "users         2" in capsys.readouterr().out
 
 
 def test_audit(ratings, capsys):
