@@ -2,9 +2,16 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import hypothesis
 import keras
 import pytest
 import tensorflow as tf
+
+# No wall clock decides a test; a build machine tries the same examples every time.
+hypothesis.settings.register_profile(
+    "kerasrec", deadline=None, derandomize=bool(os.environ.get("CI"))
+)
+hypothesis.settings.load_profile("kerasrec")
 
 
 def pytest_configure(config):
