@@ -75,6 +75,27 @@ class Recommender(keras.Model):
             )
         return super().__call__(inputs, *args, **kwargs)
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """`keras.Model.evaluate`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
+        self._catch_up()
+        return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """`keras.Model.predict`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
+        self._catch_up()
+        return super().predict(*args, **kwargs)
+
+    def get_weights(self) -> list[Any]:
+        """`keras.Model.get_weights`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
+        self._catch_up()
+        return super().get_weights()
+
+    def _catch_up(self) -> None:
+        optimizer = getattr(self, "optimizer", None)
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        if hasattr(optimizer, "catch_up"):
+            optimizer.catch_up()
+
     def _wanted(self) -> list[str]:
         return [feature.name for feature in self.schema.features]
 
