@@ -91,7 +91,7 @@ class Recommender(keras.Model):
         return super().get_weights()
 
     def _catch_up(self) -> None:
-        optimizer = getattr(self, "optimizer", None)
+        optimizer: Any = getattr(self, "optimizer", None)
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         if hasattr(optimizer, "catch_up"):
             optimizer.catch_up()

@@ -26,11 +26,11 @@ class RestingRows(NamedTuple):
     """What a table knows of the optimizer whose steps its resting rows have missed."""
 
     optimizer: "Adam"
-    index: int
+    number: int
 
     def owed(self, ids: Tensor) -> Tensor:
         """What the rows have yet to make up for, `ids.shape + (dim,)`."""
-        return self.optimizer.owed(self.index, ids)
+        return self.optimizer.owed(self.number, ids)
 
     def catch_up(self) -> None:
         """Brings the rows of all tables of the optimizer up to date."""
