@@ -91,10 +91,10 @@ class Recommender(keras.Model):
         return super().get_weights()
 
     def _catch_up(self) -> None:
-        optimizer: Any = getattr(self, "optimizer", None)
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        if hasattr(optimizer, "catch_up"):
-            optimizer.catch_up()
+        for weight in self.weights:
+            resting = getattr(weight, "resting_rows", None)
+            if resting is not None:
+                resting.catch_up()
 
     def _wanted(self) -> list[str]:
         return [feature.name for feature in self.schema.features]

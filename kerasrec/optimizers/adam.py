@@ -33,8 +33,8 @@ class RestingRows(NamedTuple):
         return self.optimizer.owed(self.number, ids)
 
     def catch_up(self) -> None:
-        """Brings the rows of all tables of the optimizer up to date."""
-        self.optimizer.catch_up()
+        """Brings the rows of this table, and their state, up to date."""
+        self.optimizer.catch_up_table(self.number)
 
 
 @keras.saving.register_keras_serializable("kerasrec")
@@ -56,9 +56,10 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
       which is what dense Adam did in them (epsilon taken as fading with sqrt(v)).
       `kerasrec.layers.Embedding` adds what a row still owes when it is looked up in training, so
       that the gradients are those of dense Adam too: over 200 steps at a rate of 0.01 on weights
-      of size 0.5 no weight was further than 1e-5 from it (lazy: 4e-2), which a test holds. A stock
-      `Embedding` looks up rows that have yet to make up, and ends within 5e-3. Tables of at most
-      2^19 weights, where that is the faster way, take the dense step itself, to the same result.
+      of size 0.5 no weight was further than 1e-5 from it (lazy: 4e-2), which a test holds; 2e-5
+      where gradients are as small as epsilon. A stock `Embedding` looks up rows that have yet to
+      make up, and ends within 5e-3. Tables of at most 2^19 weights, where that is the faster way,
+      take the dense step itself, to the same result.
 
     The tables themselves are brought up to date by `catch_up`: at the end of `fit`, when the model
     is saved, and, for the models of the zoo, whenever they are evaluated or their weights are read.
@@ -115,10 +116,10 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
         ]
         if any(step is not None for step in self._last_steps):
             self._missed = self.add_variable((MEMORY,), dtype="float32", name="missed")
-        for index, variable in enumerate(variables):
-            # Read by kerasrec.layers.Embedding. A table of another optimizer forgets that one.
-            exact = self._last_steps[index] is not None
-            variable.resting_rows = RestingRows(self, index) if exact else None
+        for number, variable in enumerate(variables):
+            # For kerasrec.layers.Embedding and kerasrec.models; an earlier optimizer is forgotten.
+            exact = self._last_steps[number] is not None
+            variable.resting_rows = RestingRows(self, number) if exact else None
 
     def _is_exact_table(self, variable: Any) -> bool:
         is_table = len(variable.shape) > 0
@@ -222,14 +223,16 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
 
         It changes no result: a row that has caught up owes nothing at its next gradient.
         """
-        if not self.built:
-            return
-        for variable in self._trainable_variables:
-            index = self._get_variable_index(variable)
-            if self._last_steps[index] is not None:
-                self._distribution_strategy.extended.update(
-                    getattr(variable, "value", variable), self._catch_up, args=(index,)
-                )
+        for number, last_step in enumerate(self._last_steps if self.built else []):
+            if last_step is not None:
+                self.catch_up_table(number)
+
+    def catch_up_table(self, number: int) -> None:
+        """`catch_up` for variable number `number` alone."""
+        variable = self._trainable_variables[number]
+        self._distribution_strategy.extended.update(
+            getattr(variable, "value", variable), self._catch_up, args=(number,)
+        )
 
     def owed(self, index: int, ids: Tensor) -> Tensor:
         """What rows of variable number `index` have yet to make up for, `ids.shape + (dim,)`."""
