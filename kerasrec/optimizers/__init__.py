@@ -7,6 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "adagrad": ["Adagrad", "RowwiseAdagrad"],
         "adam": ["Adam", "AdamW"],
+        "clippy": ["ClippyAdagrad"],
+        "constraints": ["ClipWeights"],
         "ftrl": ["Ftrl"],
         "schedules": ["inverse_time_decay"],
         "sgd": ["SGD"],
