@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "clippy": ["ClippyAdagrad"],
         "constraints": ["ClipWeights"],
         "ftrl": ["Ftrl"],
-        "schedules": ["inverse_time_decay"],
+        "schedules": ["WarmUp", "inverse_time_decay"],
         "sgd": ["SGD"],
     },
 )
