@@ -260,6 +260,8 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
             ids = resting[start : start + CHUNK]
             row, *old = (gather(table, ids) for table in (variable, *slots))
             row, new = self._caught_up(row, tuple(old), step, missed)
+            constraint = self._row_constraint(variable)
+            row = row if constraint is None else constraint(row)
             for table, updated in zip((variable, *slots), (row, *new), strict=True):
                 scatter(table, ids, updated)
 
