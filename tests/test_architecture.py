@@ -25,10 +25,12 @@ MAY_IMPORT = {
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
     "testing": BASE | {"models"},
+    "callbacks": BASE | {"evaluation", "optimizers"},
     "cli": BASE
     | {"data", "datasets", "evaluation", "models", "optimizers", "retrieval", "serving"},
 }
 TENSORFLOW = {
+    "callbacks/",
     "cli/",
     "data/batches.py",
     "data/streaming.py",
