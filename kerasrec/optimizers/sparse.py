@@ -127,6 +127,17 @@ class SparseUpdates(keras.optimizers.Optimizer):
                 name=f"{getattr(reference, 'path', reference.name).replace('/', '_')}_{name}",
             )
 
+    def watch(self, observer: Any) -> None:
+        """Lets an observer see every update; functions traced from now on call it, once each.
+
+        Args:
+            observer: None for nobody, or an object with two methods, called on each replica:
+                `before_update(variables, summed, clipped)`, whose gradients are tensors or `Rows`,
+                and `after_update(variables, clipped, result)` with what the first one returned.
+        """
+        # Not an attribute that Keras would track and save.
+        self.__dict__["_observer"] = observer
+
     @property
     def skipped(self) -> int:
         """Updates left out so far because their gradient was not finite."""
@@ -260,8 +271,12 @@ class SparseUpdates(keras.optimizers.Optimizer):
             for g, v, rows in zip(clipped, variables, touched, strict=True)
         ]
         learning_rate = tf.convert_to_tensor(self.learning_rate)
+        observer = self.__dict__.get("_observer")
+        before = observer.before_update(variables, grads, clipped) if observer else None
         self._everywhere(self._distributed_tf_update_step, pairs, learning_rate)
         self.after_update(learning_rate)
+        if observer:
+            observer.after_update(variables, clipped, before)
 
     def _is_small_table(self, gradient: Any, variable: Any) -> bool:
         return isinstance(gradient, tf.IndexedSlices) and self.prefers_dense(variable.value)
