@@ -107,14 +107,9 @@ class MatrixFactorization(Recommender):
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Scores of the pairs."""
-        users, items = (inputs[i.name] for i in (self.schema.user_id, self.schema.item_id))
-        vectors = self.item_vectors(items)  # (batch[, candidates], dim)
-        score = ops.sum(align(self.user_vectors(users), vectors) * vectors, axis=-1)
-        if self.use_bias:
-            bias = self.item_bias(items)  # (batch[, candidates], 1)
-            bias += align(self.user_bias(users), bias) + ops.cast(self.global_bias, bias.dtype)
-            score += ops.squeeze(bias, axis=-1)
-        return ops.cast(score, "float32")
+        items = self.item_embedding(inputs)  # (batch[, candidates], dim + 2)
+        query = align(self.query_embedding(inputs), items)
+        return ops.cast(ops.sum(query * items, axis=-1), "float32")
 
     def query_embedding(self, inputs: Features) -> Tensor:
         """[p_u, mu + b_u, 1]: biases ride along as columns, so that one dot product is enough."""

@@ -46,7 +46,7 @@ class ClipWeights(keras.constraints.Constraint):
 
     def __call__(self, w: Tensor) -> Tensor:
         """The weights, each within the limit."""
-        return ops.clip(w, -self.limit, self.limit)
+        return ops.clip(ops.convert_to_tensor(w), -self.limit, self.limit)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
