@@ -1,0 +1,8 @@
+"""Callbacks for stock `fit`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"ranking_validation": ["RankingValidation"]},
+)
