@@ -21,11 +21,11 @@ MAY_IMPORT = {
     "models": BASE | {"layers"},
     "datasets": BASE | {"data"},
     "optimizers": BASE,
+    "callbacks": BASE | {"optimizers", "evaluation"},
     "retrieval": BASE,
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
     "testing": BASE | {"models"},
-    "callbacks": BASE | {"evaluation", "optimizers"},
     "cli": BASE
     | {"data", "datasets", "evaluation", "models", "optimizers", "retrieval", "serving"},
 }

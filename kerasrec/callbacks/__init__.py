@@ -1,4 +1,4 @@
-"""Callbacks for stock `fit`: what the gradients do, and what is wrong when a training fails."""
+"""Callbacks for stock `fit`: what gradients do, and how well the model ranks."""
 
 import lazy_loader
 
@@ -6,5 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "gradient_monitor": ["GradientMonitor"],
+        "ranking_validation": ["RankingValidation"],
     },
 )

@@ -77,20 +77,25 @@ class Recommender(keras.Model):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.evaluate`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
-        self._catch_up()
+        self.catch_up()
         return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.predict`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
-        self._catch_up()
+        self.catch_up()
         return super().predict(*args, **kwargs)
 
     def get_weights(self) -> list[Any]:
         """`keras.Model.get_weights`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
-        self._catch_up()
+        self.catch_up()
         return super().get_weights()
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Brings rows that an optimizer has let rest up to date, see `kerasrec.optimizers.Adam`.
+
+        For what reads the towers or calls the model while it trains; `evaluate`, `predict` and
+        `get_weights` do it themselves.
+        """
         for weight in self.weights:
             resting = getattr(weight, "resting_rows", None)
             if resting is not None:
