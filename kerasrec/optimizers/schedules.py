@@ -93,7 +93,7 @@ def inverse_time_decay(
     `decay_steps` is then the length of an epoch and `decay_rate` is divided by `epochs`.
 
     With `warmup_steps` = w the rate first rises in equal steps, to `learning_rate` at step w, and
-    from there on falls as above, by the same amount in the steps that are left:
+    after that falls as above, by the same amount in the steps that are left:
 
         lr(step) = learning_rate * (step + 1) / (w + 1)                 for step < w
         lr(step) = learning_rate / (1 + beta * (step - w))              from then on
