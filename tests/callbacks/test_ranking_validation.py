@@ -172,7 +172,8 @@ def test_a_model_that_scores_pairs():
 
 
 def test_two_replicas():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    reduction = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
     with strategy.scope():
         model = MatrixFactorization(SCHEMA, embedding_dim=4)
         model.compile("adam", "mse")
