@@ -89,28 +89,32 @@ class GradientRecorder:
         self.tables |= {part.place for part in parts if part.is_sparse}
         changing = [part for part in parts if not _same(part.summed, part.clipped)]
         self.clipped |= {part.place for part in changing}
-        flags = self._beyond_limit(changing, summed)
-        if flags is None:
+        scales = self._scales(changing, summed)
+        if scales is None:
             self._sampled |= {part.place for part in changing}
+        else:
+            clipped_now = {place: scale < 1 for place, scale in scales.items()}
+            self._flags.assign_add(self._placed(clipped_now))
         due = tf.equal(self._count, self._next)
 
         def look() -> Any:
             differ = {part.place: _differ(part.summed, part.clipped) for part in changing}
-            norms = tf.stack([tf.stack(part.norms()) for part in parts])
-            return norms, self._placed({} if flags else differ), [part.before() for part in parts]
+            norms = [tf.stack(part.norms((scales or {}).get(part.place))) for part in parts]
+            differ = self._placed({} if scales else differ)
+            return tf.stack(norms), differ, [part.before() for part in parts]
 
         def rest() -> Any:
             return tf.zeros((len(parts), 2)), self._placed({}), [part.nothing() for part in parts]
 
-        norms, differ, old = tf.cond(due, look, rest)
-        self._flags.assign_add(self._placed(flags) if flags else differ)
-        return due, parts, norms, old
+        # Under XLA old values cost nothing to keep, but what a branch returns does.
+        return due, parts, look if compiling() else tf.cond(due, look, rest)
 
     def after_update(self, variables: list[Any], clipped: list[Any], before: Any) -> None:
         """The size of the update; writes what the look has found."""
-        due, parts, norms, old = before
+        due, parts, found = before
 
         def write() -> None:
+            norms, differ, old = found() if callable(found) else found
             columns = [tf.fill((len(FIELDS),), np.nan)] * self._flags.shape[0]
             for number, part in enumerate(parts):
                 sizes = part.sizes(old[number], part.place in self.tables)
@@ -118,14 +122,15 @@ class GradientRecorder:
             rate = tf.reshape(tf.cast(self._optimizer.learning_rate, "float32"), (1,))
             line = tf.concat([*columns, rate], axis=0)
             scatter(self._found, tf.reshape(self._looks % CAPACITY, (1,)), line[tf.newaxis])
+            self._flags.assign_add(differ)
             self._looks.assign_add(1)
             self._next.assign_add(self.interval)
 
         tf.cond(due, write, lambda: None)
         self._count.assign_add(1)
 
-    def _beyond_limit(self, changing: list["_Part"], summed: list[Any]) -> dict[int, Tensor] | None:
-        """Whether each gradient is beyond its limit, where only its norm decides; else None.
+    def _scales(self, changing: list["_Part"], summed: list[Any]) -> dict[int, Tensor] | None:
+        """What clipping multiplies each gradient by, where only a norm decides; else None.
 
         The norms are those that clipping has computed: at every step, and at no cost.
         """
@@ -137,9 +142,13 @@ class GradientRecorder:
             return None
         if optimizer.global_clipnorm is not None:
             squares = [tf.square(norm(_values(gradient))) for gradient in summed]
-            beyond = tf.sqrt(tf.add_n(squares)) > limit
-            return {part.place: beyond for part in changing}
-        return {part.place: norm(_values(part.summed)) > limit for part in changing}
+            norms = [tf.sqrt(tf.add_n(squares))] * len(changing)
+        else:
+            norms = [norm(_values(part.summed)) for part in changing]
+        return {
+            part.place: limit / tf.maximum(size, limit)
+            for part, size in zip(changing, norms, strict=True)
+        }
 
     def _placed(self, flags: dict[int, Tensor]) -> Tensor:
         """Flags of variables as numbers, `(variables,)`."""
@@ -187,10 +196,17 @@ class _Part:
         self.place, self.table = place, table
         self.summed, self.clipped = summed, clipped
         self.is_sparse = isinstance(summed, Rows | tf.IndexedSlices)
+        # Elsewhere an old value that lives on makes the update copy the variable.
+        self.old = None
+        if compiling():
+            by_row = isinstance(summed, Rows)
+            self.old = gather(table, summed.ids) if by_row else tf.convert_to_tensor(table)
 
-    def norms(self) -> list[Tensor]:
-        """Norms of the gradient before and after clipping."""
+    def norms(self, scale: Tensor | None) -> list[Tensor]:
+        """Norms of the gradient before and after clipping, by a scale if that is how it clips."""
         before = gradient_norm(self._rows(self.summed))
+        if scale is not None:
+            return [before, before * scale]
         if _same(self.summed, self.clipped):
             return [before, before]
         return [before, gradient_norm(self._rows(self.clipped))]
@@ -200,24 +216,21 @@ class _Part:
 
     def before(self) -> list[Tensor]:
         """The weights that the update will change, and which they are if nobody knows yet."""
-        if not self.is_sparse:
-            return [tf.identity(self.table)]
-        rows = self._rows(self.summed)
-        named = [rows.ids, rows.count] if isinstance(self.summed, tf.IndexedSlices) else []
-        return [gather(self.table, rows.ids), *named]
+        if not isinstance(self.summed, tf.IndexedSlices):
+            if self.old is not None:
+                return [self.old]
+            by_row = isinstance(self.summed, Rows)
+            return [gather(self.table, self.summed.ids) if by_row else tf.identity(self.table)]
+        ids, _, count, _ = self._rows(self.summed)
+        old = gather(self.table, ids) if self.old is None else tf.gather(self.old, ids)
+        return [old, ids, count]
 
     def nothing(self) -> list[Tensor]:
-        """Numbers of the same types; under XLA of the same shapes."""
-        if not self.is_sparse:
-            shape = self.table.shape if compiling() else [0] * len(self.table.shape)
-            return [tf.zeros(shape, self.table.dtype)]
+        """Empty tensors of the same types."""
+        old = tf.zeros([0] * len(self.table.shape), self.table.dtype)
         if not isinstance(self.summed, tf.IndexedSlices):
-            slots = tf.size(self.summed.ids) if compiling() else 0
-            return [tf.zeros([slots, *self.table.shape[1:]], self.table.dtype)]
-        ids = self.summed.indices
-        slots = tf.minimum(tf.size(ids), self.table.shape[0]) if compiling() else 0
-        rows = tf.zeros([slots, *self.table.shape[1:]], self.table.dtype)
-        return [rows, tf.zeros([slots], ids.dtype), tf.zeros((), "int32")]
+            return [old]
+        return [old, tf.zeros([0], self.summed.indices.dtype), tf.zeros((), "int32")]
 
     def sizes(self, before: list[Tensor], is_table: bool) -> list[Tensor]:
         """Norms of the update and of the weights before it; of a table, of its touched rows."""
