@@ -33,6 +33,7 @@ TENSORFLOW = {
     "callbacks/",
     "cli/",
     "data/batches.py",
+    "data/blocks.py",
     "data/streaming.py",
     "layers/dropout.py",
     "layers/embedding.py",

@@ -10,25 +10,21 @@ negatives that never change, as on validation rows, append `.cache()`. The rows 
 `fit(..., shuffle=False)`, or Keras warns that it cannot shuffle a dataset.
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from kerasrec.data import blocks
 from kerasrec.data import columns as check
+from kerasrec.data.blocks import Arrays, block_dataset, count_batches, cut_blocks
 from kerasrec.data.columns import History
 from kerasrec.data.negatives import NegativeSampler
 from kerasrec.data.sequences import add_history
 from kerasrec.schema import Schema
 
-# Numbers in one block: large enough to hide the cost of calling Python from tf.data, small enough
-# to stay in the cache and to overlap with training.
-BLOCK_VALUES = 1 << 18
-
 LazyColumns = Mapping[str, np.ndarray | History]
-Arrays = tuple[Any, ...]  # (features by name, label[, weight])
 
 
 def pointwise(
@@ -301,59 +297,6 @@ def histories(
     )
 
 
-def block_dataset(
-    blocks: Callable[[], Iterator[Arrays]], example: Arrays, *, batches: int, rows: int | None
-) -> tf.data.Dataset:
-    """A dataset of the batches in blocks that a generator makes in the background.
-
-    Args:
-        blocks: makes one pass: nested arrays `(batches of the block, rows of a batch, ...)`.
-        example: one such block, for its names, dtypes and shapes.
-        batches: number of batches of a pass.
-        rows: rows of every batch; None if the last one has another number.
-    """
-
-    def spec(array: np.ndarray) -> tf.TensorSpec:
-        return tf.TensorSpec((None, rows, *array.shape[2:]), tf.as_dtype(array.dtype))
-
-    options = tf.data.Options()
-    # The autotuner stalls `fit` for up to seconds at the end of an epoch; there is nothing to tune.
-    options.autotune.enabled = False
-    # A generator has no files to share out: workers make the same batches and each takes its part.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    signature = tf.nest.map_structure(spec, example)
-    dataset = tf.data.Dataset.from_generator(blocks, output_signature=signature)
-    dataset = dataset.prefetch(1).unbatch()
-    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
-
-
-def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
-    """Rows of whole batches as blocks of about `BLOCK_VALUES` numbers.
-
-    Args:
-        arrays: nested arrays `(rows, ...)`.
-        batches: how many batches the rows make, all of one size.
-    """
-    shaped = tf.nest.map_structure(lambda a: a.reshape(batches, -1, *a.shape[1:]), arrays)
-    step = max(1, batches * BLOCK_VALUES // sum(a.size for a in tf.nest.flatten(arrays)))
-    for first in range(0, batches, step):
-        yield tf.nest.map_structure(lambda a: a[first : first + step], shaped)  # noqa: B023
-
-
-def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:
-    """Number of batches of a pass.
-
-    Raises:
-        ValueError: if there would be none.
-    """
-    if drop_remainder and rows < batch_size:
-        raise ValueError(
-            f"{owner}: drop_remainder leaves nothing of {rows} rows, because one batch takes "
-            f"{batch_size}. Lower batch_size or keep the remainder."
-        )
-    return rows // batch_size if drop_remainder else -(-rows // batch_size)
-
-
 def _dataset(
     owner: str,
     make: Callable[[np.ndarray, np.random.Generator, int], Arrays],
@@ -369,11 +312,10 @@ def _dataset(
     batches = count_batches(owner, rows, batch_size, drop_remainder)
     example = next(cut_blocks(make(np.zeros(1, np.int64), np.random.default_rng(0), 1), 1))
     size = batch_size * sum(array.size for array in tf.nest.flatten(example))
-    step = max(1, BLOCK_VALUES // size)
-    passes = itertools.count()
+    step = max(1, blocks.BLOCK_VALUES // size)
 
-    def blocks() -> Iterator[Arrays]:
-        rng = np.random.default_rng([seed, next(passes)])
+    def one_pass(number: int) -> Iterator[Arrays]:
+        rng = np.random.default_rng([seed, number])
         order = np.arange(rows, dtype=np.int32 if rows < 2**31 else np.int64)
         if shuffle:
             rng.shuffle(order)
@@ -388,7 +330,7 @@ def _dataset(
     # With negatives, `make` returns several rows for each source row.
     all_alike = drop_remainder or rows % batch_size == 0
     batch_rows = batch_size * example[1].shape[1] if all_alike else None
-    return block_dataset(blocks, example, batches=batches, rows=batch_rows)
+    return block_dataset(one_pass, example, batches=batches, rows=batch_rows)
 
 
 def _positives(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from kerasrec.data import columns as check
-from kerasrec.data.batches import Arrays, block_dataset, count_batches, cut_blocks
+from kerasrec.data.blocks import Arrays, block_dataset, count_batches, cut_blocks
 from kerasrec.data.encode import encode
 from kerasrec.data.interactions import Interactions
 from kerasrec.data.vocabulary import Vocabulary
@@ -102,10 +102,9 @@ def stream_parquet(
         example = encoder.arrays(pa.Table.from_batches([first]))
     batches = count_batches(owner, rows, batch_size, drop_remainder)
     kept = max(buffer_rows, 2 * batch_size) // 2
-    passes = itertools.count()
 
-    def blocks() -> Iterator[Arrays]:
-        rng = np.random.default_rng([seed, next(passes)])
+    def blocks(number: int) -> Iterator[Arrays]:
+        rng = np.random.default_rng([seed, number])
         slices = _slices(groups, encoder.names, rng if shuffle else None)
         held = _taken(example, slice(0))
         for table in itertools.chain(_joined(slices, kept), [None]):  # None: no more rows come

@@ -12,7 +12,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.data import batches
+from kerasrec.data import blocks
 from kerasrec.data.batches import histories, pointwise, shared_negatives, with_negatives
 from kerasrec.data.sequences import add_history
 from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
@@ -161,7 +161,7 @@ def test_any_size_gives_each_positive_once(rows, negatives, batch_size, drop_rem
     groups = batch_size // (1 + negatives)
     options = {"batch_size": batch_size, "negatives": negatives, "drop_remainder": drop_remainder}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "BLOCK_VALUES", block)
+        patch.setattr(blocks, "BLOCK_VALUES", block)
         if drop_remainder and rows < groups:
             with pytest.raises(ValueError, match="drop_remainder leaves nothing"):
                 with_negatives(columns, SCHEMA, **options)
@@ -256,7 +256,7 @@ def test_features_of_drawn_items_are_looked_up():
 
 
 def test_shared_negatives_are_the_same_for_the_batch_and_new_for_the_next(monkeypatch):
-    monkeypatch.setattr(batches, "BLOCK_VALUES", 300)  # 5 batches a block
+    monkeypatch.setattr(blocks, "BLOCK_VALUES", 300)  # 5 batches a block
     columns = make_columns(100)
     dataset = shared_negatives(columns, SCHEMA, batch_size=8, negatives=6)
     assert dataset.element_spec[0]["item"].shape.as_list() == [None, 7]

@@ -1,8 +1,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from kerasrec.models import MatrixFactorization
+from kerasrec.models import MatrixFactorization, base
 from kerasrec.optimizers import Adam, adam
 from kerasrec.schema import Categorical, Schema
 
@@ -75,3 +76,102 @@ def test_rows_of_an_interrupted_training_are_up_to_date_when_used(monkeypatch, t
     after = np.array(model.user_vectors.embeddings)
     assert (after[2] != before[2]).any()
     np.testing.assert_array_equal(after[3], before[3])
+
+
+class Settings(keras.callbacks.Callback):
+    """What `fit` runs with, and how many steps a call runs."""
+
+    def on_train_begin(self, logs=None):
+        self.seen = self.model.steps_per_execution, self.model.jit_compile
+        self.calls = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls += 1
+
+
+@pytest.fixture
+def fit_long(monkeypatch):
+    """Trainings count as long from 40 steps, not from 1,000."""
+    monkeypatch.setattr(base, "LONG_FIT", 40)
+    return fit_steps
+
+
+def fit_steps(rows=96, epochs=10, **options):
+    """A `fit` of 4 steps an epoch; what it ran with, and its last loss."""
+    keras.utils.set_random_seed(0)
+    schema = Schema(user=Categorical("user_id", 12), item=Categorical("item_id", 9))
+    model = MatrixFactorization(schema, embedding_dim=2)
+    optimizer = options.pop("optimizer", None) or Adam(0.01, clipnorm=1.0)
+    model.compile(optimizer, options.pop("loss", "mse"), **options)
+    rng = np.random.default_rng(0)
+    columns = {"user_id": rng.integers(2, 12, rows), "item_id": rng.integers(2, 9, rows)}
+    labels = (columns["user_id"] % 2 == columns["item_id"] % 2).astype("float32")
+    settings = Settings()
+    history = model.fit(
+        columns, labels, batch_size=24, epochs=epochs, verbose=0, callbacks=[settings]
+    )
+    return model, settings, history.history["loss"][-1]
+
+
+def test_long_trainings_are_compiled_and_then_settings_are_as_before(fit_long):
+    model, settings, loss = fit_long()
+    assert settings.seen == (16, True)
+    assert settings.calls == 10  # 4 steps an epoch are one call
+    assert (model.steps_per_execution, model.jit_compile) == (1, False)
+    _, plain, expected = fit_long(steps_per_execution=1, jit_compile=False)
+    assert plain.seen == (1, False)
+    assert plain.calls == 40
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"epochs": 9}, (1, False)),
+        ({"steps_per_execution": 2}, (2, True)),
+        ({"jit_compile": False}, (16, False)),
+        ({"optimizer": Adam(skip_nonfinite=True)}, (16, False)),
+    ],
+)
+def test_what_was_asked_for_stays(fit_long, options, expected):
+    _, settings, _ = fit_long(**options)
+    assert settings.seen == expected
+
+
+def test_the_choice_survives_saving(fit_long, tmp_path):
+    model, _, _ = fit_long(epochs=1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    config = loaded.get_compile_config()
+    assert (config["steps_per_execution"], config["jit_compile"]) == ("auto", "auto")
+
+
+def test_a_loss_that_xla_cannot_compile_names_the_way_out(fit_long):
+    def loss(y_true, y_pred):
+        weight = tf.ensure_shape(tf.numpy_function(np.ones_like, [y_true], tf.float32), (None, 1))
+        return weight * tf.square(y_pred - y_true)
+
+    with pytest.raises(ValueError, match=r"(?s)MatrixFactorization: XLA.*jit_compile=False"):
+        fit_long(loss=loss)
+
+
+def test_steps_per_execution_must_be_a_number():
+    with pytest.raises(ValueError, match="steps_per_execution must be an integer of at least 1"):
+        fit_steps(steps_per_execution=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "batch_size", "steps_per_epoch", "expected"),
+    [
+        ({"a": np.zeros(33)}, None, None, 2),
+        ({"a": np.zeros(33)}, 33, None, 1),
+        ({"a": np.zeros(33)}, 3, 5, 5),
+        (tf.data.Dataset.range(7), None, None, 7),
+        (tf.data.Dataset.range(7).repeat(), None, None, 0),
+        (tf.data.Dataset.range(7).filter(lambda x: x > 1), None, None, 0),
+        (iter([]), None, None, 0),
+        (None, None, None, 0),
+    ],
+)
+def test_steps_of_an_epoch(x, batch_size, steps_per_epoch, expected):
+    assert base._steps_of(x, batch_size, steps_per_epoch) == expected

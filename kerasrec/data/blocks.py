@@ -1,0 +1,118 @@
+"""Blocks of batches that numpy makes, as a `tf.data.Dataset` of the batches."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+# Numbers in one block: large enough to hide the cost of calling Python from tf.data, small enough
+# to stay in the cache and to overlap with training.
+BLOCK_VALUES = 1 << 18
+
+# Passes over one dataset that go on side by side before the oldest is made anew when continued.
+RUNNING_PASSES = 4
+
+Arrays = tuple[Any, ...]  # (features by name, label[, weight])
+
+
+def block_dataset(
+    blocks: Callable[[int], Iterator[Arrays]], example: Arrays, *, batches: int, rows: int | None
+) -> tf.data.Dataset:
+    """A dataset of the batches in blocks that Python makes in the background.
+
+    Not `Dataset.from_generator`: on Python 3.11 and later that sets glibc's `M_MMAP_THRESHOLD` to
+    128 KiB for the process, and from then on every larger tensor of the training itself is mapped,
+    zeroed page by page and unmapped again, which took up to three quarters of an epoch.
+
+    Args:
+        blocks: makes a pass, given its number, and makes the same one for the same number: nested
+            arrays `(batches of the block, rows of a batch, ...)`.
+        example: one such block, for its names, dtypes and shapes.
+        batches: number of batches of a pass.
+        rows: rows of every batch; None if the last one has another number.
+    """
+    passes = _Passes(blocks, example)
+
+    def block(number: tf.Tensor, index: tf.Tensor) -> Any:
+        arrays = tf.numpy_function(passes.block, [number, index], passes.dtypes)
+        for tensor, array in zip(arrays, tf.nest.flatten(example), strict=True):
+            tensor.set_shape((None, rows, *array.shape[2:]))
+        return tf.nest.pack_sequence_as(example, arrays)
+
+    def one_pass(_: tf.Tensor) -> tf.data.Dataset:
+        number = tf.numpy_function(passes.start, [], tf.int64)
+        dataset = tf.data.Dataset.counter().map(lambda index: block(number, index))
+        return dataset.take_while(lambda *arrays: tf.shape(tf.nest.flatten(arrays)[0])[0] > 0)
+
+    options = tf.data.Options()
+    # The autotuner stalls `fit` for up to seconds at the end of an epoch; there is nothing to tune.
+    options.autotune.enabled = False
+    # Python has no files to share out: workers make the same batches and each takes its part.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(one_pass).prefetch(1).unbatch()
+    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
+
+
+class _Passes:
+    """Blocks of passes by number and place.
+
+    The latest passes are held as running iterators. One that was dropped, because it was
+    abandoned or others ran beside it, is made anew up to the block that is asked for.
+    """
+
+    def __init__(self, blocks: Callable[[int], Iterator[Arrays]], example: Arrays) -> None:
+        self._blocks = blocks
+        self._end = [array[:0] for array in tf.nest.flatten(example)]
+        self._numbers = itertools.count()
+        self._running: dict[int, tuple[int, Iterator[Arrays]]] = {}
+        self._lock = threading.Lock()
+        self.dtypes = [array.dtype for array in self._end]
+
+    def start(self) -> np.int64:
+        """The number of a new pass."""
+        return np.int64(next(self._numbers))
+
+    def block(self, number: int, index: int) -> list[np.ndarray]:
+        """One block, flat; an empty one when the pass is over."""
+        with self._lock:
+            number, index = int(number), int(index)
+            place, arrays = self._running.pop(number, (0, None))
+            if arrays is None or place > index:
+                place, arrays = 0, self._blocks(number)
+            made = next(itertools.islice(arrays, index - place, None), None)
+            if made is None:
+                return self._end
+            self._running[number] = index + 1, arrays
+            for old in list(self._running)[:-RUNNING_PASSES]:
+                del self._running[old]
+            return tf.nest.flatten(made)
+
+
+def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
+    """Rows of whole batches as blocks of about `BLOCK_VALUES` numbers.
+
+    Args:
+        arrays: nested arrays `(rows, ...)`.
+        batches: how many batches the rows make, all of one size.
+    """
+    shaped = tf.nest.map_structure(lambda a: a.reshape(batches, -1, *a.shape[1:]), arrays)
+    step = max(1, batches * BLOCK_VALUES // sum(a.size for a in tf.nest.flatten(arrays)))
+    for first in range(0, batches, step):
+        yield tf.nest.map_structure(lambda a: a[first : first + step], shaped)  # noqa: B023
+
+
+def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:
+    """Number of batches of a pass.
+
+    Raises:
+        ValueError: if there would be none.
+    """
+    if drop_remainder and rows < batch_size:
+        raise ValueError(
+            f"{owner}: drop_remainder leaves nothing of {rows} rows, because one batch takes "
+            f"{batch_size}. Lower batch_size or keep the remainder."
+        )
+    return rows // batch_size if drop_remainder else -(-rows // batch_size)
