@@ -49,7 +49,7 @@ side in the same round. This page is written by `benchmarks/training_throughput.
 def main() -> None:
     """Runs all sides in turn, prints the table, and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
@@ -69,7 +69,7 @@ def main() -> None:
                 print(f"{side}: {rates[side][-1]:.2f} M rows/s", file=sys.stderr, flush=True)
     text = report(rates, load, arguments.torch_python, arguments.rounds)
     print(text)
-    if arguments.sides == list(SIDES) and arguments.rounds >= 5:
+    if arguments.sides == list(SIDES) and arguments.rounds >= 3:
         PAGE.write_text(ABOUT.format(text), encoding="utf-8")
 
 
