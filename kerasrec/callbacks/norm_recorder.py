@@ -13,6 +13,7 @@ from kerasrec.types import Tensor
 
 # Updates whose norms are kept.
 KEPT = 12
+SLOTS = KEPT + 1
 
 
 class NormRecorder:
@@ -32,7 +33,7 @@ class NormRecorder:
         self._strategy = strategy
         self._places = {id(variable): place for place, variable in enumerate(variables)}
         with strategy.scope():
-            zeros = np.zeros((KEPT, len(variables)))
+            zeros = np.zeros((SLOTS, len(variables)))
             self._norms = per_replica_variable(zeros, "float32", "norms")
             self._count = per_replica_variable(0, "int32", "updates")
             self._fault = per_replica_variable(False, "bool", "fault")
@@ -44,13 +45,11 @@ class NormRecorder:
             if id(variable) in self._places:
                 line[self._places[id(variable)]] = norm(_values(gradient))
         norms = tf.stack(line)
-
-        def write() -> None:
-            scatter(self._norms, tf.reshape(self._count % KEPT, (1,)), norms[tf.newaxis])
-            self._count.assign_add(1)
-            self._fault.assign(tf.logical_not(tf.reduce_all(tf.math.is_finite(norms))))
-
-        tf.cond(self._fault, lambda: None, write)
+        # Without a branch, which costs more: after a fault the slot behind it is written again.
+        scatter(self._norms, tf.reshape(self._count % SLOTS, (1,)), norms[tf.newaxis])
+        before = tf.convert_to_tensor(self._fault)
+        self._count.assign_add(1 - tf.cast(before, "int32"))
+        self._fault.assign(before | tf.logical_not(tf.math.is_finite(tf.reduce_sum(norms))))
 
     def after_update(self, variables: list[Any], clipped: list[Any], before: Any) -> None:
         """Nothing."""
@@ -68,7 +67,7 @@ class NormRecorder:
         """Numbers of the last updates, from 1, and their norms `(updates, variables)`."""
         count = int(first_replica(self._strategy, self._count).numpy())
         numbers = np.arange(max(0, count - KEPT), count)
-        return numbers + 1, first_replica(self._strategy, self._norms).numpy()[numbers % KEPT]
+        return numbers + 1, first_replica(self._strategy, self._norms).numpy()[numbers % SLOTS]
 
 
 def _values(gradient: Any) -> Tensor:
