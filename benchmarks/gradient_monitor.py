@@ -1,6 +1,7 @@
 """What `GradientMonitor` costs: time of a training step with it and without it.
 
     python benchmarks/gradient_monitor.py [--rounds 5] [--interval 50]
+    python benchmarks/gradient_monitor.py --doctor    # the same for `Doctor`; no page
 
 Matrix factorisation in stock `model.fit`, in two sizes: that of MovieLens 1M (6,042 users, 3,708
 items, dimension 64, batches of 8,192 rows) and two tables of 1,000,000 rows (dimension 32, batches
@@ -28,7 +29,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.callbacks import GradientMonitor
+from kerasrec.callbacks import Doctor, GradientMonitor
 from kerasrec.models import MatrixFactorization
 from kerasrec.optimizers import SGD, Adam
 from kerasrec.schema import Categorical, Schema
@@ -69,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--interval", type=int, default=default)
+    parser.add_argument("--doctor", action="store_true", help="measure Doctor instead")
     parser.add_argument("--only", default="", help="part of the names of cases")
     options = parser.parse_args()
     output = Tee(sys.stdout)
@@ -82,7 +84,11 @@ def main() -> None:
         print(f"settings  interval {options.interval}, {options.rounds} rounds, seed 0\n")
         print(f"{'ms/step':42}{'without':>9}{'with':>9}{'cost':>9}{'range':>19}")
         costs = [
-            measure(*case, options.rounds, options.interval)
+            measure(
+                *case,
+                options.rounds,
+                Doctor(batch_path=None) if options.doctor else GradientMonitor(options.interval),
+            )
             for case in CASES
             if options.only in case[0]
         ]
@@ -112,15 +118,15 @@ def measure(
     optimizer: Callable[[], Any],
     compiling: dict[str, Any],
     rounds: int,
-    interval: int,
+    callback: keras.callbacks.Callback,
 ) -> float:
-    """Prints a row of the table; returns the share of time that the monitor adds."""
+    """Prints a row of the table; returns the share of time that the callback adds."""
     keras.utils.set_random_seed(0)
     data = batches(size)
     model = matrix_factorization(size)
     model.compile(optimizer(), "mse", **compiling)
     model.fit(data.take(32), verbose=0, shuffle=False)  # traces the function without the monitor
-    turns = Turns(GradientMonitor(interval))
+    turns = Turns(callback)
     model.fit(data, epochs=2 * rounds + 2, verbose=0, shuffle=False, callbacks=[turns])
     # The first epoch of each side traces, and finds the caches cold.
     without, with_it = (1e3 * np.array(turns.seconds[side][1:]) / STEPS for side in (False, True))
@@ -133,9 +139,9 @@ def measure(
 
 
 class Turns(keras.callbacks.Callback):
-    """Times the epochs of one `fit`, of which every second one has the monitor."""
+    """Times the epochs of one `fit`, of which every second one has the callback."""
 
-    def __init__(self, monitor: GradientMonitor) -> None:
+    def __init__(self, monitor: keras.callbacks.Callback) -> None:
         super().__init__()
         self.monitor = monitor
         self.seconds: dict[bool, list[float]] = {False: [], True: []}
@@ -154,6 +160,11 @@ class Turns(keras.callbacks.Callback):
         self.began = time.perf_counter()
         if self.watched:
             self.monitor.on_epoch_begin(epoch)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """As in `fit`."""
+        if self.watched:
+            self.monitor.on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Stops it."""

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "doctor": ["Doctor"],
         "gradient_monitor": ["GradientMonitor"],
         "ranking_validation": ["RankingValidation"],
     },

@@ -1,0 +1,126 @@
+"""The batches that stock `fit` trains on, one by one, for a callback that asks for some of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.types import Tensor
+
+# The method of a Keras model that wraps a step outside of XLA, while `fit` makes its function.
+HOOK = "_autoconvert_optionals"
+
+
+class BatchTap:
+    """Hands batches of `fit` to Python when a condition in the graph says so.
+
+    The tap is outside of what XLA compiles and inside the loop of `steps_per_execution`, so it sees
+    every step, with the batch that the step was made of. Other batches cost a comparison. Replicas'
+    parts of a batch arrive as one.
+
+    Args:
+        strategy: of the model.
+        fault: gives the condition; called in the graph after the step.
+        receive: called with the number of the step (from 1), whether the condition or a non-finite
+            loss is the reason, the running mean of the loss, and the columns by name.
+    """
+
+    def __init__(
+        self,
+        strategy: Any,
+        fault: Callable[[], Tensor],
+        receive: Callable[[int, bool, float, dict[str, np.ndarray]], None],
+    ) -> None:
+        self._strategy, self._fault, self._receive = strategy, fault, receive
+        self._steps = tf.Variable(0, trainable=False, dtype="int64")
+        # Whether batches without a fault are wanted, too.
+        self.wanted = tf.Variable(True, trainable=False)
+
+    def open(self, model: keras.Model) -> None:
+        """Lets train functions that are made from now on pass their batches through.
+
+        Raises:
+            ValueError: if this version of Keras has no place for it.
+        """
+        original = getattr(model, HOOK, None)
+        if original is None:
+            raise ValueError(
+                f"Keras {keras.__version__} makes its train function in a way that is not known "
+                "here; kerasrec works with 3.15."
+            )
+        make = type(model).make_train_function
+
+        def convert(step: Callable[[Any], Any]) -> Any:
+            def tapped(data: Any) -> Any:
+                outputs = step(data)
+                self._look(data, outputs)
+                return outputs
+
+            return original(tf.autograph.experimental.do_not_convert(tapped))
+
+        def make_train_function(force: bool = False) -> Any:
+            model.__dict__[HOOK] = convert
+            try:
+                return make(model, force=force)
+            finally:
+                del model.__dict__[HOOK]
+
+        model.__dict__["make_train_function"] = make_train_function
+
+    def close(self, model: keras.Model) -> None:
+        """Ends what `open` began, for functions that are made from now on."""
+        model.__dict__.pop("make_train_function", None)
+
+    def _look(self, data: Any, outputs: Any) -> None:
+        step = self._steps.assign_add(1, read_value=True)
+        loss = outputs.get("loss") if isinstance(outputs, dict) else None
+        loss = tf.zeros(()) if loss is None else tf.cast(tf.reduce_mean(loss), "float32")
+        fault = self._fault() | tf.logical_not(tf.math.is_finite(loss))
+        named = _named(data)
+        names = list(named)
+
+        def receive(step: Any, fault: Any, loss: Any, *columns: Any) -> None:
+            # Copies, since the arrays are the memory of tensors that may be used again.
+            arrays = [np.array(column) for column in columns]
+            found = dict(zip(names, arrays, strict=True))
+            self._receive(int(step), bool(fault), float(loss), found)
+
+        def send() -> Tensor:
+            columns = [self._whole(column) for column in named.values()]
+            tf.numpy_function(receive, [step, fault, loss, *columns], [])
+            return tf.constant(0)
+
+        tf.cond(fault | self.wanted, send, lambda: tf.constant(0))
+
+    def _whole(self, column: Any) -> Tensor:
+        """A column with the parts of all replicas; of a ragged or sparse one its values."""
+        parts = [
+            part.flat_values if isinstance(part, tf.RaggedTensor) else getattr(part, "values", part)
+            for part in self._strategy.experimental_local_results(column)
+        ]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+
+def _named(data: Any) -> dict[str, Any]:
+    """The tensors of a batch by name: features by their own, then `label` and `weight`."""
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    found: dict[str, Any] = {}
+    for owner, part in (("", x), ("label", y), ("weight", weight)):
+        for path, value in _leaves(part):
+            name = "/".join(([owner] if owner else []) + path) or "input"
+            found[name if name not in found else f"{name} (label)"] = value
+    return found
+
+
+def _leaves(part: Any) -> list[tuple[list[str], Any]]:
+    if part is None:
+        return []
+    if isinstance(part, dict):
+        pairs = [(str(name), value) for name, value in part.items()]
+    elif isinstance(part, list | tuple):
+        pairs = [(str(number), value) for number, value in enumerate(part)]
+    else:
+        return [([], part)]
+    return [([name, *path], value) for name, below in pairs for path, value in _leaves(below)]

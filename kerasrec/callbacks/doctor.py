@@ -1,0 +1,384 @@
+"""A callback that says why a training went wrong."""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.callbacks import symptoms
+from kerasrec.callbacks.batch_tap import BatchTap
+from kerasrec.callbacks.gradient_monitor import embedding_tables, variable_names
+from kerasrec.callbacks.norm_recorder import NormRecorder
+from kerasrec.callbacks.watching import unwatch, watch
+from kerasrec.schema import Schema
+from kerasrec.types import Ranker
+
+# Rows that are looked at for suspicious columns, and how many it takes to say anything.
+ROWS, FEWEST_ROWS = 8192, 16
+# Users and items whose lists are compared, how many it takes, and the length of a list.
+USERS, ITEMS, FEWEST_USERS, LIST = 128, 256, 16, 10
+# Variables whose norms are told.
+SHOWN = 8
+
+
+class Doctor(keras.callbacks.Callback):
+    """Stops stock `fit` at the first non-finite loss or weight, and says what is wrong.
+
+    One message, printed and kept in `diagnosis`, says at which step it was, which feature of the
+    batch is to blame (NaN or infinity, an id outside of the schema, an extreme value), which
+    variables were the first with a non-finite gradient or weight, what the gradient norms were over
+    the last steps, and what to try. The batch goes to a `.npz` file, a column for each feature, the
+    label and the weight.
+
+    Works for any Keras model, with numpy arrays and datasets, `jit_compile`, `steps_per_execution`
+    and `MirroredStrategy`. The batches are seen in the loop of `fit` itself: nothing has to be
+    wrapped, nothing is replayed, and the file holds the rows that the step was made of. With
+    `steps_per_execution=n` training stops up to n - 1 steps later; the message and the file are
+    those of the first bad step.
+
+    It looks at every loss and every gradient; at all weights before `fit`, at the end of each epoch
+    and when a gradient was not finite. A gradient that overflows but does no harm, as with
+    clipping or `skip_nonfinite`, does not stop the training; a non-finite loss does.
+
+    It also warns (`UserWarning`), after the first rows, of a label that is constant, and for models
+    with a schema of ids that are nearly all unknown and of sequences that are all padding; and at
+    the end of the training of lists that are the same for most users: popularity collapse.
+    Labels are not judged where they are constant by design: under `SparseCategoricalCrossentropy`,
+    and for a wrapper around a model with a schema, such as `SampledSoftmax`.
+
+    Not covered: an id outside of a table that TensorFlow refuses with an error of its own (on a
+    CPU without XLA); training with several workers. Of a `train_step` that does not return its
+    loss the gradients alone are watched, and under a stock optimizer those of the first replica.
+
+    Args:
+        restore_weights: whether to put back the weights and the optimizer's state of the beginning
+            of the epoch. Keeps a copy of both.
+        batch_path: where to save the batch, `.npz`; None for nowhere.
+
+    Raises:
+        ValueError: if an argument is out of range; from `fit`, if the model has no Keras optimizer
+            its weights do not exist yet, or are not finite before the first step.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="out")])
+    >>> model.compile("sgd", "mse")
+    >>> doctor = Doctor(restore_weights=True, batch_path=None)
+    >>> rows = np.array([[1.0], [2.0], [np.nan], [4.0]])
+    >>> fitted = model.fit(rows, np.arange(4), 2, shuffle=False, verbose=0, callbacks=[doctor])
+    ... # doctest: +ELLIPSIS
+    Doctor: training stopped at step 2 ...
+    >>> doctor.step, bool(np.isfinite(model.get_weights()[0]).all())
+    (2, True)
+    """
+
+    def __init__(
+        self,
+        *,
+        restore_weights: bool = False,
+        batch_path: str | os.PathLike[str] | None = "offending_batch.npz",
+    ) -> None:
+        super().__init__()
+        if not isinstance(restore_weights, bool):
+            raise ValueError(
+                f"Doctor: restore_weights must be True or False; received {restore_weights!r}."
+            )
+        if batch_path is not None and not os.fspath(batch_path).endswith(".npz"):
+            raise ValueError(
+                f"Doctor: batch_path must end in .npz, or be None; received {batch_path!r}."
+            )
+        self.restore_weights = restore_weights
+        self.batch_path = batch_path
+        self.diagnosis: str | None = None
+        self.step: int | None = None
+        self._tap: BatchTap | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begins to watch the model."""
+        self._leave()
+        self.diagnosis = self.step = None
+        self._case: tuple[int, float, dict[str, np.ndarray]] | None = None
+        self._samples: list[dict[str, np.ndarray]] = []
+        self._rows, self._judged = 0, False
+        self._kept: list[tuple[keras.Variable, Any]] = []
+        self._epoch = 0
+        if not self.model.trainable_variables:
+            raise ValueError(
+                f"Doctor: {type(self.model).__name__} has no weights to train yet. Build it before "
+                "fit: call it once on a batch, or model.build(input_shape)."
+            )
+        self._named = variable_names(self.model)
+        if bad := self._nonfinite_weights():
+            raise ValueError(
+                f"Doctor: weights are not finite before the first step: {', '.join(bad)}. Make or "
+                "load the model anew."
+            )
+        strategy = self.model.distribute_strategy
+        self._recorder = NormRecorder(list(self._named.values()), strategy)
+        self._tap = BatchTap(strategy, self._recorder.fault, self._receive)
+        self._tap.open(self.model)
+        try:
+            watch(self.model, self._recorder)
+        except ValueError:
+            self._tap.close(self.model)
+            raise
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Keeps the weights, which are finite."""
+        self._epoch = epoch
+        if self.restore_weights and self.diagnosis is None:
+            self._kept = [(v, tf.identity(v.value)) for v in self._state()]
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Looks whether a batch was handed over, and why."""
+        if self._case is not None:
+            self._examine()
+        if not self._judged and self._rows >= ROWS:
+            self._judge()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Looks at all weights."""
+        if not self._judged:
+            self._judge()
+        if self.diagnosis is None and (bad := self._nonfinite_weights()):
+            self._stop(None, bad)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Compares the lists of some users, and leaves the model as it was."""
+        self._leave()
+        if self.diagnosis is None:
+            self._compare_lists()
+        self._samples, self._kept = [], []
+
+    def _leave(self) -> None:
+        if self._tap is not None:
+            self._tap.close(self.model)
+            unwatch(self.model, self._recorder)
+            self._tap = None
+
+    def _receive(self, step: int, fault: bool, loss: float, columns: dict[str, np.ndarray]) -> None:
+        """Called out of the graph of `fit`."""
+        if not fault:
+            self._samples.append(columns)
+            self._rows += len(next(iter(columns.values())))
+        elif self._case is None:
+            self._case = step, loss, columns
+
+    def _examine(self) -> None:
+        """Stops, unless a gradient was not finite and did no harm."""
+        if self.diagnosis is None and self._case is not None:
+            bad = self._nonfinite_weights()
+            if bad or not np.isfinite(self._case[1]):
+                self._stop(self._case, bad)
+                return
+        self._case = None
+        self._recorder.forget()
+
+    def _stop(self, case: tuple[int, float, dict[str, np.ndarray]] | None, bad: list[str]) -> None:
+        self.model.stop_training = True
+        step, loss, columns = case or (None, 0.0, {})
+        self.step = step
+        schema, _ = self._schema()
+        tables = embedding_tables(self.model)
+        sizes = [int(v.shape[0]) for v in self.model.trainable_variables if id(v) in tables]
+        guilty = symptoms.blame(columns, schema, max(sizes, default=None))
+        numbers, norms = self._recorder.last()
+        what = "a weight is not finite" if np.isfinite(loss) else f"the loss is {loss:g}"
+        epoch = f"epoch {self._epoch + 1}"
+        lines = [f"Doctor: training stopped at step {step} of this fit, in {epoch}: {what}."]
+        if case is None:
+            lines = [
+                f"Doctor: training stopped at the end of {epoch}: {what}; the loss and the "
+                "gradients were finite at every step."
+            ]
+        if guilty:
+            lines += [f"To blame in the batch: {sentence}." for sentence in guilty]
+        elif case:
+            lines.append("The batch is not to blame: no NaN, no id outside, no extreme value.")
+        lines.append(self._first(numbers, norms, bad))
+        lines += _table(list(self._named), numbers, norms)
+        lines.append("Try: " + "; ".join(_advice(guilty, norms)) + ".")
+        if columns and self.batch_path is not None:
+            save(self.batch_path, columns)
+            lines.append(f"The batch is in {os.fspath(self.batch_path)}.")
+        if self.restore_weights:
+            for variable, value in self._kept:
+                variable.assign(value)
+            lines.append(f"Weights and optimizer are those of the beginning of {epoch}.")
+        self.diagnosis = "\n".join(lines)
+        print(self.diagnosis)
+
+    def _first(self, numbers: np.ndarray, norms: np.ndarray, bad: list[str]) -> str:
+        """Which variables were the first with something that is not finite."""
+        broken = ~np.isfinite(norms)
+        parts = []
+        if broken.any():
+            update = int(np.argmax(broken.any(axis=1)))
+            names = np.array(list(self._named))[broken[update]]
+            if 1 < len(names) == len(self._named):
+                shown = f"those of all {len(names)} variables"
+            else:
+                shown = ", ".join(names[:SHOWN])
+            parts.append(f"first non-finite gradients at update {numbers[update]}: {shown}")
+        if bad:
+            parts.append(f"weights that are not finite now: {', '.join(bad[:SHOWN])}")
+        if len(norms) > 1 and np.isfinite(norms).any():
+            finite = np.where(np.isfinite(norms), norms, 0).max(axis=0)
+            parts.append(f"largest gradient before: {list(self._named)[int(finite.argmax())]}")
+        line = "; ".join(parts) or "all gradients and weights are finite: the loss itself is not"
+        return line[0].upper() + line[1:] + "."
+
+    def _state(self) -> list[keras.Variable]:
+        found = [*self.model.weights, *self.model.optimizer.variables]
+        return list({id(variable): variable for variable in found}.values())
+
+    def _nonfinite_weights(self) -> list[str]:
+        """Names of weights that are not finite, and how many rows or numbers of each."""
+        found = []
+        names = {id(variable): name for name, variable in self._named.items()}
+        for variable in self.model.weights:
+            if not tf.as_dtype(variable.dtype).is_floating:
+                continue
+            finite = tf.math.is_finite(variable.value)
+            if bool(tf.reduce_all(finite)):
+                continue
+            good = finite.numpy()
+            rows = good.reshape(len(good), -1).all(axis=1) if good.ndim else good[None]
+            name = names.get(id(variable), variable.path)
+            found.append(f"{name} ({(~rows).sum():,} of {len(rows):,} rows)")
+        return found
+
+    def _schema(self) -> tuple[Schema | None, Any]:
+        """The schema of the model, or of the one that it wraps, and whose it is."""
+        for model in (self.model, getattr(self.model, "model", None)):
+            schema = getattr(model, "schema", None)
+            if isinstance(schema, Schema):
+                return schema, model
+        return None, None
+
+    def _judge(self) -> None:
+        """Warns of columns that nothing can be learned from."""
+        self._judged = True
+        if self._tap is not None:
+            self._tap.wanted.assign(False)
+        if self._rows < FEWEST_ROWS:
+            return
+        whole = _joined(self._samples)
+        schema, owner = self._schema()
+        names = [str(getattr(loss, "name", loss)) for loss in tf.nest.flatten(self.model.loss)]
+        by_design = owner not in (None, self.model) or any(
+            "sparse_categorical" in name or "SparseCategorical" in name for name in names
+        )
+        for sentence in symptoms.suspicions(whole, schema, label=None if by_design else "label"):
+            warnings.warn(f"Doctor: {sentence}.", UserWarning, stacklevel=2)
+
+    def _compare_lists(self) -> None:
+        """Warns if most users would be shown the same items."""
+        schema, model = self._schema()
+        if schema is None or not self._samples or not isinstance(model, Ranker):
+            return
+        columns = _joined(self._samples)
+        user, item = schema.user_id.name, schema.item_id.name
+        if user not in columns or item not in columns:
+            return
+        users = np.unique(columns[user], return_index=True)[1][:USERS]
+        flat = columns[item].reshape(-1)
+        items = np.unique(flat, return_index=True)[1][:ITEMS]
+        if len(users) < FEWEST_USERS or len(items) < 5 * LIST:
+            return
+        inputs = {f.name: columns[f.name][users] for f in schema.query}
+        for feature in schema.item:
+            values = columns[feature.name]
+            values = values.reshape(len(flat), *values.shape[columns[item].ndim :])[items]
+            inputs[feature.name] = np.broadcast_to(values, (len(users), *values.shape))
+        if hasattr(model, "catch_up"):
+            model.catch_up()
+        scores = np.asarray(keras.ops.convert_to_numpy(model(inputs, training=False)))
+        if scores.shape != (len(users), len(items)) or not np.isfinite(scores).all():
+            return
+        share = symptoms.collapse(scores, LIST)
+        if share > symptoms.MOST:
+            warnings.warn(
+                f"Doctor: {share:.0%} of {len(users)} users would be shown the same {LIST} of "
+                f"{len(items)} items: the model ranks by popularity alone. Train longer, with a "
+                "smaller l2 or larger embedding_dim, or draw negatives by popularity.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
+    """Writes columns as `.npz`, whole or not at all; text as unicode.
+
+    Args:
+        path: where to.
+        columns: arrays by name.
+    """
+    path = os.fspath(path)
+    folder = os.path.dirname(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    texts: dict[str, Any] = {}
+    texts |= {n: c.astype("S").astype("U") if c.dtype == object else c for n, c in columns.items()}
+    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **texts)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _joined(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The rows of all batches; columns whose shapes differ are those of the first."""
+    joined = {}
+    for name, first in samples[0].items():
+        parts = [sample[name] for sample in samples]
+        same = all(part.shape[1:] == first.shape[1:] and part.ndim for part in parts)
+        joined[name] = np.concatenate(parts) if same else first
+    return joined
+
+
+def _table(names: list[str], numbers: np.ndarray, norms: np.ndarray) -> list[str]:
+    """Norms over the last updates, those of the largest gradients first."""
+    if not len(numbers):
+        return []
+    order = np.argsort(-np.where(np.isfinite(norms), norms, -1).max(axis=0), kind="stable")[:SHOWN]
+    width = max(len("update"), *(len(names[place]) for place in order))
+    rows = [("update", [f"{number:>9}" for number in numbers])]
+    rows += [(names[place], [f"{norm:>9.2e}" for norm in norms[:, place]]) for place in order]
+    title = "Gradient norms over the last updates"
+    left = f" (the {SHOWN} largest of {len(names)} variables)" if len(names) > SHOWN else ""
+    return [f"{title}{left}:", *(f"  {name:<{width}}{''.join(cells)}" for name, cells in rows)]
+
+
+def _advice(guilty: list[str], norms: np.ndarray) -> list[str]:
+    """What to try, likeliest first."""
+    text = " ".join(guilty)
+    found = []
+    if "NaN" in text or "infinity" in text:
+        found.append("drop or fill the rows that are not finite (kerasrec.data.clean)")
+    if "outside" in text:
+        found.append("encode ids with the vocabulary the schema was made from")
+    if "extreme" in text:
+        found.append("scale the column, or clip its outliers")
+    finite = np.where(np.isfinite(norms), norms, np.nan)
+    sizes = np.nanmax(np.where(np.isnan(finite), 0, finite), axis=1) if norms.size else np.zeros(0)
+    sizes = sizes[sizes > 0]
+    if len(sizes) > 1 and sizes.max() > 10 * sizes[0]:
+        found.append(
+            "the gradients grew: a smaller learning rate, clipnorm=1.0, a warm-up or a "
+            "row_constraint (kerasrec.optimizers)"
+        )
+    if not found:
+        found.append(
+            "a smaller learning rate and clipnorm; look for log, division or sqrt of 0 in the "
+            "model, and for a loss that takes logits (from_logits=True) but is given probabilities"
+        )
+    return found

@@ -1,0 +1,76 @@
+"""Gradient norms of the last updates of a training, kept in the graph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.callbacks.watching import first_replica, norm, per_replica_variable
+from kerasrec.optimizers.rows import Rows, scatter
+from kerasrec.types import Tensor
+
+# Updates whose norms are kept.
+KEPT = 12
+SLOTS = KEPT + 1
+
+
+class NormRecorder:
+    """An observer of updates (see `watch`): norms of the last of them, up to the first fault.
+
+    A fault is a gradient whose norm is not finite. From then on nothing is recorded, so that what
+    led to it is still there when an execution of many steps has ended. With an optimizer of
+    `kerasrec.optimizers` the norm is that of the summed gradient before clipping; a stock optimizer
+    shows the gradient of its first replica, and in it duplicates of a row one by one.
+
+    Args:
+        variables: whose gradients to look at.
+        strategy: of the model.
+    """
+
+    def __init__(self, variables: Sequence[keras.Variable], strategy: Any) -> None:
+        self._strategy = strategy
+        self._places = {id(variable): place for place, variable in enumerate(variables)}
+        with strategy.scope():
+            zeros = np.zeros((SLOTS, len(variables)))
+            self._norms = per_replica_variable(zeros, "float32", "norms")
+            self._count = per_replica_variable(0, "int32", "updates")
+            self._fault = per_replica_variable(False, "bool", "fault")
+
+    def before_update(self, variables: list[Any], summed: list[Any], clipped: list[Any]) -> None:
+        """Writes the norms of this update."""
+        line = [tf.zeros(())] * len(self._places)
+        for variable, gradient in zip(variables, summed, strict=True):
+            if id(variable) in self._places:
+                line[self._places[id(variable)]] = norm(_values(gradient))
+        norms = tf.stack(line)
+        # Without a branch, which costs more: after a fault the slot behind it is written again.
+        scatter(self._norms, tf.reshape(self._count % SLOTS, (1,)), norms[tf.newaxis])
+        before = tf.convert_to_tensor(self._fault)
+        self._count.assign_add(1 - tf.cast(before, "int32"))
+        self._fault.assign(before | tf.logical_not(tf.math.is_finite(tf.reduce_sum(norms))))
+
+    def after_update(self, variables: list[Any], clipped: list[Any], before: Any) -> None:
+        """Nothing."""
+
+    def fault(self) -> Tensor:
+        """Whether a norm was not finite, for use in the graph outside of the replicas."""
+        return tf.convert_to_tensor(first_replica(self._strategy, self._fault))
+
+    def forget(self) -> None:
+        """Goes on after a fault that did no harm."""
+        with self._strategy.scope():
+            self._fault.assign(False)
+
+    def last(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the last updates, from 1, and their norms `(updates, variables)`."""
+        count = int(first_replica(self._strategy, self._count).numpy())
+        numbers = np.arange(max(0, count - KEPT), count)
+        return numbers + 1, first_replica(self._strategy, self._norms).numpy()[numbers % SLOTS]
+
+
+def _values(gradient: Any) -> Tensor:
+    if isinstance(gradient, Rows):
+        return gradient.sums
+    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient

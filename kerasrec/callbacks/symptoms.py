@@ -1,0 +1,130 @@
+"""What is wrong with a batch, or suspicious in many: plain functions of numpy columns."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from kerasrec.schema import PADDING_ID, UNKNOWN_ID, Numeric, Schema, Sequence
+
+# A number is extreme beyond this, or beyond SPREAD times what nine in ten of the others reach.
+EXTREME, SPREAD = 1e6, 1e4
+# Share of ids, or of sequences, that counts as nearly all.
+NEARLY_ALL = 0.9
+# Share of users with one and the same list that counts as most of them.
+MOST = 0.5
+
+
+def blame(
+    columns: Mapping[str, np.ndarray], schema: Schema | None = None, num_rows: int | None = None
+) -> list[str]:
+    """What in a batch can make a loss NaN: a sentence for each column that has it.
+
+    Args:
+        columns: features, label and weight of a batch.
+        schema: of the features; without it an id is outside if no table has its row.
+        num_rows: rows of the largest table, None if there is no table.
+
+    Example:
+
+    >>> blame({"age": np.array([3.0, np.nan, 5.0])})
+    ["'age' has NaN in 1 of 3 rows (first: row 1)"]
+    """
+    found = []
+    if schema is None:
+        limits = {n: num_rows for n in columns if n.split("/")[0] not in ("label", "weight")}
+        owner = "the largest table has"
+    else:
+        ids = [f.name for f in schema.features if not isinstance(f, Numeric)]
+        limits, owner = {name: schema.num_ids(name) for name in ids}, "the schema says"
+    for name, column in columns.items():
+        if column.dtype.kind == "f":
+            found += _bad_numbers(name, column)
+        elif column.dtype.kind in "iu" and (limit := limits.get(name)) is not None:
+            what = f"ids outside of the {limit:,} that {owner}"
+            found += _rows(name, (column < 0) | (column >= limit), what, column)
+    return found
+
+
+def _bad_numbers(name: str, column: np.ndarray) -> list[str]:
+    sizes = np.abs(column.astype("float64"))
+    for mask, what in ((np.isnan(sizes), "NaN"), (np.isinf(sizes), "infinity")):
+        if mask.any():
+            return _rows(name, mask, what)
+    if not sizes.size:
+        return []
+    usual = float(np.quantile(sizes, 0.9))
+    limit = min(EXTREME, SPREAD * usual) if usual else EXTREME
+    return _rows(name, sizes > limit, "extreme values", column)
+
+
+def _rows(name: str, mask: np.ndarray, what: str, column: np.ndarray | None = None) -> list[str]:
+    if not mask.any():
+        return []
+    by_row = mask.reshape(mask.shape[0], -1).any(axis=1) if mask.ndim else np.array([True])
+    first = int(np.argmax(by_row))
+    shown = ""
+    if column is not None:
+        values = column[mask]
+        shown = f": {values[np.argmax(np.abs(values.astype('float64')))]:.6g}"
+    return [
+        f"{name!r} has {what} in {by_row.sum():,} of {len(by_row):,} rows (first: row {first}"
+        f"{shown})"
+    ]
+
+
+def suspicions(
+    columns: Mapping[str, np.ndarray], schema: Schema | None = None, *, label: str | None = None
+) -> list[str]:
+    """What in the first rows of a training makes a model learn nothing.
+
+    Args:
+        columns: features and label of many rows.
+        schema: of the features; without it ids and sequences are not known as such.
+        label: name of the label column, None if it may be constant.
+
+    Example:
+
+    >>> suspicions({"label": np.ones(4)}, label="label")
+    ["label column 'label' is 1 in all of the first 4 rows: there is nothing to learn"]
+    """
+    found = []
+    values = columns.get(label) if label is not None else None
+    if values is not None and values.size > 1 and (values == values.flat[0]).all():
+        found.append(
+            f"label column {label!r} is {values.flat[0]:g} in all of the first "
+            f"{len(values):,} rows: there is nothing to learn"
+        )
+    for feature in schema.features if schema is not None else ():
+        ids = columns.get(feature.name)
+        if isinstance(feature, Numeric) or ids is None or not ids.size:
+            continue
+        real = ids != PADDING_ID
+        if real.any() and (share := float((ids[real] == UNKNOWN_ID).mean())) > NEARLY_ALL:
+            found.append(
+                f"{share:.0%} of the ids of {feature.name!r} are unknown (1) in the first "
+                f"{len(ids):,} rows: were they encoded with the vocabulary of other data?"
+            )
+        if isinstance(feature, Sequence) and ids.ndim > 1:
+            share = float((~real.any(axis=-1)).mean())
+            if share > NEARLY_ALL:
+                found.append(
+                    f"{share:.0%} of the sequences {feature.name!r} are all padding in the first "
+                    f"{len(ids):,} rows: is the past of the users missing?"
+                )
+    return found
+
+
+def collapse(scores: np.ndarray, k: int = 10) -> float:
+    """Share of users whose k best items are the most common set of k.
+
+    Args:
+        scores: `(users, items)`.
+        k: length of the lists.
+
+    Example:
+
+    >>> collapse(np.array([[3.0, 2.0, 1.0], [9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]), k=2).__round__(3)
+    0.667
+    """
+    best = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :k], axis=1)
+    return float(np.unique(best, axis=0, return_counts=True)[1].max() / len(best))
