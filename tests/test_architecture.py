@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "models": BASE | {"layers"},
     "datasets": BASE | {"data"},
     "optimizers": BASE,
+    "callbacks": BASE | {"optimizers", "evaluation"},
     "retrieval": BASE,
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
@@ -29,6 +30,7 @@ MAY_IMPORT = {
     | {"data", "datasets", "evaluation", "models", "optimizers", "retrieval", "serving"},
 }
 TENSORFLOW = {
+    "callbacks/",
     "cli/",
     "data/batches.py",
     "data/streaming.py",

@@ -2,9 +2,10 @@
 
 import dataclasses
 
+import numpy as np
 import pyarrow as pa
 
-from kerasrec.data import Interactions
+from kerasrec.data import Interactions, Split
 from kerasrec.datasets.optimum import Optimum
 
 
@@ -20,6 +21,8 @@ class Dataset:
         items: the same of the items; titles are in the column `title`, genres in `genres`.
         terms: what the data may be used for.
         notes: peculiarities of these very rows, such as rows left out.
+        split: the published parts, for sets that come with them; without validation rows.
+        negatives: raw item ids `(test rows, n)` to rank each test item among, where they are given.
         optimum: the truth the rows were drawn from, for synthetic data.
     """
 
@@ -29,6 +32,8 @@ class Dataset:
     items: pa.Table | None = None
     terms: str = ""
     notes: tuple[str, ...] = ()
+    split: Split | None = None
+    negatives: np.ndarray | None = None
     optimum: Optimum | None = None
 
     def __repr__(self) -> str:

@@ -10,13 +10,16 @@ from kerasrec.data import read
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.movielens import movielens_1m, movielens_100k
 from kerasrec.datasets.movietweetings import movietweetings_100k
+from kerasrec.datasets.published_splits import gowalla_lightgcn, ncf_ml_1m
 from kerasrec.datasets.synthetic_ratings import synthetic
 from kerasrec.datasets.tensorflow_datasets_source import from_tfds
 
 _NAMED: dict[str, Callable[..., Dataset]] = {
+    "gowalla-lightgcn": gowalla_lightgcn,
     "movielens-100k": movielens_100k,
     "movielens-1m": movielens_1m,
     "movietweetings-100k": movietweetings_100k,
+    "ncf-ml-1m": ncf_ml_1m,
     "synthetic": synthetic,
 }
 _TFDS = "tfds:"
@@ -35,6 +38,7 @@ def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
     | `movielens-100k` | from `$KERASREC_DATA`, the cache, or downloaded | none |
     | `movielens-1m` | your own copy in `$KERASREC_DATA` or the cache | none |
     | `movietweetings-100k` | your own copy in `$KERASREC_DATA` or the cache | none |
+    | `ncf-ml-1m`, `gowalla-lightgcn` | published splits: your own copy, as above | none |
     | `synthetic` | drawn at random, with a known optimum | those of `synthetic` |
     | `tfds:<builder>` | a builder of TensorFlow Datasets | those of `from_tfds` |
     | a path | a file of interactions | those of `kerasrec.data.read` |

@@ -1,0 +1,177 @@
+"""Ranking metrics on validation rows during `fit`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasrec.evaluation import ranking
+from kerasrec.schema import FIRST_ID
+from kerasrec.types import Columns, Ranker
+
+# Figures that are means over queries, so that blocks of users can be averaged.
+MEANS = ("hr", "recall", "precision", "ndcg", "map", "mrr")
+USERS_PER_BLOCK = 1024
+_CANDIDATES = "\0candidates"
+
+
+class RankingValidation(keras.callbacks.Callback):
+    """Ranks the catalogue for the validation rows and adds `val_ndcg@10` and others to the logs.
+
+    The logs of an epoch go to `History`, to Keras' progress bar and to the callbacks that follow
+    in the list, so put it before `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`. They
+    need `mode="max"`: Keras refuses to guess the direction of a metric that it did not compile.
+
+        fit(..., callbacks=[
+            RankingValidation(valid, train),
+            keras.callbacks.EarlyStopping("val_ndcg@10", mode="max", patience=3),
+        ])
+
+    The first epoch and every `every`-th after it are ranked, and the last that `fit` was asked
+    for. The epochs between repeat the figures of the last ranking: a `patience` counts them as
+    epochs without improvement, so give it at least `every`.
+
+    With `verbose=1` in `fit` a progress bar runs over blocks of users.
+
+    Args:
+        valid: encoded validation rows, see `kerasrec.evaluation.ranking`.
+        seen: encoded rows whose items are taken out of a user's list: the training rows.
+        every: epochs from one ranking to the next.
+        k: cutoffs.
+        ranker: what is ranked; the model that is fitted by default. Name the model inside when a
+            wrapper such as `SampledSoftmax` is fitted.
+        candidates: item ids `(valid rows, c)` to rank among instead of the catalogue.
+        items: item features of the catalogue, for models that need more than the item id.
+
+    Raises:
+        ValueError: if `every` is not positive, there are no validation rows, or the model cannot
+            rank; from `fit`, whatever `ranking` refuses.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.models import MatrixFactorization
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> schema = Schema(user=Categorical("user_id", 10), item=Categorical("item_id", 14))
+    >>> train = {"user_id": np.array([2, 3]), "item_id": np.array([4, 11])}
+    >>> valid = {"user_id": np.array([2, 3]), "item_id": np.array([5, 12])}
+    >>> model = MatrixFactorization(schema, embedding_dim=4)
+    >>> model.compile("adam", "mse")
+    >>> callbacks = [RankingValidation(valid, train)]
+    >>> history = model.fit(train, np.ones(2), epochs=2, verbose=0, callbacks=callbacks)
+    >>> len(history.history["val_ndcg@10"])
+    2
+    """
+
+    def __init__(
+        self,
+        valid: Columns,
+        seen: Columns | Sequence[Columns] | None,
+        *,
+        every: int = 1,
+        k: int | Sequence[int] = (10,),
+        ranker: Ranker | None = None,
+        candidates: np.ndarray | None = None,
+        items: Columns | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(
+                "RankingValidation: every must be an integer of at least 1 (epochs); received "
+                f"{every!r}."
+            )
+        if not isinstance(valid, Mapping) or not valid or not len(next(iter(valid.values()))):
+            raise ValueError(
+                "RankingValidation: expected encoded validation rows (a dict of arrays); received "
+                f"{'none' if isinstance(valid, Mapping) else type(valid).__name__}. Hold some "
+                "out, or leave the callback out."
+            )
+        self.valid, self.seen, self.every, self.k = valid, seen, every, k
+        self.ranker, self.candidates, self.items = ranker, candidates, items
+        self._blocks: list[dict[str, Any]] = []
+        self._epochs_since: int | None = None
+        self._figures: dict[str, float] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks that there is something to rank, and shares the rows out by user."""
+        model = self._ranked()
+        if not isinstance(model, Ranker):
+            raise ValueError(
+                f"RankingValidation: {type(model).__name__} has no schema to rank by. Pass the "
+                "kerasrec model that it trains as `ranker`."
+            )
+        self._blocks = _blocks(
+            self.valid, self.seen, self.candidates, user=model.schema.user_id.name
+        )
+        self._epochs_since, self._figures = None, {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Ranks, or repeats the last figures, and adds them to the logs."""
+        last = epoch + 1 == (self.params or {}).get("epochs")
+        due = self._epochs_since is None or self._epochs_since + 1 >= self.every or last
+        if due:
+            self._figures = self.rank()
+        self._epochs_since = 0 if due else (self._epochs_since or 0) + 1
+        if logs is not None:
+            logs.update(self._figures)
+
+    def rank(self) -> dict[str, float]:
+        """The figures of the weights as they are now, under their names in the logs."""
+        verbose = (self.params or {}).get("verbose") == 1 and len(self._blocks) > 1
+        if verbose:
+            print()  # the bar of the epoch stands on the line
+        bar = keras.utils.Progbar(
+            len(self._blocks), verbose=int(verbose), unit_name="block of validation users"
+        )
+        ranked = self._ranked()
+        if hasattr(ranked, "catch_up"):
+            ranked.catch_up()
+        sums: dict[str, float] = {}
+        queries = 0
+        for block in self._blocks:
+            found = ranking(ranked, k=self.k, items=self.items, **block)
+            count = int(found["queries"])
+            for name, value in found.items():
+                if name.split("@")[0] in MEANS and isinstance(value, float):
+                    sums[name] = sums.get(name, 0.0) + value * count
+            queries += count
+            bar.add(1)
+        return {f"val_{name}": total / queries for name, total in sums.items()}
+
+    def _ranked(self) -> Any:
+        return self.model if self.ranker is None else self.ranker
+
+
+def _blocks(
+    valid: Columns,
+    seen: Columns | Sequence[Columns] | None,
+    candidates: np.ndarray | None,
+    *,
+    user: str,
+) -> list[dict[str, Any]]:
+    """Arguments of `ranking` for blocks of users, unknown users among those of the first."""
+    parts: list[Any] = [seen] if isinstance(seen, Mapping) else list(seen or [])
+    for name, columns in [("valid", valid), *(("seen", part) for part in parts)]:
+        if user not in columns:
+            raise ValueError(
+                f"RankingValidation: {name} has no column {user!r}; received {sorted(columns)}. "
+                "Pass encoded columns."
+            )
+    users = np.unique(valid[user])
+    users = users[users >= FIRST_ID]
+    count = max(1, len(users) // USERS_PER_BLOCK)
+    firsts = users[np.arange(1, count) * USERS_PER_BLOCK]  # of each block but the first
+
+    def split(columns: Columns) -> list[dict[str, np.ndarray]]:
+        numbers = np.searchsorted(firsts, columns[user], side="right")
+        rows = [np.flatnonzero(numbers == number) for number in range(count)]
+        return [{name: np.asarray(v)[some] for name, v in columns.items()} for some in rows]
+
+    extra = {} if candidates is None else {_CANDIDATES: candidates}
+    tests = split({**valid, **extra})
+    seens = zip(*map(split, parts), strict=True) if parts else [None] * count
+    return [
+        {"candidates": test.pop(_CANDIDATES, None), "test": test, "seen": some and list(some)}
+        for test, some in zip(tests, seens, strict=True)
+    ]

@@ -1,0 +1,178 @@
+"""Sets that were published already split, for figures that compare with printed ones."""
+
+import gzip
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from kerasrec.data import Interactions, Split
+from kerasrec.datasets.dataset import Dataset
+from kerasrec.datasets.movielens import TERMS as MOVIELENS_TERMS
+from kerasrec.datasets.storage import find_file, folders, read_lines
+
+GOWALLA_TERMS = (
+    "Check-ins from Gowalla (Cho et al., 2011, SNAP; split of Wang et al., 2019, NGCF). Research "
+    "use; no licence file came with the split."
+)
+
+
+def ncf_ml_1m() -> Dataset:
+    """MovieLens 1M as split for neural collaborative filtering (He et al., 2017).
+
+    6,040 users and 3,706 items with ids from 0; 994,169 training rows, the last item of each user
+    as test, and 99 items for each user to rank it among (`negatives`). No ratings;
+    `time_rank` is the position in the user's own history.
+
+    Looked for as `ncf-ml-1m` in `$KERASREC_DATA`, then in the cache: `ml-1m.train.rating` or
+    `ml-1m.train.pairs.tsv` (user and item first in each line, in time order within a user),
+    `ml-1m.test.rating` and `ml-1m.test.negative`. It may not be redistributed, so it is never
+    downloaded.
+
+    Raises:
+        ValueError: if the set is nowhere, or a file is damaged.
+    """
+    name = "ncf-ml-1m"
+    train_file, test_file, negative_file = _files(
+        name,
+        (("ml-1m.train.pairs.tsv", "ml-1m.train.rating"), ("ml-1m.test.rating",),
+         ("ml-1m.test.negative",)),
+        "the files ml-1m.* of the folder Data of hexiangnan/neural_collaborative_filtering",
+    )  # fmt: skip
+    train, test = _pairs(train_file), _pairs(test_file)
+    rows, split = _split(
+        train, test, "published split: the last item of each user is the test", timed=True
+    )
+    return Dataset(
+        name,
+        rows,
+        split=split,
+        negatives=_negatives(negative_file, test),
+        terms=MOVIELENS_TERMS,
+        notes=(
+            "For 156 users the list of 99 negatives holds the test item itself; as in the "
+            "original program it then counts once.",
+        ),
+    )
+
+
+def gowalla_lightgcn() -> Dataset:
+    """Gowalla check-ins as split for NGCF and LightGCN.
+
+    29,858 users and 40,981 items with ids from 0; 810,128 training and 217,242 test rows, a random
+    fifth of each user's. No times.
+
+    Looked for as `gowalla-lightgcn` in `$KERASREC_DATA`, then in the cache: `train.txt` and
+    `test.txt`, a line for each user: `user item item ...`.
+
+    Raises:
+        ValueError: if the set is nowhere, or a file is damaged.
+    """
+    name = "gowalla-lightgcn"
+    train_file, test_file = _files(
+        name,
+        (("train.txt",), ("test.txt",)),
+        "train.txt and test.txt of the folder data/gowalla of gusye1234/LightGCN-PyTorch",
+    )
+    rows, split = _split(
+        _lists(train_file), _lists(test_file), "published split: random rows per user", timed=False
+    )
+    return Dataset(name, rows, split=split, terms=GOWALLA_TERMS)
+
+
+def _files(name: str, wanted: tuple[tuple[str, ...], ...], origin: str) -> tuple[pathlib.Path, ...]:
+    """A file for each tuple of possible names, all from one folder."""
+    for folder in folders(name):
+        found = [
+            next(filter(None, (find_file(folder, n) for n in names)), None) for names in wanted
+        ]
+        if all(found):
+            return tuple(path for path in found if path)
+    looked = " and ".join(str(folder) for folder in folders(name))
+    raise ValueError(f"{name} is not in {looked}. Put {origin} into {folders(name)[-1]}.")
+
+
+def _pairs(path: pathlib.Path) -> np.ndarray:
+    """The first two columns of a file of tab-separated numbers, `(rows, 2)`."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            table = pa.csv.read_csv(
+                file,
+                read_options=pa.csv.ReadOptions(autogenerate_column_names=True),
+                parse_options=pa.csv.ParseOptions(delimiter="\t"),
+            )
+        return np.stack([table[n].to_numpy().astype(np.int64, casting="safe") for n in (0, 1)], 1)
+    except (pa.ArrowInvalid, OSError, EOFError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"{path}: expected lines `user<TAB>item...` of whole numbers; {error}. Replace the "
+            "file."
+        ) from error
+
+
+def _negatives(path: pathlib.Path, test: np.ndarray) -> np.ndarray:
+    """Items `(rows, n)` of a file with a line `(user,item)<TAB>item...` for each test row."""
+    found: list[list[int]] = []
+    for number, line in enumerate(read_lines(path, encoding="utf-8"), 1):
+        pair, *items = line.split("\t")
+        expected = "({},{})".format(*test[number - 1]) if number <= len(test) else "no line"
+        if pair != expected:
+            raise ValueError(
+                f"{path}: line {number} belongs to {pair}; expected {expected}, after the test "
+                "file. Replace the files."
+            )
+        try:
+            found.append([int(item) for item in items])
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: line {number}: expected whole numbers; {error}. Replace the file."
+            ) from error
+    if len(found) != len(test):
+        raise ValueError(
+            f"{path}: expected a line for each of the {len(test)} test rows; received "
+            f"{len(found)}. Replace the file."
+        )
+    if len({len(items) for items in found}) > 1:
+        raise ValueError(
+            f"{path}: expected as many items in each line; received "
+            f"{sorted({len(items) for items in found})}. Replace the file."
+        )
+    return np.array(found)
+
+
+def _lists(path: pathlib.Path) -> np.ndarray:
+    """Pairs `(rows, 2)` of a file with a line `user item item ...` for each user."""
+    users, items = [], []
+    for number, line in enumerate(read_lines(path, encoding="utf-8"), 1):
+        try:
+            user, *some = map(int, line.split())
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: expected whole numbers `user item item ...`; line {number} is "
+                f"{line:.80}. Replace the file."
+            ) from error
+        users += [user] * len(some)
+        items += some
+    return np.stack([users, items], axis=1).astype(np.int64)
+
+
+def _split(
+    train: np.ndarray, test: np.ndarray, method: str, *, timed: bool
+) -> tuple[Interactions, Split]:
+    """All rows, and the published parts; with `timed`, the rank of a row among its user's."""
+    pairs = np.concatenate([train, test])
+    columns = {"user_id": pairs[:, 0], "item_id": pairs[:, 1]}
+    if timed:
+        order = np.argsort(pairs[:, 0], kind="stable")
+        firsts = np.flatnonzero(np.diff(pairs[order, 0], prepend=-1))
+        counts = np.diff(firsts, append=len(pairs))
+        columns["time_rank"] = np.empty(len(pairs), np.int64)
+        columns["time_rank"][order] = np.arange(len(pairs)) - np.repeat(firsts, counts)
+    rows = Interactions.from_table(columns, label=None, time="time_rank" if timed else None)
+    places = np.arange(len(pairs))
+    parts = (
+        rows.take(places[: len(train)]),
+        rows.take(places[:0]),
+        rows.take(places[len(train) :]),
+    )
+    return rows, Split(*parts, method)

@@ -1,0 +1,113 @@
+"""Training a retriever by softmax against items that a whole batch shares."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasrec.schema import FIRST_ID
+from kerasrec.types import Features, Retriever, Tensor
+
+LOWEST = -1e9  # a logit that no softmax gives a share
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class SampledSoftmax(keras.Model):
+    """Wraps a retriever for training: the positive of each row against shared drawn items.
+
+        logit(u, i) = s(u, i) - log sum_j exp(s(u, j)),    j drawn anew for each batch
+
+    is the log odds of the positive in a softmax over it and the drawn items, so that
+    `BinaryCrossentropy(from_logits=True)` with labels of 1 is the cross-entropy of that softmax
+    (Jean et al., 2015). The items of a batch are shared, so their scores are one matrix product:
+    hundreds of negatives cost little more than the few of `with_negatives`. A drawn item that is
+    the row's own positive is masked; items that the user has seen elsewhere stay.
+
+    Fit the wrapper, then use the model inside: they share their weights.
+
+    Args:
+        model: a model with `query_embedding` and `item_embedding`.
+        negatives: items drawn for each batch, uniformly, with replacement.
+        seed: of the drawn items.
+
+    Input shape:
+        dict of the features of the model, the item id `(batch,)`.
+
+    Output shape:
+        float32 logits `(batch, 1)`.
+
+    Raises:
+        ValueError: if the model is no retriever or reads item features beside the id, or
+            `negatives` is not positive.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.models import MatrixFactorization
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> schema = Schema(user=Categorical("user_id", 10), item=Categorical("item_id", 12))
+    >>> model = MatrixFactorization(schema, embedding_dim=8)
+    >>> trainer = SampledSoftmax(model, negatives=4)
+    >>> trainer.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+    >>> columns = {"user_id": np.array([2, 3]), "item_id": np.array([4, 11])}
+    >>> history = trainer.fit(columns, np.ones(2), verbose=0)
+    >>> model.predict(columns, verbose=0).shape
+    (2,)
+    """
+
+    def __init__(self, model: Any, *, negatives: int = 512, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(model, Retriever):
+            raise ValueError(
+                "SampledSoftmax: expected a model with query_embedding and item_embedding; "
+                f"received {type(model).__name__}. Train other models on `shared_negatives`."
+            )
+        if len(model.schema.item) > 1:
+            raise ValueError(
+                "SampledSoftmax: drawn items are known by their id alone, and this model reads "
+                f"{[feature.name for feature in model.schema.item]}. Train it on "
+                "`shared_negatives` with item_columns."
+            )
+        if isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1:
+            raise ValueError(
+                "SampledSoftmax: negatives must be an integer of at least 1; received "
+                f"{negatives!r}."
+            )
+        self.model = model
+        self.negatives = negatives
+        self.seed = seed
+        self.draws = keras.random.SeedGenerator(seed)
+        # Ids and floats travel in one dict: each layer casts what it uses.
+        self.autocast = False
+        self.built = True
+
+    def call(self, inputs: Features, training: bool = False) -> Tensor:
+        """Log odds of each row's item against the drawn ones."""
+        item = self.model.schema.item_id
+        drawn = keras.random.randint(
+            (self.negatives,), FIRST_ID, item.num_ids, dtype="int32", seed=self.draws
+        )
+        query = self.model.query_embedding(inputs)
+        positive = ops.sum(query * self.model.item_embedding(inputs), axis=-1)
+        others = ops.matmul(query, ops.transpose(self.model.item_embedding({item.name: drawn})))
+        positive, others = ops.cast(positive, "float32"), ops.cast(others, "float32")
+        ids = ops.cast(inputs[item.name], "int32")
+        others = ops.where(ops.expand_dims(ids, 1) == drawn, LOWEST, others)
+        return ops.expand_dims(positive - ops.logsumexp(others, axis=-1), 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "model": keras.saving.serialize_keras_object(self.model),
+            "negatives": self.negatives,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SampledSoftmax":
+        """A new wrapper around a new model."""
+        config = dict(config)
+        config.pop("trainable", None)
+        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
+        return cls(model, **config)

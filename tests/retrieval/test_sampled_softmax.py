@@ -1,0 +1,122 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasrec.models import EmbeddingMLP, MatrixFactorization
+from kerasrec.retrieval import SampledSoftmax
+from kerasrec.schema import Bag, Categorical, Schema
+
+SCHEMA = Schema(user=Categorical("user_id", 5), item=Categorical("item_id", 9))
+PAIRS = {
+    "user_id": np.array([2, 3, 4, 2], np.int32),
+    "item_id": np.array([2, 5, 8, 1], np.int32),
+}
+LOSS = keras.losses.BinaryCrossentropy(from_logits=True)
+
+
+def drawn(trainer):
+    """The items of the next call, told by the generator's state."""
+    again = keras.random.SeedGenerator(0)
+    again.state.assign(trainer.draws.state)
+    return np.asarray(keras.random.randint((trainer.negatives,), 2, 9, dtype="int32", seed=again))
+
+
+def test_logit_is_the_log_odds_in_the_softmax():
+    model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
+    trainer = SampledSoftmax(model, negatives=20)
+    items = drawn(trainer)
+    assert len(set(items)) > 3
+    logits = np.asarray(trainer(PAIRS))
+    assert logits.shape == (4, 1)
+    for row in range(4):
+        user = np.repeat(PAIRS["user_id"][row], 20)
+        scores = np.asarray(model({"user_id": user, "item_id": items}))
+        scores = scores[items != PAIRS["item_id"][row]]
+        own = float(np.asarray(model({k: v[[row]] for k, v in PAIRS.items()}))[0])
+        expected = own - np.log(np.exp(scores).sum())
+        assert logits[row, 0] == pytest.approx(expected, abs=1e-5)
+    # Binary cross-entropy of that logit is the cross-entropy of the softmax.
+    row = 0
+    share = 1 / (1 + np.exp(-logits[row, 0]))
+    loss = float(LOSS(np.ones((1, 1)), logits[[row]]))
+    assert loss == pytest.approx(-np.log(share), abs=1e-5)
+
+
+def test_each_batch_draws_anew_and_the_seed_decides():
+    def two(seed):
+        keras.utils.set_random_seed(0)
+        model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
+        trainer = SampledSoftmax(model, negatives=6, seed=seed)
+        return np.asarray(trainer(PAIRS)), np.asarray(trainer(PAIRS))
+
+    first, second = two(0)
+    assert not np.allclose(first, second)
+    np.testing.assert_array_equal(two(0)[1], second)
+    assert not np.allclose(two(1)[0], first)
+
+
+def test_only_the_positive_was_drawn():
+    schema = Schema(user=Categorical("user_id", 5), item=Categorical("item_id", 3))
+    trainer = SampledSoftmax(MatrixFactorization(schema, embedding_dim=2), negatives=4)
+    trainer.compile("sgd", LOSS)
+    pair = {"user_id": np.array([2]), "item_id": np.array([2])}  # the only real item
+    assert np.isfinite(np.asarray(trainer(pair))).all()
+    assert trainer.train_on_batch(pair, np.ones(1)) == pytest.approx(0, abs=1e-6)
+
+
+def positives(users, rng):
+    """Each user likes the items of the same remainder by 3."""
+    user = np.repeat(np.arange(2, 2 + users), 4)
+    item = user % 3 + 3 * rng.integers(0, 10, len(user))
+    return {"user_id": user.astype(np.int32), "item_id": (item + 2).astype(np.int32)}
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_stock_fit_trains_the_model_inside(jit_compile):
+    rng = np.random.default_rng(0)
+    schema = Schema(user=Categorical("user_id", 62), item=Categorical("item_id", 32))
+    model = MatrixFactorization(schema, embedding_dim=8)
+    trainer = SampledSoftmax(model, negatives=16)
+    trainer.compile(keras.optimizers.Adam(0.05), LOSS, jit_compile=jit_compile)
+    pairs = positives(60, rng)
+    losses = trainer.fit(pairs, np.ones(240), batch_size=60, epochs=30, verbose=0).history["loss"]
+    assert losses[-1] < 0.75 * losses[0]
+    everything = np.tile(np.arange(2, 32, dtype=np.int32), (60, 1))
+    users = np.arange(2, 62, dtype=np.int32)
+    scores = np.asarray(model({"user_id": users, "item_id": everything}))
+    liked = (everything - 2) % 3 == users[:, None] % 3
+    assert scores[liked].mean() > scores[~liked].mean() + 1
+
+
+def test_two_replicas_train():
+    reduction = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
+    with strategy.scope():
+        trainer = SampledSoftmax(MatrixFactorization(SCHEMA, embedding_dim=3), negatives=4)
+        trainer.compile("sgd", LOSS)
+    data = tf.data.Dataset.from_tensor_slices((PAIRS, np.ones(4, np.float32))).batch(4)
+    history = trainer.fit(data, epochs=2, verbose=0, shuffle=False).history["loss"]
+    assert 0.5 < history[0] < 3  # log(5) = 1.6 for scores that say nothing
+
+
+def test_saved_and_loaded(tmp_path):
+    trainer = SampledSoftmax(MatrixFactorization(SCHEMA, embedding_dim=3), negatives=4, seed=3)
+    trainer.compile("sgd", LOSS)
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    assert (loaded.negatives, loaded.seed) == (4, 3)
+    np.testing.assert_array_equal(np.asarray(loaded.model(PAIRS)), np.asarray(trainer.model(PAIRS)))
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="query_embedding.*received EmbeddingMLP.*shared_neg"):
+        SampledSoftmax(EmbeddingMLP(SCHEMA))
+    tagged = Schema(
+        user=Categorical("user_id", 5), item=[Categorical("item_id", 9), Bag("tags", 4, 2)]
+    )
+    with pytest.raises(ValueError, match=r"reads \['item_id', 'tags'\].*item_columns"):
+        SampledSoftmax(MatrixFactorization(tagged))
+    for wrong in (0, 2.5, True):
+        with pytest.raises(ValueError, match=f"negatives must be an integer.*received {wrong}"):
+            SampledSoftmax(MatrixFactorization(SCHEMA), negatives=wrong)
