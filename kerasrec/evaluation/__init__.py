@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "grouped_auc",
             "log_loss",
         ],
+        "cross_validation": ["CrossValidation", "cross_validate"],
         "rank_metrics": ["RankMetrics", "expected_rank_metrics"],
         "full_ranking": ["rank_queries", "ranking"],
         "ranked": ["Ranked"],
