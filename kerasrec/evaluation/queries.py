@@ -81,6 +81,11 @@ class SeenPairs:
         new[1:] = ordered[1:] != ordered[:-1]
         return cls(ordered[new], schema.item_id.num_ids)
 
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """User and item of every pair."""
+        users, items = np.divmod(self.keys[:-1], self.num_items)
+        return users, items
+
     def contains(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Which pairs are among them; the arrays broadcast."""
         keys = users * self.num_items + items
