@@ -13,6 +13,7 @@ docs/benchmarks/evaluation_accuracy.md.
 import contextlib
 import importlib.metadata
 import io
+import os
 import pathlib
 import platform
 import sys
@@ -46,12 +47,19 @@ def main() -> None:
         names = ("numpy", "scipy")
         versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
         print(f"command   python {' '.join(sys.argv)}")
+        print(f"hardware  {processor()}, {len(os.sched_getaffinity(0))} cores")
         print(f"versions  python {platform.python_version()}, {versions}")
         print(f"seed      {SEED}, where the iteration of the SVD starts\n")
         missed = measure()
     sys.stdout.write(output.getvalue())
     PAGE.write_text(f"{ABOUT}\n```text\n{output.getvalue()}```\n", encoding="utf-8")
     sys.exit(missed)
+
+
+def processor() -> str:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def measure() -> int:
