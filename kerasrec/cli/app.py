@@ -10,7 +10,7 @@ from typing import Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 import kerasrec
-from kerasrec.cli import commands, demo, fitting
+from kerasrec.cli import commands, demo, fitting, reporting
 from kerasrec.cli.settings import Source, Splitting, Training, choose
 from kerasrec.cli.signatures import constructor, model_names
 
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "recommend": commands.recommend,
     "export": commands.export,
     "verify": commands.verify,
+    "report": reporting.report,
     "demo": demo.demo,
 }
 

@@ -1,0 +1,281 @@
+"""The numbers of a report: what run directories hold, compared."""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from kerasrec.reports.statistics import bootstrap_intervals, holm, permutation_p
+
+VERSION = 1
+SIGNIFICANT = 0.05
+DRAWS = 2000
+ACTIVITY = ("cold", "warm", "hot")
+POPULARITY = ("head", "mid", "tail")
+CURVES = ("ndcg", "recall", "hr")
+_FILES = ("run.json", "queries.parquet", "items.parquet", "history.json", "config.yaml")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recorded:
+    """What a run directory remembers of its training and test.
+
+    Args:
+        name: the directory's last part.
+        about: `run.json`.
+        flags: `config.yaml`.
+        split: `split.json`.
+        metrics: `metrics.json`.
+        history: `history.json`.
+        queries: `queries.parquet`.
+        items: `items.parquet`.
+    """
+
+    name: str
+    about: dict[str, Any]
+    flags: dict[str, Any]
+    split: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    history: dict[str, list[float]]
+    queries: pa.Table
+    items: pa.Table
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return str(self.flags["model"])
+
+
+def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
+    """Reads the files of a run that a report needs; the model is not loaded.
+
+    Raises:
+        ValueError: if it is no run directory, one of before the files of the report, or damaged.
+    """
+    path = Path(directory)
+    if not (path / "config.yaml").is_file():
+        raise ValueError(
+            f"{directory}: expected a directory that `kerasrec fit` wrote; there is no "
+            "config.yaml. Give the path that followed --output."
+        )
+    if missing := [name for name in _FILES if not (path / name).is_file()]:
+        raise ValueError(
+            f"{directory}: this run has no {missing}; it was written before kerasrec stored what a "
+            f"report needs. Train it again: kerasrec fit MODEL --config {path / 'config.yaml'} "
+            "--output NEW_DIRECTORY"
+        )
+    try:
+        texts = {
+            name: json.loads((path / f"{name}.json").read_text(encoding="utf-8"))
+            for name in ("run", "split", "metrics", "history")
+        }
+        flags = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        recorded = Recorded(
+            path.resolve().name,
+            texts["run"],
+            flags,
+            texts["split"],
+            texts["metrics"],
+            texts["history"],
+            pq.read_table(path / "queries.parquet"),
+            pq.read_table(path / "items.parquet"),
+        )
+        version = recorded.about["version"]
+        recorded.queries.select(["model", "user", "train_rows"])
+        recorded.items.select(["model", "item", "train_rows", "listed", "best_place"])
+        model = recorded.model
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"{directory}: the files there are not as `kerasrec fit` wrote them "
+            f"({' '.join(str(error).split())}). Restore them, or train again."
+        ) from error
+    if version != VERSION:
+        raise ValueError(
+            f"{directory}: run.json has the version {version!r}; this kerasrec reads {VERSION}. "
+            "Use the kerasrec that wrote it, or train again."
+        )
+    if model not in recorded.queries["model"].to_pylist():
+        raise ValueError(f"{directory}: queries.parquet has no rows of {model}. Train again.")
+    return recorded
+
+
+def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
+    """Everything that a report shows, as plain numbers and texts.
+
+    The models are the runs in their order, and popularity from the first of them. Intervals are
+    95 % bootstrap intervals over the queries; each model is tested against the first run, query by
+    query, by permutation, with Holm's correction over all models and metrics.
+
+    Args:
+        runs: what `read_recorded` gave, all of one data set and split.
+
+    Returns:
+        A dict that JSON can carry.
+
+    Raises:
+        ValueError: if there is no run, two have one name, or their rows differ.
+    """
+    if not runs:
+        raise ValueError("report: expected at least one run directory; received none.")
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"report: the runs need different names; received {names}.")
+    first = runs[0]
+    for run in runs[1:]:
+        if run.split != first.split:
+            raise ValueError(
+                f"report: {run.name} was trained or tested on other rows than {first.name}: "
+                f"expected {first.split}; received {run.split}. Compare runs of one data set, "
+                "split and seed of the split."
+            )
+    k = first.about["list_length"]
+    metrics = [
+        name
+        for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", f"map@{k}", "mrr", "auc")
+        if name in first.queries.column_names
+    ]
+    models = [_model(run, run.model, run.name, metrics) for run in runs]
+    if "popularity" in first.queries["model"].to_pylist():
+        models.append(_model(first, "popularity", "popularity", metrics, baseline=True))
+    _test(models, metrics)
+    for model in models:
+        del model["values"]
+    return {
+        "version": VERSION,
+        "data": first.flags["data"],
+        "split": first.about["split"],
+        "audit": first.about["audit"],
+        "notes": first.about["notes"],
+        "protocol": first.about["facts"],
+        "list_length": k,
+        "metrics": metrics,
+        "reference": first.name,
+        "draws": DRAWS,
+        "models": models,
+    }
+
+
+def _model(
+    run: Recorded, model: str, name: str, metrics: Sequence[str], *, baseline: bool = False
+) -> dict[str, Any]:
+    queries = run.queries.filter(pc.equal(run.queries["model"], model))
+    items = run.items.filter(pc.equal(run.items["model"], model))
+    names = [n for n in queries.column_names if n not in ("model", "user", "train_rows")]
+    values = {n: queries[n].to_numpy().astype(np.float64) for n in names}
+    low, high = bootstrap_intervals(np.stack([values[n] for n in names], axis=1), draws=DRAWS)
+    ends = {n: (float(low[at]), float(high[at])) for at, n in enumerate(names)}
+    stored: Mapping[str, Any] = next((r for r in run.metrics if r["model"] == model), {})
+    return {
+        "name": name,
+        "model": model,
+        "values": {n: values[n] for n in metrics} | {"users": queries["user"].to_pylist()},
+        "metrics": {
+            n: {"mean": float(values[n].mean()), "low": ends[n][0], "high": ends[n][1]}
+            for n in metrics
+        },
+        "errors": {n: stored[n] for n in ("rmse", "mae") if n in stored},
+        "curves": _curves(values, ends),
+        "activity": _activity(values, queries["train_rows"].to_numpy(), metrics),
+        "popularity": run.about["item_segments"].get(model, {}),
+        "lists": _lists(items, run.about["list_length"]),
+        "history": {} if baseline else _finite(run.history),
+        "seed": None if baseline else run.flags["seed"],
+        "flags": {} if baseline else run.flags,
+        "seconds": {} if baseline else run.about["seconds"],
+        "versions": run.about["versions"],
+        "machine": run.about["machine"],
+    }
+
+
+def _curves(
+    values: Mapping[str, np.ndarray], ends: Mapping[str, tuple[float, float]]
+) -> dict[str, Any]:
+    curves = {}
+    for kind in CURVES:
+        at = sorted(int(n.split("@")[1]) for n in values if n.startswith(f"{kind}@"))
+        if at:
+            names = [f"{kind}@{k}" for k in at]
+            curves[kind] = {
+                "k": at,
+                "mean": [float(values[n].mean()) for n in names],
+                "low": [ends[n][0] for n in names],
+                "high": [ends[n][1] for n in names],
+            }
+    return curves
+
+
+def _activity(
+    values: Mapping[str, np.ndarray], train_rows: np.ndarray, metrics: Sequence[str]
+) -> dict[str, Any]:
+    """Users by thirds of their training rows."""
+    order = np.argsort(train_rows, kind="stable")
+    found = {}
+    for name, part in zip(ACTIVITY, np.array_split(order, 3), strict=True):
+        if len(part):
+            found[name] = {
+                "queries": len(part),
+                "train_rows": [int(train_rows[part].min()), int(train_rows[part].max())],
+                **{n: float(values[n][part].mean()) for n in metrics},
+            }
+    return found
+
+
+def _lists(items: pa.Table, k: int) -> dict[str, Any]:
+    """Coverage at each k, and the share of the lists that the most popular items take."""
+    train_rows, listed, place = (
+        items[name].to_numpy() for name in ("train_rows", "listed", "best_place")
+    )
+    order = np.argsort(-train_rows, kind="stable")
+    ends = np.unique(np.ceil(np.linspace(0, 1, 21) * len(order)).astype(int))
+
+    def shares(counts: np.ndarray) -> list[float]:
+        sums = np.concatenate([[0], np.cumsum(counts[order])])[ends]
+        return [float(value) for value in sums / max(1, sums[-1])]
+
+    return {
+        "coverage": [float(((place > 0) & (place <= at)).mean()) for at in range(1, k + 1)],
+        "items": [float(value) for value in ends / len(order)],
+        "listed": shares(listed),
+        "train_rows": shares(train_rows),
+    }
+
+
+def _test(models: list[dict[str, Any]], metrics: Sequence[str]) -> None:
+    """Adds to each model but the first its differences from the first."""
+    reference, raw = models[0]["values"], {}
+    for at, model in enumerate(models[1:], 1):
+        if model["values"]["users"] != reference["users"]:
+            raise ValueError(
+                f"report: {model['name']} ranked other queries than {models[0]['name']}. Compare "
+                "runs of one data set and split."
+            )
+        differences = np.stack([model["values"][n] - reference[n] for n in metrics], axis=1)
+        found = permutation_p(differences, draws=DRAWS)
+        raw |= {(at, n): float(p) for n, p in zip(metrics, found, strict=True)}
+    corrected = dict(zip(raw, holm({str(n): p for n, p in raw.items()}).values(), strict=True))
+    for (at, name), p in raw.items():
+        model = models[at]
+        difference = model["metrics"][name]["mean"] - models[0]["metrics"][name]["mean"]
+        model.setdefault("against", {})[name] = {
+            "difference": difference,
+            "p": p,
+            "p_holm": corrected[at, name],
+            "significant": corrected[at, name] < SIGNIFICANT,
+        }
+
+
+def _finite(history: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
+    """JSON has no NaN: such losses become null."""
+    return {
+        name: [float(v) if math.isfinite(v) else None for v in values]
+        for name, values in history.items()
+    }
