@@ -10,8 +10,18 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "rating_errors": ["pointwise"],
+        "click_metrics": [
+            "CalibrationCurve",
+            "auc",
+            "calibration_curve",
+            "click_metrics",
+            "grouped_auc",
+            "log_loss",
+        ],
         "rank_metrics": ["RankMetrics", "expected_rank_metrics"],
-        "full_ranking": ["ranking"],
+        "full_ranking": ["rank_queries", "ranking"],
+        "ranked": ["Ranked"],
+        "sampling": ["Candidates", "sample_candidates"],
         "report": ["compare", "evaluate", "format_table"],
     },
 )

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from kerasrec.evaluation.columns import check_columns, check_ids, known
-from kerasrec.evaluation.queries import Queries, SeenColumns, SeenPairs, make_queries
-from kerasrec.evaluation.rank_metrics import RankMetrics, expected_rank_metrics
-from kerasrec.evaluation.scoring import BlockScorer, block_scorer, check_ranker
+from kerasrec.evaluation.positions import Task, count_positives
+from kerasrec.evaluation.queries import SeenColumns, SeenPairs, make_queries
+from kerasrec.evaluation.ranked import Ranked
+from kerasrec.evaluation.sampling import Candidates
+from kerasrec.evaluation.scoring import check_ranker
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns, Ranker
-
-# A block of scores and the arrays made from it (flags, a copy of the rows still of interest).
-_BYTES_PER_SCORE = 10
 
 
 def ranking(
@@ -21,7 +20,7 @@ def ranking(
     *,
     seen: SeenColumns,
     k: int | Sequence[int] = (10,),
-    candidates: np.ndarray | None = None,
+    candidates: np.ndarray | Candidates | None = None,
     items: Columns | None = None,
     drop_repeats: bool = False,
     max_memory_mb: int = 128,
@@ -32,10 +31,15 @@ def ranking(
     Its positives are its test items; all of them stay in the one list that is ranked. Means are
     over queries:
 
-        hr@k      a positive among the first k
-        recall@k  share of the positives among the first k
-        ndcg@k    gain 1 / log2(1 + rank) of the positives in the first k, over the best possible
-        mrr       1 / rank of the first positive, in the whole list
+        hr@k         a positive among the first k
+        recall@k     share of the positives among the first k
+        precision@k  share of positives in the first k
+        ndcg@k       gain 1 / log2(1 + rank) of the positives in the first k, over the best possible
+        map@k        precision at the rank of each positive in the first k, summed, over all
+                     positives
+        mrr          1 / rank of the first positive, in the whole list
+        map          map@k with the whole list as k
+        auc          share of the (positive, other candidate) pairs that are in the right order
 
     Equal scores are given no order: every figure is the exact mean over all orders of the tied
     items (`expected_rank_metrics`), so constant scores get what chance gets.
@@ -62,14 +66,18 @@ def ranking(
         candidates: item ids `(test rows, c)` to rank each row's positive among, instead of the
             catalogue: the sampled protocol, whose figures compare with nothing else. Each test
             row is a query; the positive is added where missing, repeated ids count once.
+            `sample_candidates` draws some.
         items: item features, one row per item of the catalogue. Default: every known id, for
             models that need nothing but the item id.
         drop_repeats: leave out test rows whose (user, item) pair is in `seen`.
         max_memory_mb: bound for the arrays that grow with queries or items; there is at least one
             query per block. Vectors of the catalogue come on top.
 
+    A `Retriever` is ranked by one thread per core, each with a matrix product of its own; two
+    items with equal vectors tie for certain.
+
     Returns:
-        dict with `hr@k`, `recall@k`, `ndcg@k` for every cutoff, `mrr`, `protocol`, and the counts
+        dict with these metrics (those at k for every cutoff), `protocol`, and the counts
         `users`, `queries`, `candidates` (before seen items are taken out), `test_rows`,
         `unknown_user_rows`, `unknown_item_rows` and `repeated_rows`.
 
@@ -91,6 +99,47 @@ def ranking(
     >>> metrics["hr@1"], metrics["hr@3"], metrics["mrr"], metrics["candidates"]
     (0.5, 1.0, 0.6666666666666666, 10)
     """
+    return rank_queries(
+        model,
+        test,
+        seen=seen,
+        k=k,
+        candidates=candidates,
+        items=items,
+        drop_repeats=drop_repeats,
+        max_memory_mb=max_memory_mb,
+    ).summary()
+
+
+def rank_queries(
+    model: Ranker,
+    test: Columns,
+    *,
+    seen: SeenColumns,
+    k: int | Sequence[int] = (10,),
+    candidates: np.ndarray | Candidates | None = None,
+    items: Columns | None = None,
+    drop_repeats: bool = False,
+    max_memory_mb: int = 128,
+) -> Ranked:
+    """`ranking`, with the value of every query: for segments, intervals and comparisons.
+
+    Args:
+        model: see `ranking`.
+        test: see `ranking`.
+        seen: see `ranking`.
+        k: see `ranking`.
+        candidates: see `ranking`.
+        items: see `ranking`.
+        drop_repeats: see `ranking`.
+        max_memory_mb: see `ranking`.
+
+    Returns:
+        `Ranked`, whose `summary()` is what `ranking` returns.
+
+    Raises:
+        ValueError: see `ranking`.
+    """
     check_ranker(model)
     schema = model.schema
     if max_memory_mb < 1:
@@ -102,131 +151,31 @@ def ranking(
     queries = make_queries(
         test, schema, seen_pairs, drop_repeats=drop_repeats, one_per_row=candidates is not None
     )
-    if candidates is None:
-        width, protocol = len(items[schema.item_id.name]), "full catalogue"
-    else:
-        candidates = _check_candidates(candidates, schema, rows)[queries.test_row]
-        protocol = f"sampled, {candidates.shape[1]} given candidates"
-        width = candidates.shape[1] + 1
+    protocol, width, given = "full catalogue", len(items[schema.item_id.name]), None
+    if candidates is not None:
+        if not isinstance(candidates, Candidates):
+            candidates = Candidates(candidates, "given")
+        given = _check_candidates(candidates.ids, schema, rows)[queries.test_row]
+        protocol = f"sampled, {given.shape[1]} {candidates.method} candidates"
+        width = given.shape[1] + 1
     cutoffs = _check_cutoffs(k, width, protocol)
-
     position = np.full(schema.item_id.num_ids, -1)  # (item ids,) row in the catalogue
     position[items[schema.item_id.name]] = np.arange(len(items[schema.item_id.name]))
-    metrics = _rank(
-        block_scorer(model, items, max_memory_mb=max_memory_mb),
-        queries,
-        seen_pairs,
-        schema,
-        position=position,
-        candidates=candidates,
-        cutoffs=cutoffs,
-        block_queries=max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width)),
-    )
-    result: dict[str, float | int | str] = {}
-    for name in ("hr", "recall", "ndcg"):
-        for at, mean in zip(cutoffs, getattr(metrics, name).mean(axis=0), strict=True):
-            result[f"{name}@{at}"] = float(mean)
-    return {
-        **result,
-        "mrr": float(metrics.mrr.mean()),
+    task = Task(schema, queries, seen_pairs, position, given)
+    positives, negatives = count_positives(model, items, task, max_memory_mb=max_memory_mb)
+    facts: dict[str, float | int | str] = {
         "protocol": protocol,
         "users": len(np.unique(queries.features[schema.user_id.name])),
         "queries": len(queries.test_row),
         "candidates": width,
         "test_rows": rows,
         "unknown_user_rows": queries.unknown_user_rows,
-        "unknown_item_rows": int((position[queries.item] < 0).sum()),
+        "unknown_item_rows": int((~positives.listed).sum()),
         "repeated_rows": queries.repeated_rows,
     }
-
-
-def _rank(
-    score: BlockScorer,
-    queries: Queries,
-    seen: SeenPairs,
-    schema: Schema,
-    *,
-    position: np.ndarray,
-    candidates: np.ndarray | None,
-    cutoffs: Sequence[int],
-    block_queries: int,
-) -> RankMetrics:
-    """Rank metrics of all queries, scored in blocks."""
-    num_positives = queries.num_positives
-    bounds = np.concatenate([[0], np.cumsum(num_positives)])
-    found = []
-    for start in range(0, len(num_positives), block_queries):
-        stop = min(start + block_queries, len(num_positives))
-        features = {name: values[start:stop] for name, values in queries.features.items()}
-        users = features[schema.user_id.name].astype(np.int64)
-        part = slice(bounds[start], bounds[stop])
-        row, item = queries.query[part] - start, queries.item[part]
-        row, item = row[position[item] >= 0], item[position[item] >= 0]
-        if candidates is None:
-            scores = score(features, None)
-            column = position[item]
-            seen_row, seen_item = seen.items_of(users)
-            listed = position[seen_item] >= 0
-            removed: tuple[np.ndarray, ...] = (seen_row[listed], position[seen_item[listed]])
-        else:
-            ids = np.concatenate([np.zeros_like(users)[:, None], candidates[start:stop]], axis=1)
-            ids[row, 0] = item
-            removed = _not_listed(ids, users, seen, position).nonzero()
-            scores = score(features, np.maximum(position[ids], 0))
-            column = np.zeros_like(row)
-        value = scores[row, column]
-        scores[removed] = np.nan  # neither greater than nor equal to anything
-        scores[row, column] = value
-        block, *counts = _tie_blocks(scores, row, value, deepest=max(cutoffs))
-        found.append((block + start, *counts))
-    query, greater, tied, positives = (np.concatenate(part) for part in zip(*found, strict=True))
-    return expected_rank_metrics(
-        query, greater, tied, positives, num_positives=num_positives, cutoffs=cutoffs
+    return Ranked(
+        queries.features, schema.user_id.name, positives, negatives, tuple(cutoffs), facts
     )
-
-
-def _not_listed(
-    ids: np.ndarray, users: np.ndarray, seen: SeenPairs, position: np.ndarray
-) -> np.ndarray:
-    """Which of the ids `(queries, c)` are no candidates: not in the catalogue, repeated, seen."""
-    order = np.argsort(ids, axis=1, kind="stable")  # the positive, in column 0, before its repeats
-    ranked = np.take_along_axis(ids, order, axis=1)
-    repeated = np.zeros(ids.shape, bool)
-    np.put_along_axis(repeated, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)
-    return (position[ids] < 0) | repeated | seen.contains(users[:, None], ids)
-
-
-def _tie_blocks(
-    scores: np.ndarray, row: np.ndarray, value: np.ndarray, *, deepest: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The tie blocks that hold a positive, as `expected_rank_metrics` takes them.
-
-    Args:
-        scores: `(queries, candidates)`, NaN where there is no candidate.
-        row: `(positives,)` query of each positive, ascending.
-        value: `(positives,)` score of each positive.
-        deepest: largest cutoff; later blocks that start beyond it are left out.
-    """
-    order = np.lexsort((-value, row))
-    row, value = row[order], value[order]
-    new = np.ones(len(row), bool)  # first positive of its block
-    new[1:] = (np.diff(row) != 0) | (value[1:] != value[:-1])
-    start = np.flatnonzero(new)
-    positives = np.diff(start, append=len(row))
-    row, value = row[start], value[start]
-    greater, tied = np.zeros(len(row), np.int64), np.zeros(len(row), np.int64)
-    # The best block of every query, then the second of those whose first ended within `deepest`...
-    at = np.flatnonzero(np.diff(row, prepend=-1))
-    while len(at):
-        lines = scores if len(at) == len(scores) else scores[row[at]]
-        greater[at] = np.count_nonzero(lines > value[at, None], axis=1)
-        tied[at] = np.count_nonzero(lines == value[at, None], axis=1)
-        following = at + 1
-        inside = (greater[at] + tied[at] < deepest) & (following < len(row))
-        at = following[inside]
-        at = at[row[at] == row[at - 1]]
-    counted = tied > 0
-    return row[counted], greater[counted], tied[counted], positives[counted]
 
 
 def _catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:

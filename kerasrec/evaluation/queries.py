@@ -36,7 +36,7 @@ class SeenPairs:
     """The (user, item) pairs of some rows.
 
     Args:
-        keys: sorted user * num_items + item, repeats allowed; at the end one larger than all.
+        keys: sorted user * num_items + item, each once; at the end one larger than all.
         num_items: number of item ids.
     """
 
@@ -53,7 +53,7 @@ class SeenPairs:
             items = check_ids(part[schema.item_id.name], schema.item_id, what="seen")
             both = known(users) & known(items)
             keys.append(users[both] * schema.item_id.num_ids + items[both])
-        return cls(np.sort(np.concatenate(keys)), schema.item_id.num_ids)
+        return cls(np.unique(np.concatenate(keys)), schema.item_id.num_ids)
 
     def contains(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Which pairs are among them; the arrays broadcast."""

@@ -9,19 +9,27 @@ from scipy.special import digamma
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RankMetrics:
-    """One value per query.
+    """One value per query; those at a cutoff are `(queries, cutoffs)`, the others `(queries,)`.
 
     Args:
-        hr: share of tie orders with a positive among the first k, `(queries, cutoffs)`.
-        recall: expected share of the positives among the first k, `(queries, cutoffs)`.
-        ndcg: expected discounted gain over the best possible one, `(queries, cutoffs)`.
-        mrr: expected 1 / rank of the first positive, `(queries,)`.
+        hr: share of tie orders with a positive among the first k.
+        recall: expected share of the positives among the first k.
+        precision: expected share of positives in the first k.
+        ndcg: expected discounted gain over the best possible one.
+        map_at: expected average precision, cut off at k.
+        mrr: expected 1 / rank of the first positive.
+        map: expected average precision.
+        auc: expected share of the (positive, negative) pairs in the right order.
     """
 
     hr: np.ndarray
     recall: np.ndarray
+    precision: np.ndarray
     ndcg: np.ndarray
+    map_at: np.ndarray
     mrr: np.ndarray
+    map: np.ndarray
+    auc: np.ndarray
 
 
 def expected_rank_metrics(
@@ -31,20 +39,29 @@ def expected_rank_metrics(
     positives: np.ndarray,
     *,
     num_positives: np.ndarray,
+    negatives: np.ndarray,
     cutoffs: Sequence[int],
 ) -> RankMetrics:
     """Rank metrics from tie blocks, as the mean over all orders of the tied candidates.
 
     A tie block is the set of candidates of a query that share a score: g candidates score higher,
-    t candidates (itself included) are tied, m of them are positives. In a random order of the
-    block each positive is uniform on the positions g + 1 .. g + t, which settles the metrics that
-    are sums over positives:
+    a of these are positives, t candidates (itself included) are tied, m of them are positives. In
+    a random order of the block each positive is uniform on the positions g + 1 .. g + t, which
+    settles the metrics that are sums over positives:
 
         recall@k = sum over blocks of m * |{g+1..g+t} and {1..k}| / t / P
-        dcg@k    = sum over blocks of m / t * sum of 1 / log2(1 + r) for r in g+1 .. min(g+t, k)
+        precision@k = recall@k * P / k
+        dcg@k = sum over blocks of m / t * sum of 1 / log2(1 + r) for r in g+1 .. min(g+t, k)
+        auc = sum over blocks of m * (N - (g - a) - (t - m) / 2) / (P N)
 
-    with P positives of the query in all. Hit rate and reciprocal rank depend on the *first*
-    positive X, in the best block that holds any, whose position inside it is hypergeometric:
+    with P positives and N other candidates of the query in all. A position g + x that holds a
+    positive has a and on average (x - 1)(m - 1) / (t - 1) positives before it:
+
+        ap@k = sum over blocks of m / t * sum over x of (a + 1 + (x-1)(m-1)/(t-1)) / (g + x) / P
+
+    over positions up to k (TREC's average precision: divided by P, not by min(P, k)). Hit rate and
+    reciprocal rank depend on the *first* positive X, in the best block that holds any, whose
+    position inside it is hypergeometric:
 
         P(X > g + x) = C(t - m, x) / C(t, x)
         hr@k = 1 - P(X > k),  mrr = sum over x of P(X = g + x) / (g + x)
@@ -53,9 +70,9 @@ def expected_rank_metrics(
         query: `(blocks,)` index of the query of each block, ascending; best block first in each.
         greater: `(blocks,)` g.
         tied: `(blocks,)` t.
-        positives: `(blocks,)` m. Blocks without positives are left out, as are blocks that start
-            beyond the largest cutoff and are not the first of their query: they add nothing.
+        positives: `(blocks,)` m. Blocks without positives are left out.
         num_positives: `(queries,)` P; positives that are no candidates count as missed.
+        negatives: `(queries,)` N; a query without any has an AUC of 1/2.
         cutoffs: the values of k.
 
     Returns:
@@ -66,52 +83,91 @@ def expected_rank_metrics(
     >>> import numpy as np
     >>> one = lambda value: np.array([value])
     >>> metrics = expected_rank_metrics(  # one positive among ten equal scores
-    ...     one(0), one(0), one(10), one(1), num_positives=one(1), cutoffs=[3])
-    >>> metrics.hr[0, 0].item(), metrics.recall[0, 0].item()
-    (0.3, 0.3)
+    ...     one(0), one(0), one(10), one(1), num_positives=one(1), negatives=one(9), cutoffs=[3])
+    >>> metrics.hr[0, 0].item(), metrics.recall[0, 0].item(), metrics.auc[0].item()
+    (0.3, 0.3, 0.5)
     """
-    num_queries = len(num_positives)
-    deepest = max(cutoffs)
+    num_queries, deepest = len(num_positives), max(cutoffs)
+    shape = num_queries, len(cutoffs)
+
+    def per_query(values: np.ndarray) -> np.ndarray:
+        return np.bincount(query, values, num_queries)
+
     # (deepest + 1,): gain of the first r positions, and best gain of r positives
     gain = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, deepest + 2)))])
     first = np.flatnonzero(np.diff(query, prepend=-1))
-    hr, recall, ndcg = (np.zeros((num_queries, len(cutoffs))) for _ in range(3))
+    before = np.cumsum(positives) - positives  # positives in earlier blocks, of any query
+    before = before - np.repeat(before[first], np.diff(first, append=len(query)))
+    density = positives / tied
+    hr, recall, precision, ndcg, map_at = (np.zeros(shape) for _ in range(5))
     for column, k in enumerate(cutoffs):
         inside = np.clip(k - greater, 0, tied)  # positions of the block that lie in the first k
-        recall[:, column] = np.bincount(query, positives * (inside / tied), num_queries)
+        found = per_query(positives * (inside / tied))
+        recall[:, column] = found / num_positives
+        precision[:, column] = found / k
         gained = gain[np.minimum(greater + tied, k)] - gain[np.minimum(greater, k)]
-        ndcg[:, column] = np.bincount(query, positives * (gained / tied), num_queries)
-        ndcg[:, column] /= gain[np.minimum(num_positives, k)]
+        best = gain[np.minimum(num_positives, k)]
+        ndcg[:, column] = per_query(positives * (gained / tied)) / best
+        summed = density * _precisions(greater, tied, positives, before, inside)
+        map_at[:, column] = per_query(summed) / num_positives
         hr[query[first], column] = _any_within(inside[first], tied[first], positives[first])
-    recall /= num_positives[:, None]
     mrr = np.zeros(num_queries)
     mrr[query[first]] = _reciprocal_rank(greater[first], tied[first], positives[first])
-    return RankMetrics(hr=hr, recall=recall, ndcg=ndcg, mrr=mrr)
+    total = per_query(density * _precisions(greater, tied, positives, before, tied))
+    above = (greater - before) + (tied - positives) / 2  # expected negatives above a positive
+    ordered = positives * (negatives[query] - above)
+    pairs = num_positives * negatives
+    auc = np.where(pairs > 0, per_query(ordered) / np.maximum(pairs, 1), 0.5)
+    return RankMetrics(hr, recall, precision, ndcg, map_at, mrr, total / num_positives, auc)
 
 
-def _first_after(tied: int, positives: int) -> np.ndarray:
-    """`(tied + 1,)` with C(t - m, x) / C(t, x), x = 0 .. t, as a running product of ratios."""
-    x = np.arange(tied)
-    return np.concatenate([[1.0], np.cumprod(np.maximum(tied - positives - x, 0) / (tied - x))])
+def _reciprocals(greater: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """1/(g+1) + ... + 1/(g+count), a difference of harmonic numbers."""
+    several = digamma(greater + count + 1.0) - digamma(greater + 1.0)
+    return np.select([count == 0, count == 1], [0.0, 1.0 / (greater + 1)], several)
+
+
+def _precisions(
+    greater: np.ndarray,
+    tied: np.ndarray,
+    positives: np.ndarray,
+    before: np.ndarray,
+    inside: np.ndarray,
+) -> np.ndarray:
+    """Sum of the expected precision at the first `inside` positions of a block, were they hits."""
+    reciprocals = _reciprocals(greater, inside)
+    slope = (positives - 1) / np.maximum(tied - 1, 1)
+    # The sum of (x - 1) / (g + x) is that of 1 - (g + 1) / (g + x).
+    return (before + 1) * reciprocals + slope * (inside - (greater + 1) * reciprocals)
 
 
 def _any_within(inside: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> np.ndarray:
     """Probability that one of the positives is among the first `inside` of `tied` positions."""
     chance = inside / tied  # exact for one positive, for none of the block and for all of it
-    for i in np.flatnonzero((positives > 1) & (inside > 0) & (inside < tied)):
-        chance[i] = 1.0 - _first_after(tied[i], positives[i])[inside[i]]
+    some = np.flatnonzero((positives > 1) & (inside > 0) & (inside < tied))
+    if len(some):
+        x, t, m = inside[some], tied[some], positives[some]
+        # C(t - m, x) / C(t, x) is symmetric in m and x: the shorter product.
+        fewer, more = np.minimum(x, m), np.maximum(x, m)
+        none = np.ones(len(some))
+        for j in range(fewer.max()):
+            none *= np.where(j < fewer, np.maximum(t - more - j, 0) / np.maximum(t - j, 1), 1.0)
+        chance[some] = 1.0 - none
     return chance
 
 
 def _reciprocal_rank(greater: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> np.ndarray:
     """Expected 1 / rank of the first positive of a block."""
-    # One positive: (1/(g+1) + ... + 1/(g+t)) / t, a difference of harmonic numbers.
-    mean = np.where(
-        tied == 1,
-        1.0 / (greater + 1),
-        (digamma(greater + tied + 1.0) - digamma(greater + 1.0)) / tied,
+    mean = _reciprocals(greater, tied) / tied  # one positive
+    several = np.flatnonzero((positives > 1) & (tied > 1))
+    blocks, same = np.unique(
+        np.stack([greater, tied, positives])[:, several], axis=1, return_inverse=True
     )
-    for i in np.flatnonzero(positives > 1):
-        after = _first_after(tied[i], positives[i])
-        mean[i] = -np.diff(after) @ (1.0 / np.arange(greater[i] + 1, greater[i] + tied[i] + 1))
+    means = np.empty(blocks.shape[1])
+    for i, (g, t, m) in enumerate(blocks.T):
+        x = np.arange(t)
+        ratios = np.maximum(t - m - x, 0) / (t - x)
+        after = np.concatenate([[1.0], np.cumprod(ratios)])  # P(X > g + x)
+        means[i] = -np.diff(after) @ (1.0 / np.arange(g + 1, g + t + 1))
+    mean[several] = means[same.ravel()]
     return mean

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kerasrec.evaluation.columns import check_columns, check_ids, known
-from kerasrec.evaluation.scoring import check_ranker, check_scores, take_features, to_numpy
+from kerasrec.evaluation.scoring import check_ranker, predict
 from kerasrec.types import Columns, Ranker
 
 
@@ -52,8 +52,6 @@ def pointwise(
         raise ValueError(
             f"pointwise: clip expects (lowest, highest) such as (1, 5); received {clip!r}."
         )
-    if batch_size < 1:
-        raise ValueError(f"pointwise: batch_size must be at least 1; received {batch_size!r}.")
     names = [feature.name for feature in schema.features] + [schema.label]
     rows = check_columns(columns, names, what="pointwise")
     users = check_ids(columns[schema.user_id.name], schema.user_id, what="pointwise")
@@ -64,17 +62,11 @@ def pointwise(
             f"pointwise: column {schema.label!r} expects numbers; received NaN in "
             f"{np.isnan(labels).sum()} of {rows} rows. Leave those rows out."
         )
-    squared = absolute = 0.0
-    for start in range(0, rows, batch_size):
-        part = slice(start, start + batch_size)
-        scores = to_numpy(model(take_features(columns, schema.features, part)))
-        scores = check_scores(scores, labels[part].shape, model)
-        difference = (scores if clip is None else np.clip(scores, *clip)) - labels[part]
-        squared += float(difference @ difference)
-        absolute += float(np.abs(difference).sum())
+    scores = predict(model, columns, batch_size=batch_size)
+    difference = (scores if clip is None else np.clip(scores, *clip)) - labels
     return {
-        "rmse": float(np.sqrt(squared / rows)),
-        "mae": absolute / rows,
+        "rmse": float(np.sqrt(np.mean(difference**2))),
+        "mae": float(np.mean(np.abs(difference))),
         "test_rows": rows,
         "unknown_user_rows": int((~known(users)).sum()),
         "unknown_item_rows": int((~known(items)).sum()),

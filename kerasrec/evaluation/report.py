@@ -9,6 +9,7 @@ from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.full_ranking import ranking
 from kerasrec.evaluation.queries import SeenColumns, seen_parts
 from kerasrec.evaluation.rating_errors import pointwise
+from kerasrec.evaluation.sampling import Candidates
 from kerasrec.schema import Schema
 from kerasrec.types import Columns, Features, Ranker
 
@@ -23,7 +24,7 @@ def evaluate(
     *,
     seen: SeenColumns = None,
     k: int | Sequence[int] = (10,),
-    candidates: np.ndarray | None = None,
+    candidates: np.ndarray | Candidates | None = None,
     items: Columns | None = None,
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
@@ -76,7 +77,7 @@ def compare(
     *,
     seen: SeenColumns,
     k: int | Sequence[int] = (10,),
-    candidates: np.ndarray | None = None,
+    candidates: np.ndarray | Candidates | None = None,
     items: Columns | None = None,
     ratings: bool = False,
     clip: tuple[float, float] | None = None,

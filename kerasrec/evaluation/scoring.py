@@ -1,5 +1,6 @@
 """Scores of a model as numpy arrays, computed in blocks."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -75,8 +76,24 @@ def take_features(
     return {feature.name: columns[feature.name][rows] for feature in features}
 
 
+def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
+    """The scores `(rows,)` of rows of pairs, float32.
+
+    Raises:
+        ValueError: if one is NaN, or `batch_size` is less than 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; received {batch_size!r}.")
+    rows = len(columns[model.schema.item_id.name])
+    found = np.empty(rows, np.float32)
+    for part in _slices(rows, batch_size):
+        scores = to_numpy(model(take_features(columns, model.schema.features, part)))
+        found[part] = check_scores(scores, found[part].shape, model)
+    return found
+
+
 def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockScorer:
-    """A function that scores blocks of queries against a catalogue.
+    """A function that scores blocks of queries against a catalogue, or against given candidates.
 
     A `Retriever` is asked for its vectors, the catalogue's once, and scores are products of
     matrices; any other `Ranker` is called on pairs through its candidate axis.
@@ -96,20 +113,80 @@ def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockS
     return _ranker_scorer(model, items, max_memory_mb)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ItemVectors:
+    """The item vectors of a retriever, whose products with query vectors are scores.
+
+    BLAS computes the columns at the edge of a product by another kernel, whose last bit may
+    differ. So items with the same vector get the score of the first of them, and tie for certain.
+
+    Args:
+        model: whose vectors.
+        vectors: float32 `(items, dim)`.
+        repeats: positions of items whose vector an earlier item has.
+        originals: position of that earlier item, for each repeat.
+        bound: no product of finite query vectors exceeds it times their largest absolute value.
+    """
+
+    model: Retriever
+    vectors: np.ndarray
+    repeats: np.ndarray
+    originals: np.ndarray
+    bound: float
+
+    @classmethod
+    def of(cls, model: Retriever, items: Columns) -> "ItemVectors":
+        """The vectors of a catalogue."""
+        num_items = len(items[model.schema.item_id.name])
+        vectors = np.concatenate(
+            [
+                to_numpy(model.item_embedding(take_features(items, model.schema.item, rows)))
+                for rows in _slices(num_items, _ITEMS_PER_CALL)
+            ]
+        )
+        if vectors.ndim != 2 or len(vectors) != num_items:
+            raise ValueError(
+                f"{model_name(model)}.item_embedding gave {vectors.shape} for {num_items} items; "
+                "expected (items, dim)."
+            )
+        vectors = np.ascontiguousarray(vectors)
+        # Equal rows have equal hashes; rows whose hash is an earlier row's are then compared.
+        words = vectors.view(np.uint32).astype(np.uint64)
+        odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], np.uint64) * 2 + 1
+        _, first, which = np.unique(words @ odd, return_index=True, return_inverse=True)
+        original = first[which]
+        same = (original != np.arange(num_items)) & (vectors == vectors[original]).all(axis=1)
+        repeats = np.flatnonzero(same)
+        bound = float(np.abs(vectors).max(initial=0.0)) * vectors.shape[1]
+        return cls(model, vectors, repeats, original[repeats], bound)
+
+    def queries(self, features: Columns) -> np.ndarray:
+        """The query vectors `(queries, dim)`."""
+        return to_numpy(self.model.query_embedding(features))
+
+    def scores(self, queries: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The products `(queries, items)`.
+
+        Raises:
+            ValueError: if one is NaN.
+        """
+        found = np.matmul(queries, self.vectors.T, out=out)
+        if len(self.repeats):
+            found[:, self.repeats] = found[:, self.originals]
+        largest = float(np.abs(queries).max(initial=0.0)) * self.bound
+        if not largest < np.finfo(np.float32).max:  # NaN and infinity are no less
+            check_scores(found, found.shape, self.model)
+        return found
+
+
 def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> BlockScorer:
-    num_items = len(items[model.schema.item_id.name])
-    vectors = np.concatenate(  # (items, dim)
-        [
-            to_numpy(model.item_embedding(take_features(items, model.schema.item, rows)))
-            for rows in _slices(num_items, _ITEMS_PER_CALL)
-        ]
-    )
+    catalogue = ItemVectors.of(model, items)
+    vectors = catalogue.vectors
 
     def scores(query: Columns, positions: np.ndarray | None = None) -> np.ndarray:
-        queries = to_numpy(model.query_embedding(query))  # (queries, dim)
+        queries = catalogue.queries(query)
         if positions is None:
-            found = queries @ vectors.T
-            return check_scores(found, (len(queries), num_items), model)
+            return catalogue.scores(queries)
         found = np.empty(positions.shape, np.float32)
         step = max(1, (max_memory_mb << 20) // (4 * positions.shape[1] * vectors.shape[1]))
         for part in _slices(len(queries), step):

@@ -1,14 +1,17 @@
 import gzip
+import json
 import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import ranking
+from kerasrec.evaluation import rank_queries, ranking
 from kerasrec.schema import Bag, Categorical, Numeric, Schema
 
 
@@ -80,6 +83,8 @@ def test_equals_keras_rs(table_ranker):
     for name, metric in {
         "ndcg@5": keras_rs.metrics.NDCG(k=5),
         "recall@5": keras_rs.metrics.RecallAtK(k=5),
+        "precision@5": keras_rs.metrics.PrecisionAtK(k=5),
+        "map": keras_rs.metrics.MeanAveragePrecision(),
         "mrr": keras_rs.metrics.MeanReciprocalRank(),
     }.items():
         metric.update_state(labels, scores)
@@ -326,3 +331,134 @@ def test_popularity_on_ncf_is_as_published(table_ranker):
     # Rendle et al. (2020), on these very negatives.
     assert result["hr@10"] == pytest.approx(0.4535, abs=5e-5)
     assert result["ndcg@10"] == pytest.approx(0.2543, abs=5e-5)
+
+
+def test_equal_vectors_tie_wherever_they_stand():
+    # BLAS computes columns at the edge of a product by another kernel: last bits differ there.
+    rng = np.random.default_rng(0)
+    for num_items in (9, 33, 50, 65):
+        users = rng.normal(size=(6, 8)).astype(np.float32)
+        vectors = np.tile(rng.normal(size=8).astype(np.float32), (num_items, 1))
+
+        class Same:
+            schema = Schema(Categorical("user", 6), Categorical("item", num_items + 2))
+
+            def __call__(self, inputs, training=False):
+                raise NotImplementedError
+
+            def query_embedding(self, inputs, users=users):
+                return users[inputs["user"]]
+
+            def item_embedding(self, inputs, vectors=vectors):
+                return vectors[inputs["item"] - 2]
+
+        test = columns([(user, item) for user, item in zip(range(2, 6), range(2, 6), strict=True)])
+        result = ranking(Same(), test, seen=None, k=1)
+        np.testing.assert_allclose(result["hr@1"], 1 / num_items)
+        np.testing.assert_allclose(result["auc"], 1 / 2)
+
+
+def test_values_of_every_query(table_model):
+    table = np.tile(np.arange(8.0), (5, 1))
+    test, seen = columns([(2, 5), (2, 7), (3, 3), (4, 1)]), columns([(3, 7)])
+    ranked = rank_queries(table_model(table), test, seen=seen, k=2)
+    assert ranked.users.tolist() == [2, 3, 4]
+    assert ranked.positives.listed.tolist() == [True, True, True, False]
+    assert ranked.negatives.tolist() == [4, 4, 6]
+    expected = {
+        "hr@2": [1, 0, 0],
+        "recall@2": [1 / 2, 0, 0],
+        "precision@2": [1 / 2, 0, 0],
+        "mrr": [1, 1 / 4, 0],
+        "map": [(1 + 2 / 3) / 2, 1 / 4, 0],
+        "auc": [(1 + 3 / 4) / 2, 1 / 4, 0],
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(ranked.values[name], values, err_msg=name)
+    assert ranked.summary() == ranking(table_model(table), test, seen=seen, k=2)
+
+
+def test_a_query_whose_candidates_are_all_positives_has_an_auc_of_one_half(table_model):
+    test = columns([(2, item) for item in range(2, 6)])
+    assert ranking(table_model(np.zeros((3, 6))), test, seen=None, k=1)["auc"] == 0.5
+
+
+def test_many_threads_and_blocks_agree(monkeypatch):
+    from kerasrec.evaluation import positions
+
+    rng = np.random.default_rng(2)
+    users, vectors = rng.integers(-3, 4, (2, 900, 5)).astype(np.float32)
+
+    class Retrieves:
+        schema = Schema(Categorical("user", 900), Categorical("item", 900))
+
+        def __call__(self, inputs, training=False):
+            raise NotImplementedError
+
+        def query_embedding(self, inputs):
+            return users[inputs["user"]]
+
+        def item_embedding(self, inputs):
+            return vectors[inputs["item"]]
+
+    test, seen = (columns(rng.integers(2, 900, (3000, 2))) for _ in range(2))
+    first = ranking(Retrieves(), test, seen=seen, k=(1, 10))
+    for cores, per_block, per_call in ((1, 128, 16384), (4, 7, 100), (3, 1, 33)):
+        monkeypatch.setattr(positions, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(positions, "_QUERIES_PER_BLOCK", per_block)
+        monkeypatch.setattr(positions, "_QUERIES_PER_CALL", per_call)
+        assert ranking(Retrieves(), test, seen=seen, k=(1, 10)) == first
+
+
+RANX = """
+import json, sys, ranx
+qrels, run, names = json.load(sys.stdin)
+found = ranx.evaluate(ranx.Qrels(qrels), ranx.Run(run), names)
+print(json.dumps({name: float(value) for name, value in found.items()}))
+"""
+
+
+def ranx_figures(table, test, seen, names):
+    pytest.importorskip("ranx", reason="ranx is an independent count of the same metrics")
+    removed = {(int(u), int(i)) for u, i in zip(seen["user"], seen["item"], strict=True)}
+    pairs = {(int(u), int(i)) for u, i in zip(test["user"], test["item"], strict=True)}
+    qrels, run = {}, {}
+    for user, item in sorted(pairs):
+        qrels.setdefault(str(user), {})[str(item)] = 1
+    for user in qrels:
+        run[user] = {
+            str(item): float(table[int(user), item])
+            for item in range(2, table.shape[1])
+            if (int(user), item) in pairs or (int(user), item) not in removed
+        }
+    # As plain Python: numba would compile for minutes.
+    done = subprocess.run(
+        [sys.executable, "-c", RANX], input=json.dumps([qrels, run, names]), text=True,
+        capture_output=True, check=True, env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def test_equals_ranx(table_ranker):
+    rng = np.random.default_rng(5)
+    table = rng.permutation(40 * 60).reshape(40, 60).astype(np.float32)
+    test, seen = (columns(rng.integers(2, (40, 60), (n, 2))) for n in (200, 300))
+    ours = ranking(table_ranker(table), test, seen=seen, k=(1, 7, 20))
+    names = {"hit_rate": "hr", "recall": "recall", "precision": "precision", "map": "map"}
+    names["ndcg"] = "ndcg"
+    at = {f"{theirs}@{k}": f"{our}@{k}" for theirs, our in names.items() for k in (1, 7, 20)}
+    at |= {"mrr": "mrr", "map": "map"}
+    theirs = ranx_figures(table, test, seen, list(at))
+    for their, our in at.items():
+        np.testing.assert_allclose(ours[our], theirs[their], rtol=1e-9, err_msg=our)
+
+
+def test_auc_equals_scikit_learn(table_model):
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the oracle")
+    rng = np.random.default_rng(6)
+    table = rng.integers(0, 9, (20, 30)).astype(np.float32)  # with ties
+    test = columns(rng.integers(2, (20, 30), (60, 2)))
+    ranked = rank_queries(table_model(table), test, seen=None, k=1)
+    for user, auc in zip(ranked.users, ranked.values["auc"], strict=True):
+        labels = np.isin(np.arange(2, 30), test["item"][test["user"] == user])
+        np.testing.assert_allclose(auc, metrics.roc_auc_score(labels, table[user, 2:]))

@@ -27,11 +27,18 @@ def metrics_of_order(ranked, total, k):
     hits = [rank for rank, positive in enumerate(ranked, 1) if positive]
     dcg = sum(1 / np.log2(1 + rank) for rank in hits if rank <= k)
     best = sum(1 / np.log2(1 + rank) for rank in range(1, min(total, k) + 1))
+    precisions = [(i / rank, rank) for i, rank in enumerate(hits, 1)]
+    negatives = len(ranked) - len(hits)
+    below = sum(negatives - (rank - i) for i, rank in enumerate(hits, 1))
     return [
         float(any(rank <= k for rank in hits)),
         sum(rank <= k for rank in hits) / total,
+        sum(rank <= k for rank in hits) / k,
         dcg / best,
+        sum(p for p, rank in precisions if rank <= k) / total,
         1 / hits[0] if hits else 0.0,
+        sum(p for p, _ in precisions) / total,
+        below / (negatives * total) if negatives else 0.5,
     ]
 
 
@@ -50,6 +57,7 @@ def computed(scores, positives, total, cutoffs):
         np.zeros(len(blocks), np.int64),
         *blocks.T.astype(np.int64),
         num_positives=np.array([total]),
+        negatives=np.array([len(scores) - sum(positives)]),
         cutoffs=cutoffs,
     )
 
@@ -71,8 +79,12 @@ def test_equals_the_mean_over_all_orders_of_ties(pairs, missing):
         received = [
             metrics.hr[0, column],
             metrics.recall[0, column],
+            metrics.precision[0, column],
             metrics.ndcg[0, column],
+            metrics.map_at[0, column],
             metrics.mrr[0],
+            metrics.map[0],
+            metrics.auc[0],
         ]
         np.testing.assert_allclose(received, expected, atol=1e-12)
 
@@ -84,6 +96,13 @@ def test_several_positives_in_one_block_by_hand():
     np.testing.assert_allclose(metrics.hr[0], [3 / 6, 5 / 6])
     np.testing.assert_allclose(metrics.mrr, [3 / 6 / 2 + 2 / 6 / 3 + 1 / 6 / 4])
     np.testing.assert_allclose(metrics.recall[0], [1 / 4, 2 / 4])
+    np.testing.assert_allclose(metrics.precision[0], [2 / 4 / 2, 2 * 2 / 4 / 3])
+    # Six placements of the two: (2,3) (2,4) (2,5) (3,4) (3,5) (4,5).
+    second = [2 / 3, 2 / 4, 2 / 5, 2 / 4, 2 / 5, 2 / 5]
+    first = [1 / 2] * 3 + [1 / 3] * 2 + [1 / 4]
+    np.testing.assert_allclose(metrics.map, (np.mean(first) + np.mean(second)) / 2)
+    np.testing.assert_allclose(metrics.map_at[0], [3 / 6 / 2 / 2, (3 / 2 + 2 / 3 + 2 / 3) / 6 / 2])
+    np.testing.assert_allclose(metrics.auc, (0 + 1 / 2 + 1 / 2) / 3)  # negatives: 9, 5, 5
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
@@ -104,7 +123,7 @@ def test_large_blocks_stay_exact():
     one = np.array
     metrics = expected_rank_metrics(
         one([0]), one([0]), one([tied]), one([positives]),
-        num_positives=one([positives]), cutoffs=[tied // 2],
+        num_positives=one([positives]), negatives=one([tied - positives]), cutoffs=[tied // 2],
     )  # fmt: skip
     np.testing.assert_allclose(metrics.hr, 1 - 0.5**positives, rtol=1e-5)
 
@@ -112,7 +131,18 @@ def test_large_blocks_stay_exact():
 def test_queries_without_blocks_get_zero():
     metrics = expected_rank_metrics(
         np.array([1]), np.array([0]), np.array([1]), np.array([1]),
-        num_positives=np.array([3, 1]), cutoffs=[1, 2],
+        num_positives=np.array([3, 1]), negatives=np.array([5, 5]), cutoffs=[1, 2],
     )  # fmt: skip
     np.testing.assert_array_equal(metrics.hr, [[0, 0], [1, 1]])
     np.testing.assert_array_equal(metrics.mrr, [0, 1])
+
+
+def test_many_queries_of_equal_scores_take_one_computation_each_kind():
+    # 20,000 queries with two positives in a tie of 30,000: a loop over queries would take minutes.
+    size = 20_000
+    metrics = expected_rank_metrics(
+        np.arange(size), np.zeros(size, int), np.full(size, 30_000), np.full(size, 2),
+        num_positives=np.full(size, 2), negatives=np.full(size, 29_998), cutoffs=[15_000],
+    )  # fmt: skip
+    np.testing.assert_allclose(metrics.hr, 1 - 14_999 / 29_999 / 2, rtol=1e-9)
+    np.testing.assert_allclose(metrics.auc, 1 / 2)

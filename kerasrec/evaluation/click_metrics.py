@@ -1,0 +1,228 @@
+"""How well scores tell clicks from the rest: AUC, log loss, calibration."""
+
+import dataclasses
+
+import numpy as np
+from scipy.special import expit
+from scipy.stats import rankdata
+
+from kerasrec.evaluation.columns import check_columns, check_ids, known
+from kerasrec.evaluation.scoring import check_ranker, predict
+from kerasrec.types import Columns, Ranker
+
+
+def click_metrics(
+    model: Ranker, columns: Columns, *, bins: int = 10, batch_size: int = 8192
+) -> dict[str, float | int]:
+    """Measures a model whose scores are logits of a binary label.
+
+        auc        P(score of a positive > score of a negative), equal scores count half
+        gauc       auc of each user with both labels, weighted by the user's rows (Zhu et al., 2017,
+                   "Optimized Cost per Click in Taobao Display Advertising")
+        log_loss   mean of -log P(label), P(1) = 1 / (1 + exp(-score))
+        normalized_entropy  log_loss over that of the mean label as the prediction (He et al., 2014,
+                   "Practical Lessons from Predicting Clicks on Ads at Facebook")
+        calibration         mean prediction over mean label (same paper)
+        calibration_error   see `calibration_curve`
+
+    The loss is computed from the logits, so that no prediction is 0 or 1. Rows with unknown ids
+    count like all others, but their users are left out of `gauc`.
+
+    Args:
+        model: gives logits of the label column of its schema.
+        columns: encoded rows with every feature and the label, 0 or 1.
+        bins: see `calibration_curve`.
+        batch_size: rows per call of the model.
+
+    Returns:
+        dict with these figures, `gauc_users` (users with both labels), `test_rows`,
+        `unknown_user_rows` and `unknown_item_rows`. What one label alone leaves undefined (`auc`,
+        `gauc`, `normalized_entropy`, `calibration` without a positive) is NaN.
+
+    Raises:
+        ValueError: if there are no rows, a column is missing, a label is neither 0 nor 1, or a
+            score is NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> class Zero:
+    ...     schema = Schema(Categorical("user", 4), Categorical("item", 5), label="click")
+    ...     def __call__(self, inputs, training=False):
+    ...         return np.zeros(inputs["item"].shape, np.float32)
+    >>> ids = np.array([2, 3])
+    >>> figures = click_metrics(Zero(), {"user": ids, "item": ids, "click": np.array([1, 0])})
+    >>> figures["auc"], round(figures["log_loss"], 4), figures["normalized_entropy"]
+    (0.5, 0.6931, 1.0)
+    """
+    check_ranker(model)
+    schema = model.schema
+    names = [feature.name for feature in schema.features] + [schema.label]
+    rows = check_columns(columns, names, what="click_metrics")
+    users = check_ids(columns[schema.user_id.name], schema.user_id, what="click_metrics")
+    items = check_ids(columns[schema.item_id.name], schema.item_id, what="click_metrics")
+    labels = _binary(columns[schema.label], f"click_metrics: column {schema.label!r}")
+    logits = predict(model, columns, batch_size=batch_size).astype(np.float64)
+    predicted, rate = expit(logits), labels.mean()
+    loss = log_loss(labels, logits)
+    entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate) if 0 < rate < 1 else np.nan
+    grouped, gauc_users = grouped_auc(labels, logits, np.where(known(users), users, -1))
+    return {
+        "auc": auc(labels, logits),
+        "gauc": grouped,
+        "log_loss": loss,
+        "normalized_entropy": float(loss / entropy),
+        "calibration": float(predicted.mean() / rate) if rate else float("nan"),
+        "calibration_error": calibration_curve(labels, predicted, bins=bins).error,
+        "gauc_users": gauc_users,
+        "test_rows": rows,
+        "unknown_user_rows": int((~known(users)).sum()),
+        "unknown_item_rows": int((~known(items)).sum()),
+    }
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Share of the (positive, negative) pairs in the right order; equal scores count half.
+
+    From the sum of the positives' mean ranks (Mann and Whitney, 1947). NaN if a label is missing.
+
+    Args:
+        labels: 0 or 1, `(rows,)`.
+        scores: `(rows,)`.
+
+    Example:
+
+    >>> auc(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.7]))
+    0.75
+    """
+    labels = _binary(labels, "auc: labels")
+    positives = labels.sum()
+    pairs = positives * (len(labels) - positives)
+    above = (rankdata(scores) * labels).sum() - positives * (positives + 1) / 2
+    return float(above / pairs) if pairs else float("nan")
+
+
+def grouped_auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[float, int]:
+    """`auc` within each group that has both labels, weighted by rows; and how many have.
+
+    Args:
+        labels: 0 or 1, `(rows,)`.
+        scores: `(rows,)`.
+        groups: integer `(rows,)`, such as user ids; negative ones are left out.
+
+    Example:
+
+    >>> grouped_auc(np.array([0, 1, 1]), np.array([0.1, 0.3, 0.0]), np.array([2, 2, 3]))
+    (1.0, 1)
+    """
+    kept = np.asarray(groups) >= 0
+    labels = _binary(labels, "grouped_auc: labels")[kept]
+    _, group = np.unique(np.asarray(groups)[kept], return_inverse=True)
+    # Mean ranks over all rows become mean ranks within the group, once the rows are in its order.
+    order = np.lexsort((np.asarray(scores)[kept], group))
+    group, score, label = group[order], np.asarray(scores)[kept][order], labels[order]
+    size = np.bincount(group)
+    within = np.arange(len(group)) - np.repeat(np.cumsum(size) - size, size)
+    new = np.ones(len(group), bool)
+    new[1:] = (group[1:] != group[:-1]) | (score[1:] != score[:-1])
+    tie = np.cumsum(new) - 1
+    rank = (np.bincount(tie, within + 1.0) / np.maximum(np.bincount(tie), 1))[tie]
+    positives = np.bincount(group, label, len(size))
+    pairs = positives * (size - positives)
+    above = np.bincount(group, rank * label, len(size)) - positives * (positives + 1) / 2
+    both = pairs > 0
+    if not both.any():
+        return float("nan"), 0
+    return float(np.average(above[both] / pairs[both], weights=size[both])), int(both.sum())
+
+
+def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Mean of log(1 + exp(-logit)) over positives and log(1 + exp(logit)) over negatives.
+
+    Args:
+        labels: 0 or 1, `(rows,)`.
+        logits: `(rows,)`.
+
+    Example:
+
+    >>> log_loss(np.array([1, 0]), np.array([800.0, -800.0]))
+    0.0
+    """
+    labels = _binary(labels, "log_loss: labels")
+    return float(np.mean(np.logaddexp(0.0, np.where(labels == 1, -1.0, 1.0) * logits)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CalibrationCurve:
+    """Mean prediction and mean label in bins of equally many rows, lowest predictions first.
+
+    Args:
+        predicted: `(bins,)` mean prediction.
+        observed: `(bins,)` mean label.
+        rows: `(bins,)` rows.
+    """
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Mean of |predicted - observed|, weighted by rows: the expected calibration error."""
+        return float(np.average(np.abs(self.predicted - self.observed), weights=self.rows))
+
+
+def calibration_curve(
+    labels: np.ndarray, predicted: np.ndarray, *, bins: int = 10
+) -> CalibrationCurve:
+    """How often what was predicted came true.
+
+        error = sum over bins of rows of the bin / rows * |mean prediction - mean label|
+
+    After Naeini et al. (2015), "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
+    but with bins of equally many rows, since rates of clicks crowd near zero (Nixon et al., 2019,
+    "Measuring Calibration in Deep Learning"). Equal predictions share a bin, so that the order of
+    the rows does not matter.
+
+    Args:
+        labels: 0 or 1, `(rows,)`.
+        predicted: probabilities `(rows,)`.
+        bins: most bins there are.
+
+    Raises:
+        ValueError: if there are no rows, `bins` is less than 1, a label is neither 0 nor 1, or a
+            prediction is no probability.
+
+    Example:
+
+    >>> curve = calibration_curve(np.array([0, 1, 1, 1]), np.array([0.5, 0.5, 0.8, 0.8]), bins=2)
+    >>> curve.predicted.tolist(), curve.observed.tolist(), round(curve.error, 6)
+    ([0.5, 0.8], [0.5, 1.0], 0.1)
+    """
+    labels = _binary(labels, "calibration_curve: labels")
+    predicted = np.asarray(predicted, np.float64)
+    if isinstance(bins, bool) or bins < 1:
+        raise ValueError(f"calibration_curve: bins must be at least 1; received {bins!r}.")
+    if predicted.shape != labels.shape or not ((predicted >= 0) & (predicted <= 1)).all():
+        raise ValueError(
+            f"calibration_curve: expected {len(labels)} probabilities from 0 to 1; received "
+            f"{predicted!r:.80}. Apply the sigmoid to logits first."
+        )
+    edges = np.quantile(predicted, np.arange(1, bins) / bins, method="inverted_cdf")
+    bin_ = np.searchsorted(np.unique(edges), predicted, side="left")
+    rows = np.bincount(bin_)
+    held = rows > 0
+    rows = rows[held]
+    mean, rate = (np.bincount(bin_, values)[held] / rows for values in (predicted, labels))
+    return CalibrationCurve(mean, rate, rows)
+
+
+def _binary(labels: np.ndarray, what: str) -> np.ndarray:
+    labels = np.asarray(labels, np.float64)
+    if labels.ndim != 1 or not len(labels) or not np.isin(labels, (0.0, 1.0)).all():
+        raise ValueError(
+            f"{what} expects at least one row of 0 or 1; received {labels!r:.100}. Make ratings "
+            "binary first, for example ratings >= 4."
+        )
+    return labels

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from kerasrec.evaluation import ranking, sample_candidates
+from kerasrec.schema import Categorical, Schema
+
+SCHEMA = Schema(Categorical("user", 42), Categorical("item", 22))
+SEEN = {"user": np.repeat(np.arange(2, 42), 3), "item": np.tile([2, 3, 4, 2, 3, 5], 20)}
+TEST = {"user": np.arange(2, 42), "item": np.full(40, 7)}
+
+
+@pytest.mark.parametrize("by", ["uniform", "popularity"])
+def test_unseen_distinct_and_never_the_positive(by):
+    seen = {name: np.concatenate([values, TEST[name]]) for name, values in SEEN.items()}
+    seen["item"][-40:] = np.arange(40) % 20 + 2  # every item has rows
+    drawn = sample_candidates(TEST, SCHEMA, seen=seen, negatives=9, by=by)
+    for user, row in zip(TEST["user"], drawn.ids, strict=True):
+        assert len(set(row)) == 9
+        assert row.min() >= 2
+        assert not set(row) & {7, *seen["item"][seen["user"] == user]}
+
+
+def test_the_same_seed_draws_the_same():
+    first, again, other = (
+        sample_candidates(TEST, SCHEMA, seen=SEEN, negatives=5, seed=seed).ids for seed in (0, 0, 1)
+    )
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_popular_items_are_drawn_in_proportion():
+    # Nobody has seen 8 and 9 but user 41: 3 rows and 1 row.
+    seen = {"user": np.full(4, 41), "item": np.array([8, 8, 8, 9])}
+    test = {"user": np.full(4000, 2), "item": np.full(4000, 7)}
+    drawn = sample_candidates(test, SCHEMA, seen=seen, negatives=1, by="popularity").ids
+    assert set(drawn.ravel()) == {8, 9}
+    assert abs((drawn == 8).mean() - 3 / 4) < 0.03
+
+
+def test_users_with_few_unseen_items_get_padding():
+    seen = {"user": np.full(17, 2), "item": np.arange(2, 19)}
+    drawn = sample_candidates({"user": [2], "item": np.array([19])}, SCHEMA, seen=seen, negatives=5)
+    assert sorted(drawn.ids[0].tolist()) == [0, 0, 0, 20, 21]
+
+
+def test_the_protocol_is_named(table_model):
+    model = table_model(np.tile(np.arange(22.0), (42, 1)))
+    drawn = sample_candidates(TEST, model.schema, seen=SEEN, negatives=9, by="popularity", seed=3)
+    result = ranking(model, TEST, seen=SEEN, k=1, candidates=drawn)
+    assert result["protocol"] == "sampled, 9 popularity (seed 3) candidates"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"by": "rank"}, "'uniform' or 'popularity'; received 'rank'"),
+        ({"negatives": 0}, "from 1 to the 20 items there are; received 0"),
+        ({"negatives": 21}, "received 21"),
+        ({"seen": None, "by": "popularity"}, "got none"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sample_candidates(TEST, SCHEMA, **{"seen": SEEN, "negatives": 5, **arguments})
