@@ -148,7 +148,8 @@ def _blocks(
     user: str,
 ) -> list[dict[str, Any]]:
     """Arguments of `ranking` for blocks of users, unknown users among those of the first."""
-    parts = [] if seen is None else list(seen) if isinstance(seen, list | tuple) else [seen]
+    parts: list[Any] = list(seen) if isinstance(seen, list | tuple) else [seen]
+    parts = [part for part in parts if part is not None]
     for name, columns in [("valid", valid), *(("seen", part) for part in parts)]:
         if user not in columns:
             raise ValueError(

@@ -228,7 +228,7 @@ def thirds(counts: np.ndarray) -> np.ndarray:
 def _item_segments(ranked: Any, counts: np.ndarray, k: int) -> dict[str, Any]:
     part = np.full(len(counts), 2)
     part[FIRST_ID:] = thirds(counts[FIRST_ID:])
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for number, name in enumerate(("head", "mid", "tail")):
         queries, values = ranked.only(part == number)
         found[name] = {"queries": len(queries)}

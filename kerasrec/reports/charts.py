@@ -4,6 +4,7 @@ import dataclasses
 import html
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 36
@@ -194,7 +195,7 @@ def _scale(low: float, high: float, start: float, stop: float) -> _Scale:
     return _Scale(low, high - low, start, stop - start)
 
 
-def _finite(value: float | None) -> bool:
+def _finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 

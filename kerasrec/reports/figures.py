@@ -251,7 +251,8 @@ def _lists(items: pa.Table, k: int) -> dict[str, Any]:
 
 def _test(models: list[dict[str, Any]], metrics: Sequence[str]) -> None:
     """Adds to each model but the first its differences from the first."""
-    reference, raw = models[0]["values"], {}
+    reference = models[0]["values"]
+    raw: dict[tuple[int, str], float] = {}
     for at, model in enumerate(models[1:], 1):
         if model["values"]["users"] != reference["users"]:
             raise ValueError(
