@@ -1,8 +1,11 @@
-"""Callbacks for stock `fit`."""
+"""Callbacks for stock `fit`: what gradients do, and how well the model ranks."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"ranking_validation": ["RankingValidation"]},
+    submod_attrs={
+        "gradient_monitor": ["GradientMonitor"],
+        "ranking_validation": ["RankingValidation"],
+    },
 )

@@ -124,10 +124,13 @@ class RankingValidation(keras.callbacks.Callback):
         bar = keras.utils.Progbar(
             len(self._blocks), verbose=int(verbose), unit_name="block of validation users"
         )
+        ranked = self._ranked()
+        if hasattr(ranked, "catch_up"):
+            ranked.catch_up()
         sums: dict[str, float] = {}
         queries = 0
         for block in self._blocks:
-            found = ranking(self._ranked(), k=self.k, items=self.items, **block)
+            found = ranking(ranked, k=self.k, items=self.items, **block)
             count = int(found["queries"])
             for name, value in found.items():
                 if name.split("@")[0] in MEANS and isinstance(value, float):
@@ -148,8 +151,7 @@ def _blocks(
     user: str,
 ) -> list[dict[str, Any]]:
     """Arguments of `ranking` for blocks of users, unknown users among those of the first."""
-    parts: list[Any] = list(seen) if isinstance(seen, list | tuple) else [seen]
-    parts = [part for part in parts if part is not None]
+    parts: list[Any] = [seen] if isinstance(seen, Mapping) else list(seen or [])
     for name, columns in [("valid", valid), *(("seen", part) for part in parts)]:
         if user not in columns:
             raise ValueError(

@@ -24,6 +24,9 @@ class Embedding(keras.layers.Embedding):
     so that its cost and its gradient follow the batch and not the table. Ids of padding (0) are
     left out of the mean. `embeddings_regularizer` still penalises the whole table.
 
+    An id outside the table is an error of TensorFlow's on a CPU. Compiled by XLA there are no such
+    errors, and the id would silently take another row: there its row is NaN, and so is the loss.
+
     Args:
         input_dim: number of rows, padding and unknown included.
         output_dim: length of a row.
@@ -72,7 +75,7 @@ class Embedding(keras.layers.Embedding):
         if self.lora_rank:
             self.enable_lora(self.lora_rank)
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Rows of the table, one for each id."""
         if self.quantization_mode or self.lora_enabled:
             return super().call(inputs)
@@ -80,11 +83,24 @@ class Embedding(keras.layers.Embedding):
         if keras.backend.standardize_dtype(ids.dtype) not in ("int32", "int64"):
             ids = ops.cast(ids, "int32")
         rows = tf.nn.embedding_lookup(self._embeddings.value, ids)
+        resting = getattr(self._embeddings, "resting_rows", None)
+        if training and resting is not None:
+            rows += tf.stop_gradient(resting.owed(ids))
+        if tf.__internal__.get_enclosing_xla_context() is not None:
+            inside = (ids >= 0) & (ids < self.input_dim)
+            rows = tf.where(inside[..., None], rows, float("nan"))
         if self.l2:
             squares = ops.sum(ops.square(ops.cast(rows, "float32")), axis=-1)
             real = ops.cast(ops.not_equal(ids, 0), "float32")
             self.add_loss(self.l2 * ops.sum(squares * real) / ops.maximum(ops.sum(real), 1.0))
         return ops.cast(rows, self.compute_dtype)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the table, with all rows up to date, see `kerasrec.optimizers.Adam`."""
+        resting = getattr(self._embeddings, "resting_rows", None)
+        if resting is not None:
+            resting.catch_up()
+        super().save_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

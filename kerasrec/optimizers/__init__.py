@@ -7,8 +7,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "adagrad": ["Adagrad", "RowwiseAdagrad"],
         "adam": ["Adam", "AdamW"],
+        "clippy": ["ClippyAdagrad"],
+        "constraints": ["ClipWeights"],
         "ftrl": ["Ftrl"],
-        "schedules": ["inverse_time_decay"],
+        "schedules": ["WarmUp", "inverse_time_decay"],
         "sgd": ["SGD"],
     },
 )

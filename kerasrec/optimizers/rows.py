@@ -32,6 +32,13 @@ class Rows(NamedTuple):
         return sums * tf.cast(self.scale, sums.dtype)
 
 
+class Table(NamedTuple):
+    """The gradient of a whole small table, and which of its rows the batch touched, `(rows,)`."""
+
+    gradient: Tensor
+    touched: Tensor
+
+
 def compiling() -> bool:
     """Whether the code being traced will be compiled by XLA, where all shapes are static."""
     return tf.__internal__.get_enclosing_xla_context() is not None
@@ -79,6 +86,12 @@ def pad(ids: Tensor, count: Tensor) -> Tensor:
 def sum_into_table(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
     """The gradient of the whole table, zero where no id points: `(num_rows, ...)`."""
     return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, num_rows)
+
+
+def touched_rows(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
+    """Which rows of a table an id points to: bool `(num_rows,)`."""
+    ids = gradient.indices
+    return tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num_rows) > 0
 
 
 def flagged(touched: Tensor, table: tf.Variable, divisor: int) -> Rows:

@@ -1,8 +1,74 @@
 """Learning-rate schedules whose steps are derived from the data, in plain sight."""
 
 import math
+from typing import Any
 
 import keras
+from keras import ops
+
+from kerasrec.types import Tensor
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear rise to a learning rate, and then that rate or its schedule.
+
+        lr(t) = lr(0) (t + 1) / (warmup_steps + 1)    for t < warmup_steps
+        lr(t) = schedule(t - warmup_steps)            from then on
+
+    so that the first step moves something, and step number `warmup_steps` is the first at full
+    rate. It keeps the first steps short, in which gradients are largest and say least. For the
+    rates of any Keras optimizer.
+
+    Args:
+        learning_rate: a number, or the schedule that begins after the warm-up.
+        warmup_steps: steps below the full rate.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+
+    >>> schedule = WarmUp(0.3, warmup_steps=2)
+    >>> [round(float(schedule(step)), 4) for step in range(5)]
+    [0.1, 0.2, 0.3, 0.3, 0.3]
+    """
+
+    def __init__(self, learning_rate: Any, warmup_steps: int) -> None:
+        is_schedule = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+        if not is_schedule:
+            _check_rate("WarmUp", learning_rate)
+        if not _is_count(warmup_steps):
+            raise ValueError(
+                f"WarmUp: warmup_steps must be an integer of at least 0; received {warmup_steps!r}."
+            )
+        self.learning_rate = learning_rate
+        self.warmup_steps = int(warmup_steps)
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """The learning rate of a step, the first being number 0."""
+        step = ops.cast(step, "int32")
+        rate = self.learning_rate
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            rate = rate(ops.maximum(step - self.warmup_steps, 0))
+        rate = ops.convert_to_tensor(rate, "float32")
+        share = ops.cast(step + 1, "float32") / (self.warmup_steps + 1)
+        return rate * ops.minimum(share, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        rate = self.learning_rate
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            rate = keras.optimizers.schedules.serialize(rate)
+        return {"learning_rate": rate, "warmup_steps": self.warmup_steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "WarmUp":
+        """A schedule from what `get_config` returned."""
+        rate = config["learning_rate"]
+        if isinstance(rate, dict):
+            rate = keras.optimizers.schedules.deserialize(rate)
+        return cls(rate, config["warmup_steps"])
 
 
 def inverse_time_decay(
@@ -13,8 +79,9 @@ def inverse_time_decay(
     epochs: int,
     decay_rate: float = 1.0,
     staircase: bool = False,
+    warmup_steps: int | float = 0,
     verbose: int = 1,
-) -> keras.optimizers.schedules.InverseTimeDecay:
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Inverse time decay over the length of a training.
 
         lr(step) = learning_rate / (1 + decay_rate * step / decay_steps)
@@ -25,6 +92,12 @@ def inverse_time_decay(
     the remedies against exploding gradients. With `staircase` the rate falls once an epoch:
     `decay_steps` is then the length of an epoch and `decay_rate` is divided by `epochs`.
 
+    With `warmup_steps` = w the rate first rises in equal steps, to `learning_rate` at step w, and
+    after that falls as above, by the same amount in the steps that are left:
+
+        lr(step) = learning_rate * (step + 1) / (w + 1)                 for step < w
+        lr(step) = learning_rate / (1 + beta * (step - w))              from then on
+
     Args:
         learning_rate: rate at the first step.
         examples: rows that one epoch trains on, negatives included.
@@ -32,13 +105,15 @@ def inverse_time_decay(
         epochs: epochs that will be trained.
         decay_rate: how far the rate falls: 1 halves it by the end, 0 keeps it.
         staircase: whether the rate falls once an epoch instead of at every step.
+        warmup_steps: steps in which the rate rises first; a float below 1 is a share of all steps.
         verbose: 1 prints the derived figures, 0 prints nothing.
 
     Returns:
-        A stock `keras.optimizers.schedules.InverseTimeDecay`.
+        A stock `keras.optimizers.schedules.InverseTimeDecay`, in a `WarmUp` if there is one.
 
     Raises:
-        ValueError: if an argument is not a finite positive number (`decay_rate` may be 0).
+        ValueError: if an argument is not a finite positive number (`decay_rate` and `warmup_steps`
+            may be 0), or the warm-up leaves no step for the decay.
 
     Example:
 
@@ -49,32 +124,57 @@ def inverse_time_decay(
     0.05000000074505806
     """
     for name, value in (("examples", examples), ("batch_size", batch_size), ("epochs", epochs)):
-        # numpy integers count, and True does not.
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        if not _is_count(value) or value < 1:
             raise ValueError(
                 f"inverse_time_decay: {name} must be an integer of at least 1; received {value!r}."
             )
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(
-            "inverse_time_decay: learning_rate must be a finite number above 0; received "
-            f"{learning_rate!r}."
-        )
+    _check_rate("inverse_time_decay", learning_rate)
     if not 0 <= decay_rate < math.inf:
         raise ValueError(
             "inverse_time_decay: decay_rate must be a finite number of at least 0; received "
             f"{decay_rate!r}."
         )
     steps_per_epoch = math.ceil(examples / batch_size)
-    decay_steps = steps_per_epoch if staircase else steps_per_epoch * epochs
-    if verbose:
-        print(
-            f"InverseTimeDecay: {examples:,} examples / batch {batch_size:,} = "
-            f"{steps_per_epoch:,} steps an epoch, {steps_per_epoch * epochs:,} in {epochs} epochs; "
-            f"learning rate {learning_rate:g} -> {learning_rate / (1 + decay_rate):g}"
-        )
-    return keras.optimizers.schedules.InverseTimeDecay(
+    steps = steps_per_epoch * epochs
+    warmup = _warmup(warmup_steps, steps)
+    # As many steps as are left see the whole of the decay.
+    decay_steps = steps_per_epoch if staircase else steps - warmup
+    decay = keras.optimizers.schedules.InverseTimeDecay(
         learning_rate,
         decay_steps=decay_steps,
-        decay_rate=decay_rate / epochs if staircase else decay_rate,
+        decay_rate=decay_rate * decay_steps / (steps - warmup),
         staircase=staircase,
     )
+    if verbose:
+        rising = f"{warmup:,} of them rising, " if warmup else ""
+        print(
+            f"InverseTimeDecay: {examples:,} examples / batch {batch_size:,} = "
+            f"{steps_per_epoch:,} steps an epoch, {steps:,} in {epochs} epochs; {rising}"
+            f"learning rate {learning_rate:g} -> {learning_rate / (1 + decay_rate):g}"
+        )
+    return WarmUp(decay, warmup) if warmup else decay
+
+
+def _warmup(warmup_steps: int | float, steps: int) -> int:
+    """Steps of the warm-up, which may be given as a share of all steps."""
+    if isinstance(warmup_steps, float) and 0 <= warmup_steps < 1:
+        return round(warmup_steps * steps)
+    if not _is_count(warmup_steps) or warmup_steps >= steps:
+        raise ValueError(
+            f"inverse_time_decay: warmup_steps must be an integer below the {steps:,} steps of the "
+            f"training, or a share of them, from 0 to below 1; received {warmup_steps!r}."
+        )
+    return int(warmup_steps)
+
+
+def _is_count(value: Any) -> bool:
+    """Whether it is an integer of at least 0; numpy's count, and True does not."""
+    return not isinstance(value, bool) and hasattr(value, "__index__") and value >= 0
+
+
+def _check_rate(name: str, learning_rate: Any) -> None:
+    number = isinstance(learning_rate, int | float) or hasattr(learning_rate, "__float__")
+    if isinstance(learning_rate, bool) or not number or not 0 < learning_rate < math.inf:
+        raise ValueError(
+            f"{name}: learning_rate must be a finite number above 0; received {learning_rate!r}."
+        )

@@ -1,20 +1,27 @@
 """What the optimizers here share: the order of work, from a gradient to the rows it changes."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from kerasrec.optimizers.clipping import CLIPS, check_clips, clip, clip_adaptively
+from kerasrec.optimizers.constraints import (
+    constrain_moved,
+    get_row_constraint,
+    row_constraint_of,
+)
 from kerasrec.optimizers.rows import (
     Rows,
+    Table,
     compiling,
     flagged,
     gather,
     scatter,
     sum_duplicates,
     sum_into_table,
+    touched_rows,
 )
 from kerasrec.types import Tensor
 
@@ -45,8 +52,18 @@ class SparseUpdates(keras.optimizers.Optimizer):
     `gradient_accumulation_steps` the rows touched by any of the steps are updated. An exponential
     moving average (`use_ema`) averages whole tables, as in Keras: its cost follows the table.
 
+    A row-wise constraint on a table (`ClipWeights`, `NonNeg`, norms along other axes than the
+    first) follows each update and works on the rows that it touched or moved, whatever the size of
+    the table: rows never touched stay as they were initialised. Other constraints work on the whole
+    table after every step, as in Keras, and cost what the table costs.
+
     Args:
         *args: as for the Keras class.
+        adaptive_clip: shorten the gradient of each row, and of the weights that lead to each
+            output of a dense variable, to this share of the norm of the weights themselves, see
+            `clip_by_weights`; 0.01 is usual. Instead of `clipnorm` and its like.
+        row_constraint: constraint of all variables that have a sparse gradient and no constraint
+            of their own, such as `keras.constraints.MaxNorm(1.0, axis=1)` or `ClipWeights(0.5)`.
         skip_nonfinite: leave out updates whose gradient holds a NaN or an infinity: weights,
             state and `iterations` stay as they were, and `skipped` counts. An integer is the
             number in a row at which training stops with `tf.errors.InvalidArgumentError`, True
@@ -57,7 +74,14 @@ class SparseUpdates(keras.optimizers.Optimizer):
         ValueError: if an argument is out of range, or a variable is not of a float dtype.
     """
 
-    def __init__(self, *args: Any, skip_nonfinite: bool | int = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        adaptive_clip: float | None = None,
+        row_constraint: Any = None,
+        skip_nonfinite: bool | int = False,
+        **kwargs: Any,
+    ) -> None:
         name = type(self).__name__
         if not isinstance(skip_nonfinite, bool | int) or skip_nonfinite < 0:
             raise ValueError(
@@ -66,13 +90,9 @@ class SparseUpdates(keras.optimizers.Optimizer):
             )
         super().__init__(*args, **kwargs)
         self.skip_nonfinite = skip_nonfinite
-        for argument in ("clipnorm", "clipvalue", "global_clipnorm"):
-            value = getattr(self, argument)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(
-                    f"{name}: {argument} must be a finite number above 0, or None for no "
-                    f"clipping; received {value!r}."
-                )
+        self.adaptive_clip = adaptive_clip
+        self.row_constraint = get_row_constraint(name, row_constraint)
+        check_clips(name, {argument: getattr(self, argument) for argument in CLIPS})
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Creates the state of the optimizer, one slot or more for each variable."""
@@ -185,6 +205,12 @@ class SparseUpdates(keras.optimizers.Optimizer):
             if self.ema_overwrite_frequency:
                 last = tf.equal((self.iterations + 1) % self.ema_overwrite_frequency, 0)
                 tf.distribute.get_replica_context().merge_call(self._average_if, args=(last,))
+        # Keras constrains whole variables right after this: those that it still finds in this list.
+        trainable_variables[:] = [
+            v
+            for g, v in zip(grads, trainable_variables, strict=True)
+            if not isinstance(g, tf.IndexedSlices) or self._row_constraint(v) is None
+        ]
 
     def _average_if(self, strategy: Any, condition: Any) -> None:
         """Overwrites the variables with their moving averages, on all replicas together."""
@@ -225,11 +251,25 @@ class SparseUpdates(keras.optimizers.Optimizer):
     def _update(self, grads: list[Any], variables: list[Any]) -> None:
         """Sums duplicates, clips, and updates: on one replica, with the sum over all."""
         summed = [self._summed(g, v.value) for g, v in zip(grads, variables, strict=True)]
-        self._clip_and_update(summed, variables)
+        touched = [
+            touched_rows(g, v.shape[0]) if self._is_small_table(g, v) else None
+            for g, v in zip(grads, variables, strict=True)
+        ]
+        self._clip_and_update(summed, variables, touched)
 
-    def _clip_and_update(self, grads: list[Any], variables: list[Any]) -> None:
-        clipped = self._clip(grads)
-        pairs = list(zip(clipped, [v.value for v in variables], strict=True))
+    def _clip_and_update(
+        self, grads: list[Any], variables: list[Any], touched: list[Tensor | None]
+    ) -> None:
+        """The rest, given which rows of the small tables were touched."""
+        if self.adaptive_clip is None:
+            clipped = clip(grads, self.clipnorm, self.clipvalue, self.global_clipnorm)
+        else:
+            by_row, values = [rows is not None for rows in touched], [v.value for v in variables]
+            clipped = clip_adaptively(grads, values, self.adaptive_clip, by_row)
+        pairs = [
+            (g if rows is None or self._row_constraint(v) is None else Table(g, rows), v.value)
+            for g, v, rows in zip(clipped, variables, touched, strict=True)
+        ]
         learning_rate = tf.convert_to_tensor(self.learning_rate)
         observer = self.__dict__.get("_observer")
         before = observer.before_update(variables, grads, clipped) if observer else None
@@ -237,6 +277,14 @@ class SparseUpdates(keras.optimizers.Optimizer):
         self.after_update(learning_rate)
         if observer:
             observer.after_update(variables, clipped, before)
+
+    def _is_small_table(self, gradient: Any, variable: Any) -> bool:
+        return isinstance(gradient, tf.IndexedSlices) and self.prefers_dense(variable.value)
+
+    def _row_constraint(self, variable: Any) -> Any:
+        """What touched rows are put through, if their gradient is sparse; or None."""
+        variable = self._trainable_variables[self._get_variable_index(variable)]
+        return row_constraint_of(variable, self.row_constraint)
 
     def _summed(self, gradient: Any, variable: tf.Variable) -> Any:
         if not isinstance(gradient, tf.IndexedSlices):
@@ -246,32 +294,16 @@ class SparseUpdates(keras.optimizers.Optimizer):
             return sum_into_table(gradient, variable.shape[0])
         return sum_duplicates(gradient, variable.shape[0])
 
-    def _clip(self, grads: list[Any]) -> list[Any]:
-        """Clips as Keras does, but gradients whose duplicates have been summed."""
-        values = [g.sums if isinstance(g, Rows) else g for g in grads]
-        if self.clipvalue is not None:
-            low, high = -self.clipvalue, self.clipvalue
-            values = [tf.clip_by_value(v, low, high) for v in values]
-            return [
-                g._replace(sums=v) if isinstance(g, Rows) else v
-                for g, v in zip(grads, values, strict=True)
-            ]
-        limit = self.clipnorm if self.clipnorm is not None else self.global_clipnorm
-        if limit is None:
-            return grads
-        squares = [2 * tf.nn.l2_loss(tf.cast(v, "float32")) for v in values]
-        if self.global_clipnorm is not None:
-            squares = [tf.add_n(squares)] * len(squares)
-        scales = [limit / tf.maximum(tf.sqrt(square), limit) for square in squares]
-        return [
-            g._replace(scale=s) if isinstance(g, Rows) else g * tf.cast(s, g.dtype)
-            for g, s in zip(grads, scales, strict=True)
-        ]
-
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
         """Updates one variable: whole, or the rows that were touched."""
         learning_rate = tf.cast(learning_rate, variable.dtype)
         decay = self.weight_decay is not None and self._use_weight_decay(variable)
+        if isinstance(gradient, Table):
+            before = tf.identity(variable)
+            self.update_step(gradient.gradient, variable, learning_rate)
+            constraint = self._row_constraint(variable)
+            variable.assign(constrain_moved(constraint, variable, before, gradient.touched))
+            return
         if not isinstance(gradient, Rows):
             if decay:
                 variable.assign_sub(variable * (self.weight_decay * learning_rate))
@@ -281,7 +313,12 @@ class SparseUpdates(keras.optimizers.Optimizer):
         rows = [gather(table, gradient.ids) for table in (variable, *slots)]
         decay = self.weight_decay if decay else 0.0
         new = self._compiled_step(
-            gradient, *rows, decay=decay, rate=learning_rate, shared=self.row_shared()
+            gradient,
+            *rows,
+            decay=decay,
+            rate=learning_rate,
+            shared=self.row_shared(),
+            constraint=self._row_constraint(variable),
         )
         for table, updated in zip((variable, *slots), new, strict=True):
             scatter(table, gradient.ids, updated)
@@ -291,13 +328,13 @@ class SparseUpdates(keras.optimizers.Optimizer):
         if "_kernel" not in self.__dict__:
 
             def step(
-                gradient: Rows, rows: Any, decay: float, rate: Tensor, shared: Any
+                gradient: Rows, rows: Any, decay: float, rate: Tensor, shared: Any, constraint: Any
             ) -> tuple[Tensor, ...]:
                 row, *slots = rows
                 if decay:
                     row -= row * (decay * rate)
                 row, slots = self.row_step(gradient.gradients(), row, tuple(slots), rate, *shared)
-                return row, *slots
+                return row if constraint is None else constraint(row), *slots
 
             # Not an attribute that Keras would track and save.
             self.__dict__["_kernel"] = tf.function(step, jit_compile=True)
@@ -327,14 +364,19 @@ class SparseUpdates(keras.optimizers.Optimizer):
     def _update_accumulated(self, grads: list[Any], variables: list[Any]) -> None:
         """Updates with the mean of the accumulated gradients, and empties the accumulators."""
         steps = self.gradient_accumulation_steps
-        means = []
+        means: list[Any] = []
+        small: list[Tensor | None] = []
         for gradient, variable in zip(grads, variables, strict=True):
             accumulator, touched = self._accumulators_of(variable)
-            if isinstance(gradient, tf.IndexedSlices) and not self.prefers_dense(variable):
+            small.append(None)
+            if self._is_small_table(gradient, variable):
+                small[-1] = tf.convert_to_tensor(touched)
+                means.append(accumulator / steps)
+            elif isinstance(gradient, tf.IndexedSlices):
                 means.append(flagged(tf.convert_to_tensor(touched), accumulator, steps))
             else:
                 means.append(accumulator / steps)
-        self._clip_and_update(means, variables)
+        self._clip_and_update(means, variables, small)
 
         def empty(accumulator: tf.Variable, gradient: Any, touched: Any) -> None:
             if isinstance(gradient, Rows):
@@ -387,7 +429,12 @@ class SparseUpdates(keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "skip_nonfinite": self.skip_nonfinite}
+        return {
+            **super().get_config(),
+            "adaptive_clip": self.adaptive_clip,
+            "row_constraint": keras.constraints.serialize(self.row_constraint),
+            "skip_nonfinite": self.skip_nonfinite,
+        }
 
 
 def _number(variable: keras.Variable) -> int:

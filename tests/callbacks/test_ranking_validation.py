@@ -7,6 +7,7 @@ from keras.callbacks import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from kerasrec import evaluation
 from kerasrec.callbacks import RankingValidation, ranking_validation
 from kerasrec.models import EmbeddingMLP, MatrixFactorization
+from kerasrec.optimizers import Adam, adam
 from kerasrec.retrieval import SampledSoftmax
 from kerasrec.schema import Categorical, Schema
 
@@ -43,6 +44,29 @@ def test_the_logs_hold_the_figures_of_the_weights(jit_compile):
         assert len(history[f"val_{name}"]) == 3
         assert history[f"val_{name}"][-1] == pytest.approx(expected[name], abs=1e-12)
     assert history["val_mrr"][0] != history["val_mrr"][-1]
+
+
+def test_rows_that_rest_are_ranked_where_the_dense_step_has_them(monkeypatch):
+    """Small tables take the dense step; the choice by size must not show."""
+    figures = []
+    for small in (2**19, 0):
+        monkeypatch.setattr(adam, "SMALL_TABLE", small)
+        keras.utils.set_random_seed(0)
+        model = MatrixFactorization(SCHEMA, embedding_dim=4)
+        model.compile(Adam(0.05), "mse")
+        callback, vectors = RankingValidation(VALID, TRAIN, k=5), []
+        monkeypatch.setattr(
+            ranking_validation,
+            "ranking",
+            lambda ranked, *args, **kwargs: (
+                vectors.append(np.array(ranked.user_vectors.embeddings))  # noqa: B023
+                or evaluation.ranking(ranked, *args, **kwargs)
+            ),
+        )
+        labels = np.ones(len(TRAIN["user_id"]))
+        model.fit(TRAIN, labels, epochs=2, batch_size=10, verbose=0, callbacks=[callback])
+        figures.append(np.array(vectors))
+    np.testing.assert_allclose(*figures, atol=1e-5)
 
 
 @pytest.mark.parametrize("seen", [None, TRAIN, [TRAIN, rows(2, 5)]])
@@ -148,7 +172,8 @@ def test_a_model_that_scores_pairs():
 
 
 def test_two_replicas():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    reduction = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
     with strategy.scope():
         model = MatrixFactorization(SCHEMA, embedding_dim=4)
         model.compile("adam", "mse")

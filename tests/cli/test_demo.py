@@ -21,8 +21,10 @@ def test_the_demo_goes_from_ratings_to_a_served_model(tmp_path, capsys):
     served = tmp_path / "served" / "ml"
     assert main(["demo", "--directory", str(served)]) == 0
     out = capsys.readouterr().out
-    rows = re.findall(r"^(\w+) +[\d.]+ +[\d.]+ +([\d.]+) +[\d.]+$", out, re.M)
-    figures = {model: float(ndcg) for model, ndcg in rows}
+    names = re.search(r"^model +.*$", out, re.M)[0].split()
+    rows = [line.split() for line in re.findall(r"^\w+(?: +\d\.\d{4})+$", out, re.M)]
+    assert {len(row) for row in rows} == {len(names)}
+    figures = {row[0]: float(row[names.index("ndcg@10")]) for row in rows}
     assert figures["MatrixFactorization"] > 1.15 * figures["Popularity"]
     assert figures["EmbeddingMLP"] > 1.15 * figures["Popularity"]
     assert "verified: every difference is within 1e-05" in out

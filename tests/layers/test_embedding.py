@@ -50,6 +50,12 @@ def test_gradient_stays_sparse_and_no_op_reads_the_table():
     assert gradient(tf.constant([1, 1])).shape == (2, 3)
 
 
+def test_under_xla_an_id_outside_the_table_is_loud():
+    compiled = tf.function(layer(), jit_compile=True)
+    rows = np.asarray(compiled(tf.constant([5, 6, -1])))
+    np.testing.assert_array_equal(np.isnan(rows).all(axis=1), [False, True, True])
+
+
 def test_mixed_precision_casts_rows_and_not_the_table():
     made = Embedding(6, 3, dtype="mixed_bfloat16")
 

@@ -43,7 +43,7 @@ class TwoTables(keras.Model):
         self.out.build((None, dim))
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         users, items = inputs[:, :1], inputs[:, 1:]
         return self.out(tf.reduce_mean(self.users(users) + self.items(items), axis=1))
 
@@ -75,7 +75,7 @@ def train(model, optimizer, ids, labels, replicas=1, jit_compile=False, batch=BA
         share = tf.distribute.get_replica_context().replica_id_in_sync_group
         x, y = x[share::replicas], y[share::replicas]
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.square(model(x) - y)) / batch
+            loss = tf.reduce_sum(tf.square(model(x, training=True) - y)) / batch
             loss = optimizer.scale_loss(loss)
         variables = model.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)

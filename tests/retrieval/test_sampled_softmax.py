@@ -90,7 +90,8 @@ def test_stock_fit_trains_the_model_inside(jit_compile):
 
 
 def test_two_replicas_train():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    reduction = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
     with strategy.scope():
         trainer = SampledSoftmax(MatrixFactorization(SCHEMA, embedding_dim=3), negatives=4)
         trainer.compile("sgd", LOSS)

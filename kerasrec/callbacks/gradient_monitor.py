@@ -1,0 +1,292 @@
+"""What the gradients do during `fit`: a callback for History, TensorBoard and a plot."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.callbacks.gradient_recorder import FIELDS, GradientRecorder
+from kerasrec.callbacks.watching import first_replica, unwatch, watch, watched_optimizer
+from kerasrec.optimizers.rows import gather
+
+# Rows of a table that are read at a time.
+CHUNK = 2**16
+
+
+class GradientMonitor(keras.callbacks.Callback):
+    """Records what gradients, clipping and updates do to each variable, in stock `fit`.
+
+    At every `interval`-th update it looks at each variable. At the end of an epoch the logs, and
+    with them `History`, `CSVLogger` and Keras' `TensorBoard`, have for each variable `v`
+
+        grad_norm/v        norm of the gradient before clipping, mean over the looks
+        clipped_norm/v     norm of the gradient after clipping, mean over the looks
+        clipped_share/v    share of updates whose gradient was clipped
+        update_ratio/v     ||new weights - old weights|| / ||old weights||, mean over mean
+        untouched_rows/v   rows of a table whose weights are those with which `fit` began
+        learning_rate      mean over the looks
+
+    `clipped_*` are there if the optimizer clips. The first update of an epoch is always looked at.
+    Of an embedding table, or whatever has a sparse gradient, the ratio is over the touched rows.
+    `observations` has the numbers of each look. Norms that overflow or are not finite are recorded
+    as they are.
+
+    With an optimizer of `kerasrec.optimizers` gradients are summed over replicas and duplicate ids
+    before they are clipped, and so are the norms; with `clipnorm` or `global_clipnorm` the share of
+    clipped updates counts all of them, else those that were looked at. A stock optimizer clips
+    first: there the norms are those of the first replica, duplicates are summed for the norm
+    alone, weight decay moves untouched rows too, and the share is of the looks. An update that
+    `skip_nonfinite` or a LossScaleOptimizer leaves out is not seen.
+
+    Put it before the callbacks that shall see its logs (`CSVLogger`, `TensorBoard`).
+
+    Args:
+        interval: updates from one look to the next.
+        only: parts of variable paths; None for all trainable variables.
+        log_dir: where to write TensorBoard scalars of each look, under the same names; needs
+            `pip install "kerasrec[plots]"`.
+
+    Raises:
+        ValueError: if an argument is out of range, `only` fits no variable, or the model has no
+            Keras optimizer.
+        ImportError: if `log_dir` is given and the extra is missing.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="out")])
+    >>> model.compile(keras.optimizers.SGD(0.1, clipnorm=1.0), "mse")
+    >>> monitor = GradientMonitor(interval=2)
+    >>> fitted = model.fit(np.ones((64, 2)), np.ones(64), verbose=0, callbacks=[monitor])
+    >>> "grad_norm/out/kernel" in fitted.history
+    True
+    >>> monitor.observations["learning_rate"].round(3)
+    array([0.1], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        interval: int = 50,
+        *,
+        only: Sequence[str] | None = None,
+        log_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
+            raise ValueError(
+                "GradientMonitor: interval must be an integer of at least 1; received "
+                f"{interval!r}."
+            )
+        if isinstance(only, str) or (
+            only is not None and not all(isinstance(p, str) for p in only)
+        ):
+            raise ValueError(
+                "GradientMonitor: only must be a list of parts of variable paths, such as "
+                f'["user_vectors"]; received {only!r}.'
+            )
+        if log_dir is not None and importlib.util.find_spec("tensorboard") is None:
+            raise ImportError(
+                'GradientMonitor: log_dir needs TensorBoard: pip install "kerasrec[plots]"'
+            )
+        self.interval = interval
+        self.only = only
+        self.log_dir = log_dir
+        self._recorder: Any = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._observations: dict[str, list[np.ndarray]] = {}
+        self._epochs: list[dict[str, float]] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begins to watch the model's optimizer."""
+        self._stop_watching()
+        self._reset()
+        named = variable_names(self.model, self.only)
+        self._names = list(named)
+        self._variables = list(named.values())
+        optimizer = watched_optimizer(self.model)
+        iterations = optimizer.iterations
+        self._first_step = int(tf.convert_to_tensor(getattr(iterations, "value", iterations)))
+        strategy = self.model.distribute_strategy
+        tables = embedding_tables(self.model)
+        self._recorder = GradientRecorder(
+            optimizer,
+            self._variables,
+            [place for place, v in enumerate(self._variables) if id(v) in tables],
+            self.interval,
+            strategy,
+        )
+        # Ids of rows that are untouched so far, and the fingerprints of these rows.
+        self._untouched = {
+            place: (ids := np.arange(v.shape[0], dtype=np.int32), self._fingerprints(place, ids))
+            for place, v in enumerate(self._variables)
+            if len(v.shape) > 1
+        }
+        watch(self.model, self._recorder)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Looks at the first update."""
+        self._recorder.look_at_next()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Fetches what was recorded, and adds it to the logs."""
+        record = self._recorder.take()
+        found = {name: record.looks[:, :, place] for place, name in enumerate(FIELDS)}
+        observed = {"step": self._first_step + record.steps, "learning_rate": record.learning_rate}
+        summary: dict[str, float] = {}
+        for place, name in enumerate(self._names):
+            old, update = found["weight_norm"][:, place], found["update_norm"][:, place]
+            values = {"grad_norm": found["grad_norm"][:, place]}
+            if place in self._recorder.clipped:
+                values["clipped_norm"] = found["clipped_norm"][:, place]
+            observed |= {f"{field}/{name}": numbers for field, numbers in values.items()}
+            observed[f"update_ratio/{name}"] = _ratio(update, old)
+            summary |= {f"{field}/{name}": _mean(numbers) for field, numbers in values.items()}
+            if place in self._recorder.clipped:
+                summary[f"clipped_share/{name}"] = float(record.clipped_share[place])
+            summary[f"update_ratio/{name}"] = float(_ratio(_mean(update), _mean(old)))
+            if place in self._recorder.tables and place in self._untouched:
+                summary[f"untouched_rows/{name}"] = float(self._count_untouched(place))
+        summary["learning_rate"] = _mean(record.learning_rate)
+        for name, numbers in observed.items():
+            self._observations.setdefault(name, []).append(numbers)
+        self._epochs.append({"step": self._first_step + self._recorder.updates, **summary})
+        self._write(observed, self._epochs[-1])
+        if logs is not None:
+            logs.update(summary)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Leaves the model and its optimizer as they were."""
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        if self._recorder is not None:
+            unwatch(self.model, self._recorder)
+
+    @property
+    def observations(self) -> dict[str, np.ndarray]:
+        """Numbers of each look, by the names in the logs, and `step`, the updates before it."""
+        return {name: np.concatenate(parts) for name, parts in self._observations.items()}
+
+    @property
+    def epochs(self) -> dict[str, np.ndarray]:
+        """Numbers of each epoch, by the names in the logs, and `step`, the updates at its end."""
+        names = self._epochs[0] if self._epochs else {}
+        return {name: np.array([epoch[name] for epoch in self._epochs]) for name in names}
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws gradient norms, clipping, update ratios and untouched rows against the updates.
+
+        Args:
+            path: where to save the picture; its ending says in which form.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+
+        Raises:
+            ImportError: if matplotlib is missing: `pip install "kerasrec[plots]"`.
+            ValueError: if nothing was recorded yet.
+        """
+        from kerasrec.callbacks.gradient_plot import draw
+
+        if not self._epochs:
+            raise ValueError(
+                "GradientMonitor: nothing is recorded yet. Pass it to model.fit(callbacks=[...]) "
+                "for an epoch or more first."
+            )
+        return draw(self.observations, self.epochs, path)
+
+    def _fingerprints(self, place: int, ids: np.ndarray) -> np.ndarray:
+        table = first_replica(self.model.distribute_strategy, self._variables[place].value)
+        return fingerprints(table, ids)
+
+    def _count_untouched(self, place: int) -> int:
+        ids, marks = self._untouched[place]
+        same = self._fingerprints(place, ids) == marks
+        self._untouched[place] = ids[same], marks[same]
+        return int(same.sum())
+
+    def _write(self, observed: dict[str, np.ndarray], epoch: dict[str, float]) -> None:
+        """TensorBoard scalars of the looks, and of the epoch what looks do not have."""
+        if self.log_dir is None:
+            return
+        writer = tf.summary.create_file_writer(os.fspath(self.log_dir))
+        with writer.as_default():
+            for name, numbers in observed.items():
+                for step, number in zip(observed["step"], numbers, strict=True):
+                    if name != "step":
+                        tf.summary.scalar(name, number, step=int(step))
+            for name in epoch.keys() - observed.keys():
+                tf.summary.scalar(name, epoch[name], step=int(epoch["step"]))
+        writer.close()
+
+
+def variable_names(
+    model: keras.Model, only: Sequence[str] | None = None
+) -> dict[str, keras.Variable]:
+    """Trainable variables by their path in the model, without the model's own name.
+
+    Args:
+        model: a model with weights.
+        only: parts of paths of the variables that are wanted; None for all.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found: dict[str, keras.Variable] = {}
+    for variable in model.trainable_variables:
+        path = variable.path.removeprefix(f"{model.name}/")
+        if only is not None and not any(part in path for part in only):
+            continue
+        name, number = path, 2
+        while name in found:
+            name, number = f"{path}_{number}", number + 1
+        found[name] = variable
+    if not found:
+        raise ValueError(
+            f"GradientMonitor: no trainable variable fits only={only!r}; the model has "
+            f"{[variable.path for variable in model.trainable_variables]}."
+        )
+    return found
+
+
+def embedding_tables(model: keras.Model) -> set[int]:
+    """`id` of the variable of each embedding layer."""
+    layers = (
+        layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)
+    )
+    return {id(weight) for layer in layers for weight in layer.trainable_variables}
+
+
+def fingerprints(table: tf.Variable, ids: np.ndarray) -> np.ndarray:
+    """A number for each of some rows, which changes if the row does: `(ids,)`.
+
+    A change of one weight always changes it, a change of several but in one case of 2^64.
+    """
+    size = int(np.prod(table.shape[1:]))
+    odd = np.random.default_rng(0).integers(0, 2**63, size, dtype=np.uint64) * 2 + 1
+    marks = np.empty(len(ids), np.uint64)
+    for start in range(0, len(ids), CHUNK):
+        part = ids[start : start + CHUNK]
+        block = np.ascontiguousarray(gather(table, part).numpy()).reshape(len(part), size)
+        width = next(w for w in (8, 4, 2, 1) if block.itemsize * size % w == 0)
+        bits = block.view(f"u{width}")
+        marks[start : start + CHUNK] = np.einsum(
+            "nw,w->n", bits.astype(np.uint64, copy=False), odd[: bits.shape[1]]
+        )
+    return marks
+
+
+def _mean(numbers: np.ndarray) -> float:
+    return float(np.mean(numbers, dtype=np.float64)) if len(numbers) else float("nan")
+
+
+def _ratio(update: Any, weights: Any) -> np.ndarray:
+    """Their quotient; 0 if nothing moved."""
+    update, weights = np.asarray(update, np.float64), np.asarray(weights, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(update == 0, 0.0, update / weights)

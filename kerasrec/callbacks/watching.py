@@ -1,0 +1,175 @@
+"""Observers of an optimizer's updates: of ours and of stock Keras, during one `fit`."""
+
+import threading
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasrec.optimizers.rows import Rows, sum_duplicates
+from kerasrec.optimizers.sparse import SparseUpdates
+from kerasrec.types import Tensor
+
+# The hooks of a stock optimizer, in the order in which it calls them.
+HOOKS = ("_clip_gradients", "_apply_weight_decay", "_backend_update_step")
+# Where the observers are kept, out of what Keras tracks and saves.
+PLACE = "_kerasrec_observers"
+
+
+class Observers:
+    """Several observers as one, see `SparseUpdates.watch`."""
+
+    def __init__(self, train_function: Any, previous: Any) -> None:
+        self.train_function = train_function
+        self.previous = previous
+        self.members: list[Any] = [] if previous is None else [previous]
+        self.made: Any = None
+
+    def before_update(self, *args: Any) -> list[Any]:
+        """Asks each of them."""
+        return [member.before_update(*args) for member in self.members]
+
+    def after_update(self, variables: Any, clipped: Any, results: list[Any]) -> None:
+        """Gives each of them what it returned."""
+        for member, result in zip(self.members, results, strict=True):
+            member.after_update(variables, clipped, result)
+
+
+def watch(model: keras.Model, observer: Any) -> None:
+    """Lets an observer see every update of a model's optimizer, and has `fit` traced anew.
+
+    An optimizer of this library gives gradients that are summed over replicas and duplicates. A
+    stock one clips before it sums: the observer sees the gradient of its own replica, where the
+    gradient of a gathered table is `tf.IndexedSlices` with duplicates.
+
+    Args:
+        model: a compiled model, in `on_train_begin` or later.
+        observer: see `kerasrec.optimizers.SparseUpdates.watch`.
+
+    Raises:
+        ValueError: if the model has no Keras optimizer.
+    """
+    optimizer = watched_optimizer(model)
+    observers = optimizer.__dict__.get(PLACE)
+    if observers is None:
+        observers = Observers(model.train_function, optimizer.__dict__.get("_observer"))
+        optimizer.__dict__[PLACE] = observers
+        if isinstance(optimizer, SparseUpdates):
+            optimizer.watch(observers)
+        else:
+            optimizer.__dict__.update(_stock_hooks(optimizer, observers))
+    observers.members.append(observer)
+    _trace_anew(model, observers)
+
+
+def unwatch(model: keras.Model, observer: Any) -> None:
+    """Ends what `watch` began; after the last observer `fit` is what it was before.
+
+    Args:
+        model: the model.
+        observer: what `watch` was given. One that does not watch is no error.
+    """
+    optimizer = watched_optimizer(model)
+    observers = optimizer.__dict__.get(PLACE)
+    if observers is None or observer not in observers.members:
+        return
+    observers.members.remove(observer)
+    if [member for member in observers.members if member is not observers.previous]:
+        _trace_anew(model, observers)
+        return
+    del optimizer.__dict__[PLACE]
+    if isinstance(optimizer, SparseUpdates):
+        optimizer.watch(observers.previous)
+    else:
+        for name in HOOKS:
+            del optimizer.__dict__[name]
+    if model.train_function is observers.made:
+        model.train_function = observers.train_function
+    else:
+        model.make_train_function(force=True)
+
+
+def watched_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer that updates the weights: the one that a LossScaleOptimizer wraps.
+
+    Raises:
+        ValueError: if the model has no Keras optimizer.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(
+            f"{type(model).__name__}: gradients can be watched in a model that is compiled with a "
+            f"Keras optimizer; received {type(optimizer).__name__}. Call "
+            "model.compile(optimizer, loss) first."
+        )
+    return optimizer
+
+
+def touched_rows(gradient: Tensor, num_rows: int) -> Tensor:
+    """The gradient with its duplicates summed: `Rows` if it was sparse, else as it is."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    return sum_duplicates(tf.IndexedSlices(gradient.values, gradient.indices), num_rows)
+
+
+def gradient_norm(gradient: Tensor) -> Tensor:
+    """Euclidean norm of a tensor or of `Rows`, float32."""
+    if isinstance(gradient, Rows):
+        scale = tf.cast(gradient.scale, "float32")
+        scale = tf.reshape(scale, (-1,) + (1,) * (len(gradient.sums.shape) - 1))
+        return norm(tf.cast(gradient.sums, "float32") * scale)
+    return norm(gradient)
+
+
+def norm(values: Tensor) -> Tensor:
+    """Euclidean norm in float32."""
+    # As the optimizers write it: one of two equal operations is left out of the graph.
+    return tf.sqrt(2 * tf.nn.l2_loss(tf.cast(values, "float32")))
+
+
+def per_replica_variable(value: Any, dtype: str, name: str) -> tf.Variable:
+    """A variable that each replica writes for itself and that nobody saves; read: the first's."""
+    return tf.Variable(
+        value,
+        dtype=dtype,
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        name=name,
+    )
+
+
+def first_replica(strategy: Any, variable: Any) -> tf.Variable:
+    """The part of a distributed variable that the first replica holds."""
+    return strategy.experimental_local_results(variable)[0]
+
+
+def _trace_anew(model: keras.Model, observers: Observers) -> None:
+    model.make_train_function(force=True)
+    observers.made = model.train_function
+
+
+def _stock_hooks(optimizer: keras.optimizers.Optimizer, observers: Observers) -> dict[str, Any]:
+    """The methods that clip and update, with calls of the observers around the update."""
+    clip, decay, update = (getattr(optimizer, name) for name in HOOKS)
+    # Replicas are traced in threads of their own, and take turns.
+    seen = threading.local()
+
+    def clip_gradients(grads: list[Any]) -> list[Any]:
+        seen.summed, seen.clipped = grads, clip(grads)
+        return seen.clipped
+
+    def apply_weight_decay(variables: list[Any]) -> None:
+        seen.before = observers.before_update(variables, seen.summed, seen.clipped)
+        decay(variables)
+
+    def update_step(grads: list[Any], variables: list[Any], learning_rate: Any) -> None:
+        update(grads, variables, learning_rate)
+        observers.after_update(variables, grads, seen.before)
+
+    hooks = (clip_gradients, apply_weight_decay, update_step)
+    return {
+        name: tf.autograph.experimental.do_not_convert(hook)
+        for name, hook in zip(HOOKS, hooks, strict=True)
+    }

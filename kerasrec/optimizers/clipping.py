@@ -1,0 +1,138 @@
+"""Clipping of gradients that have been summed: the ways of Keras, and by the size of weights."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from kerasrec.optimizers.rows import Rows, gather
+from kerasrec.types import Tensor
+
+# Arguments of the optimizers, of which one may be set.
+CLIPS = ("clipnorm", "clipvalue", "global_clipnorm", "adaptive_clip")
+# Weights count as at least this long, so that those at zero can start to move.
+FLOOR = 1e-3
+
+
+def check_clips(optimizer: str, clips: Mapping[str, Any]) -> None:
+    """Refuses what is neither None nor a finite number above 0, and more than one of them.
+
+    Args:
+        optimizer: its name.
+        clips: what each argument in `CLIPS` received.
+
+    Raises:
+        ValueError: naming all three.
+    """
+    given = {argument: value for argument, value in clips.items() if value is not None}
+    for argument, value in given.items():
+        if isinstance(value, bool) or not 0 < value < math.inf:
+            raise ValueError(
+                f"{optimizer}: {argument} must be a finite number above 0, or None for no "
+                f"clipping; received {value!r}."
+            )
+    if len(given) > 1:
+        raise ValueError(
+            f"{optimizer}: Only one of {', '.join(clips)} can be set; received {given}."
+        )
+
+
+def clip(
+    grads: list[Any],
+    clipnorm: float | None = None,
+    clipvalue: float | None = None,
+    global_clipnorm: float | None = None,
+) -> list[Any]:
+    """Clips summed gradients by one of the three ways that Keras knows.
+
+    Args:
+        grads: tensors or `Rows`.
+        clipnorm: largest norm of each gradient.
+        clipvalue: largest absolute value of a number.
+        global_clipnorm: largest norm of all gradients together.
+
+    Returns:
+        Tensors or `Rows`, as received.
+    """
+    values = [g.sums if isinstance(g, Rows) else g for g in grads]
+    if clipvalue is not None:
+        values = [tf.clip_by_value(v, -clipvalue, clipvalue) for v in values]
+        return [
+            g._replace(sums=v) if isinstance(g, Rows) else v
+            for g, v in zip(grads, values, strict=True)
+        ]
+    limit = clipnorm if clipnorm is not None else global_clipnorm
+    if limit is None:
+        return grads
+    squares = [2 * tf.nn.l2_loss(tf.cast(v, "float32")) for v in values]
+    if global_clipnorm is not None:
+        squares = [tf.add_n(squares)] * len(squares)
+    scales = [limit / tf.maximum(tf.sqrt(square), limit) for square in squares]
+    return [
+        g._replace(scale=s) if isinstance(g, Rows) else g * tf.cast(s, g.dtype)
+        for g, s in zip(grads, scales, strict=True)
+    ]
+
+
+def clip_adaptively(
+    grads: list[Any], variables: list[tf.Variable], limit: float, by_row: list[bool]
+) -> list[Any]:
+    """Clips summed gradients by the norms of the weights, see `clip_by_weights`.
+
+    Args:
+        grads: tensors or `Rows`.
+        variables: what they change.
+        limit: greatest ratio of the two norms.
+        by_row: for each tensor, whether it is the gradient of a table.
+
+    Returns:
+        Tensors or `Rows`, as received.
+    """
+    clipped = []
+    for gradient, variable, rows in zip(grads, variables, by_row, strict=True):
+        if isinstance(gradient, Rows):
+            weights = gather(variable, gradient.ids)
+            sums = clip_by_weights(gradient.sums, weights, limit, by_row=True)
+            clipped.append(gradient._replace(sums=sums))
+        else:
+            clipped.append(clip_by_weights(gradient, variable, limit, by_row=rows))
+    return clipped
+
+
+def clip_by_weights(gradient: Tensor, weights: Tensor, limit: float, *, by_row: bool) -> Tensor:
+    """Shortens units of a gradient to `limit` times the length of their weights.
+
+        unit = unit * min(1, limit * max(||weights||, 1e-3) / ||unit||)
+
+    A unit is a row of a table (`by_row`); otherwise the weights that lead to one output: all axes
+    but the last; a vector or a scalar is one unit. (Brock et al., 2021, "High-Performance
+    Large-Scale Image Recognition Without Normalization", and the authors' code. Deviation: they
+    leave the last layer of a network out.)
+
+    Args:
+        gradient: whole, or of some rows.
+        weights: what it changes, of the same shape.
+        limit: greatest ratio of the two norms.
+        by_row: whether each row is a unit.
+
+    Returns:
+        The gradient, of the same shape.
+
+    Example:
+
+    >>> gradient, weights = tf.constant([[3.0, 4.0], [0.0, 0.1]]), tf.ones((2, 2))
+    >>> clip_by_weights(gradient, weights, 0.5, by_row=True).numpy().round(3)
+    array([[0.424, 0.566],
+           [0.   , 0.1  ]], dtype=float32)
+    """
+    rank = len(gradient.shape)
+    axes = list(range(1, rank) if by_row else range(max(rank - 1, min(rank, 1))))
+
+    def norm(tensor: Tensor) -> Tensor:
+        squares = tf.square(tf.cast(tensor, "float32"))
+        return tf.sqrt(tf.reduce_sum(squares, axis=axes, keepdims=True))
+
+    limits = limit * tf.maximum(norm(weights), FLOOR)
+    scale = limits / tf.maximum(norm(gradient), limits)
+    return gradient * tf.cast(scale, gradient.dtype)

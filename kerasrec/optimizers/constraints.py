@@ -1,0 +1,143 @@
+"""Constraints on weights, and which of them work on each row by itself."""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kerasrec.types import Tensor
+
+# Keras' constraints on the norm along an axis. Its NonNeg looks at single weights.
+NORMS = (keras.constraints.MaxNorm, keras.constraints.UnitNorm, keras.constraints.MinMaxNorm)
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class ClipWeights(keras.constraints.Constraint):
+    """Keeps every weight within [-limit, limit].
+
+        w = clip(w, -limit, limit)
+
+    The weight clipping that bounds what one step can blow up; with `row_constraint` of the
+    optimizers here, or as the constraint of any Keras layer.
+
+    Args:
+        limit: largest absolute value of a weight.
+
+    Raises:
+        ValueError: if `limit` is not a finite number above 0.
+
+    Example:
+
+    >>> ClipWeights(0.5)([0.2, -3.0]).numpy()
+    array([ 0.2, -0.5], dtype=float32)
+    """
+
+    row_wise = True
+
+    def __init__(self, limit: float) -> None:
+        number = isinstance(limit, int | float) and not isinstance(limit, bool)
+        if not (number and 0 < limit < math.inf):
+            raise ValueError(
+                f"ClipWeights: limit must be a finite number above 0; received {limit!r}."
+            )
+        self.limit = limit
+
+    def __call__(self, w: Tensor) -> Tensor:
+        """The weights, each within the limit."""
+        return ops.clip(ops.convert_to_tensor(w), -self.limit, self.limit)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"limit": self.limit}
+
+
+def is_row_wise(constraint: Any, rank: int) -> bool:
+    """Whether a constraint on a table does the same to some rows, taken out of it.
+
+    Args:
+        constraint: a Keras constraint. One of your own says so by an attribute `row_wise = True`.
+        rank: number of axes of the table.
+
+    Returns:
+        True for `ClipWeights`, `NonNeg` and norms along axes other than the first.
+
+    Example:
+
+    >>> is_row_wise(keras.constraints.UnitNorm(axis=1), rank=2)
+    True
+    >>> is_row_wise(keras.constraints.UnitNorm(axis=0), rank=2)
+    False
+    """
+    if type(constraint) in NORMS:
+        axes = constraint.axis if isinstance(constraint.axis, list | tuple) else [constraint.axis]
+        return all(axis is not None and -rank <= axis < rank and axis % rank for axis in axes)
+    return type(constraint) is keras.constraints.NonNeg or getattr(constraint, "row_wise", False)
+
+
+def constrain_moved(constraint: Any, table: tf.Variable, before: Tensor, touched: Tensor) -> Tensor:
+    """The table with its constraint applied to rows that an update touched or moved.
+
+    A dense step with momentum also moves rows that have no gradient any more; without a constraint
+    they would leave its set. Rows that never had one rest, and stay as they were initialised.
+
+    Args:
+        constraint: a row-wise constraint.
+        table: after the update.
+        before: before the update.
+        touched: the rows that have a gradient, `(rows,)`.
+    """
+    axes = list(range(1, len(table.shape)))
+    moved = tf.reduce_any(table != before, axis=axes, keepdims=True)
+    moved |= tf.reshape(touched, (-1,) + (1,) * len(axes))
+    return tf.where(moved, constraint(tf.convert_to_tensor(table)), table)
+
+
+def get_row_constraint(name: str, constraint: Any) -> Any:
+    """The constraint that an optimizer's `row_constraint` stands for.
+
+    Args:
+        name: of the optimizer.
+        constraint: a Keras constraint, its config or None.
+
+    Raises:
+        ValueError: if it is no constraint, or not row-wise.
+    """
+    found = keras.constraints.get(constraint)
+    # The rank of the tables is not known yet; a bag of rows has the fewest axes that matter.
+    if found is None or is_row_wise(found, rank=2):
+        return found
+    raise ValueError(
+        f"{name}: row_constraint must look at each row of a table by itself, such as "
+        "keras.constraints.MaxNorm(1.0, axis=1), UnitNorm(axis=1), NonNeg() or "
+        "kerasrec.optimizers.ClipWeights(0.5); received "
+        f"{constraint!r} {getattr(found, 'get_config', dict)()}, and the axis of Keras' norms is 0 "
+        "unless you name it."
+    )
+
+
+def row_constraint_of(variable: keras.Variable, default: Any) -> Any:
+    """The constraint for touched rows of a table: its own if that is row-wise, or the default.
+
+    Args:
+        variable: the table.
+        default: an optimizer's `row_constraint`, or None.
+
+    Returns:
+        A row-wise constraint; None if there is none, or one that needs the whole table.
+
+    Raises:
+        ValueError: if the default does not fit the shape of the table.
+    """
+    own, rank = variable.constraint, len(variable.shape)
+    constraint = default if own is None else own
+    if constraint is None or is_row_wise(constraint, rank):
+        return constraint
+    if own is None:
+        raise ValueError(
+            f"row_constraint {type(default).__name__} {default.get_config()} does not fit the "
+            f"table {variable.path!r} of shape {tuple(variable.shape)}. Give it a constraint of "
+            "its own."
+        )
+    return None
