@@ -22,6 +22,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "full_ranking": ["rank_queries", "ranking"],
         "ranked": ["Ranked"],
         "sampling": ["Candidates", "sample_candidates"],
+        "statistics": [
+            "Comparison",
+            "Interval",
+            "Spread",
+            "bootstrap_intervals",
+            "holm",
+            "paired_comparison",
+            "spread",
+        ],
         "report": ["compare", "evaluate", "format_table"],
     },
 )

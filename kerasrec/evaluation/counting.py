@@ -7,8 +7,8 @@ import numpy as np
 _NARROW = 4096
 # Bytes of flags at a time, so that they stay in a core's cache.
 _FLAGS = 1 << 18
-# From so many positives on, sorting a row costs less than comparing it with each of them.
-_SORTED = 24
+# What sorting one score costs, in scores compared with one value for greater and for equal.
+_SORT_COST = 32
 
 
 def count_better(
@@ -43,22 +43,24 @@ def count_better(
     flags = np.empty((step, width), bool)
     starts = np.flatnonzero(np.diff(row, prepend=-1))
     for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(row)], strict=True):
-        line = scores[row[start]]
-        if stop - start >= _SORTED:
-            values = value[start:stop]
-            ordered = np.sort(line)  # NaN last
-            listed = ordered[: np.searchsorted(ordered, np.float32(np.nan))]
-            up_to = np.searchsorted(listed, values, side="right")
-            greater[start:stop] = len(listed) - up_to
-            tied[start:stop] = up_to - np.searchsorted(listed, values, side="left")
-            continue
+        line, values = scores[row[start]], value[start:stop]
+        if stop - start > 3:
+            # Only what is no lower than the lowest value matters: sorted, if that is little.
+            flag = np.greater_equal(line, values.min(), out=flags[0])
+            listed = np.count_nonzero(flag)
+            if _SORT_COST * listed + 2 * width < (stop - start) * width:
+                ordered = np.sort(np.compress(flag, line))
+                up_to = np.searchsorted(ordered, values, side="right")
+                greater[start:stop] = listed - up_to
+                tied[start:stop] = up_to - np.searchsorted(ordered, values, side="left")
+                continue
         for begin in range(start, stop, step):
-            values = value[begin : min(begin + step, stop), None]
-            flag = flags[: len(values)]
-            np.greater(line, values, out=flag)
+            some = value[begin : min(begin + step, stop), None]
+            flag = flags[: len(some)]
+            np.greater(line, some, out=flag)
             for i, one in enumerate(flag):
                 greater[begin + i] = np.count_nonzero(one)
-            np.equal(line, values, out=flag)
+            np.equal(line, some, out=flag)
             if flag.any():  # rare, and cheaper to ask than to count
                 for i, one in enumerate(flag):
                     tied[begin + i] = np.count_nonzero(one)

@@ -7,10 +7,10 @@ from kerasrec.evaluation import counting
 
 
 @pytest.mark.parametrize("narrow", [0, 4096], ids=["wide rows", "narrow rows"])
-@pytest.mark.parametrize("sort_from", [1, 24], ids=["sorted", "compared"])
+@pytest.mark.parametrize("sort_cost", [-99, 32, 10**9], ids=["sorted", "either", "compared"])
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), levels=st.integers(1, 50), flags=st.sampled_from([1, 40, 999]))
-def test_equals_counting_one_by_one(narrow, sort_from, seed, levels, flags):
+def test_equals_counting_one_by_one(narrow, sort_cost, seed, levels, flags):
     rng = np.random.default_rng(seed)
     scores = rng.integers(-levels, levels, (5, 23)).astype(np.float32)
     scores[rng.random(scores.shape) < 0.2] = np.nan
@@ -20,7 +20,7 @@ def test_equals_counting_one_by_one(narrow, sort_from, seed, levels, flags):
     value[0] = -np.inf
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counting, "_NARROW", narrow)
-        patch.setattr(counting, "_SORTED", sort_from)
+        patch.setattr(counting, "_SORT_COST", sort_cost)
         patch.setattr(counting, "_FLAGS", flags)
         greater, tied = counting.count_better(scores, row, value)
     for i, (r, v) in enumerate(zip(row, value, strict=True)):

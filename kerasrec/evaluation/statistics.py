@@ -1,0 +1,339 @@
+"""How sure a figure is: intervals over users, paired comparison of two models, spread over seeds.
+
+The unit of chance is the user: a user's queries stay together in every resample. Values come as a
+dict of arrays with one value per query, such as `Ranked.values`, and users as `Ranked.users`.
+"""
+
+import dataclasses
+from collections.abc import Hashable, Iterator, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+PerQuery = Mapping[str, np.ndarray]
+Name = TypeVar("Name", bound=Hashable)
+
+# Weights of users made at once, 64 MiB of (draws, users) float64 at most, by so many draws that the
+# product with the values is one of matrices.
+_WEIGHTS = 1 << 23
+_MOST_DRAWS = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A mean over queries and the ends of its bootstrap interval.
+
+    Args:
+        mean: over all queries.
+        low: lower end.
+        high: upper end.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One metric of two models on the same queries.
+
+    Args:
+        first: mean of the first model.
+        second: mean of the second.
+        difference: first - second, with its bootstrap interval.
+        p: two-sided p of the paired permutation test.
+        p_holm: p after Holm's correction over the metrics compared together.
+    """
+
+    first: float
+    second: float
+    difference: Interval
+    p: float
+    p_holm: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """One figure under several seeds, or on several folds.
+
+    Args:
+        mean: over the runs.
+        std: standard deviation of one run, `ddof=1`; NaN for a single run.
+        low: the lowest.
+        high: the highest.
+        runs: how many.
+    """
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    runs: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f} ± {self.std:.4f} ({self.runs})"
+
+
+def bootstrap_intervals(
+    values: PerQuery,
+    users: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Percentile bootstrap of the mean over queries, users drawn with replacement.
+
+    The interval holds `level` of the means of the resamples (Efron, 1979, "Bootstrap Methods:
+    Another Look at the Jackknife"). It covers the choice of users, not the seed of the training:
+    see `spread` for that. All metrics share the resamples.
+
+    Args:
+        values: `(queries,)` arrays by metric.
+        users: `(queries,)` who asked; None where every query is another user.
+        level: share of the resampled means inside.
+        draws: resamples.
+        seed: seed of the resamples.
+
+    Returns:
+        An `Interval` by metric.
+
+    Raises:
+        ValueError: if there is no metric or query, lengths differ, a value is not finite, `level`
+            is not between 0 and 1, or `draws` is not positive.
+
+    Example:
+
+    >>> interval = bootstrap_intervals({"hr@10": np.array([1, 0, 0, 1])})["hr@10"]
+    >>> interval.mean, interval.low, interval.high
+    (0.5, 0.0, 1.0)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"bootstrap_intervals: level is between 0 and 1; received {level!r}.")
+    _check_draws(draws)
+    sums, counts, means = _per_user(values, users, "bootstrap_intervals")
+    totals = np.column_stack([sums, counts])
+    found = np.concatenate([weights @ totals for weights in _resamples(len(sums), draws, seed)])
+    tail = (1 - level) / 2
+    low, high = np.quantile(found[:, :-1] / found[:, -1:], [tail, 1 - tail], axis=0)
+    return {
+        name: Interval(float(means[at]), float(low[at]), float(high[at]))
+        for at, name in enumerate(values)
+    }
+
+
+def paired_comparison(
+    first: PerQuery,
+    second: PerQuery,
+    users: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Comparison]:
+    """Whether two models differ on the same queries, and by how much.
+
+    If it made no difference which model is which, a user's difference would be as likely with the
+    other sign. The test flips the signs of the users' summed differences at random and asks how
+    often their total is as far from zero as it is (Fisher's randomisation test; Smucker et al.,
+    2007, "A Comparison of Statistical Significance Tests for Information Retrieval Evaluation"):
+
+        p = (1 + draws whose |total| is at least the observed one) / (1 + draws)
+
+    With so few users that all 2^users sign patterns are no more than `draws`, all of them are
+    counted and p is exact. `p_holm` holds for all these metrics together; when several models are
+    compared, put the `p` of all of them into one `holm`.
+
+    Args:
+        first: `(queries,)` arrays by metric.
+        second: the same metrics of the other model, query by query in the same order.
+        users: see `bootstrap_intervals`.
+        level: see `bootstrap_intervals`, for the interval of the difference (1000 resamples).
+        draws: sign patterns, the same for all metrics.
+        seed: seed of the resamples and the patterns.
+
+    Returns:
+        A `Comparison` by metric.
+
+    Raises:
+        ValueError: see `bootstrap_intervals`; or if the two have other metrics or lengths.
+
+    Example:
+
+    >>> found = paired_comparison({"mrr": np.full(4, 0.5)}, {"mrr": np.full(4, 0.25)})["mrr"]
+    >>> found.difference.mean, found.p  # 2 of the 16 patterns: all signs kept, all flipped
+    (0.25, 0.125)
+    """
+    if list(first) != list(second):
+        raise ValueError(
+            f"paired_comparison: expected the same metrics of both models; received {list(first)} "
+            f"and {list(second)}. Rank both with the same k."
+        )
+    _check_draws(draws)
+    for name in first:
+        if len(first[name]) != len(second[name]):
+            raise ValueError(
+                f"paired_comparison: {name} has {len(first[name])} queries of the first model and "
+                f"{len(second[name])} of the second. Rank the same test rows with both."
+            )
+    differences = {
+        name: np.asarray(first[name], np.float64) - np.asarray(second[name], np.float64)
+        for name in first
+    }
+    sums, _, _ = _per_user(differences, users, "paired_comparison")
+    p = dict(zip(first, _sign_flips(sums, draws, seed).tolist(), strict=True))
+    corrected = holm(p)
+    intervals = bootstrap_intervals(differences, users, level=level, seed=seed)
+    return {
+        name: Comparison(
+            float(np.mean(first[name])),
+            float(np.mean(second[name])),
+            intervals[name],
+            p[name],
+            corrected[name],
+        )
+        for name in first
+    }
+
+
+def holm(p: Mapping[Name, float]) -> dict[Name, float]:
+    """Holm's (1979) step-down correction: p that hold for all the hypotheses together.
+
+    The i-th smallest of n is multiplied by n - i + 1, and is no less than those before it. Reject
+    what stays below alpha: the chance of any false rejection is then at most alpha, however the
+    hypotheses depend on each other.
+
+    Args:
+        p: p by name; names may be anything hashable, such as (model, metric).
+
+    Returns:
+        Corrected p by name, in the same order.
+
+    Raises:
+        ValueError: if a p is not from 0 to 1.
+
+    Example:
+
+    >>> holm({"ndcg": 0.25, "hr": 0.125, "mrr": 0.5})
+    {'ndcg': 0.5, 'hr': 0.375, 'mrr': 0.5}
+    """
+    wrong = {name: value for name, value in p.items() if not 0 <= value <= 1}
+    if wrong:
+        raise ValueError(f"holm: expected p from 0 to 1; received {wrong}.")
+    corrected: dict[Name, float] = {}
+    largest = 0.0
+    for done, name in enumerate(sorted(p, key=lambda name: p[name])):
+        largest = max(largest, min(1.0, (len(p) - done) * p[name]))
+        corrected[name] = largest
+    return {name: corrected[name] for name in p}
+
+
+def spread(runs: Mapping[int, Mapping[str, object]]) -> dict[str, Spread]:
+    """Mean and spread of every figure over runs that differ in their seed.
+
+    Args:
+        runs: by seed, the figures of a run, such as `evaluate` gives. What is no float (protocol,
+            counts) is left out.
+
+    Returns:
+        A `Spread` by figure.
+
+    Raises:
+        ValueError: if there are no runs, or one has other figures than the first.
+
+    Example:
+
+    >>> runs = {0: {"hr@10": 0.5, "users": 9}, 1: {"hr@10": 0.75, "users": 9}}
+    >>> print(spread(runs)["hr@10"])
+    0.6250 ± 0.1768 (2)
+    """
+    figures = {seed: [n for n in row if isinstance(row[n], float)] for seed, row in runs.items()}
+    names = next(iter(figures.values()), [])
+    for seed, found in figures.items():
+        if set(found) != set(names):
+            raise ValueError(
+                f"spread: expected the figures {names} of every run; the run of seed {seed!r} has "
+                f"{found}. Evaluate all runs in the same way."
+            )
+    if not names:
+        raise ValueError(f"spread: expected figures of at least one run; received {runs!r:.80}.")
+    columns = {name: np.array([row[name] for row in runs.values()], np.float64) for name in names}
+    return {
+        name: Spread(
+            float(values.mean()),
+            float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+            float(values.min()),
+            float(values.max()),
+            len(values),
+        )
+        for name, values in columns.items()
+    }
+
+
+def _check_draws(draws: int) -> None:
+    if isinstance(draws, bool) or draws < 1:
+        raise ValueError(f"draws must be at least 1; received {draws!r}.")
+
+
+def _per_user(
+    values: PerQuery, users: np.ndarray | None, what: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums `(users, metrics)` and numbers `(users,)` of the queries, and means `(metrics,)`."""
+    lengths = {name: len(column) for name, column in values.items()}
+    if users is not None:
+        lengths["users"] = len(users)
+    if not values or len(set(lengths.values())) > 1 or not next(iter(lengths.values())):
+        raise ValueError(
+            f"{what}: expected arrays of one length, with one value per query; received lengths "
+            f"{lengths}."
+        )
+    columns = np.column_stack([np.asarray(column, np.float64) for column in values.values()])
+    if not np.isfinite(columns).all():
+        bad = [name for name, column in values.items() if not np.isfinite(column).all()]
+        raise ValueError(
+            f"{what}: expected finite values; {bad} hold NaN or infinity. Leave the queries out "
+            "for which a metric is not defined."
+        )
+    means = columns.mean(axis=0)
+    if users is None:
+        return columns, np.ones(len(columns)), means
+    _, user = np.unique(np.asarray(users), return_inverse=True)
+    counts = np.bincount(user)
+    sums = np.column_stack([np.bincount(user, column) for column in columns.T])
+    return sums, counts, means
+
+
+def _blocks(users: int, draws: int) -> Iterator[int]:
+    size = max(1, min(_MOST_DRAWS, _WEIGHTS // users))
+    for start in range(0, draws, size):
+        yield min(size, draws - start)
+
+
+def _resamples(users: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each user is drawn: float64 `(some draws, users)`, until there are all draws."""
+    rng = np.random.default_rng(seed)
+    for count in _blocks(users, draws):
+        drawn = rng.integers(0, users, (count, users))
+        drawn += np.arange(count)[:, None] * users
+        weights = np.bincount(drawn.ravel(), minlength=count * users)
+        yield weights.reshape(count, users).astype(np.float64)
+
+
+def _sign_flips(differences: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """p `(metrics,)` of the totals of differences `(users, metrics)`; see `paired_comparison`."""
+    users = len(differences)
+    total = differences.sum(axis=0)
+    # Sums in another order differ in the last bits; those count as equal.
+    least = np.abs(total) - 1e-12 * np.abs(differences).sum(axis=0)
+    # The total of a pattern is twice that of the users who keep their sign, less the total.
+    if users <= 24 and 2**users <= draws:
+        kept = (np.arange(2**users)[:, None] >> np.arange(users)) & 1
+        return (np.abs(2.0 * (kept @ differences) - total) >= least).mean(axis=0)
+    rng = np.random.default_rng(seed)
+    reached = np.zeros(len(total))
+    for count in _blocks(users, draws):
+        bits = np.frombuffer(rng.bytes(count * -(-users // 8)), np.uint8).reshape(count, -1)
+        kept = np.unpackbits(bits, axis=1, count=users).astype(np.float64)
+        reached += (np.abs(2 * (kept @ differences) - total) >= least).sum(axis=0)
+    return (1 + reached) / (1 + draws)
