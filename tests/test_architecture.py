@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "datasets": BASE | {"data"},
     "optimizers": BASE,
     "callbacks": BASE | {"optimizers", "evaluation"},
-    "reports": set(),
+    "reports": {"evaluation"},
     "retrieval": BASE,
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},

@@ -14,16 +14,17 @@ import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 import kerasrec
 from kerasrec.cli.preparing import Prepared
 from kerasrec.schema import FIRST_ID
 from kerasrec.types import Columns
+
+if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
+    import pyarrow as pa
 
 VERSION = 1
 CUTOFFS = (1, 2, 3, 5, 10, 20, 50)
@@ -44,12 +45,14 @@ class Records:
     """
 
     metrics: list[dict[str, Any]]
-    queries: pa.Table
-    items: pa.Table
+    queries: "pa.Table"
+    items: "pa.Table"
     about: dict[str, Any]
 
     def write(self, directory: Path) -> None:
         """Writes the two tables."""
+        import pyarrow.parquet as pq
+
         pq.write_table(self.queries, directory / "queries.parquet")
         pq.write_table(self.items, directory / "items.parquet")
 
@@ -65,12 +68,14 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None
     Raises:
         ValueError: if the test rows cannot be ranked.
     """
+    import pyarrow as pa
+
     schema = prepared.schema
     user, item = schema.user_id.name, schema.item_id.name
     seen = [prepared.train, prepared.valid]
     catalogue = schema.item_id.num_ids - FIRST_ID
     cutoffs = [k for k in CUTOFFS if k <= catalogue]
-    at = min(LIST_LENGTH, catalogue)
+    at = max(k for k in cutoffs if k <= LIST_LENGTH)
     train_rows = {
         name: np.bincount(prepared.train[name], minlength=feature.num_ids)
         for name, feature in ((user, schema.user_id), (item, schema.item_id))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import kerasrec
 
+RUNS = "directories that kerasrec fit wrote, of one data set and split; the first is the reference"
+
 
 def report(runs: Sequence[str], *, output: str = "report.html") -> None:
     """Compare runs on one HTML page that needs no network, with its numbers in JSON beside it.

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from kerasrec.reports.statistics import bootstrap_intervals, holm, permutation_p
+from kerasrec.evaluation import Interval, bootstrap_intervals, holm, paired_comparison
 
 VERSION = 1
 SIGNIFICANT = 0.05
-DRAWS = 2000
+DRAWS = 10_000
 ACTIVITY = ("cold", "warm", "hot")
 POPULARITY = ("head", "mid", "tail")
 CURVES = ("ndcg", "recall", "hr")
@@ -140,15 +140,15 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
     k = first.about["list_length"]
     metrics = [
         name
-        for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", f"map@{k}", "mrr", "auc")
+        for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", "map", "mrr", "auc")
         if name in first.queries.column_names
     ]
     models = [_model(run, run.model, run.name, metrics) for run in runs]
     if "popularity" in first.queries["model"].to_pylist():
         models.append(_model(first, "popularity", "popularity", metrics, baseline=True))
-    _test(models, metrics)
+    _test(models)
     for model in models:
-        del model["values"]
+        del model["values"], model["users"]
     return {
         "version": VERSION,
         "data": first.flags["data"],
@@ -171,19 +171,17 @@ def _model(
     items = run.items.filter(pc.equal(run.items["model"], model))
     names = [n for n in queries.column_names if n not in ("model", "user", "train_rows")]
     values = {n: queries[n].to_numpy().astype(np.float64) for n in names}
-    low, high = bootstrap_intervals(np.stack([values[n] for n in names], axis=1), draws=DRAWS)
-    ends = {n: (float(low[at]), float(high[at])) for at, n in enumerate(names)}
+    users = np.array(queries["user"].to_pylist())
+    intervals = bootstrap_intervals(values, users)
     stored: Mapping[str, Any] = next((r for r in run.metrics if r["model"] == model), {})
     return {
         "name": name,
         "model": model,
-        "values": {n: values[n] for n in metrics} | {"users": queries["user"].to_pylist()},
-        "metrics": {
-            n: {"mean": float(values[n].mean()), "low": ends[n][0], "high": ends[n][1]}
-            for n in metrics
-        },
+        "values": {n: values[n] for n in metrics},
+        "users": users,
+        "metrics": {n: dataclasses.asdict(intervals[n]) for n in metrics},
         "errors": {n: stored[n] for n in ("rmse", "mae") if n in stored},
-        "curves": _curves(values, ends),
+        "curves": _curves(intervals),
         "activity": _activity(values, queries["train_rows"].to_numpy(), metrics),
         "popularity": run.about["item_segments"].get(model, {}),
         "lists": _lists(items, run.about["list_length"]),
@@ -196,19 +194,17 @@ def _model(
     }
 
 
-def _curves(
-    values: Mapping[str, np.ndarray], ends: Mapping[str, tuple[float, float]]
-) -> dict[str, Any]:
+def _curves(intervals: Mapping[str, Interval]) -> dict[str, Any]:
     curves = {}
     for kind in CURVES:
-        at = sorted(int(n.split("@")[1]) for n in values if n.startswith(f"{kind}@"))
+        at = sorted(int(n.split("@")[1]) for n in intervals if n.startswith(f"{kind}@"))
         if at:
-            names = [f"{kind}@{k}" for k in at]
+            found = [intervals[f"{kind}@{k}"] for k in at]
             curves[kind] = {
                 "k": at,
-                "mean": [float(values[n].mean()) for n in names],
-                "low": [ends[n][0] for n in names],
-                "high": [ends[n][1] for n in names],
+                "mean": [one.mean for one in found],
+                "low": [one.low for one in found],
+                "high": [one.high for one in found],
             }
     return curves
 
@@ -249,26 +245,24 @@ def _lists(items: pa.Table, k: int) -> dict[str, Any]:
     }
 
 
-def _test(models: list[dict[str, Any]], metrics: Sequence[str]) -> None:
+def _test(models: Sequence[dict[str, Any]]) -> None:
     """Adds to each model but the first its differences from the first."""
-    reference = models[0]["values"]
-    raw: dict[tuple[int, str], float] = {}
+    reference = models[0]
+    tested = {}
     for at, model in enumerate(models[1:], 1):
-        if model["values"]["users"] != reference["users"]:
+        if not np.array_equal(model["users"], reference["users"]):
             raise ValueError(
-                f"report: {model['name']} ranked other queries than {models[0]['name']}. Compare "
+                f"report: {model['name']} ranked other queries than {reference['name']}. Compare "
                 "runs of one data set and split."
             )
-        differences = np.stack([model["values"][n] - reference[n] for n in metrics], axis=1)
-        found = permutation_p(differences, draws=DRAWS)
-        raw |= {(at, n): float(p) for n, p in zip(metrics, found, strict=True)}
-    corrected = dict(zip(raw, holm({str(n): p for n, p in raw.items()}).values(), strict=True))
-    for (at, name), p in raw.items():
-        model = models[at]
-        difference = model["metrics"][name]["mean"] - models[0]["metrics"][name]["mean"]
-        model.setdefault("against", {})[name] = {
-            "difference": difference,
-            "p": p,
+        pair = (model["values"], reference["values"], reference["users"])
+        found = paired_comparison(*pair, draws=DRAWS)
+        tested.update({(at, name): comparison for name, comparison in found.items()})
+    corrected = holm({key: comparison.p for key, comparison in tested.items()})
+    for (at, name), comparison in tested.items():
+        models[at].setdefault("against", {})[name] = {
+            **dataclasses.asdict(comparison.difference),
+            "p": comparison.p,
             "p_holm": corrected[at, name],
             "significant": corrected[at, name] < SIGNIFICANT,
         }

@@ -119,7 +119,7 @@ def _mark(model: Mapping[str, Any], metric: str) -> str:
     found = model.get("against", {}).get(metric)
     if not found or not found["significant"]:
         return ""
-    return " ▲" if found["difference"] > 0 else " ▼"
+    return " ▲" if found["mean"] > 0 else " ▼"
 
 
 def _against_k(models: Sequence[Mapping[str, Any]], kind: str) -> str:

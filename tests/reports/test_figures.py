@@ -19,11 +19,11 @@ def test_means_intervals_and_tests(write, tmp_path):
     assert found["low"] < 0.375 < found["high"]
     assert "against" not in a
     better = b["against"]["ndcg@10"]
-    assert better["difference"] == pytest.approx(0.1, abs=1e-6)
+    assert better["mean"] == pytest.approx(0.1, abs=1e-6)
     assert better["significant"] and better["p_holm"] >= better["p"]
     assert c["against"]["ndcg@10"]["p_holm"] == 1.0
     assert not c["against"]["ndcg@10"]["significant"]
-    assert popularity["against"]["mrr"]["difference"] < 0
+    assert popularity["against"]["mrr"]["mean"] < 0
     assert a["errors"] == {"rmse": 0.91, "mae": 0.7}
     json.dumps(numbers, allow_nan=False)
 
