@@ -31,7 +31,7 @@ import kerasrec
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from published_tables import TABLES, Table
+from published_tables import SECONDS, TABLES, Table
 
 PAGES = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks"
 
@@ -142,6 +142,11 @@ def verdicts(table: Table, made: Sequence[Mapping[str, Any]]) -> str:
     """Goal by goal, what was reached and what is missing."""
     lines = []
     for model, measure, goal in table.goals:
+        if measure == SECONDS:
+            slowest = max(row[SECONDS] for row in made if row["model"] == model)
+            word = "reached" if slowest <= goal else f"**missed by {slowest - goal:.0f} s**"
+            lines.append(f"- {model}, training in at most {goal:.0f} s: {slowest:.0f} s, {word}")
+            continue
         mean = float(by_seed(made, model, measure).mean())
         missing = goal - mean if table.higher_is_better else mean - goal
         word = "reached" if missing <= 0 else f"**missed by {missing:.4f}**"

@@ -15,6 +15,8 @@ from published_training import (
     trains,
 )
 
+SECONDS = "training_seconds"
+
 
 @dataclasses.dataclass(frozen=True)
 class Published:
@@ -34,7 +36,7 @@ class Table:
         measures: heading of each measured figure.
         higher_is_better: which way the figures go.
         models: settings by name of the row.
-        goals: (model, measure, figure).
+        goals: (model, measure, figure); `SECONDS` is a measure too, the slowest counts.
         published: published rows.
         protocol: what is measured, and how.
         training: what the settings do not say.
@@ -82,7 +84,7 @@ def ncf_ml_1m() -> Table:
         higher_is_better=True,
         models={
             "MatrixFactorization": RankingSettings(
-                embedding_dim=128, l2=0.015, learning_rate=0.004, negatives=256, epochs=20
+                embedding_dim=192, l2=0.02, learning_rate=0.004, negatives=256, epochs=16
             ),
             "EmbeddingMLP": RankingSettings(
                 kind="EmbeddingMLP", embedding_dim=32, l2=0.0, learning_rate=0.003, negatives=4,
@@ -94,6 +96,7 @@ def ncf_ml_1m() -> Table:
         goals=[
             ("MatrixFactorization", "hr@10", 0.7294),
             ("MatrixFactorization", "ndcg@10", 0.4523),
+            ("MatrixFactorization", SECONDS, 300.0),
         ],
         published=_rows(
             rendle, measures,
