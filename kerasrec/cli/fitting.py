@@ -98,7 +98,9 @@ def train(model: Any, prepared: Prepared, training: Training) -> dict[str, list[
         return {}
     rows = _batches(prepared.train, prepared, training)
     valid = None
-    callbacks = []
+    callbacks: list[keras.callbacks.Callback] = []
+    if training.gradient_interval is not None:
+        callbacks.append(kerasrec.callbacks.GradientMonitor(training.gradient_interval))
     if len(prepared.split.valid):
         valid = _batches(prepared.valid, prepared, training, seen=prepared.train)
         stopping = keras.callbacks.EarlyStopping(

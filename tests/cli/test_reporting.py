@@ -22,6 +22,7 @@ def runs(tmp_path_factory):
     made = []
     for model, name in (("MatrixFactorization", "mf"), ("Popularity", "counts")):
         flags = ["--epochs", "2", "--jit_compile", "false", "--batch_size", "64"]
+        flags += ["--gradient_interval", "1"]
         made.append(str(folder / name))
         data = ["--data", str(folder / "ratings.csv"), "--output", made[-1]]
         assert main(["fit", model, *data, *flags]) == 0
@@ -43,6 +44,9 @@ def test_a_page_and_its_numbers(runs, tmp_path, capsys):
     page = output.read_text()
     assert f"{mf['metrics']['mrr']['mean']:.4f}" in page
     assert re.search("audit of", page)
+    norms = [name for name in mf["history"] if name.startswith("grad_norm/")]
+    assert len(norms) == 5 and all(value > 0 for value in mf["history"][norms[0]])
+    assert "Gradient norm" in page
     assert sorted(path.name for path in output.parent.iterdir()) == ["report.html", "report.json"]
 
 
