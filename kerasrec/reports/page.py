@@ -24,7 +24,9 @@ table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabula
 th, td { padding: 6px 10px; border-bottom: 1px solid var(--rule); text-align: right;
   vertical-align: top; white-space: nowrap }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
-  background: var(--ground); max-width: 38vw; white-space: normal; overflow-wrap: anywhere }
+  background: var(--ground); min-width: 7rem; max-width: 38vw; white-space: normal;
+  overflow-wrap: anywhere }
+td.text, th.text { text-align: left; white-space: normal; min-width: 12rem }
 td small { display: block; color: var(--soft); font-size: 12px }
 .grid { display: grid; gap: 16px;
   grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)) }
@@ -40,6 +42,7 @@ pre { overflow-x: auto; padding: 12px; background: var(--card); border-radius: 8
   font-size: 13px }
 .empty { color: var(--soft); padding: 24px 0; text-align: center }
 """
+_TEXTS = ("versions", "machine")
 _DASHES = ("none", "6 3", "2 3", "8 3 2 3", "1 2", "10 4")
 
 
@@ -56,18 +59,14 @@ def page(numbers: Mapping[str, Any]) -> str:
     k = numbers["list_length"]
     sections = [
         ("Models", _summary(numbers)),
-        ("Metric against k", _grid([_against_k(models, kind) for kind in models[0]["curves"]])),
+        ("Metric against k", _curves(models)),
         ("Learning curves", _learning(models)),
         ("Segments", _segments(models, k)),
         ("Popularity and coverage", _lists(models, k)),
         ("Runs", _runs(models)),
         ("Data", _data(numbers)),
     ]
-    body = "".join(
-        f"<section><h2>{title}</h2>{'' if title in ('Models', 'Data', 'Runs') else _legend(models)}"
-        f"{content}</section>"
-        for title, content in sections
-    )
+    body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections)
     title = html.escape(f"{numbers['data']}: {', '.join(model['name'] for model in models)}")
     held = json.dumps(numbers, allow_nan=False).replace("</", "<\\/")
     return (
@@ -122,6 +121,10 @@ def _mark(model: Mapping[str, Any], metric: str) -> str:
     return " ▲" if found["mean"] > 0 else " ▼"
 
 
+def _curves(models: Sequence[Mapping[str, Any]]) -> str:
+    return _legend(models) + _grid([_against_k(models, kind) for kind in models[0]["curves"]])
+
+
 def _against_k(models: Sequence[Mapping[str, Any]], kind: str) -> str:
     lines = [
         Line(m["name"], at, c["k"], c["mean"], c["low"], c["high"])
@@ -148,7 +151,9 @@ def _learning(models: Sequence[Mapping[str, Any]]) -> str:
         chart = line_chart("gradient norm", norms, x_label="epoch", y_label="norm", from_zero=True)
         caption = "root of the summed squares over the variables"
         figures.append(_figure("Gradient norm", chart, caption))
-    return _grid(figures) if figures else '<p class="empty">No run has epochs.</p>'
+    if not figures:
+        return '<p class="empty">No run has epochs.</p>'
+    return _legend(models, [at for at, m in enumerate(models) if m["history"]]) + _grid(figures)
 
 
 def _histories(models: Sequence[Mapping[str, Any]], name: str) -> list[Line]:
@@ -181,7 +186,7 @@ def _segments(models: Sequence[Mapping[str, Any]], k: int) -> str:
             ]
             title = f"{metric} by {'user activity' if kind == 'activity' else 'item popularity'}"
             figures.append(_figure(title, bar_chart(title, groups, bars, y_label=metric), caption))
-    return _grid(figures)
+    return _legend(models) + _grid(figures)
 
 
 def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
@@ -192,7 +197,7 @@ def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
     covered = [
         Line(m["name"], at, range(1, k + 1), m["lists"]["coverage"]) for at, m in enumerate(models)
     ]
-    return _grid(
+    return _legend(models) + _grid(
         [
             _figure(
                 "Share of the lists that popular items take",
@@ -237,8 +242,9 @@ def _data(numbers: Mapping[str, Any]) -> str:
     return notes + "".join(f"<pre>{html.escape(text)}</pre>" for text in texts)
 
 
-def _legend(models: Sequence[Mapping[str, Any]]) -> str:
-    items = "".join(f"<li>{_swatch(at)} {_name(model)}</li>" for at, model in enumerate(models))
+def _legend(models: Sequence[Mapping[str, Any]], chosen: Sequence[int] | None = None) -> str:
+    chosen = range(len(models)) if chosen is None else chosen
+    items = "".join(f"<li>{_swatch(at)} {_name(models[at])}</li>" for at in chosen)
     return f'<ul class="legend">{items}</ul>'
 
 
@@ -263,8 +269,12 @@ def _grid(figures: Sequence[str]) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in rows[0])
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows[1:])
+    kinds = [' class="text"' if cell in _TEXTS else "" for cell in rows[0]]
+    head = "".join(f'<th scope="col"{kinds[at]}>{cell}</th>' for at, cell in enumerate(rows[0]))
+    body = "".join(
+        f"<tr>{''.join(f'<td{kinds[at]}>{cell}</td>' for at, cell in enumerate(row))}</tr>"
+        for row in rows[1:]
+    )
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 

@@ -84,6 +84,8 @@ MEASURE = """
 addEventListener("load", () => {
   const seen = [...document.querySelectorAll("section, figure, h1, p, pre")];
   const out = seen.filter(e => e.getBoundingClientRect().right > innerWidth + 1).length;
+  const names = [...document.querySelectorAll("section > .wide td:first-child")];
+  const narrow = names.filter(e => e.getBoundingClientRect().width < 100).length;
   let overlaps = 0, small = 0;
   for (const svg of document.querySelectorAll("figure > svg")) {
     const boxes = [...svg.querySelectorAll("text")].map(e => e.getBoundingClientRect());
@@ -99,7 +101,7 @@ addEventListener("load", () => {
       }
     }
   }
-  const found = {out, out2, overlaps, small, wide: document.documentElement.scrollWidth,
+  const found = {out, out2, overlaps, small, narrow, wide: document.documentElement.scrollWidth,
     charts: document.querySelectorAll("figure > svg").length};
   document.body.innerHTML = "<pre id=found>" + JSON.stringify(found) + "</pre>";
 });
@@ -127,5 +129,6 @@ def test_in_headless_chromium(width, numbers, tmp_path):
     )  # fmt: skip
     found = json.loads(re.search('data-found="([^"]+)"', done.stdout)[1].replace("&quot;", '"'))
     assert found["charts"] >= 10
-    assert (found["out"], found["out2"], found["overlaps"], found["small"]) == (0, 0, 0, 0)
+    faults = {name: found[name] for name in ("out", "out2", "overlaps", "small", "narrow")}
+    assert faults == dict.fromkeys(faults, 0)
     assert found["wide"] <= width
