@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "drop_outliers",
             "k_core",
         ],
+        "folds": ["repeated_k_fold", "time_folds"],
         "encode": ["fit_vocabularies", "make_schema"],
         "interactions": ["Interactions"],
         "negatives": ["NegativeSampler"],

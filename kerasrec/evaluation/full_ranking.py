@@ -146,7 +146,7 @@ def rank_queries(
         raise ValueError(f"ranking: max_memory_mb must be at least 1; received {max_memory_mb!r}.")
     names = [feature.name for feature in schema.query] + [schema.item_id.name]
     rows = check_columns(test, names, what="ranking: test")
-    items = _catalogue(schema, items)
+    items = catalogue(schema, items)
     seen_pairs = SeenPairs.of(seen, schema)
     queries = make_queries(
         test, schema, seen_pairs, drop_repeats=drop_repeats, one_per_row=candidates is not None
@@ -178,7 +178,7 @@ def rank_queries(
     )
 
 
-def _catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:
+def catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:
     """Item features of the catalogue, one row per item."""
     if items is None:
         if len(schema.item) > 1:

@@ -50,14 +50,13 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Block:
-    """The queries from start to stop, and what is known of their candidates."""
+    """Some queries, a row of scores each, and their listed positives."""
 
-    start: int
-    users: np.ndarray  # (queries,)
-    positives: slice
-    row: np.ndarray  # of each listed positive
+    queries: np.ndarray  # (rows,)
+    users: np.ndarray  # (rows,)
+    positives: np.ndarray  # (listed positives of these queries,), by row
+    row: np.ndarray  # of each of them
     item: np.ndarray
-    listed: np.ndarray  # which of the positives are listed
 
 
 def count_positives(
@@ -88,10 +87,10 @@ def count_positives(
         """Of scores whose removed candidates are NaN already; writes where no other block does."""
         value = scores[block.row, column]
         scores[block.row, column] = np.nan  # positives are counted afterwards, among themselves
-        at = np.flatnonzero(block.listed) + block.positives.start
+        at = block.positives
         greater[at], tied[at] = count_better(scores, block.row, value)
         score[at] = value
-        negatives[block.start : block.start + len(block.users)] = others
+        negatives[block.queries] = others
 
     if task.candidates is not None:
         _sampled(model, items, task, count, max_memory_mb)
@@ -103,19 +102,31 @@ def count_positives(
     return found, negatives
 
 
-def _blocks(task: Task, size: int, start: int, stop: int) -> Iterator[_Block]:
+def _blocks(task: Task, size: int, within: int | None = None) -> Iterator[list[_Block]]:
+    """All queries in blocks of `size` rows, about `within` rows at a time.
+
+    Queries with equally many positives follow each other, since those are counted together.
+    """
     queries = task.queries
-    users = queries.features[task.schema.user_id.name]
-    for first in range(start, stop, size):
-        last = min(first + size, stop)
-        part = slice(*np.searchsorted(queries.query, [first, last]).tolist())
-        listed = task.position[queries.item[part]] >= 0
-        row, item = queries.query[part][listed] - first, queries.item[part][listed]
-        yield _Block(first, users[first:last].astype(np.int64), part, row, item, listed)
+    users = queries.features[task.schema.user_id.name].astype(np.int64)
+    listed = np.flatnonzero(task.position[queries.item] >= 0)
+    order = np.argsort(np.bincount(queries.query[listed], minlength=len(users)), kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    listed = listed[np.argsort(place[queries.query[listed]], kind="stable")]
+    row = place[queries.query[listed]]
+    blocks = []
+    for first in range(0, len(order), size):
+        some = order[first : first + size]
+        part = slice(*np.searchsorted(row, [first, first + size]).tolist())
+        at = listed[part]
+        blocks.append(_Block(some, users[some], at, row[part] - first, queries.item[at]))
+    step = max(1, (within or size) // size)
+    yield from (blocks[at : at + step] for at in range(0, len(blocks), step))
 
 
-def _features(task: Task, start: int, stop: int) -> dict[str, np.ndarray]:
-    return {name: values[start:stop] for name, values in task.queries.features.items()}
+def _features(task: Task, queries: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[queries] for name, values in task.queries.features.items()}
 
 
 def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,22 +150,21 @@ def _retrieved(model: Retriever, items: Columns, task: Task, count, max_memory_m
     width, threads = len(catalogue.vectors), _cores()
     most = (max_memory_mb << 20) // (threads * _BYTES_PER_SCORE * width)
     size = max(1, min(most, _QUERIES_PER_BLOCK))
-    num_queries = len(task.queries.test_row)
     own = threading.local()  # one array of scores a thread: fresh memory costs as much as counting
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        for start in range(0, num_queries, _QUERIES_PER_CALL):
-            stop = min(start + _QUERIES_PER_CALL, num_queries)
-            vectors = catalogue.queries(_features(task, start, stop))
+        for blocks in _blocks(task, size, within=_QUERIES_PER_CALL):
+            several = np.concatenate([block.queries for block in blocks])
+            vectors = catalogue.queries(_features(task, several))
+            each = np.split(vectors, np.cumsum([len(block.queries) for block in blocks])[:-1])
 
-            def one(block: _Block, vectors: np.ndarray = vectors, start: int = start) -> None:
+            def one(block: _Block, queries: np.ndarray) -> None:
                 if not hasattr(own, "scores"):
                     own.scores = np.empty((size, width), np.float32)
-                first, count_of = block.start - start, len(block.users)
-                scores = own.scores[:count_of]
-                catalogue.scores(vectors[first : first + count_of], out=scores)
+                scores = own.scores[: len(queries)]
+                catalogue.scores(queries, out=scores)
                 count(block, scores, *_remove_seen(task, block, scores))
 
-            for _ in pool.map(one, _blocks(task, size, start, stop)):
+            for _ in pool.map(one, blocks, each):
                 pass
 
 
@@ -162,8 +172,8 @@ def _scored(model: Ranker, items: Columns, task: Task, count, max_memory_mb: int
     score = block_scorer(model, items, max_memory_mb=max_memory_mb)
     width = len(items[task.schema.item_id.name])
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width))
-    for block in _blocks(task, size, 0, len(task.queries.test_row)):
-        scores = score(_features(task, block.start, block.start + len(block.users)), None)
+    for (block,) in _blocks(task, size):
+        scores = score(_features(task, block.queries), None)
         count(block, scores, *_remove_seen(task, block, scores))
 
 
@@ -173,14 +183,13 @@ def _sampled(model: Ranker, items: Columns, task: Task, count, max_memory_mb: in
     score = block_scorer(model, items, max_memory_mb=max_memory_mb)
     width = task.candidates.shape[1] + 1
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width))
-    for block in _blocks(task, size, 0, len(task.queries.test_row)):
-        stop = block.start + len(block.users)
+    for (block,) in _blocks(task, size):
         # The positive in column 0, before its candidates.
         ids = np.concatenate(
-            [np.zeros((len(block.users), 1), np.int64), task.candidates[block.start : stop]], axis=1
+            [np.zeros((len(block.users), 1), np.int64), task.candidates[block.queries]], axis=1
         )
         ids[block.row, 0] = block.item
-        scores = score(_features(task, block.start, stop), np.maximum(task.position[ids], 0))
+        scores = score(_features(task, block.queries), np.maximum(task.position[ids], 0))
         out = _not_listed(ids, block.users, task)
         out[block.row, 0] = False
         scores[out] = np.nan

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kerasrec.evaluation.columns import check_columns, check_ids, known
-from kerasrec.schema import Schema
+from kerasrec.schema import Categorical, Schema
 from kerasrec.types import Columns
 
 SeenColumns = Columns | Sequence[Columns] | None
@@ -29,6 +29,29 @@ def seen_parts(seen: SeenColumns) -> list[Columns]:
                 f"received {type(part).__name__}."
             )
     return [part for part in parts if any(len(values) for values in part.values())]
+
+
+def row_counts(rows: SeenColumns, feature: Categorical) -> np.ndarray:
+    """How many rows each id has: `(ids,)`, zero for padding and unknown.
+
+    Args:
+        rows: encoded rows, usually those of training; several columns are added up.
+        feature: the user or the item id of the schema.
+
+    Raises:
+        ValueError: if a column is missing or badly encoded.
+
+    Example:
+
+    >>> row_counts({"item": np.array([2, 4, 4, 1])}, Categorical("item", 5)).tolist()
+    [0, 0, 1, 0, 2]
+    """
+    counts = np.zeros(feature.num_ids, np.int64)
+    for part in seen_parts(rows):
+        check_columns(part, [feature.name], what="rows")
+        ids = check_ids(part[feature.name], feature, what="rows")
+        counts += np.bincount(ids[known(ids)], minlength=feature.num_ids)
+    return counts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.evaluation.columns import check_columns, check_ids, known
+from kerasrec.evaluation.baseline import MostSeen
 from kerasrec.evaluation.full_ranking import ranking
-from kerasrec.evaluation.queries import SeenColumns, seen_parts
+from kerasrec.evaluation.guard import check_ranking
+from kerasrec.evaluation.queries import SeenColumns
 from kerasrec.evaluation.rating_errors import pointwise
 from kerasrec.evaluation.sampling import Candidates
-from kerasrec.schema import Schema
-from kerasrec.types import Columns, Features, Ranker
+from kerasrec.types import Columns, Ranker
 
 Row = dict[str, float | int | str]
 
@@ -45,6 +45,9 @@ def evaluate(
     Returns:
         dict with the keys of `ranking`, before them `rmse` and `mae` if `ratings`.
 
+    Warns:
+        ProtocolWarning: see `check_ranking`.
+
     Raises:
         ValueError: see `ranking` and `pointwise`; or if `clip` is given without `ratings`.
 
@@ -56,7 +59,8 @@ def evaluate(
     ...     schema = Schema(Categorical("user", 4), Categorical("item", 12))
     ...     def __call__(self, inputs, training=False):
     ...         return inputs["item"].astype(np.float32)
-    >>> evaluate(HighestId(), {"user": np.array([2]), "item": np.array([10])}, k=1)["mrr"]
+    >>> train, test = ({"user": np.array([2]), "item": np.array([i])} for i in (11, 9))
+    >>> evaluate(HighestId(), test, seen=train, k=1)["mrr"]
     0.5
     """
     if clip is not None and not ratings:
@@ -68,7 +72,9 @@ def evaluate(
     if ratings:
         found = pointwise(model, test, clip=clip)
         errors = {"rmse": found["rmse"], "mae": found["mae"]}
-    return errors | ranking(model, test, seen=seen, k=k, candidates=candidates, items=items)
+    ranks = ranking(model, test, seen=seen, k=k, candidates=candidates, items=items)
+    check_ranking(model.schema, test, seen=seen, candidates=candidates, items=items)
+    return errors | ranks
 
 
 def compare(
@@ -126,39 +132,11 @@ def compare(
     rows: list[Row] = []
     if _BASELINE not in {name.casefold() for name in models}:
         schema = next(iter(models.values())).schema
-        rows.append({"model": _BASELINE, **evaluate(_MostSeen(schema, seen), test, **shared)})
+        rows.append({"model": _BASELINE, **evaluate(MostSeen(schema, seen), test, **shared)})
     for name, model in models.items():
         figures = evaluate(model, test, ratings=ratings, clip=clip, **shared)
         rows.append({"model": name, **figures})
     return rows
-
-
-class _MostSeen:
-    """Scores an item by how often it was seen."""
-
-    def __init__(self, schema: Schema, seen: SeenColumns) -> None:
-        self.schema = schema
-        counts = np.zeros(schema.item_id.num_ids, np.int64)
-        for part in seen_parts(seen):
-            check_columns(part, [schema.item_id.name], what="seen")
-            ids = check_ids(part[schema.item_id.name], schema.item_id, what="seen")
-            counts += np.bincount(ids[known(ids)], minlength=len(counts))
-        if not counts.any():
-            raise ValueError(
-                "compare: popularity counts the rows of `seen`; received none. Pass the encoded "
-                "training rows."
-            )
-        # The rank of a count instead of the count: exact in float32 however large counts grow.
-        self._rank = np.unique(counts, return_inverse=True)[1].astype(np.float32)
-
-    def __call__(self, inputs: Features, training: bool = False) -> np.ndarray:
-        return self._rank[inputs[self.schema.item_id.name]]
-
-    def query_embedding(self, inputs: Features) -> np.ndarray:
-        return np.ones((len(inputs[self.schema.user_id.name]), 1), np.float32)
-
-    def item_embedding(self, inputs: Features) -> np.ndarray:
-        return self._rank[inputs[self.schema.item_id.name]][:, None]
 
 
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from kerasrec.evaluation.columns import check_columns, check_ids, known
-from kerasrec.evaluation.queries import SeenColumns, SeenPairs, seen_parts
+from kerasrec.evaluation.columns import check_columns, check_ids
+from kerasrec.evaluation.queries import SeenColumns, SeenPairs, row_counts, seen_parts
 from kerasrec.schema import FIRST_ID, PADDING_ID, Schema
 from kerasrec.types import Columns
 
@@ -80,10 +80,7 @@ def sample_candidates(
     users = check_ids(test[names[0]], schema.user_id, what="sample_candidates: test")
     weight = np.ones(num_items)
     if by == "popularity":
-        weight = np.zeros(num_items)
-        for part in seen_parts(seen):
-            ids = check_ids(part[names[1]], schema.item_id, what="seen")
-            weight += np.bincount(ids[known(ids)] - FIRST_ID, minlength=num_items)
+        weight = row_counts(seen, schema.item_id)[FIRST_ID:].astype(np.float64)
         if not weight.any():
             raise ValueError("sample_candidates: popularity counts the rows of `seen`; got none.")
     removed = SeenPairs.of([*seen_parts(seen), test], schema)

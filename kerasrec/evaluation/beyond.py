@@ -1,0 +1,266 @@
+"""What lists are like besides right: how much of the catalogue, how new, how varied, how popular.
+
+Two kinds of figures: those of all lists together (coverage, Gini, entropy), and those that every
+list has, as `(queries,)` arrays, which go into `bootstrap_intervals` and `segment_rows` as the
+values of a ranking do. Padding counts in none of them; a list without items has NaN.
+"""
+
+import numpy as np
+
+from kerasrec.evaluation.baseline import MostSeen
+from kerasrec.evaluation.lists import Lists, recommend
+from kerasrec.evaluation.queries import SeenColumns, SeenPairs, row_counts
+from kerasrec.evaluation.segments import item_popularity
+from kerasrec.schema import PADDING_ID, Categorical, Schema
+from kerasrec.types import Columns
+
+# Vectors of listed items held at once, in floats.
+_FLOATS = 1 << 22
+
+
+def beyond_accuracy(
+    lists: Lists,
+    schema: Schema,
+    *,
+    train: SeenColumns,
+    test: Columns | None = None,
+    vectors: np.ndarray | None = None,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """All figures of this module.
+
+    Args:
+        lists: what `recommend` gave.
+        schema: names of the user and the item id.
+        train: encoded training rows: what is popular, and what users have seen.
+        test: encoded test rows, for `serendipity`.
+        vectors: `(item ids, dim)` embeddings or features, for `diversity`.
+
+    Returns:
+        The figures by name, with `@k` for lists of k, means for those that every list has; and
+        the values `(queries,)` of these.
+
+    Raises:
+        ValueError: if `train` has no rows, a column is missing or badly encoded, or the vectors
+            have another shape.
+
+    Example:
+
+    >>> schema = Schema(Categorical("user", 4), Categorical("item", 6))
+    >>> lists = Lists(np.array([2, 3]), np.array([[5, 4], [5, 3]]), np.arange(2, 6))
+    >>> train = {"user": np.array([2, 3, 3]), "item": np.array([2, 2, 4])}
+    >>> figures, values = beyond_accuracy(lists, schema, train=train)
+    >>> figures["coverage@2"], values["novelty@2"].tolist()
+    (0.75, [1.0, 1.0])
+    """
+    counts = row_counts(train, schema.item_id)
+    if not counts.any():
+        raise ValueError(
+            "beyond_accuracy: train has no row with a known item; expected the rows that the model "
+            "was trained on. Popularity is counted there."
+        )
+    users = int((row_counts(train, schema.user_id) > 0).sum())
+    values = {
+        "novelty": novelty(lists, counts, users),
+        "popularity_lift": popularity_lift(lists, counts, schema, train),
+        "long_tail": long_tail_share(lists, counts),
+    }
+    if vectors is not None:
+        values["diversity"] = diversity(lists, vectors)
+    if test is not None:
+        values["serendipity"] = serendipity(lists, schema, train=train, test=test)
+    values = {f"{name}@{lists.k}": found for name, found in values.items()}
+    figures = {
+        f"coverage@{lists.k}": coverage(lists),
+        f"gini@{lists.k}": gini(lists),
+        f"entropy@{lists.k}": entropy(lists),
+    }
+    return figures | {name: _mean(found) for name, found in values.items()}, values
+
+
+def coverage(lists: Lists) -> float:
+    """Share of the catalogue that is in at least one list.
+
+    Ge et al. (2010), "Beyond Accuracy: Evaluating Recommender Systems by Coverage and
+    Serendipity", catalogue coverage.
+    """
+    return float((_exposure(lists) > 0).mean())
+
+
+def gini(lists: Lists) -> float:
+    """Gini index of how often the n items of the catalogue are listed: 0 equally, 1 one alone.
+
+        sum over i of (2 i - n - 1) x_i / ((n - 1) * sum of x),  x ascending
+
+    Shani and Gunawardana (2011), "Evaluating Recommendation Systems", whose sum over shares is
+    divided by n - 1, so that a single listed item gives 1. NaN for a catalogue of one item.
+    """
+    x = np.sort(_exposure(lists))
+    n = len(x)
+    if n == 1 or not x.any():
+        return float("nan")
+    return float((2 * np.arange(1, n + 1) - n - 1) @ x / ((n - 1) * x.sum()))
+
+
+def entropy(lists: Lists) -> float:
+    """Shannon entropy in bits of the item at a random place of a random list.
+
+        -sum of p log2 p,  p the share of the places that an item holds
+
+    Shannon (1948); over recommendations, Shani and Gunawardana (2011). From 0 (one item) to the
+    logarithm of the size of the catalogue.
+    """
+    x = _exposure(lists)
+    p = x[x > 0] / x.sum()
+    return float(-(p * np.log2(p)).sum() + 0.0)
+
+
+def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:
+    """Mean self-information in bits of the items in a list.
+
+        mean of log2(users / rows of the item)
+
+    Zhou et al. (2010), "Solving the Apparent Diversity-Accuracy Dilemma of Recommender Systems".
+    An item without a training row counts as one with one.
+
+    Args:
+        lists: the lists.
+        counts: `(item ids,)` training rows of each item, at most one per user; see `row_counts`.
+        users: number of users with training rows.
+    """
+    information = np.log2(users / np.maximum(counts, 1))
+    return _list_mean(lists, information[lists.items])
+
+
+def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
+    """Mean distance of two items of a list, 1 - cosine of their vectors.
+
+        sum over pairs i < j of (1 - cos(v_i, v_j)) / (n (n - 1) / 2)
+
+    Intra-list diversity: Smyth and McClave (2001), "Similarity vs. Diversity"; Ziegler et al.
+    (2005), "Improving Recommendation Lists Through Topic Diversification". A vector of zeros has
+    the cosine 0 with all others. NaN for lists of fewer than two items.
+
+    Args:
+        lists: the lists.
+        vectors: `(item ids, dim)`: embeddings, or features such as genres as 0 and 1.
+
+    Raises:
+        ValueError: if there is no vector for an item, or one is not finite.
+    """
+    vectors = np.asarray(vectors, np.float64)
+    if vectors.ndim != 2 or len(vectors) <= lists.items.max(initial=0):
+        raise ValueError(
+            "diversity: expected vectors of shape (item ids, dim) with a row for every id up to "
+            f"{lists.items.max(initial=0)}; received {vectors.shape}. Row i belongs to the encoded "
+            "id i; those of padding and unknown do not count."
+        )
+    size = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(size[np.unique(lists.items)]).all():
+        raise ValueError("diversity: expected finite vectors; received NaN or infinity.")
+    unit = vectors / np.where(size > 0, size, 1.0)
+    unit[PADDING_ID] = 0.0
+    n = (lists.items != PADDING_ID).sum(axis=1)
+    # The cosines of all ordered pairs add up to |sum of v|^2, those of an item with itself to n0.
+    total, own = np.empty(len(n)), np.empty(len(n))
+    step = max(1, _FLOATS // (lists.k * vectors.shape[1]))
+    for start in range(0, len(n), step):
+        listed = unit[lists.items[start : start + step]]
+        total[start : start + step] = (listed.sum(axis=1) ** 2).sum(axis=1)
+        own[start : start + step] = (listed**2).sum(axis=(1, 2))
+    pairs = n * (n - 1.0)
+    return np.where(pairs > 0, 1 - (total - own) / np.maximum(pairs, 1), np.nan)
+
+
+def popularity_lift(
+    lists: Lists, counts: np.ndarray, schema: Schema, train: SeenColumns
+) -> np.ndarray:
+    """By how much more popular the listed items are than those in the user's history.
+
+        mean rows of the listed items / mean rows of the items in the history - 1
+
+    Abdollahpouri et al. (2020), "The Connection Between Popularity Bias, Calibration, and Fairness
+    in Recommendation". 0: as popular as what the user chose; NaN without a history.
+
+    Args:
+        lists: the lists.
+        counts: `(item ids,)` training rows of each item.
+        schema: names of the user and the item id.
+        train: encoded training rows, the histories.
+    """
+    row, item = SeenPairs.of(train, schema).items_of(lists.users.astype(np.int64))
+    number = np.bincount(row, minlength=len(lists.users))
+    total = np.bincount(row, counts[item], len(lists.users))
+    history = np.where(number > 0, total / np.maximum(number, 1), np.nan)
+    return _list_mean(lists, counts[lists.items].astype(np.float64)) / history - 1
+
+
+def long_tail_share(lists: Lists, counts: np.ndarray) -> np.ndarray:
+    """Share of a list that items of the tail hold.
+
+    The tail are the least popular items, which together have a third of the training rows; see
+    `item_popularity`. Abdollahpouri et al. (2019), "Managing Popularity Bias in Recommender Systems
+    with Personalized Re-ranking", average percentage of long tail items.
+
+    Args:
+        lists: the lists.
+        counts: `(item ids,)` training rows of each item.
+    """
+    tail = item_popularity(counts) == "tail"
+    return _list_mean(lists, tail[lists.items].astype(np.float64))
+
+
+def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Columns) -> np.ndarray:
+    """Share of a list that is right and not obvious: test items that a popularity list lacks.
+
+        |listed, in the user's test rows, not among the k most popular unseen items| / |listed|
+
+    Ge et al. (2010), "Beyond Accuracy: Evaluating Recommender Systems by Coverage and
+    Serendipity", with popularity as the primitive model.
+
+    Args:
+        lists: the lists.
+        schema: names of the user and the item id.
+        train: encoded training rows.
+        test: encoded test rows.
+
+    Raises:
+        ValueError: if a column is missing or badly encoded.
+    """
+    popular = recommend(
+        MostSeen(Schema((schema.user_id,), (schema.item_id,)), train),
+        {schema.user_id.name: lists.users},
+        seen=train,
+        k=lists.k,
+        items={schema.item_id.name: lists.catalogue},
+    )
+    obvious = SeenPairs.of(
+        {
+            schema.user_id.name: np.repeat(np.arange(len(lists.users)), lists.k) + 2,
+            schema.item_id.name: popular.items.ravel(),
+        },
+        Schema((Categorical(schema.user_id.name, len(lists.users) + 2),), (schema.item_id,)),
+    )
+    users = lists.users.astype(np.int64)[:, None]
+    right = SeenPairs.of(test, schema).contains(users, lists.items)
+    expected = obvious.contains(np.arange(len(users))[:, None] + 2, lists.items)
+    return _list_mean(lists, (right & ~expected).astype(np.float64))
+
+
+def _exposure(lists: Lists) -> np.ndarray:
+    """How many lists each item of the catalogue is in."""
+    counts = np.bincount(lists.items.ravel(), minlength=int(lists.catalogue.max()) + 1)
+    return counts[lists.catalogue]
+
+
+def _list_mean(lists: Lists, values: np.ndarray) -> np.ndarray:
+    """Mean over the items of each list, padding left out; NaN for none."""
+    real = lists.items != PADDING_ID
+    number = real.sum(axis=1)
+    total = np.where(real, values, 0.0).sum(axis=1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of the values that are defined."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")

@@ -1,0 +1,167 @@
+"""Warnings about what makes figures look better than they are, or compare with nothing.
+
+Nothing here changes a figure: each finding is a `ProtocolWarning` that says what was found, how
+much of it, and what to do.
+"""
+
+import warnings
+
+import numpy as np
+
+from kerasrec.data.splits import Split
+from kerasrec.evaluation.columns import check_columns, check_ids, known
+from kerasrec.evaluation.full_ranking import catalogue
+from kerasrec.evaluation.queries import SeenColumns, SeenPairs, seen_parts
+from kerasrec.evaluation.sampling import Candidates
+from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.types import Columns
+
+
+class ProtocolWarning(UserWarning):
+    """Something in the data or the protocol of an evaluation that its reader must know."""
+
+
+def check_split(split: Split) -> list[str]:
+    """Warns when a split leaks: test rows in train, or training rows later than test rows.
+
+    - A test row whose (user, item) pair has a training row too: the answer was trained on. (People
+      do come back to things; then `ranking` should be given `drop_repeats`.)
+    - Training rows later than the first test row: what is popular later, and who else liked it, is
+      known to the model already. `time_split` and `time_folds` exclude that; `leave_last_out` and
+      random splits do not, and most published tables are made that way.
+    - Training rows of a user later than a test row of the same user: the model has seen where the
+      user went afterwards.
+
+    The valid part is held against train in the same way.
+
+    Args:
+        split: the parts.
+
+    Returns:
+        The findings, also given as `ProtocolWarning`; none of a clean split.
+
+    Example:
+
+    >>> from kerasrec.data import Interactions, time_split
+    >>> rows = Interactions.from_table({
+    ...     "user_id": [1, 1, 2, 2], "item_id": [5, 6, 5, 7], "timestamp": [1, 2, 3, 4]},
+    ...     label=None)
+    >>> check_split(time_split(rows, valid=0.0, test=0.5))
+    []
+    """
+    train = split.train
+    found = []
+    for name in ("valid", "test"):
+        part = getattr(split, name)
+        if not len(part):
+            continue
+        repeated = Split(train, train.take([]), part, split.method).repeated_pairs
+        if repeated:
+            found.append(
+                f"{repeated:,} of {len(part):,} {name} rows have their (user, item) pair in train "
+                f"as well ({split.method}). Remove duplicates before the split "
+                "(kerasrec.data.deduplicate), or rank with drop_repeats=True."
+            )
+        if train.time is None:
+            continue
+        ours, theirs = train.column(train.time), part.column(part.time)
+        later = int((ours > theirs.min()).sum())
+        if later:
+            users, same = _later_rows_of_the_same_user(split, name)
+            found.append(
+                f"{later:,} of {len(train):,} training rows are later than the first {name} row, "
+                f"and {same:,} {name} rows of {users:,} users are earlier than a training row of "
+                f"the same user ({split.method}). The model knows the future; time_split and "
+                "time_folds exclude that."
+            )
+    return _warned(found)
+
+
+def check_ranking(
+    schema: Schema,
+    test: Columns,
+    *,
+    seen: SeenColumns,
+    candidates: np.ndarray | Candidates | None = None,
+    items: Columns | None = None,
+) -> list[str]:
+    """Warns when the protocol of a ranking is not that of the full catalogue without seen items.
+
+    - No seen items are taken out: the lists are full of what users have already.
+    - Test rows are in `seen` as well.
+    - Candidates are given or sampled, or `items` leave out some of the catalogue: such figures are
+      higher, and their order of the models may be another (Krichene and Rendle, 2020, "On Sampled
+      Metrics for Item Recommendation").
+
+    `evaluate` calls it; `ranking` and `RankingValidation`, which may run often, do not.
+
+    Args:
+        schema: names of the user and the item id.
+        test: see `ranking`.
+        seen: see `ranking`.
+        candidates: see `ranking`.
+        items: see `ranking`.
+
+    Returns:
+        The findings, also given as `ProtocolWarning`.
+
+    Raises:
+        ValueError: if a column is missing or badly encoded.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical
+    >>> schema = Schema(Categorical("user", 4), Categorical("item", 12))
+    >>> test, train = ({"user": np.array([2]), "item": np.array([i])} for i in (4, 5))
+    >>> check_ranking(schema, test, seen=train)
+    []
+    """
+    check_columns(test, (schema.user_id.name, schema.item_id.name), what="check_ranking: test")
+    users = check_ids(test[schema.user_id.name], schema.user_id, what="check_ranking: test")
+    ids = check_ids(test[schema.item_id.name], schema.item_id, what="check_ranking: test")
+    found = []
+    if not seen_parts(seen):
+        found.append(
+            "no seen items are taken out of the lists: what a user has chosen before competes with "
+            "what is to be found. Pass the training rows as `seen`."
+        )
+    repeated = int((SeenPairs.of(seen, schema).contains(users, ids) & known(users)).sum())
+    if repeated:
+        found.append(
+            f"{repeated:,} of {len(users):,} test rows are in `seen` as well; they count as "
+            "positives all the same. Rank with drop_repeats=True to leave them out."
+        )
+    every = schema.item_id.num_ids - FIRST_ID
+    if candidates is not None:
+        given = candidates if isinstance(candidates, Candidates) else Candidates(candidates)
+        found.append(
+            f"{given.ids.shape[1]} {given.method} candidates are ranked instead of the {every:,} "
+            "items of the catalogue. Such figures compare with no other protocol's."
+        )
+    listed = every if items is None else len(catalogue(schema, items)[schema.item_id.name])
+    if listed < every:
+        found.append(
+            f"the {listed:,} items that are ranked are fewer than the {every:,} of the vocabulary. "
+            "Figures on fewer candidates are higher; say so beside them."
+        )
+    return _warned(found)
+
+
+def _later_rows_of_the_same_user(split: Split, name: str) -> tuple[int, int]:
+    """Users, and rows of the part, with a later training row of the same user."""
+    train, part, time = split.train, getattr(split, name), str(split.train.time)
+    ids, code = np.unique(
+        np.concatenate([train.column(train.user), part.column(part.user)]), return_inverse=True
+    )
+    last = np.full(len(ids), np.iinfo(np.int64).min)
+    np.maximum.at(last, code[: len(train)], train.column(time))
+    owner = code[len(train) :]
+    earlier = part.column(time) < last[owner]
+    return len(np.unique(owner[earlier])), int(earlier.sum())
+
+
+def _warned(found: list[str]) -> list[str]:
+    for text in found:
+        warnings.warn(text, ProtocolWarning, stacklevel=3)
+    return found

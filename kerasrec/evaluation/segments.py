@@ -1,0 +1,173 @@
+"""Metrics of parts of the users or the items, side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kerasrec.evaluation.ranked import Ranked
+from kerasrec.evaluation.statistics import PerQuery
+
+ACTIVITY = ("cold", "warm", "hot")
+POPULARITY = ("head", "mid", "tail")
+
+
+def user_activity(counts: np.ndarray, *, bounds: tuple[int, int] | None = None) -> np.ndarray:
+    """Names users by how many rows they have: cold, warm or hot.
+
+    Args:
+        counts: rows of each user, such as `row_counts(train, schema.user_id)[ranked.users]`.
+        bounds: most rows of a cold and of a warm user. By default a third of these users is cold
+            and a third warm, as far as users with equally many rows, who stay together, allow.
+
+    Returns:
+        Names, in the shape of `counts`.
+
+    Raises:
+        ValueError: if there are no users, or the bounds fall.
+
+    Example:
+
+    >>> user_activity(np.array([1, 9, 4, 1, 30, 5])).tolist()
+    ['cold', 'hot', 'warm', 'cold', 'hot', 'warm']
+    >>> user_activity(np.array([1, 9, 4]), bounds=(4, 9)).tolist()
+    ['cold', 'warm', 'cold']
+    """
+    counts = np.asarray(counts)
+    if not counts.size:
+        raise ValueError("user_activity: expected the rows of at least one user; received none.")
+    if bounds is None:
+        low, high = np.quantile(counts, [1 / 3, 2 / 3], method="inverted_cdf")
+    else:
+        low, high = bounds
+        if low > high:
+            raise ValueError(
+                f"user_activity: bounds rise: (most rows of a cold user, of a warm one); received "
+                f"{bounds!r}."
+            )
+    return np.array(ACTIVITY)[(counts > low).astype(int) + (counts > high)]
+
+
+def item_popularity(counts: np.ndarray) -> np.ndarray:
+    """Names items by their rows: head, mid or tail, a third of all rows each.
+
+    Items are taken from the most rows to the least; the head ends with the item that completes a
+    third of all rows, the mid with the one that completes two. Items with equally many rows stay
+    together, in the part of the first of them.
+
+    Args:
+        counts: `(item ids,)` rows of each item, see `row_counts`.
+
+    Returns:
+        Names `(item ids,)`. Ids without a row, and those of padding and unknown, are tail.
+
+    Raises:
+        ValueError: if there are no rows.
+
+    Example:
+
+    >>> item_popularity(np.array([0, 0, 6, 4, 3, 3, 1, 1])).tolist()
+    ['tail', 'tail', 'head', 'mid', 'mid', 'mid', 'tail', 'tail']
+    """
+    counts = np.asarray(counts)
+    if counts.sum() <= 0:
+        raise ValueError("item_popularity: expected rows of at least one item; received none.")
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    # The first item of those with equally many rows speaks for all of them.
+    first = np.searchsorted(-counts[order], -counts[order])
+    part = np.minimum(3 * before[first] // counts.sum(), 2)
+    part[counts[order] == 0] = 2
+    names = np.empty(len(counts), np.int64)
+    names[order] = part
+    return np.array(POPULARITY)[names]
+
+
+def segment_rows(
+    ranked: Ranked,
+    *,
+    queries: np.ndarray | None = None,
+    items: np.ndarray | None = None,
+    values: PerQuery | None = None,
+) -> list[dict[str, float | int | str]]:
+    """The metrics of every segment, as rows for `format_table`.
+
+    By `queries`, the metrics are means over the queries of a segment. By `items`, only the
+    positives of a segment count: the others leave the lists, so that a positive competes with what
+    is no positive, and queries without a positive in the segment are left out.
+
+    Args:
+        ranked: what `rank_queries` gave.
+        queries: a label for each query: `user_activity(...)`, or any column of the users, such as
+            `country[ranked.users]`.
+        items: a label for each item id: `item_popularity(...)`, or any column of the items.
+        values: more values `(queries,)` to average by `queries`, such as `novelty`; those that are
+            NaN are left out.
+
+    Returns:
+        A row per label, in the order of the labels (that of `ACTIVITY` and `POPULARITY` for those):
+        `segment`, `queries`, and the metrics.
+
+    Raises:
+        ValueError: unless one of `queries` and `items` is given, of the right length, or if
+            `values` come with `items` or in another length.
+
+    Example:
+
+    >>> from kerasrec.evaluation import rank_queries
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> class HighestId:
+    ...     schema = Schema(Categorical("user", 4), Categorical("item", 12))
+    ...     def __call__(self, inputs, training=False):
+    ...         return inputs["item"].astype(np.float32)
+    >>> test = {"user": np.array([2, 3]), "item": np.array([11, 10])}
+    >>> ranked = rank_queries(HighestId(), test, seen=None, k=1)
+    >>> rows = segment_rows(ranked, queries=np.array(["old", "new"]))
+    >>> [(row["segment"], row["mrr"]) for row in rows]
+    [('new', 0.5), ('old', 1.0)]
+    """
+    labels = np.asarray(queries if items is None else items)
+    needed = len(ranked.users) if items is None else int(ranked.positives.item.max()) + 1
+    fits = labels.ndim == 1 and (
+        len(labels) == needed or (len(labels) > needed and queries is None)
+    )
+    if (queries is None) == (items is None) or not fits:
+        raise ValueError(
+            f"segment_rows: expected either `queries`, a label for each of the {len(ranked.users)} "
+            f"queries, or `items`, one for every item id; received queries={_shape(queries)} and "
+            f"items={_shape(items)}."
+        )
+    more = {} if values is None else dict(values)
+    wrong = [name for name, found in more.items() if np.shape(found) != (len(ranked.users),)]
+    if wrong or (more and items is not None):
+        raise ValueError(
+            f"segment_rows: values are one per query, {len(ranked.users)}, and go with `queries`; "
+            f"received {wrong or list(more)} with "
+            f"{'other lengths' if wrong else 'labels of items'}."
+        )
+    rows: list[dict[str, float | int | str]] = []
+    for label in _labels(labels):
+        chosen = np.asarray(labels == label)
+        if queries is not None:
+            some = {name: found[chosen] for name, found in ranked.values.items()}
+            some |= {name: found[chosen & ~np.isnan(found)] for name, found in more.items()}
+            number = int(chosen.sum())
+        else:
+            found_queries, some = ranked.only(chosen)
+            number = len(found_queries)
+        means = {
+            n: float(found.mean()) if len(found) else float("nan") for n, found in some.items()
+        }
+        rows.append({"segment": str(label), "queries": number, **means})
+    return rows
+
+
+def _labels(labels: np.ndarray) -> Sequence[object]:
+    found = np.unique(labels).tolist()
+    for names in (ACTIVITY, POPULARITY):
+        if set(found) <= set(names):
+            return [name for name in names if name in found]
+    return found
+
+
+def _shape(labels: np.ndarray | None) -> str:
+    return "None" if labels is None else f"an array {np.shape(labels)}"

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from kerasrec.data import Interactions, repeated_k_fold
+from kerasrec.evaluation import CrossValidation, cross_validate
+
+ROWS = Interactions.from_table(
+    {"user_id": np.arange(12) % 4, "item_id": np.arange(12) // 4, "rating": np.arange(12.0)},
+    time=None,
+)
+
+
+def mean(split):
+    error = split.test.column("rating") - split.train.column("rating").mean()
+    return {"mae": float(abs(error).mean()), "rows": len(split.test)}
+
+
+def median(split):
+    error = split.test.column("rating") - np.median(split.train.column("rating"))
+    return {"mae": float(abs(error).mean()), "rows": len(split.test)}
+
+
+def test_every_model_meets_every_fold():
+    splits = list(repeated_k_fold(ROWS, folds=3, repeats=2))
+    found = cross_validate({"mean": mean, "median": median}, splits)
+    assert found.values["median"]["mae"].tolist() == [median(split)["mae"] for split in splits]
+    assert found.methods == tuple(split.method for split in splits)
+    assert found.test_share == 4 / 8
+    one = found.spreads()["mean"]["mae"]
+    assert one.mean == pytest.approx(found.values["mean"]["mae"].mean())
+    assert one.runs == 6
+    assert list(found.values["mean"]) == ["mae"]
+
+
+def test_corrected_t_by_hand():
+    values = {"a": {"x": np.array([3.0, 5.0, 4.0])}, "b": {"x": np.array([1.0, 2.0, 3.0])}}
+    # d = 2, 3, 1: mean 2, variance 1; t = 2 / sqrt(1/3 + 1/2), 2 degrees of freedom
+    found = CrossValidation(values, ("1", "2", "3"), 0.5)
+    t = 2 / np.sqrt(1 / 3 + 1 / 2)
+    assert found.p("a", "b", "x") == pytest.approx(1 - t / np.sqrt(2 + t**2))
+    assert found.p("b", "a", "x") == found.p("a", "b", "x")
+    plain = CrossValidation(values, ("1", "2", "3"), 0.0).p("a", "b", "x")
+    assert plain == pytest.approx(scipy.stats.ttest_rel(values["a"]["x"], values["b"]["x"]).pvalue)
+
+
+def test_equal_and_constant_differences():
+    values = {name: {"x": np.full(3, x)} for name, x in {"a": 1.0, "b": 1.0, "c": 2.0}.items()}
+    found = CrossValidation(values, ("1", "2", "3"), 0.5)
+    assert (found.p("a", "b", "x"), found.p("a", "c", "x")) == (1.0, 0.0)
+    single = CrossValidation({"a": {"x": np.ones(1)}, "b": {"x": np.zeros(1)}}, ("1",), 0.5)
+    assert np.isnan(single.p("a", "b", "x"))
+
+
+def test_messages():
+    folds = lambda: repeated_k_fold(ROWS, folds=2, repeats=1)  # noqa: E731
+    with pytest.raises(ValueError, match="received 0 models and 2 folds"):
+        cross_validate({}, folds())
+    with pytest.raises(ValueError, match="received 1 models and 0 folds"):
+        cross_validate({"mean": mean}, [])
+    with pytest.raises(ValueError, match=r"other gave \['rmse'\] on fold 1"):
+        cross_validate({"mean": mean, "other": lambda split: {"rmse": 1.0}}, folds())
+    with pytest.raises(ValueError, match=r"expected the figures \[\]"):
+        cross_validate({"none": lambda split: {"rows": 3}}, folds())
+    found = cross_validate({"mean": mean}, folds())
+    with pytest.raises(ValueError, match="received 'mf' and 'mae'"):
+        found.p("mf", "mean", "mae")

@@ -1,0 +1,103 @@
+import warnings
+
+import numpy as np
+import pytest
+
+from kerasrec.data import Interactions, given_folds, leave_last_out, random_split, time_split
+from kerasrec.evaluation import (
+    Candidates,
+    ProtocolWarning,
+    check_ranking,
+    check_split,
+    evaluate,
+    ranking,
+)
+from kerasrec.schema import Categorical, Schema
+
+SCHEMA = Schema(Categorical("user", 5), Categorical("item", 8))
+
+
+def rows(users, items, times):
+    return Interactions.from_table(
+        {"user_id": users, "item_id": items, "timestamp": times},
+        label=None,
+        duplicates="keep",
+    )
+
+
+def columns(pairs):
+    pairs = np.array(pairs, np.int32).reshape(-1, 2)
+    return {"user": pairs[:, 0], "item": pairs[:, 1]}
+
+
+def test_a_clean_split_is_silent():
+    data = rows([1, 1, 2, 2], [5, 6, 5, 7], [1, 2, 3, 4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert check_split(time_split(data, valid=0.25, test=0.25)) == []
+
+
+def test_the_future_in_train():
+    # User 1 trains at 1 and is tested at 2; user 2 trains at 3, which is later, and tests at 4.
+    data = rows([1, 1, 2, 2], [5, 6, 5, 7], [1, 2, 3, 4])
+    with pytest.warns(ProtocolWarning, match="1 of 2 training rows are later than the first test"):
+        (found,) = check_split(leave_last_out(data, valid=0, test=1))
+    assert "0 test rows of 0 users are earlier" in found
+    train, test = rows(["a", "b"], [5, 5], [9, 1]), rows(["b", "a"], [7, 6], [8, 2])
+    with pytest.warns(ProtocolWarning, match="1 test rows of 1 users are earlier than a training"):
+        check_split(given_folds(train, test))
+
+
+def test_test_rows_in_train():
+    data = rows([1, 1, 1, 2], [5, 5, 6, 5], [1, 3, 2, 4])
+    with pytest.warns(ProtocolWarning, match="1 of 2 test rows have their .* in train as well"):
+        check_split(given_folds(data.take([0, 2]), data.take([1, 3])))
+
+
+def test_valid_is_held_against_train_too():
+    data = rows(np.repeat([1, 2], 10), np.tile(np.arange(10), 2), np.arange(20))
+    with pytest.warns(ProtocolWarning) as caught:
+        check_split(random_split(data, valid=0.3, test=0.3, seed=1))
+    assert [str(w.message).split("first ")[1][:5] for w in caught] == ["valid", "test "]
+
+
+def test_no_time_no_verdict_on_time():
+    data = Interactions.from_table(
+        {"user_id": [1, 1, 2], "item_id": [5, 6, 5]}, label=None, time=None
+    )
+    assert check_split(random_split(data, valid=0.0, test=0.4)) == []
+
+
+def test_a_clean_ranking_is_silent():
+    test, train = columns([(2, 3), (3, 4)]), columns([(2, 4)])
+    every = {"item": np.arange(2, 8)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert check_ranking(SCHEMA, test, seen=train) == []
+        assert check_ranking(SCHEMA, test, seen=[train], items=every) == []
+
+
+def test_what_a_ranking_is_warned_of():
+    test, train = columns([(2, 3), (3, 4), (1, 4)]), columns([(2, 3), (2, 4), (1, 4)])
+    with pytest.warns(ProtocolWarning, match="no seen items are taken out"):
+        check_ranking(SCHEMA, test, seen=None)
+    with pytest.warns(ProtocolWarning, match="1 of 3 test rows are in `seen`"):
+        check_ranking(SCHEMA, test, seen=train)
+    with pytest.warns(ProtocolWarning, match="the 3 items that are ranked are fewer than the 6"):
+        check_ranking(SCHEMA, test, seen=columns([(3, 2)]), items={"item": np.arange(2, 5)})
+    given = np.full((3, 2), 5)
+    with pytest.warns(ProtocolWarning, match="2 given candidates are ranked instead of the 6"):
+        check_ranking(SCHEMA, test, seen=columns([(3, 2)]), candidates=given)
+    with pytest.warns(ProtocolWarning, match=r"2 uniform \(seed 0\) candidates"):
+        drawn = Candidates(given, "uniform (seed 0)")
+        check_ranking(SCHEMA, test, seen=columns([(3, 2)]), candidates=drawn)
+
+
+def test_evaluate_warns_and_ranking_does_not(table_ranker):
+    model = table_ranker(np.tile(np.arange(8.0), (5, 1)))
+    test = columns([(2, 3)])
+    with pytest.warns(ProtocolWarning, match="no seen items"):
+        figures = evaluate(model, test, k=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert figures == ranking(model, test, seen=None, k=1)

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerasrec.evaluation import recommend, row_counts
+from kerasrec.schema import Categorical
+
+
+def columns(pairs):
+    pairs = np.array(pairs, np.int32).reshape(-1, 2)
+    return {"user": pairs[:, 0], "item": pairs[:, 1]}
+
+
+PAIRS = st.lists(st.tuples(st.integers(2, 5), st.integers(2, 9)), max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seen=PAIRS, seed=st.integers(0, 999), k=st.integers(1, 8), levels=st.integers(1, 40))
+def test_lists_are_the_sorted_scores(table_model, seen, seed, k, levels):
+    rng = np.random.default_rng(seed)
+    table = rng.integers(0, levels, (6, 10)).astype(np.float32)
+    users = np.array([2, 5, 3])
+    found = recommend(table_model(table), {"user": users}, seen=columns(seen), k=k)
+    assert found.k == k
+    for user, listed in zip(users, found.items, strict=True):
+        allowed = [i for i in range(2, 10) if (user, i) not in seen]
+        real = listed[listed > 0]
+        assert len(real) == min(k, len(allowed))
+        assert (listed[len(real) :] == 0).all()
+        assert len(set(real)) == len(real)
+        assert set(real) <= set(allowed)
+        best = sorted((table[user, i] for i in allowed), reverse=True)[: len(real)]
+        assert [table[user, i] for i in real] == best
+
+
+def test_equal_scores_come_in_random_order(table_model):
+    users = np.full(3000, 2)
+    found = recommend(table_model(np.zeros((3, 7))), {"user": users}, seen=columns([(2, 6)]), k=2)
+    places = np.stack([np.bincount(found.items[:, place], minlength=7)[2:] for place in (0, 1)])
+    np.testing.assert_array_equal(places[:, 4], [0, 0])  # seen
+    assert (abs(places[:, :4] / 3000 - 1 / 4) < 0.04).all()
+
+
+def test_the_higher_ones_stay_when_lower_ones_tie(table_model):
+    table = np.tile(np.array([0, 0, 5, 1, 1, 1, 9], np.float32), (3, 1))
+    found = recommend(table_model(table), {"user": np.full(50, 2)}, seen=None, k=3)
+    assert (found.items[:, :2] == [6, 2]).all()
+    assert set(found.items[:, 2]) == {3, 4, 5}
+
+
+def test_blocks_do_not_change_untied_lists(table_model):
+    table = np.random.default_rng(0).permutation(40 * 3000).reshape(40, 3000)
+    queries = {"user": np.arange(2, 40)}
+    model = table_model(table.astype(np.float32))
+    lists = [recommend(model, queries, seen=None, max_memory_mb=mb).items for mb in (1, 999)]
+    np.testing.assert_array_equal(*lists)
+
+
+def test_a_smaller_catalogue_and_minus_infinity(table_model):
+    table = np.tile(np.array([0, 0, 5, 4, -np.inf, 1, 9], np.float32), (3, 1))
+    if table_model.__name__ == "TableRetriever":
+        table[:, 4] = -1e30  # infinity times 0 is NaN
+    items = {"item": np.array([4, 2, 3])}
+    found = recommend(table_model(table), {"user": np.array([2])}, seen=None, k=3, items=items)
+    assert found.items.tolist() == [[2, 3, 4]]
+    assert found.catalogue.tolist() == [4, 2, 3]
+
+
+def test_row_counts():
+    item = Categorical("item", 6)
+    rows = [{"item": np.array([2, 2, 5])}, {"item": np.array([0, 1, 5])}]
+    assert row_counts(rows, item).tolist() == [0, 0, 2, 0, 0, 2]
+    assert row_counts(None, item).tolist() == [0] * 6
+
+
+def test_messages(table_ranker):
+    model = table_ranker(np.zeros((4, 8)))
+    query = {"user": np.array([2])}
+    with pytest.raises(ValueError, match="from 1 to the 6 items there are; received 7"):
+        recommend(model, query, seen=None, k=7)
+    with pytest.raises(ValueError, match="received 0"):
+        recommend(model, query, seen=None, k=0)
+    with pytest.raises(ValueError, match="expected at least one row"):
+        recommend(model, {"user": np.array([], int)}, seen=None, k=1)
+    with pytest.raises(ValueError, match="gave NaN for 100.00%"):
+        recommend(table_ranker(np.full((4, 8), np.nan)), query, seen=None, k=1)
