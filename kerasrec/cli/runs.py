@@ -10,8 +10,8 @@
 | `history.json` | losses by epoch |
 | `metrics.json` | figures on the test rows |
 
-and what `kerasrec report` reads besides, see `records`: `run.json`, `queries.parquet` and
-`items.parquet`. Older runs lack these three; everything but the report works on them.
+and what `kerasrec report` reads besides, see `records`: `run.json` and `queries.parquet`.
+Older runs lack these two; everything but the report works on them.
 """
 
 import dataclasses
@@ -96,6 +96,8 @@ def write_run(
     Raises:
         ValueError: if the directory exists.
     """
+    import pyarrow.parquet as pq
+
     final = new_directory(directory)
     # A sibling, so that the rename at the end stays within one file system.
     partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
@@ -114,7 +116,7 @@ def write_run(
         }
         for name, text in texts.items():
             (partial / name).write_text(text.rstrip() + "\n", encoding="utf-8")
-        records.write(partial)
+        pq.write_table(records.queries, partial / "queries.parquet")
         partial.rename(final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

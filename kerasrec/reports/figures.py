@@ -19,10 +19,8 @@ from kerasrec.evaluation import Interval, bootstrap_intervals, holm, paired_comp
 VERSION = 1
 SIGNIFICANT = 0.05
 DRAWS = 10_000
-ACTIVITY = ("cold", "warm", "hot")
-POPULARITY = ("head", "mid", "tail")
 CURVES = ("ndcg", "recall", "hr")
-_FILES = ("run.json", "queries.parquet", "items.parquet", "history.json", "config.yaml")
+_FILES = ("run.json", "queries.parquet", "history.json", "config.yaml")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,7 +35,6 @@ class Recorded:
         metrics: `metrics.json`.
         history: `history.json`.
         queries: `queries.parquet`.
-        items: `items.parquet`.
     """
 
     name: str
@@ -47,7 +44,6 @@ class Recorded:
     metrics: list[dict[str, Any]]
     history: dict[str, list[float]]
     queries: pa.Table
-    items: pa.Table
 
     @property
     def model(self) -> str:
@@ -87,11 +83,9 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
             texts["metrics"],
             texts["history"],
             pq.read_table(path / "queries.parquet"),
-            pq.read_table(path / "items.parquet"),
         )
         version = recorded.about["version"]
-        recorded.queries.select(["model", "user", "train_rows"])
-        recorded.items.select(["model", "item", "train_rows", "listed", "best_place"])
+        recorded.queries.select(["model", "user"])
         model = recorded.model
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(
@@ -155,6 +149,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
         "split": first.about["split"],
         "audit": first.about["audit"],
         "notes": first.about["notes"],
+        "findings": first.about["findings"],
         "protocol": first.about["facts"],
         "list_length": k,
         "metrics": metrics,
@@ -168,8 +163,7 @@ def _model(
     run: Recorded, model: str, name: str, metrics: Sequence[str], *, baseline: bool = False
 ) -> dict[str, Any]:
     queries = run.queries.filter(pc.equal(run.queries["model"], model))
-    items = run.items.filter(pc.equal(run.items["model"], model))
-    names = [n for n in queries.column_names if n not in ("model", "user", "train_rows")]
+    names = [n for n in queries.column_names if n not in ("model", "user")]
     values = {n: queries[n].to_numpy().astype(np.float64) for n in names}
     users = np.array(queries["user"].to_pylist())
     intervals = bootstrap_intervals(values, users)
@@ -182,9 +176,8 @@ def _model(
         "metrics": {n: dataclasses.asdict(intervals[n]) for n in metrics},
         "errors": {n: stored[n] for n in ("rmse", "mae") if n in stored},
         "curves": _curves(intervals),
-        "activity": _activity(values, queries["train_rows"].to_numpy(), metrics),
-        "popularity": run.about["item_segments"].get(model, {}),
-        "lists": _lists(items, run.about["list_length"]),
+        "segments": _finite(run.about["segments"][model]),
+        "lists": _finite(run.about["lists"][model]),
         "history": {} if baseline else _finite(run.history),
         "seed": None if baseline else run.flags["seed"],
         "flags": {} if baseline else run.flags,
@@ -207,42 +200,6 @@ def _curves(intervals: Mapping[str, Interval]) -> dict[str, Any]:
                 "high": [one.high for one in found],
             }
     return curves
-
-
-def _activity(
-    values: Mapping[str, np.ndarray], train_rows: np.ndarray, metrics: Sequence[str]
-) -> dict[str, Any]:
-    """Users by thirds of their training rows."""
-    order = np.argsort(train_rows, kind="stable")
-    found = {}
-    for name, part in zip(ACTIVITY, np.array_split(order, 3), strict=True):
-        if len(part):
-            found[name] = {
-                "queries": len(part),
-                "train_rows": [int(train_rows[part].min()), int(train_rows[part].max())],
-                **{n: float(values[n][part].mean()) for n in metrics},
-            }
-    return found
-
-
-def _lists(items: pa.Table, k: int) -> dict[str, Any]:
-    """Coverage at each k, and the share of the lists that the most popular items take."""
-    train_rows, listed, place = (
-        items[name].to_numpy() for name in ("train_rows", "listed", "best_place")
-    )
-    order = np.argsort(-train_rows, kind="stable")
-    ends = np.unique(np.ceil(np.linspace(0, 1, 21) * len(order)).astype(int))
-
-    def shares(counts: np.ndarray) -> list[float]:
-        sums = np.concatenate([[0], np.cumsum(counts[order])])[ends]
-        return [float(value) for value in sums / max(1, sums[-1])]
-
-    return {
-        "coverage": [float(((place > 0) & (place <= at)).mean()) for at in range(1, k + 1)],
-        "items": [float(value) for value in ends / len(order)],
-        "listed": shares(listed),
-        "train_rows": shares(train_rows),
-    }
 
 
 def _test(models: Sequence[dict[str, Any]]) -> None:
@@ -268,9 +225,10 @@ def _test(models: Sequence[dict[str, Any]]) -> None:
         }
 
 
-def _finite(history: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
-    """JSON has no NaN: such losses become null."""
-    return {
-        name: [float(v) if math.isfinite(v) else None for v in values]
-        for name, values in history.items()
-    }
+def _finite(values: Any) -> Any:
+    """JSON has no NaN: such figures become null."""
+    if isinstance(values, Mapping):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -178,10 +178,11 @@ def _segments(models: Sequence[Mapping[str, Any]], k: int) -> str:
         ("activity", "users by thirds of their training rows"),
         ("popularity", "test items by popularity: each part has a third of the training rows"),
     ):
-        groups = list(dict.fromkeys(g for m in models for g in m[kind]))
+        rows = [{row["segment"]: row for row in m["segments"][kind]} for m in models]
+        groups = list(dict.fromkeys(name for mine in rows for name in mine))
         for metric in (f"ndcg@{k}", f"recall@{k}"):
             bars = [
-                (m["name"], at, [m[kind].get(g, {}).get(metric) for g in groups])
+                (m["name"], at, [rows[at].get(name, {}).get(metric) for name in groups])
                 for at, m in enumerate(models)
             ]
             title = f"{metric} by {'user activity' if kind == 'activity' else 'item popularity'}"
@@ -197,7 +198,11 @@ def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
     covered = [
         Line(m["name"], at, range(1, k + 1), m["lists"]["coverage"]) for at, m in enumerate(models)
     ]
-    return _legend(models) + _grid(
+    names = list(rows["figures"])
+    table = [["model", *names]]
+    for m in models:
+        table.append([_name(m), *(_number(m["lists"]["figures"][name]) for name in names)])
+    return _table(table) + _legend(models) + _grid(
         [
             _figure(
                 "Share of the lists that popular items take",
@@ -237,9 +242,13 @@ def _runs(models: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _data(numbers: Mapping[str, Any]) -> str:
-    notes = "".join(f"<p>{html.escape(note)}</p>" for note in numbers["notes"])
-    texts = (numbers["split"], numbers["audit"])
-    return notes + "".join(f"<pre>{html.escape(text)}</pre>" for text in texts)
+    texts = "".join(
+        f"<pre>{html.escape(text)}</pre>" for text in (numbers["split"], numbers["audit"])
+    )
+    notes = "".join(
+        f"<li>{html.escape(text)}</li>" for text in numbers["notes"] + numbers["findings"]
+    )
+    return f"{texts}<ul>{notes}</ul>" if notes else texts
 
 
 def _legend(models: Sequence[Mapping[str, Any]], chosen: Sequence[int] | None = None) -> str:

@@ -19,30 +19,30 @@ def write_recorded(directory, shift=0.0, users=60, **changes):
                 {
                     "model": [model] * users,
                     "user": [f"u{n}" for n in range(users)],
-                    "train_rows": np.arange(users, dtype=np.int32),
                     **{name: v.astype(np.float32) for name, v in metrics.items()},
                     "mrr": values.astype(np.float32),
                 }
             )
         )
-    items = [
-        pa.table(
-            {
-                "model": [model] * 20,
-                "item": [f"i{n}" for n in range(20)],
-                "train_rows": np.arange(20, 0, -1, dtype=np.int32),
-                "listed": np.r_[np.full(10, 6), np.zeros(10)].astype(np.int32),
-                "best_place": np.r_[np.arange(1, 11), np.zeros(10)].astype(np.int32),
-            }
-        )
-        for model in ("popularity", "MatrixFactorization")
+    rows = [
+        {"segment": name, "queries": 60, "ndcg@10": 0.5, "recall@10": value}
+        for name, value in (("head", 0.4), ("tail", float("nan")))
     ]
-    segments = {"head": {"queries": 60, "ndcg@10": 0.5, "recall@10": 0.4}, "tail": {"queries": 0}}
+    lists = {
+        "figures": {"coverage@10": 0.5, "gini@10": float("nan"), "novelty@10": 3.25},
+        "coverage": [n / 20 for n in range(1, 11)],
+        "items": [0.0, 0.5, 1.0],
+        "listed": [0.0, 1.0, 1.0],
+        "train_rows": [0.0, 0.75, 1.0],
+    }
+    names = ("popularity", "MatrixFactorization")
     about = {
         "version": 1,
         "facts": {"protocol": "full catalogue", "queries": users, "users": users, "candidates": 20},
         "list_length": 10,
-        "item_segments": {"MatrixFactorization": segments, "popularity": segments},
+        "segments": {name: {"activity": rows, "popularity": rows} for name in names},
+        "lists": dict.fromkeys(names, lists),
+        "findings": ["7 of 9 training rows are <later>."],
         "audit": "audit of made rows\nrows          180",
         "split": "leave_last_out(valid=1, test=1)",
         "notes": ["Rows <b>were</b> made."],
@@ -62,7 +62,6 @@ def write_recorded(directory, shift=0.0, users=60, **changes):
     for name, text in texts.items():
         (directory / name).write_text(text)
     pq.write_table(pa.concat_tables(tables), directory / "queries.parquet")
-    pq.write_table(pa.concat_tables(items), directory / "items.parquet")
     return directory
 
 

@@ -31,13 +31,11 @@ def test_means_intervals_and_tests(write, tmp_path):
 def test_segments_curves_and_lists(write, tmp_path):
     model = figures(read(write(tmp_path / "a")))["models"][0]
     assert model["curves"]["ndcg"]["k"] == [1, 5, 10]
-    assert model["activity"]["cold"]["queries"] == 20
-    assert model["activity"]["hot"]["train_rows"] == [40, 59]
-    lists = model["lists"]
-    # Item n of the ten most popular has best place n, the other ten are in no list.
-    assert lists["coverage"] == pytest.approx([n / 20 for n in range(1, 11)])
-    assert lists["listed"][lists["items"].index(0.5)] == 1.0
-    assert lists["train_rows"][lists["items"].index(0.5)] == pytest.approx(155 / 210)
+    head, tail = model["segments"]["popularity"]
+    assert head == {"segment": "head", "queries": 60, "ndcg@10": 0.5, "recall@10": 0.4}
+    assert tail["recall@10"] is None
+    assert model["lists"]["figures"] == {"coverage@10": 0.5, "gini@10": None, "novelty@10": 3.25}
+    assert model["lists"]["train_rows"] == [0.0, 0.75, 1.0]
 
 
 def test_a_diverged_history_is_still_json(write, tmp_path):
@@ -48,7 +46,8 @@ def test_a_diverged_history_is_still_json(write, tmp_path):
 
 def test_one_query(write, tmp_path):
     numbers = figures(read(write(tmp_path / "a", users=1)))
-    assert list(numbers["models"][0]["activity"]) == ["cold"]
+    found = numbers["models"][0]["metrics"]["ndcg@10"]
+    assert found == {"mean": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_runs_that_cannot_be_compared(write, tmp_path):

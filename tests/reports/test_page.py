@@ -54,7 +54,7 @@ def test_the_page_is_well_formed_and_needs_no_network(numbers):
 def test_texts_of_users_are_escaped(numbers):
     text = page(numbers)
     assert "Rows <b>were" not in text.split('<script type="application/json"')[0]
-    assert "Rows &lt;b&gt;were" in text
+    assert "Rows &lt;b&gt;were" in text and "rows are &lt;later&gt;" in text
 
 
 def test_the_numbers_on_the_page_are_those_of_the_json(numbers):
