@@ -87,6 +87,8 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
         version = recorded.about["version"]
         recorded.queries.select(["model", "user"])
         model = recorded.model
+        if version == VERSION:
+            _ = [recorded.about[name][model] for name in ("segments", "lists")]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(
             f"{directory}: the files there are not as `kerasrec fit` wrote them "

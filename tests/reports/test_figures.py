@@ -73,6 +73,9 @@ def test_directories_that_are_refused(write, tmp_path):
     newer = write(tmp_path / "newer", about={"version": 2})
     with pytest.raises(ValueError, match="has the version 2; this kerasrec reads 1"):
         read_recorded(newer)
+    other = write(tmp_path / "other", about={"segments": {}})
+    with pytest.raises(ValueError, match="not as `kerasrec fit` wrote them"):
+        read_recorded(other)
     for name in ("run.json", "queries.parquet", "config.yaml"):
         broken = write(tmp_path / f"broken-{name}")
         (broken / name).write_text("{")
