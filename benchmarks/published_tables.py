@@ -239,7 +239,7 @@ def ml_1m_ratings() -> Table:
         "movielens-1m",
         "Rating prediction on MovieLens 1M",
         RatingSettings(
-            l2=0.06, learning_rate=0.01, clipnorm=None, batch_size=4096, epochs=16, bias_l2=0.002
+            l2=0.06, learning_rate=0.01, clipnorm=None, batch_size=4096, epochs=8, bias_l2=0.002
         ),
         0.862,
         ("SVD++", "0.862", "0.672"),
