@@ -17,11 +17,11 @@ VOCABULARIES = {
 }
 
 
-RECORDED = ("run.json", "queries.parquet", "items.parquet")
+RECORDED = ("run.json", "queries.parquet")
 
 
 def records(metrics=({"model": "popularity", "hr@10": 0.1},)):
-    return Records(list(metrics), pa.table({"user": ["ann"]}), pa.table({"item": ["7"]}), {})
+    return Records(list(metrics), pa.table({"user": ["ann"]}), {})
 
 
 def write(directory, **changes):
