@@ -202,7 +202,8 @@ def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
     table = [["model", *names]]
     for m in models:
         table.append([_name(m), *(_number(m["lists"]["figures"][name]) for name in names)])
-    return _table(table) + _legend(models) + _grid(
+    note = '<p class="soft">As kerasrec.evaluation.beyond_accuracy defines them.</p>'
+    return _table(table) + note + _legend(models) + _grid(
         [
             _figure(
                 "Share of the lists that popular items take",
