@@ -71,7 +71,7 @@ EPOCH = """
 The epoch is chosen on rows held out of the training part, with seed 0, and is then the same for
 all seeds; the model is trained anew on the whole training part for that many epochs of the same
 schedule, and meets the test rows once. The other settings were chosen by hand on the same held-out
-rows, never on test rows."""
+rows."""
 
 
 def ncf_ml_1m() -> Table:
@@ -205,9 +205,9 @@ def _ratings(
         },
         goals=[("biased MF", "rmse", goal)],
         published=_rows(SURPRISE, ("rmse", "mae"), *published),
-        protocol=f"{RATING_PROTOCOL}{note}{EPOCH} Held out is a random tenth of the training part "
-        "of each fold; settings other than the epoch were looked at on that of fold 1 alone, whose "
-        "rows are test rows of other folds.",
+        protocol=f"""{RATING_PROTOCOL}{note}{EPOCH}
+Held out is a random tenth of the training part of each fold; settings other than the epoch were
+looked at on that of fold 1 alone, whose rows are test rows of other folds.""",
         training=RATING_TRAINING,
         choose=functools.partial(choose_rating, data),
         test=functools.partial(test_rating, data),
