@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasrec.evaluation.baseline import MostSeen
 from kerasrec.evaluation.lists import Lists, recommend
-from kerasrec.evaluation.queries import SeenColumns, SeenPairs, row_counts
+from kerasrec.evaluation.queries import SeenColumns, SeenPairs
 from kerasrec.evaluation.segments import item_popularity
 from kerasrec.schema import PADDING_ID, Categorical, Schema
 from kerasrec.types import Columns
@@ -52,15 +52,15 @@ def beyond_accuracy(
     >>> figures["coverage@2"], values["novelty@2"].tolist()
     (0.75, [1.0, 1.0])
     """
-    counts = row_counts(train, schema.item_id)
+    users, items = SeenPairs.of(train, schema).pairs()
+    counts = np.bincount(items, minlength=schema.item_id.num_ids)  # a user who comes back is one
     if not counts.any():
         raise ValueError(
-            "beyond_accuracy: train has no row with a known item; expected the rows that the model "
-            "was trained on. Popularity is counted there."
+            "beyond_accuracy: train has no row with a known user and item; expected the rows that "
+            "the model was trained on. Popularity is counted there."
         )
-    users = int((row_counts(train, schema.user_id) > 0).sum())
     values = {
-        "novelty": novelty(lists, counts, users),
+        "novelty": novelty(lists, counts, int((np.bincount(users) > 0).sum())),
         "popularity_lift": popularity_lift(lists, counts, schema, train),
         "long_tail": long_tail_share(lists, counts),
     }
@@ -117,14 +117,14 @@ def entropy(lists: Lists) -> float:
 def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:
     """Mean self-information in bits of the items in a list.
 
-        mean of log2(users / rows of the item)
+        mean of log2(users / users of the item)
 
     Zhou et al. (2010), "Solving the Apparent Diversity-Accuracy Dilemma of Recommender Systems".
-    An item without a training row counts as one with one.
+    An item without a user counts as one with one.
 
     Args:
         lists: the lists.
-        counts: `(item ids,)` training rows of each item, at most one per user; see `row_counts`.
+        counts: `(item ids,)` users with a training row of each item.
         users: number of users with training rows.
     """
     information = np.log2(users / np.maximum(counts, 1))

@@ -22,7 +22,9 @@ from kerasrec.evaluation.scoring import ItemVectors, block_scorer
 from kerasrec.schema import Schema
 from kerasrec.types import Columns, Ranker, Retriever
 
-# A score, and its share of the flags, copies and removed pairs made from a block.
+# A score of a retriever, and its share of the pairs removed from a block; flags come on top, two
+# for each score of a row at least. Other scores are copied on their way.
+_BYTES_PER_PRODUCT = 5
 _BYTES_PER_SCORE = 10
 # More queries make no product faster; the query vectors of so many are asked for at once.
 _QUERIES_PER_BLOCK = 128
@@ -148,7 +150,7 @@ def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndar
 def _retrieved(model: Retriever, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]
     catalogue = ItemVectors.of(model, items)
     width, threads = len(catalogue.vectors), _cores()
-    most = (max_memory_mb << 20) // (threads * _BYTES_PER_SCORE * width)
+    most = (max_memory_mb << 20) // (threads * width) // _BYTES_PER_PRODUCT - 1
     size = max(1, min(most, _QUERIES_PER_BLOCK))
     own = threading.local()  # one array of scores a thread: fresh memory costs as much as counting
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:

@@ -138,26 +138,36 @@ class ItemVectors:
     def of(cls, model: Retriever, items: Columns) -> "ItemVectors":
         """The vectors of a catalogue."""
         num_items = len(items[model.schema.item_id.name])
-        vectors = np.concatenate(
+        vectors = np.empty((0, 0), np.float32)
+        for rows in _slices(num_items, _ITEMS_PER_CALL):
+            some = to_numpy(model.item_embedding(take_features(items, model.schema.item, rows)))
+            expected = len(range(num_items)[rows])
+            if (
+                some.ndim != 2
+                or len(some) != expected
+                or (rows.start and some.shape[1] != vectors.shape[1])
+            ):
+                raise ValueError(
+                    f"{model_name(model)}.item_embedding gave {some.shape} for {expected} items; "
+                    "expected (items, dim)."
+                )
+            if not rows.start:
+                vectors = np.empty((num_items, some.shape[1]), np.float32)
+            vectors[rows] = some
+        # Equal rows have equal hashes; rows whose hash is an earlier row's are then compared.
+        odd = np.random.default_rng(0).integers(0, 2**63, vectors.shape[1], np.uint64) * 2 + 1
+        hashes = np.concatenate(
             [
-                to_numpy(model.item_embedding(take_features(items, model.schema.item, rows)))
+                vectors[rows].view(np.uint32).astype(np.uint64) @ odd
                 for rows in _slices(num_items, _ITEMS_PER_CALL)
             ]
         )
-        if vectors.ndim != 2 or len(vectors) != num_items:
-            raise ValueError(
-                f"{model_name(model)}.item_embedding gave {vectors.shape} for {num_items} items; "
-                "expected (items, dim)."
-            )
-        vectors = np.ascontiguousarray(vectors)
-        # Equal rows have equal hashes; rows whose hash is an earlier row's are then compared.
-        words = vectors.view(np.uint32).astype(np.uint64)
-        odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], np.uint64) * 2 + 1
-        _, first, which = np.unique(words @ odd, return_index=True, return_inverse=True)
+        _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
         original = first[which]
-        same = (original != np.arange(num_items)) & (vectors == vectors[original]).all(axis=1)
-        repeats = np.flatnonzero(same)
-        bound = float(np.abs(vectors).max(initial=0.0)) * vectors.shape[1]
+        repeats = np.flatnonzero(original != np.arange(num_items))
+        repeats = repeats[(vectors[repeats] == vectors[original[repeats]]).all(axis=1)]
+        largest = max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
+        bound = largest * vectors.shape[1]
         return cls(model, vectors, repeats, original[repeats], bound)
 
     def queries(self, features: Columns) -> np.ndarray:

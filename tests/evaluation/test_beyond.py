@@ -135,6 +135,9 @@ def test_all_figures_together():
     for name, found in values.items():
         assert figures[name] == found.mean()
     assert figures["novelty@2"] == 1.0
+    twice = {name: np.tile(found, 2) for name, found in train.items()}
+    again, _ = beyond_accuracy(lists, SCHEMA, train=twice, test=test, vectors=np.eye(8))
+    assert again == figures
     assert figures["diversity@2"] == 1.0
     assert set(beyond_accuracy(lists, SCHEMA, train=train)[1]) == {
         "novelty@2", "popularity_lift@2", "long_tail@2",
@@ -142,7 +145,7 @@ def test_all_figures_together():
 
 
 def test_messages():
-    with pytest.raises(ValueError, match="train has no row with a known item"):
+    with pytest.raises(ValueError, match="train has no row with a known user and item"):
         beyond_accuracy(LISTS, SCHEMA, train=None)
     with pytest.raises(ValueError, match=r"for every id up to 4; received \(3, 2\)"):
         diversity(LISTS, np.ones((3, 2)))

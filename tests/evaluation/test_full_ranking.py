@@ -462,3 +462,22 @@ def test_auc_equals_scikit_learn(table_model):
     for user, auc in zip(ranked.users, ranked.values["auc"], strict=True):
         labels = np.isin(np.arange(2, 30), test["item"][test["user"] == user])
         np.testing.assert_allclose(auc, metrics.roc_auc_score(labels, table[user, 2:]))
+
+
+def test_one_user_without_history(table_model):
+    table = np.tile(np.arange(8.0), (4, 1))
+    result = ranking(table_model(table), columns([(3, 5)]), seen=columns([(2, 7)]), k=(1, 3))
+    assert (result["users"], result["hr@1"], result["hr@3"]) == (1, 0.0, 1.0)
+    np.testing.assert_allclose([result["mrr"], result["auc"]], [1 / 3, 3 / 5])
+
+
+def test_item_vectors_of_one_width(table_model, monkeypatch):
+    from kerasrec.evaluation import scoring
+
+    if table_model.__name__ == "TableRanker":
+        pytest.skip("has no vectors")
+    model = table_model(np.zeros((4, 8)))
+    model.item_embedding = lambda inputs: np.zeros((len(inputs["item"]), 1 + inputs["item"][0]))
+    monkeypatch.setattr(scoring, "_ITEMS_PER_CALL", 4)
+    with pytest.raises(ValueError, match=r"item_embedding gave \(2, 7\) for 2 items"):
+        ranking(model, columns([(3, 5)]), seen=None, k=1)

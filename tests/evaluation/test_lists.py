@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import recommend, row_counts
+from kerasrec.evaluation import rank_queries, recommend, row_counts
 from kerasrec.schema import Categorical
 
 
@@ -85,3 +85,20 @@ def test_messages(table_ranker):
         recommend(model, {"user": np.array([], int)}, seen=None, k=1)
     with pytest.raises(ValueError, match="gave NaN for 100.00%"):
         recommend(table_ranker(np.full((4, 8), np.nan)), query, seen=None, k=1)
+
+
+def test_lists_hit_as_often_as_the_ranking_says(table_model):
+    rng = np.random.default_rng(2)
+    model = table_model(rng.permutation(30 * 60).reshape(30, 60).astype(np.float32))
+    test, seen = (columns(rng.integers(2, (30, 60), (90, 2))) for _ in range(2))
+    pairs = set(zip(seen["user"].tolist(), seen["item"].tolist(), strict=True))
+    new = [(u, i) not in pairs for u, i in zip(test["user"], test["item"], strict=True)]
+    test = {name: found[new] for name, found in test.items()}
+    ranked = rank_queries(model, test, seen=seen, k=7)
+    found = recommend(model, ranked.queries, seen=seen, k=7)
+    positives = set(zip(test["user"].tolist(), test["item"].tolist(), strict=True))
+    hits = [
+        sum((user, item) in positives for item in row.tolist())
+        for user, row in zip(found.users.tolist(), found.items, strict=True)
+    ]
+    np.testing.assert_allclose(np.array(hits) / 7, ranked.values["precision@7"])
