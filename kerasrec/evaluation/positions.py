@@ -27,7 +27,7 @@ from kerasrec.types import Columns, Ranker, Retriever
 _BYTES_PER_PRODUCT = 5
 _BYTES_PER_SCORE = 10
 # More queries make no product faster; the query vectors of so many are asked for at once.
-_QUERIES_PER_BLOCK = 128
+_QUERIES_PER_BLOCK = 256
 _QUERIES_PER_CALL = 16_384
 
 
