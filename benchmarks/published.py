@@ -222,6 +222,8 @@ random numbers run once.
 ## Every result
 
 {details}
+
+Where the epoch is the last that was planned, more of them may do better.
 """
 
 
