@@ -1,5 +1,6 @@
 """Speed and memory of ranking the whole catalogue of Gowalla, ours and others' in one run.
 
+    pip install "kerasrec[benchmarks]"
     KERASREC_DATA=... python benchmarks/evaluation.py [--repeats 2] [--turns 2]
 
 29,858 users x 40,981 items (`gowalla-lightgcn`), vectors of 64 numbers from a truncated SVD of the
