@@ -22,12 +22,14 @@ MAY_IMPORT = {
     "datasets": BASE | {"data"},
     "optimizers": BASE,
     "callbacks": BASE | {"optimizers", "evaluation"},
+    "reports": {"evaluation"},
     "retrieval": BASE,
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
     "testing": BASE | {"models"},
     "cli": BASE
-    | {"data", "datasets", "evaluation", "models", "optimizers", "retrieval", "serving"},
+    | {"data", "datasets", "evaluation", "models", "optimizers", "reports", "retrieval"}
+    | {"serving"},
 }
 TENSORFLOW = {
     "callbacks/",

@@ -10,7 +10,7 @@ from typing import Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 import kerasrec
-from kerasrec.cli import commands, demo, fitting
+from kerasrec.cli import commands, demo, fitting, reporting
 from kerasrec.cli.settings import Source, Splitting, Training, choose
 from kerasrec.cli.signatures import constructor, model_names
 
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "recommend": commands.recommend,
     "export": commands.export,
     "verify": commands.verify,
+    "report": reporting.report,
     "demo": demo.demo,
 }
 
@@ -70,7 +71,11 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
         subparser = _parser(_summary(function))
         if name != "fit":  # its flags depend on the model
             subparser.add_argument("--config", action="config", help="YAML file with these flags.")
-            subparser.add_function_arguments(function, as_positional=True, as_group=False)
+            if name == "report":
+                subparser.add_argument("runs", nargs="+", type=str, help=reporting.RUNS)
+            subparser.add_function_arguments(
+                function, as_positional=True, as_group=False, skip={"runs"}
+            )
         subcommands.add_subcommand(name, subparser, help=_summary(function))
     values = parser.parse_args(list(arguments))
     flags = values[values.command].as_dict()

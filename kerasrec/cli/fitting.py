@@ -1,6 +1,7 @@
 """`kerasrec fit`: read, split, encode, train, evaluate, write a run directory."""
 
 import dataclasses
+import time
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 import kerasrec
 from kerasrec.cli.preparing import Prepared, prepare
 from kerasrec.cli.quiet import import_tensorflow
+from kerasrec.cli.records import record
 from kerasrec.cli.runs import new_directory, write_run
 from kerasrec.cli.settings import Source, Splitting, Training
 
@@ -42,14 +44,13 @@ def fit(
 
     keras.utils.set_random_seed(training.seed)
     recommender = getattr(kerasrec.models, model)(prepared.schema, **hyperparameters)
+    start = time.perf_counter()
     history = train(recommender, prepared, training)
-    metrics = kerasrec.evaluation.compare(
-        {model: recommender},
-        prepared.test,
-        seen=[prepared.train, prepared.valid],
-        ratings=training.loss == "mse",
-    )
-    print(kerasrec.evaluation.format_table(metrics))
+    seconds = time.perf_counter() - start
+    ratings = model if training.loss == "mse" and history else None
+    records = record(_beside_popularity(model, recommender, prepared), prepared, ratings=ratings)
+    records.about["seconds"]["training"] = seconds
+    print(kerasrec.evaluation.format_table(records.metrics))
     flags = {"model": model, **hyperparameters}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
@@ -60,9 +61,19 @@ def fit(
         flags=flags,
         split=prepared.fingerprint(),
         history=history,
-        metrics=metrics,
+        records=records,
     )
     print(f"Written to {directory}. Next: kerasrec recommend {directory} --user ID")
+
+
+def _beside_popularity(name: str, model: Any, prepared: Prepared) -> dict[str, Any]:
+    """The models whose figures a run holds: popularity of all seen rows first."""
+    if name.casefold() == "popularity":
+        return {name: model}
+    popularity = kerasrec.models.Popularity(prepared.schema)
+    item = prepared.schema.item_id.name
+    popularity.adapt({item: np.concatenate([prepared.train[item], prepared.valid[item]])})
+    return {"popularity": popularity, name: model}
 
 
 def train(model: Any, prepared: Prepared, training: Training) -> dict[str, list[float]]:
@@ -87,7 +98,9 @@ def train(model: Any, prepared: Prepared, training: Training) -> dict[str, list[
         return {}
     rows = _batches(prepared.train, prepared, training)
     valid = None
-    callbacks = []
+    callbacks: list[keras.callbacks.Callback] = []
+    if training.gradient_interval is not None:
+        callbacks.append(kerasrec.callbacks.GradientMonitor(training.gradient_interval))
     if len(prepared.split.valid):
         valid = _batches(prepared.valid, prepared, training, seen=prepared.train)
         stopping = keras.callbacks.EarlyStopping(

@@ -9,6 +9,9 @@
 | `split.json` | rows and checksum of each part, to recognise them |
 | `history.json` | losses by epoch |
 | `metrics.json` | figures on the test rows |
+
+and what `kerasrec report` reads besides, see `records`: `run.json` and `queries.parquet`.
+Older runs lack these two; everything but the report works on them.
 """
 
 import dataclasses
@@ -22,6 +25,7 @@ from typing import Any
 import yaml
 
 import kerasrec
+from kerasrec.cli.records import Records
 
 FILES = (
     "model.keras",
@@ -76,7 +80,7 @@ def write_run(
     flags: Mapping[str, Any],
     split: Mapping[str, Any],
     history: Mapping[str, Sequence[float]],
-    metrics: Sequence[Mapping[str, Any]],
+    records: Records,
 ) -> Path:
     """Writes a run directory: whole, or not at all.
 
@@ -87,11 +91,13 @@ def write_run(
         flags: what `kerasrec fit` was given, the model's name under `model`.
         split: rows and checksum by part.
         history: losses by epoch.
-        metrics: figures on the test rows, one dict per model.
+        records: figures on the test rows, and what a report needs.
 
     Raises:
         ValueError: if the directory exists.
     """
+    import pyarrow.parquet as pq
+
     final = new_directory(directory)
     # A sibling, so that the rename at the end stays within one file system.
     partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
@@ -105,10 +111,12 @@ def write_run(
             "config.yaml": again + yaml.safe_dump(dict(flags), sort_keys=False),
             "split.json": json.dumps(split, indent=2),
             "history.json": json.dumps(history, indent=2),
-            "metrics.json": json.dumps(metrics, indent=2),
+            "metrics.json": json.dumps(records.metrics, indent=2),
+            "run.json": json.dumps(records.about, indent=2),
         }
         for name, text in texts.items():
             (partial / name).write_text(text.rstrip() + "\n", encoding="utf-8")
+        pq.write_table(records.queries, partial / "queries.parquet")
         partial.rename(final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -70,6 +70,8 @@ class Training:
         epochs: passes over the training rows at most.
         batch_size: rows of one step, the negatives of binary_crossentropy included.
         patience: epochs without a better validation loss before training stops.
+        gradient_interval: updates from one look at the gradients to the next, whose norms go to
+            the history and the report; null records none.
         seed: of weights, order, negatives and random splits.
         jit_compile: whether XLA compiles the steps.
     """
@@ -84,6 +86,7 @@ class Training:
     epochs: int = 30
     batch_size: int = 4096
     patience: int = 2
+    gradient_interval: int | None = None
     seed: int = 0
     jit_compile: bool = True
 

@@ -69,6 +69,7 @@ def test_flags_reach_the_constructor_and_the_settings():
         "stddev": 0.1,
         "l2": 0.0,
         "bias_l2": 0.0,
+        "temperature": None,
         "dtype": None,
     }
     assert source == Source("ratings.csv")

@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from kerasrec.cli.records import Records
 from kerasrec.cli.runs import FILES, read_run, write_run
 from kerasrec.data import Vocabulary
 from kerasrec.models import MatrixFactorization
@@ -15,12 +17,19 @@ VOCABULARIES = {
 }
 
 
+RECORDED = ("run.json", "queries.parquet")
+
+
+def records(metrics=({"model": "popularity", "hr@10": 0.1},)):
+    return Records(list(metrics), pa.table({"user": ["ann"]}), {})
+
+
 def write(directory, **changes):
     arguments = {
         "flags": {"model": "MatrixFactorization", "embedding_dim": 2, "data": "x.csv"},
         "split": {"train": {"rows": 3}},
         "history": {"loss": [1.0, 0.5]},
-        "metrics": [{"model": "popularity", "hr@10": 0.1}],
+        "records": records(),
         **changes,
     }
     model = MatrixFactorization(SCHEMA, embedding_dim=2)
@@ -29,7 +38,7 @@ def write(directory, **changes):
 
 def test_what_is_written_is_read(tmp_path):
     model, directory = write(tmp_path / "runs" / "mf")
-    assert sorted(file.name for file in directory.iterdir()) == sorted(FILES)
+    assert sorted(file.name for file in directory.iterdir()) == sorted(FILES + RECORDED)
     run = read_run(directory)
     pairs = {"user_id": np.array([2, 3]), "item_id": np.array([4, 2])}
     np.testing.assert_array_equal(run.model(pairs), model(pairs))
@@ -40,6 +49,13 @@ def test_what_is_written_is_read(tmp_path):
     assert json.loads((directory / "history.json").read_text()) == {"loss": [1.0, 0.5]}
 
 
+def test_a_run_of_before_the_records_is_read(tmp_path):
+    _, directory = write(tmp_path / "mf")
+    for name in RECORDED:
+        (directory / name).unlink()
+    assert read_run(directory).flags["embedding_dim"] == 2
+
+
 def test_the_config_says_how_to_repeat_it(tmp_path):
     _, directory = write(tmp_path / "mf")
     first = (directory / "config.yaml").read_text().splitlines()[0]
@@ -48,7 +64,7 @@ def test_the_config_says_how_to_repeat_it(tmp_path):
 
 def test_a_failure_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
-        write(tmp_path / "mf", metrics=[object()])
+        write(tmp_path / "mf", records=records([object()]))
     assert list(tmp_path.iterdir()) == []
 
 

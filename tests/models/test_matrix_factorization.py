@@ -18,6 +18,11 @@ CASES = {
         num_params=USERS * 5 + ITEMS * 5,  # p, q
         kwargs={"embedding_dim": 5, "use_bias": False, "stddev": 0.2},
     ),
+    "cosine": ModelCase(
+        MatrixFactorization,
+        num_params=USERS * 6 + ITEMS * 6 + USERS + ITEMS + 1,
+        kwargs={"embedding_dim": 6, "temperature": 0.2},
+    ),
     "features it does not use": ModelCase(
         MatrixFactorization,
         schema=tiny_schema(features=True),
@@ -43,6 +48,16 @@ def test_score_is_the_equation():
     assert float(model(inputs)[0]) == 3.0 + 0.5 - 1.0 + (1 * 3 - 2 * 1)
 
 
+def test_with_a_temperature_the_score_is_a_cosine():
+    model = MatrixFactorization(tiny_schema(), embedding_dim=2, initial_bias=3.0, temperature=0.1)
+    for layer, row in ((model.user_vectors, [3.0, 4.0]), (model.item_vectors, [0.0, 7.0])):
+        layer.embeddings.assign(np.tile(row, (layer.input_dim, 1)))
+    inputs = {"user_id": np.array([2]), "item_id": np.array([2])}
+    assert float(model(inputs)[0]) == pytest.approx(3.0 + 0.8 / 0.1)
+    model.item_vectors.embeddings.assign(np.zeros((ITEMS, 2)))
+    assert float(model(inputs)[0]) == pytest.approx(3.0)  # no direction, no NaN
+
+
 def test_l2_is_the_mean_over_the_batch_of_the_rows_it_looked_up():
     model = MatrixFactorization(tiny_schema(), embedding_dim=2, l2=0.1, bias_l2=0.01)
     model.user_vectors.embeddings.assign(np.full((USERS, 2), 2.0))  # ||p||^2 = 8
@@ -64,7 +79,16 @@ def test_l2_is_part_of_the_training_loss():
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("embedding_dim", 0), ("embedding_dim", 2.5), ("l2", -1.0), ("bias_l2", "a")],
+    [
+        ("embedding_dim", 0),
+        ("embedding_dim", 2.5),
+        ("l2", -1.0),
+        ("bias_l2", "a"),
+        ("temperature", 0.0),
+        ("temperature", float("nan")),
+        ("temperature", "hot"),
+        ("temperature", True),
+    ],
 )
 def test_bad_arguments(argument, value):
     with pytest.raises(ValueError, match=f"{argument.removeprefix('bias_')} .*{value!r}"):

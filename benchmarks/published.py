@@ -1,0 +1,268 @@
+"""Published tables, beside the models of the zoo: one page a table, written by this program.
+
+    python benchmarks/published.py ncf-ml-1m             # 3 seeds; writes docs/benchmarks/
+    python benchmarks/published.py ncf-ml-1m --quick     # one seed of the first model, no page
+    python benchmarks/published.py ncf-ml-1m --page      # the page alone, from stored results
+
+Each training leaves a JSON file in `--results`; a run that was broken off goes on where it stopped.
+A file counts only if settings, versions and hardware are those of the run.
+"""
+
+import argparse
+import dataclasses
+import functools
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+import kerasrec
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from published_tables import SECONDS, TABLES, Table
+
+PAGES = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks"
+
+
+def machine() -> str:
+    """CPU model and the cores this process may use."""
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
+
+
+def versions() -> str:
+    """Versions of what took part."""
+    named = [f"Python {platform.python_version()}", f"kerasrec {kerasrec.__version__}"]
+    for package in ("keras", "tensorflow", "numpy"):
+        named.append(f"{package} {importlib.metadata.version(package)}")
+    return ", ".join(named)
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Writes whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def stored(path: pathlib.Path, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> Any:
+    """What the file holds, if it was made with that key; else what `make` gives, then stored."""
+    key = json.loads(json.dumps(key))
+    if path.is_file():
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if held["key"] == key:
+            return held["result"]
+    result = make()
+    write(path, json.dumps({"key": key, "result": result}, indent=2) + "\n")
+    return result
+
+
+def run(
+    table: Table, seeds: Sequence[int], models: Sequence[str], results: pathlib.Path, *, page: bool
+) -> list[dict[str, Any]]:
+    """All results of a table: for each model and part the chosen epoch, then one test a seed."""
+    made = []
+
+    def result(name: str, key: dict[str, Any], make: Callable[[], dict[str, Any]]) -> Any:
+        key = {
+            **key,
+            "settings": dataclasses.asdict(key["settings"]),
+            "machine": machine(),
+            "with": versions(),
+        }
+
+        def timed() -> dict[str, Any]:
+            if page:
+                raise SystemExit(
+                    f"There is no result {name} of these settings. Run without --page."
+                )
+            start = time.perf_counter()
+            return {**make(), "seconds": time.perf_counter() - start}
+
+        found = stored(results / f"{name}.json", key, timed)
+        figures = "  ".join(
+            f"{n} {v:.4f}" if isinstance(v, float) else f"{n} {v}" for n, v in found.items()
+            if not isinstance(v, list | dict)
+        )  # fmt: skip
+        print(f"{name}  {figures}", flush=True)
+        return found
+
+    for part in table.parts:
+        for model in models:
+            settings = table.models[model]
+            epoch = None
+            if table.trains(settings):
+                choose = functools.partial(table.choose, part, settings)
+                epoch = result(f"{model}-{part}-choice", {"settings": settings}, choose)["epoch"]
+            for seed in seeds if table.trains(settings) else seeds[:1]:
+                test = functools.partial(table.test, part, settings, seed, epoch)
+                key = {"settings": settings, "epoch": epoch}
+                figures = result(f"{model}-{part}-seed{seed}", key, test)
+                made.append({"model": model, "part": part, "seed": seed, "epoch": epoch, **figures})
+    return made
+
+
+def table_of(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def by_seed(made: Sequence[Mapping[str, Any]], model: str, measure: str) -> np.ndarray:
+    """Mean over the parts (folds), one number a seed."""
+    mine = [row for row in made if row["model"] == model]
+    seeds = sorted({row["seed"] for row in mine})
+    return np.array([np.mean([row[measure] for row in mine if row["seed"] == s]) for s in seeds])
+
+
+def spread(values: np.ndarray) -> str:
+    """Mean and sample standard deviation over the seeds."""
+    deviation = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{values.mean():.4f}{deviation}"
+
+
+def verdicts(table: Table, made: Sequence[Mapping[str, Any]]) -> str:
+    """Goal by goal, what was reached and what is missing."""
+    lines = []
+    for model, measure, goal in table.goals:
+        if measure == SECONDS:
+            slowest = max(row[SECONDS] for row in made if row["model"] == model)
+            word = "reached" if slowest <= goal else f"**missed by {slowest - goal:.0f} s**"
+            lines.append(f"- {model}, training in at most {goal:.0f} s: {slowest:.0f} s, {word}")
+            continue
+        mean = float(by_seed(made, model, measure).mean())
+        missing = goal - mean if table.higher_is_better else mean - goal
+        word = "reached" if missing <= 0 else f"**missed by {missing:.4f}**"
+        sign = "at least" if table.higher_is_better else "at most"
+        lines.append(f"- {model}, {table.measures[measure]} {sign} {goal:.4f}: {mean:.4f}, {word}")
+    return "\n".join(lines)
+
+
+def page_of(
+    name: str, table: Table, made: list[dict[str, Any]], seeds: Sequence[int], models: Sequence[str]
+) -> str:
+    """The whole page."""
+    measures = list(table.measures)
+    summary = table_of(
+        ["model", *table.measures.values(), "source"],
+        [
+            [f"**kerasrec {m}**", *(spread(by_seed(made, m, n)) for n in measures), "this run"]
+            for m in models
+        ]
+        + [
+            [p.model, *(p.figures.get(n, "-") for n in measures), p.source] for p in table.published
+        ],
+    )
+    details = table_of(
+        ["model", *([] if len(table.parts) == 1 else ["part"]), "seed",
+         *table.measures.values(), "epochs", "training s", "CPU s", "all s"],
+        [
+            [r["model"], *([] if len(table.parts) == 1 else [r["part"]]), r["seed"],
+             *(f"{r[n]:.4f}" for n in measures), r["epoch"] or "-",
+             f"{r['training_seconds']:.1f}", f"{r['training_cpu_seconds']:.1f}",
+             f"{r['seconds']:.1f}"]
+            for r in made
+        ],
+    )  # fmt: skip
+    trained = [m for m in models if table.trains(table.models[m])]
+    fields = dataclasses.fields(next(iter(table.models.values())))
+    settings = table_of(
+        ["setting", *trained],
+        [[f"`{f.name}`", *(getattr(table.models[m], f.name) for m in trained)] for f in fields],
+    )
+    return f"""# {table.title}
+
+Written by `benchmarks/published.py`; run it again instead of editing this page.
+
+{summary}
+
+± is the standard deviation over the seeds {", ".join(map(str, seeds))}; models without
+random numbers run once.
+
+## Goals
+
+{verdicts(table, made)}
+
+## Protocol
+
+{table.protocol.strip()}
+
+## Run
+
+- Command: `{shlex.join(["python", "benchmarks/published.py", name])}`
+- Hardware: {machine()}
+- Versions: {versions()}
+- Times include compilation. "training s" and "all s", which has the test too, are by the wall
+  clock and grow with whatever else the machine does; "CPU s" are those of the training on all cores
+  together. Each result was stored as it ended, and a run goes on from there.
+
+## Settings
+
+{settings}
+
+{table.training.strip()}
+
+## Every result
+
+{details}
+
+Where the epoch is the last that was planned, more of them may do better.
+"""
+
+
+def main() -> None:
+    """Parses the flags, runs, prints, and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=list(TABLES))
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="number of seeds, at least 3 for a page"
+    )
+    parser.add_argument("--models", nargs="+", help="some of the models; the page needs all")
+    parser.add_argument("--quick", action="store_true", help="first model, part and seed; no page")
+    parser.add_argument("--choose", action="store_true", help="validation alone, no test; no page")
+    parser.add_argument("--page", action="store_true", help="write the page from stored results")
+    parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("runs/published"))
+    arguments = parser.parse_args()
+    table = TABLES[arguments.table]()
+    seeds = list(range(arguments.seeds))
+    models = arguments.models or list(table.models)
+    if unknown := sorted(set(models) - set(table.models)):
+        parser.error(f"--models: {unknown} are not in this table; it has {list(table.models)}")
+    results = arguments.results / arguments.table
+    print(f"{shlex.join([sys.executable, *sys.argv])}\n{machine()}\n{versions()}")
+    if arguments.choose:
+        for model in models:
+            print(model, table.choose(table.parts[0], table.models[model]))
+        return
+    if arguments.quick:
+        seeds, models = seeds[:1], models[:1]
+        table = dataclasses.replace(table, parts=table.parts[:1])
+        results = results / "quick"
+    made = run(table, seeds, models, results, page=arguments.page)
+    if arguments.quick or len(seeds) < 3 or models != list(table.models):
+        print("No page is written: that takes all models and at least 3 seeds.")
+        return
+    text = page_of(arguments.table, table, made, seeds, models)
+    write(PAGES / f"{arguments.table}.md", text)
+    print(f"\n{text}\nWrote {PAGES / arguments.table}.md")
+
+
+if __name__ == "__main__":
+    main()

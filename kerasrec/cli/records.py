@@ -1,0 +1,207 @@
+"""What a run remembers for `kerasrec report`: figures of every query, lists, times, versions.
+
+| file | holds |
+|---|---|
+| `run.json` | figures by segment and of the lists, audit, findings, times, versions |
+| `queries.parquet` | a row for each model and query: the user and the figures |
+"""
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import kerasrec
+from kerasrec.cli.preparing import Prepared
+from kerasrec.schema import FIRST_ID
+
+if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
+    import pyarrow as pa
+
+    from kerasrec.evaluation import Ranked
+
+VERSION = 1
+CUTOFFS = (1, 2, 3, 5, 10, 20, 50)
+LIST_LENGTH = 10
+MAX_LISTS = 10_000
+CURVE_POINTS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The records of one run, before they are written.
+
+    Args:
+        metrics: figures by model, as `compare` gives them.
+        queries: table of `queries.parquet`.
+        about: `run.json`, without the times that `fit` adds.
+    """
+
+    metrics: list[dict[str, Any]]
+    queries: "pa.Table"
+    about: dict[str, Any]
+
+
+def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None) -> Records:
+    """Ranks the test rows with each model, and keeps what a report needs.
+
+    Args:
+        models: models by name, popularity among them.
+        prepared: the rows.
+        ratings: name of the model that predicts the label column, if one does.
+
+    Raises:
+        ValueError: if the test rows cannot be ranked.
+    """
+    import pyarrow as pa
+
+    schema = prepared.schema
+    seen = [prepared.train, prepared.valid]
+    catalogue = schema.item_id.num_ids - FIRST_ID
+    cutoffs = [k for k in CUTOFFS if k <= catalogue]
+    at = max(k for k in cutoffs if k <= LIST_LENGTH)
+    raw = np.array([str(value) for value in prepared.vocabularies[schema.user_id.name].ids])
+    metrics, queries, segments, lists = [], [], {}, {}
+    facts: dict[str, Any] = {}
+    start = time.perf_counter()
+    for name, model in models.items():
+        errors = {}
+        if name == ratings:
+            found = kerasrec.evaluation.pointwise(model, prepared.test)
+            errors = {"rmse": found["rmse"], "mae": found["mae"]}
+        ranked = kerasrec.evaluation.rank_queries(model, prepared.test, seen=seen, k=cutoffs)
+        summary = ranked.summary()
+        facts = {n: v for n, v in summary.items() if not isinstance(v, float)}
+        kept = {n: v for n, v in summary.items() if "@" not in n or n.endswith(f"@{at}")}
+        metrics.append({"model": name, **errors, **kept})
+        columns = {n: v.astype(np.float32) for n, v in ranked.values.items()}
+        users = raw[ranked.users - FIRST_ID]
+        queries.append(pa.table({"model": [name] * len(users), "user": users, **columns}))
+        segments[name] = segments_of(ranked, prepared, at)
+        lists[name] = lists_of(model, ranked, prepared, at)
+    return Records(
+        metrics,
+        pa.concat_tables(queries),
+        {
+            "version": VERSION,
+            "facts": facts,
+            "list_length": at,
+            "segments": segments,
+            "lists": lists,
+            "findings": _findings(prepared),
+            "audit": str(kerasrec.data.audit(prepared.dataset.interactions)),
+            "split": prepared.split.describe(),
+            "notes": list(prepared.dataset.notes),
+            "versions": versions(),
+            "machine": machine(),
+            "seconds": {"evaluation": time.perf_counter() - start},
+        },
+    )
+
+
+def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[dict[str, Any]]]:
+    """Figures at k by activity of the users and by popularity of the test items.
+
+    Args:
+        ranked: one model's ranking of the test rows.
+        prepared: the rows; those of train count.
+        k: length of a list.
+
+    Returns:
+        Rows of `segment_rows` under `activity` and `popularity`.
+    """
+    schema = prepared.schema
+    counts = kerasrec.evaluation.row_counts
+    rows = {
+        "activity": kerasrec.evaluation.segment_rows(
+            ranked,
+            queries=kerasrec.evaluation.user_activity(
+                counts(prepared.train, schema.user_id)[ranked.users]
+            ),
+        ),
+        "popularity": kerasrec.evaluation.segment_rows(
+            ranked,
+            items=kerasrec.evaluation.item_popularity(counts(prepared.train, schema.item_id)),
+        ),
+    }
+    kept = ("segment", "queries", f"ndcg@{k}", f"recall@{k}")
+    return {
+        kind: [{name: row[name] for name in kept} for row in found] for kind, found in rows.items()
+    }
+
+
+def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, Any]:
+    """What the lists are like besides right.
+
+    Of more than 10,000 queries an even sample of those gets its list.
+
+    Args:
+        model: what recommends.
+        ranked: its ranking of the test rows.
+        prepared: the rows, those of train and valid being left out of the lists.
+        k: length of a list.
+
+    Returns:
+        `figures` of `beyond_accuracy`; `coverage` of lists of 1 to k; and, over the share `items`
+        of the catalogue, the most popular first, the share of places in lists (`listed`) and of
+        training rows (`train_rows`).
+    """
+    schema = prepared.schema
+    seen = [prepared.train, prepared.valid]
+    total = len(ranked.users)
+    chosen = np.unique(np.linspace(0, total - 1, min(total, MAX_LISTS)).astype(int))
+    features = {name: values[chosen] for name, values in ranked.queries.items()}
+    lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k)
+    figures, _ = kerasrec.evaluation.beyond_accuracy(lists, schema, train=seen, test=prepared.test)
+    rows = kerasrec.evaluation.row_counts(prepared.train, schema.item_id)[lists.catalogue]
+    listed = np.bincount(lists.items.ravel(), minlength=schema.item_id.num_ids)[lists.catalogue]
+    order = np.argsort(-rows, kind="stable")
+    ends = np.unique(np.ceil(np.linspace(0, 1, CURVE_POINTS + 1) * len(order)).astype(int))
+
+    def shares(counts: np.ndarray) -> list[float]:
+        sums = np.concatenate([[0], np.cumsum(counts[order])])[ends]
+        return [float(value) for value in sums / max(1, sums[-1])]
+
+    shorter = [dataclasses.replace(lists, items=lists.items[:, :n]) for n in range(1, k + 1)]
+    return {
+        "figures": figures,
+        "coverage": [kerasrec.evaluation.coverage(some) for some in shorter],
+        "items": [float(value) for value in ends / len(order)],
+        "listed": shares(listed),
+        "train_rows": shares(rows),
+    }
+
+
+def _findings(prepared: Prepared) -> list[str]:
+    """What a reader of the figures must know about the split and the protocol."""
+    seen = [prepared.train, prepared.valid]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
+        return [
+            *kerasrec.evaluation.check_split(prepared.split),
+            *kerasrec.evaluation.check_ranking(prepared.schema, prepared.test, seen=seen),
+        ]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part."""
+    named = {"python": platform.python_version(), "kerasrec": kerasrec.__version__}
+    for package in ("keras", "tensorflow", "numpy"):
+        named[package] = importlib.metadata.version(package)
+    return named
+
+
+def machine() -> str:
+    """CPU model and the cores this process may use."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{names[0] if names else platform.machine()}, {cores} cores"

@@ -1,0 +1,38 @@
+"""`kerasrec report`: runs compared on one page."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import kerasrec
+
+RUNS = "directories that kerasrec fit wrote, of one data set and split; the first is the reference"
+
+
+def report(runs: Sequence[str], *, output: str = "report.html") -> None:
+    """Compare runs on one HTML page that needs no network, with its numbers in JSON beside it.
+
+    Args:
+        runs: directories written by `kerasrec fit`, of one data set and split. The first is what
+            the others are tested against.
+        output: the page; the numbers go to the same name with .json.
+
+    Raises:
+        ValueError: if a directory is no run or holds no records, the runs are of different rows, or
+            the output does not end in .html.
+    """
+    path = Path(output)
+    if path.suffix != ".html":
+        raise ValueError(f"--output {output}: expected a name that ends in .html.")
+    numbers = kerasrec.reports.figures([kerasrec.reports.read_recorded(run) for run in runs])
+    texts = {
+        path.with_suffix(".json"): json.dumps(numbers, indent=2, allow_nan=False) + "\n",
+        path: kerasrec.reports.page(numbers),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file, text in texts.items():
+        partial = file.with_name(f".{file.name}.partial-{os.getpid()}")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, file)
+    print(f"Written to {path} and {path.with_suffix('.json')}.")

@@ -1,0 +1,236 @@
+"""The numbers of a report: what run directories hold, compared."""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from kerasrec.evaluation import Interval, bootstrap_intervals, holm, paired_comparison
+
+VERSION = 1
+SIGNIFICANT = 0.05
+DRAWS = 10_000
+CURVES = ("ndcg", "recall", "hr")
+_FILES = ("run.json", "queries.parquet", "history.json", "config.yaml")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recorded:
+    """What a run directory remembers of its training and test.
+
+    Args:
+        name: the directory's last part.
+        about: `run.json`.
+        flags: `config.yaml`.
+        split: `split.json`.
+        metrics: `metrics.json`.
+        history: `history.json`.
+        queries: `queries.parquet`.
+    """
+
+    name: str
+    about: dict[str, Any]
+    flags: dict[str, Any]
+    split: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    history: dict[str, list[float]]
+    queries: pa.Table
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return str(self.flags["model"])
+
+
+def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
+    """Reads the files of a run that a report needs; the model is not loaded.
+
+    Raises:
+        ValueError: if it is no run directory, one of before the files of the report, or damaged.
+    """
+    path = Path(directory)
+    if not (path / "config.yaml").is_file():
+        raise ValueError(
+            f"{directory}: expected a directory that `kerasrec fit` wrote; there is no "
+            "config.yaml. Give the path that followed --output."
+        )
+    if missing := [name for name in _FILES if not (path / name).is_file()]:
+        raise ValueError(
+            f"{directory}: this run has no {missing}; it was written before kerasrec stored what a "
+            f"report needs. Train it again: kerasrec fit MODEL --config {path / 'config.yaml'} "
+            "--output NEW_DIRECTORY"
+        )
+    try:
+        texts = {
+            name: json.loads((path / f"{name}.json").read_text(encoding="utf-8"))
+            for name in ("run", "split", "metrics", "history")
+        }
+        flags = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        recorded = Recorded(
+            path.resolve().name,
+            texts["run"],
+            flags,
+            texts["split"],
+            texts["metrics"],
+            texts["history"],
+            pq.read_table(path / "queries.parquet"),
+        )
+        version = recorded.about["version"]
+        recorded.queries.select(["model", "user"])
+        model = recorded.model
+        if version == VERSION:
+            _ = [recorded.about[name][model] for name in ("segments", "lists")]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"{directory}: the files there are not as `kerasrec fit` wrote them "
+            f"({' '.join(str(error).split())}). Restore them, or train again."
+        ) from error
+    if version != VERSION:
+        raise ValueError(
+            f"{directory}: run.json has the version {version!r}; this kerasrec reads {VERSION}. "
+            "Use the kerasrec that wrote it, or train again."
+        )
+    if model not in recorded.queries["model"].to_pylist():
+        raise ValueError(f"{directory}: queries.parquet has no rows of {model}. Train again.")
+    return recorded
+
+
+def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
+    """Everything that a report shows, as plain numbers and texts.
+
+    The models are the runs in their order, and popularity from the first of them. Intervals are
+    95 % bootstrap intervals over the queries; each model is tested against the first run, query by
+    query, by permutation, with Holm's correction over all models and metrics.
+
+    Args:
+        runs: what `read_recorded` gave, all of one data set and split.
+
+    Returns:
+        A dict that JSON can carry.
+
+    Raises:
+        ValueError: if there is no run, two have one name, or their rows differ.
+    """
+    if not runs:
+        raise ValueError("report: expected at least one run directory; received none.")
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"report: the runs need different names; received {names}.")
+    first = runs[0]
+    for run in runs[1:]:
+        if run.split != first.split:
+            raise ValueError(
+                f"report: {run.name} was trained or tested on other rows than {first.name}: "
+                f"expected {first.split}; received {run.split}. Compare runs of one data set, "
+                "split and seed of the split."
+            )
+    k = first.about["list_length"]
+    metrics = [
+        name
+        for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", "map", "mrr", "auc")
+        if name in first.queries.column_names
+    ]
+    models = [_model(run, run.model, run.name, metrics) for run in runs]
+    if "popularity" in first.queries["model"].to_pylist():
+        models.append(_model(first, "popularity", "popularity", metrics, baseline=True))
+    _test(models)
+    for model in models:
+        del model["values"], model["users"]
+    return {
+        "version": VERSION,
+        "data": first.flags["data"],
+        "split": first.about["split"],
+        "audit": first.about["audit"],
+        "notes": first.about["notes"],
+        "findings": first.about["findings"],
+        "protocol": first.about["facts"],
+        "list_length": k,
+        "metrics": metrics,
+        "reference": first.name,
+        "draws": DRAWS,
+        "models": models,
+    }
+
+
+def _model(
+    run: Recorded, model: str, name: str, metrics: Sequence[str], *, baseline: bool = False
+) -> dict[str, Any]:
+    queries = run.queries.filter(pc.equal(run.queries["model"], model))
+    names = [n for n in queries.column_names if n not in ("model", "user")]
+    values = {n: queries[n].to_numpy().astype(np.float64) for n in names}
+    users = np.array(queries["user"].to_pylist())
+    intervals = bootstrap_intervals(values, users)
+    stored: Mapping[str, Any] = next((r for r in run.metrics if r["model"] == model), {})
+    return {
+        "name": name,
+        "model": model,
+        "values": {n: values[n] for n in metrics},
+        "users": users,
+        "metrics": {n: dataclasses.asdict(intervals[n]) for n in metrics},
+        "errors": {n: stored[n] for n in ("rmse", "mae") if n in stored},
+        "curves": _curves(intervals),
+        "segments": _finite(run.about["segments"][model]),
+        "lists": _finite(run.about["lists"][model]),
+        "history": {} if baseline else _finite(run.history),
+        "seed": None if baseline else run.flags["seed"],
+        "flags": {} if baseline else run.flags,
+        "seconds": {} if baseline else run.about["seconds"],
+        "versions": run.about["versions"],
+        "machine": run.about["machine"],
+    }
+
+
+def _curves(intervals: Mapping[str, Interval]) -> dict[str, Any]:
+    curves = {}
+    for kind in CURVES:
+        at = sorted(int(n.split("@")[1]) for n in intervals if n.startswith(f"{kind}@"))
+        if at:
+            found = [intervals[f"{kind}@{k}"] for k in at]
+            curves[kind] = {
+                "k": at,
+                "mean": [one.mean for one in found],
+                "low": [one.low for one in found],
+                "high": [one.high for one in found],
+            }
+    return curves
+
+
+def _test(models: Sequence[dict[str, Any]]) -> None:
+    """Adds to each model but the first its differences from the first."""
+    reference = models[0]
+    tested = {}
+    for at, model in enumerate(models[1:], 1):
+        if not np.array_equal(model["users"], reference["users"]):
+            raise ValueError(
+                f"report: {model['name']} ranked other queries than {reference['name']}. Compare "
+                "runs of one data set and split."
+            )
+        pair = (model["values"], reference["values"], reference["users"])
+        found = paired_comparison(*pair, draws=DRAWS)
+        tested.update({(at, name): comparison for name, comparison in found.items()})
+    corrected = holm({key: comparison.p for key, comparison in tested.items()})
+    for (at, name), comparison in tested.items():
+        models[at].setdefault("against", {})[name] = {
+            **dataclasses.asdict(comparison.difference),
+            "p": comparison.p,
+            "p_holm": corrected[at, name],
+            "significant": corrected[at, name] < SIGNIFICANT,
+        }
+
+
+def _finite(values: Any) -> Any:
+    """JSON has no NaN: such figures become null."""
+    if isinstance(values, Mapping):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values

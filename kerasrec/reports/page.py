@@ -1,0 +1,292 @@
+"""A report as one HTML page that needs no network."""
+
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kerasrec.reports.charts import Line, bar_chart, colours, line_chart
+
+_STYLE = """
+:root { color-scheme: light dark; --ground: #fff; --text: #1b1f24; --soft: #59636e; --rule: #d8dee4;
+  --card: #f6f8fa; LIGHT }
+@media (prefers-color-scheme: dark) { :root { --ground: #0f1318; --text: #e6eaef; --soft: #9aa6b2;
+  --rule: #333c46; --card: #181e25; DARK } }
+* { box-sizing: border-box }
+body { margin: 0 auto; padding: 16px; max-width: 1200px; background: var(--ground);
+  color: var(--text); font: 15px/1.5 system-ui, sans-serif }
+h1 { font-size: 1.5rem; line-height: 1.2; margin: 8px 0; overflow-wrap: anywhere }
+h2 { font-size: 1.15rem; margin: 32px 0 8px }
+h3 { font-size: .95rem; margin: 0 0 4px } p { margin: 4px 0 8px } .soft { color: var(--soft) }
+.wide { overflow-x: auto; max-width: 100% }
+table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
+th, td { padding: 6px 10px; border-bottom: 1px solid var(--rule); text-align: right;
+  vertical-align: top; white-space: nowrap }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
+  background: var(--ground); min-width: 7rem; max-width: 38vw; white-space: normal;
+  overflow-wrap: anywhere }
+td.text, th.text { text-align: left; white-space: normal; min-width: 12rem }
+td small { display: block; color: var(--soft); font-size: 12px }
+.grid { display: grid; gap: 16px;
+  grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)) }
+figure { margin: 0; padding: 12px; background: var(--card); border-radius: 8px; min-width: 0 }
+figcaption { color: var(--soft); font-size: 13px }
+svg { display: block; width: 100%; height: auto } svg text { font-size: 11px; fill: var(--soft) }
+svg .rule { stroke: var(--rule) } svg .line { fill: none; stroke-width: 2 }
+svg .band { opacity: .15; stroke: none }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 16px; padding: 0; margin: 8px 0;
+  list-style: none }
+.legend svg { display: inline-block; width: 28px; height: 10px; vertical-align: middle }
+pre { overflow-x: auto; padding: 12px; background: var(--card); border-radius: 8px;
+  font-size: 13px }
+.empty { color: var(--soft); padding: 24px 0; text-align: center }
+"""
+_TEXTS = ("versions", "machine")
+_DASHES = ("none", "6 3", "2 3", "8 3 2 3", "1 2", "10 4")
+
+
+def page(numbers: Mapping[str, Any]) -> str:
+    """The page of a report.
+
+    Args:
+        numbers: what `figures` gave.
+
+    Returns:
+        HTML with its style, charts and numbers inside.
+    """
+    models = numbers["models"]
+    k = numbers["list_length"]
+    sections = [
+        ("Models", _summary(numbers)),
+        ("Metric against k", _curves(models)),
+        ("Learning curves", _learning(models)),
+        ("Segments", _segments(models, k)),
+        ("Popularity and coverage", _lists(models, k)),
+        ("Runs", _runs(models)),
+        ("Data", _data(numbers)),
+    ]
+    body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections)
+    title = html.escape(f"{numbers['data']}: {', '.join(model['name'] for model in models)}")
+    held = json.dumps(numbers, allow_nan=False).replace("</", "<\\/")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_style()}</style></head><body><h1>{html.escape(str(numbers['data']))}</h1>{body}"
+        f'<script type="application/json" id="numbers">{held}</script></body></html>\n'
+    )
+
+
+def _style() -> str:
+    pairs = colours()
+    rules = "".join(
+        f"svg .line.{name} {{ stroke: var(--{name}); stroke-dasharray: {dash} }} "
+        f"svg .band.{name}, svg .bar.{name}, svg .dot.{name} {{ fill: var(--{name}) }}\n"
+        for name, dash in zip(pairs, _DASHES, strict=True)
+    )
+    light, dark = (
+        "; ".join(f"--{name}: {pair[at]}" for name, pair in pairs.items()) for at in (0, 1)
+    )
+    return _STYLE.replace("LIGHT", light).replace("DARK", dark) + rules
+
+
+def _summary(numbers: Mapping[str, Any]) -> str:
+    models, metrics = numbers["models"], numbers["metrics"]
+    errors = sorted({name for model in models for name in model["errors"]}, reverse=True)
+    rows = [["model", *metrics, *errors]]
+    for model in models:
+        row = [_name(model)]
+        for name in metrics:
+            value = model["metrics"][name]
+            row.append(
+                f"{value['mean']:.4f}{_mark(model, name)}"
+                f"<small>{value['low']:.4f} to {value['high']:.4f}</small>"
+            )
+        row += [_number(model["errors"].get(name)) for name in errors]
+        rows.append(row)
+    facts = numbers["protocol"]
+    return _table(rows) + (
+        f'<p class="soft">{html.escape(str(facts["protocol"]))}, {facts["queries"]:,} queries of '
+        f"{facts['users']:,} users, {facts['candidates']:,} candidates. Below each mean its 95 % "
+        f"bootstrap interval over the queries. ▲ and ▼: better or worse than "
+        f"{html.escape(numbers['reference'])}, p &lt; 0.05 in a paired permutation test "
+        f"({numbers['draws']:,} draws) after Holm's correction over all models and metrics.</p>"
+    )
+
+
+def _mark(model: Mapping[str, Any], metric: str) -> str:
+    found = model.get("against", {}).get(metric)
+    if not found or not found["significant"]:
+        return ""
+    return " ▲" if found["mean"] > 0 else " ▼"
+
+
+def _curves(models: Sequence[Mapping[str, Any]]) -> str:
+    return _legend(models) + _grid([_against_k(models, kind) for kind in models[0]["curves"]])
+
+
+def _against_k(models: Sequence[Mapping[str, Any]], kind: str) -> str:
+    lines = [
+        Line(m["name"], at, c["k"], c["mean"], c["low"], c["high"])
+        for at, m in enumerate(models)
+        if (c := m["curves"].get(kind))
+    ]
+    chart = line_chart(kind, lines, x_label="k", y_label=f"{kind}@k", from_zero=True)
+    return _figure(f"{kind}@k", chart, "mean and 95 % interval")
+
+
+def _learning(models: Sequence[Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(n for m in models for n in m["history"]))
+    plain = [n for n in names if "/" not in n and n != "learning_rate"]
+    figures = [
+        _figure(name, line_chart(name, _histories(models, name), x_label="epoch", y_label=name))
+        for name in plain
+    ]
+    norms = [
+        Line(m["name"], at, *_norms(m["history"]))
+        for at, m in enumerate(models)
+        if any(n.startswith("grad_norm/") for n in m["history"])
+    ]
+    if norms:
+        chart = line_chart("gradient norm", norms, x_label="epoch", y_label="norm", from_zero=True)
+        caption = "root of the summed squares over the variables"
+        figures.append(_figure("Gradient norm", chart, caption))
+    if not figures:
+        return '<p class="empty">No run has epochs.</p>'
+    return _legend(models, [at for at, m in enumerate(models) if m["history"]]) + _grid(figures)
+
+
+def _histories(models: Sequence[Mapping[str, Any]], name: str) -> list[Line]:
+    return [
+        Line(m["name"], at, range(1, len(m["history"][name]) + 1), m["history"][name])
+        for at, m in enumerate(models)
+        if name in m["history"]
+    ]
+
+
+def _norms(history: Mapping[str, Sequence[float | None]]) -> tuple[range, list[float | None]]:
+    rows = zip(*(v for n, v in history.items() if n.startswith("grad_norm/")), strict=True)
+    total = [
+        None if any(v is None for v in row) else math.sqrt(sum(v * v for v in row)) for row in rows
+    ]
+    return range(1, len(total) + 1), total
+
+
+def _segments(models: Sequence[Mapping[str, Any]], k: int) -> str:
+    figures = []
+    for kind, caption in (
+        ("activity", "users by thirds of their training rows"),
+        ("popularity", "test items by popularity: each part has a third of the training rows"),
+    ):
+        rows = [{row["segment"]: row for row in m["segments"][kind]} for m in models]
+        groups = list(dict.fromkeys(name for mine in rows for name in mine))
+        for metric in (f"ndcg@{k}", f"recall@{k}"):
+            bars = [
+                (m["name"], at, [rows[at].get(name, {}).get(metric) for name in groups])
+                for at, m in enumerate(models)
+            ]
+            title = f"{metric} by {'user activity' if kind == 'activity' else 'item popularity'}"
+            figures.append(_figure(title, bar_chart(title, groups, bars, y_label=metric), caption))
+    return _legend(models) + _grid(figures)
+
+
+def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
+    shares = [Line(m["name"], at, m["lists"]["items"], m["lists"]["listed"])
+              for at, m in enumerate(models)]  # fmt: skip
+    rows = models[0]["lists"]
+    shares.append(Line("training rows", len(models), rows["items"], rows["train_rows"]))
+    covered = [
+        Line(m["name"], at, range(1, k + 1), m["lists"]["coverage"]) for at, m in enumerate(models)
+    ]
+    names = list(rows["figures"])
+    table = [["model", *names]]
+    for m in models:
+        table.append([_name(m), *(_number(m["lists"]["figures"][name]) for name in names)])
+    note = '<p class="soft">As kerasrec.evaluation.beyond_accuracy defines them.</p>'
+    return _table(table) + note + _legend(models) + _grid(
+        [
+            _figure(
+                "Share of the lists that popular items take",
+                line_chart("popularity", shares, x_label="share of items, most popular first",
+                           y_label=f"share of top-{k} places", from_zero=True),
+                f"{_swatch(len(models))} training rows",
+            ),
+            _figure(
+                "Coverage",
+                line_chart("coverage", covered, x_label="length of the list",
+                           y_label="share of items in a list", from_zero=True),
+                "items that at least one user gets",
+            ),
+        ]
+    )  # fmt: skip
+
+
+def _runs(models: Sequence[Mapping[str, Any]]) -> str:
+    rows = [["run", "model", "seed", "epochs", "training s", "evaluation s", "versions", "machine"]]
+    for model in models:
+        if model["flags"]:
+            epochs = max((len(values) for values in model["history"].values()), default=0)
+            seconds = model["seconds"]
+            versions = ", ".join(f"{n} {v}" for n, v in model["versions"].items())
+            rows.append(
+                [_name(model), model["model"], str(model["seed"]), str(epochs),
+                 f"{seconds['training']:.1f}", f"{seconds['evaluation']:.1f}", versions,
+                 html.escape(model["machine"])]
+            )  # fmt: skip
+    flags = list(dict.fromkeys(n for m in models for n in m["flags"]))
+    trained = [m for m in models if m["flags"]]
+    settings = [["flag", *(_name(m) for m in trained)]]
+    for flag in flags:
+        values = [html.escape(str(m["flags"].get(flag, "-"))) for m in trained]
+        settings.append([f"<code>{html.escape(flag)}</code>", *values])
+    return f"{_table(rows)}<details><summary>All flags</summary>{_table(settings)}</details>"
+
+
+def _data(numbers: Mapping[str, Any]) -> str:
+    texts = "".join(
+        f"<pre>{html.escape(text)}</pre>" for text in (numbers["split"], numbers["audit"])
+    )
+    notes = "".join(
+        f"<li>{html.escape(text)}</li>" for text in numbers["notes"] + numbers["findings"]
+    )
+    return f"{texts}<ul>{notes}</ul>" if notes else texts
+
+
+def _legend(models: Sequence[Mapping[str, Any]], chosen: Sequence[int] | None = None) -> str:
+    chosen = range(len(models)) if chosen is None else chosen
+    items = "".join(f"<li>{_swatch(at)} {_name(models[at])}</li>" for at in chosen)
+    return f'<ul class="legend">{items}</ul>'
+
+
+def _swatch(at: int) -> str:
+    return (
+        f'<svg viewBox="0 0 28 10" style="display:inline-block;width:28px" aria-hidden="true">'
+        f'<path class="line s{at % 6}" d="M0 5L28 5"/></svg>'
+    )
+
+
+def _name(model: Mapping[str, Any]) -> str:
+    return html.escape(str(model["name"]))
+
+
+def _figure(title: str, chart: str, caption: str = "") -> str:
+    note = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f"<figure><h3>{html.escape(title)}</h3>{chart}{note}</figure>"
+
+
+def _grid(figures: Sequence[str]) -> str:
+    return f'<div class="grid">{"".join(figures)}</div>'
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    kinds = [' class="text"' if cell in _TEXTS else "" for cell in rows[0]]
+    head = "".join(f'<th scope="col"{kinds[at]}>{cell}</th>' for at, cell in enumerate(rows[0]))
+    body = "".join(
+        f"<tr>{''.join(f'<td{kinds[at]}>{cell}</td>' for at, cell in enumerate(row))}</tr>"
+        for row in rows[1:]
+    )
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

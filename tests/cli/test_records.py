@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from kerasrec import data, evaluation
+from kerasrec.cli.preparing import Prepared
+from kerasrec.cli.records import lists_of, record
+from kerasrec.datasets import Dataset
+from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    """Six users with 4 of 12 items each; item n is the more popular the smaller n is."""
+    rng = np.random.default_rng(0)
+    popularity = 1 / np.arange(1, 13)
+    items = [rng.choice(12, 4, replace=False, p=popularity / popularity.sum()) for _ in range(6)]
+    rows = data.Interactions.from_table(
+        {"user_id": np.repeat(np.arange(6), 4), "item_id": np.concatenate(items),
+         "timestamp": np.add.outer(np.arange(6), np.arange(4)).ravel()},
+        label=None,
+    )  # fmt: skip
+    split = data.leave_last_out(rows)
+    vocabularies = data.fit_vocabularies(split.train)
+    parts = (data.encode(part, vocabularies) for part in (split.train, split.valid, split.test))
+    schema = data.make_schema(split.train, vocabularies)
+    return Prepared(Dataset("made", rows), split, vocabularies, schema, *parts)
+
+
+def popularity(prepared):
+    model = Popularity(prepared.schema)
+    model.adapt(prepared.train)
+    return model
+
+
+@pytest.mark.parametrize("kind", [MatrixFactorization, EmbeddingMLP, Popularity])
+def test_lists_are_those_of_an_argsort(kind, prepared):
+    schema = prepared.schema
+    model = popularity(prepared) if kind is Popularity else kind(schema, embedding_dim=3)
+    seen = [prepared.train, prepared.valid]
+    ranked = evaluation.rank_queries(model, prepared.test, seen=seen, k=3)
+    found = lists_of(model, ranked, prepared, 3)
+    items = np.arange(2, schema.item_id.num_ids, dtype=np.int32)
+    if kind is not Popularity:  # whose ties have no order
+        lists = []
+        for user in ranked.users:
+            scores = np.array(model({"user_id": np.full(len(items), user), "item_id": items}))
+            for part in seen:
+                known = part["item_id"][part["user_id"] == user] - 2
+                scores[known[known >= 0]] = -np.inf
+            lists.append(np.argsort(-scores, kind="stable")[:3])
+        for k in (1, 2, 3):
+            listed = {item for some in lists for item in some[:k]}
+            assert found["coverage"][k - 1] == pytest.approx(len(listed) / len(items))
+    assert found["figures"]["coverage@3"] == found["coverage"][-1]
+    assert found["coverage"] == sorted(found["coverage"])
+    counts = np.sort(np.bincount(prepared.train["item_id"])[2:])[::-1]
+    np.testing.assert_allclose(found["train_rows"][-2:], [1 - counts[-1] / 12, 1])
+    assert found["items"][0] == found["listed"][0] == 0.0
+    assert found["items"][-1] == found["listed"][-1] == 1.0
+
+
+def test_records_hold_every_query(prepared):
+    model = MatrixFactorization(prepared.schema, embedding_dim=3)
+    made = record({"popularity": popularity(prepared), "mf": model}, prepared, ratings=None)
+    queries = made.queries.to_pandas()
+    assert set(queries["model"]) == {"popularity", "mf"}
+    at = made.about["list_length"]
+    for row in made.metrics:
+        mine = queries[queries["model"] == row["model"]]
+        assert mine[f"ndcg@{at}"].mean() == pytest.approx(row[f"ndcg@{at}"], abs=1e-6)
+        rows = made.about["segments"][row["model"]]["activity"]
+        assert sum(part["queries"] for part in rows) == row["queries"]
+        mean = sum(part["queries"] * part[f"ndcg@{at}"] for part in rows) / row["queries"]
+        assert mean == pytest.approx(row[f"ndcg@{at}"])
+    assert [part["segment"] for part in made.about["segments"]["mf"]["popularity"]][0] == "head"
+    assert "training rows are later than the first test row" in " ".join(made.about["findings"])
+    assert made.about["seconds"]["evaluation"] > 0
+    assert "tensorflow" in made.about["versions"]

@@ -1,0 +1,83 @@
+import json
+
+import pytest
+
+from kerasrec.reports import figures, read_recorded
+
+
+def read(*directories):
+    return [read_recorded(directory) for directory in directories]
+
+
+def test_means_intervals_and_tests(write, tmp_path):
+    runs = read(write(tmp_path / "a"), write(tmp_path / "b", 0.1), write(tmp_path / "c", 0.0))
+    numbers = figures(runs)
+    assert [m["name"] for m in numbers["models"]] == ["a", "b", "c", "popularity"]
+    a, b, c, popularity = numbers["models"]
+    found = a["metrics"]["ndcg@10"]
+    assert found["mean"] == pytest.approx(0.375)
+    assert found["low"] < 0.375 < found["high"]
+    assert "against" not in a
+    better = b["against"]["ndcg@10"]
+    assert better["mean"] == pytest.approx(0.1, abs=1e-6)
+    assert better["significant"] and better["p_holm"] >= better["p"]
+    assert c["against"]["ndcg@10"]["p_holm"] == 1.0
+    assert not c["against"]["ndcg@10"]["significant"]
+    assert popularity["against"]["mrr"]["mean"] < 0
+    assert a["errors"] == {"rmse": 0.91, "mae": 0.7}
+    json.dumps(numbers, allow_nan=False)
+
+
+def test_segments_curves_and_lists(write, tmp_path):
+    model = figures(read(write(tmp_path / "a")))["models"][0]
+    assert model["curves"]["ndcg"]["k"] == [1, 5, 10]
+    head, tail = model["segments"]["popularity"]
+    assert head == {"segment": "head", "queries": 60, "ndcg@10": 0.5, "recall@10": 0.4}
+    assert tail["recall@10"] is None
+    assert model["lists"]["figures"] == {"coverage@10": 0.5, "gini@10": None, "novelty@10": 3.25}
+    assert model["lists"]["train_rows"] == [0.0, 0.75, 1.0]
+
+
+def test_a_diverged_history_is_still_json(write, tmp_path):
+    run = write(tmp_path / "a", history={"loss": [1.0, float("nan"), float("inf")]})
+    numbers = figures(read(run))
+    assert numbers["models"][0]["history"]["loss"] == [1.0, None, None]
+
+
+def test_one_query(write, tmp_path):
+    numbers = figures(read(write(tmp_path / "a", users=1)))
+    found = numbers["models"][0]["metrics"]["ndcg@10"]
+    assert found == {"mean": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_runs_that_cannot_be_compared(write, tmp_path):
+    a = write(tmp_path / "a")
+    with pytest.raises(ValueError, match="expected at least one run"):
+        figures([])
+    with pytest.raises(ValueError, match=r"different names; received \['a', 'a'\]"):
+        figures(read(a, a))
+    other = write(tmp_path / "b", split={"test": {"rows": 7}})
+    with pytest.raises(ValueError, match="b was trained or tested on other rows than a"):
+        figures(read(a, other))
+
+
+def test_directories_that_are_refused(write, tmp_path):
+    with pytest.raises(ValueError, match="expected a directory that `kerasrec fit` wrote"):
+        read_recorded(tmp_path)
+    old = write(tmp_path / "old")
+    (old / "run.json").unlink()
+    with pytest.raises(
+        ValueError, match=r"no \['run.json'\]; it was written before.*Train it again"
+    ):
+        read_recorded(old)
+    newer = write(tmp_path / "newer", about={"version": 2})
+    with pytest.raises(ValueError, match="has the version 2; this kerasrec reads 1"):
+        read_recorded(newer)
+    other = write(tmp_path / "other", about={"segments": {}})
+    with pytest.raises(ValueError, match="not as `kerasrec fit` wrote them"):
+        read_recorded(other)
+    for name in ("run.json", "queries.parquet", "config.yaml"):
+        broken = write(tmp_path / f"broken-{name}")
+        (broken / name).write_text("{")
+        with pytest.raises(ValueError, match="not as `kerasrec fit` wrote them.*Restore them"):
+            read_recorded(broken)

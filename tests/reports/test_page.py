@@ -1,0 +1,134 @@
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from kerasrec.reports import figures, page, read_recorded
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+@pytest.fixture
+def numbers(write, tmp_path):
+    norms = {"loss": [2.0, 1.0], "grad_norm/a": [3.0, 6.0], "grad_norm/b": [4.0, 8.0]}
+    runs = (
+        write(tmp_path / "mf"),
+        write(tmp_path / "a-run-with-quite-a-long-name", 0.1, history=norms),
+    )
+    return figures([read_recorded(run) for run in runs])
+
+
+class Checker(html.parser.HTMLParser):
+    """Every tag that is opened is closed, in order."""
+
+    VOID = ("meta",)
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_needs_no_network(numbers):
+    text = page(numbers)
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == []
+    assert not re.search(r"(src|href)=|url\(|@import|https?://", text)
+
+
+def test_texts_of_users_are_escaped(numbers):
+    text = page(numbers)
+    assert "Rows <b>were" not in text.split('<script type="application/json"')[0]
+    assert "Rows &lt;b&gt;were" in text and "rows are &lt;later&gt;" in text
+
+
+def test_the_numbers_on_the_page_are_those_of_the_json(numbers):
+    text = page(numbers)
+    inside = re.search(r'id="numbers">(.*?)</script>', text, re.S)[1]
+    assert json.loads(inside.replace("<\\/", "</")) == json.loads(json.dumps(numbers))
+    rows = re.findall(r"<tr><td>(.*?)</tr>", text)
+    for model, row in zip(numbers["models"], rows, strict=False):
+        for name in numbers["metrics"]:
+            value = model["metrics"][name]
+            assert f"{value['mean']:.4f}" in row
+            assert f"{value['low']:.4f} to {value['high']:.4f}" in row
+    assert "0.4750 ▲" in rows[1] and "0.1875 ▼" in rows[2]
+    assert "▲" not in rows[0] and "▼" not in rows[0]
+
+
+def test_gradient_norms_are_summed_over_variables(numbers):
+    text = page(numbers)
+    assert "Gradient norm" in text
+    del numbers["models"][1]["history"]["grad_norm/a"]
+    del numbers["models"][1]["history"]["grad_norm/b"]
+    assert "Gradient norm" not in page(numbers)
+
+
+MEASURE = """
+<script>
+addEventListener("load", () => {
+  const seen = [...document.querySelectorAll("section, figure, h1, p, pre")];
+  const out = seen.filter(e => e.getBoundingClientRect().right > innerWidth + 1).length;
+  const names = [...document.querySelectorAll("section > .wide td:first-child")];
+  const narrow = names.filter(e => e.getBoundingClientRect().width < 100).length;
+  let overlaps = 0, small = 0;
+  for (const svg of document.querySelectorAll("figure > svg")) {
+    const boxes = [...svg.querySelectorAll("text")].map(e => e.getBoundingClientRect());
+    const edge = svg.getBoundingClientRect();
+    for (let i = 0; i < boxes.length; i++) {
+      const a = boxes[i];
+      if (a.left < edge.left - 1 || a.right > edge.right + 1) out2++;
+      if (Math.min(a.height, a.width) < 4) small++;
+      for (let j = 0; j < i; j++) {
+        const b = boxes[j];
+        if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 &&
+            b.top < a.bottom - 3) overlaps++;
+      }
+    }
+  }
+  const found = {out, out2, overlaps, small, narrow, wide: document.documentElement.scrollWidth,
+    charts: document.querySelectorAll("figure > svg").length};
+  document.body.innerHTML = "<pre id=found>" + JSON.stringify(found) + "</pre>";
+});
+let out2 = 0;
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
+@pytest.mark.parametrize("width", [1200, 390])
+def test_in_headless_chromium(width, numbers, tmp_path):
+    # Headless windows are at least 500 wide: the phone is a frame inside.
+    (tmp_path / "report.html").write_text(page(numbers).replace("</body>", f"{MEASURE}</body>"))
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f'<iframe id=f src="report.html" style="width:{width}px;height:900px"></iframe><script>'
+        "addEventListener('load', () => { document.body.dataset.found = "
+        "f.contentDocument.getElementById('found').textContent })</script>"
+    )
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000",
+         "--virtual-time-budget=10000", "--dump-dom", frame.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = json.loads(re.search('data-found="([^"]+)"', done.stdout)[1].replace("&quot;", '"'))
+    assert found["charts"] >= 10
+    faults = {name: found[name] for name in ("out", "out2", "overlaps", "small", "narrow")}
+    assert faults == dict.fromkeys(faults, 0)
+    assert found["wide"] <= width
