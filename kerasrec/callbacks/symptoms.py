@@ -60,7 +60,8 @@ def _bad_numbers(name: str, column: np.ndarray) -> list[str]:
 def _rows(name: str, mask: np.ndarray, what: str, column: np.ndarray | None = None) -> list[str]:
     if not mask.any():
         return []
-    by_row = mask.reshape(mask.shape[0], -1).any(axis=1) if mask.ndim else np.array([True])
+    rows = np.atleast_1d(mask)
+    by_row: np.ndarray = np.asarray(rows.reshape(len(rows), -1).any(axis=1))
     first = int(np.argmax(by_row))
     shown = ""
     if column is not None:
