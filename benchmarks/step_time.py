@@ -1,6 +1,6 @@
 """Time of a training step against the number of rows of a table.
 
-    python benchmarks/step_time.py                                       # everything
+    python benchmarks/step_time.py --page                                # everything, and its page
     python benchmarks/step_time.py --rows 10000 1000000 --steps 50       # a part of it
     python benchmarks/step_time.py --torch-python ~/torch/bin/python     # PyTorch elsewhere
 
@@ -13,7 +13,9 @@ the measured steps (Linux only), beside what weights and state need alone.
 """
 
 import argparse
+import contextlib
 import importlib.metadata
+import io
 import json
 import os
 import pathlib
@@ -28,6 +30,18 @@ DIM, BATCH, WARM_UP = 32, 4096, 8
 ROWS = (10_000, 100_000, 1_000_000, 5_000_000, 10_000_000)
 OPTIMIZERS = ("adam", "adagrad", "sgd")
 LIBRARIES = ("kerasrec", "keras", "tf_keras", "torch")
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "step_time.md"
+ABOUT = """# Time of a training step against the rows of a table
+
+Matrix factorisation with two tables of the same size, dimension 32, batches of 4,096 uniform ids, \
+mean squared error, in stock `model.fit` with its defaults; the PyTorch loop is written by hand \
+and does not clip. Every cell is a process of its own and shows the median step of the best of the \
+rounds; memory is the peak of the measured steps. This page is written by \
+`benchmarks/step_time.py`; it shows what the command asked for, `-` is a cell without a result.
+
+```text
+{}```
+"""
 
 
 def main() -> None:
@@ -37,9 +51,6 @@ def main() -> None:
         library, optimizer, rows = arguments.cell
         print(json.dumps(MEASURE[library](optimizer, int(rows), arguments.steps)))
         return
-    print(f"command   python {shlex.join(sys.argv)}")
-    print(f"hardware  {hardware()}")
-    print(f"versions  {versions(arguments.torch_python)}\n")
     cells: dict[tuple[str, str, int], dict[str, float]] = {}
     for _ in range(arguments.rounds):
         for rows in arguments.rows:
@@ -49,8 +60,16 @@ def main() -> None:
                     found = run(key, arguments)
                     if found and (key not in cells or found["ms"] < cells[key]["ms"]):
                         cells[key] = found
-    for optimizer in arguments.optimizers:
-        report(optimizer, cells, arguments)
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        print(f"command   python {shlex.join(sys.argv)}")
+        print(f"hardware  {hardware()}")
+        print(f"versions  {versions(arguments.torch_python)}")
+        for optimizer in arguments.optimizers:
+            report(optimizer, cells, arguments)
+    print(text.getvalue())
+    if arguments.page:
+        PAGE.write_text(ABOUT.format(text.getvalue()), encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
@@ -62,6 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--torch-python", default=sys.executable)
+    parser.add_argument("--page", action="store_true")
     parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
