@@ -271,7 +271,7 @@ def tasks() -> dict[str, Task]:
         ),
         "lstm": Task(
             "lstm", f"LSTM over {LENGTH} events", recurrent, histories, targets,
-            batch=32, steps=60, every=4, rate=0.85,
+            batch=32, steps=60, every=4, rate=0.9,
             strengths=Strengths(
                 clipnorm=0.1, clipvalue=0.01, global_clipnorm=0.1, adaptive_clip=0.05,
                 clippy=0.01, weight=0.2, max_norm=0.5, decay_rate=19.0, warmup_steps=40,
