@@ -65,7 +65,7 @@ def main() -> None:
                         cells[key] = found
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        print(f"command   python {shlex.join(sys.argv)}")
+        print(f"command   {command()}")
         print(f"hardware  {hardware()}")
         print(f"versions  {versions(arguments.torch_python)}")
         for optimizer in arguments.optimizers:
@@ -251,6 +251,14 @@ MEASURE = {
     "tf_keras": keras_step,
     "torch": torch_step,
 }
+
+
+def command() -> str:
+    """The command line, without the place of PyTorch's Python."""
+    words = list(sys.argv)
+    if "--torch-python" in words:
+        words[words.index("--torch-python") + 1] = "..."
+    return f"python {shlex.join(words)}"
 
 
 def hardware() -> str:

@@ -117,7 +117,7 @@ def run(side: str, folder: str, torch_python: str) -> list[float]:
 def report(rates: dict[str, list[float]], load: float, torch_python: str, rounds: int) -> str:
     """Command, hardware, versions, and both sides of each comparison."""
     lines = [
-        f"command   python {shlex.join(sys.argv)}",
+        f"command   {command()}",
         f"hardware  {hardware()}; load average {load:.1f}",
         f"versions  {versions(torch_python)}",
         f"settings  {rounds} rounds, epochs 2 to {EPOCHS} of each process, seed 0",
@@ -258,6 +258,14 @@ MEASURE = {
     "keras_tuned": keras_tuned,
     "torch": torch_epochs,
 }
+
+
+def command() -> str:
+    """The command line, without the place of PyTorch's Python."""
+    words = list(sys.argv)
+    if "--torch-python" in words:
+        words[words.index("--torch-python") + 1] = "..."
+    return f"python {shlex.join(words)}"
 
 
 def hardware() -> str:
