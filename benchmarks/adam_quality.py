@@ -10,16 +10,15 @@ what is shown is what large tables get.
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
-import shlex
 import statistics
 import subprocess
 import sys
 import time
+
+import describing
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -59,7 +58,7 @@ def main() -> None:
         way, seed = arguments.cell
         print(json.dumps(train(way, int(seed), arguments.epochs)))
         return
-    load = os.getloadavg()[0]
+    load = describing.load()
     found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for seed in arguments.seeds:
         for way in WAYS:
@@ -68,7 +67,7 @@ def main() -> None:
     text = report(found, arguments.epochs, arguments.seeds, load)
     print(text)
     if vars(arguments) == vars(parser.parse_args([])):
-        PAGE.write_text(ABOUT.format(**SETTINGS, text=text), encoding="utf-8")
+        describing.write(PAGE, ABOUT.format(**SETTINGS, text=text))
 
 
 def run(way: str, seed: int, epochs: int) -> dict[str, float]:
@@ -136,12 +135,12 @@ def train(way: str, seed: int, epochs: int) -> dict[str, float]:
     }
 
 
-def report(found: dict, epochs: int, seeds: list[int], load: float) -> str:
+def report(found: dict, epochs: int, seeds: list[int], load: str) -> str:
     """Command, hardware, versions, and a line for each way."""
     lines = [
-        f"command   python {shlex.join(sys.argv)}",
-        f"hardware  {hardware()}; load average {load:.1f}",
-        f"versions  {versions()}",
+        f"command   {describing.command()}",
+        f"hardware  {describing.machine()}; {load}",
+        f"versions  {describing.versions()}",
         f"settings  {epochs} epochs, seeds {seeds}",
         "",
         f"{'':<34}{'HR@10':>17}{'differs':>9}{'NDCG@10':>17}{'differs':>9}{'loss':>8}"
@@ -160,21 +159,6 @@ def report(found: dict, epochs: int, seeds: list[int], load: float) -> str:
         line += f"{statistics.median(row['seconds'] for row in rows):>9.2f}"
         lines.append(line + f"{statistics.median(row['total'] for row in rows):>10.1f}")
     return "\n".join(lines) + "\n"
-
-
-def hardware() -> str:
-    """Processor and cores."""
-    info = pathlib.Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0].split(':')[1].strip()}, {os.cpu_count()} cores"
-
-
-def versions() -> str:
-    """What was measured."""
-    found = [f"python {platform.python_version()}"]
-    return ", ".join(
-        found + [f"{name} {importlib.metadata.version(name)}" for name in ("tensorflow", "keras")]
-    )
 
 
 if __name__ == "__main__":

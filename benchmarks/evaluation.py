@@ -15,18 +15,16 @@ is also written to docs/benchmarks/evaluation.md.
 
 import argparse
 import contextlib
-import importlib.metadata
-import io
 import json
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 
+import describing
 import numpy as np
 
 DIM, K, SEED = 64, 20, 0
@@ -56,12 +54,12 @@ def main() -> None:
         found["peak_mib"] = peak_mib()
         print(json.dumps(found))
         return
-    output = Tee(sys.stdout)
+    output = describing.Tee(sys.stdout)
     with contextlib.redirect_stdout(output):
         describe_run()
         missed = measure(options)
     if len(sys.argv) == 1:
-        PAGE.write_text(f"{ABOUT}\n```text\n{output.getvalue()}```\n", encoding="utf-8")
+        describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
     sys.exit(missed)
 
 
@@ -71,34 +69,10 @@ def peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-class Tee(io.StringIO):
-    """Keeps what is printed, and prints it."""
-
-    def __init__(self, screen: io.TextIOBase) -> None:
-        super().__init__()
-        self.screen = screen
-
-    def write(self, text: str) -> int:
-        self.screen.write(text)
-        self.screen.flush()
-        return super().write(text)
-
-
 def describe_run() -> None:
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    names = ("numpy", "scipy", "implicit", "tensorflow", "keras")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    print(f"command   python {' '.join(sys.argv)}")
-    print(f"hardware  {model}, {len(os.sched_getaffinity(0))} cores")
-    print(f"load      {os.getloadavg()[0]:.2f} at start")
-    print(f"versions  python {platform.python_version()}, {versions}")
+    print(f"command   {describing.command()}")
+    print(f"hardware  {describing.machine()}; {describing.load()}")
+    print(f"versions  {describing.versions('scipy', 'implicit')}")
     print(f"seeds     SVD {SEED}, synthetic catalogue {SEED}, model {SEED}\n")
 
 

@@ -11,14 +11,11 @@ docs/benchmarks/evaluation_accuracy.md.
 """
 
 import contextlib
-import importlib.metadata
-import io
-import os
 import pathlib
-import platform
 import sys
 import time
 
+import describing
 import numpy as np
 import scipy.sparse
 from scipy.sparse.linalg import svds
@@ -42,24 +39,15 @@ by `benchmarks/evaluation_accuracy.py`.
 
 
 def main() -> None:
-    output = io.StringIO()
+    output = describing.Tee(sys.stdout)
     with contextlib.redirect_stdout(output):
-        names = ("numpy", "scipy")
-        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-        print(f"command   python {' '.join(sys.argv)}")
-        print(f"hardware  {processor()}, {len(os.sched_getaffinity(0))} cores")
-        print(f"versions  python {platform.python_version()}, {versions}")
+        print(f"command   {describing.command()}")
+        print(f"hardware  {describing.machine()}; {describing.load()}")
+        print(f"versions  {describing.versions('scipy')}")
         print(f"seed      {SEED}, where the iteration of the SVD starts\n")
         missed = measure()
-    sys.stdout.write(output.getvalue())
-    PAGE.write_text(f"{ABOUT}\n```text\n{output.getvalue()}```\n", encoding="utf-8")
+    describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
     sys.exit(missed)
-
-
-def processor() -> str:
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 def measure() -> int:

@@ -10,15 +10,12 @@ and, for a seed, the same initial weights and order of batches; they differ in o
 
 import argparse
 import dataclasses
-import importlib.metadata
 import math
 import os
 import pathlib
-import platform
 import re
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,8 +25,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import tensorflow as tf
+from describing import command, machine, versions, write
 
-import kerasrec
 from kerasrec import data
 from kerasrec.datasets import load
 from kerasrec.layers import Embedding
@@ -311,23 +308,6 @@ class Outcome:
         return [curve.final < curve.losses[0] for curve in self.curves]
 
 
-def machine() -> str:
-    """CPU model and the cores this process may use."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
-
-
-def versions() -> str:
-    """Versions of what took part."""
-    named = [f"Python {platform.python_version()}", f"kerasrec {kerasrec.__version__}"]
-    for package in ("keras", "tensorflow", "numpy"):
-        named.append(f"{package} {importlib.metadata.version(package)}")
-    return ", ".join(named)
-
-
 def number(value: float) -> str:
     """A loss: three decimals, or its size; a NaN or an infinity is `NaN`."""
     if not math.isfinite(value):
@@ -537,15 +517,6 @@ def _lines(axes: Any, across: float | None, upright: float | None) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def write(path: pathlib.Path, text: str) -> None:
-    """Writes whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
-
-
 def main() -> None:
     """Parses the flags, runs, prints, and writes the page."""
     names = ["full", "sgd", "lstm"]
@@ -555,7 +526,7 @@ def main() -> None:
     parser.add_argument("--remedy", nargs="+", default=[""], help="only those that begin so")
     arguments = parser.parse_args()
     seeds = sorted(set(arguments.seeds))
-    print(f"{shlex.join([sys.executable, *sys.argv])}\n{machine()}\n{versions()}")
+    print(f"{command()}\n{machine()}\n{versions()}")
     start, found = time.perf_counter(), tasks()
     results: dict[str, list[Outcome]] = {}
     for name in arguments.task:

@@ -14,10 +14,8 @@ arguments the output is also written to docs/benchmarks/gradient_monitor.md.
 import argparse
 import contextlib
 import inspect
-import io
 import os
 import pathlib
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import describing
 import keras
 import numpy as np
 import tensorflow as tf
@@ -73,14 +72,11 @@ def main() -> None:
     parser.add_argument("--doctor", action="store_true", help="measure Doctor instead")
     parser.add_argument("--only", default="", help="part of the names of cases")
     options = parser.parse_args()
-    output = Tee(sys.stdout)
+    output = describing.Tee(sys.stdout)
     with contextlib.redirect_stdout(output):
         print(f"command   python {' '.join(sys.argv)}")
-        print(f"hardware  {hardware()}")
-        print(
-            f"versions  python {platform.python_version()}, tensorflow {tf.__version__}, "
-            f"keras {keras.__version__}, numpy {np.__version__}"
-        )
+        print(f"hardware  {describing.machine()}; {describing.load()}")
+        print(f"versions  {describing.versions()}")
         print(f"settings  interval {options.interval}, {options.rounds} rounds, seed 0\n")
         print(f"{'ms/step':42}{'without':>9}{'with':>9}{'cost':>9}{'range':>19}")
         costs = [
@@ -95,21 +91,7 @@ def main() -> None:
         verdict = "reached" if max(costs) < TARGET else "missed"
         print(f"\ntarget    less than {TARGET:.0%}: {verdict} (at most {max(costs):.1%})")
     if len(sys.argv) == 1:
-        PAGE.write_text(f"{ABOUT}\n```text\n{output.getvalue()}```\n", encoding="utf-8")
-
-
-class Tee(io.StringIO):
-    """Keeps what is printed, and prints it."""
-
-    def __init__(self, screen: Any) -> None:
-        super().__init__()
-        self.screen = screen
-
-    def write(self, text: str) -> int:
-        """To both."""
-        self.screen.write(text)
-        self.screen.flush()
-        return super().write(text)
+        describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
 
 
 def measure(
@@ -197,15 +179,6 @@ def batches(size: dict[str, int]) -> tf.data.Dataset:
     switches = tf.data.Options()
     switches.autotune.enabled = False
     return tf.data.Dataset.from_tensor_slices((columns, labels)).with_options(switches)
-
-
-def hardware() -> str:
-    """Processor, cores and load."""
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0))
-    name = names[0] if names else platform.processor()
-    return f"{name}, {cores} cores; load average {os.getloadavg()[0]:.1f}"
 
 
 if __name__ == "__main__":

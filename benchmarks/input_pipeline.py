@@ -14,10 +14,8 @@ arguments the output is also written to docs/benchmarks/input_pipeline.md.
 import argparse
 import contextlib
 import gzip
-import io
 import os
 import pathlib
-import platform
 import sys
 import tempfile
 import time
@@ -25,8 +23,8 @@ from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import describing
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
@@ -62,42 +60,18 @@ def main() -> None:
     path = folder / "ml-1m.train.pairs.tsv.gz"
     if not path.is_file():
         sys.exit(f"{path} is missing: set KERASREC_DATA to the folder that holds ncf-ml-1m.")
-    output = Tee(sys.stdout)
+    output = describing.Tee(sys.stdout)
     with contextlib.redirect_stdout(output):
         describe_run(options)
         measure(read_pairs(path), options.batch_size, options.repeats)
     if len(sys.argv) == 1:
-        PAGE.write_text(f"{ABOUT}\n```text\n{output.getvalue()}```\n", encoding="utf-8")
-
-
-class Tee(io.StringIO):
-    """Keeps what is printed, and prints it."""
-
-    def __init__(self, screen: io.TextIOBase) -> None:
-        super().__init__()
-        self.screen = screen
-
-    def write(self, text: str) -> int:
-        self.screen.write(text)
-        return super().write(text)
+        describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
 
 
 def describe_run(options: argparse.Namespace) -> None:
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    cores = len(os.sched_getaffinity(0))
-    print(f"command   python {' '.join(sys.argv)}")
-    print(f"hardware  {model}, {cores} cores; load average at start {os.getloadavg()[0]:.2f}")
-    print(
-        f"versions  python {platform.python_version()}, tensorflow {tf.__version__}, "
-        f"numpy {np.__version__}, pyarrow {pa.__version__}"
-    )
+    print(f"command   {describing.command()}")
+    print(f"hardware  {describing.machine()}; {describing.load()}")
+    print(f"versions  {describing.versions('pyarrow')}")
     print(f"example   one (user, item, label) row of a batch; best of {options.repeats} passes\n")
 
 

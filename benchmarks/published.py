@@ -11,14 +11,10 @@ A file counts only if settings, versions and hardware are those of the run.
 import argparse
 import dataclasses
 import functools
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
 import shlex
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,40 +22,10 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-
-import kerasrec
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
+from describing import command, machine, versions, write
 from published_tables import SECONDS, TABLES, Table
 
 PAGES = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks"
-
-
-def machine() -> str:
-    """CPU model and the cores this process may use."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
-
-
-def versions() -> str:
-    """Versions of what took part."""
-    named = [f"Python {platform.python_version()}", f"kerasrec {kerasrec.__version__}"]
-    for package in ("keras", "tensorflow", "numpy"):
-        named.append(f"{package} {importlib.metadata.version(package)}")
-    return ", ".join(named)
-
-
-def write(path: pathlib.Path, text: str) -> None:
-    """Writes whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
 
 
 def stored(path: pathlib.Path, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> Any:
@@ -246,7 +212,7 @@ def main() -> None:
     if unknown := sorted(set(models) - set(table.models)):
         parser.error(f"--models: {unknown} are not in this table; it has {list(table.models)}")
     results = arguments.results / arguments.table
-    print(f"{shlex.join([sys.executable, *sys.argv])}\n{machine()}\n{versions()}")
+    print(f"{command()}\n{machine()}\n{versions()}")
     if arguments.choose:
         for model in models:
             print(model, table.choose(table.parts[0], table.models[model]))

@@ -14,17 +14,16 @@ the measured steps (Linux only), beside what weights and state need alone.
 
 import argparse
 import contextlib
-import importlib.metadata
 import io
 import json
 import os
 import pathlib
-import platform
-import shlex
 import statistics
 import subprocess
 import sys
 import time
+
+import describing
 
 DIM, BATCH, WARM_UP = 32, 4096, 8
 ROWS = (10_000, 100_000, 1_000_000, 5_000_000, 10_000_000)
@@ -65,14 +64,15 @@ def main() -> None:
                         cells[key] = found
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        print(f"command   {command()}")
-        print(f"hardware  {hardware()}")
-        print(f"versions  {versions(arguments.torch_python)}")
+        print(f"command   {describing.command()}")
+        print(f"hardware  {describing.machine()}; {describing.load()}")
+        found = describing.versions("tf-keras", torch_python=arguments.torch_python)
+        print(f"versions  {found}")
         for optimizer in arguments.optimizers:
             report(optimizer, cells, arguments)
     print(text.getvalue())
     if arguments.page:
-        PAGE.write_text(ABOUT.format(text.getvalue()), encoding="utf-8")
+        describing.write(PAGE, ABOUT.format(text.getvalue()))
 
 
 def parse() -> argparse.Namespace:
@@ -251,38 +251,6 @@ MEASURE = {
     "tf_keras": keras_step,
     "torch": torch_step,
 }
-
-
-def command() -> str:
-    """The command line, without the place of PyTorch's Python."""
-    words = list(sys.argv)
-    if "--torch-python" in words:
-        words[words.index("--torch-python") + 1] = "..."
-    return f"python {shlex.join(words)}"
-
-
-def hardware() -> str:
-    """Processor, cores and memory."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    model = platform.processor() or platform.machine()
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].split(":")[1].strip() if names else model
-    load = os.getloadavg()[0]
-    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB; load average {load:.1f}"
-
-
-def versions(torch_python: str) -> str:
-    """What was measured."""
-    found = [f"python {platform.python_version()}"]
-    for name in ("tensorflow", "keras", "tf-keras"):
-        found.append(f"{name} {importlib.metadata.version(name)}")
-    program = "import torch; print(torch.__version__)"
-    done = subprocess.run(
-        [torch_python, "-c", program], capture_output=True, text=True, check=False
-    )
-    return ", ".join([*found, f"torch {done.stdout.strip() or 'not installed'}"])
 
 
 if __name__ == "__main__":

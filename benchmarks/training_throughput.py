@@ -10,17 +10,16 @@ runs all of them in turn. The first epoch compiles and warms up; the median of t
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
-import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+import describing
 
 DIM, BATCH, NEGATIVES, EPOCHS = 64, 8192, 4, 5
 SIDES = {
@@ -59,7 +58,7 @@ def main() -> None:
         print(json.dumps(MEASURE[side](pathlib.Path(folder))))
         return
     rates: dict[str, list[float]] = {side: [] for side in arguments.sides}
-    load = os.getloadavg()[0]
+    load = describing.load()
     with tempfile.TemporaryDirectory() as folder:
         rows = prepare(pathlib.Path(folder))
         for _ in range(arguments.rounds):
@@ -70,7 +69,7 @@ def main() -> None:
     text = report(rates, load, arguments.torch_python, arguments.rounds)
     print(text)
     if arguments.sides == list(SIDES) and arguments.rounds >= 3:
-        PAGE.write_text(ABOUT.format(text), encoding="utf-8")
+        describing.write(PAGE, ABOUT.format(text))
 
 
 def prepare(folder: pathlib.Path) -> int:
@@ -114,12 +113,12 @@ def run(side: str, folder: str, torch_python: str) -> list[float]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def report(rates: dict[str, list[float]], load: float, torch_python: str, rounds: int) -> str:
+def report(rates: dict[str, list[float]], load: str, torch_python: str, rounds: int) -> str:
     """Command, hardware, versions, and both sides of each comparison."""
     lines = [
-        f"command   {command()}",
-        f"hardware  {hardware()}; load average {load:.1f}",
-        f"versions  {versions(torch_python)}",
+        f"command   {describing.command()}",
+        f"hardware  {describing.machine()}; {load}",
+        f"versions  {describing.versions(torch_python=torch_python)}",
         f"settings  {rounds} rounds, epochs 2 to {EPOCHS} of each process, seed 0",
         "",
         f"{'million rows/s':<64}{'median':>8}{'range':>16}{'kerasrec is':>14}",
@@ -258,32 +257,6 @@ MEASURE = {
     "keras_tuned": keras_tuned,
     "torch": torch_epochs,
 }
-
-
-def command() -> str:
-    """The command line, without the place of PyTorch's Python."""
-    words = list(sys.argv)
-    if "--torch-python" in words:
-        words[words.index("--torch-python") + 1] = "..."
-    return f"python {shlex.join(words)}"
-
-
-def hardware() -> str:
-    """Processor and cores."""
-    info = pathlib.Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0].split(':')[1].strip()}, {os.cpu_count()} cores"
-
-
-def versions(torch_python: str) -> str:
-    """What was measured."""
-    found = [f"python {platform.python_version()}"]
-    found += [f"{name} {importlib.metadata.version(name)}" for name in ("tensorflow", "keras")]
-    program = "import torch; print(torch.__version__)"
-    done = subprocess.run(
-        [torch_python, "-c", program], capture_output=True, text=True, check=False
-    )
-    return ", ".join([*found, f"torch {done.stdout.strip() or 'not installed'}"])
 
 
 if __name__ == "__main__":

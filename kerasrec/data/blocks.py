@@ -101,7 +101,17 @@ def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
     shaped = tf.nest.map_structure(lambda a: a.reshape(batches, -1, *a.shape[1:]), arrays)
     step = max(1, batches * BLOCK_VALUES // sum(a.size for a in tf.nest.flatten(arrays)))
     for first in range(0, batches, step):
-        yield tf.nest.map_structure(lambda a: a[first : first + step], shaped)  # noqa: B023
+        yield take_rows(shaped, slice(first, first + step))
+
+
+def take_rows(arrays: Arrays, rows: np.ndarray | slice) -> Arrays:
+    """Some rows of nested arrays.
+
+    Args:
+        arrays: nested arrays of the same length.
+        rows: which.
+    """
+    return tf.nest.map_structure(lambda array: array[rows], arrays)
 
 
 def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from kerasrec.data import columns as check
-from kerasrec.data.blocks import Arrays, block_dataset, count_batches, cut_blocks
+from kerasrec.data.blocks import Arrays, block_dataset, count_batches, cut_blocks, take_rows
 from kerasrec.data.encode import encode
 from kerasrec.data.interactions import Interactions
 from kerasrec.data.vocabulary import Vocabulary
@@ -106,17 +106,17 @@ def stream_parquet(
     def blocks(number: int) -> Iterator[Arrays]:
         rng = np.random.default_rng([seed, number])
         slices = _slices(groups, encoder.names, rng if shuffle else None)
-        held = _taken(example, slice(0))
+        held = take_rows(example, slice(0))
         for table in itertools.chain(_joined(slices, kept), [None]):  # None: no more rows come
             if table is not None:
                 held = _appended(held, encoder.arrays(table))
                 if shuffle:
-                    held = _taken(held, rng.permutation(len(held[1])))
+                    held = take_rows(held, rng.permutation(len(held[1])))
             spare = kept if shuffle and table is not None else 0
             ready = max(0, len(held[1]) - spare) // batch_size
             if ready:
-                yield from cut_blocks(_taken(held, slice(0, ready * batch_size)), ready)
-                held = _taken(held, slice(ready * batch_size, None))
+                yield from cut_blocks(take_rows(held, slice(0, ready * batch_size)), ready)
+                held = take_rows(held, slice(ready * batch_size, None))
         if len(held[1]) and not drop_remainder:
             yield from cut_blocks(held, 1)
 
@@ -269,7 +269,3 @@ def _joined(slices: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
 
 def _appended(held: Arrays, fresh: Arrays) -> Arrays:
     return tf.nest.map_structure(lambda *parts: np.concatenate(parts), held, fresh)
-
-
-def _taken(arrays: Arrays, rows: np.ndarray | slice) -> Arrays:
-    return tf.nest.map_structure(lambda array: array[rows], arrays)

@@ -43,3 +43,8 @@ def table_model(request):
 @pytest.fixture(scope="session")
 def table_ranker():
     return TableRanker
+
+
+@pytest.fixture(scope="session")
+def table_retriever():
+    return TableRetriever

@@ -53,7 +53,9 @@ def test_equal_and_constant_differences():
 
 
 def test_messages():
-    folds = lambda: repeated_k_fold(ROWS, folds=2, repeats=1)  # noqa: E731
+    def folds():
+        return repeated_k_fold(ROWS, folds=2, repeats=1)
+
     with pytest.raises(ValueError, match="received 0 models and 2 folds"):
         cross_validate({}, folds())
     with pytest.raises(ValueError, match="received 1 models and 0 folds"):

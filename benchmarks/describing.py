@@ -1,0 +1,74 @@
+"""What every page of a benchmark says of its run: command, hardware, versions; and its writing."""
+
+import importlib.metadata
+import io
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from typing import TextIO
+
+
+def command() -> str:
+    """The command line, without the place of PyTorch's Python."""
+    words = list(sys.argv)
+    if "--torch-python" in words:
+        words[words.index("--torch-python") + 1] = "..."
+    return f"python {shlex.join(words)}"
+
+
+def machine() -> str:
+    """CPU model and the cores this process may use."""
+    from kerasrec.cli.records import machine
+
+    return machine()
+
+
+def load() -> str:
+    """How busy the machine is."""
+    return f"load average {os.getloadavg()[0]:.1f}"
+
+
+def versions(*packages: str, torch_python: str | None = None) -> str:
+    """Versions of Python, kerasrec, what it builds on, and of others that took part.
+
+    Args:
+        *packages: others that are installed here.
+        torch_python: the Python that has PyTorch, where it took part.
+    """
+    named = [f"Python {platform.python_version()}"]
+    for package in ("kerasrec", "keras", "tensorflow", "numpy", *packages):
+        named.append(f"{package} {importlib.metadata.version(package)}")
+    if torch_python is not None:
+        program = "import torch; print(torch.__version__)"
+        done = subprocess.run(
+            [torch_python, "-c", program], capture_output=True, text=True, check=False
+        )
+        named.append(f"torch {done.stdout.strip() or 'not installed'}")
+    return ", ".join(named)
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Writes whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+class Tee(io.StringIO):
+    """Keeps what is printed, and prints it."""
+
+    def __init__(self, screen: TextIO) -> None:
+        super().__init__()
+        self.screen = screen
+
+    def write(self, text: str) -> int:
+        """Keeps and prints."""
+        self.screen.write(text)
+        self.screen.flush()
+        return super().write(text)
