@@ -98,16 +98,17 @@ def with_negatives(
     seed: int = 0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Each row as a positive (label 1), followed by items the user has not seen (label 0).
+    """Each row as a positive (label 1) in column 0, then items its user has not seen (label 0).
 
-    A positive and its negatives stand next to each other in one batch, which therefore holds
-    `batch_size // (1 + negatives)` whole groups: 8190 rows for a batch_size of 8192 and 4
-    negatives. Negatives are drawn anew in each pass, with replacement, by `NegativeSampler`.
+    The query features of a positive and its negatives are given, looked up and trained once. A
+    batch holds `batch_size // (1 + negatives)` of these groups: 1638 groups, which are 8190 pairs,
+    for a batch_size of 8192 and 4 negatives. A pointwise loss over them is the loss over single
+    pairs. Negatives are drawn anew in each pass, with replacement, by `NegativeSampler`.
 
     Args:
         columns: encoded columns of the positives; a label column is only checked.
         schema: names and sizes of the features.
-        batch_size: rows per batch at most, negatives included.
+        batch_size: pairs per batch at most, negatives included.
         negatives: items drawn per positive.
         seen: columns of further (user, item) pairs never to draw, such as the validation rows.
             The pairs of `columns` are never drawn.
@@ -120,7 +121,8 @@ def with_negatives(
         drop_remainder: whether to leave out the last groups that do not fill a batch.
 
     Returns:
-        dataset of (dict of features `(batch, ...)`, float32 label `(batch,)`).
+        dataset of (dict of query features `(groups, ...)` and item features
+        `(groups, 1 + negatives, ...)`, float32 label `(groups, 1 + negatives)`).
 
     Raises:
         ValueError: as `pointwise`; and if a label is 0 or less, a user has seen every item,
@@ -133,8 +135,10 @@ def with_negatives(
     >>> columns = {"user": np.array([2, 2], np.int32), "item": np.array([3, 4], np.int32)}
     >>> dataset = with_negatives(columns, schema, batch_size=6, negatives=2, shuffle=False)
     >>> features, label = next(iter(dataset))
-    >>> label.numpy().tolist(), bool(np.isin(features["item"][1:3], [2, 5]).all())
-    ([1.0, 0.0, 0.0, 1.0, 0.0, 0.0], True)
+    >>> features["item"].shape, bool(np.isin(features["item"][:, 1:], [2, 5]).all())
+    (TensorShape([2, 3]), True)
+    >>> label.numpy().tolist()
+    [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
     owner = "with_negatives"
     check.check_integer(owner, "negatives", negatives, 0)
@@ -142,7 +146,7 @@ def with_negatives(
     group = 1 + negatives
     if batch_size < group:
         raise ValueError(
-            f"{owner}: batch_size counts rows, so it must be at least 1 + negatives = {group}; "
+            f"{owner}: batch_size counts pairs, so it must be at least 1 + negatives = {group}; "
             f"received {batch_size}."
         )
     queries, positives, tables = _positives(columns, schema, item_columns, owner)
@@ -154,11 +158,11 @@ def with_negatives(
     def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
         drawn = sampler.sample(users[rows], negatives, rng)
         items = np.concatenate([positives[rows, None], drawn], axis=1)  # (rows, group)
-        features = {name: np.repeat(q[rows], group, axis=0) for name, q in queries.items()}
-        features |= {item: items.ravel()} | {n: t[items.ravel()] for n, t in tables.items()}
+        features = {name: query[rows] for name, query in queries.items()}
+        features |= {item: items} | {name: table[items] for name, table in tables.items()}
         label = np.zeros(items.shape, np.float32)
         label[:, 0] = 1
-        return features, label.ravel()
+        return features, label
 
     groups = batch_size // group
     return _dataset(owner, make, len(positives), groups, shuffle, seed, drop_remainder)
@@ -327,9 +331,8 @@ def _dataset(
         if whole < batches:
             yield from cut_blocks(make(order[whole * batch_size :], rng, 1), 1)
 
-    # With negatives, `make` returns several rows for each source row.
     all_alike = drop_remainder or rows % batch_size == 0
-    batch_rows = batch_size * example[1].shape[1] if all_alike else None
+    batch_rows = batch_size if all_alike else None
     return block_dataset(one_pass, example, batches=batches, rows=batch_rows)
 
 

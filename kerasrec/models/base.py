@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from kerasrec.models.memory import keep_freed_memory
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
@@ -155,7 +156,12 @@ class Recommender(keras.Model):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """`keras.Model.fit`; see `compile` for how many steps run at a time."""
+        """`keras.Model.fit`; see `compile` for how many steps run at a time.
+
+        From the first call on, the process keeps freed memory for the next step, see
+        `kerasrec.models.memory.keep_freed_memory`.
+        """
+        keep_freed_memory()
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         steps = epochs_left * _steps_of(x, batch_size, kwargs.get("steps_per_epoch"))
         before = self.steps_per_execution, self.jit_compile

@@ -1,0 +1,36 @@
+"""Freed memory stays with the process while it trains."""
+
+import ctypes
+import os
+
+# Of <malloc.h>.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+# The largest blocks that glibc can take from its heaps, which are twice as large.
+LARGEST_BLOCK = 32 << 20
+
+
+def keep_freed_memory() -> bool:
+    """Lets glibc's malloc keep freed blocks of up to 32 MiB for the next step, for the process.
+
+    A training step frees its intermediate tensors and asks for the same ones again. Left to itself
+    glibc gives them back to the system whenever they lie at the end of a heap, by chance in one
+    process and not in another, and the system then fills the pages with zeros at every step: up to
+    half of the time of a small step on a CPU. Up to 256 MiB that the process no longer uses stay
+    with it.
+
+    Returns:
+        whether it was done: not without glibc, and not if the environment already says how malloc
+        is to work (`MALLOC_...` or `GLIBC_TUNABLES`).
+    """
+    environment = " ".join(os.environ)
+    tuned = "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if "MALLOC_" in environment or tuned or not hasattr(library, "gnu_get_libc_version"):
+        return False
+    library.mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
+    settings = {
+        M_TRIM_THRESHOLD: 8 * LARGEST_BLOCK,
+        M_TOP_PAD: 2 * LARGEST_BLOCK,  # A heap that ran empty stays, too.
+        M_MMAP_THRESHOLD: LARGEST_BLOCK,
+    }
+    return all([library.mallopt(name, value) for name, value in settings.items()])
