@@ -1,6 +1,6 @@
 """Speed and memory of ranking the whole catalogue of Gowalla, ours and others' in one run.
 
-    pip install "kerasrec[benchmarks]"
+    pip install ".[benchmarks]"    # in a checkout; brings `implicit`
     KERASREC_DATA=... python benchmarks/evaluation.py [--repeats 2] [--turns 2]
 
 29,858 users x 40,981 items (`gowalla-lightgcn`), vectors of 64 numbers from a truncated SVD of the
@@ -38,7 +38,8 @@ Users per second and peak memory of a full evaluation on Gowalla (29,858 users, 
 dimensions, seen items removed, cut-off 20), each side in a process of its own, on all cores, in \
 turns; the figure is the fastest pass. Ours includes HR, Recall, Precision, NDCG, MAP, MRR and AUC \
 with fair ties, and a value for every query. This page is written by `benchmarks/evaluation.py`; \
-figures of one run compare with each other, not with another run's.
+figures of one run compare with each other, not with another run's. It needs `implicit`, which \
+`pip install ".[benchmarks]"` in a checkout brings.
 """
 
 

@@ -88,7 +88,7 @@ def ncf_ml_1m() -> Table:
             ),
             "EmbeddingMLP": RankingSettings(
                 kind="EmbeddingMLP", embedding_dim=32, l2=0.0, learning_rate=0.003, negatives=4,
-                batch_size=10_240, epochs=4,
+                batch_size=10_240, epochs=20,
             ),
             "Popularity": RankingSettings(kind="Popularity", epochs=0),
             "random": RankingSettings(kind="random", epochs=0),
@@ -133,8 +133,8 @@ def gowalla_lightgcn() -> Table:
         higher_is_better=True,
         models={
             "MatrixFactorization": RankingSettings(
-                embedding_dim=64, temperature=0.1, use_bias=False, learning_rate=0.004,
-                negatives=1024, epochs=16, every=4, k=20,
+                embedding_dim=64, temperature=0.1, learning_rate=0.01, negatives=1024,
+                estimate_catalogue=True, epochs=32, every=8, k=20,
             ),
             "Popularity": RankingSettings(kind="Popularity", epochs=0, k=20),
         },

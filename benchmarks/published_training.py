@@ -30,6 +30,7 @@ class RankingSettings:
     temperature: float | None = None
     use_bias: bool = True
     negatives: int = 256
+    estimate_catalogue: bool = False
     learning_rate: float = 0.004
     batch_size: int = 2048
     epochs: int = 20
@@ -115,7 +116,12 @@ def train_ranking(
     if settings.kind == "MatrixFactorization":
         cosine = {"temperature": settings.temperature, "use_bias": settings.use_bias}
         model = models.MatrixFactorization(schema, **shared, **cosine)
-        fitted = SampledSoftmax(model, negatives=settings.negatives, seed=seed)
+        fitted = SampledSoftmax(
+            model,
+            negatives=settings.negatives,
+            estimate_catalogue=settings.estimate_catalogue,
+            seed=seed,
+        )
         batches = data.pointwise(train, schema, **batching)
     else:
         fitted = model = models.EmbeddingMLP(schema, hidden_units=(64, 32), **shared)

@@ -1,6 +1,7 @@
 """The commands that look at data, at run directories and at exports. Each prints what it found."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +11,7 @@ import numpy as np
 import kerasrec
 from kerasrec.cli.preparing import Prepared, load, prepare
 from kerasrec.cli.quiet import import_tensorflow
+from kerasrec.cli.records import findings, print_findings
 from kerasrec.cli.runs import Run, read_run
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.schema import FIRST_ID
@@ -63,14 +65,17 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,)) -> None:
     """
     import_tensorflow()
     found, prepared = _reopen(run)
-    rows = kerasrec.evaluation.compare(
-        {found.flags["model"]: found.model},
-        prepared.test,
-        seen=[prepared.train, prepared.valid],
-        k=k,
-        ratings=found.flags["loss"] == "mse",
-    )
+    with warnings.catch_warnings():  # they are printed below the figures
+        warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
+        rows = kerasrec.evaluation.compare(
+            {found.flags["model"]: found.model},
+            prepared.test,
+            seen=[prepared.train, prepared.valid],
+            k=k,
+            ratings=found.flags["loss"] == "mse",
+        )
     print(kerasrec.evaluation.format_table(rows))
+    print_findings(findings(prepared))
 
 
 def recommend(

@@ -9,7 +9,7 @@ import numpy as np
 import kerasrec
 from kerasrec.cli.preparing import Prepared, prepare
 from kerasrec.cli.quiet import import_tensorflow
-from kerasrec.cli.records import record
+from kerasrec.cli.records import print_findings, record
 from kerasrec.cli.runs import new_directory, write_run
 from kerasrec.cli.settings import Source, Splitting, Training
 
@@ -51,6 +51,7 @@ def fit(
     records = record(_beside_popularity(model, recommender, prepared), prepared, ratings=ratings)
     records.about["seconds"]["training"] = seconds
     print(kerasrec.evaluation.format_table(records.metrics))
+    print_findings(records.about["findings"])
     flags = {"model": model, **hyperparameters}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
@@ -96,30 +97,27 @@ def train(model: Any, prepared: Prepared, training: Training) -> dict[str, list[
         model.adapt(prepared.train)
         print(f"{model.name} counts rows; there are no weights to train.")
         return {}
-    rows = _batches(prepared.train, prepared, training)
+    rows = _batches(model, prepared.train, prepared, training)
     valid = None
     callbacks: list[keras.callbacks.Callback] = []
     if training.gradient_interval is not None:
         callbacks.append(kerasrec.callbacks.GradientMonitor(training.gradient_interval))
     if len(prepared.split.valid):
-        valid = _batches(prepared.valid, prepared, training, seen=prepared.train)
+        valid = _batches(model, prepared.valid, prepared, training, seen=prepared.train)
         stopping = keras.callbacks.EarlyStopping(
             patience=training.patience, restore_best_weights=True, verbose=1
         )
         callbacks.append(stopping)
     else:
         print("No validation rows: training runs for all epochs.")
-    model.compile(
+    fitted, loss = _with_loss(model, training)
+    fitted.compile(
         optimizer=_optimizer(training, steps=int(rows.cardinality())),
-        loss={
-            "softmax": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            "binary_crossentropy": keras.losses.BinaryCrossentropy(from_logits=True),
-            "mse": keras.losses.MeanSquaredError(),
-        }[training.loss],
+        loss=loss,
         jit_compile=training.jit_compile,
     )
     # The batches are shuffled already.
-    history = model.fit(
+    history = fitted.fit(
         rows,
         validation_data=valid,
         epochs=training.epochs,
@@ -129,14 +127,40 @@ def train(model: Any, prepared: Prepared, training: Training) -> dict[str, list[
     return {name: [float(value) for value in values] for name, values in history.history.items()}
 
 
+def _shares_products(model: Any, training: Training) -> bool:
+    """Whether the softmax is over one matrix product of the batch with the items it shares."""
+    retriever = isinstance(model, kerasrec.types.Retriever) and len(model.schema.item) == 1
+    return training.loss == "softmax" and retriever
+
+
+def _with_loss(model: Any, training: Training) -> tuple[Any, Any]:
+    """What is compiled and fitted, and its loss: a retriever's softmax has a wrapper around it."""
+    import keras
+
+    if _shares_products(model, training):
+        drawn = {} if training.negatives is None else {"negatives": training.negatives}
+        model = kerasrec.retrieval.SampledSoftmax(model, seed=training.seed, **drawn)
+        return model, keras.losses.BinaryCrossentropy(from_logits=True)
+    return model, {
+        "softmax": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "binary_crossentropy": keras.losses.BinaryCrossentropy(from_logits=True),
+        "mse": keras.losses.MeanSquaredError(),
+    }[training.loss]
+
+
 def _batches(
+    model: Any,
     columns: dict[str, np.ndarray],
     prepared: Prepared,
     training: Training,
     *,
     seen: dict[str, np.ndarray] | None = None,
 ) -> Any:
-    """Training rows, or with `seen` (the training rows) validation rows that stay the same."""
+    """Training rows, or with `seen` (the training rows) validation rows that stay the same.
+
+    Validation negatives that stay the same come with the rows; those of a `SampledSoftmax` are
+    drawn for each batch, seen items among them.
+    """
     shared: dict[str, Any] = {
         "batch_size": training.batch_size,
         "seed": training.seed,
@@ -144,6 +168,10 @@ def _batches(
     }
     if training.loss == "mse":
         return kerasrec.data.pointwise(columns, prepared.schema, **shared)
+    if _shares_products(model, training):
+        label = prepared.schema.label
+        ones = np.ones(len(columns[prepared.schema.item_id.name]), np.float32)
+        return kerasrec.data.pointwise({**columns, label: ones}, prepared.schema, **shared)
     if training.negatives is not None:
         shared["negatives"] = training.negatives
     if training.loss == "binary_crossentropy":

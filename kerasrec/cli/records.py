@@ -12,7 +12,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None
             "list_length": at,
             "segments": segments,
             "lists": lists,
-            "findings": _findings(prepared),
+            "findings": findings(prepared),
             "audit": str(kerasrec.data.audit(prepared.dataset.interactions)),
             "split": prepared.split.describe(),
             "notes": list(prepared.dataset.notes),
@@ -179,8 +179,15 @@ def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[s
     }
 
 
-def _findings(prepared: Prepared) -> list[str]:
-    """What a reader of the figures must know about the split and the protocol."""
+def findings(prepared: Prepared) -> list[str]:
+    """What a reader of the figures must know about the split and the protocol.
+
+    Args:
+        prepared: the rows.
+
+    Returns:
+        The findings of `check_split` and `check_ranking`, without their warnings.
+    """
     seen = [prepared.train, prepared.valid]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
@@ -188,6 +195,16 @@ def _findings(prepared: Prepared) -> list[str]:
             *kerasrec.evaluation.check_split(prepared.split),
             *kerasrec.evaluation.check_ranking(prepared.schema, prepared.test, seen=seen),
         ]
+
+
+def print_findings(found: Sequence[str]) -> None:
+    """Prints the findings beside the figures that they are about.
+
+    Args:
+        found: see `findings`.
+    """
+    for text in found:
+        print(f"Warning: {text}")
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Training a retriever by softmax against items that a whole batch shares."""
 
+import math
 from typing import Any
 
 import keras
@@ -23,11 +24,21 @@ class SampledSoftmax(keras.Model):
     hundreds of negatives cost little more than the few of `with_negatives`. A drawn item that is
     the row's own positive is masked; items that the user has seen elsewhere stay.
 
+    That softmax gets easier with fewer items. With `estimate_catalogue` the drawn items stand for
+    all N of the catalogue,
+
+        logit(u, i) = s(u, i) - log (N / n sum_j exp(s(u, j))),    n = negatives,
+
+    whose sum over the drawn items is an unbiased estimate of the sum over all others, so that the
+    loss is about that of the full softmax whatever n is. That ranks the top of a large catalogue
+    better; among few candidates, as in sampled protocols, the easier task does.
+
     Fit the wrapper, then use the model inside: they share their weights.
 
     Args:
         model: a model with `query_embedding` and `item_embedding`.
         negatives: items drawn for each batch, uniformly, with replacement.
+        estimate_catalogue: whether the drawn items stand for the whole catalogue.
         seed: of the drawn items.
 
     Input shape:
@@ -55,7 +66,15 @@ class SampledSoftmax(keras.Model):
     (2,)
     """
 
-    def __init__(self, model: Any, *, negatives: int = 512, seed: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        negatives: int = 512,
+        estimate_catalogue: bool = False,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(model, Retriever):
             raise ValueError(
@@ -75,6 +94,7 @@ class SampledSoftmax(keras.Model):
             )
         self.model = model
         self.negatives = negatives
+        self.estimate_catalogue = estimate_catalogue
         self.seed = seed
         self.draws = keras.random.SeedGenerator(seed)
         # Ids and floats travel in one dict: each layer casts what it uses.
@@ -93,7 +113,10 @@ class SampledSoftmax(keras.Model):
         positive, others = ops.cast(positive, "float32"), ops.cast(others, "float32")
         ids = ops.cast(inputs[item.name], "int32")
         others = ops.where(ops.expand_dims(ids, 1) == drawn, LOWEST, others)
-        return ops.expand_dims(positive - ops.logsumexp(others, axis=-1), 1)
+        rest = ops.logsumexp(others, axis=-1)
+        if self.estimate_catalogue:
+            rest += math.log((item.num_ids - FIRST_ID) / self.negatives)
+        return ops.expand_dims(positive - rest, 1)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -101,6 +124,7 @@ class SampledSoftmax(keras.Model):
             **super().get_config(),
             "model": keras.saving.serialize_keras_object(self.model),
             "negatives": self.negatives,
+            "estimate_catalogue": self.estimate_catalogue,
             "seed": self.seed,
         }
 

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+import kerasrec
 from kerasrec.cli import main
 
 
@@ -107,6 +108,44 @@ def test_evaluate_gives_the_figures_of_the_training(run, capsys):
     assert row["model"] == "MatrixFactorization"
     assert float(row["ndcg@10"]) == pytest.approx(expected["ndcg@10"], abs=1e-4)
     assert "hr@5" in row
+
+
+def test_a_split_that_leaks_is_said_beside_the_figures(run, tmp_path, capsys):
+    assert main(["evaluate", str(run)]) == 0
+    said = [line for line in lines(capsys) if line.startswith("Warning: ")]
+    # The times of every user are 0 to 5, of which leave_last_out trains on 0 to 3.
+    assert said == []
+    rows = write_ratings(tmp_path / "late.csv").read_text().splitlines()
+    late = [
+        f"{line},{number}" for number, line in enumerate(r.rpartition(",")[0] for r in rows[1:])
+    ]
+    (tmp_path / "late.csv").write_text("\n".join([rows[0], *late]) + "\n")
+    again = ["--data", str(tmp_path / "late.csv"), "--output", str(tmp_path / "run")]
+    assert main(["fit", "Popularity", *again]) == 0
+    fitted = [line for line in lines(capsys) if line.startswith("Warning: ")]
+    # Users come one after the other, six rows each: all of user 1 to 39 is later than the first
+    # validation row, number 4, and than the first test row, number 5.
+    assert [text.split(" training")[0] for text in fitted] == ["Warning: 156 of 160"] * 2
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    assert [line for line in lines(capsys) if line.startswith("Warning: ")] == fitted
+
+
+def test_softmax_of_a_retriever_is_one_product(ratings, tmp_path, monkeypatch):
+    def refused(*arguments, **options):
+        raise AssertionError("pairs were drawn one by one")
+
+    flags = ["--data", str(ratings), "--loss", "softmax", "--negatives", "8", "--epochs", "2"]
+    flags += ["--jit_compile", "false", "--batch_size", "64", "--embedding_dim", "4"]
+    assert main(["fit", "EmbeddingMLP", *flags, "--output", str(tmp_path / "mlp")]) == 0
+    monkeypatch.setattr(kerasrec.data, "shared_negatives", refused)
+    assert main(["fit", "MatrixFactorization", *flags, "--output", str(tmp_path / "mf")]) == 0
+    for name in ("mf", "mlp"):
+        history = json.loads((tmp_path / name / "history.json").read_text())
+        # Scores start at 0: the positive is one of 9 like items.
+        assert history["loss"][0] == pytest.approx(np.log(9), abs=0.3)
+        assert len(history["val_loss"]) == 2
+    # What is written is the model, not what trained it.
+    assert main(["recommend", str(tmp_path / "mf"), "--user", "u4", "--k", "3"]) == 0
 
 
 def test_recommend_leaves_out_what_was_seen(run, ratings, capsys):

@@ -43,6 +43,21 @@ def test_logit_is_the_log_odds_in_the_softmax():
     assert loss == pytest.approx(-np.log(share), abs=1e-5)
 
 
+def test_drawn_items_stand_for_the_catalogue():
+    model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
+    pairs = {name: ids[:3] for name, ids in PAIRS.items()}
+    trainer = SampledSoftmax(model, negatives=100_000, estimate_catalogue=True)
+    logits = np.asarray(trainer(pairs))[:, 0]
+    every = np.tile(np.arange(2, 9, dtype=np.int32), (3, 1))
+    scores = np.asarray(model({"user_id": pairs["user_id"], "item_id": every}))
+    own = every == pairs["item_id"][:, None]
+    expected = scores[own] - np.log(np.where(own, 0, np.exp(scores)).sum(axis=1))
+    np.testing.assert_allclose(logits, expected, atol=0.02)
+    plain = SampledSoftmax(model, negatives=100_000)
+    difference = np.asarray(plain(pairs))[:, 0] - logits
+    np.testing.assert_allclose(difference, np.log(7 / 100_000), atol=1e-4)
+
+
 def test_each_batch_draws_anew_and_the_seed_decides():
     def two(seed):
         keras.utils.set_random_seed(0)
@@ -101,11 +116,12 @@ def test_two_replicas_train():
 
 
 def test_saved_and_loaded(tmp_path):
-    trainer = SampledSoftmax(MatrixFactorization(SCHEMA, embedding_dim=3), negatives=4, seed=3)
+    model = MatrixFactorization(SCHEMA, embedding_dim=3)
+    trainer = SampledSoftmax(model, negatives=4, estimate_catalogue=True, seed=3)
     trainer.compile("sgd", LOSS)
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")
-    assert (loaded.negatives, loaded.seed) == (4, 3)
+    assert (loaded.negatives, loaded.estimate_catalogue, loaded.seed) == (4, True, 3)
     np.testing.assert_array_equal(np.asarray(loaded.model(PAIRS)), np.asarray(trainer.model(PAIRS)))
 
 
