@@ -36,6 +36,7 @@ TENSORFLOW = {
     "cli/",
     "data/batches.py",
     "data/blocks.py",
+    "data/next_items.py",
     "data/streaming.py",
     "layers/dropout.py",
     "layers/embedding.py",
