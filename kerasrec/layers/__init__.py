@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dropout": ["Dropout"],
         "embedding": ["Embedding"],
         "feature_embedding": ["FeatureEmbedding"],
+        "self_attention": ["SelfAttention"],
     },
 )

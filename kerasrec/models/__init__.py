@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "embedding_mlp": ["EmbeddingMLP"],
         "matrix_factorization": ["MatrixFactorization"],
         "popularity": ["Popularity"],
+        "sasrec": ["SASRec"],
     },
 )
