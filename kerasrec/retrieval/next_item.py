@@ -148,9 +148,7 @@ class NextItem(keras.Model):
     def _against_drawn(self, vectors: Tensor, targets: Tensor) -> Tensor:
         item = self.model.schema.item_id
         shape = (self.negatives,) if self.shared else (ops.shape(targets)[0], self.negatives)
-        drawn = keras.random.randint(
-            shape, FIRST_ID, item.num_ids, dtype="int32", seed=self.draws
-        )
+        drawn = keras.random.randint(shape, FIRST_ID, item.num_ids, dtype="int32", seed=self.draws)
         right = self.model.item_embedding({item.name: targets})
         positive = ops.cast(ops.sum(vectors * right, axis=-1), "float32")
         others = self.model.item_embedding({item.name: drawn})
