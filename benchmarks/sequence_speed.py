@@ -4,9 +4,9 @@
     python benchmarks/sequence_speed.py --torch-python ~/bin/python  # PyTorch elsewhere
     python benchmarks/sequence_speed.py --rounds 1                 # a look, no page
 
-sasrec-ml-1m, training rows alone: the newest 201 items of each of 6,040 users, length 200, dimension
-64, 2 blocks with 1 head, dropout 0.2, Adam. Every side is a process of its own, and a round runs
-both in turn; the first epoch compiles and does not count, the median of the others does.
+sasrec-ml-1m, training rows alone: the newest 201 items of each of 6,040 users, length 200,
+dimension 64, 2 blocks with 1 head, dropout 0.2, Adam. Every side is a process of its own, and a
+round runs both in turn; the first epoch compiles and does not count, the median of the others does.
 """
 
 import argparse
@@ -31,11 +31,11 @@ SIDES = {
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "sequence_speed.md"
 ABOUT = """# Time of an epoch of SASRec
 
-sasrec-ml-1m, the training rows: the newest 201 items of each of 6,040 users; length 200, dimension \
-64, 2 blocks with 1 head, dropout 0.2, cross-entropy over all 3,416 items at every position, Adam \
+sasrec-ml-1m, the training rows: the newest 201 items of each user; length 200, dimension \
+64, 2 blocks with 1 head, dropout 0.2, cross-entropy over all items at every position, Adam \
 with a rate of 0.001. kerasrec packs users into rows and computes the loss in chunks \
 (`NextItem(model)`); the PyTorch loop has one right-padded row per user, \
-`scaled_dot_product_attention` and `cross_entropy` of all positions with padding ignored. {} packed \
+`scaled_dot_product_attention` and `cross_entropy` of all positions, padding ignored. {} packed \
 rows hold about as many users as the batch of PyTorch's. Each side runs in a process of its own, \
 both in turn in each round. This page is written by `benchmarks/sequence_speed.py`.
 

@@ -23,7 +23,8 @@ def served(request, tmp_path_factory):
         "user": Vocabulary.fit(["ann", "bob"], "user"),
         "item": Vocabulary.fit([*FILMS, FILMS[3]], "item"),
     }
-    version = serving.export(model, vocabularies, tmp_path_factory.mktemp("served") / "films", k=12)
+    folder = tmp_path_factory.mktemp("served") / "films"
+    version = serving.export(model, folder, vocabularies=vocabularies, k=12)
     return model, vocabularies["item"], version
 
 
