@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encode": ["fit_vocabularies", "make_schema"],
         "interactions": ["Interactions"],
         "negatives": ["NegativeSampler"],
+        "next_items": ["next_items"],
         "readers": ["read"],
         "sequences": ["add_history"],
         "splits": [

@@ -55,6 +55,10 @@ class History:
         # `end` is a row's own place, so the minimum stays inside; what it holds is masked to 0.
         return np.where(places < end, self.items[np.minimum(places, end)], np.int32(0))
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All rows, for numpy: evaluation takes a history like any other column."""
+        return self[np.arange(len(self))].astype(dtype or self.dtype, copy=False)
+
     def take(self, rows: np.ndarray) -> "History":
         """The history column of some of the rows."""
         return dataclasses.replace(self, begin=self.begin[rows], end=self.end[rows])

@@ -64,21 +64,14 @@ def add_history(
     rows = check.check_rows(columns, columns, owner)
     skip = 0 if past is None else check.check_rows(past, names, owner)
 
-    users = np.concatenate([check.user_or_item(part, schema.user_id, owner) for part in parts])
-    items = np.concatenate([check.user_or_item(part, schema.item_id, owner) for part in parts])
-    if time is None:
-        order = np.argsort(users, kind="stable")
-    else:
-        times = _times(parts, time, owner)
-        order = np.lexsort((times, users))  # stable, so that ties keep the order of the file
-    users = users[order]
+    order, users, items = in_order(parts, schema, time, owner)
     place = np.empty(skip + rows, _index_type(skip + rows))
     place[order] = np.arange(skip + rows, dtype=place.dtype)
-    starts = np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]]))
+    starts = first_rows(users)
     begins = np.repeat(starts, np.diff(starts, append=len(users))).astype(place.dtype)
 
     end = place[skip:]
-    history = History(items[order], begins[end], end, max_length=1)
+    history = History(items, begins[end], end, max_length=1)
     kept: dict[str, np.ndarray | History] = dict(columns)
     if min_history:
         enough = np.flatnonzero(history.lengths >= min_history)
@@ -109,6 +102,37 @@ def history_features(schema: Schema, owner: str) -> list[Sequence]:
             f"Sequence('history', of={item!r}, max_length=50)."
         )
     return found
+
+
+def in_order(
+    parts: list[Columns], schema: Schema, time: str | None, owner: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows by user and then by time; ties keep the order of the parts and of the file.
+
+    Args:
+        parts: encoded columns, one row per interaction.
+        schema: names the user id and the item id.
+        time: name of the time column; None if the rows of each user are in order already.
+        owner: function that asks, named in error messages.
+
+    Returns:
+        the order, and the users and items in that order.
+
+    Raises:
+        ValueError: if times are missing, or ids outside the schema.
+    """
+    users = np.concatenate([check.user_or_item(part, schema.user_id, owner) for part in parts])
+    items = np.concatenate([check.user_or_item(part, schema.item_id, owner) for part in parts])
+    if time is None:
+        order = np.argsort(users, kind="stable")
+    else:
+        order = np.lexsort((_times(parts, time, owner), users))  # stable as well
+    return order, users[order], items[order]
+
+
+def first_rows(users: np.ndarray) -> np.ndarray:
+    """Where each user begins, in sorted users."""
+    return np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]]))
 
 
 def _times(parts: list[Columns], name: str, owner: str) -> np.ndarray:

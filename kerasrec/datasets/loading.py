@@ -10,16 +10,19 @@ from kerasrec.data import read
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.movielens import movielens_1m, movielens_100k
 from kerasrec.datasets.movietweetings import movietweetings_100k
+from kerasrec.datasets.published_sequences import amazon_beauty_s3rec, sasrec_ml_1m
 from kerasrec.datasets.published_splits import gowalla_lightgcn, ncf_ml_1m
 from kerasrec.datasets.synthetic_ratings import synthetic
 from kerasrec.datasets.tensorflow_datasets_source import from_tfds
 
 _NAMED: dict[str, Callable[..., Dataset]] = {
+    "amazon-beauty-s3rec": amazon_beauty_s3rec,
     "gowalla-lightgcn": gowalla_lightgcn,
     "movielens-100k": movielens_100k,
     "movielens-1m": movielens_1m,
     "movietweetings-100k": movietweetings_100k,
     "ncf-ml-1m": ncf_ml_1m,
+    "sasrec-ml-1m": sasrec_ml_1m,
     "synthetic": synthetic,
 }
 _TFDS = "tfds:"
@@ -39,6 +42,7 @@ def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
     | `movielens-1m` | your own copy in `$KERASREC_DATA` or the cache | none |
     | `movietweetings-100k` | your own copy in `$KERASREC_DATA` or the cache | none |
     | `ncf-ml-1m`, `gowalla-lightgcn` | published splits: your own copy, as above | none |
+    | `sasrec-ml-1m`, `amazon-beauty-s3rec` | published sequences, likewise | none |
     | `synthetic` | drawn at random, with a known optimum | those of `synthetic` |
     | `tfds:<builder>` | a builder of TensorFlow Datasets | those of `from_tfds` |
     | a path | a file of interactions | those of `kerasrec.data.read` |

@@ -8,5 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dropout": ["Dropout"],
         "embedding": ["Embedding"],
         "feature_embedding": ["FeatureEmbedding"],
+        "recurrent": ["Recurrent"],
+        "self_attention": ["SelfAttention"],
     },
 )

@@ -7,7 +7,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "base": ["Recommender"],
         "embedding_mlp": ["EmbeddingMLP"],
+        "gru4rec": ["GRU4Rec"],
         "matrix_factorization": ["MatrixFactorization"],
         "popularity": ["Popularity"],
+        "sasrec": ["SASRec"],
     },
 )

@@ -6,8 +6,12 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+<<<<<<< HEAD
 from kerasrec.models.memory import keep_freed_memory
 from kerasrec.schema import Schema
+=======
+from kerasrec.schema import Schema, Sequence
+>>>>>>> sequences
 from kerasrec.types import Features, Tensor
 
 # A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
@@ -285,6 +289,26 @@ def check_size(model: keras.Model, argument: str, value: object) -> None:
             f"{type(model).__name__}: {argument} must be an integer of at least 1; received "
             f"{value!r}."
         )
+
+
+def item_history(model: Recommender) -> Sequence:
+    """The history that a model reads: the first sequence of the item id on the query side.
+
+    Args:
+        model: whose schema is asked.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    item = model.schema.item_id.name
+    for feature in model.schema.query:
+        if isinstance(feature, Sequence) and feature.of == item:
+            return feature
+    raise ValueError(
+        f"{type(model).__name__}: expected a schema with a sequence of {item!r} among the user or "
+        f"context features; received {[f.name for f in model.schema.query]}. Add "
+        f"Sequence('history', of={item!r}, max_length=50)."
+    )
 
 
 def _steps_of(x: Any, batch_size: int | None, steps_per_epoch: int | None) -> int:

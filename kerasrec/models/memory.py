@@ -33,4 +33,5 @@ def keep_freed_memory() -> bool:
         M_TOP_PAD: 2 * LARGEST_BLOCK,  # A heap that ran empty stays, too.
         M_MMAP_THRESHOLD: LARGEST_BLOCK,
     }
-    return all([library.mallopt(name, value) for name, value in settings.items()])
+    results = [library.mallopt(name, value) for name, value in settings.items()]
+    return all(results)

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "exact": ["LOWEST_SCORE", "TopK", "blocked_top_k", "top_k"],
+        "next_item": ["NextItem"],
         "sampled_softmax": ["SampledSoftmax"],
     },
 )

@@ -11,7 +11,7 @@ import tensorflow as tf
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.retrieval import TopK, blocked_top_k
 from kerasrec.schema import FIRST_ID, PADDING_ID, Categorical, Feature, Numeric, Schema
-from kerasrec.serving.raw_ids import PADDING, raw_dtype
+from kerasrec.serving.raw_ids import PADDING, known_by, raw_dtype
 from kerasrec.types import Columns, Features, Retriever, Tensor
 
 # Numbers of (query, item) pairs that are scored at once. A dot product holds one float a pair; any
@@ -88,6 +88,7 @@ class ServedModel(tf.Module):
         self.call = functools.partial(model, training=False)
         self.schema: Schema = model.schema
         self.k = k
+        self.known_by = known_by(model)
         self.weights = [weight.value for weight in model.variables]
         self.dtypes = {
             f.name: raw_dtype(self.schema, vocabularies, f) for f in model.schema.features
@@ -138,10 +139,11 @@ class ServedModel(tf.Module):
         return {"score": self.call(self._encode(raw, self.schema.features))}
 
     def recommend(self, raw: Features) -> dict[str, Tensor]:
-        """The k best items of each query, or the most popular ones for a user who is not known."""
+        """The k best items of each query, or the most popular ones where nothing is known."""
         query = self._encode(raw, self.schema.query)
-        user = self.schema.user_id.name
-        unknown = query[user] < FIRST_ID
+        unknown = query[self.known_by] < FIRST_ID
+        if unknown.shape.rank == 2:  # a history: not one known item
+            unknown = tf.reduce_all(unknown, axis=1)
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
         if self.is_retriever:
             scores_of, pairs_per_block = self._dot_products(query), PAIRS_OF_RETRIEVER

@@ -85,6 +85,20 @@ def check_names(schema: Schema) -> None:
         )
 
 
+def known_by(model: Any) -> str:
+    """The feature that a query is known by: the history of a model that reads it, or the user id.
+
+    A sequence model (one with `states`) serves users it has never seen; it knows nothing only where
+    not one item of the history is known.
+
+    Args:
+        model: the model that is served.
+    """
+    if hasattr(model, "states"):
+        return str(model.history.name)
+    return str(model.schema.user_id.name)
+
+
 def raw_dtype(schema: Schema, vocabularies: Mapping[str, Vocabulary], feature: Feature) -> str:
     """Type of a served input: that of its raw ids, or float32.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
-from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw
+from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, known_by
 from kerasrec.types import Columns
 
 FILE_NAME = "assets.extra/requests.json"
@@ -59,7 +59,7 @@ def record(
     query = {feature.name: inputs[feature.name] for feature in schema.query}
     scores = _catalogue_scores(model, encoded, candidates, items)
     ids = candidates[schema.item_id.name]
-    fallback = encoded[schema.user_id.name] < FIRST_ID
+    fallback = _nothing_known(model, encoded)
     for exclude in _exclusions(scores, ids, items):
         requests.append(
             {
@@ -174,8 +174,9 @@ def _catalogue_scores(
     schema: Schema = model.schema
     ids = candidates[schema.item_id.name]
     scores = np.empty((ROWS, len(ids)), np.float32)
+    fallback = _nothing_known(model, encoded)
     for row in range(ROWS):
-        if encoded[schema.user_id.name][row] < FIRST_ID:
+        if fallback[row]:
             scores[row] = items.counts[ids - FIRST_ID]
             continue
         query = {feature.name: encoded[feature.name][row : row + 1] for feature in schema.query}
@@ -183,6 +184,12 @@ def _catalogue_scores(
             block = {name: c[None, start : start + _PAIRS] for name, c in candidates.items()}
             scores[row, start : start + _PAIRS] = model({**query, **block}, training=False)[0]
     return scores
+
+
+def _nothing_known(model: Any, encoded: Columns) -> np.ndarray:
+    """Rows `(7,)` whose user, or history, is not known."""
+    unknown = encoded[known_by(model)] < FIRST_ID
+    return unknown.all(axis=1) if unknown.ndim == 2 else unknown
 
 
 def _exclusions(scores: np.ndarray, ids: np.ndarray, items: Vocabulary) -> list[np.ndarray]:

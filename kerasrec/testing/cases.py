@@ -122,18 +122,24 @@ def random_inputs(
     return inputs
 
 
-def neutral_inputs(schema: Schema, users: np.ndarray, items: np.ndarray) -> dict[str, np.ndarray]:
-    """Inputs that differ in the user and item id alone.
+def neutral_inputs(
+    schema: Schema, users: np.ndarray, items: np.ndarray, history: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Inputs that differ in the user and item id, and in the histories, alone.
 
     Args:
         schema: the features.
         users: encoded user ids `(batch,)`.
         items: encoded item ids `(batch,)` or `(batch, candidates)`.
+        history: what sequences of the item id begin with, `(batch, length)`.
     """
     inputs: dict[str, np.ndarray] = {}
     for feature in schema.features:
         lead = items.shape if feature in schema.item else users.shape
         inputs[feature.name] = np.zeros((*lead, *feature.shape), feature.dtype)
+        is_history = isinstance(feature, Sequence) and feature.of == schema.item_id.name
+        if is_history and history is not None:
+            inputs[feature.name][..., : history.shape[-1]] = history[:, : feature.max_length]
     inputs[schema.user_id.name] = users.astype("int32")
     inputs[schema.item_id.name] = items.astype("int32")
     return inputs

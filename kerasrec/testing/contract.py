@@ -238,10 +238,14 @@ def check_learns(case: ModelCase) -> None:
     keras.utils.set_random_seed(0)
     model = case.new()
     model.compile(keras.optimizers.Adam(0.03), keras.losses.BinaryCrossentropy(from_logits=True))
-    columns = neutral_inputs(schema, user + FIRST_ID, item + FIRST_ID)
+    # Models that read histories instead of the user id get two liked items, newest last.
+    hints = [
+        [i + FIRST_ID for i in own if i != w][:2] for own, w in zip(liked, withheld, strict=True)
+    ]
+    columns = neutral_inputs(schema, user + FIRST_ID, item + FIRST_ID, np.array(hints)[user])
     model.fit(columns, likes[train].astype("float32"), batch_size=32, epochs=40, verbose=0)
     everything = np.broadcast_to(items + FIRST_ID, likes.shape)
-    scores = _score(model, neutral_inputs(schema, users + FIRST_ID, everything))
+    scores = _score(model, neutral_inputs(schema, users + FIRST_ID, everything, np.array(hints)))
     best_other = np.where(likes, -np.inf, scores).max(axis=1)
     found = scores[users, withheld] > best_other
     _demand(found.all(), case, f"ranks the withheld item first ({found.mean():.0%} of users)")
@@ -322,6 +326,50 @@ def check_retrieval(case: ModelCase) -> None:
     _close(top, -np.sort(-scores, axis=1)[:, :3], case, "top-k = argsort of call")
 
 
+def check_states(case: ModelCase) -> None:
+    """States of a sequence model: no look ahead, no neighbours, histories of any length."""
+    model = case.new()
+    if not hasattr(model, "states"):
+        return
+    _shake(model)
+    name, width = model.history.name, model.history.max_length
+    num_ids = case.schema.item_id.num_ids
+    ids = np.random.default_rng(0).integers(FIRST_ID, num_ids, (2, width + 1)).astype("int32")
+    full = ids[:, :width]
+    states = np.asarray(model.states(full))
+    for length in range(1, width + 1):
+        cut = np.where(np.arange(width) < length, full, 0)
+        _close(model.states(cut)[:, :length], states[:, :length], case, "later steps")
+        _close(model.states(cut[:, :length]), states[:, :length], case, "padding cut off")
+    for length in range(1, width):  # two sequences in one row, and the same alone
+        both = np.concatenate([full[0, :length], full[1, : width - length]])[None]
+        place = np.concatenate([np.arange(length), np.arange(width - length)])[None]
+        packed = np.asarray(model.states(both, place.astype("int32")))[0]
+        _close(packed[:length], states[0, :length], case, "first of a packed row")
+        _close(packed[length:], states[1, : width - length], case, "second of a packed row")
+    inputs = random_inputs(case.schema, 2)
+    _close(
+        _score(model, {**inputs, name: ids}),
+        _score(model, {**inputs, name: ids[:, 1:]}),
+        case,
+        "of a history that is too long the newest items count",
+    )
+    for history in (ids[:, :0], ids[:, :1], full, np.full((2, 1), UNKNOWN_ID, "int32")):
+        padded = np.pad(history, [[0, 0], [0, width - history.shape[1]]])
+        scores = _score(model, {**inputs, name: padded})
+        _demand(np.isfinite(scores).all(), case, f"finite for a history of {history.shape[1]}")
+    for row in (0, 1):
+        alone = {n: v[row : row + 1] for n, v in inputs.items()}
+        short = {**inputs, name: np.where(np.arange(width) < 1 + row, full, 0)}
+        short = {**short, name: np.stack([short[name][0], full[1]])}
+        _close(
+            _score(model, short)[row : row + 1],
+            _score(model, {**alone, name: short[name][row : row + 1]}),
+            case,
+            "histories of other lengths beside it",
+        )
+
+
 def check_two_replicas(case: ModelCase) -> None:
     """Two replicas of MirroredStrategy follow the losses and weights of one device."""
     if not case.trains:
@@ -363,6 +411,7 @@ CHECKS: tuple[Callable[[ModelCase], None], ...] = (
     check_keras_file,
     check_saved_model,
     check_retrieval,
+    check_states,
     check_two_replicas,
 )
 

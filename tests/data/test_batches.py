@@ -204,9 +204,7 @@ def test_popularity_reaches_the_draw():
     columns = make_columns(20)
     for make in (with_negatives, shared_negatives):
         dataset = make(columns, SCHEMA, batch_size=100, negatives=60, popularity=popularity)
-        items = np.concatenate(
-            [f["item"][:, 1:].ravel() for f, _ in everything(dataset)]
-        )
+        items = np.concatenate([f["item"][:, 1:].ravel() for f, _ in everything(dataset)])
         assert set(items) == {42, 47}
 
 

@@ -1,0 +1,86 @@
+"""Sets that were published as one sequence of items per user, for figures of the next item."""
+
+import pathlib
+
+import numpy as np
+
+from kerasrec.data import Interactions, Split, leave_last_out
+from kerasrec.datasets.dataset import Dataset
+from kerasrec.datasets.movielens import TERMS as MOVIELENS_TERMS
+from kerasrec.datasets.storage import find_file, folders, read_lines
+
+AMAZON_TERMS = (
+    "Amazon reviews 2014 (McAuley et al., 2015; filtered by Zhou et al., 2020, S3-Rec). Research "
+    "use; no licence file came with the set."
+)
+
+
+def sasrec_ml_1m() -> Dataset:
+    """MovieLens 1M as the sequences of SASRec (Kang and McAuley, 2018).
+
+    6,040 users, 3,416 items with at least 5 ratings, 999,611 rows, ids from 1; ties in time are in
+    the order of that file. The split is the published one: each user's last item is the test, the
+    one before it the validation. `time_rank` is the position in the user's history.
+
+    Looked for as `sasrec-ml-1m/ml-1m.txt` in `$KERASREC_DATA`, then in the cache: lines `user
+    item`. It may not be redistributed, so it is never downloaded.
+
+    Raises:
+        ValueError: if the set is nowhere, or the file is damaged.
+    """
+    name = "sasrec-ml-1m"
+    path = _file(name, "ml-1m.txt", "data/ml-1m.txt of kang205/SASRec")
+    return _dataset(name, path, MOVIELENS_TERMS)
+
+
+def amazon_beauty_s3rec() -> Dataset:
+    """Amazon Beauty as the sequences of S3-Rec (Zhou et al., 2020).
+
+    22,363 users, 12,101 items, 198,502 rows, ids from 1, each user and item at least 5 times.
+    Times are whole days, so that the order inside a day is that of the file. Split and `time_rank`
+    as in `sasrec_ml_1m`.
+
+    Looked for as `amazon-beauty-s3rec/Beauty.txt` in `$KERASREC_DATA`, then in the cache: a line
+    for each user, `user item item ...`.
+
+    Raises:
+        ValueError: if the set is nowhere, or the file is damaged.
+    """
+    name = "amazon-beauty-s3rec"
+    path = _file(name, "Beauty.txt", "data/Beauty.txt of RUCAIBox/CIKM2020-S3Rec")
+    return _dataset(name, path, AMAZON_TERMS)
+
+
+def _file(name: str, file: str, origin: str) -> pathlib.Path:
+    for folder in folders(name):
+        path = find_file(folder, file)
+        if path:
+            return path
+    looked = " and ".join(str(folder) for folder in folders(name))
+    raise ValueError(f"{name} is not in {looked}. Put {origin} into {folders(name)[-1]}.")
+
+
+def _dataset(name: str, path: pathlib.Path, terms: str) -> Dataset:
+    users, items = [], []
+    for number, line in enumerate(read_lines(path, encoding="utf-8"), 1):
+        try:
+            user, *some = map(int, line.split())
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: expected lines of whole numbers `user item ...`; line {number} is "
+                f"{line:.80}. Replace the file."
+            ) from error
+        users += [user] * len(some)
+        items += some
+    order = np.argsort(users, kind="stable")
+    user, item = np.array(users, np.int64)[order], np.array(items, np.int64)[order]
+    firsts = np.flatnonzero(np.diff(user, prepend=-1))
+    ranks = np.arange(len(user)) - np.repeat(firsts, np.diff(firsts, append=len(user)))
+    rows = Interactions.from_table(
+        {"user_id": user, "item_id": item, "time_rank": ranks}, label=None, time="time_rank"
+    )
+    split = leave_last_out(rows, valid=1, test=1)
+    method = "published split: the last item of each user is the test, the one before validation"
+    return Dataset(
+        name, rows, split=Split(split.train, split.valid, split.test, method), terms=terms
+    )

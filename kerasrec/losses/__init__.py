@@ -1,0 +1,11 @@
+"""Losses that keras and keras_rs lack."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "catalogue_softmax": ["catalogue_softmax"],
+        "sampled": ["binary_loss", "sampled_softmax"],
+    },
+)

@@ -1,0 +1,116 @@
+"""Cross-entropy over a whole catalogue, without an array of positions x items."""
+
+from typing import Any
+
+import tensorflow as tf
+from keras import ops
+
+from kerasrec.types import Tensor
+
+# Logits that are held at once: 8 MB of float32 stay in the cache of a core's neighbourhood.
+CHUNK_LOGITS = 1 << 21
+LEAST_ROWS = 16
+
+
+def catalogue_softmax(
+    vectors: Tensor, items: Tensor, targets: Tensor, chunk_rows: int | None = None
+) -> Tensor:
+    """Sum over the positions of the cross-entropy of a softmax over all items.
+
+        loss = sum_t  log sum_j exp(<x_t, q_j>)  -  <x_t, q_target(t)>
+
+    The logits are made a chunk of positions at a time. Since the loss is one number, its gradient
+    is known up to a factor as soon as a chunk's softmax is: the forward pass keeps the gradients of
+    `vectors` and `items`, which are small, and throws the logits away. That takes three matrix
+    products and one exponential in all, no logit is computed twice, and memory does not grow with
+    positions x items (the idea of fused linear cross-entropy; Hsu et al., 2024, "Liger Kernel").
+
+    Positions without a target are moved to the end, and chunks of nothing else are not computed.
+
+    Args:
+        vectors: query vectors `(positions, dim)`.
+        items: vectors of the catalogue `(items, dim)`.
+        targets: row of `items` that is right `(positions,)`, int; below 0 for none.
+        chunk_rows: positions of a chunk; None for as many as fit into a few megabytes.
+
+    Returns:
+        float32 scalar. Divide it by the number of targets for a mean.
+
+    Raises:
+        ValueError: if the shapes do not fit together or are not known.
+
+    Example:
+
+    >>> import numpy as np
+    >>> vectors, items = np.zeros((3, 2), "float32"), np.ones((4, 2), "float32")
+    >>> float(catalogue_softmax(vectors, items, np.array([0, 3, -1]))) / 2  # log(4)
+    1.3862943649291992
+    """
+    vectors, items = ops.convert_to_tensor(vectors), ops.convert_to_tensor(items)
+    targets = ops.cast(targets, "int32")
+    rows, dim = vectors.shape
+    count = items.shape[0]
+    if len(targets.shape) != 1 or items.shape[1] != dim or None in (dim, count):
+        raise ValueError(
+            "catalogue_softmax: expected vectors (positions, dim), items (items, dim) and targets "
+            f"(positions,); received {vectors.shape}, {items.shape} and {targets.shape}."
+        )
+    if chunk_rows is None:
+        chunk_rows = max(LEAST_ROWS, CHUNK_LOGITS // count)
+    if rows is None:
+        rows = ops.shape(vectors)[0]
+        chunks = -(-rows // chunk_rows)
+    else:
+        chunks = max(1, -(-rows // chunk_rows))
+        chunk_rows = -(-rows // chunks)  # all alike
+    # Positions with a target first; the rest, and what fills the last chunk, have a target of -1.
+    order = tf.argsort(tf.cast(targets < 0, "int32"), stable=True)
+    order = tf.pad(order, [[0, chunks * chunk_rows - rows]])
+    place = ops.arange(chunks * chunk_rows, dtype="int32")
+    real = place < ops.sum(ops.cast(targets >= 0, "int32"))
+    targets = ops.where(real, ops.take(targets, order), -1)
+    vectors = ops.take(vectors, order, axis=0)
+    vectors = ops.reshape(vectors, (chunks, chunk_rows, dim))
+    return _summed(vectors, items, ops.reshape(targets, (chunks, chunk_rows)))
+
+
+@tf.custom_gradient
+def _summed(vectors: Tensor, items: Tensor, targets: Tensor) -> Any:
+    """The loss of `(chunks, rows, dim)` and `(chunks, rows)`, real targets first."""
+    chunks, chunk_rows = tf.shape(targets)[0], targets.shape[1]
+    dim, dtype = items.shape[1], vectors.dtype
+    used = tf.minimum(chunks, -(-tf.reduce_sum(tf.cast(targets >= 0, tf.int32)) // chunk_rows))
+
+    def step(number: Tensor, loss: Tensor, item_gradient: Tensor, kept: Any) -> Any:
+        x, target = vectors[number], targets[number]
+        real = tf.cast(target >= 0, tf.float32)
+        right = tf.gather(items, tf.maximum(target, 0))
+        logits = tf.cast(tf.matmul(x, items, transpose_b=True), tf.float32)
+        highest = tf.reduce_max(logits, axis=1, keepdims=True)
+        shares = tf.exp(logits - highest)
+        total = tf.reduce_sum(shares, axis=1)
+        hit = tf.reduce_sum(tf.cast(x, tf.float32) * tf.cast(right, tf.float32), axis=1)
+        loss += tf.reduce_sum(real * (tf.math.log(total) + highest[:, 0] - hit))
+        scale = tf.cast((real / total)[:, None], dtype)
+        shares = tf.cast(shares, dtype)
+        gradient = tf.matmul(shares, items) * scale - right * tf.cast(real[:, None], dtype)
+        item_gradient += tf.cast(tf.matmul(shares, x * scale, transpose_a=True), tf.float32)
+        return number + 1, loss, item_gradient, kept.write(number, gradient)
+
+    kept = tf.TensorArray(dtype, chunks, element_shape=(chunk_rows, dim), clear_after_read=False)
+    zero = tf.zeros(items.shape, tf.float32)
+    _, loss, item_gradient, kept = tf.while_loop(
+        lambda number, *_: number < used, step, (0, 0.0, zero, kept), parallel_iterations=1
+    )
+    gradient = kept.stack()
+    # The targets' part of the gradient of the items, once for all chunks.
+    flat = tf.reshape(targets, (-1,))
+    hits = tf.reshape(tf.cast(vectors, tf.float32), (-1, dim))
+    hits = tf.where((flat >= 0)[:, None], hits, 0.0)
+    item_gradient -= tf.math.unsorted_segment_sum(hits, tf.maximum(flat, 0), items.shape[0])
+
+    def grad(upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+        vector_gradient = gradient * tf.cast(upstream, dtype)
+        return vector_gradient, tf.cast(item_gradient * upstream, items.dtype), None
+
+    return loss, grad

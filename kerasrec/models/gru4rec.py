@@ -1,0 +1,145 @@
+"""GRU4Rec: the next item by recurrent layers over a user's history."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasrec.layers import Dropout, Embedding, Recurrent
+from kerasrec.layers.histories import at_the_end, newest
+from kerasrec.models.base import Recommender, align, check_size, item_history
+from kerasrec.schema import Schema
+from kerasrec.types import Features, Tensor
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class GRU4Rec(Recommender):
+    """Recurrent sequential recommendation.
+
+        h_t = gru(... gru(q_{i(t)}, h_{t-1}))
+        score(u, i) = <W h_n + b, q_i>           n: newest item
+
+    (Hidasi et al., 2016, "Session-based Recommendations with Recurrent Neural Networks"; Hidasi and
+    Karatzoglou, 2018). Train it with `kerasrec.retrieval.NextItem` on `kerasrec.data.next_items`.
+    Deviations from the papers: items have one vector each, as input and as output; whole histories
+    stand in packed rows instead of sessions that run on in parallel; the loss is chosen in
+    `NextItem`. The user id is not used, so that new users are served from what they did.
+
+    Args:
+        schema: the features; only the item id and the sequence of it are used.
+        embedding_dim: length of q_i.
+        hidden_units: widths of the recurrent layers, one after the other.
+        cell: "gru" or "lstm".
+        dropout: share of the inputs and of each layer's outputs dropped in training.
+        stddev: standard deviation of the initial q_i.
+
+    Input shape:
+        dict with the history `(batch, length)`, right-padded with 0 and newest last, and the item
+        id `(batch,)` or `(batch, candidates)`, int32. Of a longer history the newest count.
+
+    Output shape:
+        float32 scores `(batch,)` or `(batch, candidates)`.
+
+    Raises:
+        ValueError: if the schema has no sequence of the item id, an input is missing, the cell is
+            neither or a size is not positive.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical, Sequence
+    >>> history = Sequence("history", of="item", max_length=3)
+    >>> schema = Schema(user=[Categorical("user", 10), history], item=Categorical("item", 12))
+    >>> inputs = {"user": np.array([1]), "history": np.array([[4, 5, 0]]), "item": np.array([7])}
+    >>> GRU4Rec(schema, embedding_dim=8, hidden_units=(16,))(inputs).shape
+    TensorShape([1])
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        embedding_dim: int = 64,
+        hidden_units: Sequence[int] = (128,),
+        cell: str = "gru",
+        dropout: float = 0.2,
+        stddev: float = 0.05,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(schema, name=name, dtype=dtype)
+        check_size(self, "embedding_dim", embedding_dim)
+        for units in hidden_units:
+            check_size(self, "each of hidden_units", units)
+        self.embedding_dim = embedding_dim
+        self.hidden_units = tuple(hidden_units)
+        self.cell = cell
+        self.dropout = dropout
+        self.stddev = stddev
+        self.history = item_history(self)
+        policy = {"dtype": self.dtype_policy}
+        self.item_vectors = Embedding(
+            self.schema.item_id.num_ids,
+            embedding_dim,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
+            name="item_vectors",
+            **policy,
+        )
+        self.recurrent = [
+            Recurrent(units, cell=cell, name=f"recurrent_{index}", **policy)
+            for index, units in enumerate(self.hidden_units)
+        ]
+        self.output_layer = keras.layers.Dense(embedding_dim, name="output", **policy)
+        self.drop = Dropout(dropout, name="dropout", **policy)
+        self.build()
+
+    def call(self, inputs: Features, training: bool = False) -> Tensor:
+        """Scores of the items after the histories."""
+        items = self.item_embedding(inputs)  # (batch[, candidates], dim)
+        query = align(self.query_embedding(inputs, training), items)
+        return ops.cast(ops.sum(query * items, axis=-1), "float32")
+
+    def query_embedding(self, inputs: Features, training: bool = False) -> Tensor:
+        """W h_n + b."""
+        history = newest(inputs[self.history.name], self.history.max_length)
+        return at_the_end(self.states(history, training=training), history)
+
+    def item_embedding(self, inputs: Features) -> Tensor:
+        """q_i."""
+        return self.item_vectors(inputs[self.schema.item_id.name])
+
+    def states(
+        self, history: Tensor, place: Tensor | None = None, training: bool = False
+    ) -> Tensor:
+        """The query vector after each step.
+
+        Args:
+            history: ids `(batch, length)`, right-padded with 0.
+            place: place of each step in its own sequence, where several share a row, as
+                `kerasrec.data.next_items` makes them; None for one sequence a row.
+            training: whether units are dropped.
+
+        Returns:
+            `(batch, length, embedding_dim)`; what stands at padding has no meaning.
+        """
+        history = ops.convert_to_tensor(history)
+        if place is None:
+            place = ops.arange(history.shape[1], dtype="int32")[None, :]
+        x = self.item_vectors(history)
+        x = x * ops.cast(ops.not_equal(history, 0), x.dtype)[..., None]
+        x = self.drop(x, training=training)
+        for layer in self.recurrent:
+            x = self.drop(layer(x, place), training=training)
+        return self.output_layer(x)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "embedding_dim": self.embedding_dim,
+            "hidden_units": list(self.hidden_units),
+            "cell": self.cell,
+            "dropout": self.dropout,
+            "stddev": self.stddev,
+        }

@@ -1,0 +1,184 @@
+"""Training a sequence model to tell the next item at every step."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kerasrec.losses import binary_loss, catalogue_softmax, sampled_softmax
+from kerasrec.schema import FIRST_ID
+from kerasrec.types import Features, Retriever, Tensor
+
+LOWEST = -1e9  # a logit that no softmax gives a share, and no binary loss
+LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class NextItem(keras.Model):
+    """Wraps a sequence model for training on `kerasrec.data.next_items`.
+
+    The loss is the mean over all steps that have a target, plus the penalties of the model:
+
+    - `"softmax"`: cross-entropy over the catalogue, see `kerasrec.losses.catalogue_softmax`;
+    - `"sampled_softmax"`: over the target and the drawn items;
+    - `"gbce"`, `"bce"`: binary cross-entropy against the drawn items, with and without the
+      correction for drawing few of them, see `kerasrec.losses.binary_loss`.
+
+    A drawn item that is the step's target is masked; items that the user has seen stay. Compile it
+    with an optimizer alone and fit it, then use the model inside: they share their weights.
+
+    Args:
+        model: a retriever with `states(history, place, training)`, such as `SASRec`.
+        loss: one of the four.
+        negatives: items drawn for each batch or step, uniformly, with replacement.
+        shared: whether all steps of a batch share the drawn items, which makes their scores one
+            matrix product; otherwise each step draws its own.
+        calibration: t of `"gbce"`.
+        seed: of the drawn items.
+
+    Input shape:
+        dict of the history and `place`, `(batch, length)` each; the target `(batch, length)`, 0
+        where there is none.
+
+    Output shape:
+        states `(batch, length, dim)`.
+
+    Raises:
+        ValueError: if the model has no states or reads item features beside the id, the loss is
+            none of the four, or a number is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.data import next_items
+    >>> from kerasrec.models import SASRec
+    >>> from kerasrec.schema import Categorical, Schema, Sequence
+    >>> history = Sequence("history", of="item", max_length=4)
+    >>> schema = Schema(user=[Categorical("user", 5), history], item=Categorical("item", 12))
+    >>> columns = {"user": np.repeat([2, 3, 4], 3), "item": np.arange(2, 11)}
+    >>> columns = {name: values.astype("int32") for name, values in columns.items()}
+    >>> model = SASRec(schema, embedding_dim=8)
+    >>> trainer = NextItem(model)
+    >>> trainer.compile("adam")
+    >>> data = next_items(columns, schema, batch_size=2, time=None)
+    >>> sorted(trainer.fit(data, shuffle=False, verbose=0).history)
+    ['loss']
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        loss: str = "softmax",
+        negatives: int = 256,
+        shared: bool = True,
+        calibration: float = 0.75,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(model, Retriever) or not hasattr(model, "states"):
+            raise ValueError(
+                "NextItem: expected a model with states, query_embedding and item_embedding; "
+                f"received {type(model).__name__}."
+            )
+        if len(model.schema.item) > 1:
+            raise ValueError(
+                "NextItem: the items of the catalogue are known by their id alone, and this model "
+                f"reads {[feature.name for feature in model.schema.item]}."
+            )
+        if loss not in LOSSES:
+            raise ValueError(f"NextItem: loss must be one of {LOSSES}; received {loss!r}.")
+        if isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1:
+            raise ValueError(
+                f"NextItem: negatives must be an integer of at least 1; received {negatives!r}."
+            )
+        if not 0 <= calibration <= 1:
+            raise ValueError(f"NextItem: calibration must be 0 to 1; received {calibration!r}.")
+        self.model = model
+        self.loss_name = loss
+        self.negatives = negatives
+        self.shared = shared
+        self.calibration = calibration
+        self.seed = seed
+        self.draws = keras.random.SeedGenerator(seed)
+        # Ids and floats travel in one dict: each layer casts what it uses.
+        self.autocast = False
+        self.built = True
+
+    def call(self, inputs: Features, training: bool = False) -> Tensor:
+        """The state of the model after each step."""
+        history = inputs[self.model.history.name]
+        return self.model.states(history, inputs.get("place"), training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Mean over the steps with a target, and the penalties of the model."""
+        if sample_weight is not None:
+            raise ValueError("NextItem: sample weights are not supported; received some.")
+        vectors = ops.reshape(y_pred, (-1, y_pred.shape[-1]))  # (batch * length, dim)
+        targets = ops.reshape(ops.cast(y, "int32"), (-1,))
+        real = targets >= FIRST_ID
+        if self.loss_name == "softmax":
+            item = self.model.schema.item_id
+            everything = ops.arange(FIRST_ID, item.num_ids, dtype="int32")
+            items = self.model.item_embedding({item.name: everything})
+            total = catalogue_softmax(vectors, items, ops.where(real, targets - FIRST_ID, -1))
+        else:
+            losses = self._against_drawn(vectors, targets)
+            total = ops.sum(ops.where(real, losses, 0.0))
+        count = ops.sum(ops.cast(real, "float32"))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1:
+            # The share of a replica is that of its targets, which differ in number.
+            context = tf.distribute.get_replica_context()
+            count = context.all_reduce(tf.distribute.ReduceOp.SUM, count)
+        loss = total / ops.maximum(count, 1.0)
+        for penalty in self.model.losses:
+            loss += penalty / replicas
+        return loss
+
+    def _against_drawn(self, vectors: Tensor, targets: Tensor) -> Tensor:
+        item = self.model.schema.item_id
+        shape = (self.negatives,) if self.shared else (ops.shape(targets)[0], self.negatives)
+        drawn = keras.random.randint(shape, FIRST_ID, item.num_ids, dtype="int32", seed=self.draws)
+        right = self.model.item_embedding({item.name: targets})
+        positive = ops.cast(ops.sum(vectors * right, axis=-1), "float32")
+        others = self.model.item_embedding({item.name: drawn})
+        if self.shared:
+            scores = ops.matmul(vectors, ops.transpose(others))
+        else:
+            scores = ops.sum(vectors[:, None] * others, axis=-1)
+        scores = ops.where(targets[:, None] == drawn, LOWEST, ops.cast(scores, "float32"))
+        if self.loss_name == "sampled_softmax":
+            return sampled_softmax(positive, scores)
+        rate = min(1.0, self.negatives / (item.num_ids - FIRST_ID - 1))
+        calibration = self.calibration if self.loss_name == "gbce" else 0.0
+        return binary_loss(positive, scores, sampling_rate=rate, calibration=calibration)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "model": keras.saving.serialize_keras_object(self.model),
+            "loss": self.loss_name,
+            "negatives": self.negatives,
+            "shared": self.shared,
+            "calibration": self.calibration,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "NextItem":
+        """A new wrapper around a new model."""
+        config = dict(config)
+        config.pop("trainable", None)
+        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
+        return cls(model, **config)

@@ -1,0 +1,129 @@
+"""Next items: each user's steps once a pass, targets one step later, ties in the file's order."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerasrec.data import next_items
+from kerasrec.schema import Categorical, Schema, Sequence
+
+
+def schema_of(length, num_users=9):
+    return Schema(
+        user=[Categorical("user", num_users), Sequence("history", of="item", max_length=length)],
+        item=[Categorical("item", 500)],
+    )
+
+
+def rows(*values):
+    user, item, time = np.array(values).T
+    return {"user": user.astype(np.int32), "item": item.astype(np.int32), "timestamp": time}
+
+
+def batches(dataset):
+    """History, place and target of a pass."""
+    found = list(dataset)
+    assert len(found) == int(dataset.cardinality())
+    parts = [(f["history"].numpy(), f["place"].numpy(), t.numpy()) for f, t in found]
+    assert len({part[0].shape for part in parts}) == 1
+    return [np.concatenate(some) for some in zip(*parts, strict=True)]
+
+
+def sequences(dataset):
+    """(inputs, targets) of each sequence."""
+    found = []
+    for history, place, target in zip(*batches(dataset), strict=True):
+        real = history > 0
+        assert not place[~real].any() and not target[~real].any()
+        starts = np.flatnonzero(real & (place == 0))
+        for begin, end in zip(starts, np.append(starts, real.sum())[1:], strict=True):
+            assert place[begin:end].tolist() == list(range(end - begin))
+            found.append((history[begin:end].tolist(), target[begin:end].tolist()))
+    return found
+
+
+def test_ties_keep_the_order_of_the_file_and_the_newest_steps_are_kept():
+    columns = rows((2, 10, 5), (3, 20, 5), (2, 11, 5), (2, 12, 4), (2, 13, 6), (3, 21, 5))
+    found = sequences(next_items(columns, schema_of(2), batch_size=2, shuffle=False))
+    assert sorted(found) == [([10, 11], [11, 13]), ([20], [21])]
+    unsorted = sequences(next_items(columns, schema_of(9), batch_size=2, time=None))
+    assert ([10, 11, 12], [11, 12, 13]) in unsorted
+
+
+def test_the_last_target_alone():
+    columns = rows((2, 10, 1), (2, 11, 2), (2, 12, 3), (3, 20, 1), (3, 21, 2), (4, 30, 1))
+    found = sequences(next_items(columns, schema_of(4), batch_size=1, targets="last"))
+    assert sorted(found) == [([10, 11], [0, 12]), ([20], [21])]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=7).filter(lambda n: max(n) > 1),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.booleans(),
+)
+def test_every_user_once_a_pass_and_nothing_else(counts, length, batch_size, together):
+    users = np.repeat(np.arange(len(counts)) + 2, counts)
+    items = np.arange(len(users), dtype=np.int32) + 2
+    columns = {"user": users.astype(np.int32), "item": items}
+    dataset = next_items(
+        columns, schema_of(length), batch_size=batch_size, time=None, pack_rows=together
+    )
+    wanted = []
+    for user in np.unique(users):
+        mine = items[users == user].tolist()[-length - 1 :]
+        if len(mine) > 1:
+            wanted.append((mine[:-1], mine[1:]))
+    first, second = sequences(dataset), sequences(dataset)
+    assert sorted(first) == sorted(second) == wanted
+    if not together:
+        assert len(batches(dataset)[0]) == -(-len(wanted) // batch_size) * batch_size
+
+
+def test_passes_differ_and_a_seed_repeats_them():
+    users = np.repeat(np.arange(2, 60), 4).astype(np.int32)
+    columns = {"user": users, "item": np.arange(len(users), dtype=np.int32) + 2}
+
+    def make(seed=0, **options):
+        return next_items(columns, schema_of(10, 60), batch_size=4, time=None, seed=seed, **options)
+
+    one, two = make(), make()
+    passes = [batches(one)[0], batches(one)[0]]
+    assert not np.array_equal(*passes)
+    assert np.array_equal(passes[0], batches(two)[0])
+    assert np.array_equal(passes[1], batches(two)[0])
+    assert not np.array_equal(passes[0], batches(make(seed=1))[0])
+    still = make(shuffle=False)
+    assert np.array_equal(batches(still)[0], batches(still)[0])
+
+
+def test_packed_rows_hold_less_padding():
+    counts = np.random.default_rng(0).integers(2, 42, 300)
+    users = np.repeat(np.arange(len(counts)) + 2, counts).astype(np.int32)
+    columns = {"user": users, "item": np.ones(len(users), np.int32) * 7}
+    schema = schema_of(40, 310)
+    padding = {
+        together: (
+            batches(next_items(columns, schema, batch_size=8, time=None, pack_rows=together))[0]
+            == 0
+        ).mean()
+        for together in (True, False)
+    }
+    assert padding[True] < 0.05 < 0.4 < padding[False]
+
+
+def test_bad_input():
+    columns = rows((2, 10, 1), (3, 11, 2))
+    with pytest.raises(ValueError, match="no user has the two rows"):
+        next_items(columns, schema_of(3), batch_size=1)
+    columns = rows((2, 10, 1), (2, 11, 2))
+    with pytest.raises(ValueError, match="'all' or 'last'; received 'first'"):
+        next_items(columns, schema_of(3), batch_size=1, targets="first")
+    with pytest.raises(ValueError, match=r"batch_size .*received 0"):
+        next_items(columns, schema_of(3), batch_size=0)
+    with pytest.raises(ValueError, match="date"):
+        next_items(columns, schema_of(3), batch_size=1, time="date")
+    with pytest.raises(ValueError, match="max_length=50"):
+        next_items(columns, Schema(Categorical("user", 4), Categorical("item", 20)), batch_size=1)

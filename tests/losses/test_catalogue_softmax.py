@@ -1,0 +1,67 @@
+"""Loss and gradients of the plain form, in chunks of every size, and no array of its size."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerasrec.losses import catalogue_softmax
+
+
+def plain(vectors, items, targets):
+    real = targets >= 0
+    logits = tf.matmul(vectors, items, transpose_b=True)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(targets, 0), logits)
+    return tf.reduce_sum(tf.where(real, losses, 0.0))
+
+
+def with_gradients(loss, vectors, items, targets):
+    with tf.GradientTape() as tape:
+        tape.watch([vectors, items])
+        value = 3.0 * loss(vectors, items, targets)
+    return [value, *map(tf.convert_to_tensor, tape.gradient(value, [vectors, items]))]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 9), st.integers(1, 25), st.integers(0, 99))
+def test_equals_the_plain_form(rows, items, chunk_rows, seed):
+    rng = np.random.default_rng(seed)
+    vectors = tf.constant(rng.normal(size=(rows, 3)).astype("float32") * 3)
+    table = tf.constant(rng.normal(size=(items, 3)).astype("float32") * 3)
+    targets = tf.constant(rng.integers(-2, items, rows).astype("int32"))
+    found = with_gradients(
+        lambda *given: catalogue_softmax(*given, chunk_rows), vectors, table, targets
+    )
+    for ours, theirs in zip(found, with_gradients(plain, vectors, table, targets), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_large_logits_and_compilation(compiled):
+    rng = np.random.default_rng(0)
+    vectors = tf.constant(rng.normal(size=(40, 4)).astype("float32") * 30)
+    items = tf.constant(rng.normal(size=(11, 4)).astype("float32") * 30)
+    targets = tf.constant(rng.integers(-1, 11, 40).astype("int32"))
+    run = tf.function(
+        lambda: with_gradients(lambda *g: catalogue_softmax(*g, 16), vectors, items, targets),
+        jit_compile=compiled,
+    )
+    for ours, theirs in zip(run(), with_gradients(plain, vectors, items, targets), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_no_array_of_positions_times_items():
+    def run(vectors, items, targets):
+        return with_gradients(catalogue_softmax, vectors, items, targets)
+
+    rows, items = 1 << 14, 1 << 12
+    program = tf.function(run, jit_compile=True).experimental_get_compiler_ir(
+        tf.zeros((rows, 2)), tf.zeros((items, 2)), tf.zeros((rows,), tf.int32)
+    )(stage="optimized_hlo")
+    assert f"[{rows},{items}]" not in program and f"[512,{items}]" in program
+
+
+def test_shapes_must_fit():
+    with pytest.raises(ValueError, match=r"received \(3, 2\), \(4, 5\) and \(3,\)"):
+        catalogue_softmax(np.zeros((3, 2)), np.zeros((4, 5)), np.zeros(3, "int32"))
