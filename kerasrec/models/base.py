@@ -6,12 +6,8 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-<<<<<<< HEAD
 from kerasrec.models.memory import keep_freed_memory
-from kerasrec.schema import Schema
-=======
 from kerasrec.schema import Schema, Sequence
->>>>>>> sequences
 from kerasrec.types import Features, Tensor
 
 # A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
