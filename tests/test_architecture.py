@@ -42,7 +42,7 @@ TENSORFLOW = {
     "layers/dropout.py",
     "layers/embedding.py",
     "layers/recurrent.py",
-    "losses/catalogue_softmax.py",
+    "losses/chunked_softmax.py",
     "optimizers/",
     "retrieval/",
     "serving/",

@@ -73,11 +73,11 @@ def _dataset(name: str, path: pathlib.Path, terms: str) -> Dataset:
         users += [user] * len(some)
         items += some
     order = np.argsort(users, kind="stable")
-    user, item = np.array(users, np.int64)[order], np.array(items, np.int64)[order]
-    firsts = np.flatnonzero(np.diff(user, prepend=-1))
-    ranks = np.arange(len(user)) - np.repeat(firsts, np.diff(firsts, append=len(user)))
+    owners, bought = np.array(users, np.int64)[order], np.array(items, np.int64)[order]
+    firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+    ranks = np.arange(len(owners)) - np.repeat(firsts, np.diff(firsts, append=len(owners)))
     rows = Interactions.from_table(
-        {"user_id": user, "item_id": item, "time_rank": ranks}, label=None, time="time_rank"
+        {"user_id": owners, "item_id": bought, "time_rank": ranks}, label=None, time="time_rank"
     )
     split = leave_last_out(rows, valid=1, test=1)
     method = "published split: the last item of each user is the test, the one before validation"

@@ -74,7 +74,9 @@ class SelfAttention(keras.layers.Layer):
             scores = ops.reshape(scores, (-1, length, length))
         else:
             scores = scores + mask
-        found = ops.matmul(ops.softmax(scores, axis=-1), value)
+        # Keras warns of a softmax over one place; its share is 1.
+        shares = ops.softmax(scores, axis=-1) if length > 1 else ops.ones_like(scores)
+        found = ops.matmul(shares, value)
         if heads > 1:
             found = ops.reshape(found, (-1, heads, length, self.head_dim))
             found = ops.transpose(found, (0, 2, 1, 3))

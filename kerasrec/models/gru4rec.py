@@ -77,7 +77,7 @@ class GRU4Rec(Recommender):
         self.cell = cell
         self.dropout = dropout
         self.stddev = stddev
-        self.history = item_history(self)
+        self.sequence = item_history(self)
         policy = {"dtype": self.dtype_policy}
         self.item_vectors = Embedding(
             self.schema.item_id.num_ids,
@@ -102,7 +102,7 @@ class GRU4Rec(Recommender):
 
     def query_embedding(self, inputs: Features, training: bool = False) -> Tensor:
         """W h_n + b."""
-        history = newest(inputs[self.history.name], self.history.max_length)
+        history = newest(inputs[self.sequence.name], self.sequence.max_length)
         return at_the_end(self.states(history, training=training), history)
 
     def item_embedding(self, inputs: Features) -> Tensor:

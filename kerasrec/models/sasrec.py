@@ -91,7 +91,7 @@ class SASRec(Recommender):
         self.dropout = dropout
         self.activation = activation
         self.stddev = stddev
-        self.history = item_history(self)
+        self.sequence = item_history(self)
         policy = {"dtype": self.dtype_policy}
         self.item_vectors = Embedding(
             self.schema.item_id.num_ids,
@@ -101,7 +101,7 @@ class SASRec(Recommender):
             **policy,
         )
         self.places = Embedding(
-            self.history.max_length,
+            self.sequence.max_length,
             embedding_dim,
             embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
             name="places",
@@ -138,7 +138,7 @@ class SASRec(Recommender):
 
     def query_embedding(self, inputs: Features, training: bool = False) -> Tensor:
         """State after the newest item."""
-        history = newest(inputs[self.history.name], self.history.max_length)
+        history = newest(inputs[self.sequence.name], self.sequence.max_length)
         return at_the_end(self.states(history, training=training), history)
 
     def item_embedding(self, inputs: Features) -> Tensor:

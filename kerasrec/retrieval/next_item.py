@@ -96,7 +96,7 @@ class NextItem(keras.Model):
             )
         if not 0 <= calibration <= 1:
             raise ValueError(f"NextItem: calibration must be 0 to 1; received {calibration!r}.")
-        self.model = model
+        self.model: Any = model
         self.loss_name = loss
         self.negatives = negatives
         self.shared = shared
@@ -109,7 +109,7 @@ class NextItem(keras.Model):
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """The state of the model after each step."""
-        history = inputs[self.model.history.name]
+        history = inputs[self.model.sequence.name]
         return self.model.states(history, inputs.get("place"), training=training)
 
     def compute_loss(

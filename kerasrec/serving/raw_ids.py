@@ -95,7 +95,7 @@ def known_by(model: Any) -> str:
         model: the model that is served.
     """
     if hasattr(model, "states"):
-        return str(model.history.name)
+        return str(model.sequence.name)
     return str(model.schema.user_id.name)
 
 

@@ -189,7 +189,7 @@ def _catalogue_scores(
 def _nothing_known(model: Any, encoded: Columns) -> np.ndarray:
     """Rows `(7,)` whose user, or history, is not known."""
     unknown = encoded[known_by(model)] < FIRST_ID
-    return unknown.all(axis=1) if unknown.ndim == 2 else unknown
+    return np.all(unknown.reshape(len(unknown), -1), axis=1)
 
 
 def _exclusions(scores: np.ndarray, ids: np.ndarray, items: Vocabulary) -> list[np.ndarray]:

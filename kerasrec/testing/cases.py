@@ -137,9 +137,10 @@ def neutral_inputs(
     for feature in schema.features:
         lead = items.shape if feature in schema.item else users.shape
         inputs[feature.name] = np.zeros((*lead, *feature.shape), feature.dtype)
-        is_history = isinstance(feature, Sequence) and feature.of == schema.item_id.name
-        if is_history and history is not None:
-            inputs[feature.name][..., : history.shape[-1]] = history[:, : feature.max_length]
+        if isinstance(feature, Sequence) and feature.of == schema.item_id.name:
+            known = np.zeros((len(users), 0), np.int32) if history is None else history
+            known = known[:, : feature.max_length]
+            inputs[feature.name][:, : known.shape[1]] = known
     inputs[schema.user_id.name] = users.astype("int32")
     inputs[schema.item_id.name] = items.astype("int32")
     return inputs

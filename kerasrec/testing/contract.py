@@ -332,7 +332,7 @@ def check_states(case: ModelCase) -> None:
     if not hasattr(model, "states"):
         return
     _shake(model)
-    name, width = model.history.name, model.history.max_length
+    name, width = model.sequence.name, model.sequence.max_length
     num_ids = case.schema.item_id.num_ids
     ids = np.random.default_rng(0).integers(FIRST_ID, num_ids, (2, width + 1)).astype("int32")
     full = ids[:, :width]

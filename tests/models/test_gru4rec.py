@@ -11,16 +11,16 @@ CASES = {
         GRU4Rec,
         schema=tiny_schema(features=True),
         # table; W, U and two biases of three gates; the output layer
-        num_params=ITEMS * 6 + 3 * (6 * 8 + 8 * 8 + 2 * 8) + 8 * 6 + 6,
-        kwargs={"embedding_dim": 6, "hidden_units": (8,), "dropout": 0.0, "stddev": 0.2},
+        num_params=ITEMS * 7 + 3 * (7 * 8 + 8 * 8 + 2 * 8) + 8 * 7 + 7,
+        kwargs={"embedding_dim": 7, "hidden_units": (8,), "dropout": 0.0, "stddev": 0.2},
     ),
     "two lstms": ModelCase(
         GRU4Rec,
         schema=tiny_schema(features=True),
         # table; W, U and bias of four gates, twice; the output layer
-        num_params=ITEMS * 6 + 4 * (6 * 8 + 8 * 8 + 8) + 4 * (8 * 5 + 5 * 5 + 5) + 5 * 6 + 6,
+        num_params=ITEMS * 7 + 4 * (7 * 8 + 8 * 8 + 8) + 4 * (8 * 5 + 5 * 5 + 5) + 5 * 7 + 7,
         kwargs={
-            "embedding_dim": 6,
+            "embedding_dim": 7,
             "hidden_units": (8, 5),
             "cell": "lstm",
             "dropout": 0.0,
