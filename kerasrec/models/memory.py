@@ -24,8 +24,10 @@ def keep_freed_memory() -> bool:
     """
     environment = " ".join(os.environ)
     tuned = "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
-    library = ctypes.CDLL(None) if os.name == "posix" else None
-    if "MALLOC_" in environment or tuned or not hasattr(library, "gnu_get_libc_version"):
+    if "MALLOC_" in environment or tuned or os.name != "posix":
+        return False
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):
         return False
     library.mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
     settings = {
