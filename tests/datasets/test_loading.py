@@ -8,11 +8,13 @@ from kerasrec.datasets import load, names
 
 def test_names():
     assert names() == [
+        "amazon-beauty-s3rec",
         "gowalla-lightgcn",
         "movielens-100k",
         "movielens-1m",
         "movietweetings-100k",
         "ncf-ml-1m",
+        "sasrec-ml-1m",
         "synthetic",
     ]
 
@@ -29,7 +31,7 @@ def test_a_path_with_roles(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("movielens-9k", {}, "is no data set and no file; expected one of .'gowalla-lightgcn'"),
+        ("movielens-9k", {}, "is no data set and no file; expected one of .*'gowalla-lightgcn'"),
         ("synthetic", {"num_user": 3}, "takes the options .'num_users'.*received .'num_user'."),
         ("movielens-100k", {"seed": 3}, "'movielens-100k' takes no options; received .'seed'."),
     ],
