@@ -16,9 +16,10 @@ BASE = {"schema", "types"}
 MAY_IMPORT = {
     "schema": set(),
     "types": {"schema"},
+    "memory": set(),
     "data": BASE,
     "layers": BASE,
-    "models": BASE | {"layers"},
+    "models": BASE | {"layers", "memory"},
     "datasets": BASE | {"data"},
     "optimizers": BASE,
     "callbacks": BASE | {"optimizers", "evaluation"},

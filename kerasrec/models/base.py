@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from kerasrec.models.memory import keep_freed_memory
+from kerasrec.memory import keep_freed_memory
 from kerasrec.schema import Schema, Sequence
 from kerasrec.types import Features, Tensor
 
@@ -159,7 +159,7 @@ class Recommender(keras.Model):
         """`keras.Model.fit`; see `compile` for how many steps run at a time.
 
         From the first call on, the process keeps freed memory for the next step, see
-        `kerasrec.models.memory.keep_freed_memory`.
+        `kerasrec.memory.keep_freed_memory`.
         """
         keep_freed_memory()
         epochs_left = epochs - kwargs.get("initial_epoch", 0)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID, Bag, Sequence
+from kerasrec.testing.asserting import demand, same, score, shake
 from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs
 from kerasrec.types import Retriever
 
@@ -40,17 +41,17 @@ def check_model(case: ModelCase) -> None:
 def check_arguments(case: ModelCase) -> None:
     """At most 8 keyword-only plain values, each kept unchanged under its own name."""
     parameters = dict(inspect.signature(case.model).parameters)
-    _demand(next(iter(parameters)) == "schema", case, "the first argument is the schema")
+    demand(next(iter(parameters)) == "schema", case, "the first argument is the schema")
     own = {n: p for n, p in parameters.items() if n not in ("schema", "name", "dtype")}
-    _demand({"name", "dtype"} <= set(parameters), case, "takes name and dtype")
-    _demand(len(own) <= 8, case, f"at most 8 arguments of its own, not {len(own)}")
+    demand({"name", "dtype"} <= set(parameters), case, "takes name and dtype")
+    demand(len(own) <= 8, case, f"at most 8 arguments of its own, not {len(own)}")
     model = case.new()
     for name, parameter in own.items():
-        _demand(parameter.kind is parameter.KEYWORD_ONLY, case, f"{name} is keyword-only")
-        _demand(parameter.default is not parameter.empty, case, f"{name} has a default")
+        demand(parameter.kind is parameter.KEYWORD_ONLY, case, f"{name} is keyword-only")
+        demand(parameter.default is not parameter.empty, case, f"{name} has a default")
         given = case.kwargs.get(name, parameter.default)
         given = tuple(given) if isinstance(given, list) else given
-        _demand(getattr(model, name) == given, case, f"keeps {name}={given!r}")
+        demand(getattr(model, name) == given, case, f"keeps {name}={given!r}")
 
 
 def check_config(case: ModelCase) -> None:
@@ -59,24 +60,24 @@ def check_config(case: ModelCase) -> None:
     model.trainable = False
     config = json.loads(json.dumps(model.get_config()))
     again = case.model.from_config(config)
-    _demand(json.loads(json.dumps(again.get_config())) == config, case, "config round trip")
-    _demand(again.name == "renamed" and not again.trainable, case, "name and trainable survive")
-    _demand(again.schema == case.schema, case, "schema survives")
+    demand(json.loads(json.dumps(again.get_config())) == config, case, "config round trip")
+    demand(again.name == "renamed" and not again.trainable, case, "name and trainable survive")
+    demand(again.schema == case.schema, case, "schema survives")
     shapes = [tuple(w.shape) for w in model.weights]
-    _demand([tuple(w.shape) for w in again.weights] == shapes, case, "same weight shapes")
+    demand([tuple(w.shape) for w in again.weights] == shapes, case, "same weight shapes")
 
 
 def check_build(case: ModelCase) -> None:
     """All weights exist before any data, and there are as many as the formula says."""
     model = case.new()
-    _demand(model.built, case, "is built by its constructor")
+    demand(model.built, case, "is built by its constructor")
     count = model.count_params()
-    _demand(count == case.num_params, case, f"{case.num_params} parameters, not {count}")
+    demand(count == case.num_params, case, f"{case.num_params} parameters, not {count}")
     weights = len(model.weights)
-    _score(model, random_inputs(case.schema, 3))
-    _demand(len(model.weights) == weights, case, "a call adds no weights")
+    score(model, random_inputs(case.schema, 3))
+    demand(len(model.weights) == weights, case, "a call adds no weights")
     paths = [w.path for w in model.weights]
-    _demand(len(set(paths)) == len(paths), case, f"weight paths are unique: {paths}")
+    demand(len(set(paths)) == len(paths), case, f"weight paths are unique: {paths}")
     for weight in model.trainable_weights:
         twins = [
             w
@@ -85,19 +86,19 @@ def check_build(case: ModelCase) -> None:
         ]
         for twin in twins:
             same = np.array_equal(twin.numpy(), weight.numpy())
-            _demand(not same, case, f"{weight.path} and {twin.path} start different")
+            demand(not same, case, f"{weight.path} and {twin.path} start different")
 
 
 def check_call(case: ModelCase) -> None:
     """Eager = compiled = XLA = predict, float32, `(batch,)` and `(batch, candidates)`."""
     model = case.new()
-    _shake(model)
+    shake(model)
     for candidates in (None, 1, 4):
         inputs = random_inputs(case.schema, 5, candidates=candidates)
         eager = model(inputs)
         shape = (5,) if candidates is None else (5, candidates)
-        _demand(tuple(eager.shape) == shape, case, f"scores {shape}, not {tuple(eager.shape)}")
-        _demand(eager.dtype == tf.float32, case, f"float32 scores, not {eager.dtype}")
+        demand(tuple(eager.shape) == shape, case, f"scores {shape}, not {tuple(eager.shape)}")
+        demand(eager.dtype == tf.float32, case, f"float32 scores, not {eager.dtype}")
         model.make_predict_function(force=True)  # it cannot change rank
         tensors = {name: tf.constant(value) for name, value in inputs.items()}
         for how, compiled in {
@@ -105,58 +106,58 @@ def check_call(case: ModelCase) -> None:
             "XLA": tf.function(model, jit_compile=True)(tensors),
             "predict": model.predict_on_batch(inputs),
         }.items():
-            _close(compiled, eager, case, f"{how} = eager with candidates={candidates}")
+            same(compiled, eager, case, f"{how} = eager with candidates={candidates}")
     # The same pair scores the same with and without a candidate axis.
     inputs = random_inputs(case.schema, 6)
     item = {f.name for f in case.schema.item}
     wide = {n: v[:, None] if n in item else v for n, v in inputs.items()}
-    _close(_score(model, wide)[:, 0], _score(model, inputs), case, "one candidate = no candidates")
+    same(score(model, wide)[:, 0], score(model, inputs), case, "one candidate = no candidates")
 
 
 def check_batch(case: ModelCase) -> None:
     """A row's score does not depend on its neighbours, their number or their order."""
     model = case.new()
-    _shake(model)
+    shake(model)
     inputs = random_inputs(case.schema, 7)
-    scores = _score(model, inputs)
+    scores = score(model, inputs)
     for row in range(7):
-        alone = _score(model, {n: v[row : row + 1] for n, v in inputs.items()})
-        _close(alone, scores[row : row + 1], case, "a row alone = the row in its batch")
-    backwards = _score(model, {n: v[::-1] for n, v in inputs.items()})
-    _close(backwards[::-1], scores, case, "order of rows")
+        alone = score(model, {n: v[row : row + 1] for n, v in inputs.items()})
+        same(alone, scores[row : row + 1], case, "a row alone = the row in its batch")
+    backwards = score(model, {n: v[::-1] for n, v in inputs.items()})
+    same(backwards[::-1], scores, case, "order of rows")
     # A padding candidate beside it changes no candidate.
     wide = random_inputs(case.schema, 3, candidates=4)
     padded = {n: v.copy() for n, v in wide.items()}
     padded[case.schema.item_id.name][:, -1] = PADDING_ID
-    _close(_score(model, padded)[:, :-1], _score(model, wide)[:, :-1], case, "padding candidate")
+    same(score(model, padded)[:, :-1], score(model, wide)[:, :-1], case, "padding candidate")
 
 
 def check_padding(case: ModelCase) -> None:
     """What the padding row of a table holds never changes a score; padding may be cut off."""
     padded = [f for f in case.schema.features if isinstance(f, Bag | Sequence)]
     model = case.new()
-    _shake(model)
+    shake(model)
     inputs = random_inputs(case.schema, 7)
-    before = _score(model, inputs)
-    _demand(np.isfinite(before).all(), case, "empty bags and sequences score finitely")
+    before = score(model, inputs)
+    demand(np.isfinite(before).all(), case, "empty bags and sequences score finitely")
     sizes = {case.schema.num_ids(f.name) for f in padded}
     for weight in model.weights:
         if len(weight.shape) == 2 and weight.shape[0] in sizes:
             value = weight.numpy()
             value[PADDING_ID] += 100.0
             weight.assign(value)
-    _close(_score(model, inputs), before, case, "padding row")
+    same(score(model, inputs), before, case, "padding row")
 
 
 def check_unknown_ids(case: ModelCase) -> None:
     """Unknown ids, alone and all at once, score finitely."""
     model = case.new()
-    _shake(model)
+    shake(model)
     inputs = random_inputs(case.schema, 4)
     ids = [name for name, value in inputs.items() if value.dtype == np.int32]
     for unknown in [*([name] for name in ids), ids]:
         some = {n: np.full_like(v, UNKNOWN_ID) if n in unknown else v for n, v in inputs.items()}
-        _demand(np.isfinite(_score(model, some)).all(), case, f"finite with unknown {unknown}")
+        demand(np.isfinite(score(model, some)).all(), case, f"finite with unknown {unknown}")
 
 
 def check_missing_input(case: ModelCase) -> None:
@@ -167,28 +168,28 @@ def check_missing_input(case: ModelCase) -> None:
         try:
             model({n: v for n, v in inputs.items() if n != name})
         except ValueError as error:
-            _demand(name in str(error), case, f"the message names {name!r}: {error}")
+            demand(name in str(error), case, f"the message names {name!r}: {error}")
         else:
-            _demand(False, case, f"missing {name!r} is a ValueError")
-    more = _score(model, {**inputs, "not_in_schema": np.zeros(2, "float32")})
-    _close(more, _score(model, inputs), case, "extra keys are ignored")
+            demand(False, case, f"missing {name!r} is a ValueError")
+    more = score(model, {**inputs, "not_in_schema": np.zeros(2, "float32")})
+    same(more, score(model, inputs), case, "extra keys are ignored")
 
 
 def check_gradients(case: ModelCase) -> None:
     """Every trainable weight receives a gradient."""
     model = case.new()
-    _demand(bool(model.trainable_weights) == case.trains, case, f"trains is {case.trains}")
+    demand(bool(model.trainable_weights) == case.trains, case, f"trains is {case.trains}")
     if not case.trains:
         return
-    _shake(model)
+    shake(model)
     inputs = random_inputs(case.schema, 64)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(model(inputs, training=True) - 1.0))
     gradients = tape.gradient(loss, [w.value for w in model.trainable_weights])
     for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
-        _demand(gradient is not None, case, f"{weight.path} has a gradient")
+        demand(gradient is not None, case, f"{weight.path} has a gradient")
         norm = float(tf.norm(tf.convert_to_tensor(gradient)))
-        _demand(np.isfinite(norm) and norm > 0, case, f"{weight.path} has gradient norm {norm}")
+        demand(np.isfinite(norm) and norm > 0, case, f"{weight.path} has gradient norm {norm}")
 
 
 def check_fit(case: ModelCase) -> None:
@@ -196,8 +197,8 @@ def check_fit(case: ModelCase) -> None:
     if not case.trains:
         return
     plain = _fit(case, case.new())
-    _demand(plain[-1] < plain[0], case, f"the loss falls: {plain}")
-    _close(_fit(case, case.new(), jit_compile=True), plain, case, "XLA losses", 1e-3)
+    demand(plain[-1] < plain[0], case, f"the loss falls: {plain}")
+    same(_fit(case, case.new(), jit_compile=True), plain, case, "XLA losses", 1e-3)
 
 
 def check_weights(case: ModelCase) -> None:
@@ -209,14 +210,14 @@ def check_weights(case: ModelCase) -> None:
     weights = np.array([2, 1, 1, 1, 1, 0], "float32")
     twice = np.array([0, 0, 1, 2, 3, 4])
     model = case.new()
-    _shake(model)
+    shake(model)
     model.compile("sgd", "mse", weighted_metrics=["mae"])
     weighted = model.evaluate(inputs, labels, sample_weight=weights, verbose=0)
     model.compile("sgd", "mse", weighted_metrics=["mae"])
     repeated = model.evaluate({n: v[twice] for n, v in inputs.items()}, labels[twice], verbose=0)
-    _close(weighted[1], repeated[1], case, "weighted metric = repeated rows")
+    same(weighted[1], repeated[1], case, "weighted metric = repeated rows")
     if not model.losses:  # the penalty is on rows looked up, whatever their weight
-        _close(weighted[0], repeated[0], case, "weighted loss = repeated rows")
+        same(weighted[0], repeated[0], case, "weighted loss = repeated rows")
 
 
 def check_learns(case: ModelCase) -> None:
@@ -245,45 +246,45 @@ def check_learns(case: ModelCase) -> None:
     columns = neutral_inputs(schema, user + FIRST_ID, item + FIRST_ID, np.array(hints)[user])
     model.fit(columns, likes[train].astype("float32"), batch_size=32, epochs=40, verbose=0)
     everything = np.broadcast_to(items + FIRST_ID, likes.shape)
-    scores = _score(model, neutral_inputs(schema, users + FIRST_ID, everything, np.array(hints)))
+    scores = score(model, neutral_inputs(schema, users + FIRST_ID, everything, np.array(hints)))
     best_other = np.where(likes, -np.inf, scores).max(axis=1)
     found = scores[users, withheld] > best_other
-    _demand(found.all(), case, f"ranks the withheld item first ({found.mean():.0%} of users)")
+    demand(found.all(), case, f"ranks the withheld item first ({found.mean():.0%} of users)")
 
 
 def check_mixed_precision(case: ModelCase) -> None:
     """Under mixed_bfloat16: float32 scores and weights, close to float32, and it trains."""
     full, mixed = case.new(), case.new(dtype="mixed_bfloat16")
-    _shake(full)
+    shake(full)
     mixed.set_weights(full.get_weights())
     inputs = random_inputs(case.schema, 9)
     scores = mixed(inputs)
-    _demand(scores.dtype == tf.float32, case, "float32 scores under mixed_bfloat16")
-    _demand(all(w.dtype == "float32" for w in mixed.weights), case, "float32 weights")
-    _close(scores, full(inputs), case, "mixed_bfloat16 = float32", 0.05)
+    demand(scores.dtype == tf.float32, case, "float32 scores under mixed_bfloat16")
+    demand(all(w.dtype == "float32" for w in mixed.weights), case, "float32 weights")
+    same(scores, full(inputs), case, "mixed_bfloat16 = float32", 0.05)
     if case.trains:
         losses = _fit(case, case.new(dtype="mixed_bfloat16"))
-        _demand(losses[-1] < losses[0], case, f"the loss falls under mixed_bfloat16: {losses}")
+        demand(losses[-1] < losses[0], case, f"the loss falls under mixed_bfloat16: {losses}")
 
 
 def check_keras_file(case: ModelCase) -> None:
     """A `.keras` file gives back the same class, config and scores."""
     model = case.new()
-    _shake(model)
+    shake(model)
     inputs = random_inputs(case.schema, 5)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
         model.save(path)
         again = keras.saving.load_model(path)
-    _demand(type(again) is case.model, case, "same class from a .keras file")
-    _demand(again.get_config() == model.get_config(), case, "same config from a .keras file")
-    _demand(np.array_equal(_score(again, inputs), _score(model, inputs)), case, "same scores")
+    demand(type(again) is case.model, case, "same class from a .keras file")
+    demand(again.get_config() == model.get_config(), case, "same config from a .keras file")
+    demand(np.array_equal(score(again, inputs), score(model, inputs)), case, "same scores")
 
 
 def check_saved_model(case: ModelCase) -> None:
     """A SavedModel has the schema's names and dtypes, and the same scores at batch 1 and 7."""
     model = case.new()
-    _shake(model)
+    shake(model)
     signature = {
         f.name: tf.TensorSpec((None, *f.shape), f.dtype, name=f.name) for f in case.schema.features
     }
@@ -297,11 +298,11 @@ def check_saved_model(case: ModelCase) -> None:
             n: (s.shape.as_list(), s.dtype) for n, s in served.structured_input_signature[1].items()
         }
         wanted = {n: (s.shape.as_list(), s.dtype) for n, s in signature.items()}
-        _demand(taken == wanted, case, f"signature {wanted}, not {taken}")
+        demand(taken == wanted, case, f"signature {wanted}, not {taken}")
         for batch_size in (1, 7):
             inputs = random_inputs(case.schema, batch_size)
             (scores,) = served(**{n: tf.constant(v) for n, v in inputs.items()}).values()
-            _close(scores, model(inputs), case, f"SavedModel = Keras at batch {batch_size}")
+            same(scores, model(inputs), case, f"SavedModel = Keras at batch {batch_size}")
 
 
 def check_retrieval(case: ModelCase) -> None:
@@ -309,7 +310,7 @@ def check_retrieval(case: ModelCase) -> None:
     model = case.new()
     if not isinstance(model, Retriever):
         return
-    _shake(model)
+    shake(model)
     num_items = case.schema.item_id.num_ids
     inputs = random_inputs(case.schema, 5)
     everything = random_inputs(case.schema, num_items - FIRST_ID)
@@ -320,10 +321,10 @@ def check_retrieval(case: ModelCase) -> None:
     for feature in case.schema.item:
         column = everything[feature.name]
         pairs[feature.name] = np.broadcast_to(column, (5, *column.shape))
-    scores = _score(model, pairs)  # (5, items)
-    _close(query @ items.T, scores, case, "dot product = call")
+    scores = score(model, pairs)  # (5, items)
+    same(query @ items.T, scores, case, "dot product = call")
     top = tf.math.top_k(tf.matmul(query, items, transpose_b=True), k=3).values
-    _close(top, -np.sort(-scores, axis=1)[:, :3], case, "top-k = argsort of call")
+    same(top, -np.sort(-scores, axis=1)[:, :3], case, "top-k = argsort of call")
 
 
 def check_states(case: ModelCase) -> None:
@@ -331,7 +332,7 @@ def check_states(case: ModelCase) -> None:
     model = case.new()
     if not hasattr(model, "states"):
         return
-    _shake(model)
+    shake(model)
     name, width = model.sequence.name, model.sequence.max_length
     num_ids = case.schema.item_id.num_ids
     ids = np.random.default_rng(0).integers(FIRST_ID, num_ids, (2, width + 1)).astype("int32")
@@ -339,32 +340,32 @@ def check_states(case: ModelCase) -> None:
     states = np.asarray(model.states(full))
     for length in range(1, width + 1):
         cut = np.where(np.arange(width) < length, full, 0)
-        _close(model.states(cut)[:, :length], states[:, :length], case, "later steps")
-        _close(model.states(cut[:, :length]), states[:, :length], case, "padding cut off")
+        same(model.states(cut)[:, :length], states[:, :length], case, "later steps")
+        same(model.states(cut[:, :length]), states[:, :length], case, "padding cut off")
     for length in range(1, width):  # two sequences in one row, and the same alone
         both = np.concatenate([full[0, :length], full[1, : width - length]])[None]
         place = np.concatenate([np.arange(length), np.arange(width - length)])[None]
         packed = np.asarray(model.states(both, place.astype("int32")))[0]
-        _close(packed[:length], states[0, :length], case, "first of a packed row")
-        _close(packed[length:], states[1, : width - length], case, "second of a packed row")
+        same(packed[:length], states[0, :length], case, "first of a packed row")
+        same(packed[length:], states[1, : width - length], case, "second of a packed row")
     inputs = random_inputs(case.schema, 2)
-    _close(
-        _score(model, {**inputs, name: ids}),
-        _score(model, {**inputs, name: ids[:, 1:]}),
+    same(
+        score(model, {**inputs, name: ids}),
+        score(model, {**inputs, name: ids[:, 1:]}),
         case,
         "of a history that is too long the newest items count",
     )
     for history in (ids[:, :0], ids[:, :1], full, np.full((2, 1), UNKNOWN_ID, "int32")):
         padded = np.pad(history, [[0, 0], [0, width - history.shape[1]]])
-        scores = _score(model, {**inputs, name: padded})
-        _demand(np.isfinite(scores).all(), case, f"finite for a history of {history.shape[1]}")
+        scores = score(model, {**inputs, name: padded})
+        demand(np.isfinite(scores).all(), case, f"finite for a history of {history.shape[1]}")
     for row in (0, 1):
         alone = {n: v[row : row + 1] for n, v in inputs.items()}
         short = {**inputs, name: np.where(np.arange(width) < 1 + row, full, 0)}
         short = {**short, name: np.stack([short[name][0], full[1]])}
-        _close(
-            _score(model, short)[row : row + 1],
-            _score(model, {**alone, name: short[name][row : row + 1]}),
+        same(
+            score(model, short)[row : row + 1],
+            score(model, {**alone, name: short[name][row : row + 1]}),
             case,
             "histories of other lengths beside it",
         )
@@ -389,9 +390,9 @@ def check_two_replicas(case: ModelCase) -> None:
     with strategy.scope():
         two = case.new()
     two.set_weights(one.get_weights())
-    _close(_fit(case, two), _fit(case, one), case, "two replicas' losses", 1e-4)
+    same(_fit(case, two), _fit(case, one), case, "two replicas' losses", 1e-4)
     for ours, theirs in zip(one.get_weights(), two.get_weights(), strict=True):
-        _close(theirs, ours, case, "two replicas' weights", 1e-4)
+        same(theirs, ours, case, "two replicas' weights", 1e-4)
 
 
 CHECKS: tuple[Callable[[ModelCase], None], ...] = (
@@ -414,31 +415,6 @@ CHECKS: tuple[Callable[[ModelCase], None], ...] = (
     check_states,
     check_two_replicas,
 )
-
-
-def _demand(condition: bool, case: ModelCase, what: str) -> None:
-    if not condition:
-        raise AssertionError(f"{case.model.__name__}: {what}")
-
-
-def _close(actual: Any, expected: Any, case: ModelCase, what: str, bound: float = 1e-5) -> None:
-    actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
-    _demand(actual.shape == expected.shape, case, f"{what}: {actual.shape} {expected.shape}")
-    difference = np.abs(actual - expected).max(initial=0.0)
-    scale = max(1.0, np.abs(expected).max(initial=0.0))
-    _demand(bool(difference <= bound * scale), case, f"{what}: off by {difference:.2e}")
-
-
-def _score(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    return keras.ops.convert_to_numpy(model(inputs))
-
-
-def _shake(model: Any) -> None:
-    """Weights that are neither zero nor alike, biases included, so that no term is missed."""
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        if keras.backend.is_float_dtype(weight.dtype):
-            weight.assign(rng.normal(scale=0.3, size=weight.shape))
 
 
 def _fit(case: ModelCase, model: Any, **options: Any) -> list[float]:
