@@ -85,8 +85,8 @@ def check_build(case: ModelCase) -> None:
             if w is not weight and w.shape == weight.shape and np.ptp(w.numpy()) > 0
         ]
         for twin in twins:
-            same = np.array_equal(twin.numpy(), weight.numpy())
-            demand(not same, case, f"{weight.path} and {twin.path} start different")
+            equal = np.array_equal(twin.numpy(), weight.numpy())
+            demand(not equal, case, f"{weight.path} and {twin.path} start different")
 
 
 def check_call(case: ModelCase) -> None:
