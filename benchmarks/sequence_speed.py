@@ -11,16 +11,15 @@ round runs both in turn; the first epoch compiles and does not count, the median
 
 import argparse
 import json
-import os
 import pathlib
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 import describing
+import processes
 
 LENGTH, DIM, LAYERS, DROPOUT, RATE = 200, 64, 2, 0.2, 0.001
 ROWS, USERS, EPOCHS = 64, 128, 3
@@ -61,7 +60,9 @@ def main() -> None:
         prepare(pathlib.Path(folder))
         for _ in range(arguments.rounds):
             for side in SIDES:
-                found[side].append(run(side, folder, arguments.torch_python))
+                found[side].append(
+                    processes.measure(__file__, side, folder, arguments.torch_python)
+                )
                 print(side, found[side][-1], file=sys.stderr, flush=True)
     text = report(found, load, arguments.torch_python, arguments.rounds)
     print(text)
@@ -95,22 +96,6 @@ def prepare(folder: pathlib.Path) -> None:
     inputs, targets = np.concatenate(inputs), np.concatenate(targets)
     real = inputs.any(axis=1)
     np.savez(folder / "rows.npz", inputs=inputs[real], targets=targets[real])
-
-
-def run(side: str, folder: str, torch_python: str) -> dict[str, float]:
-    """Seconds and memory of one side, from a process of its own."""
-    python = torch_python if side == "torch" else sys.executable
-    root = str(pathlib.Path(__file__).parent.parent)
-    done = subprocess.run(
-        [python, __file__, "--cell", side, folder],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": root},
-    )
-    if done.returncode:
-        sys.exit(f"{side}: {done.stderr.strip()[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def report(

@@ -11,15 +11,14 @@ runs all of them in turn. The first epoch compiles and warms up; the median of t
 
 import argparse
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 import describing
+import processes
 
 DIM, BATCH, NEGATIVES, EPOCHS = 64, 8192, 4, 5
 SIDES = {
@@ -63,7 +62,7 @@ def main() -> None:
         rows = prepare(pathlib.Path(folder))
         for _ in range(arguments.rounds):
             for side in arguments.sides:
-                seconds = run(side, folder, arguments.torch_python)
+                seconds = processes.measure(__file__, side, folder, arguments.torch_python)
                 rates[side].append(rows / statistics.median(seconds) / 1e6)
                 print(f"{side}: {rates[side][-1]:.2f} M rows/s", file=sys.stderr, flush=True)
     text = report(rates, load, arguments.torch_python, arguments.rounds)
@@ -95,22 +94,6 @@ def prepare(folder: pathlib.Path) -> int:
     np.savez(folder / "epoch.npz", user_id=users, item_id=drawn.ravel(), label=labels.ravel())
     np.save(folder / "sizes.npy", [schema.user_id.num_ids, schema.item_id.num_ids])
     return len(users)
-
-
-def run(side: str, folder: str, torch_python: str) -> list[float]:
-    """Seconds of the epochs of one side, from a process of its own."""
-    python = torch_python if side == "torch" else sys.executable
-    root = str(pathlib.Path(__file__).parent.parent)
-    done = subprocess.run(
-        [python, __file__, "--cell", side, folder],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": root},
-    )
-    if done.returncode:
-        sys.exit(f"{side}: {done.stderr.strip()[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def report(rates: dict[str, list[float]], load: str, torch_python: str, rounds: int) -> str:

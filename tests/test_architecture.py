@@ -16,16 +16,16 @@ BASE = {"schema", "types"}
 MAY_IMPORT = {
     "schema": set(),
     "types": {"schema"},
-    "memory": set(),
+    "training": set(),
     "data": BASE,
     "layers": BASE,
-    "models": BASE | {"layers", "memory"},
+    "models": BASE | {"layers", "training"},
     "datasets": BASE | {"data"},
     "optimizers": BASE,
     "callbacks": BASE | {"optimizers", "evaluation"},
     "reports": {"evaluation"},
     "losses": BASE,
-    "retrieval": BASE | {"losses"},
+    "retrieval": BASE | {"losses", "training"},
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
     "testing": BASE | {"models"},
@@ -49,9 +49,8 @@ TENSORFLOW = {
     "serving/",
     "testing/",
 }
-MODELS = sorted(
-    path for path in (PACKAGE / "models").glob("*.py") if path.stem not in ("__init__", "base")
-)
+BASES = ("__init__", "base", "sequential")
+MODELS = sorted(p for p in (PACKAGE / "models").glob("*.py") if p.stem not in BASES)
 
 
 def imports(path):

@@ -7,7 +7,8 @@ import numpy as np
 from kerasrec.data import Interactions, Split, leave_last_out
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.movielens import TERMS as MOVIELENS_TERMS
-from kerasrec.datasets.storage import find_file, folders, read_lines
+from kerasrec.datasets.published_splits import read_lists
+from kerasrec.datasets.storage import find_file, folders
 
 AMAZON_TERMS = (
     "Amazon reviews 2014 (McAuley et al., 2015; filtered by Zhou et al., 2020, S3-Rec). Research "
@@ -61,19 +62,8 @@ def _file(name: str, file: str, origin: str) -> pathlib.Path:
 
 
 def _dataset(name: str, path: pathlib.Path, terms: str) -> Dataset:
-    users, items = [], []
-    for number, line in enumerate(read_lines(path, encoding="utf-8"), 1):
-        try:
-            user, *some = map(int, line.split())
-        except ValueError as error:
-            raise ValueError(
-                f"{path}: expected lines of whole numbers `user item ...`; line {number} is "
-                f"{line:.80}. Replace the file."
-            ) from error
-        users += [user] * len(some)
-        items += some
-    order = np.argsort(users, kind="stable")
-    owners, bought = np.array(users, np.int64)[order], np.array(items, np.int64)[order]
+    pairs = read_lists(path)
+    owners, bought = pairs[np.argsort(pairs[:, 0], kind="stable")].T
     firsts = np.flatnonzero(np.diff(owners, prepend=-1))
     ranks = np.arange(len(owners)) - np.repeat(firsts, np.diff(firsts, append=len(owners)))
     rows = Interactions.from_table(

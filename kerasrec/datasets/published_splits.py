@@ -76,7 +76,10 @@ def gowalla_lightgcn() -> Dataset:
         "train.txt and test.txt of the folder data/gowalla of gusye1234/LightGCN-PyTorch",
     )
     rows, split = _split(
-        _lists(train_file), _lists(test_file), "published split: random rows per user", timed=False
+        read_lists(train_file),
+        read_lists(test_file),
+        "published split: random rows per user",
+        timed=False,
     )
     return Dataset(name, rows, split=split, terms=GOWALLA_TERMS)
 
@@ -140,8 +143,15 @@ def _negatives(path: pathlib.Path, test: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def _lists(path: pathlib.Path) -> np.ndarray:
-    """Pairs `(rows, 2)` of a file with a line `user item item ...` for each user."""
+def read_lists(path: pathlib.Path) -> np.ndarray:
+    """Pairs `(rows, 2)` of a file of lines `user item item ...`.
+
+    Args:
+        path: the file; compressed ones are unpacked.
+
+    Raises:
+        ValueError: if a line holds anything but whole numbers.
+    """
     users, items = [], []
     for number, line in enumerate(read_lines(path, encoding="utf-8"), 1):
         try:

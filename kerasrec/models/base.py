@@ -6,16 +6,12 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from kerasrec.memory import keep_freed_memory
-from kerasrec.schema import Schema, Sequence
+from kerasrec.schema import Schema
+from kerasrec.training import LongFits
 from kerasrec.types import Features, Tensor
 
-# A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
-# runs so many steps at a time; see `Recommender.compile`.
-LONG_FIT, STEPS_AT_ONCE = 1000, 16
 
-
-class Recommender(keras.Model):
+class Recommender(LongFits):
     """Base of the zoo. A subclass creates its layers, calls `build()`, and defines `call`.
 
     Args:
@@ -29,8 +25,6 @@ class Recommender(keras.Model):
 
     output_kind: ClassVar[str] = "score"
     built: bool
-    steps_per_execution: int
-    jit_compile: bool
 
     def __init__(
         self,
@@ -81,123 +75,6 @@ class Recommender(keras.Model):
                 f"predict."
             )
         return super().__call__(inputs, *args, **kwargs)
-
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        run_eagerly: bool = False,
-        steps_per_execution: int | str = "auto",
-        jit_compile: bool | str = "auto",
-        auto_scale_loss: bool = True,
-    ) -> None:
-        """`keras.Model.compile`, with other defaults of the two arguments that decide on speed.
-
-        By default a `fit` of at least 1,000 steps (all epochs together) is compiled by XLA and runs
-        16 steps at a time, so that callbacks see every 16th batch; a shorter one is not, since
-        compiling takes seconds. With several replicas, or if the number of steps is not known,
-        Keras' own defaults hold; with `skip_nonfinite` XLA is left out. `evaluate` and `predict`
-        outside of `fit` are as in Keras.
-
-        Args:
-            optimizer: as in Keras, like all but the following two.
-            loss: see there.
-            loss_weights: see there.
-            metrics: see there.
-            weighted_metrics: see there.
-            run_eagerly: see there.
-            steps_per_execution: batches that run before Python does something again, or "auto".
-            jit_compile: whether XLA compiles the step, or "auto".
-            auto_scale_loss: see there.
-
-        Raises:
-            ValueError: if `steps_per_execution` is neither "auto" nor an integer of at least 1.
-        """
-        self._auto_steps = steps_per_execution == "auto"
-        self._auto_xla = jit_compile == "auto"
-        if not self._auto_steps:
-            check_size(self, "steps_per_execution", steps_per_execution)
-        super().compile(
-            optimizer,
-            loss,
-            loss_weights,
-            metrics,
-            weighted_metrics,
-            run_eagerly,
-            1 if self._auto_steps else steps_per_execution,
-            jit_compile,
-            auto_scale_loss,
-        )
-
-    def get_compile_config(self) -> Any:
-        """The arguments of `compile`, as they were given."""
-        config = super().get_compile_config()
-        if config and self._auto_steps:
-            config["steps_per_execution"] = "auto"
-        if config and self._auto_xla:
-            config["jit_compile"] = "auto"
-        return config
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as `get_compile_config` says."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
-
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """`keras.Model.fit`; see `compile` for how many steps run at a time.
-
-        From the first call on, the process keeps freed memory for the next step, see
-        `kerasrec.memory.keep_freed_memory`.
-        """
-        keep_freed_memory()
-        epochs_left = epochs - kwargs.get("initial_epoch", 0)
-        steps = epochs_left * _steps_of(x, batch_size, kwargs.get("steps_per_epoch"))
-        before = self.steps_per_execution, self.jit_compile
-        if self.compiled and steps >= LONG_FIT and not self.run_eagerly and not self._replicated():
-            if self._auto_steps:
-                self.steps_per_execution = STEPS_AT_ONCE
-            if self._auto_xla and self._stands_xla():
-                self.jit_compile = True
-        changed = before != (self.steps_per_execution, self.jit_compile)
-        if changed:
-            self._forget_functions()
-        try:
-            return super().fit(x, y, batch_size, epochs, *args, **kwargs)
-        except Exception as error:
-            if changed and "Detected unsupported operations" in str(error):
-                raise ValueError(
-                    f"{type(self).__name__}: XLA, which long trainings use by default, cannot "
-                    f"compile the loss or a metric; it says: {error}. Call compile(..., "
-                    "jit_compile=False)."
-                ) from error
-            raise
-        finally:
-            if changed:
-                self.steps_per_execution, self.jit_compile = before
-                self._forget_functions()
-
-    def _replicated(self) -> bool:
-        strategy = getattr(self, "distribute_strategy", None)
-        return strategy is not None and strategy.num_replicas_in_sync > 1
-
-    def _stands_xla(self) -> bool:
-        # XLA could not stop a training at the step at which too many gradients were not finite.
-        return self.supports_jit and not getattr(self.optimizer, "skip_nonfinite", False)
-
-    def _forget_functions(self) -> None:
-        self.train_function = self.test_function = self.predict_function = None
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.evaluate`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
@@ -267,58 +144,6 @@ class Recommender(keras.Model):
         if not trainable:
             model.trainable = False
         return model
-
-
-def check_size(model: keras.Model, argument: str, value: object) -> None:
-    """Refuses what is no positive integer, under the name that the user gave it.
-
-    Args:
-        model: whose argument it is.
-        argument: its name.
-        value: what was received.
-
-    Raises:
-        ValueError: naming all three.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(
-            f"{type(model).__name__}: {argument} must be an integer of at least 1; received "
-            f"{value!r}."
-        )
-
-
-def item_history(model: Recommender) -> Sequence:
-    """The history that a model reads: the first sequence of the item id on the query side.
-
-    Args:
-        model: whose schema is asked.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    item = model.schema.item_id.name
-    for feature in model.schema.query:
-        if isinstance(feature, Sequence) and feature.of == item:
-            return feature
-    raise ValueError(
-        f"{type(model).__name__}: expected a schema with a sequence of {item!r} among the user or "
-        f"context features; received {[f.name for f in model.schema.query]}. Add "
-        f"Sequence('history', of={item!r}, max_length=50)."
-    )
-
-
-def _steps_of(x: Any, batch_size: int | None, steps_per_epoch: int | None) -> int:
-    """Steps of an epoch of `fit`; 0 if that is not known beforehand."""
-    if steps_per_epoch:
-        return steps_per_epoch
-    if hasattr(x, "cardinality"):
-        return max(0, int(x.cardinality()))
-    if isinstance(x, keras.utils.PyDataset):
-        return x.num_batches or 0
-    arrays = keras.tree.flatten(x)
-    if not arrays or not hasattr(arrays[0], "__len__"):
-        return 0
-    return -(-len(arrays[0]) // (batch_size or 32))
 
 
 def _as_columns(y: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:

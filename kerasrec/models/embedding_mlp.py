@@ -7,8 +7,9 @@ import keras
 from keras import ops
 
 from kerasrec.layers import Dropout, FeatureEmbedding
-from kerasrec.models.base import Recommender, align, check_size
+from kerasrec.models.base import Recommender, align
 from kerasrec.schema import Schema
+from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
 

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
-from kerasrec.layers import Dropout, Embedding, Recurrent
-from kerasrec.layers.histories import at_the_end, newest
-from kerasrec.models.base import Recommender, align, check_size, item_history
+from kerasrec.layers import Dropout, Recurrent
+from kerasrec.models.sequential import SequentialRecommender
 from kerasrec.schema import Schema
-from kerasrec.types import Features, Tensor
+from kerasrec.training import check_size
+from kerasrec.types import Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class GRU4Rec(Recommender):
+class GRU4Rec(SequentialRecommender):
     """Recurrent sequential recommendation.
 
         h_t = gru(... gru(q_{i(t)}, h_{t-1}))
@@ -68,24 +67,13 @@ class GRU4Rec(Recommender):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(schema, name=name, dtype=dtype)
-        check_size(self, "embedding_dim", embedding_dim)
+        super().__init__(schema, embedding_dim=embedding_dim, stddev=stddev, name=name, dtype=dtype)
         for units in hidden_units:
             check_size(self, "each of hidden_units", units)
-        self.embedding_dim = embedding_dim
         self.hidden_units = tuple(hidden_units)
         self.cell = cell
         self.dropout = dropout
-        self.stddev = stddev
-        self.sequence = item_history(self)
         policy = {"dtype": self.dtype_policy}
-        self.item_vectors = Embedding(
-            self.schema.item_id.num_ids,
-            embedding_dim,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
-            name="item_vectors",
-            **policy,
-        )
         self.recurrent = [
             Recurrent(units, cell=cell, name=f"recurrent_{index}", **policy)
             for index, units in enumerate(self.hidden_units)
@@ -94,41 +82,9 @@ class GRU4Rec(Recommender):
         self.drop = Dropout(dropout, name="dropout", **policy)
         self.build()
 
-    def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Scores of the items after the histories."""
-        items = self.item_embedding(inputs)  # (batch[, candidates], dim)
-        query = align(self.query_embedding(inputs, training), items)
-        return ops.cast(ops.sum(query * items, axis=-1), "float32")
-
-    def query_embedding(self, inputs: Features, training: bool = False) -> Tensor:
-        """W h_n + b."""
-        history = newest(inputs[self.sequence.name], self.sequence.max_length)
-        return at_the_end(self.states(history, training=training), history)
-
-    def item_embedding(self, inputs: Features) -> Tensor:
-        """q_i."""
-        return self.item_vectors(inputs[self.schema.item_id.name])
-
-    def states(
-        self, history: Tensor, place: Tensor | None = None, training: bool = False
-    ) -> Tensor:
-        """The query vector after each step.
-
-        Args:
-            history: ids `(batch, length)`, right-padded with 0.
-            place: place of each step in its own sequence, where several share a row, as
-                `kerasrec.data.next_items` makes them; None for one sequence a row.
-            training: whether units are dropped.
-
-        Returns:
-            `(batch, length, embedding_dim)`; what stands at padding has no meaning.
-        """
-        history = ops.convert_to_tensor(history)
-        if place is None:
-            place = ops.arange(history.shape[1], dtype="int32")[None, :]
-        x = self.item_vectors(history)
-        x = x * ops.cast(ops.not_equal(history, 0), x.dtype)[..., None]
-        x = self.drop(x, training=training)
+    def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
+        """W h_t + b."""
+        x = self.drop(vectors, training=training)
         for layer in self.recurrent:
             x = self.drop(layer(x, place), training=training)
         return self.output_layer(x)
@@ -137,9 +93,7 @@ class GRU4Rec(Recommender):
         """The constructor's arguments."""
         return {
             **super().get_config(),
-            "embedding_dim": self.embedding_dim,
             "hidden_units": list(self.hidden_units),
             "cell": self.cell,
             "dropout": self.dropout,
-            "stddev": self.stddev,
         }

@@ -5,16 +5,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.layers import Dropout, Embedding, SelfAttention
-from kerasrec.layers.histories import at_the_end, newest
+from kerasrec.layers import Dropout, SelfAttention
 from kerasrec.layers.self_attention import causal_mask
-from kerasrec.models.base import Recommender, align, check_size, item_history
+from kerasrec.models.sequential import SequentialRecommender
 from kerasrec.schema import Schema
-from kerasrec.types import Features, Tensor
+from kerasrec.training import check_size
+from kerasrec.types import Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class SASRec(Recommender):
+class SASRec(SequentialRecommender):
     """Self-attentive sequential recommendation.
 
         x_t = sqrt(d) q_{i(t)} + p_t
@@ -76,37 +76,20 @@ class SASRec(Recommender):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(schema, name=name, dtype=dtype)
+        super().__init__(schema, embedding_dim=embedding_dim, stddev=stddev, name=name, dtype=dtype)
         for argument, value in (
-            ("embedding_dim", embedding_dim),
             ("num_layers", num_layers),
             ("num_heads", num_heads),
             ("hidden_units", embedding_dim if hidden_units is None else hidden_units),
         ):
             check_size(self, argument, value)
-        self.embedding_dim = embedding_dim
         self.num_layers = num_layers
         self.num_heads = num_heads
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
-        self.stddev = stddev
-        self.sequence = item_history(self)
         policy = {"dtype": self.dtype_policy}
-        self.item_vectors = Embedding(
-            self.schema.item_id.num_ids,
-            embedding_dim,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
-            name="item_vectors",
-            **policy,
-        )
-        self.places = Embedding(
-            self.sequence.max_length,
-            embedding_dim,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
-            name="places",
-            **policy,
-        )
+        self.places = self.table(self.sequence.max_length, "places")
         self.drop = Dropout(dropout, name="dropout", **policy)
 
         def norm(name: str) -> keras.layers.Layer:
@@ -130,40 +113,9 @@ class SASRec(Recommender):
         self.final_norm = norm("final_norm")
         self.build()
 
-    def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Scores of the items after the histories."""
-        items = self.item_embedding(inputs)  # (batch[, candidates], dim)
-        query = align(self.query_embedding(inputs, training), items)
-        return ops.cast(ops.sum(query * items, axis=-1), "float32")
-
-    def query_embedding(self, inputs: Features, training: bool = False) -> Tensor:
-        """State after the newest item."""
-        history = newest(inputs[self.sequence.name], self.sequence.max_length)
-        return at_the_end(self.states(history, training=training), history)
-
-    def item_embedding(self, inputs: Features) -> Tensor:
-        """q_i."""
-        return self.item_vectors(inputs[self.schema.item_id.name])
-
-    def states(
-        self, history: Tensor, place: Tensor | None = None, training: bool = False
-    ) -> Tensor:
-        """The query vector after each step.
-
-        Args:
-            history: ids `(batch, length)`, at most `max_length`, right-padded with 0.
-            place: place of each step in its own sequence, where several share a row, as
-                `kerasrec.data.next_items` makes them; None for one sequence a row.
-            training: whether units are dropped.
-
-        Returns:
-            `(batch, length, embedding_dim)`; what stands at padding has no meaning.
-        """
-        history = ops.convert_to_tensor(history)
-        if place is None:
-            place = ops.arange(history.shape[1], dtype="int32")[None, :]
-        x = self.item_vectors(history) * ops.cast(self.embedding_dim**0.5, self.compute_dtype)
-        x = x * ops.cast(ops.not_equal(history, 0), x.dtype)[..., None]
+    def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
+        """The normed states after the last block."""
+        x = vectors * ops.cast(self.embedding_dim**0.5, self.compute_dtype)
         x = self.drop(x + self.places(place), training=training)
         mask = causal_mask(place)
         for attention_norm, attention, forward_norm, inner, outer in self.blocks:
@@ -175,11 +127,9 @@ class SASRec(Recommender):
         """The constructor's arguments."""
         return {
             **super().get_config(),
-            "embedding_dim": self.embedding_dim,
             "num_layers": self.num_layers,
             "num_heads": self.num_heads,
             "hidden_units": self.hidden_units,
             "dropout": self.dropout,
             "activation": self.activation,
-            "stddev": self.stddev,
         }

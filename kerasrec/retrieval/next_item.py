@@ -7,15 +7,15 @@ import tensorflow as tf
 from keras import ops
 
 from kerasrec.losses import binary_loss, catalogue_softmax, sampled_softmax
+from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
 from kerasrec.schema import FIRST_ID
-from kerasrec.types import Features, Retriever, Tensor
+from kerasrec.types import Features, Tensor
 
-LOWEST = -1e9  # a logit that no softmax gives a share, and no binary loss
 LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class NextItem(keras.Model):
+class NextItem(RetrieverTrainer):
     """Wraps a sequence model for training on `kerasrec.data.next_items`.
 
     The loss is the mean over all steps that have a target, plus the penalties of the model:
@@ -77,35 +77,19 @@ class NextItem(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(model, Retriever) or not hasattr(model, "states"):
+        super().__init__(model, negatives=negatives, seed=seed, **kwargs)
+        if not hasattr(model, "states"):
             raise ValueError(
-                "NextItem: expected a model with states, query_embedding and item_embedding; "
-                f"received {type(model).__name__}."
-            )
-        if len(model.schema.item) > 1:
-            raise ValueError(
-                "NextItem: the items of the catalogue are known by their id alone, and this model "
-                f"reads {[feature.name for feature in model.schema.item]}."
+                "NextItem: expected a sequence model, with states; received "
+                f"{type(model).__name__}. Train it with SampledSoftmax."
             )
         if loss not in LOSSES:
             raise ValueError(f"NextItem: loss must be one of {LOSSES}; received {loss!r}.")
-        if isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1:
-            raise ValueError(
-                f"NextItem: negatives must be an integer of at least 1; received {negatives!r}."
-            )
         if not 0 <= calibration <= 1:
             raise ValueError(f"NextItem: calibration must be 0 to 1; received {calibration!r}.")
-        self.model: Any = model
         self.loss_name = loss
-        self.negatives = negatives
         self.shared = shared
         self.calibration = calibration
-        self.seed = seed
-        self.draws = keras.random.SeedGenerator(seed)
-        # Ids and floats travel in one dict: each layer casts what it uses.
-        self.autocast = False
-        self.built = True
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """The state of the model after each step."""
@@ -147,8 +131,7 @@ class NextItem(keras.Model):
 
     def _against_drawn(self, vectors: Tensor, targets: Tensor) -> Tensor:
         item = self.model.schema.item_id
-        shape = (self.negatives,) if self.shared else (ops.shape(targets)[0], self.negatives)
-        drawn = keras.random.randint(shape, FIRST_ID, item.num_ids, dtype="int32", seed=self.draws)
+        drawn = self.draw() if self.shared else self.draw(ops.shape(targets)[0])
         right = self.model.item_embedding({item.name: targets})
         positive = ops.cast(ops.sum(vectors * right, axis=-1), "float32")
         others = self.model.item_embedding({item.name: drawn})
@@ -167,18 +150,7 @@ class NextItem(keras.Model):
         """The constructor's arguments."""
         return {
             **super().get_config(),
-            "model": keras.saving.serialize_keras_object(self.model),
             "loss": self.loss_name,
-            "negatives": self.negatives,
             "shared": self.shared,
             "calibration": self.calibration,
-            "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "NextItem":
-        """A new wrapper around a new model."""
-        config = dict(config)
-        config.pop("trainable", None)
-        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
-        return cls(model, **config)

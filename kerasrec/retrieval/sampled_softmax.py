@@ -6,14 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
 from kerasrec.schema import FIRST_ID
-from kerasrec.types import Features, Retriever, Tensor
-
-LOWEST = -1e9  # a logit that no softmax gives a share
+from kerasrec.types import Features, Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class SampledSoftmax(keras.Model):
+class SampledSoftmax(RetrieverTrainer):
     """Wraps a retriever for training: the positive of each row against shared drawn items.
 
         logit(u, i) = s(u, i) - log sum_j exp(s(u, j)),    j drawn anew for each batch
@@ -75,38 +74,13 @@ class SampledSoftmax(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(model, Retriever):
-            raise ValueError(
-                "SampledSoftmax: expected a model with query_embedding and item_embedding; "
-                f"received {type(model).__name__}. Train other models on `shared_negatives`."
-            )
-        if len(model.schema.item) > 1:
-            raise ValueError(
-                "SampledSoftmax: drawn items are known by their id alone, and this model reads "
-                f"{[feature.name for feature in model.schema.item]}. Train it on "
-                "`shared_negatives` with item_columns."
-            )
-        if isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1:
-            raise ValueError(
-                "SampledSoftmax: negatives must be an integer of at least 1; received "
-                f"{negatives!r}."
-            )
-        self.model = model
-        self.negatives = negatives
+        super().__init__(model, negatives=negatives, seed=seed, **kwargs)
         self.estimate_catalogue = estimate_catalogue
-        self.seed = seed
-        self.draws = keras.random.SeedGenerator(seed)
-        # Ids and floats travel in one dict: each layer casts what it uses.
-        self.autocast = False
-        self.built = True
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Log odds of each row's item against the drawn ones."""
         item = self.model.schema.item_id
-        drawn = keras.random.randint(
-            (self.negatives,), FIRST_ID, item.num_ids, dtype="int32", seed=self.draws
-        )
+        drawn = self.draw()
         query = self.model.query_embedding(inputs)
         positive = ops.sum(query * self.model.item_embedding(inputs), axis=-1)
         others = ops.matmul(query, ops.transpose(self.model.item_embedding({item.name: drawn})))
@@ -120,18 +94,4 @@ class SampledSoftmax(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "model": keras.saving.serialize_keras_object(self.model),
-            "negatives": self.negatives,
-            "estimate_catalogue": self.estimate_catalogue,
-            "seed": self.seed,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SampledSoftmax":
-        """A new wrapper around a new model."""
-        config = dict(config)
-        config.pop("trainable", None)
-        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
-        return cls(model, **config)
+        return {**super().get_config(), "estimate_catalogue": self.estimate_catalogue}

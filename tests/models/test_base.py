@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.models import MatrixFactorization, base
+from kerasrec.models import MatrixFactorization
 from kerasrec.optimizers import Adam, adam
 from kerasrec.schema import Categorical, Schema
+from kerasrec.training import long_fits
 
 # Weights of size 0.1 after three epochs. Some gradients are as small as the default epsilon, which
 # the steps made up for take as fading; with a smaller one what is left is float32 rounding.
@@ -92,7 +93,7 @@ class Settings(keras.callbacks.Callback):
 @pytest.fixture
 def fit_long(monkeypatch):
     """Trainings count as long from 40 steps, not from 1,000."""
-    monkeypatch.setattr(base, "LONG_FIT", 40)
+    monkeypatch.setattr(long_fits, "LONG_FIT", 40)
     return fit_steps
 
 
@@ -174,4 +175,4 @@ def test_steps_per_execution_must_be_a_number():
     ],
 )
 def test_steps_of_an_epoch(x, batch_size, steps_per_epoch, expected):
-    assert base._steps_of(x, batch_size, steps_per_epoch) == expected
+    assert long_fits._steps_of(x, batch_size, steps_per_epoch) == expected

@@ -6,6 +6,7 @@ import tensorflow as tf
 from kerasrec.models import EmbeddingMLP, MatrixFactorization
 from kerasrec.retrieval import SampledSoftmax
 from kerasrec.schema import Bag, Categorical, Schema
+from kerasrec.training import long_fits
 
 SCHEMA = Schema(user=Categorical("user_id", 5), item=Categorical("item_id", 9))
 PAIRS = {
@@ -136,3 +137,16 @@ def test_what_is_refused():
     for wrong in (0, 2.5, True):
         with pytest.raises(ValueError, match=f"negatives must be an integer.*received {wrong}"):
             SampledSoftmax(MatrixFactorization(SCHEMA), negatives=wrong)
+
+
+def test_a_long_fit_of_the_wrapper_runs_under_xla_as_that_of_a_model_does(monkeypatch):
+    monkeypatch.setattr(long_fits, "LONG_FIT", 4)
+    trainer = SampledSoftmax(MatrixFactorization(SCHEMA, embedding_dim=2), negatives=4)
+    trainer.compile("adam", LOSS)
+    seen = []
+    look = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: seen.append((trainer.steps_per_execution, trainer.jit_compile))
+    )
+    for epochs in (3, 4):
+        trainer.fit(PAIRS, np.ones(4), batch_size=4, epochs=epochs, verbose=0, callbacks=[look])
+    assert seen == [(1, False), (16, True)]

@@ -7,7 +7,7 @@ import pytest
 
 FAULTS = """
 import ctypes, resource, threading
-from kerasrec.memory import keep_freed_memory
+from kerasrec.training.memory import keep_freed_memory
 
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
@@ -78,6 +78,6 @@ def test_freed_blocks_are_used_again_without_a_page_fault():
     ids=str,
 )
 def test_what_the_environment_says_about_malloc_counts_more(environment):
-    code = "from kerasrec.memory import keep_freed_memory; print(keep_freed_memory())"
+    code = "from kerasrec.training.memory import keep_freed_memory; print(keep_freed_memory())"
     done = run(code, **environment)
     assert done.stdout.strip() == "False", done.stdout + done.stderr

@@ -1,0 +1,130 @@
+"""What models of a user's history share: how it is read, and what is scored."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasrec.layers import Embedding
+from kerasrec.layers.histories import at_the_end, newest
+from kerasrec.models.base import Recommender, align
+from kerasrec.schema import Schema, Sequence
+from kerasrec.training import check_size
+from kerasrec.types import Features, Tensor
+
+
+class SequentialRecommender(Recommender):
+    """Base of models that score an item by the state after the newest item of a history.
+
+        score(u, i) = <state_n, q_i>           n: newest item
+
+    A subclass creates its layers, calls `build()`, and defines `transform`. The user id is not
+    used, so that new users are served from what they did.
+
+    Args:
+        schema: the features; only the item id and the first sequence of it on the query side.
+        embedding_dim: length of q_i and of the states.
+        stddev: standard deviation of the initial q_i.
+        name: name of the model.
+        dtype: dtype or dtype policy.
+
+    Raises:
+        ValueError: if the schema has no sequence of the item id, or a size is not positive.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        embedding_dim: int,
+        stddev: float,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(schema, name=name, dtype=dtype)
+        check_size(self, "embedding_dim", embedding_dim)
+        self.embedding_dim = embedding_dim
+        self.stddev = stddev
+        # Not `history`: `fit` sets that.
+        self.sequence = self._item_history()
+        self.item_vectors = self.table(self.schema.item_id.num_ids, "item_vectors")
+
+    def table(self, rows: int, name: str) -> Embedding:
+        """A table of vectors as wide as the states.
+
+        Args:
+            rows: number of vectors.
+            name: name of the layer.
+        """
+        return Embedding(
+            rows,
+            self.embedding_dim,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=self.stddev),
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def _item_history(self) -> Sequence:
+        item = self.schema.item_id.name
+        for feature in self.schema.query:
+            if isinstance(feature, Sequence) and feature.of == item:
+                return feature
+        raise ValueError(
+            f"{type(self).__name__}: expected a schema with a sequence of {item!r} among the user "
+            f"or context features; received {[f.name for f in self.schema.query]}. Add "
+            f"Sequence('history', of={item!r}, max_length=50)."
+        )
+
+    def call(self, inputs: Features, training: bool = False) -> Tensor:
+        """Scores of the items after the histories."""
+        items = self.item_embedding(inputs)  # (batch[, candidates], dim)
+        query = align(self.query_embedding(inputs, training), items)
+        return ops.cast(ops.sum(query * items, axis=-1), "float32")
+
+    def query_embedding(self, inputs: Features, training: bool = False) -> Tensor:
+        """State after the newest item."""
+        history = newest(inputs[self.sequence.name], self.sequence.max_length)
+        return at_the_end(self.states(history, training=training), history)
+
+    def item_embedding(self, inputs: Features) -> Tensor:
+        """q_i."""
+        return self.item_vectors(inputs[self.schema.item_id.name])
+
+    def states(
+        self, history: Tensor, place: Tensor | None = None, training: bool = False
+    ) -> Tensor:
+        """The query vector after each step.
+
+        Args:
+            history: ids `(batch, length)`, at most `max_length`, right-padded with 0.
+            place: place of each step in its own sequence, where several share a row, as
+                `kerasrec.data.next_items` makes them; None for one sequence a row.
+            training: whether units are dropped.
+
+        Returns:
+            `(batch, length, embedding_dim)`; what stands at padding has no meaning.
+        """
+        history = ops.convert_to_tensor(history)
+        if place is None:
+            place = ops.arange(history.shape[1], dtype="int32")[None, :]
+        vectors = self.item_vectors(history)
+        vectors = vectors * ops.cast(ops.not_equal(history, 0), vectors.dtype)[..., None]
+        return self.transform(vectors, place, training)
+
+    def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
+        """States `(batch, length, embedding_dim)` of the items so far.
+
+        Args:
+            vectors: q of the items, 0 at padding, `(batch, length, embedding_dim)`.
+            place: place of each step in its sequence, `(batch, length)` or `(1, length)`.
+            training: whether units are dropped.
+        """
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; a subclass adds its own."""
+        return {
+            **super().get_config(),
+            "embedding_dim": self.embedding_dim,
+            "stddev": self.stddev,
+        }

@@ -1,0 +1,74 @@
+"""What the wrappers share that train a retriever against drawn items."""
+
+from typing import Any, Self
+
+import keras
+
+from kerasrec.schema import FIRST_ID
+from kerasrec.training import LongFits, check_size
+from kerasrec.types import Retriever, Tensor
+
+LOWEST = -1e9
+"""A logit that no softmax gives a share."""
+
+
+class RetrieverTrainer(LongFits):
+    """Base of a wrapper that is fitted in place of the model inside, whose weights it trains.
+
+    Args:
+        model: a model with `query_embedding` and `item_embedding`, whose items are known by their
+            id alone.
+        negatives: items that `draw` draws.
+        seed: of the drawn items.
+        **kwargs: as for `keras.Model`.
+
+    Raises:
+        ValueError: if the model is no retriever or reads item features beside the id, or
+            `negatives` is not positive.
+    """
+
+    def __init__(self, model: Any, *, negatives: int, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        if not isinstance(model, Retriever):
+            raise ValueError(
+                f"{name}: expected a model with query_embedding and item_embedding; received "
+                f"{type(model).__name__}. Train other models on `shared_negatives`."
+            )
+        if len(model.schema.item) > 1:
+            raise ValueError(
+                f"{name}: drawn items are known by their id alone, and this model reads "
+                f"{[feature.name for feature in model.schema.item]}. Train it on "
+                "`shared_negatives` with item_columns."
+            )
+        check_size(self, "negatives", negatives)
+        self.model: Any = model
+        self.negatives = negatives
+        self.seed = seed
+        self.draws = keras.random.SeedGenerator(seed)
+        # Ids and floats travel in one dict: each layer casts what it uses.
+        self.autocast = False
+        self.built = True
+
+    def draw(self, *rows: Any) -> Tensor:
+        """Items drawn uniformly with replacement, int32 `(*rows, negatives)`."""
+        item = self.model.schema.item_id
+        shape = (*rows, self.negatives)
+        return keras.random.randint(shape, FIRST_ID, item.num_ids, dtype="int32", seed=self.draws)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; a subclass adds its own."""
+        return {
+            **super().get_config(),
+            "model": keras.saving.serialize_keras_object(self.model),
+            "negatives": self.negatives,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """A new wrapper around a new model."""
+        config = dict(config)
+        config.pop("trainable", None)
+        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
+        return cls(model, **config)
