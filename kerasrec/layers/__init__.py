@@ -9,6 +9,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "embedding": ["Embedding"],
         "feature_embedding": ["FeatureEmbedding"],
         "recurrent": ["Recurrent"],
-        "self_attention": ["SelfAttention"],
     },
 )

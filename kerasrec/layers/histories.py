@@ -1,4 +1,4 @@
-"""Right-padded histories: the newest items, their number, what stands at the end."""
+"""Histories: the newest items, their number, what stands at the end, what a step may see."""
 
 from keras import ops
 
@@ -46,3 +46,26 @@ def at_the_end(states: Tensor, history: Tensor) -> Tensor:
     """
     last = ops.maximum(lengths(history) - 1, 0)
     return ops.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
+
+
+def seen_by_each(place: Tensor) -> Tensor:
+    """Whether a step (second axis) may see another (third): itself and what was before it.
+
+    Sequences that share a row do not see each other.
+
+    Args:
+        place: place of each step in its own sequence `(batch, length)`, 0 where one begins.
+
+    Returns:
+        bool `(batch, length, length)`, an attention mask.
+
+    Example:
+
+    >>> import numpy as np
+    >>> seen_by_each(np.array([[0, 1, 0]]))[0].numpy().astype(int).tolist()
+    [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    """
+    place = ops.cast(place, "int32")
+    index = ops.arange(place.shape[1], dtype="int32")
+    begin = (index - place)[:, :, None]  # where the sequence of the looking step begins
+    return (index >= begin) & (index <= index[:, None])

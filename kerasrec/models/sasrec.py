@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.layers import Dropout, SelfAttention
-from kerasrec.layers.self_attention import causal_mask
+from kerasrec.layers import Dropout
+from kerasrec.layers.histories import seen_by_each
 from kerasrec.models.sequential import SequentialRecommender
 from kerasrec.schema import Schema
 from kerasrec.training import check_size
@@ -83,6 +83,11 @@ class SASRec(SequentialRecommender):
             ("hidden_units", embedding_dim if hidden_units is None else hidden_units),
         ):
             check_size(self, argument, value)
+        if embedding_dim % num_heads:
+            raise ValueError(
+                f"SASRec: embedding_dim must be a multiple of num_heads={num_heads}; received "
+                f"{embedding_dim}."
+            )
         self.num_layers = num_layers
         self.num_heads = num_heads
         self.hidden_units = hidden_units
@@ -98,7 +103,9 @@ class SASRec(SequentialRecommender):
         self.blocks = [
             (
                 norm(f"attention_norm_{index}"),
-                SelfAttention(num_heads, name=f"attention_{index}", **policy),
+                keras.layers.MultiHeadAttention(
+                    num_heads, embedding_dim // num_heads, name=f"attention_{index}", **policy
+                ),
                 norm(f"forward_norm_{index}"),
                 keras.layers.Dense(
                     hidden_units or embedding_dim,
@@ -117,9 +124,11 @@ class SASRec(SequentialRecommender):
         """The normed states after the last block."""
         x = vectors * ops.cast(self.embedding_dim**0.5, self.compute_dtype)
         x = self.drop(x + self.places(place), training=training)
-        mask = causal_mask(place)
+        mask = seen_by_each(place)
         for attention_norm, attention, forward_norm, inner, outer in self.blocks:
-            x = x + self.drop(attention(attention_norm(x), mask), training=training)
+            normed = attention_norm(x)
+            found = attention(normed, normed, attention_mask=mask)
+            x = x + self.drop(found, training=training)
             x = x + self.drop(outer(inner(forward_norm(x))), training=training)
         return self.final_norm(x)
 

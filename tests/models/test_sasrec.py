@@ -47,7 +47,7 @@ def test_contract(case, check):
 
 def test_with_closed_blocks_the_score_is_that_of_the_newest_item():
     model = SASRec(tiny_schema(features=True), embedding_dim=4, num_layers=1, dropout=0.0)
-    for layer in (model.blocks[0][1].outward, model.blocks[0][4]):
+    for layer in (model.blocks[0][1].output_dense, model.blocks[0][4]):
         layer.kernel.assign(np.zeros(layer.kernel.shape))
     model.places.embeddings.assign(np.zeros((PLACES, 4)))
     table = np.random.default_rng(0).normal(size=(ITEMS, 4))
@@ -66,7 +66,7 @@ def test_bad_sizes(argument):
 
 
 def test_heads_divide_the_width():
-    with pytest.raises(ValueError, match="width 6 must be a multiple .* num_heads=4"):
+    with pytest.raises(ValueError, match="multiple of num_heads=4; received 6"):
         SASRec(tiny_schema(features=True), embedding_dim=6, num_heads=4)
 
 
