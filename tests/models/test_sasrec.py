@@ -40,7 +40,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=pytest.mark.slow if name == "two heads" else ())
+        for name, case in CASES.items()
+    ],
+)
 def test_contract(case, check):
     check(case)
 

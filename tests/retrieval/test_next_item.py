@@ -8,7 +8,6 @@ import tensorflow as tf
 from kerasrec.data import next_items
 from kerasrec.models import GRU4Rec, MatrixFactorization, SASRec
 from kerasrec.retrieval import NextItem
-from kerasrec.retrieval.next_item import LOSSES
 from kerasrec.schema import Categorical, Schema, Sequence
 from kerasrec.testing import tiny_schema
 
@@ -29,14 +28,27 @@ def data(**options):
 
 @pytest.mark.parametrize("model", [SASRec, GRU4Rec])
 @pytest.mark.parametrize(
-    "loss", [{"loss": loss} for loss in LOSSES] + [{"loss": "gbce", "shared": False}], ids=str
+    "loss",
+    [
+        {"loss": "softmax"},
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in (
+                {"loss": "sampled_softmax"},
+                {"loss": "bce"},
+                {"loss": "gbce"},
+                {"loss": "gbce", "shared": False},
+            )
+        ),
+    ],
+    ids=str,
 )
 def test_learns_the_next_item(model, loss):
     keras.utils.set_random_seed(0)
     model = model(SCHEMA, embedding_dim=16, dropout=0.0)
     trainer = NextItem(model, negatives=6, **loss)
     trainer.compile(keras.optimizers.Adam(0.02))
-    trainer.fit(data(), epochs=30, shuffle=False, verbose=0)
+    trainer.fit(data(), epochs=60, shuffle=False, verbose=0)
     queries = model.query_embedding({"history": np.array([[4, 5], [13, 0], [3, 4]])})
     items = model.item_embedding({"item": np.arange(2, 14)})
     best = np.argmax(np.asarray(queries) @ np.asarray(items).T, axis=1) + 2
