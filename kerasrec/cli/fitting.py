@@ -158,8 +158,7 @@ def _batches(
 ) -> Any:
     """Training rows, or with `seen` (the training rows) validation rows that stay the same.
 
-    Validation negatives that stay the same come with the rows; those of a `SampledSoftmax` are
-    drawn for each batch, seen items among them.
+    Negatives come with the rows; a `SampledSoftmax` draws its own, seen items among them.
     """
     shared: dict[str, Any] = {
         "batch_size": training.batch_size,

@@ -25,7 +25,8 @@ class NextItem(RetrieverTrainer):
     - `"gbce"`, `"bce"`: binary cross-entropy against the drawn items, with and without the
       correction for drawing few of them, see `kerasrec.losses.binary_loss`.
 
-    A drawn item that is the step's target is masked; items that the user has seen stay. Compile it
+    A drawn item that is the step's target is masked; items that the user has seen stay. Training
+    draws anew for each batch, validation takes the same items every time. Compile it
     with an optimizer alone and fit it, then use the model inside: they share their weights.
 
     Args:
@@ -116,7 +117,7 @@ class NextItem(RetrieverTrainer):
             items = self.model.item_embedding({item.name: everything})
             total = catalogue_softmax(vectors, items, ops.where(real, targets - FIRST_ID, -1))
         else:
-            losses = self._against_drawn(vectors, targets)
+            losses = self._against_drawn(vectors, targets, training)
             total = ops.sum(ops.where(real, losses, 0.0))
         count = ops.sum(ops.cast(real, "float32"))
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -129,9 +130,10 @@ class NextItem(RetrieverTrainer):
             loss += penalty / replicas
         return loss
 
-    def _against_drawn(self, vectors: Tensor, targets: Tensor) -> Tensor:
+    def _against_drawn(self, vectors: Tensor, targets: Tensor, training: bool) -> Tensor:
         item = self.model.schema.item_id
-        drawn = self.draw() if self.shared else self.draw(ops.shape(targets)[0])
+        rows = () if self.shared else (ops.shape(targets)[0],)
+        drawn = self.draw(*rows, training=training)
         right = self.model.item_embedding({item.name: targets})
         positive = ops.cast(ops.sum(vectors * right, axis=-1), "float32")
         others = self.model.item_embedding({item.name: drawn})

@@ -21,7 +21,8 @@ class SampledSoftmax(RetrieverTrainer):
     `BinaryCrossentropy(from_logits=True)` with labels of 1 is the cross-entropy of that softmax
     (Jean et al., 2015). The items of a batch are shared, so their scores are one matrix product:
     hundreds of negatives cost little more than the few of `with_negatives`. A drawn item that is
-    the row's own positive is masked; items that the user has seen elsewhere stay.
+    the row's own positive is masked; items that the user has seen elsewhere stay. Each batch
+    draws anew in training; validation takes the same items every time.
 
     That softmax gets easier with fewer items. With `estimate_catalogue` the drawn items stand for
     all N of the catalogue,
@@ -80,7 +81,7 @@ class SampledSoftmax(RetrieverTrainer):
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Log odds of each row's item against the drawn ones."""
         item = self.model.schema.item_id
-        drawn = self.draw()
+        drawn = self.draw(training=training)
         query = self.model.query_embedding(inputs)
         positive = ops.sum(query * self.model.item_embedding(inputs), axis=-1)
         others = ops.matmul(query, ops.transpose(self.model.item_embedding({item.name: drawn})))

@@ -50,11 +50,18 @@ class RetrieverTrainer(LongFits):
         self.autocast = False
         self.built = True
 
-    def draw(self, *rows: Any) -> Tensor:
-        """Items drawn uniformly with replacement, int32 `(*rows, negatives)`."""
+    def draw(self, *rows: Any, training: bool) -> Tensor:
+        """Items drawn uniformly with replacement, int32 `(*rows, negatives)`.
+
+        Args:
+            *rows: shape before that of the items of one draw.
+            training: whether each call draws anew; in validation all draw the same, so that the
+                losses of two epochs differ by the weights alone.
+        """
         item = self.model.schema.item_id
         shape = (*rows, self.negatives)
-        return keras.random.randint(shape, FIRST_ID, item.num_ids, dtype="int32", seed=self.draws)
+        seed = self.draws if training else self.seed
+        return keras.random.randint(shape, FIRST_ID, item.num_ids, dtype="int32", seed=seed)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; a subclass adds its own."""

@@ -17,7 +17,7 @@ LOSS = keras.losses.BinaryCrossentropy(from_logits=True)
 
 
 def drawn(trainer):
-    """The items of the next call, told by the generator's state."""
+    """The items of the next call in training, told by the generator's state."""
     again = keras.random.SeedGenerator(0)
     again.state.assign(trainer.draws.state)
     return np.asarray(keras.random.randint((trainer.negatives,), 2, 9, dtype="int32", seed=again))
@@ -28,7 +28,7 @@ def test_logit_is_the_log_odds_in_the_softmax():
     trainer = SampledSoftmax(model, negatives=20)
     items = drawn(trainer)
     assert len(set(items)) > 3
-    logits = np.asarray(trainer(PAIRS))
+    logits = np.asarray(trainer(PAIRS, training=True))
     assert logits.shape == (4, 1)
     for row in range(4):
         user = np.repeat(PAIRS["user_id"][row], 20)
@@ -64,12 +64,22 @@ def test_each_batch_draws_anew_and_the_seed_decides():
         keras.utils.set_random_seed(0)
         model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
         trainer = SampledSoftmax(model, negatives=6, seed=seed)
-        return np.asarray(trainer(PAIRS)), np.asarray(trainer(PAIRS))
+        return [np.asarray(trainer(PAIRS, training=True)) for _ in range(2)]
 
     first, second = two(0)
     assert not np.allclose(first, second)
     np.testing.assert_array_equal(two(0)[1], second)
     assert not np.allclose(two(1)[0], first)
+
+
+def test_validation_draws_the_same_items_whatever_was_trained_before():
+    model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
+    trainer = SampledSoftmax(model, negatives=6)
+    before = np.asarray(trainer(PAIRS))
+    trainer(PAIRS, training=True)
+    np.testing.assert_array_equal(np.asarray(trainer(PAIRS)), before)
+    other = SampledSoftmax(model, negatives=6, seed=1)
+    assert not np.allclose(np.asarray(other(PAIRS)), before)
 
 
 def test_only_the_positive_was_drawn():
