@@ -3,9 +3,11 @@
     python benchmarks/published.py ncf-ml-1m             # 3 seeds; writes docs/benchmarks/
     python benchmarks/published.py ncf-ml-1m --quick     # one seed of the first model, no page
     python benchmarks/published.py ncf-ml-1m --page      # the page alone, from stored results
+    python benchmarks/published.py sasrec-ml-1m --only SASRec --seed 1   # one training
 
-Each training leaves a JSON file in `--results`; a run that was broken off goes on where it stopped.
-A file counts only if settings, versions and hardware are those of the run.
+Each training leaves a JSON file in `--results`; a run that was broken off goes on where it stopped,
+in the tables of next items at the last validated epoch. A file counts only if settings, versions
+and hardware are those of the run.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,8 +26,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from describing import command, machine, versions, write
-from published_tables import SECONDS, TABLES, Table
+from published_tables import SECONDS, Table
+from published_tables import TABLES as TOP_N_TABLES
+from sequence_tables import SEQUENCE_TABLES
 
+TABLES = {**TOP_N_TABLES, **SEQUENCE_TABLES}
 PAGES = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks"
 
 
@@ -74,13 +80,18 @@ def run(
         for model in models:
             settings = table.models[model]
             epoch = None
-            if table.trains(settings):
+            if table.choose and table.trains(settings):
                 choose = functools.partial(table.choose, part, settings)
                 epoch = result(f"{model}-{part}-choice", {"settings": settings}, choose)["epoch"]
             for seed in seeds if table.trains(settings) else seeds[:1]:
-                test = functools.partial(table.test, part, settings, seed, epoch)
-                key = {"settings": settings, "epoch": epoch}
-                figures = result(f"{model}-{part}-seed{seed}", key, test)
+                name, key = f"{model}-{part}-seed{seed}", {"settings": settings, "epoch": epoch}
+                checkpoint = results / f"{name}-checkpoint"
+                if table.stops_early:
+                    test = functools.partial(table.stops_early, part, settings, seed, checkpoint)
+                else:
+                    test = functools.partial(table.test, part, settings, seed, epoch)
+                figures = result(name, key, test)
+                shutil.rmtree(checkpoint, ignore_errors=True)  # the result is stored
                 made.append({"model": model, "part": part, "seed": seed, "epoch": epoch, **figures})
     return made
 
@@ -200,20 +211,23 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, default=3, help="number of seeds, at least 3 for a page"
     )
-    parser.add_argument("--models", nargs="+", help="some of the models; the page needs all")
+    parser.add_argument("--seed", type=int, help="this seed alone; the page needs all")
+    parser.add_argument("--only", nargs="+", help="some of the models; the page needs all")
     parser.add_argument("--quick", action="store_true", help="first model, part and seed; no page")
     parser.add_argument("--choose", action="store_true", help="validation alone, no test; no page")
     parser.add_argument("--page", action="store_true", help="write the page from stored results")
     parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("runs/published"))
     arguments = parser.parse_args()
     table = TABLES[arguments.table]()
-    seeds = list(range(arguments.seeds))
-    models = arguments.models or list(table.models)
+    seeds = list(range(arguments.seeds)) if arguments.seed is None else [arguments.seed]
+    models = arguments.only or list(table.models)
     if unknown := sorted(set(models) - set(table.models)):
-        parser.error(f"--models: {unknown} are not in this table; it has {list(table.models)}")
+        parser.error(f"--only: {unknown} are not in this table; it has {list(table.models)}")
     results = arguments.results / arguments.table
     print(f"{command()}\n{machine()}\n{versions()}")
     if arguments.choose:
+        if not table.choose:
+            parser.error("--choose: every seed of this table chooses its own epoch")
         for model in models:
             print(model, table.choose(table.parts[0], table.models[model]))
         return

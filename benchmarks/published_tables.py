@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ class Table:
         training: what the settings do not say.
         choose: of a part and settings, the epoch found on held-out training rows.
         test: of a part, settings, seed and epoch, the figures on the test rows.
+        stops_early: instead of both, where every seed chooses its own epoch: of a part, settings,
+            seed and the folder of a checkpoint, the epoch and the figures on the test rows.
         parts: what is averaged over: folds, or the one split.
         trains: whether the settings are of a model with weights to train.
     """
@@ -54,13 +57,15 @@ class Table:
     published: Sequence[Published]
     protocol: str
     training: str
-    choose: Callable[[str, Any], dict[str, Any]]
-    test: Callable[[str, Any, int, int | None], dict[str, Any]]
+    choose: Callable[[str, Any], dict[str, Any]] | None = None
+    test: Callable[[str, Any, int, int | None], dict[str, Any]] | None = None
+    stops_early: Callable[[str, Any, int, pathlib.Path], dict[str, Any]] | None = None
     parts: Sequence[str] = ("split",)
     trains: Callable[[Any], bool] = trains
 
 
-def _rows(source: str, measures: Sequence[str], *rows: Sequence[str]) -> list[Published]:
+def rows_from(source: str, measures: Sequence[str], *rows: Sequence[str]) -> list[Published]:
+    """Published rows `(model, *figures)` of one source."""
     return [
         Published(model, dict(zip(measures, figures, strict=True)), source)
         for model, *figures in rows
@@ -98,7 +103,7 @@ def ncf_ml_1m() -> Table:
             ("MatrixFactorization", "ndcg@10", 0.4523),
             ("MatrixFactorization", SECONDS, 300.0),
         ],
-        published=_rows(
+        published=rows_from(
             rendle, measures,
             ("MF, dot product, d=192 (256 epochs; mean of 8 runs)", "0.7294", "0.4523"),
             ("SLIM", "0.7162", "0.4468"),
@@ -144,7 +149,7 @@ def gowalla_lightgcn() -> Table:
             ("MatrixFactorization", "recall@20", 0.1837),
             ("MatrixFactorization", "ndcg@20", 0.1493),
         ],
-        published=_rows(
+        published=rows_from(
             bars, measures,
             ("SimpleX", "0.1872", "0.1557"),
             ("UltraGCN", "0.1862", "0.1580"),
@@ -204,7 +209,7 @@ def _ratings(
             "biases only": dataclasses.replace(settings, embedding_dim=1, stddev=0.0),
         },
         goals=[("biased MF", "rmse", goal)],
-        published=_rows(SURPRISE, ("rmse", "mae"), *published),
+        published=rows_from(SURPRISE, ("rmse", "mae"), *published),
         protocol=f"""{RATING_PROTOCOL}{note}{EPOCH}
 Held out is a random tenth of the training part of each fold; settings other than the epoch were
 looked at on that of fold 1 alone, whose rows are test rows of other folds.""",
