@@ -56,7 +56,7 @@ def test_everything_imported_is_declared():
     imported = set()
     for path in (ROOT / "kerasrec").rglob("*.py"):
         imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text("utf-8"), re.M))
-    renamed = {"yaml": "pyyaml"}
+    renamed = {"yaml": "pyyaml", "google": "protobuf"}
     for name in sorted(imported - set(sys.stdlib_module_names) - {"kerasrec"}):
         assert re.search(rf"^{renamed.get(name, name)}\b", declared, re.M), name
 

@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "recommend": commands.recommend,
     "export": commands.export,
     "verify": commands.verify,
+    "rollback": commands.rollback,
     "report": reporting.report,
     "demo": demo.demo,
 }

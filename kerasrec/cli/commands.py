@@ -1,10 +1,11 @@
 """The commands that look at data, at run directories and at exports. Each prints what it found."""
 
+import json
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -126,7 +127,15 @@ def recommend(
         print(f"{score:>10.4g}  {item!s:<8} {titles.get(item, '')}".rstrip())
 
 
-def export(run: str, directory: str, *, version: int | None = None, k: int = 10) -> None:
+def export(
+    run: str,
+    directory: str,
+    *,
+    version: int | None = None,
+    k: int = 10,
+    keep: int | None = None,
+    licence: str | None = None,
+) -> None:
     """Export a run for TensorFlow Serving.
 
     Args:
@@ -134,14 +143,22 @@ def export(run: str, directory: str, *, version: int | None = None, k: int = 10)
         directory: holds the versions; made if it does not exist.
         version: number of the version; null for the highest plus one.
         k: length of the lists that the served model recommends.
+        keep: number of older versions to keep; null for all.
+        licence: terms of the model, for its card.
 
     Raises:
-        ValueError: if the version exists, or the run or k is refused.
+        ValueError: if the version exists, or the run, k or keep is refused.
     """
     import_tensorflow()
     found = read_run(run)
     path = kerasrec.serving.export(
-        found.model, directory, vocabularies=found.vocabularies, version=version, k=k
+        found.model,
+        directory,
+        vocabularies=found.vocabularies,
+        version=version,
+        k=k,
+        keep=keep,
+        card=_card(found, licence),
     )
     print(f"Written to {path}. Check it with: kerasrec verify {directory}")
 
@@ -161,6 +178,35 @@ def verify(directory: str) -> None:
     except kerasrec.serving.VerificationError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def rollback(directory: str, *, to: int | None = None) -> None:
+    """Make an older version the newest one, which is what a server serves.
+
+    Args:
+        directory: the folder of versions.
+        to: the version to go back to, or a withdrawn one; null for the newest but one.
+
+    Raises:
+        ValueError: if there is no such version.
+    """
+    path = kerasrec.serving.rollback(directory, to=to)
+    print(f"{path} is the newest version now; those above it lie in {directory}/.withdrawn-*")
+
+
+def _card(run: Run, licence: str | None) -> dict[str, Any]:
+    """What a run knows of its model."""
+    card: dict[str, Any] = {
+        "description": f"Written by `kerasrec fit {run.flags['model']}`.",
+        "data": {
+            "data": run.flags["data"],
+            "split": run.flags["split"],
+            "seed": run.flags["seed"],
+            **{f"{part} rows": about["rows"] for part, about in run.split.items()},
+        },
+        "metrics": json.loads((run.directory / "metrics.json").read_text(encoding="utf-8")),
+    }
+    return card if licence is None else {**card, "licence": licence}
 
 
 def _reopen(directory: str) -> tuple[Run, Prepared]:

@@ -1,7 +1,8 @@
 """From a trained model to a directory that TensorFlow Serving serves, and the proof that it works.
 
-`export` writes a version, `verify` replays recorded requests in a fresh process, `load` asks a
-version from Python, `serve_command` and `curl_command` print how to serve and ask it elsewhere.
+`export` writes a version, `rollback` goes back to an older one, `verify` replays recorded requests
+in a fresh process, `load` asks a version from Python, `serve_command` and `curl_command` print how
+to serve and ask it elsewhere.
 """
 
 import lazy_loader
@@ -9,10 +10,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "checksums": ["check_checksums"],
         "client": ["Recommendations", "SavedRecommender", "load"],
         "commands": ["curl_command", "serve_command"],
         "exporting": ["export"],
         "verifying": ["SignatureCheck", "Verification", "VerificationError", "verify"],
-        "versions": ["find_version", "list_versions"],
+        "versions": ["find_version", "list_versions", "rollback"],
     },
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasrec.serving.checksums import check_checksums
 from kerasrec.serving.raw_ids import PADDING
 from kerasrec.serving.versions import StrPath, find_version
 
@@ -50,6 +51,7 @@ class SavedRecommender:
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
+        check_checksums(path)
         try:
             # The loaded object owns the tables and weights: it must live as long as the functions.
             self._loaded = tf.saved_model.load(str(path))

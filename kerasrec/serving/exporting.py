@@ -13,13 +13,18 @@ import tensorflow as tf
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.retrieval.exact import check_k
 from kerasrec.schema import Schema
-from kerasrec.serving import reference
+from kerasrec.serving import beside, reference
 from kerasrec.serving.graph import ServedModel
+from kerasrec.serving.model_card import check_card
 from kerasrec.serving.raw_ids import candidate_columns, check_names, check_vocabularies
-from kerasrec.serving.versions import StrPath, check_version, list_versions, write_version
+from kerasrec.serving.versions import (
+    StrPath,
+    check_keep,
+    check_version,
+    list_versions,
+    write_version,
+)
 from kerasrec.types import Columns
-
-SCHEMA_FILE = "schema.json"
 
 
 def export(
@@ -30,6 +35,8 @@ def export(
     version: int | None = None,
     k: int = 10,
     candidates: Columns | None = None,
+    keep: int | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
     """Writes `directory/<version>/`, whole or not at all, for TensorFlow Serving.
 
@@ -47,8 +54,10 @@ def export(
     vocabulary.
 
     A model of mixed precision is exported in float32, from the same weights. Beside the graph lie
-    `schema.json` and `assets.extra/requests.json`, requests with the answers of the Keras model,
-    which `verify` replays.
+    `schema.json`; `assets.extra/requests.json`, requests with the answers of the Keras model, which
+    `verify` replays; `assets.extra/tf_serving_warmup_requests`, which a server runs before it
+    serves the version; `requests/`, an example for REST by signature; `model_card.md`; and
+    `SHA256SUMS` of all of them.
 
     Args:
         model: a built Keras model with a `schema`. If it has `query_embedding` and
@@ -59,14 +68,18 @@ def export(
         k: number of recommendations.
         candidates: encoded item features of everything that may be recommended, one row an item;
             None for all items of the vocabulary, if the id is their only feature.
+        keep: number of older versions to keep; the others are removed when the new one is there.
+            None keeps all.
+        card: for the model card, by section ("description", "data", "metrics", "limits",
+            "licence") a text, a dict or a list of dicts.
 
     Returns:
         Path of the version.
 
     Raises:
         ValueError: if the model, a vocabulary, `k`, `version` or `candidates` do not fit together,
-            the version exists, a weight is not finite, or the disk refuses. Earlier versions stay
-            as they are, and nothing of the new one is left.
+            `keep` or `card` is refused, the version exists, a weight is not finite, or the disk
+            refuses. Earlier versions stay as they are, and nothing of the new one is left.
 
     Example:
 
@@ -78,8 +91,8 @@ def export(
     >>> schema = Schema(user=Categorical("user", 4), item=Categorical("item", 5))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = export(MatrixFactorization(schema), folder, vocabularies=vocabularies, k=2)
-    ...     path.name, sorted(file.name for file in path.iterdir())[:2]
-    ('1', ['assets', 'assets.extra'])
+    ...     path.name, sorted(file.name for file in path.iterdir())[:3]
+    ('1', ['SHA256SUMS', 'assets', 'assets.extra'])
     """
     check_model(model)
     schema: Schema = model.schema
@@ -88,6 +101,8 @@ def export(
     catalogue = candidate_columns(schema, used, candidates)
     check_k(k, len(catalogue[schema.item_id.name]))
     check_version(directory, version)
+    check_keep(keep)
+    check_card(card)
 
     def write(folder: pathlib.Path) -> None:
         texts = folder.parent / "vocabularies"
@@ -95,11 +110,12 @@ def export(
         served = ServedModel(float32_copy(model), used, catalogue, k=k, folder=texts)
         with _quiet_tensorflow():
             tf.saved_model.save(served, str(folder), signatures=served.signatures())
-        (folder / SCHEMA_FILE).write_text(schema.to_json(), encoding="utf-8")
-        reference.write(reference.record(in_float32(model), used, catalogue, k=k), folder)
+        recorded = reference.record(in_float32(model), used, catalogue, k=k)
+        name = pathlib.Path(directory).resolve().name
+        beside.write(folder, model, used, recorded, name=name, card=card)
 
     try:
-        return write_version(directory, version, write)
+        return write_version(directory, version, write, keep=keep)
     except (OSError, tf.errors.OpError) as error:
         kept = list_versions(directory)
         raise ValueError(

@@ -14,6 +14,7 @@ import numpy as np
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Schema
 from kerasrec.serving import reference
+from kerasrec.serving.checksums import check_checksums
 from kerasrec.serving.raw_ids import candidate_columns, check_vocabularies
 from kerasrec.serving.versions import StrPath, find_version
 from kerasrec.types import Columns
@@ -135,6 +136,7 @@ def verify(
         recorded = reference.read(path)
     else:
         recorded = _record_anew(model, vocabularies, candidates, k=reference.read(path)["k"])
+    check_checksums(path)
     result = _run_fresh(path, recorded)
     if "error" in result:
         raise ValueError(

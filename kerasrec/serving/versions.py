@@ -1,6 +1,7 @@
 """Numbered version directories that appear whole or not at all.
 
     directory/1/  directory/2/  ...      versions, as TensorFlow Serving scans them
+    directory/.withdrawn-3/              a version that `rollback` took out of service
     directory/.export-<random>/          an export in progress, or what a dead one left
     directory/.export.lock               held (shared) by every living export
 
@@ -23,6 +24,7 @@ StrPath = str | os.PathLike[str]
 
 _LOCK = ".export.lock"
 _STAGING = ".export-"
+_WITHDRAWN = ".withdrawn-"
 _LARGEST = 2**63 - 1
 _GRAPH = "saved_model.pb"
 
@@ -105,8 +107,30 @@ def check_version(directory: StrPath, version: int | None) -> None:
         )
 
 
+def check_keep(keep: int | None) -> None:
+    """Refuses a number of versions to keep that is none.
+
+    Args:
+        keep: a number, or None for all.
+
+    Raises:
+        ValueError: if it is no integer, or below 1.
+    """
+    if keep is None:
+        return
+    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+        raise ValueError(
+            "export: keep must be an integer of at least 1, so that there is a version to go back "
+            f"to, or None to keep all; received {keep!r}."
+        )
+
+
 def write_version(
-    directory: StrPath, version: int | None, write: Callable[[pathlib.Path], None]
+    directory: StrPath,
+    version: int | None,
+    write: Callable[[pathlib.Path], None],
+    *,
+    keep: int | None = None,
 ) -> pathlib.Path:
     """Publishes what `write` puts into the folder it is given.
 
@@ -115,12 +139,13 @@ def write_version(
         version: a number, or None for the highest plus one.
         write: fills a new empty folder `model` inside a scratch folder of its own; may use its
             parent for files that are not published.
+        keep: number of other versions that stay, the highest ones; None for all.
 
     Returns:
         Path of the version.
 
     Raises:
-        ValueError: as for `check_version`.
+        ValueError: as for `check_version` and `check_keep`.
         OSError: if the disk refuses; nothing of the version is left then.
 
     Example:
@@ -132,6 +157,7 @@ def write_version(
     ('1', ['a'])
     """
     check_version(directory, version)
+    check_keep(keep)
     base = pathlib.Path(directory)
     base.mkdir(parents=True, exist_ok=True)
     with _living(base):
@@ -141,16 +167,76 @@ def write_version(
             model.mkdir()
             write(model)
             _flush(model)
-            return _publish(model, base, version)
+            path = _publish(model, base, version)
+            if keep is not None:
+                _prune(base, int(path.name), keep, staging)
+            return path
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _versions(base: pathlib.Path) -> dict[int, pathlib.Path]:
+def rollback(directory: StrPath, *, to: int | None = None) -> pathlib.Path:
+    """Makes an older version the newest one, which is what TensorFlow Serving serves.
+
+    The versions above it are withdrawn: renamed to `.withdrawn-<version>`, where no server looks.
+    Nothing is lost: `to` may name a withdrawn version, which comes back. The newest is renamed
+    last, so that no version between the two is served meanwhile; numbers of withdrawn versions are
+    not given again.
+
+    Args:
+        directory: the folder that holds the versions.
+        to: the version to go back to; the newest but one if None.
+
+    Returns:
+        Path of the version that is now the newest.
+
+    Raises:
+        ValueError: if there is no such version.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for _ in range(3):
+    ...         path = write_version(folder, None, lambda new: (new / "saved_model.pb").touch())
+    ...     rollback(folder).name, list_versions(folder), rollback(folder, to=3).name
+    ('2', [1, 2], '3')
+    """
+    base = pathlib.Path(directory)
+    versions, withdrawn = _versions(base), _versions(base, _WITHDRAWN)
+    older = sorted(versions)[:-1]
+    if to is None and older:
+        to = older[-1]
+    if to not in versions and to not in withdrawn:
+        raise ValueError(
+            f"rollback: {str(base)!r} holds the versions {sorted(versions)} and the withdrawn ones "
+            f"{sorted(withdrawn)}; "
+            + ("there is none to go back to." if to is None else f"received {to}.")
+        )
+    with _living(base):
+        if to not in versions:
+            os.rename(withdrawn[to], base / str(to))
+        for number in sorted(number for number in versions if number > to):
+            os.rename(versions[number], base / f"{_WITHDRAWN}{number}")
+        _flush_one(base)
+    return find_version(base)
+
+
+def _versions(base: pathlib.Path, prefix: str = "") -> dict[int, pathlib.Path]:
     if not base.is_dir():
         return {}
-    names = (path for path in base.iterdir() if re.fullmatch(r"[0-9]+", path.name))
-    return {int(path.name): path for path in names if path.is_dir()}
+    pattern = re.compile(re.escape(prefix) + r"([0-9]+)")
+    found = ((pattern.fullmatch(path.name), path) for path in base.iterdir())
+    return {int(match[1]): path for match, path in found if match and path.is_dir()}
+
+
+def _prune(base: pathlib.Path, new: int, keep: int, staging: pathlib.Path) -> None:
+    """Removes all but the new version and the `keep` highest others."""
+    others = sorted((number for number in list_versions(base) if number != new), reverse=True)
+    for number in others[keep:]:
+        # Out of sight in one step; another export may have been faster.
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(base / str(number), staging / str(number))
 
 
 @contextlib.contextmanager
@@ -167,7 +253,7 @@ def _living(base: pathlib.Path) -> Iterator[None]:
 
 def _publish(model: pathlib.Path, base: pathlib.Path, version: int | None) -> pathlib.Path:
     while True:
-        number = max(list_versions(base), default=0) + 1 if version is None else version
+        number = _next(base) if version is None else version
         path = base / str(number)
         try:
             # A folder that is not empty is never replaced, so a concurrent export cannot be lost.
@@ -179,6 +265,10 @@ def _publish(model: pathlib.Path, base: pathlib.Path, version: int | None) -> pa
             continue
         _flush_one(base)
         return path
+
+
+def _next(base: pathlib.Path) -> int:
+    return max([*_versions(base), *_versions(base, _WITHDRAWN)], default=0) + 1
 
 
 def _flush(folder: pathlib.Path) -> None:

@@ -189,6 +189,21 @@ def test_export_then_verify(run, tmp_path, capsys):
     assert "verified" in capsys.readouterr().out
 
 
+def test_versions_are_kept_described_and_rolled_back(run, tmp_path, capsys):
+    served = tmp_path / "served"
+    for _ in range(3):
+        assert main(["export", str(run), str(served), "--keep", "1", "--licence", "MIT"]) == 0
+    assert kerasrec.serving.list_versions(served) == [2, 3]
+    card = (served / "3" / "model_card.md").read_text("utf-8")
+    assert "## Licence\n\nMIT" in card and "- train rows: 160" in card
+    row = json.loads((run / "metrics.json").read_text())[1]
+    assert f"{row['ndcg@10']:.4g}" in card
+    assert main(["rollback", str(served)]) == 0
+    assert f"{served}/2 is the newest version now" in capsys.readouterr().out
+    assert main(["rollback", str(served), "--to", "9"]) == 2
+    assert "received 9" in capsys.readouterr().err
+
+
 def test_nothing_to_verify(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err

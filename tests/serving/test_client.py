@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from kerasrec.serving import load
+from kerasrec.serving import checksums, load
 
 
 def test_batches_of_any_kind_of_array(exported):
@@ -75,8 +75,12 @@ def test_loading_what_is_not_there(tmp_path, mf_version):
         load(tmp_path / "missing")
     copy = shutil.copytree(mf_version[0], tmp_path / "1")
     (copy / "variables" / "variables.index").unlink()
+    with pytest.raises(ValueError, match="damaged: variables/variables.index is missing. Restore"):
+        load(copy)
+    checksums.write(copy)
     with pytest.raises(ValueError, match="is not a whole SavedModel"):
         load(copy)
     (copy / "saved_model.pb").write_bytes(b"\x00nonsense")
+    checksums.write(copy)
     with pytest.raises(ValueError, match="is not a whole SavedModel"):
         load(copy)

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from kerasrec.serving import VerificationError, reference, verify, verifying
+from kerasrec.serving import VerificationError, checksums, reference, verify, verifying
 
 RAN = {"tensorflow": "2", "operations": 9, "imported": []}
 
@@ -162,6 +162,9 @@ def test_a_tampered_record_fails_in_the_real_process(tmp_path, mf_version):
     record = json.loads(file.read_text("utf-8"))
     record["requests"][0]["answers"]["score"][0] += 0.5
     file.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="damaged: assets.extra/requests.json has changed"):
+        verify(path)
+    checksums.write(path)
     with pytest.raises(VerificationError, match="differs by"):
         verify(path)
 
@@ -170,6 +173,7 @@ def test_damage_is_told_as_such(tmp_path, mf_version):
     path = shutil.copytree(mf_version[0], tmp_path / "1")
     with open(path / "variables" / "variables.data-00000-of-00001", "r+b") as file:
         file.truncate(100)
+    checksums.write(path)
     with pytest.raises(
         ValueError, match="does not load or run.*Read less bytes.*export the model again"
     ):

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from kerasrec.serving.versions import find_version, list_versions, write_version
+from kerasrec.serving.versions import find_version, list_versions, rollback, write_version
 
 
 def fill(folder, size=1):
@@ -215,3 +215,55 @@ def test_concurrent_processes_lose_nothing(tmp_path):
     assert list_versions(tmp_path) == list(range(1, 21))
     assert all((tmp_path / str(n) / "variables" / "data").is_file() for n in range(1, 21))
     assert leftovers(tmp_path) == []
+
+
+def test_old_versions_go_only_when_the_new_one_is_there(tmp_path):
+    for _ in range(4):
+        write_version(tmp_path, None, fill)
+
+    def broken(folder):
+        raise OSError(errno.ENOSPC, "no space")
+
+    with pytest.raises(OSError, match="no space"):
+        write_version(tmp_path, None, broken, keep=1)
+    assert list_versions(tmp_path) == [1, 2, 3, 4]
+    write_version(tmp_path, None, fill, keep=2)
+    assert list_versions(tmp_path) == [3, 4, 5]
+    # What was just written stays, whatever its number.
+    write_version(tmp_path, 0, fill, keep=1)
+    assert list_versions(tmp_path) == [0, 5]
+    assert leftovers(tmp_path) == []
+    for keep in (0, True, 1.5):
+        with pytest.raises(ValueError, match="keep must be an integer of at least 1"):
+            write_version(tmp_path, None, fill, keep=keep)
+
+
+def test_rollback_withdraws_what_is_newer_and_loses_nothing(tmp_path, monkeypatch):
+    for _ in range(4):
+        write_version(tmp_path, None, fill)
+    newest = []
+    rename = os.rename
+
+    def watched(source, target):
+        newest.append(max(list_versions(tmp_path)))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", watched)
+    assert rollback(tmp_path, to=2) == tmp_path / "2"
+    # The newest goes last: 3 was never the newest.
+    assert newest == [4, 4]
+    assert list_versions(tmp_path) == [1, 2]
+    # A number that was given once is not given again.
+    assert write_version(tmp_path, None, fill).name == "5"
+    assert rollback(tmp_path, to=3) == tmp_path / "3"
+    assert list_versions(tmp_path) == [1, 2, 3]
+    assert sorted(path.name for path in tmp_path.glob(".withdrawn-*")) == [
+        ".withdrawn-4",
+        ".withdrawn-5",
+    ]
+    assert rollback(tmp_path) == tmp_path / "2"
+    with pytest.raises(ValueError, match=r"\[1, 2\] and the withdrawn ones \[3, 4, 5\].* 7"):
+        rollback(tmp_path, to=7)
+    rollback(tmp_path)
+    with pytest.raises(ValueError, match="there is none to go back to"):
+        rollback(tmp_path)

@@ -1,0 +1,154 @@
+"""Tensors as the REST interface of TensorFlow Serving writes them in JSON.
+
+Lists nest along the axes; bytes that are no text are `{"b64": "..."}`; an integer is no float where
+integers are wanted, and nothing is converted silently.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.types import Columns
+
+_KINDS: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
+
+
+def to_array(value: Any, dtype: tf.DType) -> np.ndarray:
+    """JSON to an array; strings become bytes in an array of objects.
+
+    Args:
+        value: what `json.loads` gave.
+        dtype: type of the tensor.
+
+    Raises:
+        ValueError: if a value has another type or does not fit into it, or rows differ in length.
+
+    Example:
+
+    >>> to_array([[1, 2], [3, 4]], tf.int32).shape, to_array([{"b64": "aGk="}, "x"], tf.string)
+    ((2, 2), array([b'hi', b'x'], dtype=object))
+    """
+    flat: list[Any] = []
+    shape = _flatten(value, flat)
+    if dtype == tf.string:
+        array = np.empty(len(flat), object)
+        array[:] = [_bytes(element) for element in flat]
+        return array.reshape(shape)
+    kind = np.dtype(dtype.as_numpy_dtype).kind
+    if wrong := [element for element in flat if type(element) not in _KINDS.get(kind, ())]:
+        raise ValueError(f"expected values of type {dtype.name}; received {wrong[0]!r:.100}.")
+    try:
+        with np.errstate(over="ignore"):  # a float beyond the range is infinite
+            return np.array(flat, dtype.as_numpy_dtype).reshape(shape)
+    except OverflowError as error:
+        raise ValueError(f"expected values of type {dtype.name}: {error}.") from error
+
+
+def to_json(array: np.ndarray, name: str) -> Any:
+    """The inverse of `to_array`.
+
+    Args:
+        array: numbers, or bytes.
+        name: name of the tensor; where it ends in `_bytes`, strings are always written in base 64.
+    """
+    if array.dtype != object:
+        return array.tolist()
+    binary = name.endswith("_bytes")
+    flat = np.empty(array.size, object)
+    flat[:] = [_text(value, binary) for value in array.ravel()]
+    return flat.reshape(array.shape).tolist()
+
+
+def make_example(features: Mapping[str, Any]) -> tf.train.Example:
+    """A `tf.train.Example` of a JSON object.
+
+    Args:
+        features: by name a string, a number, or a list of one kind; strings may be in base 64.
+
+    Raises:
+        ValueError: if it is no such object.
+    """
+    if not isinstance(features, Mapping):
+        raise ValueError(f"expected an object of features; received {features!r:.100}.")
+    example = tf.train.Example()
+    for name, value in features.items():
+        values = value if isinstance(value, list) else [value]
+        kinds = set(map(type, values))
+        feature = example.features.feature[name]
+        try:
+            if kinds <= {str, dict}:
+                feature.bytes_list.value.extend(map(_bytes, values))
+            elif kinds == {int}:
+                feature.int64_list.value.extend(values)
+            elif kinds <= {int, float}:
+                feature.float_list.value.extend(values)
+            else:
+                raise ValueError("a list holds strings, or numbers")
+        except ValueError as error:
+            raise ValueError(f"feature {name!r}: {error}; received {value!r:.100}.") from error
+    return example
+
+
+def example_to_json(example: tf.train.Example) -> dict[str, Any]:
+    """The inverse of `make_example`; every feature is a list."""
+    features = {}
+    for name, feature in sorted(example.features.feature.items()):
+        kind = feature.WhichOneof("kind")
+        values: Iterable[Any] = getattr(feature, kind).value if kind else ()
+        features[name] = [_text(v, False) if isinstance(v, bytes) else v for v in values]
+    return features
+
+
+def batch_size(arrays: Columns) -> int:
+    """Number of rows of a request, of all inputs alike.
+
+    Raises:
+        ValueError: if an input has no rows, or they differ.
+    """
+    sizes = {name: array.shape[0] if array.ndim else None for name, array in arrays.items()}
+    if len(set(sizes.values())) != 1 or None in sizes.values():
+        raise ValueError(f"the inputs need one batch size; received {sizes}.")
+    return int(next(iter(arrays.values())).shape[0])
+
+
+def _flatten(value: Any, flat: list[Any]) -> tuple[int, ...]:
+    """Appends the leaves to `flat` and returns the shape."""
+    if not isinstance(value, list):
+        flat.append(value)
+        return ()
+    if not value:
+        return (0,)
+    if not isinstance(value[0], list):
+        if any(isinstance(element, list) for element in value):
+            raise ValueError("rows differ in depth.")
+        flat.extend(value)
+        return (len(value),)
+    shapes = {_flatten(element, flat) for element in value}
+    if len(shapes) > 1:
+        raise ValueError(f"rows differ in shape: {sorted(shapes)[:4]}. Pad the shorter ones.")
+    return (len(value), *shapes.pop())
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str):
+        try:
+            return base64.b64decode(value["b64"], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"no base 64: {value!r:.100}.") from error
+    raise ValueError(f'expected a string or {{"b64": "..."}}; received {value!r:.100}.')
+
+
+def _text(value: bytes | str, binary: bool) -> Any:
+    data = value.encode("utf-8") if isinstance(value, str) else value
+    if not binary:
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    return {"b64": base64.b64encode(data).decode("ascii")}

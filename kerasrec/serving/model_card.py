@@ -1,0 +1,103 @@
+"""The model card: what a version is, what it was made of and how good it is, for people."""
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import kerasrec
+from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.schema import Schema
+
+FILE_NAME = "model_card.md"
+SECTIONS = ("description", "data", "metrics", "limits", "licence")
+_PACKAGES = ("tensorflow", "keras", "numpy")
+
+
+def check_card(card: Mapping[str, Any] | None) -> None:
+    """Refuses a card with sections that there are not.
+
+    Args:
+        card: by section a text, a mapping of names to values, or a list of such mappings.
+
+    Raises:
+        ValueError: naming the sections.
+    """
+    if card is None:
+        return
+    if not isinstance(card, Mapping):
+        raise ValueError(f"export: card must be a dict; received {type(card).__name__}.")
+    if unknown := sorted(set(card) - set(SECTIONS)):
+        raise ValueError(
+            f"export: a model card has the sections {list(SECTIONS)}; received {unknown}."
+        )
+
+
+def render(
+    model: Any,
+    vocabularies: Mapping[str, Vocabulary],
+    *,
+    signatures: Mapping[str, Any],
+    card: Mapping[str, Any] | None,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        model: the exported model.
+        vocabularies: vocabulary by feature.
+        signatures: `SignatureDef` by name.
+        card: what the caller knows, see `check_card`.
+    """
+    card = card or {}
+    schema: Schema = model.schema
+    versions = [f"kerasrec {kerasrec.__version__}"]
+    versions += [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
+    config = {k: v for k, v in model.get_config().items() if k not in ("schema", "trainable")}
+    lines = [f"# {type(model).__name__}", ""]
+    if "description" in card:
+        lines += [_section(card["description"]), ""]
+    lines += [
+        f"- parameters: {model.count_params():,}",
+        f"- versions: {', '.join(versions)}",
+        f"- signatures: {', '.join(signatures)}",
+        f"- features: user {[f.name for f in schema.user]}, item {[f.name for f in schema.item]}, "
+        f"context {[f.name for f in schema.context]}",
+        "",
+        "```json",
+        json.dumps(config, default=str),
+        "```",
+        "",
+        "## Data",
+        "",
+    ]
+    for name, vocabulary in vocabularies.items():
+        rows = int(vocabulary.counts.sum())
+        lines.append(f"- `{name}`: {len(vocabulary):,} ids, of {rows:,} training rows")
+    lines.append("")
+    if "data" in card:
+        lines += [_section(card["data"]), ""]
+    defaults = {
+        "metrics": "Not given.",
+        "limits": "Ids that the training rows do not hold are unknown to the model: such users get "
+        "the most popular items, marked as `fallback`. The model repeats the habits of its "
+        "training rows, their biases included.",
+        "licence": "Not given; the terms of the training data may bind the model too.",
+    }
+    for section, default in defaults.items():
+        lines += [f"## {section.capitalize()}", "", _section(card.get(section, default)), ""]
+    return "\n".join(lines)
+
+
+def _section(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"- {name}: {_number(entry)}" for name, entry in value.items())
+    if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+        columns = list(dict.fromkeys(name for row in value for name in row))
+        rows = [" | ".join(_number(row.get(name, "")) for name in columns) for row in value]
+        head = [" | ".join(columns), " | ".join("---" for _ in columns)]
+        return "\n".join(f"| {row} |" for row in [*head, *rows])
+    return str(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
