@@ -152,6 +152,16 @@ def _as_columns(y: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     return y, y_pred
 
 
+def dot(query: Tensor, items: Tensor) -> Tensor:
+    """Dot products of query vectors `(batch, dim)` with items `(batch[, candidates], dim)`.
+
+    Not a sum over the products: XLA adds up the last axis one number after the other.
+    """
+    if len(items.shape) == len(query.shape) + 1:
+        return ops.einsum("bd,bcd->bc", query, items)
+    return ops.einsum("bd,bd->b", query, items)
+
+
 def align(query: Tensor, items: Tensor) -> Tensor:
     """Query vectors `(batch, dim)` with a candidate axis if `items` have one."""
     if len(items.shape) == len(query.shape) + 1:

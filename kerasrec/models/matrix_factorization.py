@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasrec.layers import Embedding
-from kerasrec.models.base import Recommender, align
+from kerasrec.models.base import Recommender, dot
 from kerasrec.schema import Schema
 from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
@@ -126,9 +126,14 @@ class MatrixFactorization(Recommender):
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Scores of the pairs."""
-        items = self.item_embedding(inputs)  # (batch[, candidates], dim + 2)
-        query = align(self.query_embedding(inputs), items)
-        return ops.cast(ops.sum(query * items, axis=-1), "float32")
+        users, items = inputs[self.schema.user_id.name], inputs[self.schema.item_id.name]
+        user, item = self.user_vectors(users), self.item_vectors(items)
+        score = dot(self._scaled(user, self.temperature), self._scaled(item, 1.0))
+        if self.use_bias:
+            item_bias = ops.squeeze(self.item_bias(items), -1)  # (batch[, candidates])
+            bias = self.user_bias(users) + ops.cast(self.global_bias, score.dtype)  # (batch, 1)
+            score += item_bias + (bias if len(item_bias.shape) == 2 else ops.squeeze(bias, -1))
+        return ops.cast(score, "float32")
 
     def query_embedding(self, inputs: Features) -> Tensor:
         """[p_u, mu + b_u, 1]: biases ride along as columns, so that one dot product is enough."""

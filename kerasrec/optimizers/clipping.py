@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.optimizers.rows import Rows, gather
+from kerasrec.optimizers.rows import Rows, compiling, gather
 from kerasrec.types import Tensor
 
 # Arguments of the optimizers, of which one may be set.
@@ -65,7 +65,7 @@ def clip(
     limit = clipnorm if clipnorm is not None else global_clipnorm
     if limit is None:
         return grads
-    squares = [2 * tf.nn.l2_loss(tf.cast(v, "float32")) for v in values]
+    squares = [_sum_of_squares(tf.cast(v, "float32")) for v in values]
     if global_clipnorm is not None:
         squares = [tf.add_n(squares)] * len(squares)
     scales = [limit / tf.maximum(tf.sqrt(square), limit) for square in squares]
@@ -73,6 +73,15 @@ def clip(
         g._replace(scale=s) if isinstance(g, Rows) else g * tf.cast(s, g.dtype)
         for g, s in zip(grads, scales, strict=True)
     ]
+
+
+def _sum_of_squares(values: Tensor) -> Tensor:
+    """The square of the norm. XLA would add up all numbers one after the other; in rows, it does
+    several at a time."""
+    if not compiling() or values.shape.rank < 2:
+        return 2 * tf.nn.l2_loss(values)
+    rows = tf.reshape(values, (-1, values.shape[-1]))
+    return tf.reduce_sum(tf.einsum("rd,rd->r", rows, rows))
 
 
 def clip_adaptively(
