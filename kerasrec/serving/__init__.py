@@ -13,8 +13,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checksums": ["check_checksums"],
         "client": ["Recommendations", "SavedRecommender", "load"],
         "commands": ["curl_command", "serve_command"],
+        "comparing": ["SignatureCheck"],
         "exporting": ["export"],
-        "verifying": ["SignatureCheck", "Verification", "VerificationError", "verify"],
+        "verifying": ["Verification", "VerificationError", "verify"],
         "versions": ["find_version", "list_versions", "rollback"],
     },
 )

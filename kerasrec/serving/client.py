@@ -60,19 +60,21 @@ class SavedRecommender:
                 f"load: {str(path)!r} is not a whole SavedModel: {' '.join(str(error).split())}. "
                 "Export the model again."
             ) from error
-        missing = {"serving_default", "recommend"} - set(self._loaded.signatures)
-        if missing:
-            raise ValueError(
-                f"load: {str(path)!r} has no signature {sorted(missing)}; it has "
-                f"{sorted(self._loaded.signatures)}. Write it with kerasrec.serving.export."
-            )
 
     def inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
         """Names, shapes and types that a signature takes.
 
         Args:
-            signature: "serving_default" or "recommend".
+            signature: one of those the version was exported with.
+
+        Raises:
+            ValueError: if it has no such signature.
         """
+        if signature not in self._loaded.signatures:
+            raise ValueError(
+                f"{signature}: {str(self.path)!r} has the signatures "
+                f"{sorted(self._loaded.signatures)}. Export the model again with this one."
+            )
         return dict(self._loaded.signatures[signature].structured_input_signature[1])
 
     def score(self, inputs: Mapping[str, Any]) -> np.ndarray:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.retrieval.exact import check_k
 from kerasrec.schema import Schema
 from kerasrec.serving import beside, reference
 from kerasrec.serving.graph import ServedModel
 from kerasrec.serving.model_card import check_card
 from kerasrec.serving.raw_ids import candidate_columns, check_names, check_vocabularies
+from kerasrec.serving.signatures import make_options, set_methods
 from kerasrec.serving.versions import (
     StrPath,
     check_keep,
@@ -33,25 +33,43 @@ def export(
     *,
     vocabularies: Mapping[str, Vocabulary],
     version: int | None = None,
-    k: int = 10,
+    k: int | Sequence[int] = 10,
     candidates: Columns | None = None,
+    signatures: Sequence[str] | None = None,
     keep: int | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
     """Writes `directory/<version>/`, whole or not at all, for TensorFlow Serving.
 
-    Two signatures, batch first, named and typed by the schema; ids are raw:
+    The signatures, batch first, named and typed by the schema; ids are raw:
 
-        serving_default  every feature             -> score (batch,)
-        recommend        user and context features,
-                         exclude (batch, n)        -> item_id, score (batch, k)
-                                                      fallback, count (batch,)
+        serving_default, score  every feature              -> score (batch,)
+        recommend               user and context features,
+                                exclude (batch, n)         -> item_id, score (batch, k)
+                                                              fallback, count (batch,)
+        recommend_K             the same, for each K of several k
+        similar_items           item id                    -> item_id, score (batch, k)
+                                                              count (batch,)
+        user_embedding          user and context features  -> embedding (batch, dim)
+        item_embedding          item features              -> embedding (batch, dim)
+        predict_examples        examples (batch,)          -> score (batch,)
+        regress                 inputs (batch,)            -> outputs (batch,)
+        classify                inputs (batch,)            -> classes, scores (batch, 2)
 
     `exclude` holds raw item ids and is padded with "" or -1, as bags and sequences are; n may be 0.
     A user who is not in the vocabulary gets the most popular items (`fallback` is true, the score
     is the training count). Where fewer than k items are left, `count` says how many slots are real;
     the others hold "" or -1 and the lowest float32. Equal scores stand in the order of the
     vocabulary.
+
+    Similar items and embeddings are those of a retriever. Similarity is the cosine of the item
+    vectors, without columns that are the same for all items; the item itself is left out, and an
+    item that is not in the catalogue has none.
+
+    The last three take serialised `tf.Example`s, the last two by the Regress and Classify APIs of
+    TensorFlow Serving. What an Example lacks is unknown, empty or 0. `classify` takes the score for
+    the log odds of classes "1" and "0": it is written for models whose `output_kind` is "logit",
+    and where you name it, as you may after training with `BinaryCrossentropy(from_logits=True)`.
 
     A model of mixed precision is exported in float32, from the same weights. Beside the graph lie
     `schema.json`; `assets.extra/requests.json`, requests with the answers of the Keras model, which
@@ -65,9 +83,12 @@ def export(
         directory: holds the versions; made if it does not exist.
         vocabularies: vocabulary by feature name, those that encoded the training data.
         version: a number, or None for the highest plus one.
-        k: number of recommendations.
+        k: number of recommendations; several make a signature each, of which the first is
+            `recommend` too, and the length of `similar_items`.
         candidates: encoded item features of everything that may be recommended, one row an item;
             None for all items of the vocabulary, if the id is their only feature.
+        signatures: names of those to write, None for all. Weights and vocabularies that none of
+            them reads are left out.
         keep: number of older versions to keep; the others are removed when the new one is there.
             None keeps all.
         card: for the model card, by section ("description", "data", "metrics", "limits",
@@ -77,9 +98,10 @@ def export(
         Path of the version.
 
     Raises:
-        ValueError: if the model, a vocabulary, `k`, `version` or `candidates` do not fit together,
-            `keep` or `card` is refused, the version exists, a weight is not finite, or the disk
-            refuses. Earlier versions stay as they are, and nothing of the new one is left.
+        ValueError: if the model, a vocabulary, `k`, `version`, `candidates` or `signatures` do not
+            fit together, `keep` or `card` is refused, the version exists, a weight is not finite,
+            or the disk refuses. Earlier versions stay as they are, and nothing of the new one is
+            left.
 
     Example:
 
@@ -99,7 +121,7 @@ def export(
     check_names(schema)
     used = check_vocabularies(schema, vocabularies)
     catalogue = candidate_columns(schema, used, candidates)
-    check_k(k, len(catalogue[schema.item_id.name]))
+    options = make_options(model, k, signatures, len(catalogue[schema.item_id.name]))
     check_version(directory, version)
     check_keep(keep)
     check_card(card)
@@ -107,10 +129,13 @@ def export(
     def write(folder: pathlib.Path) -> None:
         texts = folder.parent / "vocabularies"
         texts.mkdir()
-        served = ServedModel(float32_copy(model), used, catalogue, k=k, folder=texts)
+        served = ServedModel(float32_copy(model), used, catalogue, options=options, folder=texts)
+        functions = served.signatures()
         with _quiet_tensorflow():
-            tf.saved_model.save(served, str(folder), signatures=served.signatures())
-        recorded = reference.record(in_float32(model), used, catalogue, k=k)
+            read = served.used(functions.values())
+            tf.saved_model.save(read, str(folder), signatures=functions)
+        set_methods(folder)
+        recorded = reference.record(in_float32(model), used, catalogue, options)
         name = pathlib.Path(directory).resolve().name
         beside.write(folder, model, used, recorded, name=name, card=card)
 

@@ -3,17 +3,24 @@
     python -I fresh_process.py MODEL REQUESTS RESULT
 
 The model is loaded as TensorFlow Serving does it: tag `serve`, init operation, signatures, no
-Python objects. RESULT is a JSON file: `error`, or the `outputs` of each request at its own batch
-and row by row, the operations of the graph that stock TensorFlow does not know, and what ran.
+Python objects. RESULT is a JSON file: `error`, or the `outputs` of each request in batches of 1, 7
+and 64, the milliseconds of each signature, how many kinds of operations the graph has, how many
+bytes, how many warm-up requests ran, and which TensorFlow it was.
 """
 
+import base64
 import json
 import os
 import pathlib
+import statistics
 import sys
+import time
 from typing import Any
 
 FORBIDDEN = ("kerasrec", "keras", "keras_rs", "tf_keras")
+BATCHES = (1, 7, 64)
+WARM_CALLS = 10
+WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def main(model: str, requests: str, result: str) -> None:
@@ -48,41 +55,99 @@ def _run(model: str, requests: list[dict[str, Any]]) -> dict[str, Any]:
     if custom:
         raise ValueError(f"the graph needs operations that stock TensorFlow lacks: {custom}")
     v1 = tf.compat.v1
-    outputs = []
     with tf.Graph().as_default(), v1.Session() as session:
         signatures = v1.saved_model.load(session, [tf.saved_model.SERVING], model).signature_def
-        for request in requests:
-            name = request["signature"]
-            if name not in signatures:
-                raise ValueError(f"no signature {name!r}; there are {sorted(signatures)}")
-            signature = signatures[name]
-            if set(signature.inputs) != set(request["inputs"]):
-                raise ValueError(
-                    f"signature {name!r} takes {sorted(signature.inputs)}, the recorded request "
-                    f"holds {sorted(request['inputs'])}"
-                )
-            arrays = {
-                key: _array(value, tf.as_dtype(signature.inputs[key].dtype))
-                for key, value in request["inputs"].items()
-            }
-            batch = len(next(iter(arrays.values())))
-            slices = [slice(0, batch), *(slice(row, row + 1) for row in range(batch))]
-            fetches = {key: info.name for key, info in signature.outputs.items()}
-            answers = [
-                session.run(
-                    fetches,
-                    {signature.inputs[key].name: array[rows] for key, array in arrays.items()},
-                )
-                for rows in slices
-            ]
-            outputs.append({"batch": _lists(answers[0]), "rows": [_lists(a) for a in answers[1:]]})
-    return {"outputs": outputs, "tensorflow": tf.__version__, "operations": len(operations)}
+        milliseconds = _time(session, signatures, requests)
+        outputs = [_replay(session, signatures, request) for request in requests]
+        warmed = _warm_up(session, signatures, pathlib.Path(model, WARM_UP_FILE))
+    return {
+        "outputs": outputs,
+        "milliseconds": milliseconds,
+        "tensorflow": tf.__version__,
+        "operations": len(operations),
+        "graph_bytes": pathlib.Path(model, "saved_model.pb").stat().st_size,
+        "warmed": warmed,
+    }
+
+
+def _time(session: Any, signatures: Any, requests: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """Milliseconds of the first call of each signature and the median of later ones, batch 1."""
+    times = {}
+    for name, request in {request["signature"]: request for request in reversed(requests)}.items():
+        feeds, fetches = _prepare(signatures, name, request["inputs"])
+        feeds = {tensor: array[:1] for tensor, array in feeds.items()}
+        taken = []
+        for _ in range(1 + WARM_CALLS):
+            start = time.perf_counter()
+            session.run(fetches, feeds)
+            taken.append(1000 * (time.perf_counter() - start))
+        times[name] = [taken[0], statistics.median(taken[1:])]
+    return times
+
+
+def _replay(session: Any, signatures: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Answers in batches of several sizes, whose rows repeat those of the request.
+
+    A row has other neighbours in each, and rows of a variable width other padding: none alone, two
+    places more among 64.
+    """
+    import numpy as np
+
+    feeds, fetches = _prepare(signatures, request["signature"], request["inputs"])
+    total = len(next(iter(feeds.values())))
+    variable = {
+        info.name
+        for info in signatures[request["signature"]].inputs.values()
+        if len(info.tensor_shape.dim) == 2 and info.tensor_shape.dim[1].size < 0
+    }
+    found = []
+    for batch in BATCHES:
+        for start in range(0, total, batch):
+            rows = np.arange(start, start + batch) % total
+            fed = {tensor: array[rows] for tensor, array in feeds.items()}
+            for tensor in variable:
+                array = fed[tensor]
+                padding = "" if array.dtype == object else -1
+                if batch == 1:
+                    fed[tensor] = array[
+                        :, : int((array != padding).any(0).nonzero()[0].max(initial=-1)) + 1
+                    ]
+                elif batch == BATCHES[-1]:
+                    wide = np.full((batch, 2), padding, array.dtype)
+                    fed[tensor] = np.concatenate([array, wide], axis=1)
+            answers = _lists(session.run(fetches, fed))
+            found.append({"batch": batch, "rows": rows.tolist(), "answers": answers})
+    return found
+
+
+def _prepare(signatures: Any, name: str, inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """What to feed, by name of the tensor, and what to fetch."""
+    import tensorflow as tf
+
+    if name not in signatures:
+        raise ValueError(f"no signature {name!r}; there are {sorted(signatures)}")
+    signature = signatures[name]
+    if set(signature.inputs) != set(inputs):
+        raise ValueError(
+            f"signature {name!r} takes {sorted(signature.inputs)}, the recorded request holds "
+            f"{sorted(inputs)}"
+        )
+    feeds = {
+        info.name: _array(inputs[key], tf.as_dtype(info.dtype))
+        for key, info in signature.inputs.items()
+    }
+    return feeds, {key: info.name for key, info in signature.outputs.items()}
 
 
 def _array(value: Any, dtype: Any) -> Any:
     import numpy as np
 
-    return np.array(value, dtype=object if dtype.name == "string" else dtype.as_numpy_dtype)
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(element) for element in value]
+        return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
+
+    return np.array(plain(value), dtype=object if dtype.name == "string" else dtype.as_numpy_dtype)
 
 
 def _lists(answer: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +157,39 @@ def _lists(answer: dict[str, Any]) -> dict[str, Any]:
         return value.decode("utf-8") if isinstance(value, bytes) else value
 
     return {key: text(value.tolist()) for key, value in answer.items()}
+
+
+def _warm_up(session: Any, signatures: Any, path: pathlib.Path) -> int:
+    """Runs the warm-up requests as TensorFlow Serving does; how many there are."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    if not path.is_file():
+        return 0
+    records = list(tf.compat.v1.io.tf_record_iterator(str(path)))
+    for number, record in enumerate(records):
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        kind = log.WhichOneof("log_type")
+        if kind not in ("predict_log", "classify_log", "regress_log"):
+            raise ValueError(f"warm-up request {number} is not a predict, classify or regress log")
+        request = getattr(log, kind).request
+        name = request.model_spec.signature_name or "serving_default"
+        if name not in signatures:
+            raise ValueError(f"warm-up request {number}: there is no signature {name!r}")
+        signature = signatures[name]
+        if kind == "predict_log":
+            given = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        else:
+            examples = request.input.example_list.examples
+            given = {"inputs": [example.SerializeToString() for example in examples]}
+        if set(given) != set(signature.inputs):
+            raise ValueError(
+                f"warm-up request {number}: {name!r} takes {sorted(signature.inputs)}; received "
+                f"{sorted(given)}"
+            )
+        feeds = {signature.inputs[key].name: value for key, value in given.items()}
+        session.run({key: info.name for key, info in signature.outputs.items()}, feeds)
+    return len(records)
 
 
 def _operations(model: str) -> set[str]:

@@ -1,17 +1,20 @@
-"""The served graph: raw ids in, the model's scores and recommendations out."""
+"""The served graph: raw ids in; scores, recommendations and vectors out."""
 
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.retrieval import TopK, blocked_top_k
-from kerasrec.schema import FIRST_ID, PADDING_ID, Categorical, Feature, Numeric, Schema
+from kerasrec.retrieval import LOWEST_SCORE, TopK, blocked_top_k
+from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
+from kerasrec.serving.examples import parse_examples
+from kerasrec.serving.lookup import IdLookup
 from kerasrec.serving.raw_ids import PADDING, known_by, raw_dtype
+from kerasrec.serving.signatures import SCORES, Options
 from kerasrec.types import Columns, Features, Retriever, Tensor
 
 # Numbers of (query, item) pairs that are scored at once. A dot product holds one float a pair; any
@@ -19,58 +22,18 @@ from kerasrec.types import Columns, Features, Retriever, Tensor
 PAIRS_OF_RETRIEVER = 2**22
 PAIRS_OF_RANKER = 2**16
 
-
-class _VocabularyFile(tf.lookup.TextFileInitializer):
-    """Gives tables names of their own.
-
-    The stock name is made of the path, so that two exports loaded in one process could share a
-    table, and the path of the training machine would be served.
-    """
-
-    _shared_name = None
+CLASSES = ("0", "1")
+"""What `classify` calls a pair without and with the label."""
 
 
-class IdLookup(tf.Module):
-    """A vocabulary in the graph: raw ids to int32 ids, from a file that is exported along.
-
-    Args:
-        vocabulary: the map.
-        path: text file to write, one id a line.
-    """
-
-    def __init__(self, vocabulary: Vocabulary, path: pathlib.Path) -> None:
-        super().__init__()
-        self.dtype = vocabulary.dtype
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            file.writelines(f"{raw}\n" for raw in vocabulary.ids.tolist())
-        index = tf.lookup.TextFileIndex
-        self.table = tf.lookup.StaticHashTable(
-            _VocabularyFile(
-                str(path),
-                key_dtype=tf.as_dtype(self.dtype),
-                # Whole lines for text: an id may hold tabs or start with spaces.
-                key_index=index.WHOLE_LINE if self.dtype == "string" else 0,
-                value_dtype=tf.int64,
-                value_index=index.LINE_NUMBER,
-                vocab_size=len(vocabulary),
-            ),
-            default_value=-1,
-        )
-
-    def __call__(self, raw: Tensor, *, padded: bool = False) -> Tensor:
-        """Int32 ids of raw ids; padding becomes 0 if `padded`, else unknown."""
-        ids = tf.cast(self.table.lookup(raw), tf.int32) + FIRST_ID
-        return tf.where(raw == PADDING[self.dtype], PADDING_ID, ids) if padded else ids
-
-
-class ServedModel(tf.Module):
-    """All that is exported: weights, vocabularies, catalogue, and the two signatures.
+class ServedModel:
+    """All that is exported: weights, vocabularies, catalogue, and the signatures.
 
     Args:
         model: scores encoded features; its `schema` names them.
         vocabularies: vocabulary of every feature with ids of its own.
         candidates: encoded item features of the catalogue, one row an item.
-        k: number of recommendations.
+        options: which signatures, and how long the lists are.
         folder: where the vocabulary files are written.
     """
 
@@ -80,16 +43,14 @@ class ServedModel(tf.Module):
         vocabularies: Mapping[str, Vocabulary],
         candidates: Columns,
         *,
-        k: int,
+        options: Options,
         folder: pathlib.Path,
     ) -> None:
-        super().__init__(name="served_model")
-        # A bound call, not the model: SavedModel would store all that hangs on a Keras object.
+        self.model = model
         self.call = functools.partial(model, training=False)
         self.schema: Schema = model.schema
-        self.k = k
+        self.options = options
         self.known_by = known_by(model)
-        self.weights = [weight.value for weight in model.variables]
         self.dtypes = {
             f.name: raw_dtype(self.schema, vocabularies, f) for f in model.schema.features
         }
@@ -109,8 +70,12 @@ class ServedModel(tf.Module):
         self.raw_items = _constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
         self.is_retriever = isinstance(model, Retriever)
         if self.is_retriever:
-            self.query_embedding = model.query_embedding
-            self.item_vectors = _constant("item_vectors", item_vectors(model, candidates))
+            vectors = item_vectors(model, candidates)
+            self.item_vectors = _constant("item_vectors", vectors)
+            if "similar_items" in options.signatures:
+                columns, norms = similarity(vectors)
+                self.similar_columns = _constant("similar_columns", columns)
+                self.inverse_norms = _constant("inverse_norms", norms)
         else:
             self.item_features = {
                 name: _constant(f"candidates_{name}", column) for name, column in candidates.items()
@@ -119,26 +84,86 @@ class ServedModel(tf.Module):
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """The functions to export, with names, shapes and types from the schema."""
         schema = self.schema
-        exclude = tf.TensorSpec(
-            (None, None), tf.as_dtype(self.dtypes[schema.item_id.name]), "exclude"
-        )
+        item_dtype = tf.as_dtype(self.dtypes[schema.item_id.name])
+        exclude = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
         query = {feature.name: self._spec(feature) for feature in schema.query}
         item = {feature.name: self._spec(feature) for feature in schema.item}
-        # Nothing here is Python control flow, so AutoGraph has nothing to rewrite.
-        return {
-            "serving_default": tf.function(
-                self.score, input_signature=[{**query, **item}], autograph=False
-            ),
-            "recommend": tf.function(
-                self.recommend, input_signature=[{**query, "exclude": exclude}], autograph=False
-            ),
+        examples = {n: {n: tf.TensorSpec((None,), tf.string, n)} for n in ("examples", "inputs")}
+        endpoints: dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]] = {
+            "score": (self.score, {**query, **item}),
+            "similar_items": (self.similar_items, {schema.item_id.name: item[schema.item_id.name]}),
+            "user_embedding": (self.user_embedding, query),
+            "item_embedding": (self.item_embedding, item),
+            "predict_examples": (self.predict_examples, examples["examples"]),
+            "regress": (self.regress, examples["inputs"]),
+            "classify": (self.classify, examples["inputs"]),
         }
+        for k in self.options.ks:
+            recommend = functools.partial(self.recommend, k=k)
+            endpoints[f"recommend_{k}"] = (recommend, {**query, **exclude})
+        functions: dict[str, Callable[..., Any]] = {}
+        for name in self.options.signatures:
+            # Two names of one thing share its graph.
+            source = "score" if name in SCORES else name
+            if name in self.options.lists:
+                source = f"recommend_{self.options.lists[name]}"
+            if source not in functions:
+                function, specs = endpoints[source]
+                # Nothing here is Python control flow, so AutoGraph has nothing to rewrite.
+                functions[source] = tf.function(function, input_signature=[specs], autograph=False)
+            functions[name] = functions[source]
+        return {name: functions[name] for name in self.options.signatures}
+
+    def used(self, functions: Iterable[Any]) -> tf.Module:
+        """The weights and tables that these functions read, and no others: what is to be saved.
+
+        Args:
+            functions: from `signatures`.
+        """
+        read = {
+            id(tensor)
+            for function in functions
+            for tensor in function.get_concrete_function().captured_inputs
+        }
+        # The values, not the model: SavedModel would store all that hangs on a Keras object.
+        weights = [weight.value for weight in self.model.variables]
+        own = [value for value in vars(self).values() if isinstance(value, tf.Variable)]
+        features = list(getattr(self, "item_features", {}).values())
+        saved = tf.Module(name="served_model")
+        saved.variables_read = [v for v in [*weights, *own, *features] if id(v.handle) in read]
+        tables = [lookup.table for lookup in self.lookups.values()]
+        saved.tables_read = [table for table in tables if id(table.resource_handle) in read]
+        return saved
 
     def score(self, raw: Features) -> dict[str, Tensor]:
         """Scores `(batch,)` of pairs given by raw ids and the other features."""
         return {"score": self.call(self._encode(raw, self.schema.features))}
 
-    def recommend(self, raw: Features) -> dict[str, Tensor]:
+    def predict_examples(self, raw: Features) -> dict[str, Tensor]:
+        """Scores `(batch,)` of pairs given by serialised Examples."""
+        return self.score(parse_examples(raw["examples"], self.schema.features, self.dtypes))
+
+    def regress(self, raw: Features) -> dict[str, Tensor]:
+        """Scores `(batch,)` as Regress wants them."""
+        return {"outputs": self.predict_examples({"examples": raw["inputs"]})["score"]}
+
+    def classify(self, raw: Features) -> dict[str, Tensor]:
+        """Probabilities `(batch, 2)` of no and yes, of scores that are log odds."""
+        logits = self.predict_examples({"examples": raw["inputs"]})["score"]
+        scores = tf.stack([tf.sigmoid(-logits), tf.sigmoid(logits)], axis=1)
+        return {"classes": tf.tile([CLASSES], [tf.shape(logits)[0], 1]), "scores": scores}
+
+    def user_embedding(self, raw: Features) -> dict[str, Tensor]:
+        """Query vectors `(batch, dim)`."""
+        query = self._encode(raw, self.schema.query)
+        return {"embedding": tf.cast(self.model.query_embedding(query), tf.float32)}
+
+    def item_embedding(self, raw: Features) -> dict[str, Tensor]:
+        """Item vectors `(batch, dim)`."""
+        item = self._encode(raw, self.schema.item)
+        return {"embedding": tf.cast(self.model.item_embedding(item), tf.float32)}
+
+    def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
         """The k best items of each query, or the most popular ones where nothing is known."""
         query = self._encode(raw, self.schema.query)
         unknown = query[self.known_by] < FIRST_ID
@@ -146,7 +171,8 @@ class ServedModel(tf.Module):
             unknown = tf.reduce_all(unknown, axis=1)
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
         if self.is_retriever:
-            scores_of, pairs_per_block = self._dot_products(query), PAIRS_OF_RETRIEVER
+            vectors = self.model.query_embedding(query)
+            scores_of, pairs_per_block = self._dot_products(vectors), PAIRS_OF_RETRIEVER
         else:
             scores_of, pairs_per_block = self._pairs(query), PAIRS_OF_RANKER
 
@@ -154,18 +180,41 @@ class ServedModel(tf.Module):
             popularity = self.popularity[start:stop][None, :]
             return tf.where(unknown[:, None], popularity, scores_of(start, stop))
 
-        best: TopK = blocked_top_k(
+        best = blocked_top_k(
             score_block,
             num_candidates=self.num_candidates,
-            k=self.k,
+            k=k,
             exclude=tf.gather(self.positions, excluded),
             pairs_per_block=pairs_per_block,
         )
+        return {**self._items(best), "fallback": unknown}
+
+    def similar_items(self, raw: Features) -> dict[str, Tensor]:
+        """The items of the catalogue with the largest cosine, the asked item left out."""
+        name = self.schema.item_id.name
+        position = tf.gather(self.positions, self.lookups[name](raw[name]))  # -1: not there
+        place = tf.maximum(position, 0)
+        query = tf.gather(self.item_vectors, place) * self.similar_columns
+        scores_of = self._dot_products(query * tf.gather(self.inverse_norms, place)[:, None])
+
+        def score_block(start: Tensor, stop: Tensor) -> Tensor:
+            cosines = scores_of(start, stop) * self.inverse_norms[start:stop]
+            return tf.where(position[:, None] < 0, LOWEST_SCORE, cosines)
+
+        best = blocked_top_k(
+            score_block,
+            num_candidates=self.num_candidates,
+            k=self.options.ks[0],
+            exclude=position[:, None],
+            pairs_per_block=PAIRS_OF_RETRIEVER,
+        )
+        return self._items(best)
+
+    def _items(self, best: TopK) -> dict[str, Tensor]:
         slots = tf.where(best.positions < 0, self.num_candidates, best.positions)
         return {
             "item_id": tf.gather(self.raw_items, slots),
             "score": best.scores,
-            "fallback": unknown,
             "count": best.count,
         }
 
@@ -183,9 +232,7 @@ class ServedModel(tf.Module):
             encoded[feature.name] = value
         return encoded
 
-    def _dot_products(self, query: Features) -> Callable[[Tensor, Tensor], Tensor]:
-        vectors = self.query_embedding(query)
-
+    def _dot_products(self, vectors: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         def block(start: Tensor, stop: Tensor) -> Tensor:
             return tf.matmul(vectors, self.item_vectors[start:stop], transpose_b=True)
 
@@ -225,6 +272,30 @@ def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) ->
         for start in range(0, total, rows)
     ]
     return np.concatenate(blocks)
+
+
+def similarity(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What makes dot products of item vectors cosines.
+
+    A column that is the same for all items, such as the 1 that carries a user's bias, says nothing
+    of an item and is left out.
+
+    Args:
+        vectors: of the catalogue, `(items, dim)`.
+
+    Returns:
+        float32 `(dim,)`, 1 where a column counts, and `(items,)`, 1 / length over those columns; 0
+        for a vector of zeros.
+
+    Example:
+
+    >>> columns, norms = similarity(np.float32([[0, 1, 4], [0, 1, 0]]))
+    >>> columns.tolist(), norms.tolist()
+    ([0.0, 0.0, 1.0], [0.25, 0.0])
+    """
+    columns = (vectors != vectors[:1]).any(axis=0).astype(np.float32)
+    lengths = np.linalg.norm(vectors * columns, axis=1)
+    return columns, (np.divide(1, lengths, where=lengths > 0, out=np.zeros_like(lengths)))
 
 
 def _constant(name: str, value: Any) -> tf.Variable:

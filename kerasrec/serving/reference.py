@@ -1,8 +1,10 @@
 """What a served model must answer, computed by the Keras model and numpy, not by the graph.
 
-Seven rows cover known, unknown and unicode ids; `verify` replays them at batch 7 and each alone.
+Nine rows cover known, unknown, empty, unicode and very long ids; `verify` replays them in batches
+of 1, 7 and 64.
 """
 
+import base64
 import json
 import pathlib
 from collections.abc import Mapping
@@ -11,23 +13,22 @@ from typing import Any
 import numpy as np
 
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
-from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, known_by
+from kerasrec.schema import Categorical, Feature, Numeric, Schema
+from kerasrec.serving.examples import make_examples
+from kerasrec.serving.expected_lists import ExpectedLists, absent
+from kerasrec.serving.graph import CLASSES
+from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw
+from kerasrec.serving.signatures import SCORES, Options
 from kerasrec.types import Columns
 
 FILE_NAME = "assets.extra/requests.json"
-FILE_VERSION = 1
-ROWS = 7
-# Recorded beyond the k slots, so that an item that ties with the last slot is recognised.
-SPARE_RANKS = 32
-# A catalogue this small is also excluded as a whole, and but for one item.
-SMALL_CATALOGUE = 2000
-
-_PAIRS = 2**16
+FILE_VERSION = 2
+ROWS = 9
+LONG_ID = "x" * 4096
 
 
 def record(
-    model: Any, vocabularies: Mapping[str, Vocabulary], candidates: Columns, *, k: int
+    model: Any, vocabularies: Mapping[str, Vocabulary], candidates: Columns, options: Options
 ) -> dict[str, Any]:
     """Requests to the signatures of an export with the answers of the Keras model.
 
@@ -35,40 +36,59 @@ def record(
         model: a model in float32.
         vocabularies: as checked by `check_vocabularies`.
         candidates: as checked by `candidate_columns`.
-        k: number of recommendations.
+        options: of the export.
 
     Returns:
-        JSON-able dict: `k`, and `requests`, each with `signature`, `inputs`, `answers` and, for
-        recommendations, the longer `ranking` with its scores.
+        JSON-able dict: `options`, and `requests`, each with `signature`, `inputs`, `answers` and,
+        for lists of items, the longer `ranking` with its scores. Bytes are `{"b64": ...}`, as in
+        TensorFlow Serving's JSON.
     """
     schema: Schema = model.schema
-    rng = np.random.default_rng(0)
-    kinds, inputs = _inputs(schema, vocabularies, rng)
+    kinds, inputs = _inputs(schema, vocabularies, np.random.default_rng(0))
     encoded = {
         feature.name: _encode(feature, schema, vocabularies, inputs[feature.name])
         for feature in schema.features
     }
-    requests = [
-        {
-            "signature": "serving_default",
-            "inputs": _as_lists(inputs),
-            "answers": {"score": np.asarray(model(encoded, training=False)).tolist()},
-        }
-    ]
-    items = vocabularies[schema.item_id.name]
+    requests: list[dict[str, Any]] = []
+
+    def add(name: str, inputs: Columns, found: Mapping[str, Any]) -> None:
+        requests.append({"signature": name, "inputs": _as_lists(inputs), **found})
+
+    scores = np.asarray(model(encoded, training=False))
+    examples = make_examples(inputs)
     query = {feature.name: inputs[feature.name] for feature in schema.query}
-    scores = _catalogue_scores(model, encoded, candidates, items)
-    ids = candidates[schema.item_id.name]
-    fallback = _nothing_known(model, encoded)
-    for exclude in _exclusions(scores, ids, items):
-        requests.append(
-            {
-                "signature": "recommend",
-                "inputs": _as_lists({**query, "exclude": exclude}),
-                **_recommendations(scores, ids, items, exclude, fallback, k),
-            }
-        )
-    return {"version": FILE_VERSION, "k": k, "rows": kinds, "requests": requests}
+    item = {feature.name: inputs[feature.name] for feature in schema.item}
+    lists = ExpectedLists(model, encoded, vocabularies, candidates)
+    for name in options.signatures:
+        if name in SCORES:
+            add(name, inputs, _answers(score=scores))
+        elif name in options.lists:
+            # All kinds of exclusions once; for other lengths the one of items, nonsense, padding.
+            for exclude in lists.exclusions() if name == "recommend" else lists.exclusions()[1:2]:
+                found = lists.recommend(exclude, options.lists[name])
+                add(name, {**query, "exclude": exclude}, found)
+        elif name == "similar_items":
+            asked = item[schema.item_id.name]
+            found = lists.similar(encoded[schema.item_id.name], options.ks[0])
+            add(name, {schema.item_id.name: asked}, found)
+        elif name == "user_embedding":
+            add(name, query, _answers(embedding=model.query_embedding(encoded)))
+        elif name == "item_embedding":
+            add(name, item, _answers(embedding=model.item_embedding(encoded)))
+        elif name == "predict_examples":
+            add(name, {"examples": examples}, _answers(score=scores))
+        elif name == "regress":
+            add(name, {"inputs": examples}, _answers(outputs=scores))
+        else:
+            yes = 1 / (1 + np.exp(-scores.astype(np.float64)))
+            found = _answers(classes=[list(CLASSES)] * ROWS, scores=np.stack([1 - yes, yes], 1))
+            add(name, {"inputs": examples}, found)
+    return {
+        "version": FILE_VERSION,
+        "options": options.to_dict(),
+        "rows": kinds,
+        "requests": requests,
+    }
 
 
 def write(recorded: Mapping[str, Any], folder: pathlib.Path) -> None:
@@ -97,7 +117,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
             f"{str(path)!r}: this kerasrec reads version {FILE_VERSION} of recorded requests; "
             f"received version {version!r}. Export the model again."
         )
-    if missing := sorted({"k", "rows", "requests"} - set(recorded)):
+    if missing := sorted({"options", "rows", "requests"} - set(recorded)):
         raise ValueError(f"{str(path)!r} lacks {missing}. Export the model again.")
     return recorded
 
@@ -105,22 +125,24 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
 def _inputs(
     schema: Schema, vocabularies: Mapping[str, Vocabulary], rng: np.random.Generator
 ) -> tuple[list[str], dict[str, np.ndarray]]:
-    """What each row's user is, and raw inputs `(7, ...)` for all features."""
+    """What each row's user is, and raw inputs `(9, ...)` for all features."""
     inputs: dict[str, np.ndarray] = {}
     names = [feature.name for feature in schema.features]
     user = names.index(schema.user_id.name)
-    kinds, _ = _seven(vocabularies[schema.user_id.name])
+    kinds, _ = _nine(vocabularies[schema.user_id.name])
     for index, feature in enumerate(schema.features):
         if isinstance(feature, Numeric):
             inputs[feature.name] = rng.normal(size=(ROWS, *feature.shape)).astype(np.float32)
+            inputs[feature.name][0] = 0  # which an Example leaves out
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
-        _, ids = _seven(vocabulary)
+        _, ids = _nine(vocabulary)
         if isinstance(feature, Categorical):
             # Shifted, so that unknown users meet known items and the other way round.
             inputs[feature.name] = np.roll(ids, index - user)
             continue
         value = np.full((ROWS, feature.max_length), PADDING[vocabulary.dtype], ids.dtype)
+        ids = ids[ids != PADDING[vocabulary.dtype]]
         for row in range(ROWS):
             length = min(row, feature.max_length)  # row 0 is empty
             value[row, :length] = rng.choice(ids, length)
@@ -128,34 +150,27 @@ def _inputs(
     return kinds, inputs
 
 
-def _seven(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
-    """Seven raw ids and what they are."""
+def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
+    """Nine raw ids and what they are."""
     raw = vocabulary.ids
+    padding = PADDING[vocabulary.dtype]
     known: list[Any] = [raw[int(place * (len(raw) - 1))] for place in (0, 1, 0.25, 0.5, 0.75)]
     if vocabulary.dtype == "int64":
         kinds = ["known", "known", "unknown", "known", "known", "unknown", "known, largest"]
-        unknown = _absent(vocabulary, (2**63 - 1 - step for step in range(len(raw) + 2)), 2)
-        ids = [*known[:2], unknown[0], *known[2:4], unknown[1], raw.max()]
+        kinds += ["empty", "unknown"]
+        unknown = absent(vocabulary, (2**63 - 1 - step for step in range(len(raw) + 3)), 3)
+        ids = [*known[:2], unknown[0], *known[2:4], unknown[1], raw.max(), padding, unknown[2]]
     else:
         kinds = ["known", "known", "unknown unicode", "known", "known", "unknown", "known"]
-        strange = _absent(vocabulary, (f"né-用户-🙂{'?' * n}" for n in range(len(raw) + 1)), 1)
-        plain = _absent(vocabulary, (f"nobody{'?' * n}" for n in range(len(raw) + 1)), 1)
+        kinds += ["empty", "unknown, very long"]
+        strange = absent(vocabulary, (f"né-用户-🙂{'?' * n}" for n in range(len(raw) + 1)), 1)
+        plain = absent(vocabulary, (f"nobody{'?' * n}" for n in range(len(raw) + 1)), 1)
+        long = absent(vocabulary, (f"{LONG_ID}{'?' * n}" for n in range(len(raw) + 1)), 1)
         unicode_id = next((value for value in raw if not value.isascii()), None)
-        ids = [*known[:2], *strange, *known[2:4], *plain, known[4]]
+        ids = [*known[:2], *strange, *known[2:4], *plain, known[4], padding, *long]
         if unicode_id is not None:
             kinds[6], ids[6] = "known unicode", unicode_id
     return kinds, as_raw(ids, vocabulary.dtype)
-
-
-def _absent(vocabulary: Vocabulary, proposals: Any, count: int) -> list[Any]:
-    """The first proposals that are no ids of the vocabulary."""
-    found: list[Any] = []
-    for proposal in proposals:
-        if vocabulary.encode([proposal])[0] < FIRST_ID:
-            found.append(proposal)
-        if len(found) == count:
-            break
-    return found
 
 
 def _encode(
@@ -167,88 +182,14 @@ def _encode(
     return encode_raw(raw, vocabulary, padded=not isinstance(feature, Categorical))
 
 
-def _catalogue_scores(
-    model: Any, encoded: Columns, candidates: Columns, items: Vocabulary
-) -> np.ndarray:
-    """Scores `(7, candidates)` of the model, or the popularity for users who are not known."""
-    schema: Schema = model.schema
-    ids = candidates[schema.item_id.name]
-    scores = np.empty((ROWS, len(ids)), np.float32)
-    fallback = _nothing_known(model, encoded)
-    for row in range(ROWS):
-        if fallback[row]:
-            scores[row] = items.counts[ids - FIRST_ID]
-            continue
-        query = {feature.name: encoded[feature.name][row : row + 1] for feature in schema.query}
-        for start in range(0, len(ids), _PAIRS):
-            block = {name: c[None, start : start + _PAIRS] for name, c in candidates.items()}
-            scores[row, start : start + _PAIRS] = model({**query, **block}, training=False)[0]
-    return scores
-
-
-def _nothing_known(model: Any, encoded: Columns) -> np.ndarray:
-    """Rows `(7,)` whose user, or history, is not known."""
-    unknown = encoded[known_by(model)] < FIRST_ID
-    return np.all(unknown.reshape(len(unknown), -1), axis=1)
-
-
-def _exclusions(scores: np.ndarray, ids: np.ndarray, items: Vocabulary) -> list[np.ndarray]:
-    """Raw ids `(7, n)` to exclude: none, a row's best and nonsense, everything."""
-    dtype = items.dtype
-    padding = PADDING[dtype]
-    best = items.decode(ids[np.argmax(scores, axis=1)])
-    unknown = _absent(
-        items,
-        (f"nothing{'?' * n}" for n in range(len(items) + 1))
-        if dtype == "string"
-        else (2**63 - 1 - step for step in range(len(items) + 1)),
-        1,
-    )[0]
-    rows = [[raw, padding, unknown, raw, items.ids[0]] for raw in best]
-    rows[-1] = [padding] * 5
-    exclusions = [as_raw([[]] * ROWS, dtype), as_raw(rows, dtype)]
-    if len(ids) <= SMALL_CATALOGUE:
-        everything = items.decode(ids).tolist()
-        rows = [everything[row % 2 :] + [padding] * (row % 2) for row in range(ROWS)]
-        exclusions.append(as_raw(rows, dtype))
-    return exclusions
-
-
-def _recommendations(
-    scores: np.ndarray,
-    ids: np.ndarray,
-    items: Vocabulary,
-    exclude: np.ndarray,
-    fallback: np.ndarray,
-    k: int,
-) -> dict[str, Any]:
-    """The k best of each row, and the longer ranking."""
-    excluded = encode_raw(exclude, items, padded=True)
-    length = min(k + SPARE_RANKS, len(ids))
-    lowest = float(np.finfo(np.float32).min)
-    raw = np.full((ROWS, length), PADDING[items.dtype], items.ids.dtype)
-    best = np.full((ROWS, length), lowest, np.float32)
-    counts = []
-    for row in range(ROWS):
-        allowed = np.flatnonzero(~np.isin(ids, excluded[row]))
-        order = allowed[np.argsort(-scores[row, allowed], kind="stable")][:length]
-        raw[row, : len(order)] = items.decode(ids[order])
-        best[row, : len(order)] = scores[row, order]
-        counts.append(min(len(order), k))
-    return {
-        "answers": {
-            "item_id": raw[:, :k].tolist(),
-            "score": best[:, :k].tolist(),
-            "fallback": fallback.tolist(),
-            "count": counts,
-        },
-        "ranking": {
-            "item_id": raw.tolist(),
-            "score": best.tolist(),
-            "complete": length == len(ids),
-        },
-    }
+def _answers(**arrays: Any) -> dict[str, Any]:
+    return {"answers": {name: np.asarray(array).tolist() for name, array in arrays.items()}}
 
 
 def _as_lists(inputs: Columns) -> dict[str, Any]:
-    return {name: value.tolist() for name, value in inputs.items()}
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(element) for element in value]
+        return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+    return {name: plain(value.tolist()) for name, value in inputs.items()}

@@ -9,36 +9,15 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Schema
 from kerasrec.serving import reference
 from kerasrec.serving.checksums import check_checksums
+from kerasrec.serving.comparing import BOUND, SignatureCheck, compare
 from kerasrec.serving.raw_ids import candidate_columns, check_vocabularies
+from kerasrec.serving.signatures import Options
 from kerasrec.serving.versions import StrPath, find_version
 from kerasrec.types import Columns
-
-BOUND = 1e-5
-
-
-@dataclasses.dataclass(frozen=True)
-class SignatureCheck:
-    """What one signature answered.
-
-    Attributes:
-        signature: its name.
-        requests: number of replayed requests, each at batch 7 and row by row.
-        max_difference: largest |served - Keras| / max(1, |Keras|) of a score.
-        neighbour_difference: the same between a row in the batch and the row alone.
-        problems: what is wrong, one line each.
-    """
-
-    signature: str
-    requests: int
-    max_difference: float
-    neighbour_difference: float
-    problems: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +28,8 @@ class Verification:
         path: the version.
         tensorflow: the version that loaded it.
         operations: number of kinds of operations in the graph, all of stock TensorFlow.
+        graph_bytes: size of `saved_model.pb`; a message may not be above 2 GB.
+        warmed: number of warm-up requests that ran.
         rows: what the user of each row is.
         bound: largest difference allowed.
         signatures: a check for each.
@@ -57,6 +38,8 @@ class Verification:
     path: pathlib.Path
     tensorflow: str
     operations: int
+    graph_bytes: int
+    warmed: int
     rows: tuple[str, ...]
     bound: float
     signatures: tuple[SignatureCheck, ...]
@@ -70,13 +53,16 @@ class Verification:
         lines = [
             f"{self.path}: loaded by TensorFlow {self.tensorflow} in a fresh process, kerasrec and "
             "keras not imported",
-            f"users: {', '.join(self.rows)}; at batch {len(self.rows)} and 1; "
-            f"{self.operations} kinds of operations, all stock",
-            f"{'signature':<16} {'requests':>8} {'max difference':>15} {'between batches':>16}",
+            f"users: {', '.join(self.rows)}; in batches of 1, 7 and 64",
+            f"graph: {self.graph_bytes:,} bytes, {self.operations} kinds of operations, all stock; "
+            f"{self.warmed} warm-up requests ran",
+            f"{'signature':<16} {'requests':>8} {'max difference':>15} {'between batches':>16} "
+            f"{'cold ms':>8} {'warm ms':>8}",
         ]
         lines += [
             f"{check.signature:<16} {check.requests:>8} {check.max_difference:>15.1e} "
-            f"{check.neighbour_difference:>16.1e}"
+            f"{check.neighbour_difference:>16.1e} {check.cold_milliseconds:>8.1f} "
+            f"{check.warm_milliseconds:>8.2f}"
             for check in self.signatures
         ]
         lines.append(
@@ -108,9 +94,10 @@ def verify(
     """Replays requests in a fresh process and compares the answers with those of the Keras model.
 
     The process imports TensorFlow alone, loads the graph as TensorFlow Serving does, and runs every
-    signature at batch 7 and row by row, for known, unknown and unicode ids, with and without
-    exclusions. Scores may differ by 1e-5 (relative where they exceed 1); rankings must be equal,
-    but that items whose scores are this close may change places.
+    signature in batches of 1, 7 and 64, for known, unknown, empty, unicode and very long ids, with
+    and without exclusions, with other neighbours and other padding in each batch; then the warm-up
+    requests, if the version has any. Numbers may differ by 1e-5 (relative where they exceed 1);
+    rankings must be equal, but that items whose scores are this close may change places.
 
     Args:
         directory: a version, or the folder that holds the versions, of which the newest is taken.
@@ -135,7 +122,8 @@ def verify(
             )
         recorded = reference.read(path)
     else:
-        recorded = _record_anew(model, vocabularies, candidates, k=reference.read(path)["k"])
+        options = reference.read(path)["options"]
+        recorded = _record_anew(model, vocabularies, candidates, options)
     check_checksums(path)
     result = _run_fresh(path, recorded)
     if "error" in result:
@@ -144,7 +132,7 @@ def verify(
             "incomplete: export the model again."
         )
     try:
-        checks = _compare(recorded["requests"], result["outputs"], recorded["k"])
+        checks = compare(recorded["requests"], result)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise ValueError(
             f"verify: the recorded requests of {str(path)!r} are not in the form that export "
@@ -154,6 +142,8 @@ def verify(
         path=path,
         tensorflow=result["tensorflow"],
         operations=result["operations"],
+        graph_bytes=result["graph_bytes"],
+        warmed=result["warmed"],
         rows=tuple(recorded["rows"]),
         bound=BOUND,
         signatures=checks,
@@ -177,8 +167,7 @@ def _record_anew(
     model: Any,
     vocabularies: Mapping[str, Vocabulary] | None,
     candidates: Columns | None,
-    *,
-    k: int,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
     from kerasrec.serving.exporting import check_model, in_float32
 
@@ -189,7 +178,7 @@ def _record_anew(
     check_model(model)
     used = check_vocabularies(model.schema, vocabularies)
     catalogue = candidate_columns(model.schema, used, candidates)
-    return reference.record(in_float32(model), used, catalogue, k=k)
+    return reference.record(in_float32(model), used, catalogue, Options.from_dict(options))
 
 
 def _run_fresh(path: pathlib.Path, recorded: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,92 +197,3 @@ def _run_fresh(path: pathlib.Path, recorded: Mapping[str, Any]) -> dict[str, Any
         if answer["imported"]:
             return {"error": f"loading it imported {answer['imported']}"}
         return answer
-
-
-def _compare(
-    requests: list[dict[str, Any]], outputs: list[dict[str, Any]], k: int
-) -> tuple[SignatureCheck, ...]:
-    checks = []
-    for name in dict.fromkeys(request["signature"] for request in requests):
-        worst = apart = 0.0
-        problems: list[str] = []
-        pairs = [
-            (index, request, output)
-            for index, (request, output) in enumerate(zip(requests, outputs, strict=True))
-            if request["signature"] == name
-        ]
-        for index, request, output in pairs:
-            together = output["batch"]
-            alone = {key: [row[key][0] for row in output["rows"]] for key in together}
-            expected = request["answers"]
-            for batch, answer in ((len(output["rows"]), together), (1, alone)):
-                where = f"{name}, request {index}, batch {batch}"
-                worst = max(worst, _difference(answer["score"], expected["score"], where, problems))
-                problems += _differing(answer, request, where)
-            apart = max(apart, _difference(together["score"], alone["score"], name, problems))
-        checks.append(SignatureCheck(name, len(pairs), worst, apart, tuple(problems)))
-    return tuple(checks)
-
-
-def _difference(received: Any, expected: Any, where: str, problems: list[str]) -> float:
-    """Largest difference of two score arrays; a line in `problems` if it passes the bound."""
-    left, right = np.asarray(received, np.float64), np.asarray(expected, np.float64)
-    if left.shape != right.shape:
-        problems.append(f"{where}: scores of shape {left.shape}, expected {right.shape}")
-        return float("inf")
-    # A NaN is as wrong as can be.
-    distance = np.nan_to_num(_distance(left, right), nan=np.inf)
-    largest = float(distance.max(initial=0.0))
-    if largest > BOUND:
-        place = np.unravel_index(int(distance.argmax()), distance.shape)
-        problems.append(
-            f"{where}: score {left[place]!s} at {tuple(map(int, place))}, expected "
-            f"{right[place]!s}: differs by {largest:.1e}"
-        )
-    return largest
-
-
-def _distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.abs(left - right) / np.maximum(1.0, np.abs(right))
-
-
-def _differing(answer: Mapping[str, Any], request: Mapping[str, Any], where: str) -> list[str]:
-    """What differs beside the scores: flags, counts, items."""
-    expected = request["answers"]
-    if set(answer) != set(expected):
-        return [f"{where}: outputs {sorted(answer)}, expected {sorted(expected)}"]
-    problems = [
-        f"{where}: {key} {answer[key]}, expected {expected[key]}"
-        for key in sorted(set(answer) - {"score", "item_id"})
-        if answer[key] != expected[key]
-    ]
-    for row, items in enumerate(answer.get("item_id", [])):
-        wanted, real = expected["item_id"][row], expected["count"][row]
-        shaped = len(items) == len(wanted) and items[real:] == wanted[real:]
-        if not shaped or len(set(items[:real])) != real:
-            problems.append(f"{where}, row {row}: items {items}, expected {wanted}")
-            continue
-        for slot in range(real):
-            if items[slot] != wanted[slot] and not _ties(items[slot], slot, row, request):
-                problems.append(
-                    f"{where}, row {row}: item {items[slot]!r} in slot {slot}, expected "
-                    f"{wanted[slot]!r}"
-                )
-                break
-    return problems
-
-
-def _ties(item: Any, slot: int, row: int, request: Mapping[str, Any]) -> bool:
-    """Whether an item's score is so close to the slot's that it may stand there.
-
-    An item below the end of the recorded ranking may, if that end still ties with the slot.
-    """
-    ranking = request["ranking"]
-    ranked, scores = ranking["item_id"][row], np.asarray(ranking["score"][row], np.float64)
-    if item in ranked:
-        place = ranked.index(item)
-    elif ranking["complete"] or item in request["inputs"]["exclude"][row]:
-        return False
-    else:
-        place = len(ranked) - 1
-    return bool(_distance(scores[slot], scores[place]) <= 2 * BOUND)

@@ -7,9 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
 
 from kerasrec.serving import check_checksums, checksums, warmup
-from kerasrec.serving.json_tensors import to_array
+from kerasrec.serving.json_tensors import make_example, to_array
 from kerasrec.serving.signature_defs import signature_defs
 
 
@@ -26,19 +27,24 @@ def run(path, requests):
             )
 
 
+def serialized(examples):
+    return [example.SerializeToString() for example in examples]
+
+
 def test_every_signature_is_warmed_up_by_requests_that_run(features_export):
     path = features_export[1].path
     logs = list(warmup.read(path))
-    assert all(log.WhichOneof("log_type") == "predict_log" for log in logs)
-    requests = [log.predict_log.request for log in logs]
+    requests = [getattr(log, log.WhichOneof("log_type")).request for log in logs]
     assert {request.model_spec.signature_name for request in requests} == set(signature_defs(path))
     assert {request.model_spec.name for request in requests} == {"movies"}
     arrays = [
         (r.model_spec.signature_name, {k: tf.make_ndarray(v) for k, v in r.inputs.items()})
+        if isinstance(r, predict_pb2.PredictRequest)
+        else (r.model_spec.signature_name, {"inputs": serialized(r.input.example_list.examples)})
         for r in requests
     ]
     sizes = [len(next(iter(answer.values()))) for answer in run(path, arrays)]
-    assert set(sizes) == {1, 7}
+    assert set(sizes) == {1, 9}
 
 
 def test_requests_for_rest_are_answered_as_recorded(features_export):
@@ -50,13 +56,18 @@ def test_requests_for_rest_are_answered_as_recorded(features_export):
     for file in files:
         body = json.loads(file.read_text("utf-8"))
         assert body["signature_name"] == file.stem
-        inputs = {
-            name: to_array(value, tf.as_dtype(definitions[file.stem].inputs[name].dtype))
-            for name, value in body["inputs"].items()
-        }
+        if "examples" in body:
+            examples = [make_example(example) for example in body["examples"]]
+            inputs = {"inputs": serialized(examples)}
+        else:
+            inputs = {
+                name: to_array(value, tf.as_dtype(definitions[file.stem].inputs[name].dtype))
+                for name, value in body["inputs"].items()
+            }
         (answer,) = run(path, [(file.stem, inputs)])
         first = next(r for r in recorded["requests"] if r["signature"] == file.stem)
-        np.testing.assert_allclose(answer["score"], first["answers"]["score"][:2], rtol=1e-5)
+        (name,) = {"score", "outputs"} & set(answer)
+        np.testing.assert_allclose(answer[name], first["answers"][name][:2], rtol=1e-5)
 
 
 def test_the_checksums_are_those_of_sha256sum(tmp_path, mf_version):

@@ -224,7 +224,7 @@ def test_what_lies_beside_the_graph(mf_version):
     graph_bytes = (path / "saved_model.pb").read_bytes()
     assert str(path.parent).encode() not in graph_bytes and b".export" not in graph_bytes
     recorded = json.loads((path / "assets.extra" / "requests.json").read_text("utf-8"))
-    assert recorded["k"] == 7
+    assert recorded["options"]["ks"] == [7]
 
 
 @pytest.mark.parametrize(
@@ -236,6 +236,10 @@ def test_what_lies_beside_the_graph(mf_version):
         ({"item": ["a"]}, "must be a kerasrec.data.Vocabulary; received list"),
         ({"k": 8}, "from 1 to the 7 items of the catalogue; received 8"),
         ({"k": 0}, "received 0"),
+        ({"k": (3, 9)}, "from 1 to the 7 items of the catalogue; received 9"),
+        ({"k": (3, 3)}, "several different ones"),
+        ({"signatures": ["recomend"]}, "has the signatures .*'similar_items'.*received"),
+        ({"signatures": []}, "Name some of them, or pass None"),
         ({"version": "1"}, "version must be an integer"),
         ({"candidates": {}}, "candidates has no column 'item'"),
         ({"candidates": {"item": np.array([2, 3, 2])}}, "every item once"),

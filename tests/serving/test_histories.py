@@ -24,7 +24,9 @@ def served(request, tmp_path_factory):
         "item": Vocabulary.fit([*FILMS, FILMS[3]], "item"),
     }
     folder = tmp_path_factory.mktemp("served") / "films"
-    version = serving.export(model, folder, vocabularies=vocabularies, k=12)
+    version = serving.export(
+        model, folder, vocabularies=vocabularies, k=12, signatures=["recommend"]
+    )
     return model, vocabularies["item"], version
 
 

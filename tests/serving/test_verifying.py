@@ -7,23 +7,29 @@ import shutil
 import numpy as np
 import pytest
 
-from kerasrec.serving import VerificationError, checksums, reference, verify, verifying
+from kerasrec.serving import VerificationError, checksums, comparing, reference, verify, verifying
 
-RAN = {"tensorflow": "2", "operations": 9, "imported": []}
+RAN = {"tensorflow": "2", "operations": 9, "graph_bytes": 9, "warmed": 0, "imported": []}
 
 
 def as_recorded(record):
     """Outputs of a server that answers exactly what was recorded."""
-    return [
-        {
-            "batch": request["answers"],
-            "rows": [
-                {key: [value[row]] for key, value in request["answers"].items()}
-                for row in range(len(record["rows"]))
-            ],
-        }
+    rows = list(range(len(record["rows"])))
+    outputs = [
+        [
+            {
+                "batch": 64 if len(places) > 1 else 1,
+                "rows": places,
+                "answers": {
+                    key: [value[row] for row in places] for key, value in request["answers"].items()
+                },
+            }
+            for places in ([[row] for row in rows] + [rows])
+        ]
         for request in record["requests"]
     ]
+    names = {request["signature"] for request in record["requests"]}
+    return {"outputs": outputs, "milliseconds": {name: [9.0, 1.0] for name in names}, **RAN}
 
 
 @pytest.fixture
@@ -32,9 +38,8 @@ def replay(mf_version, monkeypatch):
     record = reference.read(mf_version[0])
 
     def replay(change):
-        outputs = copy.deepcopy(as_recorded(record))
-        change(outputs)
-        answer = {"outputs": outputs, **RAN}
+        answer = copy.deepcopy(as_recorded(record))
+        change(answer["outputs"])
         monkeypatch.setattr(verifying, "_run_fresh", lambda path, recorded: answer)
         return verify(mf_version[0])
 
@@ -44,8 +49,12 @@ def replay(mf_version, monkeypatch):
 def test_a_fresh_process_without_kerasrec_agrees(mf_version):
     report = verify(mf_version[0].parent)
     assert report.path == mf_version[0] and not report.problems
-    assert [check.signature for check in report.signatures] == ["serving_default", "recommend"]
-    assert [check.requests for check in report.signatures] == [1, 3]
+    names = ["serving_default", "score", "recommend", "similar_items", "user_embedding"]
+    names += ["item_embedding", "predict_examples", "regress"]
+    assert [check.signature for check in report.signatures] == names
+    assert [check.requests for check in report.signatures] == [1, 1, 3, 1, 1, 1, 1, 1]
+    assert all(0 < check.warm_milliseconds < check.cold_milliseconds for check in report.signatures)
+    assert report.graph_bytes == (mf_version[0] / "saved_model.pb").stat().st_size
     assert all(check.max_difference <= 1e-5 for check in report.signatures)
     assert all(check.neighbour_difference <= 1e-5 for check in report.signatures)
     text = str(report)
@@ -67,14 +76,14 @@ def test_answers_computed_anew_agree_for_all_kinds_of_features(features_export):
 
 def test_another_model_does_not_pass(mf_version, monkeypatch):
     path, case = mf_version
-    answer = {"outputs": as_recorded(reference.read(path)), **RAN}
+    answer = as_recorded(reference.read(path))
     monkeypatch.setattr(verifying, "_run_fresh", lambda path, recorded: answer)
     verify(path, model=case.model, vocabularies=case.vocabularies)
     other = type(case.model).from_config(case.model.get_config())
     other.set_weights([weight + 0.1 for weight in case.model.get_weights()])
     with pytest.raises(VerificationError, match="problems") as caught:
         verify(path, model=other, vocabularies=case.vocabularies)
-    assert "serving_default, request 0, batch 7: score" in str(caught.value)
+    assert "serving_default, request 0, batch 64: score" in str(caught.value)
     assert caught.value.report.signatures[0].max_difference > 1e-2
 
 
@@ -83,31 +92,40 @@ def test_what_is_recorded_passes(replay):
 
 
 def set_score(outputs, amount):
-    outputs[0]["batch"]["score"][3] += amount
+    outputs[0][-1]["answers"]["score"][3] += amount
 
 
 def swap(outputs, row, first, second):
-    items = outputs[1]["batch"]["item_id"][row]
+    items = outputs[2][-1]["answers"]["item_id"][row]
     items[first], items[second] = items[second], items[first]
+
+
+def together(outputs, request):
+    return outputs[request][-1]["answers"]
+
+
+def alone(outputs, request, row):
+    return outputs[request][row]["answers"]
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda o: set_score(o, 1e-3), "serving_default, request 0, batch 7: score"),
+        (lambda o: set_score(o, 1e-3), "serving_default, request 0, batch 64: score"),
         (lambda o: set_score(o, float("nan")), "score nan at .3,., expected"),
-        (lambda o: o[0]["rows"][2]["score"].__setitem__(0, 9.0), "batch 1: score 9.0"),
-        (lambda o: o[1]["batch"]["score"].pop(), r"scores of shape \(6, 7\), expected \(7, 7\)"),
-        (lambda o: swap(o, 0, 0, 1), "batch 7, row 0: item .* in slot 0, expected"),
-        (lambda o: o[1]["batch"]["item_id"][1].__setitem__(0, "?"), "row 1: item '.' in slot 0"),
+        (lambda o: alone(o, 0, 2)["score"].__setitem__(0, 9.0), "batch 1: score 9.0"),
+        (lambda o: together(o, 2)["score"].pop(), r"score of shape \(8, 7\), expected \(9, 7\)"),
+        (lambda o: swap(o, 0, 0, 1), "batch 64, row 0: item .* in slot 0, expected"),
+        (lambda o: together(o, 2)["item_id"][1].__setitem__(0, "?"), "row 1: item '.' in slot 0"),
         (
-            lambda o: o[1]["batch"]["item_id"][1].__setitem__(0, o[1]["batch"]["item_id"][1][1]),
+            lambda o: together(o, 2)["item_id"][1].__setitem__(0, together(o, 2)["item_id"][1][1]),
             "row 1: items",
         ),
-        (lambda o: o[1]["batch"]["fallback"].__setitem__(0, True), "fallback .True"),
-        (lambda o: o[2]["rows"][0]["count"].__setitem__(0, 7), "batch 1: count .7"),
-        (lambda o: o[3]["batch"]["item_id"][0].__setitem__(0, "a b"), "row 0: items .'a b'"),
-        (lambda o: o[1]["batch"].pop("count"), "outputs .*expected"),
+        (lambda o: together(o, 2)["fallback"].__setitem__(0, True), "fallback .True"),
+        (lambda o: alone(o, 3, 0)["count"].__setitem__(0, 7), "batch 1: count .7"),
+        (lambda o: together(o, 4)["item_id"][0].__setitem__(0, "a b"), "row 0: items .'a b'"),
+        (lambda o: together(o, 2).pop("count"), "outputs .*expected"),
+        (lambda o: together(o, 6)["embedding"][0].__setitem__(1, 9.0), "embedding 9.0 at .0, 1."),
     ],
 )
 def test_every_kind_of_wrong_answer_is_found(replay, change, message):
@@ -117,10 +135,10 @@ def test_every_kind_of_wrong_answer_is_found(replay, change, message):
 
 def test_a_difference_between_batches_is_found_where_both_are_near_the_answer(replay):
     def change(outputs):
-        outputs[0]["batch"]["score"][0] += 0.9e-5
-        outputs[0]["rows"][0]["score"][0] -= 0.9e-5
+        together(outputs, 0)["score"][0] += 0.9e-5
+        alone(outputs, 0, 0)["score"][0] -= 0.9e-5
 
-    with pytest.raises(VerificationError, match="serving_default: score"):
+    with pytest.raises(VerificationError, match="batch 64 against rows alone: score"):
         replay(change)
 
 
@@ -128,7 +146,7 @@ def request(items, scores, *, k, complete, exclude=()):
     return {
         "inputs": {"exclude": [list(exclude)]},
         "answers": {"item_id": [items[:k]], "count": [k], "score": [scores[:k]]},
-        "ranking": {"item_id": [items], "score": [scores], "complete": complete},
+        "ranking": {"item_id": [items], "score": [scores], "complete": [complete]},
     }
 
 
@@ -146,14 +164,16 @@ def request(items, scores, *, k, complete, exclude=()):
 def test_only_ties_may_change_places(answer, passes):
     case = request(["a", "b", "c", "d"], [3.0, 2.0, 2.0 - 1e-6, 1.0], k=2, complete=False)
     received = {**case["answers"], "item_id": [answer]}
-    assert (verifying._differing(received, case, "here") == []) == passes
+    found = comparing._differing(received, case["answers"], case, [0], "here")
+    assert (found == []) == passes
 
 
 def test_an_item_beyond_a_tie_that_outlasts_the_record_passes_unless_excluded():
     served = {"item_id": [["z"]], "count": [1], "score": [[1.0]]}
     for complete, exclude, passes in ((False, (), True), (True, (), False), (False, "z", False)):
         case = request(["a", "b"], [1.0, 1.0], k=1, complete=complete, exclude=exclude)
-        assert (verifying._differing(served, case, "here") == []) == passes
+        found = comparing._differing(served, case["answers"], case, [0], "here")
+        assert (found == []) == passes
 
 
 def test_a_tampered_record_fails_in_the_real_process(tmp_path, mf_version):
@@ -210,7 +230,7 @@ def test_arguments_must_fit_together(mf_version):
 
 
 def test_a_record_of_another_form_is_told(mf_version, monkeypatch):
-    answer = {"outputs": [], **RAN}
+    answer = {"outputs": [], "milliseconds": {}, **RAN}
     monkeypatch.setattr(verifying, "_run_fresh", lambda path, recorded: answer)
     with pytest.raises(ValueError, match="not in the form that export writes"):
         verify(mf_version[0])

@@ -1,0 +1,85 @@
+"""Features out of serialised `tf.Example`s, as TensorFlow Serving's Classify and Regress send them.
+
+What an Example lacks is filled in: an id is unknown, a bag or sequence empty, a number 0. Of a bag
+that is too long the first ids count, of a sequence the last, which are the newest.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec import schema as kinds
+from kerasrec.serving.raw_ids import PADDING
+from kerasrec.types import Columns, Tensor
+
+
+def parse_examples(
+    serialized: Tensor, features: Sequence[kinds.Feature], dtypes: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """Raw features, padded as the other signatures take them.
+
+    Args:
+        serialized: strings `(batch,)`.
+        features: those to read; an Example may hold more.
+        dtypes: type of each by name: "string", "int64" or "float32".
+
+    Returns:
+        dict of tensors `(batch,) + shape`.
+    """
+    parsers: dict[str, Any] = {}
+    for feature in features:
+        dtype = tf.as_dtype(dtypes[feature.name])
+        if isinstance(feature, kinds.Bag | kinds.Sequence):
+            parsers[feature.name] = tf.io.RaggedFeature(dtype)
+        elif isinstance(feature, kinds.Numeric):
+            zeros = [0.0] * feature.size if feature.shape else 0.0
+            parsers[feature.name] = tf.io.FixedLenFeature(feature.shape, dtype, zeros)
+        else:
+            parsers[feature.name] = tf.io.FixedLenFeature((), dtype, PADDING[dtype.name])
+    raw = tf.io.parse_example(serialized, parsers)
+    for feature in features:
+        value = raw[feature.name]
+        if isinstance(feature, kinds.Bag | kinds.Sequence):
+            if isinstance(feature, kinds.Sequence):
+                value = value[:, -feature.max_length :]
+            raw[feature.name] = value.to_tensor(
+                PADDING[dtypes[feature.name]], shape=(None, feature.max_length)
+            )
+    return dict(raw)
+
+
+def make_examples(inputs: Columns) -> np.ndarray:
+    """Serialised Examples of the rows of raw inputs; whatever is empty, or 0, is left out.
+
+    Args:
+        inputs: raw features by name, `(batch,) + shape`.
+
+    Returns:
+        bytes `(batch,)`, an array of objects.
+
+    Example:
+
+    >>> rows = make_examples({"user": np.array(["ann", ""]), "hour": np.float32([0, 1])})
+    >>> sorted(tf.train.Example.FromString(rows[0]).features.feature)
+    ['user']
+    """
+    rows = []
+    for row in range(len(next(iter(inputs.values())))):
+        example = tf.train.Example()
+        for name, column in inputs.items():
+            values = np.atleast_1d(column[row])
+            if values.dtype.kind == "f":
+                if values.any():
+                    example.features.feature[name].float_list.value.extend(values.tolist())
+            elif values.dtype.kind in "iu":
+                ids = values[values != PADDING["int64"]]
+                if len(ids):
+                    example.features.feature[name].int64_list.value.extend(ids.tolist())
+            else:
+                texts = [text.encode() for text in values.tolist() if text != PADDING["string"]]
+                if texts:
+                    example.features.feature[name].bytes_list.value.extend(texts)
+        rows.append(example.SerializeToString(deterministic=True))
+    return np.array(rows, dtype=object)

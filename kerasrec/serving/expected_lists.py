@@ -1,0 +1,153 @@
+"""The lists of items that a served model must answer, by scoring everything and sorting."""
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.retrieval import LOWEST_SCORE
+from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.serving.graph import item_vectors, similarity
+from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, known_by
+from kerasrec.types import Columns
+
+# Recorded beyond the k slots, so that an item that ties with the last slot is recognised.
+SPARE_RANKS = 32
+# A catalogue this small is also excluded as a whole, and but for one item.
+SMALL_CATALOGUE = 2000
+
+_PAIRS = 2**16
+
+
+class ExpectedLists:
+    """Lists for some rows of inputs.
+
+    Args:
+        model: a model in float32.
+        encoded: encoded features of the rows.
+        vocabularies: as checked by `check_vocabularies`.
+        candidates: as checked by `candidate_columns`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        encoded: Columns,
+        vocabularies: Mapping[str, Vocabulary],
+        candidates: Columns,
+    ) -> None:
+        self.model = model
+        self.schema: Schema = model.schema
+        self.encoded = encoded
+        self.candidates = candidates
+        self.items = vocabularies[self.schema.item_id.name]
+        self.ids = candidates[self.schema.item_id.name]
+        unknown = encoded[known_by(model)] < FIRST_ID
+        # Rows whose user, or history, is not known.
+        self.fallback = np.all(unknown.reshape(len(unknown), -1), axis=1)
+
+    @functools.cached_property
+    def scores(self) -> np.ndarray:
+        """Scores `(rows, candidates)` of the model, or the popularity for unknown users."""
+        scores = np.empty((len(self.fallback), len(self.ids)), np.float32)
+        for row, fallback in enumerate(self.fallback):
+            if fallback:
+                scores[row] = self.items.counts[self.ids - FIRST_ID]
+                continue
+            query = {f.name: self.encoded[f.name][row : row + 1] for f in self.schema.query}
+            for start in range(0, len(self.ids), _PAIRS):
+                stop = start + _PAIRS
+                block = {name: c[None, start:stop] for name, c in self.candidates.items()}
+                scores[row, start:stop] = self.model({**query, **block}, training=False)[0]
+        return scores
+
+    def exclusions(self) -> list[np.ndarray]:
+        """Raw ids `(rows, n)` to exclude: none, a row's best and nonsense, everything."""
+        dtype = self.items.dtype
+        padding = PADDING[dtype]
+        best = self.items.decode(self.ids[np.argmax(self.scores, axis=1)])
+        nonsense: Iterable[Any] = (2**63 - 1 - step for step in range(len(self.items) + 1))
+        if dtype == "string":
+            nonsense = (f"nothing{'?' * n}" for n in range(len(self.items) + 1))
+        unknown = absent(self.items, nonsense, 1)[0]
+        rows = [[raw, padding, unknown, raw, self.items.ids[0]] for raw in best]
+        rows[-1] = [padding] * 5
+        exclusions = [as_raw([[]] * len(rows), dtype), as_raw(rows, dtype)]
+        if len(self.ids) <= SMALL_CATALOGUE:
+            everything = self.items.decode(self.ids).tolist()
+            rows = [everything[row % 2 :] + [padding] * (row % 2) for row in range(len(rows))]
+            exclusions.append(as_raw(rows, dtype))
+        return exclusions
+
+    def recommend(self, exclude: np.ndarray, k: int) -> dict[str, Any]:
+        """What `recommend` answers, and the longer ranking.
+
+        Args:
+            exclude: raw ids `(rows, n)`.
+            k: length of the lists.
+        """
+        excluded = encode_raw(exclude, self.items, padded=True)
+        allowed = np.stack([~np.isin(self.ids, row) for row in excluded])
+        found = self._best(self.scores, allowed, k)
+        found["answers"]["fallback"] = self.fallback.tolist()
+        return found
+
+    def similar(self, asked: np.ndarray, k: int) -> dict[str, Any]:
+        """What `similar_items` answers, and the longer ranking.
+
+        Args:
+            asked: encoded item ids `(rows,)`.
+            k: length of the lists.
+        """
+        vectors = item_vectors(self.model, self.candidates)
+        columns, norms = similarity(vectors)
+        units = vectors * columns * norms[:, None]
+        there = np.isin(asked, self.ids)
+        place = np.where(there, np.searchsorted(self.ids, asked), 0)
+        allowed = there[:, None] & (self.ids != asked[:, None])
+        return self._best(units[place] @ units.T, allowed, k)
+
+    def _best(self, scores: np.ndarray, allowed: np.ndarray, k: int) -> dict[str, Any]:
+        """The k best of each row, and the longer ranking."""
+        length = min(k + SPARE_RANKS, len(self.ids))
+        shape = len(scores), length
+        raw = np.full(shape, PADDING[self.items.dtype], self.items.ids.dtype)
+        best = np.full(shape, LOWEST_SCORE, np.float32)
+        counts = []
+        for row, places in enumerate(map(np.flatnonzero, allowed)):
+            order = places[np.argsort(-scores[row, places], kind="stable")][:length]
+            raw[row, : len(order)] = self.items.decode(self.ids[order])
+            best[row, : len(order)] = scores[row, order]
+            counts.append(min(len(order), k))
+        return {
+            "answers": {
+                "item_id": raw[:, :k].tolist(),
+                "score": best[:, :k].tolist(),
+                "count": counts,
+            },
+            "ranking": {
+                "item_id": raw.tolist(),
+                "score": best.tolist(),
+                # Whether what is not in it may not be answered.
+                "complete": (allowed.sum(axis=1) <= length).tolist(),
+            },
+        }
+
+
+def absent(vocabulary: Vocabulary, proposals: Iterable[Any], count: int) -> list[Any]:
+    """The first proposals that are no ids of the vocabulary.
+
+    Args:
+        vocabulary: the ids that are taken.
+        proposals: enough of them.
+        count: how many are wanted.
+    """
+    found: list[Any] = []
+    for proposal in proposals:
+        if vocabulary.encode([proposal])[0] < FIRST_ID:
+            found.append(proposal)
+        if len(found) == count:
+            break
+    return found

@@ -1,0 +1,117 @@
+"""Which signatures a model is exported with, and which of TensorFlow Serving's APIs each answers.
+
+| signature | inputs | outputs | for |
+|---|---|---|---|
+| `serving_default`, `score` | every feature | `score` | all |
+| `recommend`, `recommend_K` | query features, `exclude` | `item_id`, `score`, ... | all |
+| `similar_items` | item id | `item_id`, `score`, `count` | retrievers |
+| `user_embedding` | query features | `embedding` | retrievers |
+| `item_embedding` | item features | `embedding` | retrievers |
+| `predict_examples` | `examples`: serialised tf.Example | `score` | all |
+| `regress` | `inputs`: serialised tf.Example | `outputs` | all |
+| `classify` | `inputs`: serialised tf.Example | `classes`, `scores` | log odds |
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from kerasrec.retrieval.exact import check_k
+from kerasrec.types import Retriever
+
+SCORES = ("serving_default", "score")
+METHODS = {
+    "classify": "tensorflow/serving/classify",
+    "regress": "tensorflow/serving/regress",
+}
+"""Method names that TensorFlow Serving's Classify and Regress demand; all else is Predict."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a model is exported; kept beside the graph, so that answers can be computed anew.
+
+    Attributes:
+        ks: lengths of the recommended lists.
+        signatures: names of the signatures.
+    """
+
+    ks: tuple[int, ...]
+    signatures: tuple[str, ...]
+
+    @property
+    def lists(self) -> dict[str, int]:
+        """Length of the list by signature that recommends."""
+        every = {"recommend": self.ks[0], **{f"recommend_{k}": k for k in self.ks}}
+        return {name: k for name, k in every.items() if name in self.signatures}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        values = dataclasses.asdict(self)
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Options":
+        """The inverse of `to_dict`, from JSON."""
+        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+
+
+def make_options(
+    model: Any, k: int | Sequence[int], signatures: Sequence[str] | None, num_candidates: int
+) -> Options:
+    """The options of an export, checked.
+
+    Args:
+        model: the model.
+        k: length of the lists, or several.
+        signatures: names, or None for all that the model has.
+        num_candidates: size of the catalogue.
+
+    Raises:
+        ValueError: if a length does not fit the catalogue, or the model has no such signature.
+    """
+    ks = tuple(k) if isinstance(k, Sequence) and not isinstance(k, str) else (k,)
+    if not ks or len(set(ks)) < len(ks):
+        raise ValueError(f"export: k must be a number or several different ones; received {k!r}.")
+    for one in ks:
+        check_k(one, num_candidates)
+    every = [*SCORES, "recommend"]
+    if len(ks) > 1:
+        every += [f"recommend_{one}" for one in ks]
+    if isinstance(model, Retriever):
+        every += ["similar_items", "user_embedding", "item_embedding"]
+    every += ["predict_examples", "regress"]
+    kind = getattr(model, "output_kind", "score")
+    logits = ["classify"] if kind != "rating" else []
+    if signatures is None:
+        return Options(ks, (*every, *(logits if kind == "logit" else [])))
+    names = [signatures] if isinstance(signatures, str) else list(signatures)
+    wrong = [name for name in names if name not in [*every, *logits]]
+    if wrong or not names:
+        raise ValueError(
+            f"export: {type(model).__name__} has the signatures {[*every, *logits]}; received "
+            f"{names}. Name some of them, or pass None for all."
+        )
+    # In our order, each once; the score is served under both of its names.
+    if set(names) & set(SCORES):
+        names += SCORES
+    return Options(ks, tuple(name for name in [*every, *logits] if name in names))
+
+
+def set_methods(folder: pathlib.Path) -> None:
+    """Writes the names of Classify and Regress into a SavedModel, which TensorFlow cannot.
+
+    Args:
+        folder: of the SavedModel, before it is published.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.saved_model import fingerprinting_utils
+
+    path = folder / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for graph in saved.meta_graphs:
+        for name in set(METHODS) & set(graph.signature_def):
+            graph.signature_def[name].method_name = METHODS[name]
+    path.write_bytes(saved.SerializeToString(deterministic=True))
+    fingerprinting_utils.write_fingerprint(str(folder))

@@ -1,0 +1,177 @@
+"""Every signature: what it answers, by hand or against Keras, and what is written for it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from kerasrec.data import Vocabulary
+from kerasrec.models import MatrixFactorization, Popularity, SASRec
+from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.serving import export, verify
+from kerasrec.serving.examples import make_examples, parse_examples
+from kerasrec.serving.signatures import make_options
+
+NAMES = ["serving_default", "score", "recommend", "recommend_2", "recommend_4", "similar_items"]
+NAMES += ["user_embedding", "item_embedding", "predict_examples", "regress", "classify"]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """Items 5, 6, 7, 8 with vectors of known angles; all signatures, and the Keras model."""
+    schema = Schema(user=Categorical("user", 4), item=Categorical("item", 6))
+    model = MatrixFactorization(schema, embedding_dim=2)
+    model.item_vectors.embeddings.assign([[9, 9], [9, 9], [1, 0], [3, 4], [2, 0], [0, -1]])
+    vocabularies = {
+        "user": Vocabulary.fit(["ann", "bob"], "user"),
+        "item": Vocabulary.fit([5, 6, 7, 8], "item"),
+    }
+    folder = tmp_path_factory.mktemp("films")
+    path = export(model, folder, vocabularies=vocabularies, k=(2, 4), signatures=NAMES)
+    # The loaded object owns the tables: it must live as long as the functions.
+    return model, path, tf.saved_model.load(str(path))
+
+
+def test_every_signature_of_a_retriever_agrees_with_keras_in_a_fresh_process(films):
+    report = verify(films[1])
+    assert [check.signature for check in report.signatures] == NAMES
+    assert max(check.max_difference for check in report.signatures) < 1e-6
+
+
+def test_similar_items_are_those_of_the_smallest_angle(films):
+    """Biases are all 0, so these columns do not count; the cosines are 1, 0.6, 0 and -0.8."""
+    similar = films[2].signatures["similar_items"]
+    answer = similar(item=tf.constant([5, 6, 99, -1], tf.int64))
+    assert answer["item_id"].numpy().tolist() == [[7, 6], [5, 7], [-1, -1], [-1, -1]]
+    np.testing.assert_allclose(answer["score"][:2], [[1, 0.6], [0.6, 0.6]], atol=1e-6)
+    assert answer["count"].numpy().tolist() == [2, 2, 0, 0]
+
+
+def test_lists_of_several_lengths_begin_alike(films):
+    signatures = films[2].signatures
+    inputs = {"user": tf.constant(["ann"]), "exclude": tf.constant([[6]], tf.int64)}
+    short, first, long = (
+        signatures[name](**inputs) for name in ("recommend_2", "recommend", "recommend_4")
+    )
+    assert short["item_id"].shape == (1, 2) and long["item_id"].shape == (1, 4)
+    np.testing.assert_array_equal(short["item_id"], first["item_id"])
+    np.testing.assert_array_equal(short["item_id"], long["item_id"][:, :2])
+    assert long["count"].numpy().tolist() == [3] and 6 not in long["item_id"].numpy()
+
+
+def test_products_of_the_embeddings_are_the_scores(films):
+    model, _, loaded = films
+    users, items = tf.constant(["ann", "?"]), tf.constant([5, 8], tf.int64)
+    left = loaded.signatures["user_embedding"](user=users)["embedding"]
+    right = loaded.signatures["item_embedding"](item=items)["embedding"]
+    scores = loaded.signatures["score"](user=users, item=items)["score"]
+    np.testing.assert_allclose(np.sum(left * right, axis=1), scores, atol=1e-6)
+    expected = model({"user": np.array([2, 1]), "item": np.array([2, 5])})
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_classify_and_regress_have_the_form_that_tensorflow_serving_demands(films):
+    _, path, loaded = films
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    signatures = saved.meta_graphs[0].signature_def
+    methods = {name: signature.method_name for name, signature in signatures.items()}
+    assert methods["classify"] == "tensorflow/serving/classify"
+    assert methods["regress"] == "tensorflow/serving/regress"
+    others = set(NAMES) - {"classify", "regress"}
+    assert {methods[name] for name in others} == {"tensorflow/serving/predict"}
+    assert set(signatures["classify"].inputs) == set(signatures["regress"].inputs) == {"inputs"}
+    rows = make_examples({"user": np.array(["ann", ""]), "item": np.array([6, -1])})
+    score = loaded.signatures["predict_examples"](examples=tf.constant(rows))["score"].numpy()
+    asked = {"user": tf.constant(["ann", ""]), "item": tf.constant([6, -1], tf.int64)}
+    np.testing.assert_array_equal(score, loaded.signatures["score"](**asked)["score"])
+    regressed = loaded.signatures["regress"](inputs=tf.constant(rows))
+    np.testing.assert_array_equal(regressed["outputs"], score)
+    classified = loaded.signatures["classify"](inputs=tf.constant(rows))
+    assert classified["classes"].numpy().tolist() == [[b"0", b"1"]] * 2
+    np.testing.assert_allclose(classified["scores"][:, 1], 1 / (1 + np.exp(-score)), atol=1e-6)
+    np.testing.assert_allclose(np.sum(classified["scores"], axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_sequence_model_has_all_signatures(tmp_path):
+    history = Sequence("history", of="item", max_length=3)
+    schema = Schema(user=[Categorical("user", 4), history], item=Categorical("item", 8))
+    vocabularies = {"user": Vocabulary.fit([1, 2], "user"), "item": Vocabulary.fit([*"abcdef"])}
+    model = SASRec(schema, embedding_dim=4, stddev=0.5)
+    report = verify(export(model, tmp_path, vocabularies=vocabularies, k=2))
+    assert {"similar_items", "user_embedding", "regress"} <= {
+        c.signature for c in report.signatures
+    }
+
+
+def written(path):
+    shapes = [
+        tuple(shape) for _, shape in tf.train.list_variables(str(path / "variables" / "variables"))
+    ]
+    return sorted(shapes), sorted(file.name for file in (path / "assets").iterdir())
+
+
+def test_what_no_signature_reads_is_not_written(tmp_path):
+    schema = Schema(user=Categorical("user", 5), item=Categorical("item", 6))
+    model = MatrixFactorization(schema, embedding_dim=2)
+    vocabularies = {"user": Vocabulary.fit(["a", "b", "c"]), "item": Vocabulary.fit([*"wxyz"])}
+    options = {"vocabularies": vocabularies, "k": 2}
+    everything, files = written(export(model, tmp_path, **options))
+    assert (5, 2) in everything and (6, 2) in everything and (4, 4) in everything
+    assert files == ["item.txt", "user.txt"]
+    shapes, files = written(export(model, tmp_path, signatures=["item_embedding"], **options))
+    assert [shape for shape in shapes if shape] == [(6, 1), (6, 2)] and files == ["item.txt"]
+    shapes, _ = written(export(model, tmp_path, signatures=["recommend"], **options))
+    assert (4, 4) in shapes and (5, 2) in shapes and (6, 2) not in shapes
+
+
+def test_names_of_signatures():
+    schema = Schema(user=Categorical("user", 5), item=Categorical("item", 6))
+    ranker = Popularity(schema)
+    assert make_options(ranker, 3, ["regress", "score"], 4).signatures == (
+        "serving_default",
+        "score",
+        "regress",
+    )
+    assert "classify" not in make_options(ranker, 3, None, 4).signatures
+    ranker.output_kind = "logit"
+    assert make_options(ranker, 3, None, 4).signatures[-1] == "classify"
+    ranker.output_kind = "rating"
+    with pytest.raises(ValueError, match="received .'classify'"):
+        make_options(ranker, 3, ["classify"], 4)
+
+
+FEATURES = (
+    Categorical("user", 5),
+    Bag("tags", 5, max_length=2),
+    Sequence("history", of="item", max_length=2),
+    Numeric("age"),
+    Numeric("place", size=2),
+)
+DTYPES = {"user": "string", "tags": "string", "history": "int64"}
+DTYPES |= {"age": "float32", "place": "float32"}
+
+
+def test_examples_lose_nothing_and_what_they_lack_is_filled_in():
+    inputs = {
+        "user": np.array(["né", ""], object),
+        "tags": np.array([["a", "b"], ["", ""]], object),
+        "history": np.array([[7, -1], [-1, -1]]),
+        "age": np.float32([1.5, 0]),
+        "place": np.float32([[0, 2], [0, 0]]),
+    }
+    rows = make_examples(inputs)
+    assert not tf.train.Example.FromString(rows[1]).features.feature
+    raw = parse_examples(tf.constant(rows), FEATURES, DTYPES)
+    for name, value in inputs.items():
+        expected = tf.constant(value, tf.as_dtype(DTYPES[name]))
+        np.testing.assert_array_equal(raw[name], expected, err_msg=name)
+
+
+def test_of_a_long_history_the_newest_count_and_of_a_long_bag_the_first():
+    example = tf.train.Example()
+    example.features.feature["history"].int64_list.value.extend([1, 2, 3])
+    example.features.feature["tags"].bytes_list.value.extend([b"x", b"y", b"z"])
+    raw = parse_examples(tf.constant([example.SerializeToString()]), FEATURES, DTYPES)
+    assert raw["history"].numpy().tolist() == [[2, 3]]
+    assert raw["tags"].numpy().tolist() == [[b"x", b"y"]]
