@@ -12,7 +12,8 @@ PADDING_ID = 0
 UNKNOWN_ID = 1
 FIRST_ID = 2
 
-SCHEMA_VERSION = 1
+# 2: numeric sequences. What version 1 says, it says still.
+SCHEMA_VERSION = 2
 
 
 def _check_name(kind: str, name: object) -> None:
@@ -107,8 +108,9 @@ class Numeric:
     size: int = 1
 
     def __post_init__(self) -> None:
-        _check_name("Numeric", self.name)
-        _check_count(f"Numeric {self.name!r}", "size", self.size, 1)
+        kind = type(self).__name__
+        _check_name(kind, self.name)
+        _check_count(f"{kind} {self.name!r}", "size", self.size, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -152,9 +154,41 @@ class Sequence:
         return "int32"
 
 
+@dataclasses.dataclass(frozen=True)
+class NumericSequence(Numeric):
+    """Floats of each event of a history: the rating given, the days since the event before.
+
+    Right-padded with 0, newest last, step for step beside the `Sequence` of the item id if there is
+    one. Without one, steps of zeros alone at the end are padding: where an event may be all zeros,
+    add a column of ones.
+
+    Args:
+        name: name of the feature.
+        size: floats per event.
+        of: name of the column whose values in earlier rows it holds; it need be no feature.
+        max_length: number of events.
+    """
+
+    kind: ClassVar[str] = "numeric_sequence"
+    of: str = dataclasses.field(kw_only=True)
+    max_length: int = dataclasses.field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_name(f"NumericSequence {self.name!r}: of", self.of)
+        _check_count(f"NumericSequence {self.name!r}", "max_length", self.max_length, 1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return (self.max_length, *super().shape)
+
+
 Feature = Categorical | Bag | Numeric | Sequence
 
-_KINDS: dict[str, type] = {cls.kind: cls for cls in (Categorical, Bag, Numeric, Sequence)}
+_KINDS: dict[str, type] = {
+    cls.kind: cls for cls in (Categorical, Bag, Numeric, Sequence, NumericSequence)
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +228,8 @@ class Schema:
             for feature in features:
                 if not isinstance(feature, Feature):
                     raise ValueError(
-                        f"Schema: {role} takes Categorical, Bag, Numeric or Sequence features; "
+                        f"Schema: {role} takes Categorical, Bag, Numeric, Sequence or "
+                        f"NumericSequence features; "
                         f"received {feature!r} of type {type(feature).__name__}."
                     )
             object.__setattr__(self, role, features)
@@ -303,10 +338,11 @@ class Schema:
                 f"Schema: expected a JSON object; received {type(config).__name__}: {config!r:.80}."
             )
         version = config.get("version")
-        if version != SCHEMA_VERSION:
+        if version not in range(1, SCHEMA_VERSION + 1):
             raise ValueError(
-                f"Schema: this kerasrec reads schema version {SCHEMA_VERSION}; received version "
-                f"{version!r}. A newer version needs a newer kerasrec: pip install -U kerasrec."
+                f"Schema: this kerasrec reads schema versions 1 to {SCHEMA_VERSION}; received "
+                f"version {version!r}. A newer version needs a newer kerasrec: pip install -U "
+                "kerasrec."
             )
         unknown = sorted(set(config) - {"version", "user", "item", "context", "label"})
         missing = sorted({"user", "item", "context", "label"} - set(config))

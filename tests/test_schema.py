@@ -14,6 +14,7 @@ from kerasrec.schema import (
     Bag,
     Categorical,
     Numeric,
+    NumericSequence,
     Schema,
     Sequence,
 )
@@ -57,7 +58,7 @@ def test_a_sequence_shares_the_ids_of_its_feature():
 
 def test_json_round_trip():
     assert Schema.from_json(SCHEMA.to_json()) == SCHEMA
-    assert json.loads(SCHEMA.to_json())["version"] == 1
+    assert json.loads(SCHEMA.to_json())["version"] == 2
 
 
 names = st.lists(st.text(min_size=1, max_size=9), min_size=4, max_size=4, unique=True)
@@ -115,8 +116,10 @@ def test_what_is_refused(make, message):
 
 
 def test_a_newer_version_is_refused_by_number():
-    config = SCHEMA.to_dict() | {"version": 2}
-    with pytest.raises(ValueError, match="reads schema version 1; received version 2.*pip install"):
+    config = SCHEMA.to_dict() | {"version": 3}
+    with pytest.raises(
+        ValueError, match="reads schema versions 1 to 2; received version 3.*pip install"
+    ):
         Schema.from_dict(config)
 
 
@@ -142,3 +145,21 @@ def test_needs_the_standard_library_alone():
         "sys.exit(f'imports {heavy}' if heavy else 0)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_numeric_sequence_is_a_numeric_with_steps():
+    ratings = NumericSequence("ratings", of="rating", max_length=5)
+    colours = NumericSequence("colours", 3, of="colour", max_length=5)
+    assert (ratings.shape, colours.shape, ratings.dtype) == ((5,), (5, 3), "float32")
+    schema = dataclasses.replace(SCHEMA, context=(*SCHEMA.context, ratings, colours))
+    assert Schema.from_json(schema.to_json()) == schema
+    with pytest.raises(ValueError, match="NumericSequence 'x': max_length .* received 0"):
+        NumericSequence("x", of="rating", max_length=0)
+    with pytest.raises(ValueError, match="NumericSequence 'x': of needs a non-empty string"):
+        NumericSequence("x", of="", max_length=1)
+    with pytest.raises(ValueError, match="NumericSequence 'x': size .* received 0"):
+        NumericSequence("x", 0, of="rating", max_length=1)
+
+
+def test_a_schema_of_version_1_is_read():
+    assert Schema.from_dict(SCHEMA.to_dict() | {"version": 1}) == SCHEMA

@@ -24,9 +24,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encode": ["fit_vocabularies", "make_schema"],
         "interactions": ["Interactions"],
         "negatives": ["NegativeSampler"],
-        "next_items": ["next_items"],
+        "next_items": ["next_items", "next_labels"],
         "readers": ["read"],
-        "sequences": ["add_history"],
+        "sequences": ["add_history", "time_gaps"],
         "splits": [
             "Split",
             "given_folds",

@@ -18,11 +18,12 @@ class History:
     """A column of histories that is cut from one sorted array when rows are asked for.
 
     It takes 20 bytes or less per row and not `max_length` ids, so it fits in memory whenever the
-    interactions do. `history[rows]` is an int32 array `(rows, max_length)`, right-padded with 0,
-    newest item last.
+    interactions do. `history[rows]` is an array `(rows, max_length)`, right-padded with 0, newest
+    item last.
 
     Args:
-        items: int32 item ids by user, then time, then order in the file.
+        items: int32 item ids by user, then time, then order in the file; or float32 numbers of the
+            events `(events,)` or `(events, size)`, in which case histories have that axis too.
         begin: for each row, where its user's items begin.
         end: for each row, where it stands itself: the end of its history, exclusive.
         max_length: the newest items that are kept.
@@ -33,12 +34,15 @@ class History:
     end: np.ndarray
     max_length: int
 
-    dtype = np.dtype(np.int32)
+    @property
+    def dtype(self) -> np.dtype:
+        """That of the items."""
+        return self.items.dtype
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and max_length."""
-        return len(self), self.max_length
+    def shape(self) -> tuple[int, ...]:
+        """Rows, max_length, and what an item has beyond."""
+        return len(self), self.max_length, *self.items.shape[1:]
 
     @property
     def lengths(self) -> np.ndarray:
@@ -53,7 +57,9 @@ class History:
         begin = np.maximum(self.begin[rows][:, None], end - self.max_length)
         places = begin + np.arange(self.max_length, dtype=begin.dtype)
         # `end` is a row's own place, so the minimum stays inside; what it holds is masked to 0.
-        return np.where(places < end, self.items[np.minimum(places, end)], np.int32(0))
+        found = self.items[np.minimum(places, end)]
+        real = (places < end).reshape(places.shape + (1,) * (found.ndim - 2))
+        return np.where(real, found, self.dtype.type(0))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All rows, for numpy: evaluation takes a history like any other column."""

@@ -1,6 +1,7 @@
-"""Batches that train a model to tell the next item of each user."""
+"""Batches that train a model to tell, at every step of a user, what comes next."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -9,8 +10,8 @@ from kerasrec.data import blocks
 from kerasrec.data import columns as check
 from kerasrec.data.blocks import Arrays, block_dataset, count_batches
 from kerasrec.data.packing import pack
-from kerasrec.data.sequences import first_rows, history_features, in_order
-from kerasrec.schema import Schema
+from kerasrec.data.sequences import event_numbers, first_rows, history_features, in_order
+from kerasrec.schema import NumericSequence, Schema, Sequence
 from kerasrec.types import Columns
 
 PLACE = "place"
@@ -81,65 +82,209 @@ def next_items(
     """
     owner = "next_items"
     feature = history_features(schema, owner)[0]
-    check.check_integer(owner, "batch_size", batch_size, 1)
-    check.check_integer(owner, "seed", seed, 0)
     if targets not in ("all", "last"):
         raise ValueError(f"{owner}: targets must be 'all' or 'last'; received {targets!r}.")
-    names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
-    for name in names:
-        check.column(columns, name, owner)
-    check.check_rows(columns, names, owner)
-    _, users, items = in_order([columns], schema, time, owner)
-    begins = first_rows(users)
-    ends = np.append(begins[1:], len(users))
-    enough = ends - begins >= 2
-    if not enough.any():
+    steps = _Steps.of(owner, columns, schema, time, feature.max_length)
+    last = steps.newest if targets == "last" else None
+    fields = {feature.name: (steps.items, 0), "target": (steps.items, 1)}
+
+    def finish(arrays: dict[str, np.ndarray]) -> Arrays:
+        return arrays, arrays.pop("target")
+
+    return steps.dataset(fields, finish, batch_size, pack_rows, shuffle, seed, targets_at=last)
+
+
+def next_labels(
+    columns: Columns,
+    schema: Schema,
+    *,
+    batch_size: int,
+    time: str | None = "timestamp",
+    pack_rows: bool = True,
+    shuffle: bool = True,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """One sequence per user: at each step the events so far, the next row, and its label.
+
+    What `histories` gives one row a label, `next_items` gives all at once; this does so for labels
+    (of the next rating whether it is high), for `kerasrec.training.EveryStep`:
+
+        history   a b c x y    with a row of width 5, user 1: a b c d, user 2: x y z
+        place     0 1 2 0 1
+        item      b c d y z    and so the other features of the row that the label belongs to
+        label     those of these rows, weight 1; 0 and 0 at padding
+
+    A user's first row has no history and no place here.
+
+    Args:
+        columns: encoded training columns, one row per interaction: ids, label, the columns of each
+            `NumericSequence`, and the other features of the schema.
+        schema: has a `Sequence` of the item id or a `NumericSequence` among its user or context
+            features; all of one `max_length`.
+        batch_size: rows of a batch; all replicas of a distribution strategy together.
+        time: name of the time column, ties in the order of the file; None if the rows of each user
+            are in order already.
+        pack_rows: whether users share rows; otherwise each has one, right-padded.
+        shuffle: whether each pass has another order and other users together.
+        seed: of the order.
+
+    Returns:
+        dataset of (dict of the features of the schema and `place`, `(batch_size, max_length) +` the
+        shape of one; float32 label and weight `(batch_size, max_length)`).
+
+    Raises:
+        ValueError: as `next_items`; and if histories differ in length.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical, NumericSequence
+    >>> ratings = NumericSequence("ratings", of="label", max_length=3)
+    >>> schema = Schema(user=[Categorical("user", 4), ratings], item=[Categorical("item", 9)])
+    >>> columns = {
+    ...     "user": np.array([2, 2, 2, 3, 3], np.int32),
+    ...     "item": np.array([7, 5, 6, 8, 4], np.int32),
+    ...     "timestamp": np.array([30, 10, 20, 1, 2]),
+    ...     "label": np.array([3.0, 1.0, 2.0, 4.0, 5.0]),
+    ... }
+    >>> features, label, weight = next(iter(next_labels(columns, schema, batch_size=1)))
+    >>> features["ratings"].numpy().tolist(), features["item"].numpy().tolist()
+    ([[1.0, 2.0, 4.0]], [[6, 7, 4]])
+    >>> label.numpy().tolist(), weight.numpy().tolist()
+    ([[2.0, 3.0, 5.0]], [[1.0, 1.0, 1.0]])
+    """
+    owner = "next_labels"
+    numeric = [f for f in schema.query if isinstance(f, NumericSequence)]
+    events = [f for f in schema.query if isinstance(f, Sequence) and f.of == schema.item_id.name]
+    if not numeric:
+        events = history_features(schema, owner)
+    widths = {f.name: f.max_length for f in events} | {f.name: f.max_length for f in numeric}
+    if len(set(widths.values())) > 1:
         raise ValueError(
-            f"{owner}: no user has the two rows that an item and its successor take. Pass all rows "
-            "of the users, not a sample of rows."
+            f"{owner}: histories share their steps, so they need one max_length; received {widths}."
         )
-    width = feature.max_length
-    ends = ends[enough] - 1  # the newest item has no successor
-    begins = np.maximum(begins[enough], ends - width)
-    lengths = ends - begins
-    packing = pack(lengths, width, alone=not pack_rows)
-    by_row = np.argsort(packing.row, kind="stable")
-    row, offset, slot_lengths = (a[by_row] for a in (packing.row, packing.offset, packing.lengths))
-    first_slot = np.searchsorted(row, np.arange(packing.num_rows + 1))
-    batches = count_batches(owner, packing.num_rows, batch_size, False)
-    step = max(1, blocks.BLOCK_VALUES // (3 * batch_size * width))
+    steps = _Steps.of(owner, columns, schema, time, next(iter(widths.values())))
+    fields = {f.name: (steps.items, 0) for f in events}
+    for feature in numeric:
+        fields[feature.name] = event_numbers([columns], feature, owner)[steps.order], 0
+    others = [f for f in schema.features if f.name not in fields]
+    for name, values in check.features(columns, others, schema, owner).items():
+        fields[name] = np.asarray(values)[steps.order], 1
+    label = check.numbers(columns, schema.label, owner)[steps.order]
+    check.check_rows(columns, [*(f.name for f in others), *(f.of for f in numeric)], owner)
+    fields["\0label"] = label, 1
+    fields["\0weight"] = np.ones_like(label), 1
 
-    def make(rows: np.ndarray, begin: np.ndarray, count: int) -> Arrays:
-        """The block of `count` batches that holds these rows."""
-        arrays = [np.zeros((count * batch_size, width), np.int32) for _ in range(3)]
-        chosen = first_slot[rows + 1] - first_slot[rows]
-        slot = _ranges(first_slot[rows], chosen)
-        length = slot_lengths[slot]
-        start = np.repeat(np.arange(len(rows)), chosen) * width + offset[slot]
-        goes, comes, place = (
-            _ranges(start, length),
-            _ranges(begin[slot], length),
-            _ranges(0, length),
+    def finish(arrays: dict[str, np.ndarray]) -> Arrays:
+        return arrays, arrays.pop("\0label"), arrays.pop("\0weight")
+
+    return steps.dataset(fields, finish, batch_size, pack_rows, shuffle, seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """Rows by user and time, and where the steps of each user lie: a row and its successor."""
+
+    owner: str
+    order: np.ndarray
+    items: np.ndarray
+    begins: np.ndarray
+    lengths: np.ndarray
+    width: int
+
+    @classmethod
+    def of(
+        cls, owner: str, columns: Columns, schema: Schema, time: str | None, width: int
+    ) -> "_Steps":
+        """Those of checked columns; the newest `width` steps of each user."""
+        names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
+        for name in names:
+            check.column(columns, name, owner)
+        check.check_rows(columns, names, owner)
+        order, users, items = in_order([columns], schema, time, owner)
+        begins = first_rows(users)
+        ends = np.append(begins[1:], len(users))
+        enough = ends - begins >= 2
+        if not enough.any():
+            raise ValueError(
+                f"{owner}: no user has the two rows that an item and its successor take. Pass all "
+                "rows of the users, not a sample of rows."
+            )
+        ends = ends[enough] - 1  # the newest item has no successor
+        begins = np.maximum(begins[enough], ends - width)
+        return cls(owner, order, items, begins, ends - begins, width)
+
+    @property
+    def newest(self) -> np.ndarray:
+        """Whether a row is the last that has a successor."""
+        found = np.zeros(len(self.items), bool)
+        found[self.begins + self.lengths - 1] = True
+        return found
+
+    def dataset(
+        self,
+        fields: Mapping[str, tuple[np.ndarray, int]],
+        finish: Callable[[dict[str, np.ndarray]], Arrays],
+        batch_size: int,
+        pack_rows: bool,
+        shuffle: bool,
+        seed: int,
+        targets_at: np.ndarray | None = None,
+    ) -> tf.data.Dataset:
+        """Packed rows.
+
+        Args:
+            fields: by name, a value for each of the sorted rows, and how many rows after the step
+                its own value stands: 0 for what is known, 1 for what is to be told.
+            finish: makes (features, label[, weight]) of the arrays of a block.
+            batch_size: rows of a batch.
+            pack_rows: whether users share rows.
+            shuffle: whether each pass has another order.
+            seed: of the order.
+            targets_at: the steps that have a target; None for all.
+        """
+        check.check_integer(self.owner, "batch_size", batch_size, 1)
+        check.check_integer(self.owner, "seed", seed, 0)
+        width = self.width
+        packing = pack(self.lengths, width, alone=not pack_rows)
+        by_row = np.argsort(packing.row, kind="stable")
+        row, offset, slot_lengths = (
+            a[by_row] for a in (packing.row, packing.offset, packing.lengths)
         )
-        target = items[comes + 1]
-        if targets == "last":
-            target = np.where(place == np.repeat(length - 1, length), target, np.int32(0))
-        for array, values in zip(arrays, (items[comes], place, target), strict=True):
-            array.ravel()[goes] = values
-        history, places, wanted = (a.reshape(count, batch_size, width) for a in arrays)
-        return {feature.name: history, PLACE: places}, wanted
+        first_slot = np.searchsorted(row, np.arange(packing.num_rows + 1))
+        batches = count_batches(self.owner, packing.num_rows, batch_size, False)
+        numbers = 1 + sum(values[0].size for values, _ in fields.values())
+        step = max(1, blocks.BLOCK_VALUES // (numbers * batch_size * width))
 
-    def one_pass(number: int) -> Iterator[Arrays]:
-        rng = np.random.default_rng([seed, number]) if shuffle else None
-        begin = begins[packing.assign(lengths, rng)][by_row]
-        order = np.arange(packing.num_rows) if rng is None else rng.permutation(packing.num_rows)
-        for first in range(0, batches, step):
-            count = min(step, batches - first)
-            yield make(order[first * batch_size : (first + count) * batch_size], begin, count)
+        def make(rows: np.ndarray, begin: np.ndarray, count: int) -> Arrays:
+            """The block of `count` batches that holds these rows."""
+            chosen = first_slot[rows + 1] - first_slot[rows]
+            slot = _ranges(first_slot[rows], chosen)
+            length = slot_lengths[slot]
+            start = np.repeat(np.arange(len(rows)), chosen) * width + offset[slot]
+            goes, comes = _ranges(start, length), _ranges(begin[slot], length)
+            places = count * batch_size * width
+            found = {PLACE: np.zeros(places, np.int32)}
+            found[PLACE][goes] = _ranges(0, length)
+            for name, (values, later) in fields.items():
+                found[name] = np.zeros((places, *values.shape[1:]), values.dtype)
+                told = values[comes + later]
+                if later and targets_at is not None:
+                    told = np.where(targets_at[comes], told, told.dtype.type(0))
+                found[name][goes] = told
+            shape = (count, batch_size, width)
+            return finish({n: a.reshape(*shape, *a.shape[1:]) for n, a in found.items()})
 
-    return block_dataset(
-        one_pass, make(np.zeros(0, np.int64), begins, 1), batches=batches, rows=batch_size
-    )
+        def one_pass(number: int) -> Iterator[Arrays]:
+            rng = np.random.default_rng([seed, number]) if shuffle else None
+            begin = self.begins[packing.assign(self.lengths, rng)][by_row]
+            rows = packing.num_rows
+            order = np.arange(rows) if rng is None else rng.permutation(rows)
+            for first in range(0, batches, step):
+                count = min(step, batches - first)
+                yield make(order[first * batch_size : (first + count) * batch_size], begin, count)
+
+        example = make(np.zeros(0, np.int64), self.begins, 1)
+        return block_dataset(one_pass, example, batches=batches, rows=batch_size)
 
 
 def _ranges(start: np.ndarray | int, count: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from kerasrec.data import columns as check
 from kerasrec.data.columns import History
-from kerasrec.schema import Schema, Sequence
+from kerasrec.schema import NumericSequence, Schema, Sequence
 from kerasrec.types import Columns
 
 
@@ -20,12 +20,16 @@ def add_history(
 ) -> dict[str, np.ndarray | History]:
     """The columns and, for each `Sequence` of the item id, the user's earlier items.
 
+    A `NumericSequence` gets the values of its column in the same earlier rows: scale the columns
+    first, with a scaler that was fitted on training rows alone.
+
     Earlier means: before the row in the order of time, ties in the order of the file (those of
     `past` before those of `columns`). A row never sees itself or anything later.
 
     Args:
         columns: encoded columns, one row per interaction.
-        schema: has a `Sequence` of the item id among its user or context features.
+        schema: has a `Sequence` of the item id, or a `NumericSequence`, among its user or context
+            features.
         time: name of the time column; None if the rows of each user are in order already.
         past: columns of rows that count as history only, such as the training rows when `columns`
             are test rows.
@@ -54,10 +58,14 @@ def add_history(
     [[6, 4], [0, 0], [0, 0], [5, 0], [5, 6]]
     """
     owner = "add_history"
-    features = history_features(schema, owner)
+    numeric = [f for f in schema.query if isinstance(f, NumericSequence)]
+    features: list[Sequence | NumericSequence] = [*numeric]
+    if not numeric or _item_histories(schema):
+        features += history_features(schema, owner)
     check.check_integer(owner, "min_history", min_history, 0)
     parts = [columns] if past is None else [past, columns]
     names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
+    names += [feature.of for feature in numeric]
     for part in parts:
         for name in names:
             check.column(part, name, owner)
@@ -83,8 +91,80 @@ def add_history(
         history = history.take(enough)
         kept = {name: values[enough] for name, values in columns.items()}
     for feature in features:
-        kept[feature.name] = dataclasses.replace(history, max_length=feature.max_length)
+        values = items
+        if isinstance(feature, NumericSequence):
+            values = event_numbers(parts, feature, owner)[order]
+        kept[feature.name] = dataclasses.replace(
+            history, items=values, max_length=feature.max_length
+        )
     return kept
+
+
+def time_gaps(
+    columns: Columns,
+    schema: Schema,
+    *,
+    time: str = "timestamp",
+    past: Columns | None = None,
+    unit: float = 1.0,
+) -> np.ndarray:
+    """Time from the user's previous row to each row, 0 for the first: a column for a schema.
+
+    Args:
+        columns: encoded columns, one row per interaction.
+        schema: names the user id and the item id.
+        time: name of the time column, of numbers.
+        past: columns of rows that may come before, such as the training rows when `columns` are
+            test rows.
+        unit: what the times are divided by: 86,400 makes days of seconds.
+
+    Returns:
+        float32 `(rows,)`, in the order of `columns`; never negative.
+
+    Raises:
+        ValueError: if a column is missing, empty or of another length or dtype.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical
+    >>> schema = Schema(user=[Categorical("user", 4)], item=[Categorical("item", 9)])
+    >>> columns = {
+    ...     "user": np.array([2, 3, 2, 2], np.int32),
+    ...     "item": np.array([8, 7, 5, 6], np.int32),
+    ...     "timestamp": np.array([40, 10, 20, 30]),
+    ... }
+    >>> time_gaps(columns, schema).tolist()
+    [10.0, 0.0, 0.0, 10.0]
+    """
+    owner = "time_gaps"
+    if not unit > 0:
+        raise ValueError(f"{owner}: unit must be above 0; received {unit!r}.")
+    parts = [columns] if past is None else [past, columns]
+    for part in parts:
+        for name in (schema.user_id.name, schema.item_id.name, time):
+            check.column(part, name, owner)
+    order, users, _ = in_order(parts, schema, time, owner)
+    times = _times(parts, time, owner)[order].astype(np.float64)
+    gaps = np.diff(times, prepend=times[:1]) / unit
+    gaps[first_rows(users)] = 0
+    found = np.empty(len(gaps), np.float32)
+    found[order] = gaps
+    return found[len(found) - len(columns[time]) :]
+
+
+def event_numbers(parts: list[Columns], feature: NumericSequence, owner: str) -> np.ndarray:
+    """The float32 column that a numeric sequence holds, of all parts one after the other.
+
+    Raises:
+        ValueError: if it is missing, of another shape, or not finite.
+    """
+    shape = feature.shape[1:]
+    return np.concatenate([check.numbers(part, feature.of, owner, shape) for part in parts])
+
+
+def _item_histories(schema: Schema) -> list[Sequence]:
+    item = schema.item_id.name
+    return [f for f in schema.query if isinstance(f, Sequence) and f.of == item]
 
 
 def history_features(schema: Schema, owner: str) -> list[Sequence]:
@@ -94,7 +174,7 @@ def history_features(schema: Schema, owner: str) -> list[Sequence]:
         ValueError: if there are none.
     """
     item = schema.item_id.name
-    found = [f for f in schema.query if isinstance(f, Sequence) and f.of == item]
+    found = _item_histories(schema)
     if not found:
         raise ValueError(
             f"{owner}: expected a schema with a sequence of {item!r} among the user or context "

@@ -149,7 +149,7 @@ class _Encoder:
 
     def __post_init__(self) -> None:
         for feature in self.schema.features:
-            if isinstance(feature, Numeric) and feature.size == 1:
+            if isinstance(feature, Numeric) and feature.shape == ():
                 continue
             if not isinstance(feature, Categorical):
                 raise ValueError(

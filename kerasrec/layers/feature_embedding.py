@@ -1,5 +1,6 @@
 """One vector for a set of features of any kind."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import keras
 from keras import ops
 
 from kerasrec.layers.embedding import Embedding
-from kerasrec.schema import Bag, Categorical, Numeric, Schema
+from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema
 from kerasrec.types import Features, Tensor
 
 
@@ -16,14 +17,15 @@ class FeatureEmbedding(keras.layers.Layer):
     """Embeds each feature of a schema and concatenates.
 
     A categorical feature is a row of its table; a bag or a sequence is the mean of its rows without
-    padding (zeros when it is empty); numbers pass unchanged. A sequence reads the table of the
-    feature whose ids it holds.
+    padding (zeros when it is empty); numbers pass unchanged, those of a numeric sequence one event
+    after the other. A sequence reads the table of the feature whose ids it holds.
 
     Args:
         schema: the features.
         embedding_dim: length of a row, in every table.
         stddev: standard deviation of the initial rows.
         l2: weight of the penalty on looked-up rows, see `kerasrec.layers.Embedding`.
+        only: features that calls ask for, where others need no table; None for all.
 
     Input shape:
         dict of feature name to tensor, `(batch,) + feature.shape` or, for all asked features alike,
@@ -51,6 +53,7 @@ class FeatureEmbedding(keras.layers.Layer):
         embedding_dim: int = 64,
         stddev: float = 0.1,
         l2: float = 0.0,
+        only: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,6 +61,9 @@ class FeatureEmbedding(keras.layers.Layer):
         self.embedding_dim = embedding_dim
         self.stddev = stddev
         self.l2 = l2
+        self.only = only if only is None else list(only)
+        asked = [f for f in self.schema.features if only is None or f.name in only]
+        spaces = {self.schema.id_space(f.name) for f in asked if not isinstance(f, Numeric)}
         # Bags and sequences bring float inputs beside integer ids: each is cast where it is used.
         self.autocast = False
         self.tables = {
@@ -70,7 +76,7 @@ class FeatureEmbedding(keras.layers.Layer):
                 dtype=self.dtype_policy,
             )
             for feature in self.schema.features
-            if isinstance(feature, Categorical | Bag)
+            if isinstance(feature, Categorical | Bag) and feature.name in spaces
         }
 
     def build(self, input_shape: Any = None) -> None:
@@ -78,6 +84,13 @@ class FeatureEmbedding(keras.layers.Layer):
         for table in self.tables.values():
             table.build()
         self.built = True
+
+    def width(self, names: Sequence[str]) -> int:
+        """Length of the vector of the named features."""
+        features = [self.schema.feature(name) for name in names]
+        return sum(
+            math.prod(f.shape) if isinstance(f, Numeric) else self.embedding_dim for f in features
+        )
 
     def call(self, inputs: Features, names: Sequence[str]) -> Tensor:
         """The concatenated vectors of the named features, in that order."""
@@ -87,6 +100,8 @@ class FeatureEmbedding(keras.layers.Layer):
         feature = self.schema.feature(name)
         if isinstance(feature, Numeric):
             value = ops.cast(value, self.compute_dtype)
+            if isinstance(feature, NumericSequence):
+                return ops.reshape(value, (-1, math.prod(feature.shape)))
             return ops.expand_dims(value, -1) if feature.size == 1 else value
         rows = self.tables[self.schema.id_space(name)](value)
         if isinstance(feature, Categorical):
@@ -102,4 +117,5 @@ class FeatureEmbedding(keras.layers.Layer):
             "embedding_dim": self.embedding_dim,
             "stddev": self.stddev,
             "l2": self.l2,
+            "only": self.only,
         }

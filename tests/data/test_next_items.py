@@ -1,12 +1,14 @@
 """Next items: each user's steps once a pass, targets one step later, ties in the file's order."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.data import next_items
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.data import add_history, next_items, next_labels
+from kerasrec.schema import Categorical, Numeric, NumericSequence, Schema, Sequence
 
 
 def schema_of(length, num_users=9):
@@ -127,3 +129,72 @@ def test_bad_input():
         next_items(columns, schema_of(3), batch_size=1, time="date")
     with pytest.raises(ValueError, match="max_length=50"):
         next_items(columns, Schema(Categorical("user", 4), Categorical("item", 20)), batch_size=1)
+
+
+LABELLED = Schema(
+    user=[
+        Categorical("user", 9),
+        Sequence("history", of="item", max_length=3),
+        NumericSequence("ratings", of="rating", max_length=3),
+    ],
+    item=[Categorical("item", 500), Numeric("year")],
+    context=[Numeric("where", size=2)],
+    label="rating",
+)
+
+
+def labelled(values):
+    columns = rows(*values)
+    columns["rating"] = (columns["item"] % 5).astype(np.float32)
+    columns["year"] = columns["item"] * 2.0
+    columns["where"] = np.stack([columns["timestamp"], -columns["timestamp"]], axis=1) * 1.0
+    return columns
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    values=st.lists(
+        st.tuples(st.integers(2, 4), st.integers(2, 99), st.integers(0, 9)), min_size=2, max_size=20
+    ),
+    pack_rows=st.booleans(),
+)
+def test_a_step_knows_what_the_history_of_the_next_row_knows(values, pack_rows):
+    columns = labelled([*values, (5, 7, 1), (5, 8, 2)])
+    dataset = next_labels(columns, LABELLED, batch_size=2, pack_rows=pack_rows)
+    found = []
+    for features, label, weight in dataset:
+        arrays = {name: tensor.numpy() for name, tensor in features.items()}
+        assert set(arrays) == {*(f.name for f in LABELLED.features), "place"}
+        for row, step in zip(*np.nonzero(weight.numpy()), strict=True):
+            begin = step - arrays["place"][row, step]
+            known = [arrays[n][row, begin : step + 1].tolist() for n in ("history", "ratings")]
+            told = [arrays[n][row, step].tolist() for n in ("user", "item", "year", "where")]
+            found.append((*known, *told, float(label[row, step])))
+        outside = weight.numpy() == 0
+        assert not any(array[outside].any() for array in arrays.values())
+        assert not label.numpy()[outside].any()
+    with_history = add_history(columns, LABELLED, min_history=1)
+    expected = []
+    # Of each user the newest 3 steps; the first of them begins a history.
+    last = {user: sum(with_history["user"] == user) for user in set(with_history["user"].tolist())}
+    for row in np.lexsort((with_history["timestamp"], with_history["user"])):
+        user = int(with_history["user"][row])
+        last[user] -= 1
+        if last[user] >= 3:
+            continue
+        length = min(int(with_history["history"].lengths[row]), 3 - last[user])
+        one = np.array([row])
+        history, ratings = (with_history[n][one][0] for n in ("history", "ratings"))
+        real = int((history > 0).sum())
+        expected.append((
+            history[real - length : real].tolist(), ratings[real - length : real].tolist(), user,
+            *(with_history[n][row].tolist() for n in ("item", "year", "where", "rating")),
+        ))  # fmt: skip
+    assert sorted(found) == sorted(expected)
+
+
+def test_histories_of_labels_have_one_length():
+    context = [NumericSequence("other", of="rating", max_length=4)]
+    schema = dataclasses.replace(LABELLED, context=context)
+    with pytest.raises(ValueError, match=r"one max_length; received .*'history': 3.*'other': 4"):
+        next_labels(labelled([(2, 3, 1), (2, 4, 2)]), schema, batch_size=1)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.data.sequences import History, add_history
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.data.sequences import History, add_history, time_gaps
+from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
 
 
 def schema_of(length: int, *, num_users: int = 9, num_items: int = 30) -> Schema:
@@ -155,3 +155,79 @@ def test_a_schema_without_a_sequence_says_what_to_add():
     schema = Schema(user=[Categorical("user", 9)], item=[Categorical("item", 30)])
     with pytest.raises(ValueError, match=r"Add Sequence\('history', of='item', max_length=50\)"):
         add_history(GOOD, schema)
+
+
+def numeric_schema(length: int, *, items: bool = True) -> Schema:
+    history = [Sequence("history", of="item", max_length=length)] if items else []
+    ratings = NumericSequence("ratings", of="rating", max_length=length)
+    pictures = NumericSequence("pictures", 2, of="picture", max_length=length)
+    return Schema(
+        user=[Categorical("user", 9), *history, ratings], item=[Categorical("item", 30)],
+        context=[pictures],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("items", [True, False])
+def test_numbers_stand_beside_the_items_of_a_history(items):
+    columns = rows((2, 10, 3), (2, 11, 1), (3, 20, 1), (2, 12, 2), (2, 13, 4))
+    columns["rating"] = np.array([1, 2, 3, 4, 5], np.int64)
+    columns["picture"] = np.stack([columns["item"], -columns["item"]], axis=1).astype(np.float32)
+    every = np.arange(5)
+    found = add_history(columns, numeric_schema(2, items=items))
+    # User 2: 11 (rated 2), 12 (4), 10 (1), 13 (5).
+    assert found["ratings"][every].tolist() == [[2, 4], [0, 0], [0, 0], [2, 0], [4, 1]]
+    assert found["pictures"][every][4].tolist() == [[12, -12], [10, -10]]
+    assert found["pictures"][every][3].tolist() == [[11, -11], [0, 0]]
+    assert found["ratings"].dtype == np.float32 and found["pictures"].shape == (5, 2, 2)
+    assert ("history" in found) is items
+    test = {name: values[[2]] for name, values in columns.items()}
+    test["user"] = np.array([2], np.int32)
+    later = add_history(test, numeric_schema(3), past=columns)
+    assert later["ratings"][np.array([0])].tolist() == [[2, 0, 0]]
+    with pytest.raises(ValueError, match="expected a column 'rating'"):
+        add_history(rows((2, 10, 1)), numeric_schema(2))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    values=st.lists(
+        st.tuples(st.integers(2, 4), st.integers(2, 29), st.integers(-3, 3)),
+        min_size=1,
+        max_size=20,
+    ),
+    length=st.integers(1, 4),
+)
+def test_numbers_are_those_of_the_events_of_the_history(values, length):
+    columns = rows(*values)
+    columns["rating"] = columns["item"] * 0.5
+    columns["picture"] = np.stack([columns["item"], columns["item"] + 1], axis=1)
+    found = {n: np.asarray(v) for n, v in add_history(columns, numeric_schema(length)).items()}
+    np.testing.assert_array_equal(found["ratings"], found["history"] * 0.5)
+    np.testing.assert_array_equal(found["pictures"][..., 0], found["history"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    values=st.lists(st.tuples(st.integers(2, 4), st.integers(0, 50)), min_size=1, max_size=20),
+    split=st.integers(0, 10),
+)
+def test_gaps_equal_a_plain_loop(values, split):
+    columns = rows(*((user, 5, time) for user, time in values))
+    past = {name: column[:split] for name, column in columns.items()}
+    later = {name: column[split:] for name, column in columns.items()}
+    if not len(later["user"]):
+        past, later = None, columns
+    found = time_gaps(later, numeric_schema(2), past=past if past and split else None, unit=2)
+    expected = []
+    for row, (user, time) in enumerate(values):
+        before = [
+            t for place, (u, t) in enumerate(values) if u == user and (t, place) < (time, row)
+        ]
+        expected.append((time - max(before)) / 2 if before else 0)
+    assert found.tolist() == expected[len(values) - len(found) :]
+    assert found.dtype == np.float32
+
+
+def test_the_unit_of_gaps_is_positive():
+    with pytest.raises(ValueError, match="unit must be above 0; received 0"):
+        time_gaps(GOOD, schema_of(2), unit=0)

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 
 from kerasrec.layers import FeatureEmbedding
+from kerasrec.schema import NumericSequence, Schema
 from kerasrec.testing import random_inputs, tiny_schema
 
 SCHEMA = tiny_schema(features=True)
@@ -47,3 +48,16 @@ def test_config_round_trip():
     again = keras.layers.deserialize(keras.layers.serialize(layer))
     assert again.get_config() == layer.get_config()
     assert again.schema == SCHEMA
+
+
+def test_tables_of_what_is_asked_for_alone_and_numbers_of_steps():
+    steps = NumericSequence("steps", 2, of="x", max_length=3)
+    schema = tiny_schema(features=True)
+    schema = Schema((*schema.user, steps), schema.item, schema.context)
+    layer = FeatureEmbedding(schema, embedding_dim=4, only=["age", "history", "steps", "genres"])
+    assert sorted(layer.tables) == ["genres", "item_id"]
+    again = FeatureEmbedding.from_config(layer.get_config())
+    assert sorted(again.tables) == ["genres", "item_id"]
+    values = np.arange(12, dtype="float32").reshape(2, 3, 2)
+    found = layer({"age": np.ones(2), "steps": values}, names=["age", "steps"])
+    assert np.asarray(found).tolist() == [[1, *range(6)], [1, *range(6, 12)]]
