@@ -28,10 +28,11 @@ MAY_IMPORT = {
     "retrieval": BASE | {"losses", "training"},
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
+    "server": BASE | {"serving"},
     "testing": BASE | {"models"},
     "cli": BASE
     | {"data", "datasets", "evaluation", "models", "optimizers", "reports", "retrieval"}
-    | {"serving"},
+    | {"server", "serving"},
 }
 TENSORFLOW = {
     "callbacks/",
@@ -46,6 +47,7 @@ TENSORFLOW = {
     "losses/chunked_softmax.py",
     "optimizers/",
     "retrieval/",
+    "server/",
     "serving/",
     "testing/",
 }

@@ -51,12 +51,19 @@ def test_the_console_script_can_be_imported():
 
 def test_everything_imported_is_declared():
     """Distributions by the names they are imported under."""
-    declared = SETUP["options"]["install_requires"] + SETUP["options.extras_require"]["plots"]
+    declared = SETUP["options"]["install_requires"] + "".join(
+        SETUP["options.extras_require"][extra] for extra in ("plots", "serve")
+    )
     declared = declared.lower().replace("-", "_")
     imported = set()
     for path in (ROOT / "kerasrec").rglob("*.py"):
         imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text("utf-8"), re.M))
-    renamed = {"yaml": "pyyaml", "google": "protobuf"}
+    renamed = {
+        "google": "protobuf",
+        "grpc": "grpcio",
+        "tensorflow_serving": "tensorflow_serving_api",
+        "yaml": "pyyaml",
+    }
     for name in sorted(imported - set(sys.stdlib_module_names) - {"kerasrec"}):
         assert re.search(rf"^{renamed.get(name, name)}\b", declared, re.M), name
 

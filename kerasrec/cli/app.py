@@ -10,7 +10,7 @@ from typing import Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 import kerasrec
-from kerasrec.cli import commands, demo, fitting, reporting
+from kerasrec.cli import commands, demo, fitting, reporting, serving
 from kerasrec.cli.settings import Source, Splitting, Training, choose
 from kerasrec.cli.signatures import constructor, model_names
 
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": commands.export,
     "verify": commands.verify,
     "rollback": commands.rollback,
+    "serve": serving.serve,
     "report": reporting.report,
     "demo": demo.demo,
 }

@@ -23,10 +23,10 @@ def serve_command(
     Raises:
         ValueError: if the directory holds no version, or the name or a port is not usable.
     """
-    base = _base(directory)
-    name = _name(base, name)
-    _check_port("rest_port", rest_port)
-    _check_port("grpc_port", grpc_port)
+    base = served_base(directory)
+    name = served_name(base, name)
+    check_port("rest_port", rest_port)
+    check_port("grpc_port", grpc_port)
     source = f"source={base}"
     if re.search(r'[",]', source):  # Docker reads --mount as a line of CSV
         source = '"' + source.replace('"', '""') + '"'
@@ -57,19 +57,27 @@ def curl_command(
     Raises:
         ValueError: as for `serve_command`, or if the recorded requests cannot be read.
     """
-    base = _base(directory)
-    _check_port("rest_port", rest_port)
+    base = served_base(directory)
+    check_port("rest_port", rest_port)
     requests = reference.read(find_version(directory))["requests"]
     # With exclusions, of which the first is an item and the rest padding and nonsense.
     inputs = [request["inputs"] for request in requests if request["signature"] == "recommend"][1]
     first = {key: value[:1] for key, value in inputs.items()}
     first["exclude"] = [first["exclude"][0][:1]]
     body = json.dumps({"signature_name": "recommend", "inputs": first}, ensure_ascii=False)
-    url = f"http://{host}:{rest_port}/v1/models/{_name(base, name)}:predict"
+    url = f"http://{host}:{rest_port}/v1/models/{served_name(base, name)}:predict"
     return shlex.join(["curl", "-X", "POST", url, "-d", body])
 
 
-def _base(directory: StrPath) -> pathlib.Path:
+def served_base(directory: StrPath) -> pathlib.Path:
+    """The folder of versions that a server is given.
+
+    Args:
+        directory: that folder.
+
+    Raises:
+        ValueError: if it holds no version.
+    """
     version = find_version(directory).resolve()
     if not re.fullmatch(r"[0-9]+", version.name):
         raise ValueError(
@@ -79,7 +87,16 @@ def _base(directory: StrPath) -> pathlib.Path:
     return version.parent
 
 
-def _name(base: pathlib.Path, name: str | None) -> str:
+def served_name(base: pathlib.Path, name: str | None) -> str:
+    """The name of a model in addresses.
+
+    Args:
+        base: the folder of versions.
+        name: a name, or None for that of the folder.
+
+    Raises:
+        ValueError: if the name cannot be part of an address.
+    """
     if name is None:
         return re.sub(r"[^A-Za-z0-9_.-]", "_", base.name) or "model"
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
@@ -90,6 +107,15 @@ def _name(base: pathlib.Path, name: str | None) -> str:
     return name
 
 
-def _check_port(argument: str, port: int) -> None:
+def check_port(argument: str, port: int) -> None:
+    """Refuses what is no port number.
+
+    Args:
+        argument: its name.
+        port: the number.
+
+    Raises:
+        ValueError: if it is not an integer from 1 to 65535.
+    """
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise ValueError(f"{argument} must be from 1 to 65535; received {port!r}.")

@@ -1,0 +1,82 @@
+"""The command that serves an export."""
+
+import kerasrec
+from kerasrec.cli.quiet import import_tensorflow
+
+
+def serve(
+    directory: str,
+    *,
+    name: str | None = None,
+    host: str = "127.0.0.1",
+    rest_port: int = 8501,
+    grpc_port: int = 8500,
+    poll_seconds: float = 1.0,
+    max_batch_rows: int = 64,
+    batch_threads: int = 2,
+    max_queued: int = 1000,
+    max_rows: int = 1024,
+    max_body_mib: float = 4.0,
+    timeout_seconds: float = 30.0,
+    grace_seconds: float = 10.0,
+    token_file: str | None = None,
+    certificate_file: str | None = None,
+    key_file: str | None = None,
+    titles_file: str | None = None,
+    history_file: str | None = None,
+    log_requests: bool = False,
+) -> None:
+    """Serve an export on this machine as TensorFlow Serving does, with a page at /.
+
+    Args:
+        directory: the folder of versions; the newest is served, and the next one when it comes.
+        name: name of the model in addresses; that of the folder if null.
+        host: address to listen on; 0.0.0.0 for all.
+        rest_port: port of REST, the metrics and the page.
+        grpc_port: port of gRPC.
+        poll_seconds: time between two looks for a new version.
+        max_batch_rows: rows that run together at most.
+        batch_threads: batches that run at the same time.
+        max_queued: requests that wait at most; more are refused at once.
+        max_rows: rows of one request.
+        max_body_mib: size of the body of one request.
+        timeout_seconds: time until a request is given up.
+        grace_seconds: time that requests have to finish after SIGTERM.
+        token_file: file of the bearer token that requests must bring; null to let all in.
+        certificate_file: PEM file of the certificate chain, for TLS.
+        key_file: PEM file of its private key.
+        titles_file: CSV of item ids and titles, for the page.
+        history_file: CSV of user ids and item ids, for the page.
+        log_requests: log every request, not only failures.
+
+    Raises:
+        ValueError: if nothing can be served, a port is taken, or the extra `serve` is missing.
+    """
+    import_tensorflow()
+    try:
+        import aiohttp  # noqa: F401
+        import prometheus_client  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f'kerasrec serve needs {error.name}: pip install "kerasrec[serve]"'
+        ) from error
+    settings = kerasrec.server.Settings(
+        host=host,
+        rest_port=rest_port,
+        grpc_port=grpc_port,
+        poll_seconds=poll_seconds,
+        max_batch_rows=max_batch_rows,
+        batch_threads=batch_threads,
+        max_queued=max_queued,
+        max_rows=max_rows,
+        max_body_mib=max_body_mib,
+        timeout_seconds=timeout_seconds,
+        grace_seconds=grace_seconds,
+        token_file=token_file,
+        certificate_file=certificate_file,
+        key_file=key_file,
+        titles_file=titles_file,
+        history_file=history_file,
+        log_requests=log_requests,
+    )
+    kerasrec.server.serve(directory, name=name, settings=settings)

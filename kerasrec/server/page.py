@@ -1,0 +1,132 @@
+"""The page at `/`: ask the model by hand, and see titles, history, scores and latency."""
+
+import pathlib
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.csv
+from aiohttp import web
+
+from kerasrec.schema import Schema
+from kerasrec.server.errors import invalid
+from kerasrec.server.inference import Inference
+from kerasrec.serving import reference
+from kerasrec.serving.beside import SCHEMA_FILE
+
+PAGE = pathlib.Path(__file__).with_name("page.html")
+LONGEST_HISTORY = 200
+
+
+def add_routes(app: web.Application, inference: Inference) -> None:
+    """Adds the page, and what it asks beside the model.
+
+    Args:
+        app: the routes of REST.
+        inference: answers.
+
+    Raises:
+        ValueError: if the files of titles or histories are not as they must be.
+    """
+    settings = inference.settings
+    titles = {} if settings.titles_file is None else read_titles(settings.titles_file)
+    histories = None if settings.history_file is None else _read(settings.history_file)
+    text = PAGE.read_text(encoding="utf-8")
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text=text, content_type="text/html")
+
+    async def about(request: web.Request) -> web.Response:
+        return web.json_response(_about(inference))
+
+    async def history(request: web.Request) -> web.Response:
+        user = request.query.get("user", "")
+        if histories is None:
+            return web.json_response({"known": False, "items": []})
+        users, items = histories
+        mine = items.filter(pc.equal(users, user)).slice(0, LONGEST_HISTORY).to_pylist()
+        found = [{"item_id": item, "title": titles.get(item, "")} for item in mine]
+        return web.json_response({"known": bool(mine), "items": found})
+
+    async def names(request: web.Request) -> web.Response:
+        body = await request.json()
+        if not isinstance(body, list):
+            raise invalid("expected a list of item ids.")
+        return web.json_response({str(item): titles.get(str(item), "") for item in body[:1000]})
+
+    app.router.add_get("/", page)
+    app.router.add_get("/page/about", about)
+    app.router.add_get("/page/history", history)
+    app.router.add_post("/page/titles", names)
+
+
+def read_titles(path: str) -> dict[str, str]:
+    """Titles by item id, of the first two columns of a CSV file, or of `item_id` and `title`.
+
+    Raises:
+        ValueError: if there are no such columns.
+    """
+    ids, titles = _read(path, ("item_id", "title"))
+    return dict(zip(ids.to_pylist(), titles.to_pylist(), strict=True))
+
+
+def _read(path: str, names: tuple[str, str] = ("user_id", "item_id")) -> tuple[Any, Any]:
+    """Two columns as text."""
+    try:
+        table = pyarrow.csv.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path!r} is not readable as CSV: {error}") from error
+    if not set(names) <= set(table.column_names):
+        if len(table.column_names) < 2:
+            raise ValueError(f"{path!r}: expected the columns {list(names)}.")
+        names = (table.column_names[0], table.column_names[1])
+    first, second = (pc.cast(table.column(name), "string") for name in names)
+    return first.combine_chunks(), second.combine_chunks()
+
+
+def _about(inference: Inference) -> dict[str, Any]:
+    """What the page needs to know of the version that is served."""
+    with inference.versions.use() as served:
+        loaded = served.loaded
+        found: dict[str, Any] = {
+            "model": inference.model_name,
+            "version": loaded.number,
+            "user": None,
+            "item": None,
+            "examples": [],
+            "signatures": {
+                name: {
+                    key: {"dtype": port.dtype.name, "rank": len(port.shape or ())}
+                    for key, port in signature.inputs.items()
+                }
+                for name, signature in loaded.signatures.items()
+            },
+        }
+        schema_file = loaded.path / SCHEMA_FILE
+        if schema_file.is_file():
+            schema = Schema.from_json(schema_file.read_text(encoding="utf-8"))
+            found["user"], found["item"] = schema.user_id.name, schema.item_id.name
+            found["examples"] = _examples(loaded.path)
+        return found
+
+
+def _examples(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Inputs to choose from: those that were recorded for `recommend`, row by row."""
+    try:
+        recorded = reference.read(path)
+    except ValueError:
+        return []
+    for request in recorded["requests"]:
+        if request["signature"].startswith("recommend"):
+            inputs = {k: _as_text(v) for k, v in request["inputs"].items() if k != "exclude"}
+            columns = zip(*inputs.values(), strict=True)
+            rows = [dict(zip(inputs, row, strict=True)) for row in columns]
+            kinds = recorded["rows"] if len(recorded["rows"]) == len(rows) else [""] * len(rows)
+            return [{"kind": k, "inputs": row} for k, row in zip(kinds, rows, strict=True)]
+    return []
+
+
+def _as_text(value: Any) -> Any:
+    """Integers as text, since JavaScript's numbers are exact up to 2^53 only."""
+    if isinstance(value, list):
+        return [_as_text(element) for element in value]
+    return str(value) if isinstance(value, int) else value

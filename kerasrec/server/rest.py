@@ -1,0 +1,257 @@
+"""TensorFlow Serving's REST interface.
+
+GET  /v1/models/NAME[/versions/N]                          status
+GET  /v1/models/NAME[/versions/N]/metadata                 signatures
+POST /v1/models/NAME[/versions/N]:predict|classify|regress
+GET  /monitoring/prometheus/metrics
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+from aiohttp import web
+from google.protobuf import json_format
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from kerasrec.server import metrics, status
+from kerasrec.server.errors import HTTP_STATUS, ServingError, invalid
+from kerasrec.server.inference import Answer, Inference
+from kerasrec.server.signature import Signature, result_rows
+from kerasrec.serving.json_tensors import make_example, to_array, to_json
+from kerasrec.serving.signature_defs import CLASSIFY, REGRESS
+from kerasrec.types import Columns
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_ASK = re.compile(r"([^/:]+)(?:/versions/([0-9]{1,19}))?:(predict|classify|regress)", re.I)
+_SHOW = re.compile(r"([^/:]+)(?:/versions/([0-9]{1,19}))?(/metadata)?")
+_METHODS = {"classify": CLASSIFY, "regress": REGRESS}
+
+
+def application(inference: Inference) -> web.Application:
+    """The routes.
+
+    Args:
+        inference: answers.
+    """
+    settings = inference.settings
+    app = web.Application(
+        client_max_size=int(settings.max_body_mib * 2**20),
+        middlewares=[_errors, _authorised(settings.token())],
+    )
+
+    async def ask(request: web.Request) -> web.Response:
+        match = _ASK.fullmatch(request.match_info["tail"])
+        if match is None:
+            raise invalid(f"Malformed request: POST {request.path}")
+        name, version, verb = match[1], match[2], match[3].lower()
+        with inference.observed(verb.capitalize(), "REST"):
+            inference.check_model(name)
+            body = _parse(await _read(request))
+            number = None if version is None else int(version)
+            if verb == "predict":
+                return _json(await _predict(inference, body, number))
+            return _json(await _examples(inference, body, number, _METHODS[verb]))
+
+    async def show(request: web.Request) -> web.Response:
+        match = _SHOW.fullmatch(request.match_info["tail"])
+        if match is None:
+            raise invalid(f"Malformed request: GET {request.path}")
+        inference.check_model(match[1])
+        number = None if match[2] is None else int(match[2])
+        if match[3]:
+            return _json(_metadata(inference, number))
+        found = status.model_status(inference.versions, number)
+        return _json(
+            json_format.MessageToDict(
+                found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+            )
+        )
+
+    async def scrape(request: web.Request) -> web.Response:
+        return web.Response(body=inference.metrics.page(), content_type="text/plain")
+
+    app.router.add_post("/v1/models/{tail:.+}", ask)
+    app.router.add_get("/v1/models/{tail:.+}", show)
+    app.router.add_get(metrics.PATH, scrape)
+    return app
+
+
+async def _predict(
+    inference: Inference, body: dict[str, Any], version: int | None
+) -> dict[str, Any]:
+    if ("instances" in body) == ("inputs" in body):
+        raise invalid("expected one of the keys 'instances' and 'inputs'.")
+    by_row = "instances" in body
+
+    def make_arrays(signature: Signature) -> Columns:
+        if by_row:
+            return _columns(_from_rows(body["instances"], signature), signature)
+        inputs = body["inputs"]
+        if not isinstance(inputs, dict) or set(inputs) == {"b64"}:
+            inputs = {_only(signature): inputs}
+        return _columns(inputs, signature)
+
+    answer = await inference.run(_name(body), make_arrays, version=version)
+    if not by_row:
+        outputs = {key: to_json(array, key) for key, array in answer.outputs.items()}
+        return {"outputs": outputs if len(outputs) != 1 else next(iter(outputs.values()))}
+    return {"predictions": _rows(answer)}
+
+
+async def _examples(
+    inference: Inference, body: dict[str, Any], version: int | None, method: str
+) -> dict[str, Any]:
+    examples = body.get("examples")
+    if not isinstance(examples, list) or not examples:
+        raise invalid("expected a list of objects under the key 'examples'.")
+
+    def make_arrays(signature: Signature) -> Columns:
+        name = signature.example_input(method)
+        context = make_example(body.get("context", {})).SerializeToString()
+        array = np.empty(len(examples), object)
+        array[:] = [context + make_example(e).SerializeToString() for e in examples]
+        return {name: array}
+
+    answer = await inference.run(_name(body), make_arrays, version=version)
+    found = result_rows(answer.signature, answer.outputs, len(examples))
+    if method == REGRESS:
+        return {"results": found["outputs"].tolist()}
+    shape = next(iter(found.values())).shape
+    labels = to_json(found["classes"], "") if "classes" in found else np.full(shape, "").tolist()
+    scores = found.get("scores", np.zeros(shape, np.float32)).tolist()
+    return {
+        "results": [
+            [list(pair) for pair in zip(*row, strict=True)]
+            for row in zip(labels, scores, strict=True)
+        ]
+    }
+
+
+def _from_rows(instances: Any, signature: Signature) -> dict[str, list[Any]]:
+    """Values by input of a list of rows."""
+    if not isinstance(instances, list) or not instances:
+        raise invalid("expected a list with values under the key 'instances'.")
+    if not isinstance(instances[0], dict) or set(instances[0]) == {"b64"}:
+        return {_only(signature): instances}
+    for place, row in enumerate(instances):
+        if not isinstance(row, dict) or set(row) != set(signature.inputs):
+            raise invalid(
+                f"Failed to process element: {place} of 'instances' list. Keys must be equal to "
+                f"{list(signature.inputs)}."
+            )
+    return {key: [row[key] for row in instances] for key in signature.inputs}
+
+
+def _columns(values: dict[str, Any], signature: Signature) -> Columns:
+    if set(values) != set(signature.inputs):
+        raise invalid(
+            f"signature {signature.name!r} takes the inputs {list(signature.inputs)}; received "
+            f"{sorted(values)[:20]}."
+        )
+    arrays = {}
+    for key, port in signature.inputs.items():
+        try:
+            array = to_array(values[key], port.dtype)
+        except ValueError as error:
+            raise invalid(f"input {key!r}: {error}") from error
+        # `[[], []]` and `[]` do not say how deep they are.
+        if array.size == 0 and port.shape is not None and array.ndim < len(port.shape):
+            array = array.reshape(array.shape + (0,) * (len(port.shape) - array.ndim))
+        arrays[key] = array
+    return arrays
+
+
+def _rows(answer: Answer) -> list[Any]:
+    lists = {key: to_json(array, key) for key, array in answer.outputs.items()}
+    lengths = {len(a) if a.ndim else None for a in answer.outputs.values()}
+    if len(lengths) != 1 or None in lengths:
+        raise invalid("the outputs have no common batch size. Ask with 'inputs'.")
+    if len(lists) == 1:
+        rows: list[Any] = next(iter(lists.values()))
+        return rows
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def _only(signature: Signature) -> str:
+    if len(signature.inputs) != 1:
+        raise invalid(
+            f"expected an object by input name, as signature {signature.name!r} takes "
+            f"{list(signature.inputs)}."
+        )
+    return next(iter(signature.inputs))
+
+
+def _name(body: dict[str, Any]) -> str:
+    name = body.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid("'signature_name' must be a string.")
+    return name
+
+
+def _metadata(inference: Inference, number: int | None) -> dict[str, Any]:
+    with inference.versions.use(number) as served:
+        definitions = get_model_metadata_pb2.SignatureDefMap()
+        for name, signature in served.loaded.signatures.items():
+            definitions.signature_def[name].CopyFrom(signature.definition)
+        version = str(served.loaded.number)
+    found = json_format.MessageToDict(
+        definitions, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return {
+        "model_spec": {"name": inference.model_name, "signature_name": "", "version": version},
+        "metadata": {"signature_def": found},
+    }
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise ServingError("RESOURCE_EXHAUSTED", "the body is too large.") from error
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"JSON Parse error: {error}") from error
+    if not isinstance(body, dict):
+        raise invalid("JSON Parse error: expected an object.")
+    return body
+
+
+def _json(body: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        body=json.dumps(body).encode(), status=status, content_type="application/json"
+    )
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ServingError as error:
+        too_large = isinstance(error.__cause__, web.HTTPRequestEntityTooLarge)
+        return _json({"error": error.message}, 413 if too_large else HTTP_STATUS[error.code])
+    except web.HTTPException as error:
+        return _json({"error": error.reason}, error.status)
+
+
+def _authorised(token: str | None) -> Any:
+    wanted = None if token is None else f"Bearer {token}".encode()
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # The page itself holds no data; what it asks for is asked with the token.
+        if wanted is not None and request.path != "/":
+            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, wanted):
+                raise ServingError("UNAUTHENTICATED", "a bearer token is wanted.")
+        return await handler(request)
+
+    return middleware

@@ -1,0 +1,135 @@
+"""Running the server until it is told to stop."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import pathlib
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import web
+
+from kerasrec.server import grpc_service, page, rest
+from kerasrec.server.batching import Batcher
+from kerasrec.server.inference import Inference
+from kerasrec.server.loaded import LoadedVersion
+from kerasrec.server.logs import log_to_stderr
+from kerasrec.server.metrics import Metrics
+from kerasrec.server.settings import Settings
+from kerasrec.server.watching import Versions
+from kerasrec.serving.commands import served_base, served_name
+from kerasrec.serving.versions import StrPath
+
+LOG = logging.getLogger("kerasrec.server")
+
+
+def serve(directory: StrPath, *, name: str | None = None, settings: Settings | None = None) -> None:
+    """Serves the newest version of a directory, by REST and gRPC, until SIGTERM or SIGINT.
+
+    Requests in flight are answered before it ends, within `grace_seconds`.
+
+    Args:
+        directory: the folder that holds the versions.
+        name: name of the served model; that of the folder if None.
+        settings: addresses, limits and files.
+
+    Raises:
+        ValueError: if there is no version that loads, or a port is taken.
+    """
+    base = served_base(directory)
+    name = served_name(base, name)
+    log_to_stderr()
+    asyncio.run(_serve(base, name, settings or Settings()))
+
+
+async def _serve(base: pathlib.Path, name: str, settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(base, name, settings):
+        await stop.wait()
+        LOG.info("stopping")
+    LOG.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def running(
+    base: pathlib.Path, name: str, settings: Settings
+) -> AsyncIterator[tuple[int, int]]:
+    """A server that runs inside the block; gives its ports of REST and gRPC.
+
+    Args:
+        base: the folder that holds the versions.
+        name: name of the served model.
+        settings: addresses, limits and files.
+
+    Raises:
+        ValueError: if there is no version that loads, or a port is taken.
+    """
+    # What lives now lives on: collecting the garbage of old versions need not look at it.
+    gc.collect()
+    gc.freeze()
+    metrics = Metrics(name)
+    with (
+        ThreadPoolExecutor(settings.batch_threads, "batch") as batches,
+        ThreadPoolExecutor(1, "load") as loads,
+    ):
+
+        def make_batcher(loaded: LoadedVersion) -> Batcher:
+            return Batcher(
+                loaded,
+                batches,
+                threads=settings.batch_threads,
+                max_rows=settings.max_batch_rows,
+                max_queued=settings.max_queued,
+                observe=metrics.batch,
+            )
+
+        versions = Versions(base, loads, make_batcher)
+        await versions.refresh()
+        if versions.current is None:
+            errors = "; ".join(error for _, error in versions.states.values())
+            raise ValueError(f"no version of {str(base)!r} can be served: {errors}")
+        inference = Inference(name, versions, settings, metrics)
+        app = rest.application(inference)
+        page.add_routes(app, inference)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.grace_seconds)
+        server, grpc_port = grpc_service.make_server(inference)
+        watch = asyncio.ensure_future(versions.follow(settings.poll_seconds))
+        try:
+            await runner.setup()
+            site = web.TCPSite(
+                runner, settings.host, settings.rest_port, ssl_context=_tls(settings), backlog=1024
+            )
+            try:
+                await site.start()
+            except OSError as error:
+                raise ValueError(
+                    f"rest_port: cannot listen on {settings.host}:{settings.rest_port}: {error}"
+                ) from error
+            await server.start()
+            rest_port = runner.addresses[0][1]
+            ports = {"rest_port": rest_port, "grpc_port": grpc_port}
+            LOG.info("ready", extra={"model": name, "pid": os.getpid(), **ports})
+            yield rest_port, grpc_port
+        finally:
+            watch.cancel()
+            # Neither takes new requests; both wait for those in flight.
+            await asyncio.gather(server.stop(settings.grace_seconds), runner.cleanup())
+            await versions.close()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.certificate_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.certificate_file, settings.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"certificate_file and key_file do not fit: {error}") from error
+    return context

@@ -1,0 +1,188 @@
+"""One signature of a loaded version: what it takes, and whether its requests can run together."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.server.errors import ServingError, invalid
+from kerasrec.serving.raw_ids import PADDING
+from kerasrec.serving.signature_defs import CLASSIFY, REGRESS
+from kerasrec.types import Columns
+
+Shape = tuple[int | None, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """An input or an output.
+
+    Attributes:
+        tensor: its name in the graph.
+        dtype: its type.
+        shape: None where a size, or the rank, is not fixed.
+    """
+
+    tensor: str
+    dtype: tf.DType
+    shape: Shape
+
+
+class Signature:
+    """A `SignatureDef`, ready to check requests.
+
+    Args:
+        name: its name.
+        definition: the `SignatureDef`.
+        padded: whether "" and -1 are padding, as in all that `kerasrec.serving.export` writes;
+            rows of other widths then run together.
+    """
+
+    def __init__(self, name: str, definition: Any, *, padded: bool) -> None:
+        self.name = name
+        self.definition = definition
+        self.method: str = definition.method_name
+        self.inputs = {key: _port(info) for key, info in sorted(definition.inputs.items())}
+        self.outputs = {key: _port(info) for key, info in sorted(definition.outputs.items())}
+        ports = [*self.inputs.values(), *self.outputs.values()]
+        self.batchable = bool(self.inputs) and all(
+            port.shape is not None and len(port.shape) > 0 and port.shape[0] is None
+            for port in ports
+        )
+        self._padded = padded
+
+    def expect(self, method: str) -> None:
+        """Refuses a request by another method than the signature's.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT.
+        """
+        if self.method != method:
+            raise invalid(
+                f"signature {self.name!r} has the method {self.method!r}; this request wants "
+                f"{method!r}."
+            )
+
+    def example_input(self, method: str) -> str:
+        """Name of the input that takes serialised examples.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, if the method is another.
+        """
+        self.expect(method)
+        if len(self.inputs) != 1:
+            raise ServingError("FAILED_PRECONDITION", f"signature {self.name!r}: one input wanted")
+        return next(iter(self.inputs))
+
+    def check(self, arrays: Columns, max_rows: int) -> int:
+        """Number of rows of a request that fits.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, if names, types or shapes are wrong, or rows too many.
+        """
+        if set(arrays) != set(self.inputs):
+            raise invalid(
+                f"signature {self.name!r} takes the inputs {list(self.inputs)}; received "
+                f"{sorted(arrays)}."
+            )
+        for key, port in self.inputs.items():
+            array = arrays[key]
+            kind = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
+            if kind != port.dtype or not _fits(array.shape, port.shape):
+                raise invalid(
+                    f"input {key!r}: expected {port.dtype.name} of shape {_text(port.shape)}; "
+                    f"received {kind.name} of shape {_text(array.shape)}."
+                )
+        if not self.batchable:
+            return 1
+        sizes = {key: arrays[key].shape[0] for key in self.inputs}
+        if len(set(sizes.values())) > 1:
+            raise invalid(f"the inputs need one batch size; received {sizes}.")
+        rows = next(iter(sizes.values()))
+        if rows > max_rows:
+            raise invalid(f"a request may have {max_rows} rows; received {rows}. Split it.")
+        return rows
+
+    def shapes(self, arrays: Columns) -> tuple[Any, ...]:
+        """What must be equal for two requests to run together."""
+        return tuple(
+            None if self._pads(port) else arrays[key].shape[1:] for key, port in self.inputs.items()
+        )
+
+    def concatenate(self, requests: list[Columns]) -> Columns:
+        """Requests of equal `shapes` as one."""
+        if len(requests) == 1:
+            return requests[0]
+        return {
+            key: np.concatenate(_widen([arrays[key] for arrays in requests], port))
+            for key, port in self.inputs.items()
+        }
+
+    def _pads(self, port: Port) -> bool:
+        """Whether the width of an input is free and may be filled up."""
+        return (
+            self._padded
+            and port.dtype.name in PADDING
+            and port.shape is not None
+            and len(port.shape) == 2
+            and port.shape[1] is None
+        )
+
+
+def result_rows(signature: Signature, outputs: Columns, rows: int) -> dict[str, np.ndarray]:
+    """The outputs of a signature for Classify and Regress, one row an example.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, if the graph does not answer in their form.
+    """
+    wanted = {CLASSIFY: {"classes", "scores"}, REGRESS: {"outputs"}}[signature.method]
+    found = {key: array for key, array in outputs.items() if key in wanted}
+    shaped = {
+        key: array.reshape(rows) if signature.method == REGRESS and array.size == rows else array
+        for key, array in found.items()
+    }
+    rank = 2 if signature.method == CLASSIFY else 1
+    if not shaped or any(a.ndim != rank or len(a) != rows for a in shaped.values()):
+        shapes = {key: array.shape for key, array in outputs.items()}
+        raise ServingError(
+            "FAILED_PRECONDITION",
+            f"signature {signature.name!r} answers {shapes} to {rows} examples; {signature.method} "
+            f"wants {sorted(wanted)} of rank {rank}.",
+        )
+    return shaped
+
+
+def _port(info: Any) -> Port:
+    shape: Shape = None
+    if not info.tensor_shape.unknown_rank:
+        shape = tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim)
+    return Port(info.name, tf.as_dtype(info.dtype), shape)
+
+
+def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
+    return wanted is None or (
+        len(shape) == len(wanted)
+        and all(b is None or a == b for a, b in zip(shape, wanted, strict=True))
+    )
+
+
+def _text(shape: Shape) -> str:
+    if shape is None:
+        return "any"
+    return f"({', '.join('n' if size is None else str(size) for size in shape)})"
+
+
+def _widen(arrays: list[np.ndarray], port: Port) -> list[np.ndarray]:
+    """Arrays of one width, the narrow ones padded on the right."""
+    if len({array.shape[1:] for array in arrays}) == 1:
+        return arrays
+    width = max(array.shape[1] for array in arrays)
+    padding = PADDING[port.dtype.name]
+    value = padding.encode() if isinstance(padding, str) else padding
+    wide = []
+    for array in arrays:
+        filled = np.full((len(array), width), value, array.dtype)
+        filled[:, : array.shape[1]] = array
+        wide.append(filled)
+    return wide

@@ -1,0 +1,164 @@
+"""Tokens, TLS, time limits, the command line and how it ends."""
+
+import contextlib
+import http.client
+import json
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+
+import grpc
+import pytest
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+
+from kerasrec.cli import main
+from kerasrec.server import Settings
+from kerasrec.server.loaded import LoadedVersion
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A certificate for localhost and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-keyout", "key.pem", "-out", "cert.pem"]
+    try:
+        subprocess.run([*command.split(), *names, *files], cwd=folder, check=True, stderr=-3)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def model_status(channel, **kwargs):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "half"
+    stub = model_service_pb2_grpc.ModelServiceStub(channel)
+    return stub.GetModelStatus(request, timeout=10, **kwargs)
+
+
+def test_without_the_token_there_is_nothing_to_see(hand_made, serving, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    good, bad = {"Authorization": "Bearer s3cret"}, {"Authorization": "Bearer s3cre"}
+    with serving(hand_made, token_file=str(token)) as client:
+        for headers, status in ((good, 200), (bad, 401), ({}, 401)):
+            assert client.post({"instances": [1.0]}, headers=headers)[0] == status
+            assert client.get(headers=headers)[0] == status
+            for path in ("/monitoring/prometheus/metrics", "/page/about"):
+                assert client.raw("GET", path, headers=headers)[0] == status
+        assert client.raw("GET", "/")[0] == 200
+        with grpc.insecure_channel(f"127.0.0.1:{client.grpc_port}") as channel:
+            assert model_status(channel, metadata=[("authorization", "Bearer s3cret")])
+            for metadata in ([], [("authorization", "Bearer x")]):
+                with pytest.raises(grpc.RpcError) as error:
+                    model_status(channel, metadata=metadata)
+                assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_tls(hand_made, serving, pair):
+    certificate, key = pair
+    with serving(hand_made, certificate_file=str(certificate), key_file=str(key)) as client:
+        context = ssl.create_default_context(cafile=str(certificate))
+        connection = http.client.HTTPSConnection("localhost", client.rest_port, context=context)
+        with contextlib.closing(connection):
+            connection.request("GET", "/v1/models/half")
+            assert connection.getresponse().status == 200
+        credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+        with grpc.secure_channel(f"localhost:{client.grpc_port}", credentials) as channel:
+            assert model_status(channel)
+
+
+def test_a_request_that_takes_too_long_is_given_up(hand_made, serving, monkeypatch):
+    gate = threading.Event()
+    run = LoadedVersion.run
+
+    def slow(self, signature, arrays):
+        gate.wait(10)
+        return run(self, signature, arrays)
+
+    monkeypatch.setattr(LoadedVersion, "run", slow)
+    with serving(hand_made, timeout_seconds=1.0) as client:
+        status, answer = client.post({"instances": [1.0]})
+        assert (status, answer["error"]) == (504, "the request took too long.")
+        gate.set()
+        assert client.post({"instances": [1.0]})[0] == 200
+        assert 'status="DEADLINE_EXCEEDED"} 1' in client.metrics()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"max_rows": 0}, "max_rows must be above 0; received 0"),
+        ({"rest_port": 70000}, "rest_port must be from 1 to 65535"),
+        ({"token_file": "nothing"}, "token_file: there is no file 'nothing'"),
+        ({"certificate_file": __file__}, "both certificate_file and key_file"),
+        ({"token_file": "/dev/null"}, "there is no file"),
+    ],
+)
+def test_settings(flags, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**flags)
+
+
+@pytest.mark.slow
+def test_ports_that_are_taken(hand_made, serving):
+    with serving(hand_made) as client:
+        for port in ("rest_port", "grpc_port"):
+            flags = {"rest_port": 0, "grpc_port": 0, port: getattr(client, port)}
+            command = [f"--{name}={value}" for name, value in flags.items()]
+            assert run_cli([str(hand_made), *command]).startswith(f"kerasrec: {port}: cannot li")
+
+
+def run_cli(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "kerasrec.cli", "serve", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    return done.stderr.splitlines()[-1]
+
+
+def test_nothing_to_serve(tmp_path, capsys):
+    assert main(["serve", str(tmp_path)]) == 2
+    assert "expected numbered versions" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_sigterm_answers_what_is_in_flight(movies):
+    flags = ["--rest_port=0", "--grpc_port=0", "--log_requests=true"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kerasrec.cli", "serve", str(movies), *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    records = []
+    for line in process.stderr:
+        records.append(json.loads(line))
+        if records[-1]["event"] == "ready":
+            break
+    assert records[0]["event"] == "version is served" and records[0]["warmed_up"] == 6
+    connection = http.client.HTTPConnection("127.0.0.1", records[-1]["rest_port"])
+    body = (movies / "1" / "requests" / "recommend.json").read_bytes()
+    connection.putrequest("POST", "/v1/models/movies:predict")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    connection.send(body[:10])
+    process.send_signal(signal.SIGTERM)
+    while (record := json.loads(process.stderr.readline()))["event"] != "stopping":
+        pass
+    connection.send(body[10:])
+    answer = connection.getresponse()
+    assert answer.status == 200 and b"item_id" in answer.read()
+    connection.close()
+    rest = [json.loads(line) for line in process.stderr]
+    process.stderr.close()
+    assert process.wait() == 0
+    assert [r["event"] for r in rest][-1] == "stopped"
+    (request,) = [r for r in rest if r["event"] == "request"]
+    assert request["api"] == "Predict" and request["status"] == "OK" and request["ms"] > 0
+    assert record["level"] == "INFO"
