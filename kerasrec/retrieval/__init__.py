@@ -1,12 +1,14 @@
-"""Exact top-k with exclusions, eager or inside a graph; training of retrievers."""
+"""Exact top-k with exclusions and filters, eager or in a graph; training of retrievers."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "exact": ["LOWEST_SCORE", "TopK", "blocked_top_k", "top_k"],
+        "catalogue": ["ExactTopK", "Found"],
+        "exact": ["LOWEST_SCORE", "TopK", "blocked_top_k", "rescored", "top_k"],
         "next_item": ["NextItem"],
         "sampled_softmax": ["SampledSoftmax"],
+        "vector_table": ["VectorTable"],
     },
 )

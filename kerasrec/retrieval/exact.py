@@ -17,6 +17,9 @@ LOWEST_SCORE = float(np.finfo(np.float32).min)
 
 ScoreBlock = Callable[[Tensor, Tensor], Tensor]
 
+CHUNK = 128
+FEW_CANDIDATES = 4096
+
 
 class TopK(NamedTuple):
     """The best candidates of each query, best first; equal scores in the order of the catalogue.
@@ -136,7 +139,7 @@ def blocked_top_k(
     def next_block(start: Tensor, best_scores: Tensor, best: Tensor) -> tuple[Tensor, ...]:
         stop = tf.minimum(start + block, num_candidates)
         scores = _without(score_block(start, stop), exclude - start)
-        scores, columns = tf.math.top_k(scores, tf.minimum(k, stop - start))
+        scores, columns = _best_columns(scores, k, chunked=num_candidates > FEW_CANDIDATES)
         # Earlier candidates stand first, and top_k keeps the first of equals.
         scores = tf.concat([best_scores, scores], axis=1)
         positions = tf.concat([best, columns + start], axis=1)
@@ -154,6 +157,32 @@ def blocked_top_k(
     return TopK(
         scores, tf.where(real, positions, -1), tf.reduce_sum(tf.cast(real, tf.int32), axis=1)
     )
+
+
+def rescored(best: TopK, k: int, scores_at: Callable[[Tensor], Tensor]) -> TopK:
+    """The k best of a longer list by a closer look; equal scores in the order of the catalogue.
+
+    Args:
+        best: a list longer than k.
+        k: number of slots.
+        scores_at: takes positions `(batch, n)` and returns their scores.
+
+    Returns:
+        `TopK` of shape `(batch, k)`.
+
+    Example:
+
+    >>> best = TopK(tf.constant([[3.0, 2.0]]), tf.constant([[4, 1]]), tf.constant([2]))
+    >>> rescored(best, 1, lambda positions: -tf.cast(positions, tf.float32)).positions.numpy()
+    array([[1]], dtype=int32)
+    """
+    last = tf.int32.max
+    positions = tf.sort(tf.where(best.positions < 0, last, best.positions), axis=1)
+    real = positions < last
+    scores = tf.where(real, scores_at(tf.where(real, positions, 0)), LOWEST_SCORE)
+    scores, columns = tf.math.top_k(scores, k)
+    positions = tf.gather(tf.where(real, positions, -1), columns, batch_dims=1)
+    return TopK(scores, positions, tf.minimum(best.count, k))
 
 
 def check_k(k: int, num_candidates: int) -> None:
@@ -181,3 +210,26 @@ def _without(scores: Tensor, columns: Tensor) -> Tensor:
     columns = tf.where(inside, columns, 0)
     rows = tf.broadcast_to(tf.range(tf.shape(columns)[0])[:, None], tf.shape(columns))
     return tf.tensor_scatter_nd_min(scores, tf.stack([rows, columns], axis=-1), updates)
+
+
+def _best_columns(scores: Tensor, k: int, *, chunked: bool) -> tuple[Tensor, Tensor]:
+    """Top-k of each row `(batch, width)`; fewer than k where the row is shorter.
+
+    `tf.math.top_k` walks through a row number by number. The k best of a row lie in the k chunks
+    with the largest maxima, and a maximum is fast to take: only these chunks are walked through.
+    """
+    if not chunked:
+        return tuple(tf.math.top_k(scores, tf.minimum(k, tf.shape(scores)[1])))
+    batch, width = tf.shape(scores)[0], tf.shape(scores)[1]
+    padding = tf.math.floormod(-width, CHUNK)
+    scores = tf.pad(scores, [[0, 0], [0, padding]], constant_values=LOWEST_SCORE)
+    chunks = (width + padding) // CHUNK
+    scores = tf.reshape(scores, [batch, chunks, CHUNK])
+    _, best = tf.math.top_k(tf.reduce_max(scores, axis=2), tf.minimum(k, chunks))
+    # In the order of the catalogue, so that equal scores stay in it.
+    best = tf.sort(best, axis=1)
+    kept = tf.gather(scores, best, batch_dims=1)
+    columns = best[:, :, None] * CHUNK + tf.range(CHUNK)
+    flat = [batch, tf.shape(best)[1] * CHUNK]
+    kept, places = tf.math.top_k(tf.reshape(kept, flat), tf.minimum(k, flat[1]))
+    return kept, tf.gather(tf.reshape(columns, flat), places, batch_dims=1)

@@ -89,20 +89,26 @@ class SavedRecommender:
         """
         return self._call("serving_default", inputs)["score"]
 
-    def recommend(self, inputs: Mapping[str, Any], *, exclude: Any = None) -> Recommendations:
+    def recommend(
+        self, inputs: Mapping[str, Any], *, exclude: Any = None, allow: Any = None
+    ) -> Recommendations:
         """The best items for each user.
 
         Args:
             inputs: user id, other user features and context features by name, batch first.
             exclude: raw item ids that each user must not get, one list a user.
+            allow: raw categories, one list a user, where the version was exported with a filter;
+                an empty list for all.
 
         Raises:
             ValueError: if a feature is missing or has the wrong type or shape.
         """
-        if exclude is None:
-            first = next(iter(inputs.values()), ())
-            exclude = [[]] * len(first)
-        answer = self._call("recommend", {**inputs, "exclude": exclude})
+        first = next(iter(inputs.values()), ())
+        nothing: list[Any] = [[]] * (len(first) if hasattr(first, "__len__") else 0)
+        limits = {"exclude": nothing if exclude is None else exclude}
+        if allow is not None or "allow" in self.inputs("recommend"):
+            limits["allow"] = nothing if allow is None else allow
+        answer = self._call("recommend", {**inputs, **limits})
         items = answer["item_id"]
         if items.dtype == object:
             text = [raw.decode("utf-8") for raw in items.ravel()]

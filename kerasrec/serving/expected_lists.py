@@ -9,8 +9,9 @@ import numpy as np
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.retrieval import LOWEST_SCORE
 from kerasrec.schema import FIRST_ID, Schema
-from kerasrec.serving.graph import item_vectors, similarity
-from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, known_by
+from kerasrec.serving.catalogue import item_vectors, similarity
+from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, filter_space, known_by
+from kerasrec.serving.signatures import Options
 from kerasrec.types import Columns
 
 # Recorded beyond the k slots, so that an item that ties with the last slot is recognised.
@@ -29,6 +30,7 @@ class ExpectedLists:
         encoded: encoded features of the rows.
         vocabularies: as checked by `check_vocabularies`.
         candidates: as checked by `candidate_columns`.
+        options: of the export.
     """
 
     def __init__(
@@ -37,8 +39,15 @@ class ExpectedLists:
         encoded: Columns,
         vocabularies: Mapping[str, Vocabulary],
         candidates: Columns,
+        options: Options,
     ) -> None:
         self.model = model
+        self.filter_by = options.filter_by
+        if self.filter_by is not None:
+            self.categories = candidates[self.filter_by].reshape(
+                len(candidates[self.filter_by]), -1
+            )
+            self.category_ids = vocabularies[filter_space(model.schema, self.filter_by)]
         self.schema: Schema = model.schema
         self.encoded = encoded
         self.candidates = candidates
@@ -81,15 +90,36 @@ class ExpectedLists:
             exclusions.append(as_raw(rows, dtype))
         return exclusions
 
-    def recommend(self, exclude: np.ndarray, k: int) -> dict[str, Any]:
+    def filters(self) -> np.ndarray:
+        """Raw categories `(rows, 3)` to allow: nothing asked, a known one, two, an unknown one."""
+        dtype = self.category_ids.dtype
+        padding = PADDING[dtype]
+        raw = self.category_ids.ids.tolist()
+        nonsense: Iterable[Any] = range(len(raw) + 1)
+        if dtype == "string":
+            nonsense = (f"nothing{'?' * n}" for n in nonsense)
+        unknown = absent(self.category_ids, nonsense, 1)[0]
+        kinds: list[list[Any]] = [[], raw[:1], [raw[-1], padding, raw[0]], [unknown]]
+        rows = [kinds[row % 4] for row in range(len(self.fallback))]
+        return as_raw([row + [padding] * (3 - len(row)) for row in rows], dtype)
+
+    def recommend(
+        self, exclude: np.ndarray, k: int, allow: np.ndarray | None = None
+    ) -> dict[str, Any]:
         """What `recommend` answers, and the longer ranking.
 
         Args:
             exclude: raw ids `(rows, n)`.
             k: length of the lists.
+            allow: raw categories `(rows, n)`, where there is a filter.
         """
         excluded = encode_raw(exclude, self.items, padded=True)
         allowed = np.stack([~np.isin(self.ids, row) for row in excluded])
+        if allow is not None:
+            for row, wanted in enumerate(encode_raw(allow, self.category_ids, padded=True)):
+                if wanted.any():
+                    known = wanted[wanted >= FIRST_ID]
+                    allowed[row] &= np.isin(self.categories, known).any(axis=1)
         found = self._best(self.scores, allowed, k)
         found["answers"]["fallback"] = self.fallback.tolist()
         return found

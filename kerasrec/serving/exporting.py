@@ -36,6 +36,7 @@ def export(
     k: int | Sequence[int] = 10,
     candidates: Columns | None = None,
     signatures: Sequence[str] | None = None,
+    filter_by: str | None = None,
     keep: int | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
@@ -61,6 +62,10 @@ def export(
     is the training count). Where fewer than k items are left, `count` says how many slots are real;
     the others hold "" or -1 and the lowest float32. Equal scores stand in the order of the
     vocabulary.
+
+    With `filter_by`, `recommend` has another input, `allow (batch, n)`: raw categories, padded like
+    `exclude`. An item passes if one of its categories is among them; a row of padding alone asks
+    for no filter.
 
     Similar items and embeddings are those of a retriever. Similarity is the cosine of the item
     vectors, without columns that are the same for all items; the item itself is left out, and an
@@ -89,6 +94,9 @@ def export(
             None for all items of the vocabulary, if the id is their only feature.
         signatures: names of those to write, None for all. Weights and vocabularies that none of
             them reads are left out.
+        filter_by: column of the candidates with the categories of each item, encoded, `(items,)` or
+            padded to `(items, n)`: an item feature, or one the model does not read. Its vocabulary
+            is among `vocabularies`.
         keep: number of older versions to keep; the others are removed when the new one is there.
             None keeps all.
         card: for the model card, by section ("description", "data", "metrics", "limits",
@@ -118,10 +126,11 @@ def export(
     """
     check_model(model)
     schema: Schema = model.schema
-    check_names(schema)
-    used = check_vocabularies(schema, vocabularies)
-    catalogue = candidate_columns(schema, used, candidates)
-    options = make_options(model, k, signatures, len(catalogue[schema.item_id.name]))
+    check_names(schema, filter_by)
+    used = check_vocabularies(schema, vocabularies, filter_by)
+    catalogue = candidate_columns(schema, used, candidates, filter_by)
+    size = len(catalogue[schema.item_id.name])
+    options = make_options(model, k, signatures, size, filter_by=filter_by)
     check_version(directory, version)
     check_keep(keep)
     check_card(card)

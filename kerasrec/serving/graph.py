@@ -5,22 +5,16 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.retrieval import LOWEST_SCORE, TopK, blocked_top_k
 from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
+from kerasrec.serving.catalogue import Catalogue
 from kerasrec.serving.examples import parse_examples
 from kerasrec.serving.lookup import IdLookup
-from kerasrec.serving.raw_ids import PADDING, known_by, raw_dtype
+from kerasrec.serving.raw_ids import filter_space, known_by, raw_dtype
 from kerasrec.serving.signatures import SCORES, Options
 from kerasrec.types import Columns, Features, Retriever, Tensor
-
-# Numbers of (query, item) pairs that are scored at once. A dot product holds one float a pair; any
-# other model holds the activations of its layers.
-PAIRS_OF_RETRIEVER = 2**22
-PAIRS_OF_RANKER = 2**16
 
 CLASSES = ("0", "1")
 """What `classify` calls a pair without and with the label."""
@@ -58,34 +52,18 @@ class ServedModel:
             name: IdLookup(vocabulary, folder / f"{name}.txt")
             for name, vocabulary in vocabularies.items()
         }
-        items = vocabularies[self.schema.item_id.name]
-        ids = candidates[self.schema.item_id.name]
-        self.num_candidates = len(ids)
-        positions = np.full(items.num_ids, -1, np.int32)
-        positions[ids] = np.arange(len(ids), dtype=np.int32)
-        self.positions = _constant("positions", positions)
-        self.popularity = _constant("popularity", items.counts[ids - FIRST_ID].astype(np.float32))
-        # The last row is what an empty slot holds.
-        raw = [*items.decode(ids).tolist(), PADDING[items.dtype]]
-        self.raw_items = _constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
-        self.is_retriever = isinstance(model, Retriever)
-        if self.is_retriever:
-            vectors = item_vectors(model, candidates)
-            self.item_vectors = _constant("item_vectors", vectors)
-            if "similar_items" in options.signatures:
-                columns, norms = similarity(vectors)
-                self.similar_columns = _constant("similar_columns", columns)
-                self.inverse_norms = _constant("inverse_norms", norms)
-        else:
-            self.item_features = {
-                name: _constant(f"candidates_{name}", column) for name, column in candidates.items()
-            }
+        self.retriever = model if isinstance(model, Retriever) else None
+        self.catalogue = Catalogue(self.schema, vocabularies, candidates, options, self.retriever)
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """The functions to export, with names, shapes and types from the schema."""
         schema = self.schema
         item_dtype = tf.as_dtype(self.dtypes[schema.item_id.name])
-        exclude = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
+        limits = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
+        if self.options.filter_by is not None:
+            lookup = self.lookups[filter_space(schema, self.options.filter_by)]
+            dtype = tf.as_dtype(lookup.dtype)
+            limits["allow"] = tf.TensorSpec((None, None), dtype, "allow")
         query = {feature.name: self._spec(feature) for feature in schema.query}
         item = {feature.name: self._spec(feature) for feature in schema.item}
         examples = {n: {n: tf.TensorSpec((None,), tf.string, n)} for n in ("examples", "inputs")}
@@ -100,7 +78,7 @@ class ServedModel:
         }
         for k in self.options.ks:
             recommend = functools.partial(self.recommend, k=k)
-            endpoints[f"recommend_{k}"] = (recommend, {**query, **exclude})
+            endpoints[f"recommend_{k}"] = (recommend, {**query, **limits})
         functions: dict[str, Callable[..., Any]] = {}
         for name in self.options.signatures:
             # Two names of one thing share its graph.
@@ -127,10 +105,9 @@ class ServedModel:
         }
         # The values, not the model: SavedModel would store all that hangs on a Keras object.
         weights = [weight.value for weight in self.model.variables]
-        own = [value for value in vars(self).values() if isinstance(value, tf.Variable)]
-        features = list(getattr(self, "item_features", {}).values())
         saved = tf.Module(name="served_model")
-        saved.variables_read = [v for v in [*weights, *own, *features] if id(v.handle) in read]
+        stored = [*weights, *self.catalogue.variables]
+        saved.variables_read = [v for v in stored if id(v.handle) in read]
         tables = [lookup.table for lookup in self.lookups.values()]
         saved.tables_read = [table for table in tables if id(table.resource_handle) in read]
         return saved
@@ -169,54 +146,27 @@ class ServedModel:
         unknown = query[self.known_by] < FIRST_ID
         if unknown.shape.rank == 2:  # a history: not one known item
             unknown = tf.reduce_all(unknown, axis=1)
+        catalogue = self.catalogue
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
-        if self.is_retriever:
-            vectors = self.model.query_embedding(query)
-            scores_of, pairs_per_block = self._dot_products(vectors), PAIRS_OF_RETRIEVER
+        limits: dict[str, Any] = {
+            "exclude": tf.gather(catalogue.positions, excluded),
+            "unknown": unknown,
+            "allow": None,
+        }
+        if self.options.filter_by is not None:
+            lookup = self.lookups[filter_space(self.schema, self.options.filter_by)]
+            limits["allow"] = lookup(raw["allow"], padded=True)
+        if self.retriever is not None:
+            best = catalogue.nearest(self.retriever.query_embedding(query), k, **limits)
         else:
-            scores_of, pairs_per_block = self._pairs(query), PAIRS_OF_RANKER
-
-        def score_block(start: Tensor, stop: Tensor) -> Tensor:
-            popularity = self.popularity[start:stop][None, :]
-            return tf.where(unknown[:, None], popularity, scores_of(start, stop))
-
-        best = blocked_top_k(
-            score_block,
-            num_candidates=self.num_candidates,
-            k=k,
-            exclude=tf.gather(self.positions, excluded),
-            pairs_per_block=pairs_per_block,
-        )
-        return {**self._items(best), "fallback": unknown}
+            best = catalogue.best(self._pairs(query), k, **limits)
+        return {**catalogue.answer(best), "fallback": unknown}
 
     def similar_items(self, raw: Features) -> dict[str, Tensor]:
         """The items of the catalogue with the largest cosine, the asked item left out."""
         name = self.schema.item_id.name
-        position = tf.gather(self.positions, self.lookups[name](raw[name]))  # -1: not there
-        place = tf.maximum(position, 0)
-        query = tf.gather(self.item_vectors, place) * self.similar_columns
-        scores_of = self._dot_products(query * tf.gather(self.inverse_norms, place)[:, None])
-
-        def score_block(start: Tensor, stop: Tensor) -> Tensor:
-            cosines = scores_of(start, stop) * self.inverse_norms[start:stop]
-            return tf.where(position[:, None] < 0, LOWEST_SCORE, cosines)
-
-        best = blocked_top_k(
-            score_block,
-            num_candidates=self.num_candidates,
-            k=self.options.ks[0],
-            exclude=position[:, None],
-            pairs_per_block=PAIRS_OF_RETRIEVER,
-        )
-        return self._items(best)
-
-    def _items(self, best: TopK) -> dict[str, Tensor]:
-        slots = tf.where(best.positions < 0, self.num_candidates, best.positions)
-        return {
-            "item_id": tf.gather(self.raw_items, slots),
-            "score": best.scores,
-            "count": best.count,
-        }
+        best = self.catalogue.similar(self.lookups[name](raw[name]), self.options.ks[0])
+        return self.catalogue.answer(best)
 
     def _spec(self, feature: Feature) -> tf.TensorSpec:
         dtype = tf.as_dtype(self.dtypes[feature.name])
@@ -232,72 +182,14 @@ class ServedModel:
             encoded[feature.name] = value
         return encoded
 
-    def _dot_products(self, vectors: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        def block(start: Tensor, stop: Tensor) -> Tensor:
-            return tf.matmul(vectors, self.item_vectors[start:stop], transpose_b=True)
-
-        return block
-
     def _pairs(self, query: Features) -> Callable[[Tensor, Tensor], Tensor]:
         batch = tf.shape(query[self.schema.user_id.name])[0]
 
         def block(start: Tensor, stop: Tensor) -> Tensor:
             items = {}
-            for name, column in self.item_features.items():
+            for name, column in self.catalogue.features.items():
                 part = column[start:stop][None, ...]  # (1, block, ...)
                 items[name] = tf.repeat(part, batch, axis=0)  # (batch, block, ...)
             return self.call({**query, **items})
 
         return block
-
-
-def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) -> np.ndarray:
-    """The vectors `(candidates, dim)` of a catalogue, computed block by block.
-
-    Args:
-        model: a retriever.
-        candidates: encoded item features, one row an item.
-        rows: size of a block.
-    """
-    total = len(next(iter(candidates.values())))
-    blocks = [
-        np.asarray(
-            model.item_embedding(
-                {
-                    name: tf.constant(column[start : start + rows])
-                    for name, column in candidates.items()
-                }
-            )
-        )
-        for start in range(0, total, rows)
-    ]
-    return np.concatenate(blocks)
-
-
-def similarity(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What makes dot products of item vectors cosines.
-
-    A column that is the same for all items, such as the 1 that carries a user's bias, says nothing
-    of an item and is left out.
-
-    Args:
-        vectors: of the catalogue, `(items, dim)`.
-
-    Returns:
-        float32 `(dim,)`, 1 where a column counts, and `(items,)`, 1 / length over those columns; 0
-        for a vector of zeros.
-
-    Example:
-
-    >>> columns, norms = similarity(np.float32([[0, 1, 4], [0, 1, 0]]))
-    >>> columns.tolist(), norms.tolist()
-    ([0.0, 0.0, 1.0], [0.25, 0.0])
-    """
-    columns = (vectors != vectors[:1]).any(axis=0).astype(np.float32)
-    lengths = np.linalg.norm(vectors * columns, axis=1)
-    return columns, (np.divide(1, lengths, where=lengths > 0, out=np.zeros_like(lengths)))
-
-
-def _constant(name: str, value: Any) -> tf.Variable:
-    """A value of the graph, kept as a variable: constants above 2 GB do not fit in a SavedModel."""
-    return tf.Variable(value, trainable=False, name=name)

@@ -16,13 +16,14 @@ PADDING: dict[str, str | int] = {"string": "", "int64": -1}
 
 
 def check_vocabularies(
-    schema: Schema, vocabularies: Mapping[str, Vocabulary]
+    schema: Schema, vocabularies: Mapping[str, Vocabulary], filter_by: str | None = None
 ) -> dict[str, Vocabulary]:
-    """The vocabulary of every feature that has ids of its own.
+    """The vocabulary of every feature that has ids of its own, and of the filter.
 
     Args:
         schema: the features of the model.
-        vocabularies: vocabulary by feature name; others than the schema's are left out.
+        vocabularies: vocabulary by feature name; others are left out.
+        filter_by: column of the candidates that recommendations are filtered by.
 
     Raises:
         ValueError: if a vocabulary is missing or does not have the size that the model has.
@@ -32,7 +33,10 @@ def check_vocabularies(
             "export: vocabularies must be a dict of feature name to Vocabulary; received "
             f"{type(vocabularies).__name__}."
         )
-    names = [f.name for f in schema.features if hasattr(f, "num_ids")]
+    own = [f.name for f in schema.features if hasattr(f, "num_ids")]
+    names = list(own)
+    if filter_by is not None and filter_space(schema, filter_by) not in own:
+        names.append(filter_by)
     missing = [name for name in names if name not in vocabularies]
     if missing:
         raise ValueError(
@@ -46,7 +50,7 @@ def check_vocabularies(
                 f"export: vocabularies[{name!r}] must be a kerasrec.data.Vocabulary; received "
                 f"{type(vocabulary).__name__}."
             )
-        if vocabulary.num_ids != schema.num_ids(name):
+        if name in own and vocabulary.num_ids != schema.num_ids(name):
             raise ValueError(
                 f"export: wrong vocabulary for {name!r}: the model has {schema.num_ids(name)} ids, "
                 f"the vocabulary {vocabulary.num_ids} (padding and unknown included). Pass the "
@@ -55,11 +59,34 @@ def check_vocabularies(
     return {name: vocabularies[name] for name in names}
 
 
-def check_names(schema: Schema) -> None:
+def filter_space(schema: Schema, filter_by: str) -> str:
+    """Name of the vocabulary of the column that recommendations are filtered by.
+
+    Args:
+        schema: the features of the model.
+        filter_by: an item feature of ids, or a column of the candidates that the model does not
+            read.
+
+    Raises:
+        ValueError: if it is another feature of the schema.
+    """
+    feature = next((f for f in schema.features if f.name == filter_by), None)
+    if feature is None:
+        return filter_by
+    if isinstance(feature, Numeric) or feature not in schema.item:
+        raise ValueError(
+            "export: filter_by must name a column of ids of the items; received "
+            f"{filter_by!r}, which is {feature}. Pass the categories of the items in candidates."
+        )
+    return schema.id_space(filter_by)
+
+
+def check_names(schema: Schema, filter_by: str | None = None) -> None:
     """Refuses feature names that cannot be inputs of a served signature.
 
     Args:
         schema: the features of the model.
+        filter_by: column that recommendations are filtered by, which makes an input `allow`.
 
     Raises:
         ValueError: naming them, and the fix.
@@ -78,11 +105,12 @@ def check_names(schema: Schema) -> None:
             f"a letter first, and by no Python keyword; received {refused}. Rename these columns "
             "before training."
         )
-    if "exclude" in names:
-        raise ValueError(
-            "export: the signature `recommend` has an input 'exclude' of its own; received a "
-            "feature of that name. Rename the column before training."
-        )
+    for taken in ("exclude",) if filter_by is None else ("exclude", "allow"):
+        if taken in names:
+            raise ValueError(
+                f"export: the signature `recommend` has an input {taken!r} of its own; received a "
+                "feature of that name. Rename the column before training."
+            )
 
 
 def known_by(model: Any) -> str:
@@ -136,7 +164,10 @@ def encode_raw(values: np.ndarray, vocabulary: Vocabulary, *, padded: bool) -> n
 
 
 def candidate_columns(
-    schema: Schema, vocabularies: Mapping[str, Vocabulary], candidates: Columns | None
+    schema: Schema,
+    vocabularies: Mapping[str, Vocabulary],
+    candidates: Columns | None,
+    filter_by: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Encoded item features of everything that may be recommended, in the order of the item id.
 
@@ -145,13 +176,22 @@ def candidate_columns(
         vocabularies: as checked by `check_vocabularies`.
         candidates: encoded columns of the item features, one row an item; None for every item of
             the vocabulary, which needs a schema whose only item feature is the id.
+        filter_by: a column of ids, `(items,)` or padded with 0 to `(items, n)`, that is kept as
+            well.
 
     Raises:
         ValueError: if a column is missing, has the wrong shape, type or length, or ids are outside
             the vocabulary or repeated.
     """
     item = schema.item_id
+    extra = filter_by if filter_by not in {f.name for f in schema.item} else None
     if candidates is None:
+        if extra is not None:
+            raise ValueError(
+                f"export: filter_by={filter_by!r} needs the categories of the items: pass "
+                f"candidates=, a dict of the encoded columns {[item.name, filter_by]} with one row "
+                "an item."
+            )
         if len(schema.item) > 1:
             raise ValueError(
                 f"export: the items have the features {[f.name for f in schema.item]}, so the "
@@ -180,8 +220,11 @@ def candidate_columns(
                     f"export: candidates[{feature.name!r}] holds NaN or infinity. Fill them in."
                 )
         else:
-            _check_range(feature, column, schema.num_ids(feature.name), item.name)
+            lowest = FIRST_ID if feature.name == item.name else PADDING_ID
+            _check_range(feature.name, column, lowest, schema.num_ids(feature.name))
         columns[feature.name] = column.astype(feature.dtype)
+    if extra is not None:
+        columns[extra] = _categories(extra, candidates, vocabularies[extra].num_ids)
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"export: candidates need one length; received {lengths}.")
@@ -195,11 +238,26 @@ def candidate_columns(
     return {name: column[order] for name, column in columns.items()}
 
 
-def _check_range(feature: Feature, column: np.ndarray, num_ids: int, item: str) -> None:
-    lowest = FIRST_ID if feature.name == item else PADDING_ID
+def _categories(name: str, candidates: Columns, num_ids: int) -> np.ndarray:
+    if name not in candidates:
+        raise ValueError(
+            f"export: candidates has no column {name!r} to filter by; received "
+            f"{sorted(candidates)}."
+        )
+    column: np.ndarray = np.asarray(candidates[name])
+    if column.ndim not in (1, 2) or column.dtype.kind not in "iu":
+        raise ValueError(
+            f"export: candidates[{name!r}] must hold encoded ids, (items,) or padded with 0 to "
+            f"(items, n); received {column.shape} of {column.dtype}. Encode raw ids first."
+        )
+    _check_range(name, column, PADDING_ID, num_ids)
+    return column.astype(np.int32)
+
+
+def _check_range(name: str, column: np.ndarray, lowest: int, num_ids: int) -> None:
     if column.size and not lowest <= column.min() <= column.max() < num_ids:
         raise ValueError(
-            f"export: candidates[{feature.name!r}] must hold ids from {lowest} to {num_ids - 1}; "
+            f"export: candidates[{name!r}] must hold ids from {lowest} to {num_ids - 1}; "
             f"received {column.min()} to {column.max()}."
         )
 

@@ -58,15 +58,16 @@ def record(
     examples = make_examples(inputs)
     query = {feature.name: inputs[feature.name] for feature in schema.query}
     item = {feature.name: inputs[feature.name] for feature in schema.item}
-    lists = ExpectedLists(model, encoded, vocabularies, candidates)
+    lists = ExpectedLists(model, encoded, vocabularies, candidates, options)
+    limits = {} if options.filter_by is None else {"allow": lists.filters()}
     for name in options.signatures:
         if name in SCORES:
             add(name, inputs, _answers(score=scores))
         elif name in options.lists:
             # All kinds of exclusions once; for other lengths the one of items, nonsense, padding.
             for exclude in lists.exclusions() if name == "recommend" else lists.exclusions()[1:2]:
-                found = lists.recommend(exclude, options.lists[name])
-                add(name, {**query, "exclude": exclude}, found)
+                found = lists.recommend(exclude, options.lists[name], **limits)
+                add(name, {**query, "exclude": exclude, **limits}, found)
         elif name == "similar_items":
             asked = item[schema.item_id.name]
             found = lists.similar(encoded[schema.item_id.name], options.ks[0])

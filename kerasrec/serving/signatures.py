@@ -3,8 +3,8 @@
 | signature | inputs | outputs | for |
 |---|---|---|---|
 | `serving_default`, `score` | every feature | `score` | all |
-| `recommend`, `recommend_K` | query features, `exclude` | `item_id`, `score`, ... | all |
-| `similar_items` | item id | `item_id`, `score`, `count` | retrievers |
+| `recommend`, `recommend_K` | query features, `exclude`[, `allow`] | a list of items | all |
+| `similar_items` | item id | a list of items | retrievers |
 | `user_embedding` | query features | `embedding` | retrievers |
 | `item_embedding` | item features | `embedding` | retrievers |
 | `predict_examples` | `examples`: serialised tf.Example | `score` | all |
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kerasrec.retrieval.exact import check_k
+from kerasrec.retrieval.vector_table import check_kind
 from kerasrec.types import Retriever
 
 SCORES = ("serving_default", "score")
@@ -35,10 +36,14 @@ class Options:
     Attributes:
         ks: lengths of the recommended lists.
         signatures: names of the signatures.
+        filter_by: column of the candidates that recommendations can be filtered by.
+        tables: how tables of vectors are stored, see `VectorTable`.
     """
 
     ks: tuple[int, ...]
     signatures: tuple[str, ...]
+    filter_by: str | None = None
+    tables: str = "float32"
 
     @property
     def lists(self) -> dict[str, int]:
@@ -54,11 +59,20 @@ class Options:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Options":
         """The inverse of `to_dict`, from JSON."""
-        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+        made: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
+        }
+        return cls(**made)
 
 
 def make_options(
-    model: Any, k: int | Sequence[int], signatures: Sequence[str] | None, num_candidates: int
+    model: Any,
+    k: int | Sequence[int],
+    signatures: Sequence[str] | None,
+    num_candidates: int,
+    *,
+    filter_by: str | None = None,
+    tables: str = "float32",
 ) -> Options:
     """The options of an export, checked.
 
@@ -67,10 +81,15 @@ def make_options(
         k: length of the lists, or several.
         signatures: names, or None for all that the model has.
         num_candidates: size of the catalogue.
+        filter_by: as checked by `candidate_columns`.
+        tables: how tables are stored.
 
     Raises:
-        ValueError: if a length does not fit the catalogue, or the model has no such signature.
+        ValueError: if a length does not fit the catalogue, or the model has no such signature, or
+            there is no such kind of table.
     """
+    check_kind(tables)
+    more: dict[str, Any] = {"filter_by": filter_by, "tables": tables}
     ks = tuple(k) if isinstance(k, Sequence) and not isinstance(k, str) else (k,)
     if not ks or len(set(ks)) < len(ks):
         raise ValueError(f"export: k must be a number or several different ones; received {k!r}.")
@@ -85,7 +104,7 @@ def make_options(
     kind = getattr(model, "output_kind", "score")
     logits = ["classify"] if kind != "rating" else []
     if signatures is None:
-        return Options(ks, (*every, *(logits if kind == "logit" else [])))
+        return Options(ks, (*every, *(logits if kind == "logit" else [])), **more)
     names = [signatures] if isinstance(signatures, str) else list(signatures)
     wrong = [name for name in names if name not in [*every, *logits]]
     if wrong or not names:
@@ -96,7 +115,7 @@ def make_options(
     # In our order, each once; the score is served under both of its names.
     if set(names) & set(SCORES):
         names += SCORES
-    return Options(ks, tuple(name for name in [*every, *logits] if name in names))
+    return Options(ks, tuple(name for name in [*every, *logits] if name in names), **more)
 
 
 def set_methods(folder: pathlib.Path) -> None:

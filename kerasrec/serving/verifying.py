@@ -176,9 +176,10 @@ def _record_anew(
             "verify: model= needs vocabularies=, those that the model was exported with."
         )
     check_model(model)
-    used = check_vocabularies(model.schema, vocabularies)
-    catalogue = candidate_columns(model.schema, used, candidates)
-    return reference.record(in_float32(model), used, catalogue, Options.from_dict(options))
+    made = Options.from_dict(options)
+    used = check_vocabularies(model.schema, vocabularies, made.filter_by)
+    catalogue = candidate_columns(model.schema, used, candidates, made.filter_by)
+    return reference.record(in_float32(model), used, catalogue, made)
 
 
 def _run_fresh(path: pathlib.Path, recorded: Mapping[str, Any]) -> dict[str, Any]:

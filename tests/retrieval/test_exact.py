@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.retrieval import LOWEST_SCORE, blocked_top_k, top_k
+from kerasrec.retrieval import LOWEST_SCORE, blocked_top_k, exact, top_k
 
 
 def sorted_by_numpy(scores, k, exclude):
@@ -109,3 +109,23 @@ def test_shapes_must_match(queries, items):
 def test_exclude_must_be_a_matrix():
     with pytest.raises(ValueError, match="Pad shorter rows with -1"):
         top_k(np.ones((1, 2)), np.ones((3, 2)), 1, exclude=[1])
+
+
+@pytest.mark.parametrize("width, k", [(1, 1), (127, 5), (128, 3), (700, 20), (1000, 1)])
+def test_chunks_find_what_a_whole_row_finds(width, k):
+    rng = np.random.default_rng(width)
+    scores = rng.integers(0, 30, size=(4, width)).astype(np.float32)  # many ties
+    expected = tf.math.top_k(scores, min(k, width))
+    values, columns = exact._best_columns(tf.constant(scores), k, chunked=True)
+    np.testing.assert_array_equal(values[:, :width], expected.values)
+    np.testing.assert_array_equal(columns[:, :width], expected.indices)
+
+
+def test_a_large_catalogue_in_blocks_equals_a_sort():
+    rng = np.random.default_rng(1)
+    queries = rng.integers(-3, 4, (3, 4)).astype(np.float32)
+    items = rng.integers(-3, 4, (exact.FEW_CANDIDATES + 900, 4)).astype(np.float32)
+    exclude = rng.integers(0, len(items), (3, 200))
+    best = top_k(queries, items, 50, exclude=exclude, pairs_per_block=5000)
+    expected = sorted_by_numpy(queries @ items.T, 50, exclude)
+    assert best.positions.numpy().tolist() == expected

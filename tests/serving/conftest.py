@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import kerasrec.serving.graph as graph
+import kerasrec.serving.catalogue as catalogue
 from kerasrec.data import Vocabulary
 from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
 from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
@@ -117,5 +117,5 @@ def features_export(tmp_path_factory):
     """An exported model over all kinds of features, k = 5, its catalogue scored in blocks."""
     case = _make_case("features")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graph, "PAIRS_OF_RANKER", 5)
+        patch.setattr(catalogue, "PAIRS_OF_RANKER", 5)
         return case, load(case.export(tmp_path_factory.mktemp("features") / "movies", k=5))

@@ -8,7 +8,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from kerasrec.data import Vocabulary
 from kerasrec.models import MatrixFactorization, Popularity, SASRec
 from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
-from kerasrec.serving import export, verify
+from kerasrec.serving import export, load, verify
 from kerasrec.serving.examples import make_examples, parse_examples
 from kerasrec.serving.signatures import make_options
 
@@ -175,3 +175,79 @@ def test_of_a_long_history_the_newest_count_and_of_a_long_bag_the_first():
     raw = parse_examples(tf.constant([example.SerializeToString()]), FEATURES, DTYPES)
     assert raw["history"].numpy().tolist() == [[2, 3]]
     assert raw["tags"].numpy().tolist() == [[b"x", b"y"]]
+
+
+@pytest.fixture(scope="module")
+def filtered(tmp_path_factory):
+    """Items 5 to 8, of which 6 is out of stock, with genres that the model does not read."""
+    schema = Schema(user=Categorical("user", 4), item=Categorical("item", 6))
+    model = MatrixFactorization(schema, embedding_dim=2, stddev=1.0)
+    vocabularies = {
+        "user": Vocabulary.fit(["ann", "bob"], "user"),
+        "item": Vocabulary.fit([5, 6, 7, 8, 8], "item"),
+        "genre": Vocabulary.fit(["drama", "war"], "genre"),
+    }
+    candidates = {"item": np.array([5, 4, 2]), "genre": np.array([[2, 3], [0, 0], [3, 1]])}
+    path = export(
+        model,
+        tmp_path_factory.mktemp("filtered"),
+        vocabularies=vocabularies,
+        candidates=candidates,
+        filter_by="genre",
+        k=3,
+        signatures=["recommend"],
+    )
+    return path, load(path)
+
+
+def test_recommendations_are_filtered_by_category(filtered):
+    """Item 8 is drama and war, 7 nothing, 5 war and something unknown."""
+    users = ["ann", "ann", "?", "bob", "?"]
+    allow = [["war"], ["drama"], ["war", "drama"], ["comedy"], []]
+    answer = filtered[1].recommend({"user": users}, allow=allow)
+    assert [sorted(raw for raw, _ in row) for row in answer.rows()] == [
+        [5, 8],
+        [8],
+        [5, 8],
+        [],
+        [5, 7, 8],
+    ]
+    assert answer.count.tolist() == [2, 1, 2, 0, 3]
+    assert answer.item_id[1].tolist() == [8, -1, -1]
+    banned = filtered[1].recommend({"user": ["ann"]}, allow=[["war"]], exclude=[[8]])
+    assert banned.rows()[0][0][0] == 5 and banned.count.tolist() == [1]
+    assert filtered[1].recommend({"user": ["ann"]}).count.tolist() == [3]
+
+
+def test_filters_are_verified(filtered):
+    report = verify(filtered[0])
+    assert [check.requests for check in report.signatures] == [3]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"filter_by": "user"},
+            "filter_by must name a column of ids of the items; received 'user'",
+        ),
+        ({"candidates": None}, "filter_by='genre' needs the categories of the items: pass"),
+        ({"candidates": {"item": [2, 3]}}, "has no column 'genre' to filter by"),
+        ({"candidates": {"item": [2, 3], "genre": [2, 9]}}, "ids from 0 to 3; received 2 to 9"),
+        ({"candidates": {"item": [2, 3], "genre": ["a", "b"]}}, "Encode raw ids first"),
+        ({"vocabularies": ("user", "item")}, r"missing \['genre'\]"),
+    ],
+)
+def test_what_cannot_be_filtered_is_refused(tmp_path, change, message):
+    schema = Schema(user=Categorical("user", 4), item=Categorical("item", 4))
+    vocabularies = {name: Vocabulary.fit(["a", "b"], name) for name in ("user", "item", "genre")}
+    change = {"filter_by": "genre", "candidates": {"item": [2, 3], "genre": [2, 3]}, **change}
+    names = change.pop("vocabularies", tuple(vocabularies))
+    with pytest.raises(ValueError, match=message):
+        export(
+            Popularity(schema),
+            tmp_path,
+            vocabularies={name: vocabularies[name] for name in names},
+            k=1,
+            **change,
+        )

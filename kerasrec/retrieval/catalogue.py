@@ -1,0 +1,263 @@
+"""A catalogue of items with raw ids, searched exactly."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.retrieval.categories import passes, wanted_categories
+from kerasrec.retrieval.exact import LOWEST_SCORE, blocked_top_k, check_k, rescored
+from kerasrec.retrieval.vector_table import VectorTable
+from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
+from kerasrec.types import Tensor
+
+SHORTLIST = 4
+
+
+class Found(NamedTuple):
+    """The best items of each query, best first.
+
+    Attributes:
+        item_id: raw ids `(batch, k)`; "" or -1 in empty slots.
+        score: float32 `(batch, k)`; `LOWEST_SCORE` in empty slots.
+        count: int32 `(batch,)`, number of slots that are not empty.
+    """
+
+    item_id: Tensor
+    score: Tensor
+    count: Tensor
+
+
+class ExactTopK(tf.Module):
+    """Top-k by dot product over items of any kind of id, the catalogue saved with it.
+
+        argtop_k <query, vector_i>  over all i that are not excluded and pass the filter
+
+    The catalogue is scored block by block, so that memory does not grow with it. It works eagerly,
+    in `tf.function` and, as part of a `tf.Module`, in a SavedModel, of stock operations: ids and
+    vectors are variables, and a table takes raw ids to them.
+
+    `refresh` brings another catalogue, of any size, without training. Calls that run meanwhile see
+    the old one or the new one, never a mixture. A graph keeps the catalogue that it was traced
+    with: trace or export it again.
+
+    Args:
+        ids: raw ids, strings or integers from 0, each once.
+        vectors: one row an item, `(items, dim)`.
+        k: number of slots; a catalogue of fewer items leaves some empty.
+        categories: for the filter, the raw categories of each item, a list of lists, strings or
+            integers from 0.
+        tables: how the vectors are stored, see `VectorTable`. With "int8" the best of 4 k + 16
+            items are found by the scores of 8 bits and ranked by those of 12.
+        pairs_per_block: largest number of scores held at once.
+
+    Raises:
+        ValueError: if ids repeat or are of another kind, or lengths or `k` do not fit.
+
+    Example:
+
+    >>> index = ExactTopK(["a", "b", "c"], [[1.0, 5.0], [3.0, 0.0], [2.0, 0.0]], k=2,
+    ...                   categories=[["x"], ["x", "y"], ["y"]])
+    >>> index([[1.0, 0.0]], exclude=[["b"]]).item_id.numpy().tolist()
+    [[b'c', b'a']]
+    >>> index([[1.0, 0.0]], allow=[["x"]]).item_id.numpy().tolist()
+    [[b'b', b'a']]
+    >>> index.refresh([7, 8], [[0.0, 1.0], [2.0, 0.0]])
+    >>> index([[1.0, 0.0]]).item_id.numpy().tolist()
+    [[8, 7]]
+    """
+
+    def __init__(
+        self,
+        ids: Any,
+        vectors: Any,
+        *,
+        k: int = 10,
+        categories: Sequence[Sequence[Any]] | None = None,
+        tables: str = "float32",
+        pairs_per_block: int = 2**22,
+    ) -> None:
+        super().__init__(name="exact_top_k")
+        check_k(k, 2**31 - 1)
+        self.k = k
+        self.tables = tables
+        self.pairs_per_block = pairs_per_block
+        self.refresh(ids, vectors, categories=categories)
+
+    def refresh(
+        self, ids: Any, vectors: Any, *, categories: Sequence[Sequence[Any]] | None = None
+    ) -> None:
+        """Another catalogue takes the place of the present one, in one step.
+
+        Args:
+            ids: as for the constructor; of another kind, if you like.
+            vectors: as for the constructor.
+            categories: as for the constructor.
+
+        Raises:
+            ValueError: as for the constructor; the present catalogue stays then.
+        """
+        # All is made before the one assignment that other threads can see.
+        self._index = _Index(ids, vectors, categories, self.tables)
+
+    def __call__(
+        self, queries: Tensor, *, exclude: Tensor | None = None, allow: Tensor | None = None
+    ) -> Found:
+        """The k best items of each query.
+
+        Args:
+            queries: float32 `(batch, dim)`.
+            exclude: raw ids `(batch, n)` that a query must not get, padded with "" or -1; ids that
+                are not in the catalogue exclude nothing.
+            allow: raw categories `(batch, n)`, padded likewise: an item passes if it has one of
+                them. A row of padding alone asks for no filter.
+
+        Raises:
+            ValueError: if a filter is asked of a catalogue without categories, or the length of the
+                queries is not that of the vectors.
+        """
+        index = self._index
+        queries = tf.convert_to_tensor(queries, tf.float32)
+        if queries.shape.rank != 2 or queries.shape[1] != index.vectors.dim:
+            raise ValueError(
+                f"ExactTopK: expected queries (batch, {index.vectors.dim}); received the shape "
+                f"{queries.shape}."
+            )
+        excluded = tf.fill([tf.shape(queries)[0], 0], -1)
+        if exclude is not None:
+            excluded = _look_up(index.positions, _raw(exclude, index.ids.dtype))
+
+        def block(start: Tensor, stop: Tensor) -> Tensor:
+            return index.vectors.dot_products(queries, start, stop)
+
+        filtered = block
+        if allow is not None:
+            categories = index.categories
+            if categories is None:
+                raise ValueError(
+                    "ExactTopK: allow= needs categories; the catalogue has none. Pass categories= "
+                    "with it."
+                )
+            raw = _raw(allow, index.category_dtype)
+            encoded = _look_up(index.category_ids, raw)
+            encoded = tf.where(raw == _padding(raw.dtype), PADDING_ID, encoded)
+            wanted = wanted_categories(encoded, index.num_categories)
+
+            def filtered(start: Tensor, stop: Tensor) -> Tensor:
+                here = passes(wanted, categories[start:stop])
+                return tf.where(here, block(start, stop), LOWEST_SCORE)
+
+        slots = min(self.k, index.size)
+        coarse = index.vectors.is_coarse
+        best = blocked_top_k(
+            filtered,
+            num_candidates=index.size,
+            k=min(SHORTLIST * self.k + 16, index.size) if coarse else slots,
+            exclude=excluded,
+            pairs_per_block=self.pairs_per_block,
+        )
+        if coarse:
+            best = rescored(
+                best,
+                slots,
+                lambda places: tf.einsum("bd,bnd->bn", queries, index.vectors.rows(places)),
+            )
+        empty = [[0, 0], [0, self.k - slots]]
+        places = tf.where(best.positions < 0, index.size, best.positions)
+        return Found(
+            tf.gather(index.ids, tf.pad(places, empty, constant_values=index.size)),
+            tf.pad(best.scores, empty, constant_values=LOWEST_SCORE),
+            best.count,
+        )
+
+
+class _Index(tf.Module):
+    """One state of the catalogue, which never changes."""
+
+    def __init__(
+        self, ids: Any, vectors: Any, categories: Sequence[Sequence[Any]] | None, tables: str
+    ) -> None:
+        super().__init__()
+        raw = _array(ids, "ids")
+        values = np.asarray(vectors, np.float32)
+        self.size = len(raw)
+        if values.ndim != 2 or len(values) != self.size or not self.size:
+            raise ValueError(
+                "ExactTopK: expected vectors (items, dim), one row for each id; received "
+                f"{self.size} ids and vectors of shape {values.shape}."
+            )
+        if len(np.unique(raw)) < self.size:
+            raise ValueError(
+                f"ExactTopK: every item needs an id of its own; of {self.size} ids "
+                f"{len(np.unique(raw))} are different."
+            )
+        dtype = tf.string if raw.dtype == object else tf.int64
+        # The last row is what an empty slot holds.
+        self.ids = tf.Variable(
+            tf.constant([*raw.tolist(), _padding(dtype)], dtype), trainable=False, name="ids"
+        )
+        self.positions = _table(raw, np.arange(self.size), default=-1)
+        self.vectors = VectorTable(values, tables, name="vectors")
+        self.categories: tf.Variable | None = None
+        if categories is None:
+            return
+        if len(categories) != self.size:
+            raise ValueError(
+                f"ExactTopK: expected categories of {self.size} items; received {len(categories)}."
+            )
+        flat = [category for row in categories for category in row]
+        names, places = np.unique(_array(flat, "categories"), return_inverse=True)
+        names = names.astype(object) if names.dtype.kind == "U" else names
+        encoded = iter((places + FIRST_ID).tolist())
+        width = max(1, *(len(row) for row in categories))
+        rows = [[next(encoded) for _ in row] + [0] * (width - len(row)) for row in categories]
+        self.categories = tf.Variable(np.array(rows, np.int32), trainable=False, name="categories")
+        self.category_dtype = tf.string if names.dtype == object else tf.int64
+        self.num_categories = len(names) + FIRST_ID
+        self.category_ids = _table(names, np.arange(len(names)) + FIRST_ID, default=UNKNOWN_ID)
+
+
+def _array(ids: Any, what: str) -> np.ndarray:
+    """Raw ids as int64, or as an array of objects that are strings."""
+    values = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    kinds = {type(value) for value in values}
+    if kinds <= {str} and "" not in values:
+        return np.array(values, dtype=object)
+    if kinds <= {int} and min(values) >= 0:
+        return np.array(values, np.int64)
+    raise ValueError(
+        f"ExactTopK: {what} must be non-empty strings, or integers from 0; received "
+        f"{values[:3]!r:.100}."
+    )
+
+
+def _table(keys: np.ndarray, values: np.ndarray, *, default: int) -> Any:
+    """A hash table whose contents are saved with the variables, not in the graph."""
+    dtype = tf.string if keys.dtype == object else tf.int64
+    table = tf.lookup.experimental.MutableHashTable(dtype, tf.int64, default)
+    if len(keys):
+        table.insert(tf.constant(keys, dtype), tf.constant(values, tf.int64))
+    return table
+
+
+def _look_up(table: Any, raw: Tensor) -> Tensor:
+    # The table forgets the rank.
+    return tf.ensure_shape(tf.cast(table.lookup(raw), tf.int32), raw.shape)
+
+
+def _padding(dtype: tf.DType) -> str | int:
+    return "" if dtype == tf.string else -1
+
+
+def _raw(ids: Any, dtype: tf.DType) -> Tensor:
+    """A matrix of raw ids; an empty list has no type of its own."""
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "OUS":
+        ids = ids.tolist()
+    raw = tf.convert_to_tensor(ids, dtype)
+    if raw.shape.rank != 2:
+        raise ValueError(
+            f"ExactTopK: expected a matrix (batch, n) of raw ids; received the shape {raw.shape}. "
+            'Pad shorter rows with "" or -1.'
+        )
+    return raw

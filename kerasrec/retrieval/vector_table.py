@@ -1,0 +1,139 @@
+"""Rows of floats in fewer bytes: half precision, or 8 bits and 4 more for a closer look."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.types import Tensor
+
+KINDS = ("float32", "float16", "int8")
+NARROW = 8
+"""Tables of fewer columns stay float32: they are small, and a scale a row would outweigh them."""
+
+
+class VectorTable(tf.Module):
+    """A table that is read as float32 and stored as one of three kinds.
+
+        float32   4 bytes a number
+        float16   2 bytes, 11 significant bits
+        int8      1.5 bytes and a float a row:  v = s (q + r / 14),  s = max |v| / 127,
+                  q = round(v / s) from -127 to 127,  r = round(14 (v / s - q)) from -7 to 7
+
+    Of int8, q alone is enough to find what is worth a closer look: `dot_products` reads q, `rows`
+    reads q and r, which is 14 times as precise. Two r share a byte.
+
+    Args:
+        values: `(rows, dim)`.
+        kind: "float32", "float16" or "int8"; tables of fewer than 8 columns stay float32.
+        name: name of the variables.
+
+    Raises:
+        ValueError: if the kind is none of the three, or a number does not fit in float16.
+
+    Example:
+
+    >>> values = np.float32([np.arange(8), -np.arange(8)]) / 7
+    >>> table = VectorTable(values, "int8")
+    >>> float(np.abs(table.rows([[1]]) - values[1]).max()) < 1 / 127 / 28 + 1e-7
+    True
+    """
+
+    def __init__(self, values: np.ndarray, kind: str = "float32", *, name: str = "table") -> None:
+        super().__init__(name=name)
+        check_kind(kind)
+        values = np.asarray(values, np.float32)
+        self.dim = values.shape[1]
+        self.kind = kind if self.dim >= NARROW else "float32"
+        if self.kind == "int8":
+            scales = np.abs(values).max(axis=1) / 127
+            steps = values / np.where(scales > 0, scales, 1)[:, None]
+            whole = np.rint(steps)
+            rest = np.rint(14 * (steps - whole)).astype(np.int16) + 8  # 1 to 15
+            rest = np.pad(rest, [(0, 0), (0, self.dim % 2)])
+            self.scales = _variable(scales.astype(np.float32), f"{name}_scales")
+            self.whole = _variable(whole.astype(np.int8), f"{name}_whole")
+            packed = (rest[:, ::2] | rest[:, 1::2] << 4).astype(np.uint8)
+            self.rest = _variable(packed, f"{name}_rest")
+            return
+        if self.kind == "float16" and np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+            raise ValueError(
+                f"{name}: float16 holds numbers up to {np.finfo(np.float16).max:,.0f}; received "
+                f"{np.abs(values).max():,.0f}. Take int8, which has a scale for each row."
+            )
+        self.values = _variable(values.astype(self.kind), name)
+
+    @property
+    def variables_stored(self) -> list[tf.Variable]:
+        """What holds the table."""
+        if self.kind == "int8":
+            return [self.whole, self.rest, self.scales]
+        return [self.values]
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether `dot_products` is less precise than `rows`."""
+        return self.kind == "int8"
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Rows by number.
+
+        Args:
+            ids: integers of any shape.
+
+        Returns:
+            float32, the shape of the ids with `dim` appended.
+        """
+        if self.kind != "int8":
+            return tf.cast(tf.nn.embedding_lookup(self.values, ids), tf.float32)
+        whole = tf.cast(tf.nn.embedding_lookup(self.whole, ids), tf.float32)
+        packed = tf.nn.embedding_lookup(self.rest, ids)
+        pairs = [tf.bitwise.bitwise_and(packed, 15), tf.bitwise.right_shift(packed, 4)]
+        shape = tf.concat([tf.shape(packed)[:-1], [-1]], axis=0)
+        rest = tf.reshape(tf.stack(pairs, axis=-1), shape)[..., : self.dim]
+        rest = (tf.cast(rest, tf.float32) - 8) / 14
+        rows = (whole + rest) * tf.nn.embedding_lookup(self.scales, ids)[..., None]
+        return tf.ensure_shape(rows, (*whole.shape[:-1], self.dim))
+
+    def dot_products(self, queries: Tensor, start: Tensor, stop: Tensor) -> Tensor:
+        """Products with the rows from `start` to `stop`, of int8 with q alone.
+
+        Args:
+            queries: float32 `(batch, dim)`.
+            start: first row.
+            stop: the row after the last.
+
+        Returns:
+            float32 `(batch, stop - start)`.
+        """
+        if self.kind != "int8":
+            block = tf.cast(self.values[start:stop], tf.float32)
+            return tf.matmul(queries, block, transpose_b=True)
+        block = tf.cast(self.whole[start:stop], tf.float32)
+        return tf.matmul(queries, block, transpose_b=True) * self.scales[start:stop]
+
+    def numpy(self) -> np.ndarray:
+        """What `rows` reads, for all rows: `(rows, dim)`."""
+        total = self.variables_stored[0].shape[0]
+        parts = [
+            self.rows(np.arange(start, min(start + 2**16, total))).numpy()
+            for start in range(0, total, 2**16)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+
+
+def check_kind(kind: str) -> None:
+    """Refuses a kind of table that there is not.
+
+    Args:
+        kind: its name.
+
+    Raises:
+        ValueError: naming the kinds.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"tables are stored as one of {KINDS}; received {kind!r}.")
+
+
+def _variable(value: Any, name: str) -> tf.Variable:
+    return tf.Variable(value, trainable=False, name=name)
