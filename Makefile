@@ -8,6 +8,9 @@ INSTALLED := $(VENV)/.installed
 # TensorFlow's start-up messages are of no use in a test log or a demo.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
+# One process a core; the tests of a file stay together, for what they share.
+PARALLEL := --numprocesses auto --dist loadfile
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-fast test-slow check lint doctest format clean
@@ -31,10 +34,10 @@ demo: install  ## Real data to a verified, servable model
 test: test-fast test-slow  ## All tests
 
 test-fast: install  ## Tests of some seconds at most
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: install  ## The long ones: real trainings, fresh processes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 check: lint doctest test  ## Style, types, examples in the docstrings, tests
 

@@ -35,7 +35,7 @@ from kerasrec.optimizers import SGD, ClippyAdagrad, ClipWeights, WarmUp, inverse
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks" / "exploding_gradients.md"
 PICTURE = PAGE.with_suffix(".svg")
-NONE, TOGETHER = "no remedy", "all together"
+NONE, TOGETHER, WARM_UP = "no remedy", "all together", "warm-up"
 Features = dict[str, np.ndarray]
 
 
@@ -120,7 +120,7 @@ def remedies(task: Task) -> dict[str, tuple[Callable[[], Any], Any]]:
         ),
         "UnitNorm": (sgd(row_constraint=unit(axis=1)), unit(axis=0)),
         f"inverse time decay to 1/{1 + s.decay_rate:g}": (sgd(decay(0)), None),
-        f"warm-up, {s.warmup_steps} steps": (sgd(WarmUp(rate, s.warmup_steps)), None),
+        f"{WARM_UP}, {s.warmup_steps} steps": (sgd(WarmUp(rate, s.warmup_steps)), None),
         TOGETHER: (
             sgd(decay(s.warmup_steps), clipnorm=s.clipnorm, row_constraint=limit),
             limit,
@@ -355,20 +355,33 @@ def section(task: Task, outcomes: list[Outcome]) -> str:
 
 
 def verdict(results: dict[str, list[Outcome]]) -> str:
-    """What was to be shown, and whether it is."""
-    blown, failed = 0, []
+    """What was to be shown, and whether it is. Warm-up is told apart: it ends, and the rate that
+    blows up comes after it."""
+    blown, failed, postponed = 0, [], []
     for name, outcomes in results.items():
         for outcome in outcomes:
             if outcome.remedy == NONE:
                 blown += not any(outcome.trains)
             elif not all(outcome.trains):
-                failed.append(f"{outcome.remedy} ({name})")
-    ends = f"Without a remedy the loss ends as NaN or above the untrained one in {blown} of " + (
+                (postponed if outcome.remedy.startswith(WARM_UP) else failed).append(
+                    f"{outcome.remedy} ({name})"
+                )
+    text = f"Without a remedy the loss ends as NaN or above the untrained one in {blown} of " + (
         f"{len(results)} tasks, with every seed. "
     )
     if failed:
-        return ends + f"These remedies alone do not train with every seed: {', '.join(failed)}."
-    return ends + "Each remedy alone trains in every task with every seed."
+        text += f"These remedies alone do not train with every seed: {', '.join(failed)}."
+    else:
+        text += (
+            "Gradient clipping, weight clipping, weight normalisation and learning-rate decay: "
+            "each remedy alone trains in every task with every seed."
+        )
+    if postponed:
+        text += (
+            " Warm-up alone is no remedy: where the rate stays too high it only puts the explosion "
+            f"off, and does not train with every seed: {', '.join(postponed)}. It goes with one."
+        )
+    return text
 
 
 def report(
@@ -430,7 +443,7 @@ def family(remedy: str) -> str:
         "clip": ("clip", "global"),
         "adaptive": ("adaptive", "Clippy"),
         "weights": ("ClipW", "MaxNorm", "UnitNorm"),
-        "schedule": ("inverse", "warm-up"),
+        "schedule": ("inverse", WARM_UP),
     }
     for kind, beginnings in starts.items():
         if remedy.startswith(beginnings):
