@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "client": ["Recommendations", "SavedRecommender", "load"],
         "commands": ["curl_command", "serve_command"],
         "comparing": ["SignatureCheck"],
+        "compressing": ["Budget"],
         "exporting": ["export"],
         "verifying": ["Verification", "VerificationError", "verify"],
         "versions": ["find_version", "list_versions", "rollback"],

@@ -1,7 +1,8 @@
 """Features out of serialised `tf.Example`s, as TensorFlow Serving's Classify and Regress send them.
 
 What an Example lacks is filled in: an id is unknown, a bag or sequence empty, a number 0. Of a bag
-that is too long the first ids count, of a sequence the last, which are the newest.
+that is too long the first ids count, of a sequence the last, which are the newest. Several numbers
+for each event of a history stand in one list, event by event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ import tensorflow as tf
 from kerasrec import schema as kinds
 from kerasrec.serving.raw_ids import PADDING
 from kerasrec.types import Columns, Tensor
+
+_VARIABLE = (kinds.Bag, kinds.Sequence, kinds.NumericSequence)
 
 
 def parse_examples(
@@ -31,22 +34,23 @@ def parse_examples(
     parsers: dict[str, Any] = {}
     for feature in features:
         dtype = tf.as_dtype(dtypes[feature.name])
-        if isinstance(feature, kinds.Bag | kinds.Sequence):
+        if isinstance(feature, _VARIABLE):
             parsers[feature.name] = tf.io.RaggedFeature(dtype)
         elif isinstance(feature, kinds.Numeric):
-            zeros = [0.0] * feature.size if feature.shape else 0.0
+            zeros = np.zeros(feature.shape, np.float32)
             parsers[feature.name] = tf.io.FixedLenFeature(feature.shape, dtype, zeros)
         else:
             parsers[feature.name] = tf.io.FixedLenFeature((), dtype, PADDING[dtype.name])
     raw = tf.io.parse_example(serialized, parsers)
     for feature in features:
         value = raw[feature.name]
-        if isinstance(feature, kinds.Bag | kinds.Sequence):
-            if isinstance(feature, kinds.Sequence):
-                value = value[:, -feature.max_length :]
-            raw[feature.name] = value.to_tensor(
-                PADDING[dtypes[feature.name]], shape=(None, feature.max_length)
-            )
+        if isinstance(feature, _VARIABLE):
+            width = int(np.prod(feature.shape))
+            if not isinstance(feature, kinds.Bag):
+                value = value[:, -width:]
+            padding = PADDING.get(dtypes[feature.name], 0.0)
+            value = value.to_tensor(padding, shape=(None, width))
+            raw[feature.name] = tf.reshape(value, (-1, *feature.shape))
     return dict(raw)
 
 
@@ -69,7 +73,7 @@ def make_examples(inputs: Columns) -> np.ndarray:
     for row in range(len(next(iter(inputs.values())))):
         example = tf.train.Example()
         for name, column in inputs.items():
-            values = np.atleast_1d(column[row])
+            values = np.ravel(column[row])
             if values.dtype.kind == "f":
                 if values.any():
                     example.features.feature[name].float_list.value.extend(values.tolist())

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.retrieval import LOWEST_SCORE
+from kerasrec.retrieval import LOWEST_SCORE, VectorTable
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.serving.catalogue import item_vectors, similarity
 from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, filter_space, known_by
 from kerasrec.serving.signatures import Options
-from kerasrec.types import Columns
+from kerasrec.types import Columns, Retriever
 
 # Recorded beyond the k slots, so that an item that ties with the last slot is recognised.
 SPARE_RANKS = 32
@@ -26,11 +26,12 @@ class ExpectedLists:
     """Lists for some rows of inputs.
 
     Args:
-        model: a model in float32.
+        model: a model in float32, its tables rounded as they are stored.
         encoded: encoded features of the rows.
         vocabularies: as checked by `check_vocabularies`.
         candidates: as checked by `candidate_columns`.
         options: of the export.
+        exact: the same model with its tables not rounded.
     """
 
     def __init__(
@@ -40,8 +41,12 @@ class ExpectedLists:
         vocabularies: Mapping[str, Vocabulary],
         candidates: Columns,
         options: Options,
+        *,
+        exact: Any,
     ) -> None:
         self.model = model
+        self.exact = exact
+        self.tables = options.tables
         self.filter_by = options.filter_by
         if self.filter_by is not None:
             self.categories = candidates[self.filter_by].reshape(
@@ -58,6 +63,11 @@ class ExpectedLists:
         self.fallback = np.all(unknown.reshape(len(unknown), -1), axis=1)
 
     @functools.cached_property
+    def vectors(self) -> np.ndarray:
+        """Vectors `(candidates, dim)` of a retriever, as they are stored."""
+        return VectorTable(item_vectors(self.exact, self.candidates), self.tables).numpy()
+
+    @functools.cached_property
     def scores(self) -> np.ndarray:
         """Scores `(rows, candidates)` of the model, or the popularity for unknown users."""
         scores = np.empty((len(self.fallback), len(self.ids)), np.float32)
@@ -66,6 +76,10 @@ class ExpectedLists:
                 scores[row] = self.items.counts[self.ids - FIRST_ID]
                 continue
             query = {f.name: self.encoded[f.name][row : row + 1] for f in self.schema.query}
+            if self.tables != "float32" and isinstance(self.model, Retriever):
+                # By the vectors as they are stored, which are rounded on their own.
+                scores[row] = self.vectors @ np.asarray(self.model.query_embedding(query))[0]
+                continue
             for start in range(0, len(self.ids), _PAIRS):
                 stop = start + _PAIRS
                 block = {name: c[None, start:stop] for name, c in self.candidates.items()}
@@ -131,9 +145,8 @@ class ExpectedLists:
             asked: encoded item ids `(rows,)`.
             k: length of the lists.
         """
-        vectors = item_vectors(self.model, self.candidates)
-        columns, norms = similarity(vectors)
-        units = vectors * columns * norms[:, None]
+        columns, norms = similarity(self.vectors)
+        units = self.vectors * columns * norms[:, None]
         there = np.isin(asked, self.ids)
         place = np.where(there, np.searchsorted(self.ids, asked), 0)
         allowed = there[:, None] & (self.ids != asked[:, None])

@@ -10,6 +10,7 @@ import tensorflow as tf
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
 from kerasrec.serving.catalogue import Catalogue
+from kerasrec.serving.compressing import compress_layers
 from kerasrec.serving.examples import parse_examples
 from kerasrec.serving.lookup import IdLookup
 from kerasrec.serving.raw_ids import filter_space, known_by, raw_dtype
@@ -24,7 +25,8 @@ class ServedModel:
     """All that is exported: weights, vocabularies, catalogue, and the signatures.
 
     Args:
-        model: scores encoded features; its `schema` names them.
+        model: scores encoded features; its `schema` names them. A copy: with smaller tables its
+            layers are altered.
         vocabularies: vocabulary of every feature with ids of its own.
         candidates: encoded item features of the catalogue, one row an item.
         options: which signatures, and how long the lists are.
@@ -54,6 +56,8 @@ class ServedModel:
         }
         self.retriever = model if isinstance(model, Retriever) else None
         self.catalogue = Catalogue(self.schema, vocabularies, candidates, options, self.retriever)
+        # After the vectors of the items, which are rounded once, from the exact ones.
+        self.tables = [] if options.tables == "float32" else compress_layers(model, options.tables)
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """The functions to export, with names, shapes and types from the schema."""
@@ -106,10 +110,11 @@ class ServedModel:
         # The values, not the model: SavedModel would store all that hangs on a Keras object.
         weights = [weight.value for weight in self.model.variables]
         saved = tf.Module(name="served_model")
-        stored = [*weights, *self.catalogue.variables]
+        tables = [variable for table in self.tables for variable in table.variables_stored]
+        stored = [*weights, *tables, *self.catalogue.variables]
         saved.variables_read = [v for v in stored if id(v.handle) in read]
-        tables = [lookup.table for lookup in self.lookups.values()]
-        saved.tables_read = [table for table in tables if id(table.resource_handle) in read]
+        maps = [lookup.table for lookup in self.lookups.values()]
+        saved.tables_read = [table for table in maps if id(table.resource_handle) in read]
         return saved
 
     def score(self, raw: Features) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Categorical, Feature, Numeric, Schema
+from kerasrec.serving.compressing import round_tables
 from kerasrec.serving.examples import make_examples
 from kerasrec.serving.expected_lists import ExpectedLists, absent
 from kerasrec.serving.graph import CLASSES
@@ -44,6 +45,11 @@ def record(
         TensorFlow Serving's JSON.
     """
     schema: Schema = model.schema
+    exact = model
+    if options.tables != "float32":
+        model = type(model).from_config(model.get_config())
+        model.set_weights(exact.get_weights())
+        round_tables(model, options.tables)
     kinds, inputs = _inputs(schema, vocabularies, np.random.default_rng(0))
     encoded = {
         feature.name: _encode(feature, schema, vocabularies, inputs[feature.name])
@@ -58,7 +64,7 @@ def record(
     examples = make_examples(inputs)
     query = {feature.name: inputs[feature.name] for feature in schema.query}
     item = {feature.name: inputs[feature.name] for feature in schema.item}
-    lists = ExpectedLists(model, encoded, vocabularies, candidates, options)
+    lists = ExpectedLists(model, encoded, vocabularies, candidates, options, exact=exact)
     limits = {} if options.filter_by is None else {"allow": lists.filters()}
     for name in options.signatures:
         if name in SCORES:

@@ -14,6 +14,7 @@ from kerasrec.schema import Schema
 from kerasrec.serving import reference
 from kerasrec.serving.checksums import check_checksums
 from kerasrec.serving.comparing import BOUND, SignatureCheck, compare
+from kerasrec.serving.compressing import read_report
 from kerasrec.serving.raw_ids import candidate_columns, check_vocabularies
 from kerasrec.serving.signatures import Options
 from kerasrec.serving.versions import StrPath, find_version
@@ -30,6 +31,7 @@ class Verification:
         operations: number of kinds of operations in the graph, all of stock TensorFlow.
         graph_bytes: size of `saved_model.pb`; a message may not be above 2 GB.
         warmed: number of warm-up requests that ran.
+        tables: what smaller tables cost, as export measured it; None for float32.
         rows: what the user of each row is.
         bound: largest difference allowed.
         signatures: a check for each.
@@ -40,6 +42,7 @@ class Verification:
     operations: int
     graph_bytes: int
     warmed: int
+    tables: Mapping[str, Any] | None
     rows: tuple[str, ...]
     bound: float
     signatures: tuple[SignatureCheck, ...]
@@ -56,6 +59,7 @@ class Verification:
             f"users: {', '.join(self.rows)}; in batches of 1, 7 and 64",
             f"graph: {self.graph_bytes:,} bytes, {self.operations} kinds of operations, all stock; "
             f"{self.warmed} warm-up requests ran",
+            *self._about_tables(),
             f"{'signature':<16} {'requests':>8} {'max difference':>15} {'between batches':>16} "
             f"{'cold ms':>8} {'warm ms':>8}",
         ]
@@ -70,6 +74,13 @@ class Verification:
             or f"verified: every difference is within {self.bound:g}"
         )
         return "\n".join(lines)
+
+    def _about_tables(self) -> list[str]:
+        if self.tables is None:
+            return []
+        cost = {n: v for n, v in self.tables.items() if isinstance(v, float)}
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in cost.items())
+        return [f"tables: {self.tables['tables']}; against float32 at export: {figures}"]
 
 
 class VerificationError(RuntimeError):
@@ -144,6 +155,7 @@ def verify(
         operations=result["operations"],
         graph_bytes=result["graph_bytes"],
         warmed=result["warmed"],
+        tables=read_report(path),
         rows=tuple(recorded["rows"]),
         bound=BOUND,
         signatures=checks,

@@ -7,7 +7,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from kerasrec.data import Vocabulary
 from kerasrec.models import MatrixFactorization, Popularity, SASRec
-from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema, Sequence
 from kerasrec.serving import export, load, verify
 from kerasrec.serving.examples import make_examples, parse_examples
 from kerasrec.serving.signatures import make_options
@@ -147,9 +147,10 @@ FEATURES = (
     Sequence("history", of="item", max_length=2),
     Numeric("age"),
     Numeric("place", size=2),
+    NumericSequence("gaps", size=2, of="time", max_length=2),
 )
 DTYPES = {"user": "string", "tags": "string", "history": "int64"}
-DTYPES |= {"age": "float32", "place": "float32"}
+DTYPES |= dict.fromkeys(("age", "place", "gaps"), "float32")
 
 
 def test_examples_lose_nothing_and_what_they_lack_is_filled_in():
@@ -159,6 +160,7 @@ def test_examples_lose_nothing_and_what_they_lack_is_filled_in():
         "history": np.array([[7, -1], [-1, -1]]),
         "age": np.float32([1.5, 0]),
         "place": np.float32([[0, 2], [0, 0]]),
+        "gaps": np.float32([[[1, 2], [3, 0]], [[0, 0], [0, 0]]]),
     }
     rows = make_examples(inputs)
     assert not tf.train.Example.FromString(rows[1]).features.feature
@@ -172,7 +174,9 @@ def test_of_a_long_history_the_newest_count_and_of_a_long_bag_the_first():
     example = tf.train.Example()
     example.features.feature["history"].int64_list.value.extend([1, 2, 3])
     example.features.feature["tags"].bytes_list.value.extend([b"x", b"y", b"z"])
+    example.features.feature["gaps"].float_list.value.extend([1, 2, 3, 4, 5, 6])
     raw = parse_examples(tf.constant([example.SerializeToString()]), FEATURES, DTYPES)
+    assert raw["gaps"].numpy().tolist() == [[[3, 4], [5, 6]]]
     assert raw["history"].numpy().tolist() == [[2, 3]]
     assert raw["tags"].numpy().tolist() == [[b"x", b"y"]]
 

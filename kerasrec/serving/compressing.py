@@ -1,0 +1,201 @@
+"""Smaller exports: embedding tables in fewer bytes, within a budget that export checks."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.retrieval.vector_table import NARROW, VectorTable
+from kerasrec.schema import FIRST_ID, Categorical, Numeric, Schema
+from kerasrec.serving.catalogue import Catalogue, item_vectors
+from kerasrec.types import Columns, Retriever, Tensor
+
+FILE_NAME = "tables.json"
+RECALL_AT = 100
+# Random queries that are ranked over the whole catalogue; fewer where each pair is a model's call.
+QUERIES = 200
+QUERIES_OF_RANKER = 16
+_PAIRS = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What smaller tables may cost, over random queries and the whole catalogue.
+
+    Attributes:
+        score_difference: largest |smaller - float32| / max(1, |float32|) of a score.
+        recall: smallest mean share of the 100 best items in float32 that are among the 100 best of
+            the smaller tables.
+    """
+
+    score_difference: float = 0.05
+    recall: float = 0.99
+
+
+def compress_layers(model: keras.Model, kind: str) -> list[VectorTable]:
+    """Makes every embedding layer read a smaller table; the layers' own weights stay as they are.
+
+    Args:
+        model: a model that is not needed otherwise.
+        kind: "float16" or "int8".
+
+    Returns:
+        The tables.
+    """
+    tables = []
+    for layer in _wide_embeddings(model):
+        table = VectorTable(np.asarray(layer.embeddings.value), kind, name=layer.name)
+        layer.call = _lookup_in(table)
+        tables.append(table)
+    return tables
+
+
+def round_tables(model: keras.Model, kind: str) -> None:
+    """Gives every embedding layer the numbers that a smaller table reads.
+
+    Args:
+        model: a model that is not needed otherwise.
+        kind: "float32", "float16" or "int8".
+    """
+    for layer in _wide_embeddings(model):
+        table = VectorTable(np.asarray(layer.embeddings.value), kind)
+        layer.embeddings.assign(table.numpy())
+
+
+def check_budget(
+    model: Any, served: Any, candidates: Columns, kind: str, budget: Budget
+) -> dict[str, Any]:
+    """Compares what smaller tables answer with what the model answers.
+
+    Args:
+        model: the model in float32.
+        served: what is exported, with its `model` and `catalogue`.
+        candidates: as checked by `candidate_columns`.
+        kind: how the tables are stored.
+        budget: what they may cost.
+
+    Returns:
+        JSON-able report.
+
+    Raises:
+        ValueError: if the budget is passed.
+    """
+    schema: Schema = model.schema
+    ids = candidates[schema.item_id.name]
+    k = min(RECALL_AT, len(ids))
+    worst, found = 0.0, []
+    for query in _queries(schema, len(ids), retrieves=isinstance(model, Retriever)):
+        exact = _scores(model, query, candidates)
+        ranked, smaller = _served(served, query, candidates, k)
+        distance = np.abs(smaller - exact) / np.maximum(1, np.abs(exact))
+        worst = max(worst, float(distance.max()))
+        last = np.partition(exact, -k, axis=1)[:, -k]  # the k-th best
+        hits = np.take_along_axis(exact, ranked, axis=1) >= last[:, None]
+        found.append(hits.mean(axis=1))
+    shares = np.concatenate(found)
+    report = {
+        "tables": kind,
+        "queries": len(shares),
+        "score_difference": worst,
+        f"recall@{k}": float(shares.mean()),
+        "budget": dataclasses.asdict(budget),
+    }
+    if worst > budget.score_difference or shares.mean() < budget.recall:
+        raise ValueError(
+            f"export: with tables={kind!r} scores differ by up to {worst:.2g} and "
+            f"{shares.mean():.1%} of the {k} best items are found, over {len(shares)} random "
+            f"queries; the budget is {budget.score_difference:g} and {budget.recall:.1%}. Choose "
+            "more precise tables (float16, float32), or pass another budget=."
+        )
+    return report
+
+
+def write_report(report: Mapping[str, Any], folder: pathlib.Path) -> None:
+    """Writes the result of `check_budget` into the folder of a version."""
+    (folder / FILE_NAME).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def read_report(folder: pathlib.Path) -> dict[str, Any] | None:
+    """The inverse of `write_report`; None where the tables are float32.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return None
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return report
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}. Export the model again.") from error
+
+
+def _wide_embeddings(model: Any) -> Iterator[Any]:
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if isinstance(layer, keras.layers.Embedding) and layer.output_dim >= NARROW:
+            yield layer
+
+
+def _lookup_in(table: VectorTable) -> Any:
+    def call(inputs: Tensor, training: bool | None = None) -> Tensor:
+        return table.rows(tf.cast(inputs, tf.int32))
+
+    return call
+
+
+def _queries(schema: Schema, num_items: int, *, retrieves: bool) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of random encoded queries: known ids, histories of any length."""
+    rng = np.random.default_rng(0)
+    total = QUERIES if retrieves else QUERIES_OF_RANKER
+    rows = max(1, min(total, _PAIRS // num_items))
+    for start in range(0, total, rows):
+        batch = min(rows, total - start)
+        query: dict[str, np.ndarray] = {}
+        for feature in schema.query:
+            shape = (batch, *feature.shape)
+            if isinstance(feature, Numeric):
+                query[feature.name] = rng.normal(size=shape).astype(np.float32)
+                continue
+            ids = rng.integers(FIRST_ID, schema.num_ids(feature.name), size=shape, dtype=np.int32)
+            if not isinstance(feature, Categorical):
+                lengths = rng.integers(1, feature.max_length + 1, size=(batch, 1))
+                ids = np.where(np.arange(feature.max_length) < lengths, ids, 0)
+            query[feature.name] = ids
+        yield query
+
+
+def _scores(model: Any, query: Columns, candidates: Columns) -> np.ndarray:
+    """Scores `(batch, items)` of the model."""
+    if isinstance(model, Retriever):
+        return np.asarray(model.query_embedding(query)) @ item_vectors(model, candidates).T
+    batch = len(next(iter(query.values())))
+    parts = []
+    for start in range(0, len(candidates[model.schema.item_id.name]), 2**12):
+        items = {
+            f.name: np.repeat(candidates[f.name][None, start : start + 2**12], batch, axis=0)
+            for f in model.schema.item
+        }
+        parts.append(np.asarray(model({**query, **items}, training=False)))
+    return np.concatenate(parts, axis=1)
+
+
+def _served(
+    served: Any, query: Columns, candidates: Columns, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions `(batch, k)` of the best and scores `(batch, items)`, as the graph has them."""
+    if served.retriever is None:
+        scores = _scores(served.model, query, candidates)
+        return np.argsort(-scores, axis=1, kind="stable")[:, :k], scores
+    catalogue: Catalogue = served.catalogue
+    vectors = tf.convert_to_tensor(served.retriever.query_embedding(query))
+    nothing = tf.zeros([vectors.shape[0], 0], tf.int32)
+    best = catalogue.nearest(
+        vectors, k, exclude=nothing, unknown=tf.zeros([vectors.shape[0]], tf.bool), allow=None
+    )
+    return best.positions.numpy(), vectors.numpy() @ catalogue.vectors.numpy().T
