@@ -48,7 +48,10 @@ def add_routes(app: web.Application, inference: Inference) -> None:
         return web.json_response({"known": bool(mine), "items": found})
 
     async def names(request: web.Request) -> web.Response:
-        body = await request.json()
+        try:
+            body = await request.json()
+        except ValueError as error:
+            raise invalid(error) from error
         if not isinstance(body, list):
             raise invalid("expected a list of item ids.")
         return web.json_response({str(item): titles.get(str(item), "") for item in body[:1000]})
