@@ -8,6 +8,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "catalogue": ["ExactTopK", "Found"],
         "exact": ["LOWEST_SCORE", "TopK", "blocked_top_k", "rescored", "top_k"],
         "next_item": ["NextItem"],
+        "reranking": [
+            "Calibrated",
+            "MaximalMarginalRelevance",
+            "PopularityBalance",
+            "Reranker",
+            "Shortlist",
+        ],
         "sampled_softmax": ["SampledSoftmax"],
         "vector_table": ["VectorTable"],
     },

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "comparing": ["SignatureCheck"],
         "compressing": ["Budget"],
         "exporting": ["export"],
+        "pipeline": ["Pipeline"],
         "verifying": ["Verification", "VerificationError", "verify"],
         "versions": ["find_version", "list_versions", "rollback"],
     },

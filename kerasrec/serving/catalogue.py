@@ -1,7 +1,7 @@
 """The catalogue in the served graph: what may be recommended, and how it is searched."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -9,10 +9,13 @@ import tensorflow as tf
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.retrieval import LOWEST_SCORE, TopK, VectorTable, blocked_top_k, rescored
 from kerasrec.retrieval.categories import passes, wanted_categories
+from kerasrec.retrieval.reranking import category_shares
 from kerasrec.schema import FIRST_ID, PADDING_ID, Schema
 from kerasrec.serving.raw_ids import PADDING, filter_space
-from kerasrec.serving.signatures import Options
 from kerasrec.types import Columns, Retriever, Tensor
+
+if TYPE_CHECKING:
+    from kerasrec.serving.signatures import Options
 
 # Numbers of (query, item) pairs that are scored at once. A dot product holds one float a pair; any
 # other model holds the activations of its layers.
@@ -35,6 +38,7 @@ class Catalogue:
         candidates: as checked by `candidate_columns`.
         options: of the export.
         retriever: gives the vectors of the items; None for a model that scores pair by pair.
+        units: whether vectors of length 1 are needed, for similarity.
     """
 
     def __init__(
@@ -42,8 +46,10 @@ class Catalogue:
         schema: Schema,
         vocabularies: Mapping[str, Vocabulary],
         candidates: Columns,
-        options: Options,
+        options: "Options",
         retriever: Retriever | None,
+        *,
+        units: bool = False,
     ) -> None:
         items = vocabularies[schema.item_id.name]
         ids = candidates[schema.item_id.name]
@@ -58,6 +64,7 @@ class Catalogue:
         self.features = {
             f.name: _constant(f"candidates_{f.name}", candidates[f.name]) for f in schema.item
         }
+        self.has_categories = options.filter_by is not None
         if options.filter_by is not None:
             column = candidates[options.filter_by].reshape(self.size, -1)
             self.categories = _constant("categories", column)
@@ -67,7 +74,7 @@ class Catalogue:
             self.vectors = VectorTable(
                 item_vectors(retriever, candidates), options.tables, name="item_vectors"
             )
-            if "similar_items" in options.signatures:
+            if "similar_items" in options.signatures or units:
                 columns, norms = similarity(self.vectors.numpy())
                 self.similar_columns = _constant("similar_columns", columns)
                 self.inverse_norms = _constant("inverse_norms", norms)
@@ -124,6 +131,23 @@ class Catalogue:
         block = self._or_popularity(block, unknown)
         return self._search(block, k, exclude=exclude, pairs=PAIRS_OF_RANKER, allow=allow)
 
+    def unit_vectors(self, positions: Tensor) -> Tensor:
+        """Vectors of length 1 of some items, over the columns that count.
+
+        Args:
+            positions: integers of any shape.
+        """
+        vectors = self.vectors.rows(positions) * self.similar_columns
+        return vectors * tf.gather(self.inverse_norms, positions)[..., None]
+
+    def shares(self, positions: Tensor) -> Tensor:
+        """Shares of the categories of some items, `(..., categories)`.
+
+        Args:
+            positions: integers of any shape.
+        """
+        return category_shares(tf.gather(self.categories, positions), self.num_categories)
+
     def similar(self, ids: Tensor, k: int) -> TopK:
         """The k items with the largest cosine, the item itself left out.
 
@@ -133,8 +157,7 @@ class Catalogue:
         """
         position = tf.gather(self.positions, ids)  # -1: not there
         place = tf.maximum(position, 0)
-        query = self.vectors.rows(place) * self.similar_columns
-        query *= tf.gather(self.inverse_norms, place)[:, None]
+        query = self.unit_vectors(place)
         there = position[:, None] >= 0
 
         def block(start: Tensor, stop: Tensor) -> Tensor:

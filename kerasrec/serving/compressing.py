@@ -13,6 +13,7 @@ import tensorflow as tf
 from kerasrec.retrieval.vector_table import NARROW, VectorTable
 from kerasrec.schema import FIRST_ID, Categorical, Numeric, Schema
 from kerasrec.serving.catalogue import Catalogue, item_vectors
+from kerasrec.serving.pipeline import Pipeline
 from kerasrec.types import Columns, Retriever, Tensor
 
 FILE_NAME = "tables.json"
@@ -77,7 +78,7 @@ def check_budget(
         served: what is exported, with its `model` and `catalogue`.
         candidates: as checked by `candidate_columns`.
         kind: how the tables are stored.
-        budget: what they may cost.
+        budget: what they may cost; of a pipeline, retriever and ranker count alike.
 
     Returns:
         JSON-able report.
@@ -89,14 +90,21 @@ def check_budget(
     ids = candidates[schema.item_id.name]
     k = min(RECALL_AT, len(ids))
     worst, found = 0.0, []
-    for query in _queries(schema, len(ids), retrieves=isinstance(model, Retriever)):
-        exact = _scores(model, query, candidates)
-        ranked, smaller = _served(served, query, candidates, k)
-        distance = np.abs(smaller - exact) / np.maximum(1, np.abs(exact))
-        worst = max(worst, float(distance.max()))
-        last = np.partition(exact, -k, axis=1)[:, -k]  # the k-th best
-        hits = np.take_along_axis(exact, ranked, axis=1) >= last[:, None]
-        found.append(hits.mean(axis=1))
+    pairs = [(model, served.model)]
+    if isinstance(model, Pipeline):
+        pairs = [
+            (model.retriever, served.model.retriever),
+            (model.ranker, served.model.ranker),
+        ]
+    for before, after in pairs:
+        for query in _queries(schema, len(ids), retrieves=isinstance(before, Retriever)):
+            exact = _scores(before, query, candidates)
+            ranked, smaller = _served(after, served.catalogue, query, candidates, k)
+            distance = np.abs(smaller - exact) / np.maximum(1, np.abs(exact))
+            worst = max(worst, float(distance.max()))
+            last = np.partition(exact, -k, axis=1)[:, -k]  # the k-th best
+            hits = np.take_along_axis(exact, ranked, axis=1) >= last[:, None]
+            found.append(hits.mean(axis=1))
     shares = np.concatenate(found)
     report = {
         "tables": kind,
@@ -186,14 +194,13 @@ def _scores(model: Any, query: Columns, candidates: Columns) -> np.ndarray:
 
 
 def _served(
-    served: Any, query: Columns, candidates: Columns, k: int
+    model: Any, catalogue: Catalogue, query: Columns, candidates: Columns, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions `(batch, k)` of the best and scores `(batch, items)`, as the graph has them."""
-    if served.retriever is None:
-        scores = _scores(served.model, query, candidates)
+    if not isinstance(model, Retriever):
+        scores = _scores(model, query, candidates)
         return np.argsort(-scores, axis=1, kind="stable")[:, :k], scores
-    catalogue: Catalogue = served.catalogue
-    vectors = tf.convert_to_tensor(served.retriever.query_embedding(query))
+    vectors = tf.convert_to_tensor(model.query_embedding(query))
     nothing = tf.zeros([vectors.shape[0], 0], tf.int32)
     best = catalogue.nearest(
         vectors, k, exclude=nothing, unknown=tf.zeros([vectors.shape[0]], tf.bool), allow=None

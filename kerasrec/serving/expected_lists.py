@@ -10,6 +10,7 @@ from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.retrieval import LOWEST_SCORE, VectorTable
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.serving.catalogue import item_vectors, similarity
+from kerasrec.serving.pipeline import Pipeline, retriever_of
 from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, filter_space, known_by
 from kerasrec.serving.signatures import Options
 from kerasrec.types import Columns, Retriever
@@ -44,15 +45,21 @@ class ExpectedLists:
         *,
         exact: Any,
     ) -> None:
-        self.model = model
-        self.exact = exact
+        self.pipeline = model if isinstance(model, Pipeline) else None
+        self.model = retriever_of(model) or model
+        self.exact = retriever_of(exact) or exact
         self.tables = options.tables
         self.filter_by = options.filter_by
+        self.categories_of_items: dict[str, Any] = {}
         if self.filter_by is not None:
             self.categories = candidates[self.filter_by].reshape(
                 len(candidates[self.filter_by]), -1
             )
             self.category_ids = vocabularies[filter_space(model.schema, self.filter_by)]
+            self.categories_of_items = {
+                "categories": self.categories,
+                "num_categories": self.category_ids.num_ids,
+            }
         self.schema: Schema = model.schema
         self.encoded = encoded
         self.candidates = candidates
@@ -134,9 +141,28 @@ class ExpectedLists:
                 if wanted.any():
                     known = wanted[wanted >= FIRST_ID]
                     allowed[row] &= np.isin(self.categories, known).any(axis=1)
+        if self.pipeline is not None:
+            return self._by_pipeline(self.pipeline, allowed, k)
         found = self._best(self.scores, allowed, k)
         found["answers"]["fallback"] = self.fallback.tolist()
         return found
+
+    def _by_pipeline(self, pipeline: Pipeline, allowed: np.ndarray, k: int) -> dict[str, Any]:
+        found = pipeline.recommend(
+            self.encoded,
+            k=k,
+            candidates=self.candidates,
+            popularity=self.items.counts[self.ids - FIRST_ID],
+            allowed=allowed,
+            vectors=self.vectors,
+            **self.categories_of_items,
+        )
+        raw = self.items.decode(np.maximum(found.pop("item"), FIRST_ID))
+        real = np.arange(k) < found["count"][:, None]
+        found["item_id"] = np.where(real, raw, PADDING[self.items.dtype])
+        answers = {name: value.tolist() for name, value in found.items()}
+        ranking = {"item_id": answers["item_id"], "score": answers["score"]}
+        return {"answers": answers, "ranking": {**ranking, "complete": [True] * len(real)}}
 
     def similar(self, asked: np.ndarray, k: int) -> dict[str, Any]:
         """What `similar_items` answers, and the longer ranking.

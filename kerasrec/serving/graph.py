@@ -13,9 +13,11 @@ from kerasrec.serving.catalogue import Catalogue
 from kerasrec.serving.compressing import compress_layers
 from kerasrec.serving.examples import parse_examples
 from kerasrec.serving.lookup import IdLookup
+from kerasrec.serving.pipeline import Pipeline, retriever_of
+from kerasrec.serving.pipeline_graph import run_pipeline
 from kerasrec.serving.raw_ids import filter_space, known_by, raw_dtype
 from kerasrec.serving.signatures import SCORES, Options
-from kerasrec.types import Columns, Features, Retriever, Tensor
+from kerasrec.types import Columns, Features, Tensor
 
 CLASSES = ("0", "1")
 """What `classify` calls a pair without and with the label."""
@@ -54,8 +56,16 @@ class ServedModel:
             name: IdLookup(vocabulary, folder / f"{name}.txt")
             for name, vocabulary in vocabularies.items()
         }
-        self.retriever = model if isinstance(model, Retriever) else None
-        self.catalogue = Catalogue(self.schema, vocabularies, candidates, options, self.retriever)
+        self.retriever = retriever_of(model)
+        self.pipeline = model if isinstance(model, Pipeline) else None
+        self.catalogue = Catalogue(
+            self.schema,
+            vocabularies,
+            candidates,
+            options,
+            self.retriever,
+            units=self.pipeline is not None and self.pipeline.reranker is not None,
+        )
         # After the vectors of the items, which are rounded once, from the exact ones.
         self.tables = [] if options.tables == "float32" else compress_layers(model, options.tables)
 
@@ -138,12 +148,12 @@ class ServedModel:
     def user_embedding(self, raw: Features) -> dict[str, Tensor]:
         """Query vectors `(batch, dim)`."""
         query = self._encode(raw, self.schema.query)
-        return {"embedding": tf.cast(self.model.query_embedding(query), tf.float32)}
+        return {"embedding": tf.cast(self.retriever.query_embedding(query), tf.float32)}
 
     def item_embedding(self, raw: Features) -> dict[str, Tensor]:
         """Item vectors `(batch, dim)`."""
         item = self._encode(raw, self.schema.item)
-        return {"embedding": tf.cast(self.model.item_embedding(item), tf.float32)}
+        return {"embedding": tf.cast(self.retriever.item_embedding(item), tf.float32)}
 
     def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
         """The k best items of each query, or the most popular ones where nothing is known."""
@@ -161,7 +171,9 @@ class ServedModel:
         if self.options.filter_by is not None:
             lookup = self.lookups[filter_space(self.schema, self.options.filter_by)]
             limits["allow"] = lookup(raw["allow"], padded=True)
-        if self.retriever is not None:
+        if self.pipeline is not None:
+            best = run_pipeline(self.pipeline, catalogue, query, k, **limits)
+        elif self.retriever is not None:
             best = catalogue.nearest(self.retriever.query_embedding(query), k, **limits)
         else:
             best = catalogue.best(self._pairs(query), k, **limits)

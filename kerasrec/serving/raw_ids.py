@@ -120,8 +120,10 @@ def known_by(model: Any) -> str:
     not one item of the history is known.
 
     Args:
-        model: the model that is served.
+        model: the model that is served; of a pipeline, its retriever counts.
     """
+    if hasattr(model, "retriever"):
+        return known_by(model.retriever)
     if hasattr(model, "states"):
         return str(model.sequence.name)
     return str(model.schema.user_id.name)

@@ -18,6 +18,7 @@ from kerasrec.serving.compressing import round_tables
 from kerasrec.serving.examples import make_examples
 from kerasrec.serving.expected_lists import ExpectedLists, absent
 from kerasrec.serving.graph import CLASSES
+from kerasrec.serving.pipeline import retriever_of
 from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw
 from kerasrec.serving.signatures import SCORES, Options
 from kerasrec.types import Columns
@@ -79,9 +80,9 @@ def record(
             found = lists.similar(encoded[schema.item_id.name], options.ks[0])
             add(name, {schema.item_id.name: asked}, found)
         elif name == "user_embedding":
-            add(name, query, _answers(embedding=model.query_embedding(encoded)))
+            add(name, query, _answers(embedding=retriever_of(model).query_embedding(encoded)))
         elif name == "item_embedding":
-            add(name, item, _answers(embedding=model.item_embedding(encoded)))
+            add(name, item, _answers(embedding=retriever_of(model).item_embedding(encoded)))
         elif name == "predict_examples":
             add(name, {"examples": examples}, _answers(score=scores))
         elif name == "regress":

@@ -19,7 +19,7 @@ from typing import Any
 
 from kerasrec.retrieval.exact import check_k
 from kerasrec.retrieval.vector_table import check_kind
-from kerasrec.types import Retriever
+from kerasrec.serving.pipeline import Pipeline, retriever_of
 
 SCORES = ("serving_default", "score")
 METHODS = {
@@ -89,6 +89,8 @@ def make_options(
             there is no such kind of table.
     """
     check_kind(tables)
+    if isinstance(model, Pipeline):
+        _check_pipeline(model, k, filter_by)
     more: dict[str, Any] = {"filter_by": filter_by, "tables": tables}
     ks = tuple(k) if isinstance(k, Sequence) and not isinstance(k, str) else (k,)
     if not ks or len(set(ks)) < len(ks):
@@ -98,7 +100,7 @@ def make_options(
     every = [*SCORES, "recommend"]
     if len(ks) > 1:
         every += [f"recommend_{one}" for one in ks]
-    if isinstance(model, Retriever):
+    if retriever_of(model) is not None:
         every += ["similar_items", "user_embedding", "item_embedding"]
     every += ["predict_examples", "regress"]
     kind = getattr(model, "output_kind", "score")
@@ -116,6 +118,20 @@ def make_options(
     if set(names) & set(SCORES):
         names += SCORES
     return Options(ks, tuple(name for name in [*every, *logits] if name in names), **more)
+
+
+def _check_pipeline(model: Pipeline, k: Any, filter_by: str | None) -> None:
+    longest = max(k) if isinstance(k, Sequence) and k else k
+    if isinstance(longest, int) and longest > model.retrieve:
+        raise ValueError(
+            f"export: a pipeline that retrieves {model.retrieve} items recommends at most as many; "
+            f"received k={longest}. Build it with a larger retrieve=."
+        )
+    if model.reranker is not None and model.reranker.needs_categories and filter_by is None:
+        raise ValueError(
+            f"export: {type(model.reranker).__name__} needs the categories of the items: pass "
+            "filter_by=, the column of candidates that holds them."
+        )
 
 
 def set_methods(folder: pathlib.Path) -> None:
