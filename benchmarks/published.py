@@ -55,7 +55,12 @@ def run(
     def result(name: str, key: dict[str, Any], make: Callable[[], dict[str, Any]]) -> Any:
         key = {
             **key,
-            "settings": dataclasses.asdict(key["settings"]),
+            # What is off is left out: results outlive a setting that was added since.
+            "settings": {
+                name: value
+                for name, value in dataclasses.asdict(key["settings"]).items()
+                if value is not None
+            },
             "machine": machine(),
             "with": versions(),
         }

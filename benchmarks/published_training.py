@@ -15,6 +15,7 @@ from kerasrec.schema import Schema
 from kerasrec.types import Columns
 
 HELD_OUT = 0.1
+WEIGHT = "weight"
 FOLDS = 5
 RATINGS = (1.0, 5.0)
 
@@ -31,6 +32,7 @@ class RankingSettings:
     use_bias: bool = True
     negatives: int = 256
     estimate_catalogue: bool = False
+    half_life: float | None = None
     learning_rate: float = 0.004
     batch_size: int = 2048
     epochs: int = 20
@@ -112,7 +114,11 @@ def train_ranking(
         model.adapt(train)
         return model, {}, passed()
     shared = {"embedding_dim": settings.embedding_dim, "stddev": settings.stddev, "l2": settings.l2}
-    batching = {"batch_size": settings.batch_size, "seed": seed, "drop_remainder": True}
+    batching: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "seed": seed,
+        "drop_remainder": True,
+    }
     if settings.kind == "MatrixFactorization":
         cosine = {"temperature": settings.temperature, "use_bias": settings.use_bias}
         model = models.MatrixFactorization(schema, **shared, **cosine)
@@ -122,6 +128,9 @@ def train_ranking(
             estimate_catalogue=settings.estimate_catalogue,
             seed=seed,
         )
+        if settings.half_life is not None:
+            weights = data.recency_weights(train, schema, half_life=settings.half_life)
+            train, batching["weight"] = {**train, WEIGHT: weights}, WEIGHT
         batches = data.pointwise(train, schema, **batching)
     else:
         fitted = model = models.EmbeddingMLP(schema, hidden_units=(64, 32), **shared)

@@ -42,7 +42,7 @@ def test_the_page_has_what_was_measured(script, tmp_path):
     assert "| clipnorm=1 | 1.000 / 1.200 | 1.100 ± 0.141 | 1.500 | 25% | 2 of 2 |" in page
     assert "Untrained loss 2.000 / 2.000; a model that always says the mean has 1.000" in page
     assert "above the untrained one in 1 of 1 tasks" in page
-    assert "Each remedy alone trains in every task with every seed." in page
+    assert "each remedy alone trains in every task with every seed." in page
     assert "Seeds: 3, 5" in page and "Time: 12 s" in page
     script.draw({"full": task(script)}, results, tmp_path / "picture.svg")
     assert (tmp_path / "picture.svg").read_text("utf-8").rstrip().endswith("</svg>")
@@ -54,3 +54,11 @@ def test_a_remedy_that_fails_with_one_seed_is_named(script):
     untouched = outcomes(script, [1.0])
     untouched[0] = script.Outcome(script.NONE, untouched[1].curves)
     assert "in 0 of 1 tasks" in script.verdict({"full": untouched})
+
+
+def test_warm_up_is_told_apart_from_the_remedies(script):
+    found = outcomes(script, [1.0, 2.5])
+    found[1] = script.Outcome("warm-up, 3 steps", found[1].curves)
+    page = script.verdict({"full": found})
+    assert "each remedy alone trains in every task with every seed." in page
+    assert "does not train with every seed: warm-up, 3 steps (full)." in page

@@ -1,0 +1,73 @@
+"""Weights by which the newest rows of each user count most."""
+
+import numpy as np
+
+from kerasrec.data import columns as check
+from kerasrec.data.sequences import first_rows, in_order
+from kerasrec.schema import Schema
+from kerasrec.types import Columns
+
+
+def recency_weights(
+    columns: Columns,
+    schema: Schema,
+    *,
+    time: str | None = "timestamp",
+    half_life: float = 30.0,
+    floor: float = 0.2,
+) -> np.ndarray:
+    """Sample weights that fall with the number of newer rows that the user has.
+
+        w = floor + (1 - floor) 2^(-age / half_life),    divided by the mean of all rows
+
+    The age of a row counts rows and not seconds, so that it means the same for users who come daily
+    and yearly. A model of user and item ids alone has one vector for all that a user ever did;
+    where it is to say what comes next, the last rows tell more than the first (Ding and Li, 2005,
+    "Time Weight Collaborative Filtering", which weighs by time passed).
+
+    Args:
+        columns: encoded training rows.
+        schema: names the user id and the item id.
+        time: name of the time column; None if the rows of each user are in order already. Equal
+            times keep the order of the rows.
+        half_life: newer rows at which the part above the floor is halved.
+        floor: weight of the oldest rows, as a share of that of the newest; from 0 to 1.
+
+    Returns:
+        float32 `(rows,)` of mean 1: a column for `pointwise(..., weight=...)`.
+
+    Raises:
+        ValueError: if a column is missing, empty or of another length or dtype, or an argument is
+            out of range.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical
+    >>> schema = Schema(user=[Categorical("user", 4)], item=[Categorical("item", 9)])
+    >>> columns = {
+    ...     "user": np.array([2, 2, 2], np.int32),
+    ...     "item": np.array([8, 7, 5], np.int32),
+    ...     "timestamp": np.array([30, 10, 20]),
+    ... }
+    >>> weights = recency_weights(columns, schema, half_life=1, floor=0)
+    >>> (weights / weights.min()).tolist()
+    [4.0, 1.0, 2.0]
+    """
+    owner = "recency_weights"
+    if not 0 < half_life < float("inf"):
+        raise ValueError(
+            f"{owner}: half_life must be a number of rows above 0; received {half_life!r}."
+        )
+    if not 0 <= floor <= 1:
+        raise ValueError(f"{owner}: floor must be a share from 0 to 1; received {floor!r}.")
+    names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
+    for name in names:
+        check.column(columns, name, owner)
+    check.check_rows(columns, names, owner)
+    order, users, _ = in_order([columns], schema, time, owner)
+    starts = first_rows(users)
+    counts = np.diff(starts, append=len(users))
+    ages = np.repeat(starts + counts, counts) - 1 - np.arange(len(users))
+    weights = np.empty(len(users))
+    weights[order] = floor + (1 - floor) * np.exp2(-ages / half_life)
+    return (weights / weights.mean()).astype(np.float32)
