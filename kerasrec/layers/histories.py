@@ -22,10 +22,41 @@ def newest(history: Tensor, max_length: int) -> Tensor:
     [[6, 7], [8, 0]]
     """
     history = ops.convert_to_tensor(history)
-    if history.shape[1] <= max_length:
-        return history
-    skip = ops.maximum(lengths(history) - max_length, 0)
-    return ops.take_along_axis(history, skip[:, None] + ops.arange(max_length, dtype="int32"), 1)
+    return newest_steps(history, lengths(history), max_length)
+
+
+def newest_steps(values: Tensor, length: Tensor, max_length: int) -> Tensor:
+    """The newest `max_length` steps of right-padded values.
+
+    Args:
+        values: `(batch, steps, ...)`.
+        length: number of real steps of each row `(batch,)`, int32.
+        max_length: how many are kept.
+
+    Returns:
+        `(batch, min(steps, max_length), ...)`, right-padded.
+    """
+    if values.shape[1] <= max_length:
+        return values
+    place = ops.maximum(length - max_length, 0)[:, None] + ops.arange(max_length, dtype="int32")
+    place = ops.reshape(place, (-1, max_length, *[1] * (len(values.shape) - 2)))
+    return ops.take_along_axis(values, place, axis=1)
+
+
+def until_the_last(values: Tensor) -> Tensor:
+    """1 for each step up to the last that is not all zeros, then 0; int32 `(batch, steps)`.
+
+    Args:
+        values: `(batch, steps, size)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> until_the_last(np.array([[[0.0], [2.0], [0.0]]])).numpy().tolist()
+    [[1, 1, 0]]
+    """
+    some = ops.cast(ops.any(ops.not_equal(values, 0), axis=-1), "int32")
+    return ops.cast(ops.flip(ops.cumsum(ops.flip(some, 1), axis=1), 1) > 0, "int32")
 
 
 def lengths(history: Tensor) -> Tensor:

@@ -11,5 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "matrix_factorization": ["MatrixFactorization"],
         "popularity": ["Popularity"],
         "sasrec": ["SASRec"],
+        "stacked_lstm_classifier": ["StackedLSTMClassifier"],
     },
 )

@@ -1,7 +1,7 @@
 """What all models share: a schema, named inputs, weights before data, an exact config."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 from keras import ops
@@ -23,7 +23,7 @@ class Recommender(LongFits):
         ValueError: if `schema` is not a Schema (or the dict made from one).
     """
 
-    output_kind: ClassVar[str] = "score"
+    output_kind: str = "score"
     built: bool
 
     def __init__(

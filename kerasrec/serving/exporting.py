@@ -179,12 +179,18 @@ def check_model(model: Any) -> None:
         model: the model.
 
     Raises:
-        ValueError: if it is no built Keras model with a schema, or a weight is NaN or infinite.
+        ValueError: if it is no built Keras model with a schema, gives several logits, or a weight
+            is NaN or infinite.
     """
     if not isinstance(model, keras.Model) or not isinstance(getattr(model, "schema", None), Schema):
         raise ValueError(
             "export: model must be a Keras model with a `schema`, such as those of "
             f"kerasrec.models; received {type(model).__name__}."
+        )
+    if getattr(model, "output_kind", "score") == "logits":
+        raise ValueError(
+            f"export: the logits of several classes rank nothing; received {type(model).__name__} "
+            "with num_classes. Train it with num_classes=None, or save it by keras' model.export."
         )
     for weight in model.weights:
         if not np.isfinite(np.asarray(weight.value, np.float32)).all():

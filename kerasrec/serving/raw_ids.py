@@ -116,15 +116,15 @@ def check_names(schema: Schema, filter_by: str | None = None) -> None:
 def known_by(model: Any) -> str:
     """The feature that a query is known by: the history of a model that reads it, or the user id.
 
-    A sequence model (one with `states`) serves users it has never seen; it knows nothing only where
-    not one item of the history is known.
+    A model of histories (one with a `sequence`) serves users it has never seen; it knows nothing
+    only where not one item of the history is known.
 
     Args:
         model: the model that is served; of a pipeline, its retriever counts.
     """
     if hasattr(model, "retriever"):
         return known_by(model.retriever)
-    if hasattr(model, "states"):
+    if getattr(model, "sequence", None) is not None:
         return str(model.sequence.name)
     return str(model.schema.user_id.name)
 

@@ -1,0 +1,200 @@
+"""A stacked LSTM that tells a class by what happened before."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasrec.layers import Dropout, FeatureEmbedding, Recurrent
+from kerasrec.layers.histories import at_the_end, newest_steps, until_the_last
+from kerasrec.models.base import Recommender, align
+from kerasrec.schema import NumericSequence, Schema
+from kerasrec.schema import Sequence as History
+from kerasrec.training import check_size
+from kerasrec.types import Features, Tensor
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class StackedLSTMClassifier(Recommender):
+    """Stacked LSTM or GRU layers over a history, and the logit of a class or of several.
+
+        x_t = [q_{i(t)}, numbers of event t]
+        h = lstm_n(... lstm_1(x_1 ... x_t)),  0 before the first event
+        score = w . relu(W [h, c, v, (U h) * v] + b) + b'
+
+    v holds the features of the item (`target_aware`), c those of user and context; without either
+    score = w . h + b' (Hochreiter and Schmidhuber, 1997, "Long Short-Term Memory"; stacked as by
+    Graves, 2013). Deviations: v and c join after the last layer, so that a history is read once for
+    all candidates. The user id is not used, so that new users are served from what they did.
+    Fit it on `kerasrec.data.histories`, or in `kerasrec.training.EveryStep` on all steps at once.
+
+    Args:
+        schema: the features. The history is the first sequence of the item id, each
+            `NumericSequence` among the user and context features, or both.
+        embedding_dim: length of a row, in every table.
+        hidden_units: widths of the recurrent layers, one after the other.
+        cell: "lstm" or "gru".
+        num_classes: None for one logit, of the label 1 against 0; else the number of logits, which
+            rank nothing, so that `kerasrec.serving.export` refuses the model.
+        target_aware: whether the item's features are read; if not, all candidates score alike.
+        dropout: share of the inputs and of each layer's outputs dropped in training.
+        stddev: standard deviation of the initial rows.
+
+    Input shape:
+        dict of named features: histories `(batch, length)` or `(batch, length, size)`, right-padded
+        and newest last, of which the newest `max_length` events count; the others as in the schema,
+        item side `(batch,) + shape` or `(batch, candidates) + shape`.
+
+    Output shape:
+        float32 logits `(batch,)` or `(batch, candidates)`; with `num_classes` that axis is last.
+
+    Raises:
+        ValueError: if the schema has no history, histories differ in length, an input is missing,
+            the cell is neither or a size is not positive.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical
+    >>> steps = NumericSequence("ratings", of="rating", max_length=4)
+    >>> schema = Schema(user=[Categorical("user", 10), steps], item=Categorical("item", 12))
+    >>> model = StackedLSTMClassifier(schema, embedding_dim=8, hidden_units=(16, 8))
+    >>> inputs = {"user": np.array([2]), "ratings": np.ones((1, 4)), "item": np.array([7])}
+    >>> model(inputs).shape, model.output_kind
+    (TensorShape([1]), 'logit')
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        embedding_dim: int = 64,
+        hidden_units: Sequence[int] = (128, 64),
+        cell: str = "lstm",
+        num_classes: int | None = None,
+        target_aware: bool = True,
+        dropout: float = 0.2,
+        stddev: float = 0.05,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(schema, name=name, dtype=dtype)
+        check_size(self, "embedding_dim", embedding_dim)
+        for units in hidden_units or (0,):
+            check_size(self, "each of hidden_units", units)
+        check_size(self, "num_classes", 1 if num_classes is None else num_classes)
+        self.embedding_dim = embedding_dim
+        self.hidden_units = tuple(hidden_units)
+        self.cell = cell
+        self.num_classes = num_classes
+        self.target_aware = target_aware
+        self.dropout = dropout
+        self.stddev = stddev
+        self.output_kind = "logit" if num_classes is None else "logits"
+        query, item = self.schema.query, self.schema.item_id.name
+        # Not `history`: `fit` sets that.
+        self.sequence = next((f for f in query if isinstance(f, History) and f.of == item), None)
+        self.numbers = [f for f in query if isinstance(f, NumericSequence)]
+        lengths = {f.name: f.max_length for f in (self.sequence, *self.numbers) if f}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(
+                f"StackedLSTMClassifier: expected a schema with a sequence of {item!r} or a "
+                "NumericSequence among the user or context features, all of one max_length; "
+                f"received {lengths}. Add Sequence('history', of={item!r}, max_length=50)."
+            )
+        self.max_length = next(iter(lengths.values()))
+        read = {f.name for f in (self.schema.user_id, self.sequence, *self.numbers) if f}
+        self.beside = [f.name for f in query if f.name not in read]
+        self.of_item = [f.name for f in self.schema.item] if target_aware else []
+        only = [*([self.sequence.name] if self.sequence else []), *self.beside, *self.of_item]
+        policy, sizes = {"dtype": self.dtype_policy}, {"embedding_dim": embedding_dim}
+        self.features = FeatureEmbedding(
+            self.schema, **sizes, stddev=stddev, only=only, name="features", **policy
+        )
+        self.recurrent = [
+            Recurrent(units, cell=cell, name=f"recurrent_{index}", **policy)
+            for index, units in enumerate(self.hidden_units)
+        ]
+        self.drop = Dropout(dropout, name="dropout", **policy)
+        dense, width = keras.layers.Dense, self.features.width(self.of_item)
+        if self.beside or self.of_item:
+            self.joined = dense(self.hidden_units[-1], "relu", name="joined", **policy)
+        if self.of_item:
+            self.toward_item = dense(width, use_bias=False, name="toward_item", **policy)
+        self.output_layer = dense(num_classes or 1, name="output", **policy)
+        self.build()
+
+    def call(self, inputs: Features, training: bool = False) -> Tensor:
+        """Logits of the items, or of nothing but the history, after it."""
+        steps, real = self._events(inputs)
+        length = ops.sum(real, axis=1)
+        steps, real = (newest_steps(values, length, self.max_length) for values in (steps, real))
+        place = ops.arange(steps.shape[1], dtype="int32")[None, :]
+        states = self._states(steps, place, training)
+        query = [at_the_end(states, real) * ops.cast(length > 0, states.dtype)[:, None]]
+        if self.beside:
+            query.append(self.features(inputs, names=self.beside))
+        ids = ops.convert_to_tensor(inputs[self.schema.item_id.name])
+        items = self.features(inputs, names=self.of_item) if self.of_item else ids[..., None]
+        lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
+        query = [ops.broadcast_to(align(q, items), (*lead, q.shape[-1])) for q in query]
+        return self._head(query, items)
+
+    def step_logits(self, inputs: Features, place: Tensor, training: bool = False) -> Tensor:
+        """Logits of the item of each step by the events up to that step.
+
+        Args:
+            inputs: as of `kerasrec.data.next_labels`, `(batch, length) +` the shape of a feature.
+            place: place of each step in its own sequence, `(batch, length)`, 0 where one begins.
+            training: whether units are dropped.
+
+        Returns:
+            float32 `(batch, length)`, and `num_classes`; meaningless at padding.
+        """
+        query = [self._states(self._events(inputs)[0], place, training)]
+        if self.beside:
+            query.append(self.features(inputs, names=self.beside))
+        items = self.features(inputs, names=self.of_item) if self.of_item else None
+        return self._head(query, items)
+
+    def _events(self, inputs: Features) -> tuple[Tensor, Tensor]:
+        """x, 0 at padding, `(batch, length, width)`; 1 for each real step `(batch, length)`."""
+        parts = []
+        for feature in self.numbers:
+            values = ops.cast(inputs[feature.name], self.compute_dtype)
+            parts.append(values if feature.size > 1 else values[..., None])
+        if self.sequence:
+            ids = ops.convert_to_tensor(inputs[self.sequence.name])
+            parts.insert(0, self.features.tables[self.schema.item_id.name](ids))
+        steps = ops.concatenate(parts, axis=-1)
+        real = ops.cast(ids != 0, "int32") if self.sequence else until_the_last(steps)
+        return steps * ops.cast(real, steps.dtype)[..., None], real
+
+    def _states(self, steps: Tensor, place: Tensor, training: bool) -> Tensor:
+        x = self.drop(steps, training=training)
+        for layer in self.recurrent:
+            x = self.drop(layer(x, place), training=training)
+        return x
+
+    def _head(self, query: list[Tensor], items: Tensor) -> Tensor:
+        x = query[0]
+        if self.of_item:
+            query = [*query, items, self.toward_item(x) * items]
+        if len(query) > 1:
+            x = self.joined(ops.concatenate(query, axis=-1))
+        logits = ops.cast(self.output_layer(x), "float32")
+        return logits if self.num_classes else ops.squeeze(logits, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "embedding_dim": self.embedding_dim,
+            "hidden_units": list(self.hidden_units),
+            "cell": self.cell,
+            "num_classes": self.num_classes,
+            "target_aware": self.target_aware,
+            "dropout": self.dropout,
+            "stddev": self.stddev,
+        }

@@ -1,0 +1,108 @@
+"""Training a classifier of what comes after a history at every step of it."""
+
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from kerasrec.training.long_fits import LongFits
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class EveryStep(LongFits):
+    """Wraps a classifier of histories, for training on `kerasrec.data.next_labels`.
+
+    The loss is the cross-entropy, averaged over the steps by their weights, plus the penalties of
+    the model: what one history a row would give, but a history of n events is read once and not n
+    times. Compile it with an optimizer alone and fit it, then use the model inside: they share
+    their weights.
+
+    Args:
+        model: with `step_logits(inputs, place, training)` and `num_classes`, such as
+            `StackedLSTMClassifier`. Labels are 0 and 1 where that is None, else the class.
+        **kwargs: as for `keras.Model`.
+
+    Input shape:
+        dict of features, and `place`, as of `kerasrec.data.next_labels`; label and weight
+        `(batch, length)`.
+
+    Output shape:
+        logits `(batch, length)`, and `num_classes`.
+
+    Raises:
+        ValueError: if the model has no `step_logits`; in `fit`, if there are no weights, or
+            several replicas.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.data import next_labels
+    >>> from kerasrec.models import StackedLSTMClassifier
+    >>> from kerasrec.schema import Categorical, Schema, Sequence
+    >>> history = Sequence("history", of="item", max_length=4)
+    >>> schema = Schema(user=[Categorical("user", 5), history], item=Categorical("item", 12))
+    >>> columns = {"user": np.repeat([2, 3, 4], 3), "item": np.arange(2, 11)}
+    >>> columns = {name: values.astype("int32") for name, values in columns.items()}
+    >>> columns["label"] = np.arange(9) % 2
+    >>> trainer = EveryStep(StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(8,)))
+    >>> trainer.compile("adam")
+    >>> data = next_labels(columns, schema, batch_size=2, time=None)
+    >>> sorted(trainer.fit(data, shuffle=False, verbose=0).history)
+    ['loss']
+    """
+
+    def __init__(self, model: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not hasattr(model, "step_logits"):
+            raise ValueError(
+                "EveryStep: expected a classifier of histories, with step_logits; received "
+                f"{type(model).__name__}. Fit it by itself."
+            )
+        self.model: Any = model
+        # Ids and floats travel in one dict: each layer casts what it uses.
+        self.autocast = False
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """The logits of each step."""
+        return self.model.step_logits(inputs, inputs["place"], training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Weighted mean over the steps, and the penalties of the model."""
+        if sample_weight is None:
+            raise ValueError(
+                "EveryStep: expected (features, label, weight), as of kerasrec.data.next_labels; "
+                "received no weight."
+            )
+        if self._replicated():
+            raise ValueError("EveryStep: several replicas are not supported. Fit it on one device.")
+        if self.model.num_classes is None:
+            losses = keras.losses.binary_crossentropy(
+                y[..., None], y_pred[..., None], from_logits=True
+            )
+        else:
+            losses = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
+        total = ops.sum(losses * sample_weight)
+        return total / ops.maximum(ops.sum(sample_weight), 1e-9) + sum(self.model.losses)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "model": keras.saving.serialize_keras_object(self.model),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """A new wrapper around a new model."""
+        config = dict(config)
+        config.pop("trainable", None)
+        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
+        return cls(model, **config)
