@@ -1,7 +1,12 @@
 """The README is run: its script exactly as printed, its commands line by line."""
 
+import json
 import re
 import shlex
+import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +53,29 @@ def test_the_commands_of_the_readme_run_in_this_order(ratings, capsys):
         plain = ["--jit_compile", "false"] if arguments[0] == "fit" else []
         assert main([*arguments, *plain]) == 0, capsys.readouterr().err
     assert "verified" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_what_is_served_answers_as_the_readme_asks(ratings):
+    (serve, curl) = (line for block in blocks("bash") for line in block.splitlines())
+    flags = ["--data", "ratings.csv", "--output", "runs/mf", "--epochs", "1"]
+    assert main(["fit", "MatrixFactorization", *flags, "--jit_compile", "false"]) == 0
+    assert main(["export", "runs/mf", "served/cli"]) == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    program, *arguments = shlex.split(serve.replace("8501", port))
+    assert program == "kerasrec"
+    command = [sys.executable, "-m", "kerasrec.cli", *arguments, "--grpc_port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert any('"event": "ready"' in line for line in server.stderr)
+            asked = shlex.split(curl.replace("8501", port))
+            done = subprocess.run([*asked, "-s"], capture_output=True, check=True)
+            assert len(json.loads(done.stdout)["outputs"]["item_id"][0]) == 10
+        finally:
+            server.terminate()
 
 
 def test_the_make_targets_of_the_readme_exist():
