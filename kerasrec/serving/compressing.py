@@ -1,6 +1,7 @@
 """Smaller exports: embedding tables in fewer bytes, within a budget that export checks."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,8 @@ import tensorflow as tf
 from kerasrec.retrieval.vector_table import NARROW, VectorTable
 from kerasrec.schema import FIRST_ID, Categorical, Numeric, Schema
 from kerasrec.serving.catalogue import Catalogue, item_vectors
-from kerasrec.serving.pipeline import Pipeline
-from kerasrec.types import Columns, Retriever, Tensor
+from kerasrec.serving.pipeline import retriever_of
+from kerasrec.types import Columns, Tensor
 
 FILE_NAME = "tables.json"
 RECALL_AT = 100
@@ -90,21 +91,18 @@ def check_budget(
     ids = candidates[schema.item_id.name]
     k = min(RECALL_AT, len(ids))
     worst, found = 0.0, []
-    pairs = [(model, served.model)]
-    if isinstance(model, Pipeline):
-        pairs = [
-            (model.retriever, served.model.retriever),
-            (model.ranker, served.model.ranker),
-        ]
-    for before, after in pairs:
-        for query in _queries(schema, len(ids), retrieves=isinstance(before, Retriever)):
-            exact = _scores(before, query, candidates)
-            ranked, smaller = _served(after, served.catalogue, query, candidates, k)
-            distance = np.abs(smaller - exact) / np.maximum(1, np.abs(exact))
-            worst = max(worst, float(distance.max()))
-            last = np.partition(exact, -k, axis=1)[:, -k]  # the k-th best
-            hits = np.take_along_axis(exact, ranked, axis=1) >= last[:, None]
-            found.append(hits.mean(axis=1))
+    comparisons = []
+    if (retriever := retriever_of(model)) is not None:
+        comparisons.append(_by_vectors(retriever, served, candidates, k))
+    if retriever is not model:
+        ranker = getattr(model, "ranker", model), getattr(served.model, "ranker", served.model)
+        comparisons.append(_by_pairs(*ranker, schema, candidates, k))
+    for exact, smaller, ranked in itertools.chain(*comparisons):
+        distance = np.abs(smaller - exact) / np.maximum(1, np.abs(exact))
+        worst = max(worst, float(distance.max()))
+        last = np.partition(exact, -k, axis=1)[:, -k]  # the k-th best
+        hits = np.take_along_axis(exact, ranked, axis=1) >= last[:, None]
+        found.append(hits.mean(axis=1))
     shares = np.concatenate(found)
     report = {
         "tables": kind,
@@ -157,10 +155,52 @@ def _lookup_in(table: VectorTable) -> Any:
     return call
 
 
-def _queries(schema: Schema, num_items: int, *, retrieves: bool) -> Iterator[dict[str, np.ndarray]]:
+Comparison = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Scores `(batch, items)` before and after, and the best by what is served, `(batch, k)`."""
+
+
+def _by_vectors(retriever: Any, served: Any, candidates: Columns, k: int) -> Iterator[Comparison]:
+    catalogue: Catalogue = served.catalogue
+    before = item_vectors(retriever, candidates)
+    after = catalogue.vectors.numpy()
+    for query in _queries(served.schema, QUERIES, len(before)):
+        vectors = tf.convert_to_tensor(served.retriever.query_embedding(query))
+        batch = vectors.shape[0]
+        best = catalogue.nearest(
+            vectors,
+            k,
+            exclude=tf.zeros([batch, 0], tf.int32),
+            unknown=tf.zeros([batch], tf.bool),
+            allow=None,
+        )
+        exact = np.asarray(retriever.query_embedding(query)) @ before.T
+        yield exact, vectors.numpy() @ after.T, best.positions.numpy()
+
+
+def _by_pairs(
+    before: Any, after: Any, schema: Schema, candidates: Columns, k: int
+) -> Iterator[Comparison]:
+    for query in _queries(schema, QUERIES_OF_RANKER, len(candidates[schema.item_id.name])):
+        exact, smaller = (_pair_scores(model, query, candidates) for model in (before, after))
+        yield exact, smaller, np.argsort(-smaller, axis=1, kind="stable")[:, :k]
+
+
+def _pair_scores(model: Any, query: Columns, candidates: Columns) -> np.ndarray:
+    """Scores `(batch, items)` of the model."""
+    batch = len(next(iter(query.values())))
+    parts = []
+    for start in range(0, len(next(iter(candidates.values()))), 2**12):
+        items = {
+            name: np.repeat(column[None, start : start + 2**12], batch, axis=0)
+            for name, column in candidates.items()
+        }
+        parts.append(np.asarray(model({**query, **items}, training=False)))
+    return np.concatenate(parts, axis=1)
+
+
+def _queries(schema: Schema, total: int, num_items: int) -> Iterator[dict[str, np.ndarray]]:
     """Batches of random encoded queries: known ids, histories of any length."""
     rng = np.random.default_rng(0)
-    total = QUERIES if retrieves else QUERIES_OF_RANKER
     rows = max(1, min(total, _PAIRS // num_items))
     for start in range(0, total, rows):
         batch = min(rows, total - start)
@@ -176,33 +216,3 @@ def _queries(schema: Schema, num_items: int, *, retrieves: bool) -> Iterator[dic
                 ids = np.where(np.arange(feature.max_length) < lengths, ids, 0)
             query[feature.name] = ids
         yield query
-
-
-def _scores(model: Any, query: Columns, candidates: Columns) -> np.ndarray:
-    """Scores `(batch, items)` of the model."""
-    if isinstance(model, Retriever):
-        return np.asarray(model.query_embedding(query)) @ item_vectors(model, candidates).T
-    batch = len(next(iter(query.values())))
-    parts = []
-    for start in range(0, len(candidates[model.schema.item_id.name]), 2**12):
-        items = {
-            f.name: np.repeat(candidates[f.name][None, start : start + 2**12], batch, axis=0)
-            for f in model.schema.item
-        }
-        parts.append(np.asarray(model({**query, **items}, training=False)))
-    return np.concatenate(parts, axis=1)
-
-
-def _served(
-    model: Any, catalogue: Catalogue, query: Columns, candidates: Columns, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions `(batch, k)` of the best and scores `(batch, items)`, as the graph has them."""
-    if not isinstance(model, Retriever):
-        scores = _scores(model, query, candidates)
-        return np.argsort(-scores, axis=1, kind="stable")[:, :k], scores
-    vectors = tf.convert_to_tensor(model.query_embedding(query))
-    nothing = tf.zeros([vectors.shape[0], 0], tf.int32)
-    best = catalogue.nearest(
-        vectors, k, exclude=nothing, unknown=tf.zeros([vectors.shape[0]], tf.bool), allow=None
-    )
-    return best.positions.numpy(), vectors.numpy() @ catalogue.vectors.numpy().T

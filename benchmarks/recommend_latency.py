@@ -1,0 +1,235 @@
+"""Latency of `recommend` for one user beside numpy's bare product, and the size of the exports.
+
+    KERASREC_DATA=... python benchmarks/recommend_latency.py                 # writes its page
+    python benchmarks/recommend_latency.py --folder served --rounds 0        # only exports
+    python benchmarks/recommend_latency.py --items 20000 --rounds 1          # a part, no page
+
+Catalogues of 100,000 and a million items, 64 numbers each. numpy multiplies the matrix by one
+vector, takes the ten best by argpartition and sorts them. The SavedModel looks the user up by its
+raw id, multiplies, leaves ten raw ids out, and answers raw ids, scores, count and flag. Every side
+is a process of its own, in turns; the median call of a process counts. `--folder` keeps the
+exports, so that a second run starts with the clock.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import describing
+import numpy as np
+import processes
+
+DIM, K, SEED, USERS, EXCLUDED = 64, 10, 0, 1000, 10
+ITEMS = (100_000, 1_000_000)
+KINDS = ("float32", "float16", "int8")
+CALLS, WARM_UP = 60, 10
+GOAL, SMALLER, RECALL = 1.5, 2.0, 0.99
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "recommend_latency.md"
+ABOUT = """# Latency of `recommend`, and sizes of exports
+
+One user at a time, catalogues of 100,000 and a million items, 64 numbers each. numpy: \
+matrix-vector product, argpartition, sort of the ten best. SavedModel: the exported `recommend` \
+called from Python, which also looks up the raw user id, leaves ten raw item ids out and answers \
+raw ids. Every side runs in a process of its own, in turns; the figure of a process is its median \
+call, and the ratio the median over the rounds of both sides of one round. Below, the size of the \
+variables of an export, and what smaller tables cost, as `export` measured it on random queries \
+over the whole catalogue: random vectors (`recommend` alone is exported), and matrix factorisation \
+trained on MovieLens 100K (all signatures). This page is written by \
+`benchmarks/recommend_latency.py`.
+"""
+
+
+def main() -> None:
+    """Exports, measures all sides in turn, prints the tables, and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--items", type=int, nargs="+", default=ITEMS)
+    parser.add_argument("--folder", type=pathlib.Path, help="keeps the exports")
+    parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.cell:
+        side, folder = arguments.cell
+        clock = numpy_call if side == "numpy" else saved_model_call
+        print(json.dumps(clock(pathlib.Path(folder), side)))
+        return
+    output = describing.Tee(sys.stdout)
+    load = describing.load()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or pathlib.Path(temporary)
+        for items in arguments.items:
+            prepare(folder / str(items), items)
+        prepare_movielens(folder / "movielens-100k")
+        if not arguments.rounds:
+            return
+        with contextlib.redirect_stdout(output):
+            print(f"command   {describing.command()}")
+            print(f"hardware  {describing.machine()}; {load}")
+            print(f"versions  {describing.versions()}")
+            print(f"seeds     vectors {SEED}, model {SEED}\n")
+            missed = latencies(folder, arguments.items, arguments.rounds)
+            missed += sizes(folder, arguments.items)
+    if tuple(arguments.items) == ITEMS and arguments.rounds >= 3:
+        describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
+    sys.exit(missed)
+
+
+def prepare(folder: pathlib.Path, items: int) -> None:
+    """Exports random vectors in every kind of table, and keeps them for numpy."""
+    if (folder / KINDS[-1]).is_dir():
+        return
+    import keras
+
+    from kerasrec import models, serving
+    from kerasrec.data import Vocabulary
+    from kerasrec.schema import Categorical, Schema
+
+    folder.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(SEED)
+    schema = Schema(Categorical("user", USERS + 2), Categorical("item", items + 2))
+    model = models.MatrixFactorization(schema, embedding_dim=DIM, use_bias=False, stddev=1.0)
+    vocabularies = {
+        "user": Vocabulary.fit(np.arange(USERS), "user"),
+        "item": Vocabulary.fit(np.arange(items), "item"),
+    }
+    np.save(folder / "users.npy", model.user_vectors.embeddings.numpy()[2:])
+    np.save(folder / "items.npy", model.item_vectors.embeddings.numpy()[2:])
+    for kind in KINDS:
+        serving.export(
+            model,
+            folder / kind,
+            vocabularies=vocabularies,
+            k=K,
+            tables=kind,
+            signatures=["recommend"],
+            budget=serving.Budget(score_difference=np.inf, recall=0.0),
+        )
+
+
+def prepare_movielens(folder: pathlib.Path) -> None:
+    """Trains matrix factorisation on MovieLens 100K and exports it in every kind of table."""
+    if (folder / KINDS[-1]).is_dir():
+        return
+    import keras
+
+    from kerasrec import data, datasets, models, serving
+    from kerasrec.retrieval import SampledSoftmax
+
+    rows = datasets.load("movielens-100k").interactions
+    vocabularies = data.fit_vocabularies(rows)
+    schema = data.make_schema(rows, vocabularies)
+    keras.utils.set_random_seed(SEED)
+    model = models.MatrixFactorization(schema, embedding_dim=DIM)
+    trainer = SampledSoftmax(model, negatives=256, seed=SEED)
+    trainer.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+    batches = data.pointwise(data.encode(rows, vocabularies), schema, batch_size=2048, seed=SEED)
+    trainer.fit(batches, epochs=10, verbose=0, shuffle=False)
+    for kind in KINDS:
+        serving.export(
+            model,
+            folder / kind,
+            vocabularies=vocabularies,
+            tables=kind,
+            budget=serving.Budget(score_difference=np.inf, recall=0.0),
+        )
+
+
+def clocked(call: Callable[[int], object]) -> float:
+    """Milliseconds of the median call, a new user in each."""
+    taken = []
+    for number in range(WARM_UP + CALLS):
+        start = time.perf_counter()
+        call(number % USERS)
+        taken.append(1000 * (time.perf_counter() - start))
+    return statistics.median(taken[WARM_UP:])
+
+
+def numpy_call(folder: pathlib.Path, side: str) -> float:
+    """The bare product and top-k."""
+    users, items = (np.load(folder / f"{name}.npy") for name in ("users", "items"))
+
+    def call(user: int) -> np.ndarray:
+        scores = items @ users[user]
+        best = np.argpartition(scores, -K)[-K:]
+        return best[np.argsort(-scores[best])]
+
+    return clocked(call)
+
+
+def saved_model_call(folder: pathlib.Path, side: str) -> float:
+    """The exported signature, tensors in, numpy arrays out."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder / side / "1"))
+    recommend = loaded.signatures["recommend"]
+    exclude = tf.constant([list(range(EXCLUDED))], tf.int64)
+
+    def call(user: int) -> dict[str, np.ndarray]:
+        answer = recommend(user=tf.constant([user], tf.int64), exclude=exclude)
+        return {name: value.numpy() for name, value in answer.items()}
+
+    return clocked(call)
+
+
+def latencies(folder: pathlib.Path, catalogues: list[int], rounds: int) -> int:
+    """Measures and prints; the number of goals missed."""
+    missed = 0
+    print(f"{'items':>9}  {'side':22}{'ms':>8}{'of numpy':>10}  of the rounds")
+    for items in catalogues:
+        times: dict[str, list[float]] = {side: [] for side in ("numpy", *KINDS)}
+        for turn in range(rounds):
+            for side, taken in times.items():
+                # The smaller tables are no part of the goal: one round.
+                if side in ("numpy", "float32") or not turn:
+                    place = str(folder / str(items))
+                    taken.append(processes.measure(__file__, side, place, sys.executable))
+        for side, taken in times.items():
+            pairs = zip(taken, times["numpy"], strict=False)
+            ratio = statistics.median(own / bare for own, bare in pairs)
+            name = side if side == "numpy" else f"SavedModel, {side}"
+            each = " ".join(f"{one:.2f}" for one in taken)
+            middle = statistics.median(taken)
+            print(f"{items:9,}  {name:22}{middle:8.2f}{ratio:9.2f}x  {each}")
+            if side == "float32":
+                missed += ratio > GOAL
+                reached = f"{'MISSED' if ratio > GOAL else 'reached'}"
+        print(f"{'':9}  goal: float32 within {GOAL}x of numpy: {reached}\n")
+    return missed
+
+
+def sizes(folder: pathlib.Path, catalogues: list[int]) -> int:
+    """Prints sizes and costs; the number of goals missed."""
+    missed = 0
+    print(f"{'export':28}{'tables':>8}{'MB':>9}{'smaller':>9}{'recall@100':>12}{'difference':>12}")
+    places = {f"{n:,} random vectors": folder / str(n) for n in catalogues}
+    for name, place in {**places, "MF on MovieLens 100K": folder / "movielens-100k"}.items():
+        weights = {}
+        for kind in KINDS:
+            version = place / kind / "1"
+            files = (version / "variables").iterdir()
+            weights[kind] = sum(file.stat().st_size for file in files) / 1e6
+            smaller = weights["float32"] / weights[kind]
+            cost = ""
+            if kind != "float32":
+                about = json.loads((version / "tables.json").read_text())
+                recall = about["recall@100"]
+                cost = f"{recall:12.4f}{about['score_difference']:12.4f}"
+            print(f"{name:28}{kind:>8}{weights[kind]:9.2f}{smaller:8.2f}x{cost}")
+        good = smaller >= SMALLER and recall >= RECALL
+        missed += not good
+        print(
+            f"{'':28}goal: int8 {SMALLER:g}x smaller with recall@100 of {RECALL}: "
+            f"{'reached' if good else 'MISSED'}"
+        )
+    return missed
+
+
+if __name__ == "__main__":
+    main()
