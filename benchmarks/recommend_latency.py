@@ -82,7 +82,8 @@ def main() -> None:
 
 def prepare(folder: pathlib.Path, items: int) -> None:
     """Exports random vectors in every kind of table, and keeps them for numpy."""
-    if (folder / KINDS[-1]).is_dir():
+    missing = [kind for kind in KINDS if not (folder / kind / "1").is_dir()]
+    if not missing:
         return
     import keras
 
@@ -100,7 +101,7 @@ def prepare(folder: pathlib.Path, items: int) -> None:
     }
     np.save(folder / "users.npy", model.user_vectors.embeddings.numpy()[2:])
     np.save(folder / "items.npy", model.item_vectors.embeddings.numpy()[2:])
-    for kind in KINDS:
+    for kind in missing:
         serving.export(
             model,
             folder / kind,
@@ -114,7 +115,7 @@ def prepare(folder: pathlib.Path, items: int) -> None:
 
 def prepare_movielens(folder: pathlib.Path) -> None:
     """Trains matrix factorisation on MovieLens 100K and exports it in every kind of table."""
-    if (folder / KINDS[-1]).is_dir():
+    if (folder / KINDS[-1] / "1").is_dir():
         return
     import keras
 
