@@ -96,7 +96,7 @@ def ncf_ml_1m() -> Table:
             ),
             RECENT: RankingSettings(
                 embedding_dim=192, l2=0.02, learning_rate=0.004, negatives=256, epochs=12,
-                half_life=30.0,
+                half_life=15.0, floor=0.1,
             ),
             "EmbeddingMLP": RankingSettings(
                 kind="EmbeddingMLP", embedding_dim=32, l2=0.0, learning_rate=0.003, negatives=4,

@@ -33,6 +33,7 @@ class RankingSettings:
     negatives: int = 256
     estimate_catalogue: bool = False
     half_life: float | None = None
+    floor: float | None = None
     learning_rate: float = 0.004
     batch_size: int = 2048
     epochs: int = 20
@@ -101,9 +102,14 @@ def train_ranking(
     train: Columns,
     seed: int,
     epochs: int,
+    *,
+    time: str | None,
     **options: Any,
 ) -> tuple[Any, dict[str, list[float]], dict[str, float]]:
-    """A model after the first `epochs` of the planned ones, its history, and the times."""
+    """A model after the first `epochs` of the planned ones, its history, and the times.
+
+    `time` names the column of the order of the rows, which only weights by recency read.
+    """
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     passed = clock()
@@ -129,7 +135,9 @@ def train_ranking(
             seed=seed,
         )
         if settings.half_life is not None:
-            weights = data.recency_weights(train, schema, half_life=settings.half_life)
+            weights = data.recency_weights(
+                train, schema, time=time, half_life=settings.half_life, floor=settings.floor
+            )
             train, batching["weight"] = {**train, WEIGHT: weights}, WEIGHT
         batches = data.pointwise(train, schema, **batching)
     else:
@@ -164,6 +172,7 @@ def choose_ranking(name: str, part: str, settings: RankingSettings) -> dict[str,
         both = {n: np.concatenate([train[n], valid[n]]) for n in (users, items)}
         sampler = data.NegativeSampler(schema, seen=both)
         options["candidates"] = sampler.sample(valid[users], 99, np.random.default_rng(0))
+    options["time"] = load(name).interactions.time
     _, history, _ = train_ranking(settings, schema, train, 0, settings.epochs, **options)
     curve = history[f"val_ndcg@{settings.k}"]
     hits = "hr" if "candidates" in options else "recall"
@@ -186,7 +195,8 @@ def test_ranking(
         shape = dataset.negatives.shape
         vocabulary = data.fit_vocabularies(dataset.interactions)[schema.item_id.name]
         candidates = vocabulary.encode(dataset.negatives.ravel()).reshape(shape)
-    model, _, times = train_ranking(settings, schema, train, seed, epoch or 0)
+    time = dataset.interactions.time
+    model, _, times = train_ranking(settings, schema, train, seed, epoch or 0, time=time)
     found = evaluation.ranking(model, test, seen=train, k=settings.k, candidates=candidates)
     figures = {n: v for n, v in found.items() if isinstance(v, float)}
     return {**figures, "protocol": found["protocol"], **times}

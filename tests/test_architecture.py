@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "optimizers": BASE,
     "callbacks": BASE | {"optimizers", "evaluation"},
     "reports": {"evaluation"},
+    "distribute": BASE,
     "losses": BASE,
     "retrieval": BASE | {"losses", "training"},
     "evaluation": BASE | {"data"},
@@ -41,6 +42,7 @@ TENSORFLOW = {
     "data/blocks.py",
     "data/next_items.py",
     "data/streaming.py",
+    "distribute/",
     "layers/dropout.py",
     "layers/embedding.py",
     "layers/recurrent.py",
@@ -50,6 +52,7 @@ TENSORFLOW = {
     "server/",
     "serving/",
     "testing/",
+    "training/multi_worker.py",
 }
 BASES = ("__init__", "base", "sequential")
 MODELS = sorted(p for p in (PACKAGE / "models").glob("*.py") if p.stem not in BASES)

@@ -6,6 +6,7 @@ import keras
 
 from kerasrec.training.arguments import check_size
 from kerasrec.training.memory import keep_freed_memory
+from kerasrec.training.multi_worker import first_local, spans_workers, with_an_axis
 
 # A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
 # runs so many steps at a time; see `LongFits.compile`.
@@ -14,6 +15,8 @@ LONG_FIT, STEPS_AT_ONCE = 1000, 16
 
 class LongFits(keras.Model):
     """Base of what is trained by `fit`: long trainings run under XLA and keep their memory.
+
+    Under `tf.distribute.MultiWorkerMirroredStrategy`, where `fit` of Keras 3 fails, it works.
 
     Raises:
         ValueError: in `compile`, if `steps_per_execution` is neither "auto" nor a positive integer.
@@ -128,6 +131,17 @@ class LongFits(keras.Model):
             if changed:
                 self.steps_per_execution, self.jit_compile = before
                 self._forget_functions()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """`keras.Model.get_metrics_result`, in a form that Keras can take over workers."""
+        return with_an_axis(super().get_metrics_result())
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Keras would take the mean of the batches of all workers, to learn their shapes, and fails.
+        if iterator is not None and spans_workers(self.distribute_strategy):
+            batch = next(next(it for _, _, it in iterator))
+            iterator, data_batch = None, first_local(self.distribute_strategy, batch)
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def _replicated(self) -> bool:
         strategy = getattr(self, "distribute_strategy", None)

@@ -1,0 +1,7 @@
+"""Strategies of `tf.distribute` by name, with errors that say what is missing."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"strategies": ["Batches", "batches", "strategy"]}
+)

@@ -1,0 +1,74 @@
+"""Two worker processes train as two replicas of one process do, in stock `fit`."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import kerasrec
+
+WORKER = pathlib.Path(__file__).with_name("worker.py")
+ROOT = pathlib.Path(kerasrec.__file__).parents[1]
+TOLERANCE = 1e-5
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [str(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def start(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TF_CONFIG", None)
+    return subprocess.Popen(
+        [sys.executable, str(WORKER), *map(str, arguments)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    try:
+        output, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors[-3000:]
+    return output
+
+
+def read(path):
+    with np.load(path) as held:
+        arrays = dict(held)
+    return json.loads(str(arrays.pop("history"))), arrays
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["MatrixFactorization", "SASRec"])
+def test_two_workers_train_as_two_replicas(model, tmp_path):
+    ports = free_ports(2)
+    together, *apart = (tmp_path / f"{name}.npz" for name in ("together", "first", "second"))
+    processes = [
+        start(model, together),
+        *(start(model, path, index, *ports) for index, path in enumerate(apart)),
+    ]
+    outputs = [finish(process) for process in processes]
+    assert outputs[0].strip() == "64 rows a step: 32 for each of 2 replicas on 1 worker"
+    assert outputs[1].strip() == "64 rows a step: 32 for each of 2 replicas on 2 workers"
+    history, weights = read(together)
+    assert history["loss"][-1] < history["loss"][0]
+    for path in apart:
+        found, arrays = read(path)
+        assert found.keys() == history.keys()
+        for name, values in history.items():
+            np.testing.assert_allclose(found[name], values, rtol=0, atol=TOLERANCE, err_msg=name)
+        for name, values in weights.items():
+            np.testing.assert_allclose(arrays[name], values, rtol=0, atol=TOLERANCE)
