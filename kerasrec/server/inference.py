@@ -90,7 +90,7 @@ class Inference:
             signature = served.loaded.signature(signature_name)
             try:
                 arrays = make_arrays(signature)
-            except ValueError as error:
+            except (ValueError, OverflowError, RecursionError) as error:
                 raise invalid(error) from error
             rows = signature.check(arrays, self.settings.max_rows)
             try:

@@ -6,6 +6,7 @@ POST /v1/models/NAME[/versions/N]:predict|classify|regress
 GET  /monitoring/prometheus/metrics
 """
 
+import asyncio
 import hmac
 import json
 import re
@@ -51,7 +52,7 @@ def application(inference: Inference) -> web.Application:
         name, version, verb = match[1], match[2], match[3].lower()
         with inference.observed(verb.capitalize(), "REST"):
             inference.check_model(name)
-            body = _parse(await _read(request))
+            body = _parse(await _read(request, settings.timeout_seconds))
             number = None if version is None else int(version)
             if verb == "predict":
                 return _json(await _predict(inference, body, number))
@@ -208,9 +209,12 @@ def _metadata(inference: Inference, number: int | None) -> dict[str, Any]:
     }
 
 
-async def _read(request: web.Request) -> bytes:
+async def _read(request: web.Request, seconds: float) -> bytes:
     try:
-        return await request.read()
+        async with asyncio.timeout(seconds):
+            return await request.read()
+    except TimeoutError as error:
+        raise ServingError("DEADLINE_EXCEEDED", "the body did not arrive in time.") from error
     except web.HTTPRequestEntityTooLarge as error:
         raise ServingError("RESOURCE_EXHAUSTED", "the body is too large.") from error
 

@@ -22,6 +22,8 @@ from kerasrec.serving.versions import list_versions
 LOG = logging.getLogger("kerasrec.server")
 # A version that did not load is tried again after this time.
 RETRY_SECONDS = 60.0
+# Versions that are remembered after they were unloaded.
+REMEMBERED = 20
 
 
 class Served:
@@ -117,6 +119,9 @@ class Versions:
             self._unload(served)
 
     async def _load(self, number: int) -> bool:
+        ended = [n for n, (state, _) in self.states.items() if state == "END" and n != number]
+        for old_number in sorted(ended)[:-REMEMBERED]:
+            del self.states[old_number]
         self.states[number] = ("LOADING", "")
         started = time.perf_counter()
         try:

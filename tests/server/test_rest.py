@@ -2,6 +2,8 @@ import base64
 import json
 import re
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 from kerasrec.serving import load
@@ -92,6 +94,41 @@ def test_garbage_is_refused(half, body, status, message, caplog):
     assert re.search(message, answer["error"]), answer
     # And it harms nobody.
     assert half.post({"instances": [1.0]})[0] == 200
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(st.characters()),  # surrogates too
+        st.sampled_from([10**400, -(2**63), {"b64": "aGk="}, {"b64": 1}]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["signature_name", "inputs", "instances", "examples", "context", "x"])
+NAMES = st.sampled_from(["serving_default", "regress", "classify", "scalar", "fragile"])
+
+
+@hypothesis.settings(max_examples=150)
+@hypothesis.given(
+    st.dictionaries(KEYS, VALUES | st.dictionaries(st.just("x"), VALUES)),
+    NAMES | st.none(),
+    st.sampled_from(["predict", "regress", "classify"]),
+)
+def test_no_json_is_an_error_of_the_server(half, body, signature, verb):
+    if signature is not None:
+        body["signature_name"] = signature
+    status, answer = half.post(body, verb)
+    assert status in (200, 400, 413), answer
+
+
+def test_deep_lists_are_refused(half):
+    for depth in (50, 900, 5000):
+        body = b'{"instances":' + b"[" * depth + b"1.0" + b"]" * depth + b"}"
+        assert half.post(body)[0] == 400
 
 
 def test_other_addresses(half):
