@@ -16,6 +16,7 @@ from kerasrec.serving import beside, reference
 from kerasrec.serving.compressing import Budget, check_budget, write_report
 from kerasrec.serving.graph import ServedModel
 from kerasrec.serving.model_card import check_card
+from kerasrec.serving.pipeline import parts_of
 from kerasrec.serving.raw_ids import candidate_columns, check_names, check_vocabularies
 from kerasrec.serving.signatures import make_options, set_methods
 from kerasrec.serving.versions import (
@@ -187,6 +188,12 @@ def check_model(model: Any) -> None:
             "export: model must be a Keras model with a `schema`, such as those of "
             f"kerasrec.models; received {type(model).__name__}."
         )
+    for part in parts_of(model):
+        if not isinstance(part, keras.Model):
+            raise ValueError(
+                "export: the models of a pipeline must be Keras models; received "
+                f"{type(part).__name__}."
+            )
     if getattr(model, "output_kind", "score") == "logits":
         raise ValueError(
             f"export: the logits of several classes rank nothing; received {type(model).__name__} "
@@ -202,7 +209,8 @@ def check_model(model: Any) -> None:
 
 def in_float32(model: Any) -> Any:
     """The model itself, or its copy in float32 if it computes in another type."""
-    return model if model.compute_dtype == "float32" else float32_copy(model)
+    same = all(part.compute_dtype == "float32" for part in parts_of(model))
+    return model if same else float32_copy(model)
 
 
 def float32_copy(model: Any) -> Any:

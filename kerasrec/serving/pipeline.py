@@ -258,6 +258,11 @@ def merged(retriever: Schema, ranker: Schema) -> Schema:
     return Schema(**roles, label=ranker.label)
 
 
+def parts_of(model: Any) -> tuple[Any, ...]:
+    """The two models of a pipeline, or the model itself."""
+    return (model.retriever, model.ranker) if isinstance(model, Pipeline) else (model,)
+
+
 def retriever_of(model: Any) -> Any:
     """What gives the vectors of a model: itself, the retriever of a pipeline, or None."""
     if isinstance(model, Pipeline):

@@ -9,6 +9,8 @@ from kerasrec.models import EmbeddingMLP, MatrixFactorization, SASRec
 from kerasrec.retrieval import Calibrated, MaximalMarginalRelevance, PopularityBalance
 from kerasrec.schema import Categorical, Numeric, Schema, Sequence
 from kerasrec.serving import Pipeline, export, load, verify
+from kerasrec.serving.exporting import in_float32
+from kerasrec.serving.pipeline import parts_of
 
 ITEMS = 40
 USER, ITEM = Categorical("user", 7), Categorical("item", ITEMS + 2)
@@ -102,17 +104,19 @@ def test_the_graph_recommends_what_python_does(tmp_path, retriever, reranker):
     assert {"similar_items", "regress"} <= {check.signature for check in verify(path).signatures}
 
 
+class ByPrice:
+    """A ranker that is no Keras model."""
+
+    schema = Schema(user=(USER, HISTORY), item=(ITEM, Numeric("price")))
+    output_kind = "rating"
+
+    def __call__(self, inputs, training=False):
+        return inputs["price"]
+
+
 def test_only_what_is_retrieved_is_ranked_and_only_what_is_left():
     """Retrieved are the 3 items of the largest product; the ranker orders them by price."""
-    first, second = models()
-
-    class ByPrice:
-        schema = second.schema
-        output_kind = "rating"
-
-        def __call__(self, inputs, training=False):
-            return inputs["price"]
-
+    first, _ = models()
     pipeline = Pipeline(first, ByPrice(), retrieve=3)
     assert pipeline.output_kind == "rating"
     found = expected(pipeline, k=3, exclude=[[100]] * 4)
@@ -157,8 +161,21 @@ def test_what_does_not_fit_is_refused(tmp_path):
     options = {"vocabularies": VOCABULARIES, "candidates": CANDIDATES}
     with pytest.raises(ValueError, match="recommends at most as many; received k=10"):
         export(Pipeline(first, second, retrieve=5), tmp_path, **options)
+    with pytest.raises(ValueError, match="must be Keras models; received ByPrice"):
+        export(Pipeline(first, ByPrice()), tmp_path, **options)
     with pytest.raises(ValueError, match="Calibrated needs the categories of the items"):
         export(Pipeline(first, second, Calibrated()), tmp_path, **options)
+
+
+def test_parts_of_mixed_precision_are_copied_in_float32():
+    first, second = models()
+    mixed = type(first).from_config({**first.get_config(), "dtype": "mixed_bfloat16"})
+    copy = in_float32(Pipeline(mixed, second))
+    assert [part.compute_dtype for part in parts_of(copy)] == ["float32", "float32"]
+    for old, new in zip(mixed.get_weights(), copy.retriever.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    pipeline = Pipeline(first, second)
+    assert in_float32(pipeline) is pipeline
 
 
 @pytest.mark.slow
