@@ -6,8 +6,8 @@ A catalogue of 100,000 items x 64 dimensions; 32 clients on the same machine, ea
 of its own, ask `recommend` for the ten best items of one user after the other and check every
 answer against those of the two models that were exported. Four runs: REST; gRPC, half as long; REST
 while the version is swapped every 5 seconds between the two models; REST while others send garbage.
-With the default arguments the output is also written to docs/benchmarks/serving.md. The clients
-share the cores with the server.
+Then 20 swaps without load, to see the memory alone. With the default arguments the output is also
+written to docs/benchmarks/serving.md. The clients share the cores with the server.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import describing
 import numpy as np
 
 ITEMS, USERS, DIM, K = 100_000, 10_000, 64, 10
-CLIENTS, GARBAGE_CLIENTS, SWAP_SECONDS = 32, 4, 5.0
+CLIENTS, GARBAGE_CLIENTS, SWAP_SECONDS, IDLE_SWAPS = 32, 4, 5.0, 20
 ASKED = 512  # users whose answers are known beforehand
 HOST = "127.0.0.1"
 
@@ -76,6 +76,7 @@ def measure(folder: pathlib.Path, seconds: float) -> int:
         print(f"{'run':<26}{'requests/s':>11}{'p50 ms':>8}{'p99 ms':>8}{'failed':>8}  memory MiB")
         for kind in ("REST", "gRPC", "REST, swaps", "REST, garbage"):
             asyncio.run(run.measure(kind, seconds / 2 if kind == "gRPC" else seconds))
+        asyncio.run(run.swap_only(log))
     finally:
         server.terminate()
         code = server.wait(30)
@@ -144,9 +145,8 @@ class Run:
             tasks.append(self.swap(end))
         if kind == "REST, garbage":
             tasks += [self.garbage(number, end) for number in range(GARBAGE_CLIENTS)]
-        started = time.perf_counter()
         await asyncio.gather(*tasks)
-        rate = len(self.latencies) / (time.perf_counter() - started)
+        rate = len(self.latencies) / seconds
         p50, p99 = np.percentile(self.latencies, [50, 99]) * 1e3
         print(
             f"{kind:<26}{rate:>11.0f}{p50:>8.1f}{p99:>8.1f}{self.failed:>8}  "
@@ -217,16 +217,34 @@ class Run:
                     self.failed += 1
 
     async def swap(self, end: float) -> None:
-        """Publishes the models in turns, and removes what is older than the last two versions."""
+        """Publishes the models in turns."""
         await asyncio.sleep(SWAP_SECONDS)
         while time.perf_counter() < end:
-            source = self.made[self.newest % 2]
-            self.newest += 1
-            staging = self.base / ".staging"
-            shutil.copytree(source, staging, copy_function=os.link)
-            staging.rename(self.base / str(self.newest))
-            shutil.rmtree(self.base / str(self.newest - 2), ignore_errors=True)
+            self.publish()
             await asyncio.sleep(SWAP_SECONDS)
+
+    def publish(self) -> None:
+        """A version of the other model; only the one before stays."""
+        source = self.made[self.newest % 2]
+        self.newest += 1
+        staging = self.base / ".staging"
+        shutil.copytree(source, staging, copy_function=os.link)
+        staging.rename(self.base / str(self.newest))
+        shutil.rmtree(self.base / str(self.newest - 2), ignore_errors=True)
+
+    async def swap_only(self, log) -> None:
+        """Prints the memory after swaps that nothing disturbs."""
+        memory = [resident(self.pid)]
+        for _ in range(IDLE_SWAPS):
+            self.publish()
+            event = b'"event": "version is unloaded", "version": %d}' % (self.newest - 1)
+            while log.seek(0) or event not in log.read():
+                await asyncio.sleep(0.02)
+            memory.append(resident(self.pid))
+        print(
+            f"\n{IDLE_SWAPS} swaps without load: {memory[0]:.0f} MiB before, "
+            f"{memory[IDLE_SWAPS // 2]:.0f} after half of them, {memory[-1]:.0f} after all"
+        )
 
     async def garbage(self, number: int, end: float) -> None:
         """What no server should fall for, some 20 times a second in all."""
