@@ -208,7 +208,7 @@ def check_weights(case: ModelCase) -> None:
     if not case.trains:
         return
     inputs = random_inputs(case.schema, 6)
-    labels = np.arange(6, dtype="float32")
+    labels = _over_classes(case, np.arange(6, dtype="float32"))
     weights = np.array([2, 1, 1, 1, 1, 0], "float32")
     twice = np.array([0, 0, 1, 2, 3, 4])
     model = case.new()
@@ -420,13 +420,18 @@ CHECKS: tuple[Callable[[ModelCase], None], ...] = (
 )
 
 
+def _over_classes(case: ModelCase, labels: np.ndarray) -> np.ndarray:
+    """Labels that broadcast over the logits of a model that gives several."""
+    return labels[:, None] if case.new().output_kind == "logits" else labels
+
+
 def _fit(case: ModelCase, model: Any, **options: Any) -> list[float]:
     """Losses of a short stock training, the same for every call."""
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(scale=0.1, size=weight.shape))
     inputs = random_inputs(case.schema, 64, seed=2)
-    labels = rng.uniform(1, 5, size=64).astype("float32")
+    labels = _over_classes(case, rng.uniform(1, 5, size=64).astype("float32"))
     with model.distribute_strategy.scope():
         model.compile(keras.optimizers.SGD(0.05), keras.losses.MeanSquaredError(), **options)
     data = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(16, drop_remainder=True)

@@ -106,7 +106,7 @@ def test_padding_and_truncation_never_change_a_score(name, lengths, more, noise,
     assert np.isfinite(found).all()
     if name != "numbers":  # where items say what is padding, numbers there do not count
         for feature in steps[1:]:
-            inputs[feature.name] = inputs[feature.name] + noise * ~real.reshape(
+            inputs[feature.name] = inputs[feature.name] + noise * (~real).reshape(
                 *real.shape, *[1] * (inputs[feature.name].ndim - 2)
             ).astype("float32")
         np.testing.assert_allclose(model(inputs), found, rtol=1e-4, atol=1e-5)
