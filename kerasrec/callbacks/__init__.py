@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "doctor": ["Doctor"],
         "gradient_monitor": ["GradientMonitor"],
         "ranking_validation": ["RankingValidation"],
+        "resume": ["Resume"],
     },
 )

@@ -53,7 +53,10 @@ def block_dataset(
     # Python has no files to share out: workers make the same batches and each takes its part.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     dataset = tf.data.Dataset.from_tensors(0).flat_map(one_pass).prefetch(1).unbatch()
-    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
+    # For whoever goes on with a training in a new process, see `kerasrec.callbacks.Resume`.
+    dataset.go_to_pass = passes.go_to
+    return dataset
 
 
 class _Passes:
@@ -66,14 +69,21 @@ class _Passes:
     def __init__(self, blocks: Callable[[int], Iterator[Arrays]], example: Arrays) -> None:
         self._blocks = blocks
         self._end = [array[:0] for array in tf.nest.flatten(example)]
-        self._numbers = itertools.count()
+        self._next = 0
         self._running: dict[int, tuple[int, Iterator[Arrays]]] = {}
         self._lock = threading.Lock()
         self.dtypes = [array.dtype for array in self._end]
 
     def start(self) -> np.int64:
         """The number of a new pass."""
-        return np.int64(next(self._numbers))
+        with self._lock:
+            self._next += 1
+            return np.int64(self._next - 1)
+
+    def go_to(self, number: int) -> None:
+        """Lets the next pass be that one, counted from 0."""
+        with self._lock:
+            self._next = number
 
     def block(self, number: int, index: int) -> list[np.ndarray]:
         """One block, flat; an empty one when the pass is over."""

@@ -72,3 +72,14 @@ def test_two_workers_train_as_two_replicas(model, tmp_path):
             np.testing.assert_allclose(found[name], values, rtol=0, atol=TOLERANCE, err_msg=name)
         for name, values in weights.items():
             np.testing.assert_allclose(arrays[name], values, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_goes_on_to_the_same_weights():
+    script = ROOT / "benchmarks" / "kill_workers.py"
+    command = [sys.executable, str(script), "--kills", "1", "--epochs", "2"]
+    run = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr[-3000:]
+    assert "weights are equal: reached" in run.stdout and "-9" in run.stdout

@@ -1,0 +1,175 @@
+"""A training that was killed goes on as if nothing had happened."""
+
+import json
+import os
+import pathlib
+import re
+import zipfile
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+HISTORY = "history"
+
+
+class Resume(keras.callbacks.Callback):
+    """Writes all that a training depends on after each epoch; the same script, run again, goes on.
+
+    The file holds the weights, the state of the optimizer (its slots and its step, which schedules
+    read), the random numbers of dropout, the losses so far, and how many passes over the data are
+    done. `fit` in a new process then starts with the next epoch, over the rows in the order and
+    with the negatives that it would have had, and ends with the weights of a training that was
+    never interrupted. A file is written under another name and then renamed, so that a process
+    killed at any moment leaves the epoch before whole.
+
+    On several workers the first one writes, and all read: `path` must be on a disk that they share.
+    When one of them dies the others stop with an error; start all of them again. What other
+    callbacks remember, such as the patience of `EarlyStopping`, begins anew.
+
+    Args:
+        path: file to write, ending in ".npz". It is removed when `fit` ends by itself.
+        batches: what is fitted: a dataset of `kerasrec.data`, as it came from there. None for data
+            that are the same in every epoch.
+        keep: whether to keep the file when `fit` ends, to train more epochs later.
+
+    Raises:
+        ValueError: if `path` or `batches` are of another kind, or, in `fit`, if the file is damaged
+            or belongs to another model, optimizer or data.
+
+    Example:
+
+    >>> import tempfile
+    >>> from kerasrec import data, models
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> schema = Schema(user=Categorical("user", 4), item=Categorical("item", 6))
+    >>> columns = {
+    ...     "user": np.array([2, 3], np.int32),
+    ...     "item": np.array([4, 5], np.int32),
+    ...     "label": np.array([5, 1], np.float32),
+    ... }
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> def train(epochs):
+    ...     model = models.MatrixFactorization(schema, embedding_dim=2)
+    ...     model.compile("adam", "mse")
+    ...     batches = data.pointwise(columns, schema, batch_size=2)
+    ...     resume = Resume(f"{folder.name}/training.npz", batches, keep=True)
+    ...     options = {"verbose": 0, "shuffle": False, "callbacks": [resume]}
+    ...     return model.fit(batches, epochs=epochs, **options).epoch
+    >>> train(2), train(3)
+    ([0, 1], [2])
+    >>> folder.cleanup()
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], batches: Any = None, *, keep: bool = False
+    ) -> None:
+        super().__init__()
+        self.path = pathlib.Path(path)
+        if self.path.suffix != ".npz":
+            raise ValueError(f"Resume: path must end in '.npz'; received {str(path)!r}.")
+        if batches is not None and not hasattr(batches, "go_to_pass"):
+            raise ValueError(
+                "Resume: batches must be a dataset as kerasrec.data returns it, before map, cache "
+                f"or take, since its passes are counted; received {type(batches).__name__}. Pass "
+                "None if the data are the same in every epoch."
+            )
+        self.batches = batches
+        self.keep = keep
+        self.history: dict[str, list[float]] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Reads the file, if there is one."""
+        done = self._read() if self.path.is_file() else 0
+        if done:
+            # What Keras' own BackupAndRestore sets: `fit` has read its argument already.
+            self.model._initial_epoch = done
+        if self.batches is not None:
+            self.batches.go_to_pass(done)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the file."""
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        arrays: dict[str, Any] = {
+            _key(at): _value(variable) for at, variable in enumerate(self._variables())
+        }
+        if not self._is_chief():
+            return
+        note = {"epochs": epoch + 1, "names": self._names(), "history": self.history}
+        arrays[HISTORY] = np.array(json.dumps(note))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.partial")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        except OSError as error:
+            raise ValueError(
+                f"Resume: {str(self.path)!r} could not be written: {error.strerror}. Free some "
+                "space or choose another path; the file of the epoch before is whole."
+            ) from error
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Removes the file: the next `fit` is another training."""
+        self.model._initial_epoch = 0
+        if not self.keep and self._is_chief():
+            self.path.unlink(missing_ok=True)
+
+    def _read(self) -> int:
+        """Sets every variable; the number of epochs that are done."""
+        try:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as held:
+                note = json.loads(str(held[HISTORY]))
+                arrays = [held[_key(at)] for at in range(len(note["names"]))]
+            done, names = int(note["epochs"]), list(note["names"])
+            self.history = {name: list(values) for name, values in note["history"].items()}
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"Resume: {str(self.path)!r} is not a file of this callback, or damaged "
+                f"({type(error).__name__}). Remove it to train from the start."
+            ) from error
+        mine = self._names()
+        if names != mine:
+            other = next((n for n in (*names, *mine) if n not in names or n not in mine), names[0])
+            raise ValueError(
+                f"Resume: {str(self.path)!r} belongs to another model or optimizer: {other!r} is "
+                "not in both. Use one file for each training, or remove it to train from the start."
+            )
+        for variable, array in zip(self._variables(), arrays, strict=True):
+            variable.assign(array)
+        return done
+
+    def _variables(self) -> list[Any]:
+        optimizer = self.model.optimizer
+        if not optimizer.built:
+            with self.model.distribute_strategy.scope():
+                optimizer.build(self.model.trainable_variables)
+        return [*self.model.variables, *optimizer.variables]
+
+    def _names(self) -> list[str]:
+        """Path, shape and type of every variable, but the numbers that Keras adds to names."""
+        return [
+            f"{re.sub(r'_[0-9]+', '', variable.path)} {tuple(variable.shape)} {variable.dtype}"
+            for variable in self._variables()
+        ]
+
+    def _is_chief(self) -> bool:
+        resolver = self.model.distribute_strategy.cluster_resolver
+        if resolver is None or resolver.task_type is None:
+            return True
+        has_chief = "chief" in resolver.cluster_spec().as_dict()
+        return resolver.task_type == "chief" or (resolver.task_id == 0 and not has_chief)
+
+
+def _key(at: int) -> str:
+    return f"variable{at:05d}"
+
+
+def _value(variable: Any) -> np.ndarray:
+    value = keras.ops.convert_to_numpy(tf.convert_to_tensor(variable.value))
+    # Types that numpy does not know (bfloat16) would be saved as bytes without a name.
+    return value if value.dtype.kind in "biuf" else value.astype(np.float32)

@@ -1,0 +1,138 @@
+import keras
+import numpy as np
+import pytest
+
+from kerasrec import data, models, optimizers
+from kerasrec.callbacks import Resume
+from kerasrec.schema import Categorical, Schema
+
+SCHEMA = Schema(user=Categorical("user", 12), item=Categorical("item", 12))
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends the process, as far as a callback can, at some batch of all epochs together."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.at -= 1
+        if self.at == 0:
+            raise Killed
+
+
+def rows():
+    rng = np.random.default_rng(0)
+    users, items = np.divmod(rng.choice(100, 48, replace=False), 10)
+    return {"user": (users + 2).astype("int32"), "item": (items + 2).astype("int32")}
+
+
+def train(path, kill=None, epochs=4, keep=False, **options):
+    """A new model and new batches, as a new process has."""
+    keras.utils.set_random_seed(0)
+    model = models.EmbeddingMLP(SCHEMA, embedding_dim=4, hidden_units=(6,), dropout=0.3)
+    rate = optimizers.inverse_time_decay(
+        0.1, examples=48, batch_size=16, epochs=4, decay_rate=2.0, verbose=0
+    )
+    model.compile(
+        optimizers.Adam(rate, clipnorm=0.1),
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        **options,
+    )
+    batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
+    resume = Resume(path, batches, keep=keep)
+    watch = [resume] if kill is None else [resume, Kill(kill)]
+    fit = {"epochs": epochs, "verbose": 0, "shuffle": False, "callbacks": watch}
+    try:
+        epochs = model.fit(batches, **fit).epoch
+    except Killed:
+        return None
+    return model, epochs, resume.history
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training that nothing interrupts: three batches in each of four epochs."""
+    return train(tmp_path_factory.mktemp("whole") / "training.npz")
+
+
+@pytest.mark.parametrize("kills", [[1], [4], [6, 2, 5], [11]], ids=str)
+def test_ends_with_the_weights_of_an_uninterrupted_training(kills, whole, tmp_path):
+    path = tmp_path / "folder" / "training.npz"
+    for kill in kills:
+        assert train(path, kill) is None
+    model, epochs, history = train(path)
+    expected, all_epochs, whole_history = whole
+    assert len(all_epochs) == 4 and epochs == all_epochs[-len(epochs) :]
+    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert history == whole_history
+    assert not list(path.parent.iterdir()), "the file is removed at the end"
+
+
+def test_two_replicas_go_on_too(tmp_path):
+    import tensorflow as tf
+
+    def train_replicated(path, kill=None):
+        strategy = tf.distribute.MirroredStrategy(
+            ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
+        )
+        with strategy.scope():
+            return train(path, kill)
+
+    path = tmp_path / "training.npz"
+    expected = train_replicated(path)[0].get_weights()
+    assert train_replicated(path, 8) is None and path.is_file()
+    model, epochs, _ = train_replicated(path)
+    assert epochs == [2, 3]
+    for ours, theirs in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_a_kept_file_lets_more_epochs_follow(whole, tmp_path):
+    path = tmp_path / "training.npz"
+    assert train(path, epochs=2, keep=True)[1] == [0, 1]
+    model, epochs, _ = train(path)
+    assert epochs == [2, 3]
+    np.testing.assert_array_equal(model.get_weights()[0], whole[0].get_weights()[0])
+
+
+def test_refuses_files_of_others(tmp_path):
+    path = tmp_path / "training.npz"
+    path.write_bytes(b"PK\x03\x04 no more")
+    with pytest.raises(ValueError, match="not a file of this callback, or damaged"):
+        train(path)
+    path.unlink()
+    train(path, epochs=1, keep=True)
+    model = models.MatrixFactorization(SCHEMA, embedding_dim=4)
+    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+    batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
+    with pytest.raises(ValueError, match="belongs to another model or optimizer: .* not in both"):
+        model.fit(batches, verbose=0, shuffle=False, callbacks=[Resume(path, batches)])
+
+
+def test_refuses_arguments():
+    with pytest.raises(ValueError, match=r"must end in '\.npz'; received 'training'"):
+        Resume("training")
+    batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
+    with pytest.raises(ValueError, match="before map, cache or take"):
+        Resume("training.npz", batches.cache())
+
+
+def test_a_full_disk_leaves_the_epoch_before(tmp_path, monkeypatch):
+    path = tmp_path / "training.npz"
+    train(path, epochs=1, keep=True)
+    before = path.read_bytes()
+
+    def no_space(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kerasrec.callbacks.resume.os.fsync", no_space)
+    with pytest.raises(ValueError, match="could not be written: No space left on device"):
+        train(path, epochs=2)
+    assert path.read_bytes() == before
