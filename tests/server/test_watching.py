@@ -23,7 +23,7 @@ def versions(hand_made, save_hand_made, tmp_path):
 
 
 def wait_for(condition):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
