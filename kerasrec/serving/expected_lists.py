@@ -11,7 +11,14 @@ from kerasrec.retrieval import LOWEST_SCORE, VectorTable
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.serving.catalogue import item_vectors, similarity
 from kerasrec.serving.pipeline import Pipeline, retriever_of
-from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, filter_space, known_by
+from kerasrec.serving.raw_ids import (
+    PADDING,
+    as_raw,
+    encode_raw,
+    filter_space,
+    known_by,
+    nothing_known,
+)
 from kerasrec.serving.signatures import Options
 from kerasrec.types import Columns, Retriever
 
@@ -65,9 +72,7 @@ class ExpectedLists:
         self.candidates = candidates
         self.items = vocabularies[self.schema.item_id.name]
         self.ids = candidates[self.schema.item_id.name]
-        unknown = encoded[known_by(model)] < FIRST_ID
-        # Rows whose user, or history, is not known.
-        self.fallback = np.all(unknown.reshape(len(unknown), -1), axis=1)
+        self.fallback = nothing_known(encoded[known_by(model)])
 
     @functools.cached_property
     def vectors(self) -> np.ndarray:

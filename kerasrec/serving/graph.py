@@ -158,9 +158,10 @@ class ServedModel:
     def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
         """The k best items of each query, or the most popular ones where nothing is known."""
         query = self._encode(raw, self.schema.query)
-        unknown = query[self.known_by] < FIRST_ID
-        if unknown.shape.rank == 2:  # a history: not one known item
-            unknown = tf.reduce_all(unknown, axis=1)
+        known = query[self.known_by]
+        unknown = known == 0 if known.dtype.is_floating else known < FIRST_ID
+        if unknown.shape.rank > 1:  # a history: not one known item
+            unknown = tf.reduce_all(unknown, axis=list(range(1, unknown.shape.rank)))
         catalogue = self.catalogue
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
         limits: dict[str, Any] = {

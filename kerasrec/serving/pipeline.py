@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from kerasrec.retrieval import LOWEST_SCORE
 from kerasrec.retrieval.reranking import Reranker, Shortlist, category_shares
-from kerasrec.schema import FIRST_ID, Feature, Schema, Sequence
+from kerasrec.schema import Feature, Schema, Sequence
 from kerasrec.serving.catalogue import item_vectors, similarity
-from kerasrec.serving.raw_ids import known_by
+from kerasrec.serving.raw_ids import known_by, nothing_known
 from kerasrec.types import Columns, Features, Retriever, Tensor
 
 
@@ -145,8 +145,7 @@ class Pipeline(keras.Model):
         ids = candidates[self.schema.item_id.name]
         if vectors is None:
             vectors = item_vectors(self.retriever, candidates)
-        unknown = query[known_by(self.retriever)] < FIRST_ID
-        fallback = np.all(unknown.reshape(len(unknown), -1), axis=1)
+        fallback = nothing_known(query[known_by(self.retriever)])
         columns, norms = similarity(vectors)
         units = vectors * columns * norms[:, None]
         items = np.zeros((len(fallback), k), np.int32)

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID, Feature, Numeric, Schema
+from kerasrec.schema import (
+    FIRST_ID,
+    PADDING_ID,
+    UNKNOWN_ID,
+    Feature,
+    Numeric,
+    NumericSequence,
+    Schema,
+    Sequence,
+)
 from kerasrec.types import Columns
 
 PADDING: dict[str, str | int] = {"string": "", "int64": -1}
@@ -114,19 +123,39 @@ def check_names(schema: Schema, filter_by: str | None = None) -> None:
 
 
 def known_by(model: Any) -> str:
-    """The feature that a query is known by: the history of a model that reads it, or the user id.
+    """The feature that a query is known by: the history of a model that reads one, or the user id.
 
-    A model of histories (one with a `sequence`) serves users it has never seen; it knows nothing
-    only where not one item of the history is known.
+    A model of histories serves users it has never seen. It names its history as `sequence`, or, of
+    numbers alone, the first of `numbers`.
 
     Args:
         model: the model that is served; of a pipeline, its retriever counts.
     """
     if hasattr(model, "retriever"):
         return known_by(model.retriever)
-    if getattr(model, "sequence", None) is not None:
-        return str(model.sequence.name)
+    histories = [getattr(model, "sequence", None), *getattr(model, "numbers", ())]
+    for feature in histories:
+        if isinstance(feature, Sequence | NumericSequence):
+            return feature.name
     return str(model.schema.user_id.name)
+
+
+def nothing_known(values: np.ndarray) -> np.ndarray:
+    """Queries of which nothing is known: no id, or only zeros where a history is of numbers.
+
+    Args:
+        values: of the feature that queries are known by, encoded, `(batch, ...)`.
+
+    Returns:
+        bool `(batch,)`.
+
+    Example:
+
+    >>> nothing_known(np.array([[2, 0], [1, 0]])).tolist()
+    [False, True]
+    """
+    unknown = values == 0 if values.dtype.kind == "f" else values < FIRST_ID
+    return np.all(unknown.reshape(len(unknown), -1), axis=1)
 
 
 def raw_dtype(schema: Schema, vocabularies: Mapping[str, Vocabulary], feature: Feature) -> str:

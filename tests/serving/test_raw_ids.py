@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from kerasrec.data import Vocabulary
-from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.models import Popularity, StackedLSTMClassifier
+from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema, Sequence
 from kerasrec.serving.raw_ids import (
     candidate_columns,
     check_vocabularies,
     encode_raw,
+    known_by,
+    nothing_known,
     raw_dtype,
 )
 
@@ -40,6 +43,17 @@ def test_sequences_take_the_type_of_the_feature_they_hold():
         "tags": "string",
         "price": "float32",
     }
+
+
+def test_what_a_query_is_known_by():
+    history, steps = Sequence("history", "item", 3), NumericSequence("steps", of="x", max_length=3)
+    ids = {"item": Categorical("item", 9)}
+    both = StackedLSTMClassifier(Schema(user=(Categorical("user", 5), steps, history), **ids))
+    numbers = StackedLSTMClassifier(Schema(user=(Categorical("user", 5), steps), **ids))
+    plain = Popularity(Schema(user=Categorical("user", 5), **ids))
+    assert [known_by(model) for model in (both, numbers, plain)] == ["history", "steps", "user"]
+    assert nothing_known(np.float32([[0, 1], [0, 0]])).tolist() == [False, True]
+    assert nothing_known(np.array([2, 1, 0])).tolist() == [False, True, True]
 
 
 def test_other_vocabularies_are_left_out():

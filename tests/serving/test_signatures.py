@@ -98,7 +98,8 @@ def test_classify_and_regress_have_the_form_that_tensorflow_serving_demands(film
 @pytest.mark.parametrize("name", sorted(set(models.__all__) - {"Recommender"}))
 def test_every_model_of_the_zoo_has_its_signatures_verified(tmp_path, name):
     history = Sequence("history", of="item", max_length=3)
-    schema = Schema(user=[Categorical("user", 4), history], item=Categorical("item", 8))
+    steps = NumericSequence("steps", of="rating", max_length=3)
+    schema = Schema(user=[Categorical("user", 4), history, steps], item=Categorical("item", 8))
     vocabularies = {"user": Vocabulary.fit([1, 2], "user"), "item": Vocabulary.fit([*"abcdef"])}
     model = getattr(models, name)(schema)
     report = verify(export(model, tmp_path, vocabularies=vocabularies, k=2))
