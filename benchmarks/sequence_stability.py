@@ -3,6 +3,9 @@
     python benchmarks/sequence_stability.py                        # all; writes page and picture
     python benchmarks/sequence_stability.py --cells gru --seeds 0  # a look, no page
 
+Each training leaves a file in `--results`, from where a run that was broken off goes on. A file
+counts only if settings, versions and hardware are those of the run.
+
 Next-item training on the newest films of MovieLens 1M users with long histories. All runs of a cell
 have the same data and, for a seed, the same initial weights and order of batches; they differ in
 the learning rate and in the remedies.
@@ -10,10 +13,12 @@ the learning rate and in the remedies.
 
 import argparse
 import dataclasses
+import functools
 import json
 import math
 import os
 import pathlib
+import re
 import resource
 import sys
 import tempfile
@@ -26,6 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import processes
 from describing import command, load, machine, versions, write
+from published import stored
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "sequence_stability.md"
 PICTURE = PAGE.with_suffix(".svg")
@@ -35,6 +41,11 @@ CELLS = ("lstm", "gru")
 RATE, TOO_HIGH = 10.0, 100.0
 CLIPNORM, DECAY, WARMUP = 0.01, 9.0, 20
 MEMORY_UNITS, MEMORY_ROWS, MEMORY_PARTS, MEMORY_UPDATES = 256, 64, 8, 4
+SETTINGS = [
+    LENGTH, USERS, BATCH, STEPS_PER_LOOK, LOOKS, DIM, UNITS, RATE, TOO_HIGH, CLIPNORM, DECAY,
+    WARMUP,
+    MEMORY_UNITS, MEMORY_ROWS, MEMORY_PARTS, MEMORY_UPDATES,
+]  # fmt: skip
 SIDES = {
     "whole": f"{MEMORY_ROWS} rows at once",
     "parts": f"{MEMORY_PARTS} batches of {MEMORY_ROWS // MEMORY_PARTS} rows, accumulated",
@@ -314,29 +325,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=CELLS)
+    parser.add_argument(
+        "--results", type=pathlib.Path, default=pathlib.Path("runs/sequence_stability")
+    )
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.cell:
         print(json.dumps(measured(arguments.cell[0])))
         return
     about = [f"- Command: `{command()}`", f"- Hardware: {machine()}; {load()}"]
-    start = time.perf_counter()
+    key = {"settings": SETTINGS, "machine": machine(), "with": versions()}
+    seconds = 0.0
+
+    def result(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        nonlocal seconds
+
+        def timed() -> dict[str, Any]:
+            start = time.perf_counter()
+            return {"found": make(), "all_seconds": time.perf_counter() - start}
+
+        path = arguments.results / f"{re.sub('[^a-z0-9.]+', '-', name)}.json"
+        held: dict[str, Any] = stored(path, {**key, "name": name}, timed)
+        seconds += held["all_seconds"]
+        return dict(held["found"])
+
     memory = {}
     with tempfile.TemporaryDirectory() as folder:
         for side in SIDES:
-            memory[side] = processes.measure(__file__, side, folder, sys.executable)
+            measure = functools.partial(processes.measure, __file__, side, folder, sys.executable)
+            memory[side] = result(side, measure)
             print(side, memory[side], flush=True)
-    data = histories(USERS)
+    read = functools.cache(lambda: histories(USERS))
     results: dict[str, dict[str, list[Curve]]] = {}
     for cell in arguments.cells:
         for name, make_optimizer in setups().items():
-            curves = [train(cell, make_optimizer, seed, data) for seed in arguments.seeds]
+
+            def one(seed: int, cell: str = cell, make: Any = make_optimizer) -> dict[str, Any]:
+                return dataclasses.asdict(train(cell, make, seed, read()))
+
+            curves = [
+                Curve(**result(f"{cell} {name} seed{seed}", functools.partial(one, seed)))
+                for seed in arguments.seeds
+            ]
             results.setdefault(cell, {})[name] = curves
-            print(cell, row(name, curves), f"{time.perf_counter() - start:.0f} s", flush=True)
+            print(cell, row(name, curves), f"{seconds:.0f} s", flush=True)
     about += [
         f"- Versions: {versions()}",
         f"- Seeds: {', '.join(map(str, arguments.seeds))}; of initial weights and order",
-        f"- Time: {time.perf_counter() - start:.0f} s",
+        f"- Time of all trainings: {seconds:.0f} s, on a machine that did other things too. Each "
+        "result was stored as it ended.",
     ]
     if tuple(arguments.cells) != CELLS or len(arguments.seeds) < 3:
         print("No page is written: that takes both cells and at least three seeds.")
