@@ -36,9 +36,9 @@ PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "recommend_la
 ABOUT = """# Latency of `recommend`, and sizes of exports
 
 One user at a time, catalogues of 100,000 and a million items, 64 numbers each. numpy: \
-matrix-vector product, argpartition, sort of the ten best. SavedModel: the exported `recommend` called \
-from Python, which also looks up the raw user id, leaves ten raw item ids out and answers raw \
-ids. Every side runs in a process of its own, in turns; the figure of a process is its median \
+matrix-vector product, argpartition, sort of the ten best. SavedModel: the exported `recommend` \
+called from Python, which also looks up the raw user id, leaves ten raw item ids out and answers \
+raw ids. Every side runs in a process of its own, in turns; the figure of a process is its median \
 call, that of a side its fastest round, since other work on the machine only adds. Smaller tables \
 are turned into float32 block by block, which makes them slower here, not faster. Below, the size \
 of the variables of an export, and what smaller tables cost, as `export` measured it on random \
