@@ -130,14 +130,18 @@ def test_nothing_to_serve(tmp_path, capsys):
     assert "expected numbered versions" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_sigterm_answers_what_is_in_flight(movies):
+@pytest.fixture
+def process(movies):
+    """`kerasrec serve` in a process of its own, which does not outlive the test."""
     flags = ["--rest_port=0", "--grpc_port=0", "--log_requests=true"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kerasrec.cli", "serve", str(movies), *flags],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-m", "kerasrec.cli", "serve", str(movies), *flags]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
+        yield started
+        started.kill()
+
+
+@pytest.mark.slow
+def test_sigterm_ends_it_in_order(movies, process):
     records = []
     for line in process.stderr:
         records.append(json.loads(line))
@@ -146,21 +150,34 @@ def test_sigterm_answers_what_is_in_flight(movies):
     assert records[0]["event"] == "version is served" and records[0]["warmed_up"] >= 6
     connection = http.client.HTTPConnection("127.0.0.1", records[-1]["rest_port"])
     body = (movies / "1" / "requests" / "recommend.json").read_bytes()
-    connection.putrequest("POST", "/v1/models/movies:predict")
-    connection.putheader("Content-Length", str(len(body)))
-    connection.endheaders()
-    connection.send(body[:10])
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/models/movies:predict", body)
+        answer = connection.getresponse()
+        assert answer.status == 200 and b"item_id" in answer.read()
     process.send_signal(signal.SIGTERM)
-    while (record := json.loads(process.stderr.readline()))["event"] != "stopping":
-        pass
-    connection.send(body[10:])
-    answer = connection.getresponse()
-    assert answer.status == 200 and b"item_id" in answer.read()
-    connection.close()
     rest = [json.loads(line) for line in process.stderr]
-    process.stderr.close()
     assert process.wait() == 0
-    assert [r["event"] for r in rest][-1] == "stopped"
-    (request,) = [r for r in rest if r["event"] == "request"]
+    events = [record["event"] for record in rest]
+    assert events == ["request", "stopping", "version is unloaded", "stopped"]
+    request = rest[0]
     assert request["api"] == "Predict" and request["status"] == "OK" and request["ms"] > 0
-    assert record["level"] == "INFO"
+
+
+def test_what_is_in_flight_is_answered_before_the_end(hand_made, serving, monkeypatch):
+    began, gate, answers = threading.Event(), threading.Event(), []
+    run = LoadedVersion.run
+
+    def slow(self, signature, arrays):
+        began.set()
+        gate.wait(30)
+        return run(self, signature, arrays)
+
+    monkeypatch.setattr(LoadedVersion, "run", slow)
+    with serving(hand_made) as client:
+        ask = threading.Thread(target=lambda: answers.append(client.post({"instances": [1.0]})))
+        ask.start()
+        assert began.wait(30)
+        threading.Timer(0.5, gate.set).start()
+    # The block has ended, and with it the server.
+    ask.join()
+    assert answers[0][0] == 200
