@@ -52,7 +52,9 @@ def read(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["MatrixFactorization", "SASRec"])
+@pytest.mark.parametrize(
+    "model", ["MatrixFactorization", "EmbeddingMLP", "SASRec", "StackedLSTMClassifier"]
+)
 def test_two_workers_train_as_two_replicas(model, tmp_path):
     ports = free_ports(2)
     together, *apart = (tmp_path / f"{name}.npz" for name in ("together", "first", "second"))
