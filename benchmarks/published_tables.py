@@ -100,7 +100,7 @@ def ncf_ml_1m() -> Table:
             ),
             "EmbeddingMLP": RankingSettings(
                 kind="EmbeddingMLP", embedding_dim=32, l2=0.0, learning_rate=0.003, negatives=4,
-                batch_size=10_240, epochs=10,
+                batch_size=10_240, epochs=6,
             ),
             "Popularity": RankingSettings(kind="Popularity", epochs=0),
             "random": RankingSettings(kind="random", epochs=0),

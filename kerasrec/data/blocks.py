@@ -12,6 +12,8 @@ import tensorflow as tf
 # to stay in the cache and to overlap with training.
 BLOCK_VALUES = 1 << 18
 
+READY_BATCHES = 4
+
 # Passes over one dataset that go on side by side before the oldest is made anew when continued.
 RUNNING_PASSES = 4
 
@@ -53,6 +55,8 @@ def block_dataset(
     # Python has no files to share out: workers make the same batches and each takes its part.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     dataset = tf.data.Dataset.from_tensors(0).flat_map(one_pass).prefetch(1).unbatch()
+    # The next batch is cut out of its block while a step runs.
+    dataset = dataset.prefetch(READY_BATCHES)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
     # For whoever goes on with a training in a new process, see `kerasrec.callbacks.Resume`.
     dataset.go_to_pass = passes.go_to

@@ -76,12 +76,12 @@ def clip(
 
 
 def _sum_of_squares(values: Tensor) -> Tensor:
-    """The square of the norm. XLA would add up all numbers one after the other; in rows, it does
-    several at a time."""
+    """The square of the norm. XLA adds up numbers one after the other, but for those of a product
+    of matrices."""
     if not compiling() or values.shape.rank < 2:
         return 2 * tf.nn.l2_loss(values)
-    rows = tf.reshape(values, (-1, values.shape[-1]))
-    return tf.reduce_sum(tf.einsum("rd,rd->r", rows, rows))
+    rows = tf.reshape(tf.square(values), (-1, values.shape[-1]))
+    return tf.reduce_sum(tf.matmul(rows, tf.ones((values.shape[-1], 1))))
 
 
 def clip_adaptively(

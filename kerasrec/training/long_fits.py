@@ -10,7 +10,7 @@ from kerasrec.training.multi_worker import first_local, spans_workers, with_an_a
 
 # A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
 # runs so many steps at a time; see `LongFits.compile`.
-LONG_FIT, STEPS_AT_ONCE = 1000, 16
+LONG_FIT, STEPS_AT_ONCE = 1000, 32
 
 
 class LongFits(keras.Model):
@@ -41,7 +41,7 @@ class LongFits(keras.Model):
         """`keras.Model.compile`, with other defaults of the two arguments that decide on speed.
 
         By default a `fit` of at least 1,000 steps (all epochs together) is compiled by XLA and runs
-        16 steps at a time, so that callbacks see every 16th batch; a shorter one is not, since
+        32 steps at a time, so that callbacks see every 32nd batch; a shorter one is not, since
         compiling takes seconds. With several replicas, or if the number of steps is not known,
         Keras' own defaults hold; with `skip_nonfinite` XLA is left out. `evaluate` and `predict`
         outside of `fit` are as in Keras.

@@ -116,7 +116,7 @@ def fit_steps(rows=96, epochs=10, **options):
 
 def test_long_trainings_are_compiled_and_then_settings_are_as_before(fit_long):
     model, settings, loss = fit_long()
-    assert settings.seen == (16, True)
+    assert settings.seen == (32, True)
     assert settings.calls == 10  # 4 steps an epoch are one call
     assert (model.steps_per_execution, model.jit_compile) == (1, False)
     _, plain, expected = fit_long(steps_per_execution=1, jit_compile=False)
@@ -130,8 +130,8 @@ def test_long_trainings_are_compiled_and_then_settings_are_as_before(fit_long):
     [
         ({"epochs": 9}, (1, False)),
         ({"steps_per_execution": 2}, (2, True)),
-        ({"jit_compile": False}, (16, False)),
-        ({"optimizer": Adam(skip_nonfinite=True)}, (16, False)),
+        ({"jit_compile": False}, (32, False)),
+        ({"optimizer": Adam(skip_nonfinite=True)}, (32, False)),
     ],
 )
 def test_what_was_asked_for_stays(fit_long, options, expected):
