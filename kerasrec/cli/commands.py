@@ -132,7 +132,9 @@ def export(
     directory: str,
     *,
     version: int | None = None,
-    k: int = 10,
+    k: int | Sequence[int] = 10,
+    signatures: Sequence[str] | None = None,
+    tables: Literal["float32", "float16", "int8"] = "float32",
     keep: int | None = None,
     licence: str | None = None,
 ) -> None:
@@ -142,7 +144,10 @@ def export(
         run: directory written by `kerasrec fit`.
         directory: holds the versions; made if it does not exist.
         version: number of the version; null for the highest plus one.
-        k: length of the lists that the served model recommends.
+        k: length of the lists that the served model recommends; several, as in [10,100], give
+            signatures recommend_10 and recommend_100.
+        signatures: names of those to write; null for all that the model has.
+        tables: how embedding tables are stored; smaller ones must keep within a budget.
         keep: number of older versions to keep; null for all.
         licence: terms of the model, for its card.
 
@@ -157,6 +162,8 @@ def export(
         vocabularies=found.vocabularies,
         version=version,
         k=k,
+        signatures=signatures,
+        tables=tables,
         keep=keep,
         card=_card(found, licence),
     )

@@ -179,6 +179,17 @@ def test_k_beyond_the_items_that_are_left(k, limit, run, capsys):
     assert f"--k {k}: expected 1 to {limit}" in capsys.readouterr().err
 
 
+def test_export_of_some_signatures_in_fewer_bytes(run, tmp_path, capsys):
+    served = tmp_path / "small"
+    options = ["--k", "[3,5]", "--tables", "float16"]
+    options += ["--signatures", "[recommend_3,recommend_5,score]"]
+    assert main(["export", str(run), str(served), *options]) == 0
+    names = sorted(file.stem for file in (served / "1" / "requests").iterdir())
+    assert names == ["recommend_3", "recommend_5", "score", "serving_default"]
+    assert main(["export", str(run), str(served), "--tables", "int4"]) == 2
+    assert "int4" in capsys.readouterr().err
+
+
 def test_export_then_verify(run, tmp_path, capsys):
     served = tmp_path / "served"
     assert main(["export", str(run), str(served), "--k", "5"]) == 0
