@@ -159,4 +159,4 @@ def test_a_long_fit_of_the_wrapper_runs_under_xla_as_that_of_a_model_does(monkey
     )
     for epochs in (3, 4):
         trainer.fit(PAIRS, np.ones(4), batch_size=4, epochs=epochs, verbose=0, callbacks=[look])
-    assert seen == [(1, False), (16, True)]
+    assert seen == [(1, False), (32, True)]

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from kerasrec.models import MatrixFactorization
+from kerasrec.models.base import align
 from kerasrec.schema import Categorical, Schema
 from kerasrec.testing import ModelCase, random_inputs, tiny_schema
 from kerasrec.testing import contract as kit
@@ -82,7 +83,15 @@ def test_unknown_id_that_scores_nan():
     caught(kit.check_unknown_ids, Unknown, "finite with unknown")
 
 
-class Idle(MatrixFactorization):
+class Towers(MatrixFactorization):
+    """Scores by its two embeddings alone."""
+
+    def call(self, inputs, training=False):
+        items = self.item_embedding(inputs)
+        return ops.sum(align(self.query_embedding(inputs), items) * items, axis=-1)
+
+
+class Idle(Towers):
     def query_embedding(self, inputs):
         return ops.stop_gradient(super().query_embedding(inputs))
 
@@ -100,7 +109,7 @@ def test_towers_that_disagree_with_call():
     caught(kit.check_retrieval, OtherTower, "dot product = call")
 
 
-class BlindToUsers(MatrixFactorization):
+class BlindToUsers(Towers):
     def query_embedding(self, inputs):
         rows = super().query_embedding(inputs)
         return ops.concatenate([0.0 * rows[..., :-2], rows[..., -2:]], axis=-1)
