@@ -13,6 +13,7 @@ arguments the output is also written to docs/benchmarks/kills.md.
 import argparse
 import collections
 import contextlib
+import importlib
 import json
 import os
 import pathlib
@@ -86,13 +87,14 @@ def nursery() -> None:
 
     Nothing of TensorFlow runs here, so that there are no threads a fork could lose.
     """
-    import keras_rs  # noqa: F401
-    import tensorflow  # noqa: F401
-
-    import kerasrec.models.matrix_factorization  # noqa: F401
-    import kerasrec.server.running  # noqa: F401
-    import kerasrec.serving.exporting  # noqa: F401
-
+    for module in (
+        "tensorflow",
+        "keras_rs",
+        "kerasrec.models.matrix_factorization",
+        "kerasrec.server.running",
+        "kerasrec.serving.exporting",
+    ):
+        importlib.import_module(module)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the killed are buried at once
     for line in sys.stdin:
         kind, base, log = json.loads(line)

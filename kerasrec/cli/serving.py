@@ -1,5 +1,7 @@
 """The command that serves an export."""
 
+import importlib.util
+
 import kerasrec
 from kerasrec.cli.quiet import import_tensorflow
 
@@ -53,13 +55,9 @@ def serve(
         ValueError: if nothing can be served, a port is taken, or the extra `serve` is missing.
     """
     import_tensorflow()
-    try:
-        import aiohttp  # noqa: F401
-        import prometheus_client  # noqa: F401
-    except ImportError as error:
-        raise ValueError(
-            f'kerasrec serve needs {error.name}: pip install "kerasrec[serve]"'
-        ) from error
+    for package in ("aiohttp", "prometheus_client"):
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(f'kerasrec serve needs {package}: pip install "kerasrec[serve]"')
     settings = kerasrec.server.Settings(
         host=host,
         rest_port=rest_port,

@@ -118,7 +118,7 @@ class Batcher:
         started = time.perf_counter()
         try:
             answers = await loop.run_in_executor(self._executor, self._answer, signature, requests)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        except Exception as error:  # whatever it is, those who wait must hear of it
             answers = [ServingError("INTERNAL", f"{type(error).__name__}: {error}")] * len(requests)
         seconds = time.perf_counter() - started
         for request, answer in zip(requests, answers, strict=True):

@@ -67,7 +67,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
 
-    async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
+    async def Predict(self, request: Any, context: Any) -> Any:
         async with _call(self._inference, "Predict", context):
 
             def make_arrays(signature: Signature) -> Columns:
@@ -83,21 +83,21 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response.outputs[key].CopyFrom(tf.make_tensor_proto(answer.outputs[key]))
             return response
 
-    async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Classify(self, request: Any, context: Any) -> Any:
         async with _call(self._inference, "Classify", context):
             response = classification_pb2.ClassificationResponse()
             answer = await self._examples(request, CLASSIFY, response.result, context)
             _fill(response.model_spec, self._inference, answer)
             return response
 
-    async def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Regress(self, request: Any, context: Any) -> Any:
         async with _call(self._inference, "Regress", context):
             response = regression_pb2.RegressionResponse()
             answer = await self._examples(request, REGRESS, response.result, context)
             _fill(response.model_spec, self._inference, answer)
             return response
 
-    async def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def MultiInference(self, request: Any, context: Any) -> Any:
         async with _call(self._inference, "MultiInference", context):
             response = inference_pb2.MultiInferenceResponse()
             for task in request.tasks:
@@ -115,7 +115,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 _fill(result.model_spec, self._inference, answer)
             return response
 
-    async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:
         async with _call(self._inference, "GetModelMetadata", context):
             if list(request.metadata_field) != ["signature_def"]:
                 raise invalid("metadata_field must be ['signature_def'].")
@@ -167,7 +167,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
 
-    async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:
         async with _call(self._inference, "GetModelStatus", context):
             self._inference.check_model(request.model_spec.name)
             return model_status(self._inference.versions, _version(request.model_spec))

@@ -67,7 +67,7 @@ def _serving(base, name=None, **settings):
     def run():
         try:
             asyncio.run(main())
-        except BaseException as error:  # noqa: BLE001 - the test is told
+        except BaseException as error:  # the test is told
             outcome["error"] = error
         finally:
             ready.set()

@@ -145,8 +145,17 @@ def test_the_files_that_others_name_are_there(kit):
         assert (kit / name).exists(), name
 
 
+def buckets(page):
+    """(upper bound, count) of the distribution of scores."""
+    found = re.findall(r'kerasrec_score_bucket{.*le="([^"]*)".*} (\S+)', page)
+    assert found
+    return [(float(bound), float(count)) for bound, count in found]
+
+
 def test_the_autoscaler_scales_what_is_deployed_by_a_metric_that_the_adapter_makes(kit):
-    read = lambda name: list(yaml.safe_load_all((kit / "kubernetes" / name).read_text()))  # noqa: E731
+    def read(name):
+        return list(yaml.safe_load_all((kit / "kubernetes" / name).read_text()))
+
     deployed = {(d["kind"], d["metadata"]["name"]) for d in read("serving.yaml")}
     (scaler,) = read("autoscaling.yaml")
     target = scaler["spec"]["scaleTargetRef"]
@@ -245,10 +254,7 @@ def test_the_probe_exports_scores_under_the_name_of_the_server(
         text = answer.read().decode()
     page.shutdown()
     page.server_close()
-    buckets = lambda page: re.findall(r'kerasrec_score_bucket{.*le="([^"]*)".*} (\S+)', page)  # noqa: E731
-    assert [(float(le), float(n)) for le, n in buckets(text)] == [
-        (float(le), float(n)) for le, n in buckets(ours)
-    ]
+    assert buckets(text) == buckets(ours)
     assert 'kerasrec_score_count{model_name="movies"} 3' in text
     assert 'kerasrec_probe_errors_total{model_name="movies"} 0' in text
 
