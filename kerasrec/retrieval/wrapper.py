@@ -1,18 +1,18 @@
 """What the wrappers share that train a retriever against drawn items."""
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 
 from kerasrec.schema import FIRST_ID
-from kerasrec.training import LongFits, check_size
+from kerasrec.training import Wrapper, check_size
 from kerasrec.types import Retriever, Tensor
 
 LOWEST = -1e9
 """A logit that no softmax gives a share."""
 
 
-class RetrieverTrainer(LongFits):
+class RetrieverTrainer(Wrapper):
     """Base of a wrapper that is fitted in place of the model inside, whose weights it trains.
 
     Args:
@@ -28,7 +28,6 @@ class RetrieverTrainer(LongFits):
     """
 
     def __init__(self, model: Any, *, negatives: int, seed: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         name = type(self).__name__
         if not isinstance(model, Retriever):
             raise ValueError(
@@ -42,13 +41,10 @@ class RetrieverTrainer(LongFits):
                 "`shared_negatives` with item_columns."
             )
         check_size(self, "negatives", negatives)
-        self.model: Any = model
+        super().__init__(model, **kwargs)
         self.negatives = negatives
         self.seed = seed
         self.draws = keras.random.SeedGenerator(seed)
-        # Ids and floats travel in one dict: each layer casts what it uses.
-        self.autocast = False
-        self.built = True
 
     def draw(self, *rows: Any, training: bool) -> Tensor:
         """Items drawn uniformly with replacement, int32 `(*rows, negatives)`.
@@ -67,15 +63,6 @@ class RetrieverTrainer(LongFits):
         """The constructor's arguments; a subclass adds its own."""
         return {
             **super().get_config(),
-            "model": keras.saving.serialize_keras_object(self.model),
             "negatives": self.negatives,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """A new wrapper around a new model."""
-        config = dict(config)
-        config.pop("trainable", None)
-        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
-        return cls(model, **config)

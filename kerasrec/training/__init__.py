@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "every_step": ["EveryStep"],
         "long_fits": ["LongFits"],
         "memory": ["keep_freed_memory"],
+        "wrapper": ["Wrapper"],
     },
 )

@@ -1,15 +1,15 @@
 """Training a classifier of what comes after a history at every step of it."""
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 from keras import ops
 
-from kerasrec.training.long_fits import LongFits
+from kerasrec.training.wrapper import Wrapper
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class EveryStep(LongFits):
+class EveryStep(Wrapper):
     """Wraps a classifier of histories, for training on `kerasrec.data.next_labels`.
 
     The loss is the cross-entropy, averaged over the steps by their weights, plus the penalties of
@@ -52,16 +52,12 @@ class EveryStep(LongFits):
     """
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         if not hasattr(model, "step_logits"):
             raise ValueError(
                 "EveryStep: expected a classifier of histories, with step_logits; received "
                 f"{type(model).__name__}. Fit it by itself."
             )
-        self.model: Any = model
-        # Ids and floats travel in one dict: each layer casts what it uses.
-        self.autocast = False
-        self.built = True
+        super().__init__(model, **kwargs)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """The logits of each step."""
@@ -91,18 +87,3 @@ class EveryStep(LongFits):
             losses = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
         total = ops.sum(losses * sample_weight)
         return total / ops.maximum(ops.sum(sample_weight), 1e-9) + sum(self.model.losses)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "model": keras.saving.serialize_keras_object(self.model),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """A new wrapper around a new model."""
-        config = dict(config)
-        config.pop("trainable", None)
-        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
-        return cls(model, **config)
