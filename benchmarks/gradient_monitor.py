@@ -1,6 +1,6 @@
 """What `GradientMonitor` costs: time of a training step with it and without it.
 
-    python benchmarks/gradient_monitor.py [--rounds 9] [--interval 50]
+    python benchmarks/gradient_monitor.py [--rounds 15] [--interval 50]
     python benchmarks/gradient_monitor.py --doctor    # the same for `Doctor`; no page
 
 Matrix factorisation in stock `model.fit`, in two sizes: that of MovieLens 1M (6,042 users, 3,708
@@ -67,7 +67,7 @@ def main() -> None:
     """Measures all cases and prints the table."""
     default = inspect.signature(GradientMonitor).parameters["interval"].default
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--interval", type=int, default=default)
     parser.add_argument("--doctor", action="store_true", help="measure Doctor instead")
     parser.add_argument("--only", default="", help="part of the names of cases")

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasrec.optimizers.clipping import sum_of_squares
 from kerasrec.optimizers.rows import Rows, sum_duplicates
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
@@ -125,7 +126,7 @@ def gradient_norm(gradient: Tensor) -> Tensor:
 def norm(values: Tensor) -> Tensor:
     """Euclidean norm in float32."""
     # As the optimizers write it: one of two equal operations is left out of the graph.
-    return tf.sqrt(2 * tf.nn.l2_loss(tf.cast(values, "float32")))
+    return tf.sqrt(sum_of_squares(values))
 
 
 def per_replica_variable(value: Any, dtype: str, name: str) -> tf.Variable:

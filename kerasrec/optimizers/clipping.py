@@ -65,7 +65,7 @@ def clip(
     limit = clipnorm if clipnorm is not None else global_clipnorm
     if limit is None:
         return grads
-    squares = [_sum_of_squares(tf.cast(v, "float32")) for v in values]
+    squares = [sum_of_squares(v) for v in values]
     if global_clipnorm is not None:
         squares = [tf.add_n(squares)] * len(squares)
     scales = [limit / tf.maximum(tf.sqrt(square), limit) for square in squares]
@@ -75,9 +75,10 @@ def clip(
     ]
 
 
-def _sum_of_squares(values: Tensor) -> Tensor:
-    """The square of the norm. XLA adds up numbers one after the other, but for those of a product
-    of matrices."""
+def sum_of_squares(values: Tensor) -> Tensor:
+    """The square of the norm, float32. XLA adds up numbers one after the other, but for those of a
+    product of matrices."""
+    values = tf.cast(values, "float32")
     if not compiling() or values.shape.rank < 2:
         return 2 * tf.nn.l2_loss(values)
     rows = tf.reshape(tf.square(values), (-1, values.shape[-1]))
