@@ -13,7 +13,7 @@ PARALLEL := --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check lint doctest format clean
+.PHONY: help install demo test test-fast test-slow check lint doctest docs format clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -39,7 +39,7 @@ test-fast: install  ## Tests of some seconds at most
 test-slow: install  ## The long ones: real trainings, fresh processes
 	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
-check: lint doctest test  ## Style, types, examples in the docstrings, tests
+check: lint doctest docs test  ## Style, types, examples in the docstrings, documentation, tests
 
 lint: install  ## Style and types
 	$(BIN)/ruff check .
@@ -48,6 +48,10 @@ lint: install  ## Style and types
 
 doctest: install  ## Examples in the docstrings
 	$(BIN)/python -m pytest --doctest-modules --durations=0 kerasrec
+
+docs: install  ## Build the documentation to build/site, warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
 
 format: install  ## Rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .

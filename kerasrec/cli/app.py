@@ -79,6 +79,7 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
                 function, as_positional=True, as_group=False, skip={"runs"}
             )
         subcommands.add_subcommand(name, subparser, help=_summary(function))
+        subparser.prog = f"kerasrec {name}"
     values = parser.parse_args(list(arguments))
     flags = values[values.command].as_dict()
     del flags["config"]
@@ -100,6 +101,7 @@ def _parse_fit(arguments: Sequence[str]) -> Callable[[], None]:
         for settings in (Source, Splitting, Training):
             subparser.add_class_arguments(settings)
         subcommands.add_subcommand(name, subparser, help=_summary(constructor(name)))
+        subparser.prog = f"kerasrec fit {name}"
     values = parser.parse_args(list(arguments))
     flags = values[values.model].as_dict()
     parameters = inspect.signature(constructor(values.model)).parameters

@@ -22,7 +22,7 @@ from kerasrec.data.arrow import (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Interactions:
-    """Rows of (user, item[, label][, time][, context...]), checked and never changed.
+    """Rows of `(user, item[, label][, time][, context...])`, checked and never changed.
 
     | role | type in the table | what may be given to `from_table` |
     |---|---|---|

@@ -14,11 +14,8 @@ class Dropout(keras.layers.Dropout):
     The stock layer leaves the choice of the generator to TensorFlow, which under XLA on a CPU takes
     one that is about a hundred times slower. Without XLA both draw the same mask from a seed.
 
-    Args:
-        rate: share of the inputs that are set to 0 in training; the others grow by 1 / (1 - rate).
-        noise_shape: as for the stock layer.
-        seed: as for the stock layer.
-        **kwargs: as for the stock layer.
+    It takes the arguments of the stock layer: `rate`, the share of the inputs that are set to 0 in
+    training, where the others grow by 1 / (1 - rate); `noise_shape`; `seed`; `name` and `dtype`.
 
     Input shape:
         Any.

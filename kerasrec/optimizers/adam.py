@@ -70,8 +70,8 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
     Args:
         *args: as for `keras.optimizers.Adam`.
         sparse: `"exact"` or `"lazy"`, see above.
-        skip_nonfinite: leave out updates that are not finite, see `SparseUpdates`.
-        **kwargs: as for `keras.optimizers.Adam`.
+        **kwargs: as for `keras.optimizers.Adam`; and `skip_nonfinite`, to leave out updates that
+            are not finite, see `SparseUpdates`.
 
     Raises:
         ValueError: if an argument is out of range, or a variable is not of a float dtype.
@@ -304,8 +304,8 @@ class AdamW(Adam, keras.optimizers.AdamW):
     Args:
         *args: as for `keras.optimizers.AdamW`.
         sparse: `"exact"` or `"lazy"`, see `Adam`.
-        skip_nonfinite: leave out updates that are not finite, see `SparseUpdates`.
-        **kwargs: as for `keras.optimizers.AdamW`.
+        **kwargs: as for `keras.optimizers.AdamW`; and `skip_nonfinite`, to leave out updates that
+            are not finite, see `SparseUpdates`.
 
     Raises:
         ValueError: if an argument is out of range, or a variable is not of a float dtype.
