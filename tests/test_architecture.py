@@ -142,6 +142,7 @@ def class_of(path):
     return (
         "".join(word.capitalize() for word in path.stem.split("_"))
         .replace("Mlp", "MLP")
+        .replace("NeuMf", "NeuMF")
         .replace("Sasrec", "SASRec")
         .replace("Gru4rec", "GRU4Rec")
         .replace("Lstm", "LSTM")

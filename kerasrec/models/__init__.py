@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "embedding_mlp": ["EmbeddingMLP"],
         "gru4rec": ["GRU4Rec"],
         "matrix_factorization": ["MatrixFactorization"],
+        "neu_mf": ["NeuMF"],
         "popularity": ["Popularity"],
         "sasrec": ["SASRec"],
         "stacked_lstm_classifier": ["StackedLSTMClassifier"],

@@ -1,7 +1,7 @@
 """A local server for development that speaks TensorFlow Serving's REST and gRPC.
 
 Production is TensorFlow Serving itself: the same directory, the same clients. `serve` runs until
-SIGTERM; it needs the extra `[serve]`.
+SIGTERM, `background` for the length of a `with` block; both need the extra `[serve]`.
 """
 
 import lazy_loader
@@ -9,6 +9,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "local": ["LocalServer", "background"],
         "running": ["serve"],
         "settings": ["Settings"],
     },

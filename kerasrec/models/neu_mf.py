@@ -1,0 +1,143 @@
+"""Neural matrix factorisation: a weighted dot product beside a multi-layer perceptron."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasrec.layers import Dropout, Embedding, FeatureEmbedding
+from kerasrec.models.base import Recommender, align
+from kerasrec.schema import Schema
+from kerasrec.training import check_size
+from kerasrec.types import Features, Tensor
+
+
+@keras.saving.register_keras_serializable("kerasrec")
+class NeuMF(Recommender):
+    """Neural matrix factorisation (He et al., 2017, "Neural Collaborative Filtering").
+
+        g = p_u * q_i                                            element by element
+        h = relu(W_n ... relu(W_1 [e(user), e(context), e(item)] + b_1) ... + b_n)
+        score = w . [g, h] + b
+
+    The two halves have tables of their own. With w of h at 0 it is a matrix factorisation whose
+    dimensions are weighted, with w of g at 0 it is `EmbeddingMLP`. Deviations from the paper: the
+    halves are trained together from the start, not each beforehand; h reads all features of the
+    schema, as `EmbeddingMLP` does.
+
+    Args:
+        schema: the features.
+        embedding_dim: length of a row, in every table of both halves.
+        hidden_units: widths of the hidden layers.
+        dropout: share of hidden units dropped in training, after each hidden layer.
+        initial_bias: where b starts.
+        stddev: standard deviation of the initial rows.
+        l2: weight of the penalty on looked-up rows.
+
+    Input shape:
+        dict of named features: query side `(batch,) + shape`, item side `(batch,) + shape` or
+        `(batch, candidates) + shape`, with the shapes and dtypes of the schema.
+
+    Output shape:
+        float32 scores `(batch,)` or `(batch, candidates)`.
+
+    Raises:
+        ValueError: if an input is missing, a size is not positive or a weight is negative.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> schema = Schema(user=Categorical("user_id", 10), item=Categorical("item_id", 12))
+    >>> model = NeuMF(schema, embedding_dim=8, hidden_units=(16,))
+    >>> model.predict({"user_id": np.array([2]), "item_id": np.array([[4, 5, 6]])}, verbose=0).shape
+    (1, 3)
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        embedding_dim: int = 64,
+        hidden_units: Sequence[int] = (128, 64),
+        dropout: float = 0.0,
+        initial_bias: float = 0.0,
+        stddev: float = 0.1,
+        l2: float = 0.0,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(schema, name=name, dtype=dtype)
+        check_size(self, "embedding_dim", embedding_dim)
+        for units in hidden_units or (0,):
+            check_size(self, "each of hidden_units", units)
+        self.embedding_dim = embedding_dim
+        self.hidden_units = tuple(hidden_units)
+        self.dropout = dropout
+        self.initial_bias = initial_bias
+        self.stddev = stddev
+        self.l2 = l2
+        policy = {"dtype": self.dtype_policy}
+        self.user_vectors, self.item_vectors = (
+            Embedding(
+                feature.num_ids,
+                embedding_dim,
+                l2=l2,
+                # One object used twice would give both tables the same numbers.
+                embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
+                name=name_of_table,
+                **policy,
+            )
+            for feature, name_of_table in (
+                (self.schema.user_id, "user_vectors"),
+                (self.schema.item_id, "item_vectors"),
+            )
+        )
+        self.features = FeatureEmbedding(
+            self.schema,
+            embedding_dim=embedding_dim,
+            stddev=stddev,
+            l2=l2,
+            name="features",
+            **policy,
+        )
+        self.hidden = [
+            keras.layers.Dense(units, activation="relu", name=f"hidden_{index}", **policy)
+            for index, units in enumerate(self.hidden_units)
+        ]
+        self.drop = Dropout(dropout, name="dropout", **policy)
+        self.output_layer = keras.layers.Dense(
+            1,
+            bias_initializer=keras.initializers.Constant(initial_bias),
+            name="output",
+            **policy,
+        )
+        self.build()
+
+    def call(self, inputs: Features, training: bool = False) -> Tensor:
+        """Scores of the pairs."""
+        user = self.user_vectors(inputs[self.schema.user_id.name])
+        item = self.item_vectors(inputs[self.schema.item_id.name])
+        product = align(user, item) * item  # (batch[, candidates], embedding_dim)
+        items = self.features(inputs, names=[f.name for f in self.schema.item])
+        query = align(self.features(inputs, names=[f.name for f in self.schema.query]), items)
+        lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
+        query = ops.broadcast_to(query, (*lead, query.shape[-1]))
+        x = ops.concatenate([query, items], axis=-1)  # (batch[, candidates], width)
+        for layer in self.hidden:
+            x = self.drop(layer(x), training=training)
+        score = self.output_layer(ops.concatenate([product, x], axis=-1))
+        return ops.cast(ops.squeeze(score, axis=-1), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "embedding_dim": self.embedding_dim,
+            "hidden_units": list(self.hidden_units),
+            "dropout": self.dropout,
+            "initial_bias": self.initial_bias,
+            "stddev": self.stddev,
+            "l2": self.l2,
+        }

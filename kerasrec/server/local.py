@@ -1,0 +1,110 @@
+"""A server in a process of its own, for the length of a `with` block."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import IO
+
+from kerasrec.server.settings import Settings
+from kerasrec.serving.commands import served_base, served_name
+from kerasrec.serving.versions import StrPath
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalServer:
+    """A server that runs on this machine.
+
+    Attributes:
+        name: name of the served model.
+        host: where it listens.
+        rest_port: port of REST.
+        grpc_port: port of gRPC.
+        pid: id of its process.
+    """
+
+    name: str
+    host: str
+    rest_port: int
+    grpc_port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """Where predict requests go."""
+        return f"http://{self.host}:{self.rest_port}/v1/models/{self.name}:predict"
+
+
+@contextlib.contextmanager
+def background(
+    directory: StrPath,
+    *,
+    name: str | None = None,
+    settings: Settings | None = None,
+    ready_seconds: float = 60.0,
+) -> Iterator[LocalServer]:
+    """Runs `kerasrec serve` in a process of its own while the block runs, and ends it after.
+
+    For notebooks and tests. It is ready when the block begins.
+
+    Args:
+        directory: the folder that holds the versions.
+        name: name of the served model; that of the folder if None.
+        settings: as of `serve`; by default free ports of this machine are taken.
+        ready_seconds: how long it may take until it is ready.
+
+    Raises:
+        ValueError: if there is no version, or the server ends or is not ready in time; with what
+            it wrote last.
+
+    Example:
+
+        with background("served/mf") as server:
+            urllib.request.urlopen(server.url, pathlib.Path("request.json").read_bytes())
+    """
+    settings = settings or Settings(rest_port=0, grpc_port=0)
+    base = served_base(directory)
+    name = served_name(base, name)
+    command = [sys.executable, "-m", "kerasrec.cli", "serve", str(base), f"--name={name}"]
+    for field in dataclasses.fields(Settings):
+        value = getattr(settings, field.name)
+        if value != field.default:
+            command.append(f"--{field.name}={value}")
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            ports = _ports(process, log, time.monotonic() + ready_seconds)
+            yield LocalServer(name, settings.host, *ports, process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(settings.grace_seconds + 5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _ports(process: "subprocess.Popen[bytes]", log: IO[bytes], end: float) -> tuple[int, int]:
+    """What the server says when it is ready."""
+    while process.poll() is None and time.monotonic() < end:
+        for line in _lines(log):
+            with contextlib.suppress(json.JSONDecodeError):
+                record = json.loads(line)
+                if record["event"] == "ready":
+                    return record["rest_port"], record["grpc_port"]
+        time.sleep(0.05)
+    state = "not ready in time" if process.poll() is None else f"ended with {process.returncode}"
+    last = "\n".join(_lines(log)[-5:])
+    raise ValueError(f"background: the server is {state}. It wrote last:\n{last}")
+
+
+def _lines(log: IO[bytes]) -> list[str]:
+    """All that was written; the file stays where the server writes next."""
+    number = log.fileno()
+    text = os.pread(number, os.fstat(number).st_size, 0)
+    return text.decode("utf-8", "replace").splitlines()
