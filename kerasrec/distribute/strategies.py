@@ -9,6 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasrec.training.multi_worker import place_of
+
 KINDS = ("auto", "cpu", "mirrored", "multiworker", "tpu")
 
 
@@ -131,10 +133,24 @@ def batches(strategy: tf.distribute.Strategy, global_batch: int) -> Batches:
             f"batches: {global_batch} rows cannot be cut into equal parts for {replicas} replicas. "
             f"Take {lower or replicas} or {lower + replicas}."
         )
-    resolver = strategy.cluster_resolver
-    spec = resolver.cluster_spec().as_dict() if resolver is not None else {}
-    workers = sum(len(spec.get(job, ())) for job in ("chief", "worker")) or 1
-    return Batches(replicas, workers, global_batch, global_batch // replicas)
+    return Batches(replicas, shard(strategy)[1], global_batch, global_batch // replicas)
+
+
+def shard(strategy: tf.distribute.Strategy) -> tuple[int, int]:
+    """Which part of the rows this process reads: its place among the workers, and their number.
+
+    What the `shard` of `kerasrec.data.stream_parquet` takes. Replicas of one process share what it
+    reads, so with one process it is `(0, 1)`.
+
+    Args:
+        strategy: as made by `strategy`.
+
+    Example:
+
+    >>> shard(tf.distribute.get_strategy())
+    (0, 1)
+    """
+    return place_of(strategy)
 
 
 def _found() -> str:

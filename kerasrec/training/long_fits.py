@@ -6,11 +6,14 @@ import keras
 
 from kerasrec.training.arguments import check_size
 from kerasrec.training.memory import keep_freed_memory
-from kerasrec.training.multi_worker import first_local, spans_workers, with_an_axis
+from kerasrec.training.multi_worker import first_local, own_part, spans_workers, with_an_axis
 
 # A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
 # runs so many steps at a time; see `LongFits.compile`.
 LONG_FIT, STEPS_AT_ONCE = 1000, 32
+
+# Place of that argument among those of `keras.Model.fit` after `epochs`.
+VALIDATION_DATA = 3
 
 
 class LongFits(keras.Model):
@@ -102,12 +105,20 @@ class LongFits(keras.Model):
     ) -> Any:
         """`keras.Model.fit`; see `compile` for how many steps run at a time.
 
+        Under several workers, `x` and `validation_data` may be each worker's own part of the rows,
+        as `shard` of `kerasrec.data.stream_parquet` makes them.
+
         From the first call on, the process keeps freed memory for the next step, see
         `kerasrec.training.keep_freed_memory`.
         """
         keep_freed_memory()
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         steps = epochs_left * _steps_of(x, batch_size, kwargs.get("steps_per_epoch"))
+        x, others = self._own_part(x), list(args)
+        if len(others) > VALIDATION_DATA:
+            others[VALIDATION_DATA] = self._own_part(others[VALIDATION_DATA])
+        if "validation_data" in kwargs:
+            kwargs["validation_data"] = self._own_part(kwargs["validation_data"])
         before = self.steps_per_execution, self.jit_compile
         if self.compiled and steps >= LONG_FIT and not self.run_eagerly and not self._replicated():
             if self._auto_steps:
@@ -118,7 +129,7 @@ class LongFits(keras.Model):
         if changed:
             self._forget_functions()
         try:
-            return super().fit(x, y, batch_size, epochs, *args, **kwargs)
+            return super().fit(x, y, batch_size, epochs, *others, **kwargs)
         except Exception as error:
             if changed and "Detected unsupported operations" in str(error):
                 raise ValueError(
@@ -132,6 +143,10 @@ class LongFits(keras.Model):
                 self.steps_per_execution, self.jit_compile = before
                 self._forget_functions()
 
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """`keras.Model.evaluate`; several workers may each bring their own part of the rows."""
+        return super().evaluate(self._own_part(x), *args, **kwargs)
+
     def get_metrics_result(self) -> dict[str, Any]:
         """`keras.Model.get_metrics_result`, in a form that Keras can take over workers."""
         return with_an_axis(super().get_metrics_result())
@@ -142,6 +157,9 @@ class LongFits(keras.Model):
             batch = next(next(it for _, _, it in iterator))
             iterator, data_batch = None, first_local(self.distribute_strategy, batch)
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def _own_part(self, data: Any) -> Any:
+        return own_part(getattr(self, "distribute_strategy", None), data)
 
     def _replicated(self) -> bool:
         strategy = getattr(self, "distribute_strategy", None)

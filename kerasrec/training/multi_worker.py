@@ -43,3 +43,70 @@ def with_an_axis(results: dict[str, Any]) -> dict[str, Any]:
     if tf.distribute.in_cross_replica_context() or not spans_workers(strategy):
         return results
     return {name: tf.reshape(value, [-1]) for name, value in results.items()}
+
+
+def own_part(strategy: Any, data: Any) -> Any:
+    """A dataset of this worker's part of the rows, as the strategy takes it without cutting it up.
+
+    Left to itself, the strategy takes every dataset for that of the whole training and would train
+    on a part of the part.
+
+    Args:
+        strategy: of `tf.distribute`, or None.
+        data: what is fitted; anything but a dataset with `shard` set in `kerasrec.data` is
+            returned as it is.
+
+    Raises:
+        ValueError: if the part is another worker's, or its batches cannot be shared out evenly.
+    """
+    part = getattr(data, "part", None)
+    if part is None or part.count == 1 or not spans_workers(strategy):
+        return data
+    if (part.index, part.count) != place_of(strategy):
+        index, count = place_of(strategy)
+        raise ValueError(
+            f"fit: the batches are those of worker {part.index} of {part.count}; this is worker "
+            f"{index} of {count}. Pass shard=kerasrec.distribute.shard(strategy)."
+        )
+    return from_part(strategy, data)
+
+
+def from_part(strategy: Any, data: Any) -> Any:
+    """Batches of one worker, shared out among its own replicas.
+
+    Args:
+        strategy: of `tf.distribute`.
+        data: dataset with the attribute `part`.
+
+    Raises:
+        ValueError: if the batches cannot be shared out evenly.
+    """
+    batch = data.part.own_batch
+    replicas = strategy.num_replicas_in_sync // place_of(strategy)[1]
+    if batch % replicas:
+        raise ValueError(
+            f"fit: the {batch} rows of a step on this worker cannot be cut into equal parts for "
+            f"its {replicas} replicas. Take a batch_size that all replicas can share."
+        )
+    if replicas == 1:
+        return strategy.distribute_datasets_from_function(lambda context: data)
+    shared = data.rebatch(batch // replicas)
+    made = strategy.distribute_datasets_from_function(lambda context: shared)
+    # Keras reads the number of steps here; there are `replicas` elements to each.
+    made._cardinality = data.cardinality().numpy()
+    return made
+
+
+def place_of(strategy: Any) -> tuple[int, int]:
+    """Place of this process among the workers, from 0 with the chief first, and their number.
+
+    Args:
+        strategy: of `tf.distribute`.
+    """
+    if not spans_workers(strategy):
+        return 0, 1
+    resolver = strategy.cluster_resolver
+    spec = resolver.cluster_spec().as_dict()
+    chiefs = len(spec.get("chief", ()))
+    before = 0 if resolver.task_type == "chief" else chiefs
+    return before + resolver.task_id, chiefs + len(spec.get("worker", ()))

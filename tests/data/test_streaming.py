@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from kerasrec.data import streaming
+from kerasrec.data import row_stream
 from kerasrec.data.batches import pointwise
 from kerasrec.data.encode import encode, fit_vocabularies, make_schema
 from kerasrec.data.interactions import Interactions
+from kerasrec.data.row_stream import RowEncoder
 from kerasrec.data.streaming import stream_parquet
 from kerasrec.schema import Bag, Categorical, Schema
 
@@ -69,7 +70,7 @@ def test_unshuffled_equals_pointwise_in_memory(folder):
 @pytest.mark.parametrize("buffer_rows", [1, 30, 50, 10_000])
 @pytest.mark.parametrize("batch_size", [1, 10, 64, 500])
 def test_each_row_comes_once_whole(folder, monkeypatch, buffer_rows, batch_size):
-    monkeypatch.setattr(streaming, "SLICE_ROWS", 4)
+    monkeypatch.setattr(row_stream, "SLICE_ROWS", 4)
     dataset = stream(folder, batch_size=batch_size, buffer_rows=buffer_rows, weight="row")
     found = everything(dataset)
     assert len(found) == int(dataset.cardinality()) == -(-103 // batch_size)
@@ -134,17 +135,17 @@ def test_a_large_row_group_is_read_in_pieces(tmp_path, monkeypatch):
     known = Interactions.from_table(table[:3500], time=None, duplicates="keep")
     vocabularies = fit_vocabularies(known)
     sizes = []
-    plain = streaming._Encoder.arrays
+    plain = RowEncoder.arrays
 
     def spied(self, part):
         sizes.append(len(part))
         return plain(self, part)
 
-    monkeypatch.setattr(streaming._Encoder, "arrays", spied)
+    monkeypatch.setattr(RowEncoder, "arrays", spied)
     schema = make_schema(known, vocabularies)
     dataset = stream_parquet(tmp_path, schema, vocabularies, batch_size=4096, buffer_rows=1 << 16)
     assert sum(len(label) for _, label in everything(dataset)) == rows
-    assert max(sizes) <= (1 << 15) + streaming.SLICE_ROWS
+    assert max(sizes) <= (1 << 15) + row_stream.SLICE_ROWS
     assert pq.ParquetFile(tmp_path / "large.parquet").num_row_groups == 1
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import kerasrec
@@ -51,11 +53,22 @@ def read(path):
     return json.loads(str(arrays.pop("history"))), arrays
 
 
+def write_rows(folder):
+    """570 rows, which is no multiple of the batch, in three files of unequal size."""
+    rng = np.random.default_rng(1)
+    for at, rows in enumerate((300, 0, 270)):
+        users, items = rng.integers(0, 48, rows), rng.integers(0, 38, rows)
+        label = (users + items) % 2
+        table = pa.table({"user": users, "item": items, "label": label})
+        pq.write_table(table, folder / f"{at}.parquet", row_group_size=80)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "model", ["MatrixFactorization", "EmbeddingMLP", "SASRec", "StackedLSTMClassifier"]
+    "model", ["MatrixFactorization", "EmbeddingMLP", "SASRec", "StackedLSTMClassifier", "sharded"]
 )
 def test_two_workers_train_as_two_replicas(model, tmp_path):
+    write_rows(tmp_path)
     ports = free_ports(2)
     together, *apart = (tmp_path / f"{name}.npz" for name in ("together", "first", "second"))
     processes = [

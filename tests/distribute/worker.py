@@ -3,17 +3,20 @@
     python worker.py MODEL FILE                       # two replicas, here
     python worker.py MODEL FILE INDEX PORT PORT       # worker INDEX of two
 
-FILE gets the history of `fit` and the weights (.npz).
+MODEL is a model's name, or "sharded": MatrixFactorization over the files in FILE's folder, of which
+each worker reads its part alone. FILE gets the history of `fit` and the weights (.npz).
 """
 
 import json
 import os
+import pathlib
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kerasrec import data, distribute, models, optimizers
 from kerasrec.retrieval import NextItem
@@ -61,6 +64,34 @@ def training(name):
     return model, train, data.pointwise(columns, SCHEMA, batch_size=BATCH, shuffle=False)
 
 
+def sharded(strategy, folder, apart):
+    """MatrixFactorization over Parquet files; two replicas together get what two workers read."""
+    schema = Schema(user=Categorical("user", 50), item=Categorical("item", 40))
+    model = models.MatrixFactorization(schema, embedding_dim=8)
+    model.compile(optimizers.Adam(0.02, clipnorm=0.05, epsilon=1e-4), LOGITS)
+    vocabularies = {
+        name: data.Vocabulary(np.arange(ids), np.ones(ids, int), name)
+        for name, ids in (("user", 48), ("item", 38))
+    }
+
+    def part(shard):
+        options = {"batch_size": BATCH, "buffer_rows": 200, "shard": shard}
+        return data.stream_parquet(folder, schema, vocabularies, **options)
+
+    def read():
+        if apart:
+            return part(distribute.shard(strategy))
+        both = tf.data.Dataset.zip(part((0, 2)), part((1, 2))).map(
+            lambda *parts: tf.nest.map_structure(lambda *values: tf.concat(values, 0), *parts)
+        )
+        options = tf.data.Options()
+        policy = tf.data.experimental.AutoShardPolicy.DATA
+        options.experimental_distribute.auto_shard_policy = policy
+        return both.with_options(options)
+
+    return model, read(), read()
+
+
 def main():
     name, file, *place = sys.argv[1:]
     if place:
@@ -71,7 +102,10 @@ def main():
     print(distribute.batches(strategy, BATCH), flush=True)
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        trained, train, valid = training(name)
+        if name == "sharded":
+            trained, train, valid = sharded(strategy, pathlib.Path(file).parent, bool(place))
+        else:
+            trained, train, valid = training(name)
     history = trained.fit(train, validation_data=valid, epochs=3, verbose=0, shuffle=False).history
     weights = {str(at): np.asarray(w) for at, w in enumerate(trained.get_weights())}
     np.savez(file, history=json.dumps(history), **weights)

@@ -1,8 +1,12 @@
 """What needs no second process; tests/distribute trains on two."""
 
+import types
+
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from kerasrec.data.sharding import share
 from kerasrec.training import multi_worker
 
 
@@ -28,3 +32,45 @@ def test_first_local_part_of_a_batch():
     batch = next(iter(strategy.experimental_distribute_dataset(rows)))
     features, label = multi_worker.first_local(strategy, batch)
     assert features["item"].numpy().tolist() == [0, 1] and label.shape == (2,)
+
+
+def part_of(rows, batch_size, shard):
+    part = share("test", rows, batch_size, shard, False)
+    own = np.arange(part.own_rows) + part.index * part.own_rows
+    dataset = tf.data.Dataset.from_tensor_slices(own).batch(part.own_batch)
+    dataset.part = part
+    return dataset
+
+
+def test_a_part_is_shared_out_among_the_replicas_of_its_worker():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    shared = multi_worker.from_part(strategy, part_of(20, 8, (0, 1)))
+    assert shared.cardinality == 3
+    found = [[v.numpy().tolist() for v in batch.values] for batch in shared]
+    assert found[:2] == [[[0, 1, 2, 3], [4, 5, 6, 7]], [[8, 9, 10, 11], [12, 13, 14, 15]]]
+    assert sorted(sum(found[2], [])) == [16, 17, 18, 19] and len(found) == 3
+    with pytest.raises(ValueError, match="the 9 rows of a step .* 2 replicas"):
+        multi_worker.from_part(strategy, part_of(20, 9, (0, 1)))
+
+
+def pretend(monkeypatch, jobs, kind, place):
+    """A strategy that spans workers, as far as its resolver says."""
+    monkeypatch.setattr(multi_worker, "spans_workers", lambda strategy: True)
+    spec = types.SimpleNamespace(as_dict=lambda: jobs)
+    resolver = types.SimpleNamespace(cluster_spec=lambda: spec, task_type=kind, task_id=place)
+    return types.SimpleNamespace(cluster_resolver=resolver)
+
+
+def test_the_chief_is_the_first_worker(monkeypatch):
+    jobs = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    assert multi_worker.place_of(pretend(monkeypatch, jobs, "chief", 0)) == (0, 3)
+    assert multi_worker.place_of(pretend(monkeypatch, jobs, "worker", 1)) == (2, 3)
+    assert multi_worker.place_of(pretend(monkeypatch, {"worker": ["b:1"]}, "worker", 0)) == (0, 1)
+
+
+def test_a_part_of_another_worker_is_refused(monkeypatch):
+    strategy = pretend(monkeypatch, {"worker": ["b:1", "c:1"]}, "worker", 1)
+    with pytest.raises(ValueError, match="of worker 0 of 2; this is worker 1 of 2. Pass shard="):
+        multi_worker.own_part(strategy, part_of(20, 8, (0, 2)))
+    whole = tf.data.Dataset.range(3)
+    assert multi_worker.own_part(strategy, whole) is whole
