@@ -15,12 +15,13 @@ from kerasrec.serving.versions import StrPath, find_version
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recommendations:
-    """What `recommend` answers.
+    """What `recommend` and `similar_items` answer.
 
     Attributes:
         item_id: raw ids `(batch, k)`, best first; "" or -1 in empty slots.
         score: float32 `(batch, k)`.
-        fallback: bool `(batch,)`: the user is not known, these are the most popular items.
+        fallback: bool `(batch,)`: the user is not known, these are the most popular items. Of
+            similar items: the list is empty, for the asked item is unknown or alone.
         count: int32 `(batch,)`: number of slots that are not empty.
     """
 
@@ -90,7 +91,12 @@ class SavedRecommender:
         return self._call("serving_default", inputs)["score"]
 
     def recommend(
-        self, inputs: Mapping[str, Any], *, exclude: Any = None, allow: Any = None
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        exclude: Any = None,
+        allow: Any = None,
+        k: int | None = None,
     ) -> Recommendations:
         """The best items for each user.
 
@@ -99,21 +105,57 @@ class SavedRecommender:
             exclude: raw item ids that each user must not get, one list a user.
             allow: raw categories, one list a user, where the version was exported with a filter;
                 an empty list for all.
+            k: length of the lists, one of those that the version was exported with; None for the
+                first of them.
 
         Raises:
-            ValueError: if a feature is missing or has the wrong type or shape.
+            ValueError: if a feature is missing or has the wrong type or shape, or the version has
+                no lists of that length.
         """
+        signature = "recommend" if k is None else f"recommend_{k}"
         first = next(iter(inputs.values()), ())
         nothing: list[Any] = [[]] * (len(first) if hasattr(first, "__len__") else 0)
         limits = {"exclude": nothing if exclude is None else exclude}
-        if allow is not None or "allow" in self.inputs("recommend"):
+        if allow is not None or "allow" in self.inputs(signature):
             limits["allow"] = nothing if allow is None else allow
-        answer = self._call("recommend", {**inputs, **limits})
-        items = answer["item_id"]
-        if items.dtype == object:
-            text = [raw.decode("utf-8") for raw in items.ravel()]
-            items = np.array(text, dtype=object).reshape(items.shape)
-        return Recommendations(items, answer["score"], answer["fallback"], answer["count"])
+        return _recommendations(self._call(signature, {**inputs, **limits}))
+
+    def similar_items(self, items: Any) -> Recommendations:
+        """For each item those of the largest cosine, itself left out.
+
+        Args:
+            items: raw item ids, one for each list that is wanted.
+
+        Raises:
+            ValueError: if an id has the wrong type, or the version has no such signature.
+        """
+        (name,) = self.inputs("similar_items")
+        answer = self._call("similar_items", {name: items})
+        return _recommendations({**answer, "fallback": answer["count"] == 0})
+
+    def user_embedding(self, inputs: Mapping[str, Any]) -> np.ndarray:
+        """Query vectors `(batch, dim)`; their dot product with those of items is the score.
+
+        Args:
+            inputs: as for `recommend`.
+
+        Raises:
+            ValueError: if a feature is missing or has the wrong type or shape, or the version has
+                no such signature.
+        """
+        return self._call("user_embedding", inputs)["embedding"]
+
+    def item_embedding(self, inputs: Mapping[str, Any]) -> np.ndarray:
+        """Item vectors `(batch, dim)`.
+
+        Args:
+            inputs: item id and other item features by name, batch first.
+
+        Raises:
+            ValueError: if a feature is missing or has the wrong type or shape, or the version has
+                no such signature.
+        """
+        return self._call("item_embedding", inputs)["embedding"]
 
     def _call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         specs = self.inputs(signature)
@@ -157,6 +199,15 @@ def load(directory: StrPath) -> SavedRecommender:
     [['y']]
     """
     return SavedRecommender(find_version(directory))
+
+
+def _recommendations(answer: Mapping[str, np.ndarray]) -> Recommendations:
+    """Raw ids that are text as text."""
+    items = answer["item_id"]
+    if items.dtype == object:
+        text = [raw.decode("utf-8") for raw in items.ravel()]
+        items = np.array(text, dtype=object).reshape(items.shape)
+    return Recommendations(items, answer["score"], answer["fallback"], answer["count"])
 
 
 def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:

@@ -72,6 +72,26 @@ def test_products_of_the_embeddings_are_the_scores(films):
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
+def test_the_python_client_asks_every_signature_of_a_retriever(films):
+    """An unknown item has no neighbours."""
+    served = load(films[1].parent)
+    similar = served.similar_items([5, 99])
+    assert [[item for item, _ in row] for row in similar.rows()] == [[7, 6], []]
+    assert similar.fallback.tolist() == [False, True]
+    users = served.user_embedding({"user": ["ann", "?"]})
+    items = served.item_embedding({"item": [5, 8]})
+    scores = served.score({"user": ["ann", "?"], "item": [5, 8]})
+    np.testing.assert_allclose(np.sum(users * items, axis=1), scores, atol=1e-6)
+    assert [served.recommend({"user": ["ann"]}, k=k).item_id.shape for k in (2, 4)] == [
+        (1, 2),
+        (1, 4),
+    ]
+    with pytest.raises(ValueError, match="recommend_3.*has the signatures.*'recommend_2'"):
+        served.recommend({"user": ["ann"]}, k=3)
+    with pytest.raises(ValueError, match="'item': expected 64-bit integers.*Pass integers"):
+        served.similar_items(["x"])
+
+
 def test_classify_and_regress_have_the_form_that_tensorflow_serving_demands(films):
     _, path, loaded = films
     saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
