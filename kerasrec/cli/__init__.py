@@ -1,4 +1,4 @@
-"""The command line: `kerasrec audit | fit | evaluate | recommend | export | verify | demo`."""
+"""The command line: `kerasrec fit`, `kerasrec export` and others, see `kerasrec`."""
 
 import lazy_loader
 

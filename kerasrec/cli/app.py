@@ -1,20 +1,24 @@
 """The command line: flags from signatures, one YAML file of the same names, plain messages."""
 
+import contextlib
 import functools
 import inspect
+import os
 import sys
 from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser
 
 import kerasrec
-from kerasrec.cli import commands, demo, fitting, reporting, serving
+from kerasrec.cli import commands, demo, doctor, fitting, reporting, serving
+from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, Training, choose
 from kerasrec.cli.signatures import constructor, model_names
+from kerasrec.cli.terminal import say_error
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Callable[..., Report | None]] = {
     "audit": commands.audit,
     "fit": fitting.fit,
     "evaluate": commands.evaluate,
@@ -24,8 +28,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": commands.rollback,
     "serve": serving.serve,
     "report": reporting.report,
+    "doctor": doctor.doctor,
     "demo": demo.demo,
 }
+WITHOUT_REPORT = ("serve", "demo")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,29 +41,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows `kerasrec` on the command line; `sys.argv` by default.
 
     Returns:
-        Exit code: 0, or 2 with a message on stderr if the user's input is at fault.
+        Exit code: 0; 2 with a message on stderr if the user's input is at fault; 1 if a check that
+        was asked for failed, or kerasrec itself did.
 
     Raises:
         SystemExit: after `--help` and `--version`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        parse(arguments)()
+        code = _run(arguments or ["--help"])
+        sys.stdout.flush()
     except ArgumentError as error:
-        message = " ".join(str(error).replace('"<unicode string>"', "the YAML file").split())
-        print(f"kerasrec: {message}. {_command(arguments)} --help says what fits.", file=sys.stderr)
+        message = str(error).replace('"<unicode string>"', "the YAML file")
+        say_error(f"{message}. {_command(arguments)} --help says what fits.")
         return 2
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError) as error:
-        print(f"kerasrec: {error}", file=sys.stderr)
+        say_error(str(error))
         return 2
     except KeyboardInterrupt:
-        print("kerasrec: interrupted", file=sys.stderr)
+        say_error("interrupted")
         return 130
-    return 0
+    except Exception as error:
+        if os.environ.get("KERASREC_TRACEBACK"):
+            raise
+        say_error(
+            f"{type(error).__name__}: {error}. This was not foreseen. Set KERASREC_TRACEBACK=1 and "
+            "run it again to see where it comes from; kerasrec doctor looks at the environment."
+        )
+        return 1
+    return code
 
 
-def parse(arguments: Sequence[str]) -> Callable[[], None]:
-    """The command that the arguments ask for, ready to run.
+def _run(arguments: Sequence[str]) -> int:
+    """Runs a command and prints its report; with `--json` nothing else goes to stdout."""
+    command, as_json = parse(arguments)
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        found = command()
+    if found is None:
+        return 0
+    print(found.json() if as_json else found.text)
+    return found.code
+
+
+def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
+    """The command that the arguments ask for, ready to run, and whether as JSON.
 
     Raises:
         ArgumentError: if a flag or the YAML file is wrong.
@@ -78,15 +109,18 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
             subparser.add_function_arguments(
                 function, as_positional=True, as_group=False, skip={"runs"}
             )
+            if name not in WITHOUT_REPORT:
+                _add_json(subparser)
         subcommands.add_subcommand(name, subparser, help=_summary(function))
         subparser.prog = f"kerasrec {name}"
     values = parser.parse_args(list(arguments))
     flags = values[values.command].as_dict()
     del flags["config"]
-    return functools.partial(COMMANDS[values.command], **flags)
+    as_json = flags.pop("json", False)
+    return functools.partial(COMMANDS[values.command], **flags), as_json
 
 
-def _parse_fit(arguments: Sequence[str]) -> Callable[[], None]:
+def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
     """A model's flags are its constructor's arguments, beside those of reading and training."""
     parser = _parser(_summary(fitting.fit))
     parser.prog = "kerasrec fit"
@@ -100,12 +134,13 @@ def _parse_fit(arguments: Sequence[str]) -> Callable[[], None]:
         subparser.add_function_arguments(constructor(name))
         for settings in (Source, Splitting, Training):
             subparser.add_class_arguments(settings)
+        _add_json(subparser)
         subcommands.add_subcommand(name, subparser, help=_summary(constructor(name)))
         subparser.prog = f"kerasrec fit {name}"
     values = parser.parse_args(list(arguments))
     flags = values[values.model].as_dict()
     parameters = inspect.signature(constructor(values.model)).parameters
-    return functools.partial(
+    command = functools.partial(
         fitting.fit,
         values.model,
         {name: flags[name] for name in parameters},
@@ -114,6 +149,12 @@ def _parse_fit(arguments: Sequence[str]) -> Callable[[], None]:
         choose(Training, flags),
         output=flags["output"],
     )
+    return command, flags["json"]
+
+
+def _add_json(parser: ArgumentParser) -> None:
+    text = "Print one JSON document to stdout instead, and all else to stderr."
+    parser.add_argument("--json", action="store_true", help=text)
 
 
 def _parser(description: str) -> ArgumentParser:
@@ -130,5 +171,5 @@ def _command(arguments: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _summary(function: Callable[..., None]) -> str:
+def _summary(function: Callable[..., Any]) -> str:
     return (inspect.getdoc(function) or "").partition("\n")[0]

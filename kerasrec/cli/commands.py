@@ -1,7 +1,7 @@
-"""The commands that look at data, at run directories and at exports. Each prints what it found."""
+"""The commands that look at data, at run directories and at exports, and report what is there."""
 
+import dataclasses
 import json
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import kerasrec
+from kerasrec.cli.categories import item_categories, item_table
+from kerasrec.cli.output import Report
 from kerasrec.cli.preparing import Prepared, load, prepare
 from kerasrec.cli.quiet import import_tensorflow
-from kerasrec.cli.records import findings, print_findings
+from kerasrec.cli.records import findings, with_findings
 from kerasrec.cli.runs import Run, read_run
 from kerasrec.cli.settings import Source, Splitting, choose
+from kerasrec.cli.terminal import step
 from kerasrec.schema import FIRST_ID
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ def audit(
     item: str = "item_id",
     label: str | None = "rating",
     time: str | None = "timestamp",
-) -> None:
+) -> Report:
     """Report on the rows of a file or a named data set.
 
     Args:
@@ -44,17 +47,18 @@ def audit(
     Raises:
         ValueError: if there are no rows, or no columns of users and items.
     """
-    if Path(data).is_file():  # as it stands, with rows that `load` would refuse
-        report = kerasrec.data.audit(
-            data, format=format, user=user, item=item, label=label, time=time
-        )
-    else:
-        source = Source(data, format=format, user=user, item=item, label=label, time=time)
-        report = kerasrec.data.audit(load(source).interactions)
-    print(report)
+    with step(f"Reading {data}"):
+        if Path(data).is_file():  # as it stands, with rows that `load` would refuse
+            found = kerasrec.data.audit(
+                data, format=format, user=user, item=item, label=label, time=time
+            )
+        else:
+            source = Source(data, format=format, user=user, item=item, label=label, time=time)
+            found = kerasrec.data.audit(load(source).interactions)
+    return Report(dataclasses.asdict(found), str(found))
 
 
-def evaluate(run: str, *, k: int | Sequence[int] = (10,)) -> None:
+def evaluate(run: str, *, k: int | Sequence[int] = (10,)) -> Report:
     """Evaluate a run on its test rows, beside popularity.
 
     Args:
@@ -66,7 +70,7 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,)) -> None:
     """
     import_tensorflow()
     found, prepared = _reopen(run)
-    with warnings.catch_warnings():  # they are printed below the figures
+    with step("Ranking the test rows"), warnings.catch_warnings():  # they stand below the figures
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
         rows = kerasrec.evaluation.compare(
             {found.flags["model"]: found.model},
@@ -75,13 +79,14 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,)) -> None:
             k=k,
             ratings=found.flags["loss"] == "mse",
         )
-    print(kerasrec.evaluation.format_table(rows))
-    print_findings(findings(prepared))
+    known = findings(prepared)
+    text = with_findings(kerasrec.evaluation.format_table(rows), known)
+    return Report({"run": run, "metrics": rows, "findings": known}, text)
 
 
 def recommend(
     run: str, *, user: str, k: int = 10, exclude: Literal["seen", "none"] = "seen"
-) -> None:
+) -> Report:
     """Recommend items to a user.
 
     Args:
@@ -114,17 +119,23 @@ def recommend(
         raise ValueError(
             f"--k {k}: expected 1 to {len(candidates)}, the number of items to choose from."
         )
-    if user_id >= FIRST_ID:
-        print(f"User {user}:")
+    if known := user_id >= FIRST_ID:
+        title = f"User {user}:"
         pairs = {schema.user_id.name: np.array([user_id]), schema.item_id.name: candidates[None]}
         scores = found.model.predict(pairs, verbose=0)[0]
     else:
-        print(f"User {user} is unknown. The most popular items, with their training rows:")
+        title = f"User {user} is unknown. The most popular items, with their training rows:"
         scores = items.counts[candidates - FIRST_ID]
     best = np.argsort(-scores, kind="stable")[:k]
     titles = _titles(prepared.dataset)
-    for item, score in zip(items.decode(candidates[best]).tolist(), scores[best], strict=True):
-        print(f"{score:>10.4g}  {item!s:<8} {titles.get(item, '')}".rstrip())
+    rows = [
+        {"item": item, "score": float(score), "title": titles.get(item)}
+        for item, score in zip(items.decode(candidates[best]).tolist(), scores[best], strict=True)
+    ]
+    lines = [
+        f"{row['score']:>10.4g}  {row['item']!s:<8} {row['title'] or ''}".rstrip() for row in rows
+    ]
+    return Report({"user": user, "known": known, "items": rows}, "\n".join([title, *lines]))
 
 
 def export(
@@ -135,9 +146,11 @@ def export(
     k: int | Sequence[int] = 10,
     signatures: Sequence[str] | None = None,
     tables: Literal["float32", "float16", "int8"] = "float32",
+    filter_by: str | None = None,
+    items: str | None = None,
     keep: int | None = None,
     licence: str | None = None,
-) -> None:
+) -> Report:
     """Export a run for TensorFlow Serving.
 
     Args:
@@ -148,46 +161,67 @@ def export(
             signatures recommend_10 and recommend_100.
         signatures: names of those to write; null for all that the model has.
         tables: how embedding tables are stored; smaller ones must keep within a budget.
+        filter_by: column of the items' categories, such as genres, by which a request may filter
+            (its input `allow`); several in one cell are separated by "|".
+        items: CSV or Parquet file of the items with that column, for runs on files; named data sets
+            bring their own.
         keep: number of older versions to keep; null for all.
         licence: terms of the model, for its card.
 
     Raises:
-        ValueError: if the version exists, or the run, k or keep is refused.
+        ValueError: if the version exists, or the run, k, keep or the categories are refused.
     """
     import_tensorflow()
-    found = read_run(run)
-    path = kerasrec.serving.export(
-        found.model,
-        directory,
-        vocabularies=found.vocabularies,
-        version=version,
-        k=k,
-        signatures=signatures,
-        tables=tables,
-        keep=keep,
-        card=_card(found, licence),
-    )
-    print(f"Written to {path}. Check it with: kerasrec verify {directory}")
+    with step(f"Reading {run}"):
+        found = read_run(run)
+        vocabularies, candidates = found.vocabularies, None
+        if filter_by is not None:
+            candidates, categories = item_categories(
+                found, item_table(found, items), filter_by=filter_by
+            )
+            vocabularies = {**vocabularies, filter_by: categories}
+        elif items is not None:
+            raise ValueError(f"--items {items}: it is read for --filter_by alone; name a column.")
+    with step("Exporting"):
+        path = kerasrec.serving.export(
+            found.model,
+            directory,
+            vocabularies=vocabularies,
+            version=version,
+            k=k,
+            candidates=candidates,
+            signatures=signatures,
+            filter_by=filter_by,
+            tables=tables,
+            keep=keep,
+            card=_card(found, licence),
+        )
+    text = f"Written to {path}. Check it with: kerasrec verify {directory}"
+    return Report({"run": run, "path": path, "version": int(path.name)}, text)
 
 
-def verify(directory: str) -> None:
+def verify(directory: str) -> Report:
     """Reload an export in a fresh process and compare its answers with the model's.
 
     Args:
         directory: a version, or the folder of versions, of which the newest is taken.
 
+    The exit code is 1 if an answer differs.
+
     Raises:
         ValueError: if there is no readable export.
-        SystemExit: with code 1, if an answer differs.
     """
+    import_tensorflow()
     try:
-        print(kerasrec.serving.verify(directory))
+        with step("Replaying the recorded requests"):
+            found = kerasrec.serving.verify(directory)
     except kerasrec.serving.VerificationError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
+        found = error.report
+    document = {**dataclasses.asdict(found), "problems": found.problems}
+    return Report(document, str(found), code=1 if found.problems else 0)
 
 
-def rollback(directory: str, *, to: int | None = None) -> None:
+def rollback(directory: str, *, to: int | None = None) -> Report:
     """Make an older version the newest one, which is what a server serves.
 
     Args:
@@ -198,7 +232,8 @@ def rollback(directory: str, *, to: int | None = None) -> None:
         ValueError: if there is no such version.
     """
     path = kerasrec.serving.rollback(directory, to=to)
-    print(f"{path} is the newest version now; those above it lie in {directory}/.withdrawn-*")
+    text = f"{path} is the newest version now; those above it lie in {directory}/.withdrawn-*"
+    return Report({"path": path, "version": int(path.name)}, text)
 
 
 def _card(run: Run, licence: str | None) -> dict[str, Any]:
@@ -218,10 +253,11 @@ def _card(run: Run, licence: str | None) -> dict[str, Any]:
 
 def _reopen(directory: str) -> tuple[Run, Prepared]:
     """A run, and the very rows it was made of."""
-    run = read_run(directory)
-    prepared = prepare(
-        choose(Source, run.flags), choose(Splitting, run.flags), seed=run.flags["seed"]
-    )
+    with step(f"Reading {directory}"):
+        run = read_run(directory)
+        prepared = prepare(
+            choose(Source, run.flags), choose(Splitting, run.flags), seed=run.flags["seed"]
+        )
     if prepared.fingerprint() != run.split:
         raise ValueError(
             f"{directory}: the rows of {run.flags['data']} are not those of the training: expected "

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 import kerasrec
+from kerasrec.cli.output import Report
 from kerasrec.cli.preparing import Prepared, prepare
 from kerasrec.cli.quiet import import_tensorflow
-from kerasrec.cli.records import print_findings, record
+from kerasrec.cli.records import record, with_findings
 from kerasrec.cli.runs import new_directory, write_run
 from kerasrec.cli.settings import Source, Splitting, Training
+from kerasrec.cli.terminal import say, step
 
 
 def fit(
@@ -22,7 +24,7 @@ def fit(
     training: Training,
     *,
     output: str,
-) -> None:
+) -> Report:
     """Train a model and write a run directory.
 
     Args:
@@ -37,8 +39,9 @@ def fit(
         ValueError: if the directory exists, or a flag or the data are refused.
     """
     directory = new_directory(output)
-    prepared = prepare(source, splitting, seed=training.seed)
-    print(prepared.split.describe())
+    with step(f"Reading {source.data}"):
+        prepared = prepare(source, splitting, seed=training.seed)
+    say(prepared.split.describe())
     import_tensorflow()
     import keras
 
@@ -48,10 +51,11 @@ def fit(
     history = train(recommender, prepared, training)
     seconds = time.perf_counter() - start
     ratings = model if training.loss == "mse" and history else None
-    records = record(_beside_popularity(model, recommender, prepared), prepared, ratings=ratings)
+    with step("Ranking the test rows"):
+        compared = _beside_popularity(model, recommender, prepared)
+        records = record(compared, prepared, ratings=ratings)
     records.about["seconds"]["training"] = seconds
-    print(kerasrec.evaluation.format_table(records.metrics))
-    print_findings(records.about["findings"])
+    findings = records.about["findings"]
     flags = {"model": model, **hyperparameters}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
@@ -64,7 +68,17 @@ def fit(
         history=history,
         records=records,
     )
-    print(f"Written to {directory}. Next: kerasrec recommend {directory} --user ID")
+    text = with_findings(kerasrec.evaluation.format_table(records.metrics), findings)
+    document = {
+        "run": directory,
+        "rows": {name: part["rows"] for name, part in prepared.fingerprint().items()},
+        "epochs": len(history.get("loss", ())),
+        "seconds": records.about["seconds"],
+        "metrics": records.metrics,
+        "findings": findings,
+    }
+    following = f"Written to {directory}. Next: kerasrec recommend {directory} --user ID"
+    return Report(document, f"{text}\n{following}")
 
 
 def _beside_popularity(name: str, model: Any, prepared: Prepared) -> dict[str, Any]:
@@ -93,23 +107,25 @@ def train(model: Any, prepared: Prepared, training: Training) -> dict[str, list[
     """
     import keras
 
+    from kerasrec.cli.epochs import Epochs
+
     if not model.trainable_weights:
         model.adapt(prepared.train)
-        print(f"{model.name} counts rows; there are no weights to train.")
+        say(f"{model.name} counts rows; there are no weights to train.")
         return {}
     rows = _batches(model, prepared.train, prepared, training)
     valid = None
-    callbacks: list[keras.callbacks.Callback] = []
+    callbacks: list[keras.callbacks.Callback] = [Epochs(training.epochs)]
     if training.gradient_interval is not None:
         callbacks.append(kerasrec.callbacks.GradientMonitor(training.gradient_interval))
     if len(prepared.split.valid):
         valid = _batches(model, prepared.valid, prepared, training, seen=prepared.train)
         stopping = keras.callbacks.EarlyStopping(
-            patience=training.patience, restore_best_weights=True, verbose=1
+            patience=training.patience, restore_best_weights=True
         )
         callbacks.append(stopping)
     else:
-        print("No validation rows: training runs for all epochs.")
+        say("No validation rows: training runs for all epochs.")
     fitted, loss = _with_loss(model, training)
     fitted.compile(
         optimizer=_optimizer(training, steps=int(rows.cardinality())),
@@ -123,6 +139,7 @@ def train(model: Any, prepared: Prepared, training: Training) -> dict[str, list[
         epochs=training.epochs,
         callbacks=callbacks,
         shuffle=False,
+        verbose=0,
     )
     return {name: [float(value) for value in values] for name, values in history.history.items()}
 

@@ -1,8 +1,11 @@
 """Importing TensorFlow without its start-up messages."""
 
+import contextlib
 import os
 import sys
 import tempfile
+
+from kerasrec.cli.terminal import step
 
 
 def import_tensorflow() -> None:
@@ -15,15 +18,19 @@ def import_tensorflow() -> None:
         return
     # The process is the command line's own; a user's setting is left as it is.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with tempfile.TemporaryFile() as messages:
+    with contextlib.ExitStack() as stack:
+        messages = stack.enter_context(tempfile.TemporaryFile())
         stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        screen = sys.stderr
+        if screen is sys.__stderr__:  # what it writes to is about to lead elsewhere
+            screen = stack.enter_context(open(os.dup(stderr), "w", encoding="utf-8"))
         os.dup2(messages.fileno(), 2)
+        stack.callback(os.dup2, stderr, 2)
         try:
-            import tensorflow  # noqa: F401
+            with step("Loading TensorFlow", stream=screen):
+                import tensorflow  # noqa: F401
         except BaseException:
             messages.seek(0)
             os.write(stderr, messages.read())
             raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

@@ -197,14 +197,14 @@ def findings(prepared: Prepared) -> list[str]:
         ]
 
 
-def print_findings(found: Sequence[str]) -> None:
-    """Prints the findings beside the figures that they are about.
+def with_findings(text: str, found: Sequence[str]) -> str:
+    """The text with the findings below it, beside the figures that they are about.
 
     Args:
+        text: a table of figures.
         found: see `findings`.
     """
-    for text in found:
-        print(f"Warning: {text}")
+    return "\n".join([text, *(f"Warning: {finding}" for finding in found)])
 
 
 def versions() -> dict[str, str]:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import kerasrec
+from kerasrec.cli.output import Report
+from kerasrec.cli.terminal import step
 
 RUNS = "directories that kerasrec fit wrote, of one data set and split; the first is the reference"
 
 
-def report(runs: Sequence[str], *, output: str = "report.html") -> None:
+def report(runs: Sequence[str], *, output: str = "report.html") -> Report:
     """Compare runs on one HTML page that needs no network, with its numbers in JSON beside it.
 
     Args:
@@ -25,14 +27,16 @@ def report(runs: Sequence[str], *, output: str = "report.html") -> None:
     path = Path(output)
     if path.suffix != ".html":
         raise ValueError(f"--output {output}: expected a name that ends in .html.")
-    numbers = kerasrec.reports.figures([kerasrec.reports.read_recorded(run) for run in runs])
-    texts = {
-        path.with_suffix(".json"): json.dumps(numbers, indent=2, allow_nan=False) + "\n",
-        path: kerasrec.reports.page(numbers),
-    }
+    with step("Comparing the runs"):
+        numbers = kerasrec.reports.figures([kerasrec.reports.read_recorded(run) for run in runs])
+        texts = {
+            path.with_suffix(".json"): json.dumps(numbers, indent=2, allow_nan=False) + "\n",
+            path: kerasrec.reports.page(numbers),
+        }
     path.parent.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         partial = file.with_name(f".{file.name}.partial-{os.getpid()}")
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, file)
-    print(f"Written to {path} and {path.with_suffix('.json')}.")
+    numbers_path = path.with_suffix(".json")
+    return Report({"page": path, "numbers": numbers_path}, f"Written to {path} and {numbers_path}.")

@@ -1,12 +1,15 @@
+import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import kerasrec
 from kerasrec.cli import main
 from kerasrec.cli.app import COMMANDS, parse
+from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, Training
 from kerasrec.cli.signatures import model_names
 
@@ -59,7 +62,10 @@ def test_help_lists_commands_and_models(capsys):
 
 
 def test_flags_reach_the_constructor_and_the_settings():
-    command = parse([*FIT, "--embedding_dim", "32", "--split", "time", "--epochs", "3"])
+    command, as_json = parse(
+        [*FIT, "--embedding_dim", "32", "--split", "time", "--epochs", "3", "--json"]
+    )
+    assert as_json is True
     model, hyperparameters, source, splitting, training = command.args
     assert model == "MatrixFactorization"
     assert hyperparameters == {
@@ -79,7 +85,7 @@ def test_flags_reach_the_constructor_and_the_settings():
 
 
 def test_sequences_and_null():
-    command = parse(
+    command, _ = parse(
         ["fit", "EmbeddingMLP", "--data", "x", "--output", "y", "--hidden_units", "[8, 4]"]
         + ["--context", "[hour]", "--time", "null", "--dtype", "mixed_bfloat16"]
     )
@@ -92,7 +98,7 @@ def test_sequences_and_null():
 def test_one_yaml_file_holds_the_same_names_and_flags_come_after_it(tmp_path):
     file = tmp_path / "mf.yaml"
     file.write_text("data: ratings.csv\nembedding_dim: 32\nepochs: 3\noutput: out\n")
-    command = parse(["fit", "MatrixFactorization", "--config", str(file), "--epochs", "5"])
+    command, _ = parse(["fit", "MatrixFactorization", "--config", str(file), "--epochs", "5"])
     assert command.args[1]["embedding_dim"] == 32
     assert command.args[2].data == "ratings.csv"
     assert command.args[4].epochs == 5
@@ -101,16 +107,14 @@ def test_one_yaml_file_holds_the_same_names_and_flags_come_after_it(tmp_path):
 def test_yaml_for_the_other_commands(tmp_path):
     file = tmp_path / "k.yaml"
     file.write_text("k: [5, 20]\n")
-    assert parse(["evaluate", "runs/mf", "--config", str(file)]).keywords == {
-        "run": "runs/mf",
-        "k": [5, 20],
-    }
+    command, as_json = parse(["evaluate", "runs/mf", "--config", str(file)])
+    assert command.keywords == {"run": "runs/mf", "k": [5, 20]}
+    assert as_json is False
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], r'expected "command" to be one of \{audit.*kerasrec --help says what fits'),
         (["train"], "invalid choice: 'train' .choose from 'audit', 'fit'"),
         (["fit"], r'expected "model" to be one of .*MatrixFactorization.*kerasrec fit --help'),
         (["fit", "SVD"], "invalid choice: 'SVD' .choose from 'EmbeddingMLP'.*kerasrec fit --help"),
@@ -163,3 +167,80 @@ def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
 
     monkeypatch.setitem(COMMANDS, "verify", interrupted)
     assert run(["verify", "x"], capsys)[0] == 130
+
+
+def test_no_arguments_help(capsys):
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: kerasrec command ...")
+    assert all(f"    {name}" in out for name in COMMANDS)
+
+
+def test_usage_names_the_command(capsys):
+    for call in (["evaluate"], ["fit", "EmbeddingMLP"]):
+        with pytest.raises(SystemExit):
+            main([*call, "--help"])
+        assert capsys.readouterr().out.startswith(f"usage: kerasrec {' '.join(call)} [--config")
+
+
+def test_every_command_that_reports_has_json(capsys):
+    for name in COMMANDS:
+        call = ["fit", "Popularity"] if name == "fit" else [name]
+        with pytest.raises(SystemExit):
+            main([*call, "--help"])
+        assert ("--json" in capsys.readouterr().out) == (name not in ("serve", "demo"))
+
+
+def raising(error):
+    def command(directory: str) -> None:
+        raise error
+
+    return command
+
+
+def test_an_error_is_one_paragraph(monkeypatch, capsys):
+    monkeypatch.setitem(COMMANDS, "verify", raising(ValueError("Received 3.\n\n  Expected 4.")))
+    assert run(["verify", "x"], capsys) == (2, "", "kerasrec: Received 3. Expected 4.\n")
+
+
+def test_what_was_not_foreseen_is_one_paragraph_too_and_a_traceback_on_demand(monkeypatch, capsys):
+    monkeypatch.setitem(COMMANDS, "verify", raising(RuntimeError("the graph\nis odd")))
+    monkeypatch.delenv("KERASREC_TRACEBACK", raising=False)
+    code, out, err = run(["verify", "x"], capsys)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("kerasrec: RuntimeError: the graph is odd. This was not foreseen.")
+    monkeypatch.setenv("KERASREC_TRACEBACK", "1")
+    with pytest.raises(RuntimeError, match="is odd"):
+        main(["verify", "x"])
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    file = tmp_path / "ratings.csv"
+    file.write_text("user_id,item_id,rating,timestamp\n1,2,3,4\n2,3,4,5\n")
+    program = f"""
+import os, sys
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 1)
+from kerasrec.cli import main
+os._exit(main(["audit", {str(file)!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_json_is_all_that_goes_to_stdout(monkeypatch, capsys):
+    def talkative(directory: str) -> Report:
+        print("a data set's terms")
+        return Report({"path": Path(directory), "loss": float("nan")}, "text", code=1)
+
+    monkeypatch.setitem(COMMANDS, "verify", talkative)
+    code, out, err = run(["verify", "here", "--json"], capsys)
+    assert (code, json.loads(out), err) == (
+        1,
+        {"path": "here", "loss": None},
+        "a data set's terms\n",
+    )
+    assert run(["verify", "here"], capsys) == (1, "a data set's terms\ntext\n", "")

@@ -1,8 +1,10 @@
 """The commands in a row, on a few made rows: fit, evaluate, recommend, export, verify."""
 
+import hashlib
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,10 +89,11 @@ def test_a_run_repeats_itself(run, tmp_path):
 def test_other_models_losses_and_splits(model, flags, ratings, tmp_path, capsys):
     fixed = ["--data", str(ratings), "--output", str(tmp_path / "run"), "--epochs", "1"]
     assert main(["fit", model, *fixed, *flags]) == 0
-    out = capsys.readouterr().out
-    assert "hr@10" in out
-    assert ("rmse" in out) == ("mse" in flags)
-    assert ("No validation rows" in out) == ("--valid" in flags)
+    shown = capsys.readouterr()
+    assert "hr@10" in shown.out
+    assert ("rmse" in shown.out) == ("mse" in flags)
+    assert ("No validation rows" in shown.err) == ("--valid" in flags)
+    assert ("epoch 1/1  loss " in shown.err) == (model != "Popularity")
 
 
 def test_evaluate_at_one_k(run, capsys):
@@ -246,7 +249,7 @@ def test_bad_settings(flags, message, ratings, tmp_path, capsys):
     fixed = ["fit", "MatrixFactorization", "--output", str(tmp_path / "run")]
     data = [] if "--data" in flags else ["--data", str(ratings)]
     assert main([*fixed, *data, *flags]) == 2
-    err = capsys.readouterr().err
+    err = capsys.readouterr().err.splitlines()[-1]  # the rows that were read stand above it
     assert err.startswith("kerasrec: ")
     assert re.search(message, err)
     assert list(tmp_path.iterdir()) == []
@@ -288,3 +291,50 @@ def test_audit(ratings, capsys):
     out = capsys.readouterr().out
     assert "240" in out
     assert "40" in out
+
+
+@pytest.mark.slow
+def test_json_of_the_commands_in_a_row(run, ratings, tmp_path, capsys):
+    def document(*arguments):
+        capsys.readouterr()
+        assert main([*arguments, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert document("audit", str(ratings))["rows"] == 240
+    fitted = document("fit", "Popularity", "--data", str(ratings), "--output", str(tmp_path / "p"))
+    assert fitted["rows"] == {"train": 160, "valid": 40, "test": 40}
+    assert Path(fitted["run"]) == tmp_path / "p"
+    assert [row["model"] for row in fitted["metrics"]] == ["Popularity"]
+    evaluated = document("evaluate", str(run), "--k", "5")
+    assert {row["model"] for row in evaluated["metrics"]} == {"popularity", "MatrixFactorization"}
+    assert 0 <= evaluated["metrics"][1]["hr@5"] <= 1
+    found = document("recommend", str(run), "--user", "u4", "--k", "3")
+    assert found["known"] is True
+    assert [set(row) for row in found["items"]] == [{"item", "score", "title"}] * 3
+    served = document("export", str(run), str(tmp_path / "served"))
+    assert served["version"] == 1
+    verified = document("verify", str(tmp_path / "served"))
+    assert verified["problems"] == []
+    assert "recommend" in {check["signature"] for check in verified["signatures"]}
+    document("export", str(run), str(tmp_path / "served"))
+    assert document("rollback", str(tmp_path / "served"))["version"] == 1
+    page = tmp_path / "page.html"
+    shown = document("report", str(run), str(tmp_path / "p"), "--output", str(page))
+    assert Path(shown["page"]) == page and Path(shown["numbers"]).is_file()
+
+
+@pytest.mark.slow
+def test_a_failed_verification_is_exit_code_1(run, tmp_path, capsys):
+    served = tmp_path / "served"
+    assert main(["export", str(run), str(served)]) == 0
+    requests = served / "1" / "assets.extra" / "requests.json"
+    spoilt = re.sub(r'("score": \[+)(-?[\d.e-]+)', r"\g<1>99.5", requests.read_text(), count=1)
+    requests.write_text(spoilt)
+    sums = served / "1" / "SHA256SUMS"
+    digest = hashlib.sha256(requests.read_bytes()).hexdigest()
+    sums.write_text(
+        re.sub(r"^\w{64}(?=  assets.extra/requests.json)", digest, sums.read_text(), flags=re.M)
+    )
+    capsys.readouterr()
+    assert main(["verify", str(served)]) == 1
+    assert "WRONG" in capsys.readouterr().out

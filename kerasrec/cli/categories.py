@@ -1,0 +1,109 @@
+"""Categories of the items, by which `kerasrec export --filter_by` lets requests filter."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import kerasrec
+from kerasrec.cli.preparing import load
+from kerasrec.cli.runs import Run
+from kerasrec.cli.settings import Source, choose
+from kerasrec.schema import FIRST_ID
+
+if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
+    import pyarrow as pa
+
+    from kerasrec.data import Vocabulary
+
+SEPARATOR = "|"
+
+
+def item_table(run: Run, file: str | None) -> "pa.Table":
+    """What is known of the items: a file, or the side table of a named data set.
+
+    Args:
+        run: a run directory.
+        file: CSV or Parquet file with a column of item ids named as in the run; None for the data
+            set's own table.
+
+    Raises:
+        ValueError: if there is neither, or the file cannot be read.
+    """
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    if file is None:
+        dataset = load(choose(Source, run.flags))
+        if dataset.items is None:
+            raise ValueError(
+                f"--filter_by: {run.flags['data']} says nothing of its items beside their ids. "
+                "Give a CSV or Parquet file of items and categories with --items."
+            )
+        return dataset.items
+    try:
+        if Path(file).suffix == ".parquet":
+            return parquet.read_table(file)
+        return csv.read_csv(file)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(
+            f"--items {file}: it is read as CSV, or as Parquet if it ends so; {error}."
+        ) from error
+
+
+def item_categories(
+    run: Run, table: "pa.Table", *, filter_by: str
+) -> tuple[dict[str, np.ndarray], "Vocabulary"]:
+    """The candidates of an export with their categories, and the vocabulary of these.
+
+    Args:
+        run: a run directory; all items of its vocabulary are candidates.
+        table: from `item_table`.
+        filter_by: the column: one category a cell, several separated by "|", or a list. Items that
+            the table lacks have none, and pass no filter.
+
+    Returns:
+        columns of the item id `(items,)` and the categories `(items, n)`, padded with 0; and the
+        vocabulary of the categories.
+
+    Raises:
+        ValueError: if a column is missing, no item has a category, or an item stands there twice.
+    """
+    item = run.model.schema.item_id.name
+    for name in (item, filter_by):
+        if name not in table.column_names:
+            raise ValueError(
+                f"--filter_by {filter_by}: the table of the items has the columns "
+                f"{table.column_names}; expected {item!r} and {filter_by!r}."
+            )
+    vocabulary = run.vocabularies[item]
+    raw = table[item].to_pylist()
+    if vocabulary.dtype == "string":
+        raw = [str(value) for value in raw]
+    if len(set(raw)) < len(raw):
+        raise ValueError(
+            f"--filter_by {filter_by}: an item stands in several rows of the table. Put its "
+            f"categories into one cell, separated by {SEPARATOR!r}."
+        )
+    lists = dict(zip(raw, map(_categories, table[filter_by].to_pylist()), strict=True))
+    ours = [lists.get(value, []) for value in vocabulary.ids.tolist()]
+    flat = [category for found in ours for category in found]
+    if not flat:
+        raise ValueError(
+            f"--filter_by {filter_by}: no item of the run has a category in the table. Item ids "
+            f"must be those of the training rows, such as {vocabulary.ids[0]!r}."
+        )
+    categories = kerasrec.data.Vocabulary.fit(flat, filter_by)
+    encoded = np.zeros((len(ours), max(map(len, ours))), np.int32)
+    for row, found in zip(encoded, ours, strict=True):
+        row[: len(found)] = categories.encode(found) if found else ()
+    ids = np.arange(FIRST_ID, vocabulary.num_ids, dtype=np.int32)
+    return {item: ids, filter_by: encoded}, categories
+
+
+def _categories(cell: object) -> list[str]:
+    """The categories of one cell, each once."""
+    if cell is None:
+        return []
+    found = cell if isinstance(cell, list) else str(cell).split(SEPARATOR)
+    return list(dict.fromkeys(str(value).strip() for value in found if str(value).strip()))

@@ -1,0 +1,76 @@
+"""What `kerasrec fit` shows of a training: a line an epoch, and a bar on a terminal."""
+
+import math
+import sys
+import time
+from typing import Any
+
+import keras
+
+from kerasrec.cli.terminal import bar, say
+
+
+class Epochs(keras.callbacks.Callback):
+    """A line on stderr after each epoch, with its losses and seconds.
+
+    Args:
+        epochs: how many there are at most.
+        monitor: the figure of which the best epoch is marked, lower being better.
+
+    Example:
+
+    >>> import contextlib, io
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> rows = keras.ops.ones((4, 1))
+    >>> with contextlib.redirect_stderr(io.StringIO()) as shown:
+    ...     fitted = model.fit(rows, rows, epochs=2, verbose=0, callbacks=[Epochs(2)])
+    >>> [line.split()[:2] for line in shown.getvalue().splitlines()]
+    [['epoch', '1/2'], ['epoch', '2/2']]
+    """
+
+    def __init__(self, epochs: int, monitor: str = "val_loss") -> None:
+        super().__init__()
+        self.epochs, self.monitor = epochs, monitor
+        self.best, self.best_epoch = math.inf, 0
+        self._bar: Any = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Draws the bar of the epoch, on a terminal."""
+        self._start = time.perf_counter()
+        self._bar = None
+        if sys.stderr.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = bar(TextColumn(f"epoch {epoch + 1}/{self.epochs}"), *columns)
+            self._task = self._bar.add_task("", total=self.params.get("steps"))
+            self._bar.start()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves the bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=batch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the line of the epoch."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        logs = logs or {}
+        # Those with a slash are of single variables: they are for the history.
+        figures = [f"{name} {value:.4f}" for name, value in logs.items() if "/" not in name]
+        better = logs.get(self.monitor, math.inf) < self.best
+        if better:
+            self.best, self.best_epoch = logs[self.monitor], epoch + 1
+        width = len(str(self.epochs))
+        seconds = time.perf_counter() - self._start
+        line = f"epoch {epoch + 1:>{width}}/{self.epochs}  {'  '.join(figures)}  {seconds:.1f} s"
+        say(line, style="bold" if better else "dim")
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Says which epoch was the best, where one can be."""
+        if self._bar is not None:  # broken off
+            self._bar.stop()
+        if self.best_epoch:
+            say(f"{self.monitor} was best after epoch {self.best_epoch}: {self.best:.4f}")

@@ -1,0 +1,123 @@
+"""What people see and machines do not: colours, errors of one paragraph, and that work goes on.
+
+Results go to stdout, all of this to stderr. Colours and moving lines are for terminals; `NO_COLOR`
+and `TERM=dumb` are heeded.
+"""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:  # at run time, only what draws pays for its import
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
+SHOWN_AFTER = 2.0
+"""Seconds after which a step is announced where nobody can watch it."""
+
+
+def console(stream: TextIO | None = None) -> "Console":
+    """A console of rich, without its highlighting of numbers and paths.
+
+    Args:
+        stream: where to write; stderr by default.
+    """
+    from rich.console import Console
+
+    return Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, markup=False)
+
+
+def say(text: str, *, style: str | None = None, stream: TextIO | None = None) -> None:
+    """Prints a line, in a style of rich if it goes to a terminal.
+
+    Args:
+        text: the line.
+        style: such as "bold red".
+        stream: stderr by default.
+    """
+    stream = stream or sys.stderr
+    if style is None or not stream.isatty():
+        print(text, file=stream)
+    else:
+        console(stream).print(text, style=style)
+
+
+def say_error(text: str) -> None:
+    """Prints an error as one paragraph, the name of the program in red.
+
+    Args:
+        text: the message; line breaks and runs of spaces become one space.
+    """
+    paragraph = " ".join(text.split())
+    if not sys.stderr.isatty():
+        print(f"kerasrec: {paragraph}", file=sys.stderr)
+        return
+    from rich.text import Text
+
+    console().print(Text("kerasrec: ", "bold red"), paragraph, sep="")
+
+
+@contextlib.contextmanager
+def step(text: str, *, stream: TextIO | None = None) -> Iterator[None]:
+    """Shows that something is being done, for as long as the block runs.
+
+    On a terminal a line with a spinner and the seconds, gone at the end. Elsewhere a line once the
+    step has taken two seconds, and one with its seconds at the end.
+
+    Args:
+        text: what is done, such as "Ranking the test rows".
+        stream: stderr by default.
+
+    Example:
+
+    >>> with step("Adding"):
+    ...     1 + 1
+    2
+    """
+    stream = stream or sys.stderr
+    if stream.isatty():
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        text_column = TextColumn("{task.description}")
+        with bar(SpinnerColumn(), text_column, TimeElapsedColumn(), stream=stream) as progress:
+            progress.add_task(text, total=None)
+            yield
+        return
+    start = time.perf_counter()
+    told = threading.Event()
+
+    def tell() -> None:
+        told.set()
+        print(f"{text} ...", file=stream, flush=True)
+
+    timer = threading.Timer(SHOWN_AFTER, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if told.is_set():
+            print(f"{text}: {time.perf_counter() - start:.1f} s", file=stream, flush=True)
+
+
+def bar(*columns: "ProgressColumn", stream: TextIO | None = None) -> "Progress":
+    """A moving line on a terminal, gone at the end.
+
+    Args:
+        *columns: what it shows.
+        stream: stderr by default.
+    """
+    from rich.progress import Progress
+
+    return Progress(
+        *columns,
+        console=console(stream),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
