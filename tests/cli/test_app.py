@@ -224,6 +224,8 @@ import os, sys
 read, write = os.pipe()
 os.close(read)
 os.dup2(write, 1)
+from kerasrec.cli import terminal
+terminal.SHOWN_AFTER = 1e6
 from kerasrec.cli import main
 os._exit(main(["audit", {str(file)!r}]))
 """
