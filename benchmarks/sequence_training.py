@@ -33,6 +33,7 @@ class SequenceSettings:
     cell: str = "-"
     dropout: float = 0.2
     max_length: int = 200
+    windows: str = "newest"
     learning_rate: float = 1e-3
     last_rate: float = 1e-4
     warmup_steps: int = 100
@@ -163,7 +164,12 @@ def fit_next_items(
         name, settings.max_length, split.train, split.valid, split.test
     )
     batches = functools.partial(
-        data.next_items, train, schema, batch_size=settings.batch_size, time=None
+        data.next_items,
+        train,
+        schema,
+        batch_size=settings.batch_size,
+        time=None,
+        windows=settings.windows,
     )
     steps = settings.epochs * int(batches().cardinality())
     model = make_model(settings, schema)

@@ -25,15 +25,17 @@ def next_items(
     batch_size: int,
     time: str | None = "timestamp",
     targets: str = "all",
+    windows: str = "newest",
     pack_rows: bool = True,
     shuffle: bool = True,
     seed: int = 0,
 ) -> tf.data.Dataset:
     """One sequence per user: at each step the items so far, and as the target the next one.
 
-    Of a user with more than `max_length + 1` items the newest are taken. Sequences of several users
-    share a row, so that next to no padding is computed and all batches have one shape, which XLA
-    compiles once; `place` tells where a new sequence begins:
+    Of a user with more than `max_length + 1` items the newest are taken, or with `windows="all"`
+    the older ones too, as sequences of their own that begin anew. Sequences of several users share
+    a row, so that next to no padding is computed and all batches have one shape, which XLA compiles
+    once; `place` tells where a new sequence begins:
 
         history   a b c x y    with a row of width 5, user 1: a b c d, user 2: x y z
         place     0 1 2 0 1
@@ -50,6 +52,9 @@ def next_items(
         time: name of the time column, ties in the order of the file; None if the rows of each user
             are in order already.
         targets: "all" for the next item at every step, "last" for each user's newest item alone.
+        windows: "newest" for the newest `max_length` steps of each user, "all" for every step, in
+            windows of `max_length` counted from the newest one back, so that the oldest window is
+            the one that may be shorter. What stands before a window is not seen in it.
         pack_rows: whether users share rows; otherwise each has one, right-padded.
         shuffle: whether each pass has another order and other users together.
         seed: of the order.
@@ -84,7 +89,13 @@ def next_items(
     feature = history_features(schema, owner)[0]
     if targets not in ("all", "last"):
         raise ValueError(f"{owner}: targets must be 'all' or 'last'; received {targets!r}.")
-    steps = _Steps.of(owner, columns, schema, time, feature.max_length)
+    if windows not in ("newest", "all"):
+        raise ValueError(f"{owner}: windows must be 'newest' or 'all'; received {windows!r}.")
+    if windows == "all" and targets == "last":
+        raise ValueError(
+            f"{owner}: windows='all' adds steps that targets='last' gives no target. Pass one."
+        )
+    steps = _Steps.of(owner, columns, schema, time, feature.max_length, every=windows == "all")
     last = steps.newest if targets == "last" else None
     fields = {feature.name: (steps.items, 0), "target": (steps.items, 1)}
 
@@ -193,9 +204,15 @@ class _Steps:
 
     @classmethod
     def of(
-        cls, owner: str, columns: Columns, schema: Schema, time: str | None, width: int
+        cls,
+        owner: str,
+        columns: Columns,
+        schema: Schema,
+        time: str | None,
+        width: int,
+        every: bool = False,
     ) -> "_Steps":
-        """Those of checked columns; the newest `width` steps of each user."""
+        """Those of checked columns; the newest `width` steps of each user, or every step."""
         names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
         for name in names:
             check.column(columns, name, owner)
@@ -210,7 +227,14 @@ class _Steps:
                 "rows of the users, not a sample of rows."
             )
         ends = ends[enough] - 1  # the newest item has no successor
-        begins = np.maximum(begins[enough], ends - width)
+        begins = begins[enough]
+        if every:
+            # Windows of a user, the newest first: they end a multiple of the width before the end.
+            count = -(-(ends - begins) // width)
+            oldest = np.repeat(begins, count)
+            ends = np.repeat(ends, count) - width * _ranges(0, count)
+            begins = oldest
+        begins = np.maximum(begins, ends - width)
         return cls(owner, order, items, begins, ends - begins, width)
 
     @property

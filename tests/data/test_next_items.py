@@ -1,6 +1,7 @@
 """Next items: each user's steps once a pass, targets one step later, ties in the file's order."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -84,6 +85,40 @@ def test_every_user_once_a_pass_and_nothing_else(counts, length, batch_size, tog
         assert len(batches(dataset)[0]) == -(-len(wanted) // batch_size) * batch_size
 
 
+def test_older_windows_begin_anew_and_the_oldest_is_the_short_one():
+    columns = rows(*((2, 10 + step, step) for step in range(6)), (3, 20, 0), (3, 21, 1))
+    dataset = next_items(columns, schema_of(2), batch_size=1, windows="all", shuffle=False)
+    assert sorted(sequences(dataset)) == [
+        ([10], [11]),
+        ([11, 12], [12, 13]),
+        ([13, 14], [14, 15]),
+        ([20], [21]),
+    ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=7).filter(lambda n: max(n) > 1),
+    st.integers(1, 6),
+    st.booleans(),
+)
+def test_all_windows_have_every_step_once(counts, length, together):
+    users = np.repeat(np.arange(len(counts)) + 2, counts)
+    items = np.arange(len(users), dtype=np.int32) + 2
+    columns = {"user": users.astype(np.int32), "item": items}
+    options = {"batch_size": 2, "time": None, "pack_rows": together}
+    found = sequences(next_items(columns, schema_of(length), windows="all", **options))
+    steps = [step for known, told in found for step in zip(known, told, strict=True)]
+    wanted = [
+        step
+        for user in np.unique(users)
+        for step in itertools.pairwise(items[users == user].tolist())
+    ]
+    assert sorted(steps) == wanted
+    newest = sequences(next_items(columns, schema_of(length), **options))
+    assert all(sequence in found for sequence in newest)
+
+
 def test_passes_differ_and_a_seed_repeats_them():
     users = np.repeat(np.arange(2, 60), 4).astype(np.int32)
     columns = {"user": users, "item": np.arange(len(users), dtype=np.int32) + 2}
@@ -123,6 +158,10 @@ def test_bad_input():
     columns = rows((2, 10, 1), (2, 11, 2))
     with pytest.raises(ValueError, match="'all' or 'last'; received 'first'"):
         next_items(columns, schema_of(3), batch_size=1, targets="first")
+    with pytest.raises(ValueError, match="'newest' or 'all'; received 'older'"):
+        next_items(columns, schema_of(3), batch_size=1, windows="older")
+    with pytest.raises(ValueError, match="windows='all' adds steps that targets='last'"):
+        next_items(columns, schema_of(3), batch_size=1, windows="all", targets="last")
     with pytest.raises(ValueError, match=r"batch_size .*received 0"):
         next_items(columns, schema_of(3), batch_size=0)
     with pytest.raises(ValueError, match="date"):
