@@ -13,7 +13,7 @@ PARALLEL := --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check lint doctest docs format clean
+.PHONY: help install demo notebook notebooks test test-fast test-slow check lint doctest docs format clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,14 @@ $(INSTALLED): setup.cfg pyproject.toml
 
 demo: install  ## Real data to a verified, servable model
 	$(BIN)/kerasrec demo
+
+# JupyterLab is for people; tests and rendering do without.
+notebook: install  ## Open the notebooks in JupyterLab
+	@$(BIN)/python -c 'import jupyterlab' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check jupyterlab
+	$(BIN)/jupyter lab notebooks
+
+notebooks: install  ## Execute the notebooks, half an hour, into docs/notebooks
+	$(BIN)/python notebooks/render.py
 
 test: test-fast test-slow  ## All tests
 

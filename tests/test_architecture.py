@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import kerasrec
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "kerasrec"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -112,6 +114,11 @@ def test_every_package_is_in_the_table():
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     for name in rooms:
         assert re.search(rf"`{name}(\.py|/)`", text), f"{name} is missing from the table"
+
+
+def test_every_package_is_an_attribute():
+    rooms = {room(path) for path in FILES} - {"__init__", "cli"}
+    assert set(kerasrec.__all__) == rooms
 
 
 def run(program):

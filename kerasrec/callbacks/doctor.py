@@ -284,7 +284,8 @@ class Doctor(keras.callbacks.Callback):
             return
         columns = _joined(self._samples)
         user, item = schema.user_id.name, schema.item_id.name
-        if user not in columns or item not in columns:
+        # In batches of sequences a user stands at every step, and no row is one query.
+        if user not in columns or item not in columns or columns[user].ndim != 1:
             return
         users = np.unique(columns[user], return_index=True)[1][:USERS]
         flat = columns[item].reshape(-1)

@@ -9,6 +9,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "load": ["LoadReport", "measure_load"],
         "local": ["LocalServer", "background"],
         "running": ["serve"],
         "settings": ["Settings"],

@@ -46,7 +46,7 @@ def background(
     *,
     name: str | None = None,
     settings: Settings | None = None,
-    ready_seconds: float = 60.0,
+    ready_seconds: float = 120.0,
 ) -> Iterator[LocalServer]:
     """Runs `kerasrec serve` in a process of its own while the block runs, and ends it after.
 

@@ -8,11 +8,13 @@ import tensorflow as tf
 
 from kerasrec.callbacks import Doctor, GradientMonitor
 from kerasrec.callbacks.doctor import save
+from kerasrec.data import next_labels
 from kerasrec.layers import Embedding
-from kerasrec.models import MatrixFactorization
+from kerasrec.models import MatrixFactorization, StackedLSTMClassifier
 from kerasrec.optimizers import SGD, Adam
 from kerasrec.retrieval import SampledSoftmax
 from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.training import EveryStep
 
 SCHEMA = Schema(user=Categorical("user", 40), item=Categorical("item", 80))
 
@@ -302,3 +304,21 @@ def test_the_batch_is_saved_whole_or_not_at_all(tmp_path):
         save(tmp_path / "a.npz", {"x": Broken()})
     assert os.listdir(tmp_path) == ["a.npz"]
     assert "one" in np.load(tmp_path / "a.npz")["x"]
+
+
+def test_batches_of_whole_sequences_are_no_queries():
+    """`next_labels` has the user at every step, and more steps than rows."""
+    history = Sequence("history", of="item", max_length=20)
+    schema = Schema(user=[Categorical("user", 40), history], item=Categorical("item", 90))
+    rng = np.random.default_rng(0)
+    columns = {
+        "user": np.repeat(np.arange(2, 40), 25).astype("int32"),
+        "item": rng.integers(2, 90, 950).astype("int32"),
+        "label": rng.integers(0, 2, 950).astype("float32"),
+    }
+    trainer = EveryStep(StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(4,)))
+    trainer.compile("adam")
+    doctor = Doctor(batch_path=None)
+    batches = next_labels(columns, schema, batch_size=4, time=None)
+    trainer.fit(batches, shuffle=False, verbose=0, callbacks=[doctor])
+    assert doctor.diagnosis is None

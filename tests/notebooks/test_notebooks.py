@@ -1,0 +1,189 @@
+"""Every notebook runs at small size, says what to expect, and is the one that the docs show."""
+
+import ast
+import base64
+import importlib.util
+import io
+import json
+import os
+import pathlib
+import re
+
+import nbformat
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "notebooks"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXPECTED = re.compile(r"^\| `(.+?)` \| (-?[\d.]+) ± ([\d.]+) \|$", re.M)
+MOST_BYTES = 300_000
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def code_of(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def page_of(path):
+    return (PAGES / f"{path.stem}.md").read_text("utf-8")
+
+
+def expected_of(path):
+    """Figure, value and tolerance, as the first cell says."""
+    found = EXPECTED.findall(read(path).cells[0].source)
+    return {name: (float(value), float(tolerance)) for name, value, tolerance in found}
+
+
+@pytest.fixture(scope="module")
+def render():
+    spec = importlib.util.spec_from_file_location("render", ROOT / "notebooks" / "render.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@each
+def test_outputs_are_stripped(path):
+    notebook = read(path)
+    for cell in code_of(notebook):
+        assert cell.outputs == [] and cell.execution_count is None and cell.metadata == {}
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+
+
+@each
+def test_the_first_cell_says_what_to_expect(path):
+    first = read(path).cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith(f"# {path.stem[:2]} ")
+    assert re.search(
+        r"^\*\*Expected time:\*\* about \d+ minutes? on 2 CPU cores\.$", first.source, re.M
+    )
+    assert "**Expected figures:**" in first.source
+    assert expected_of(path)
+
+
+@each
+def test_the_size_can_be_seen_and_set(path):
+    assert any(
+        'small = os.environ.get("KERASREC_NOTEBOOK_SIZE") == "small"' in cell.source
+        for cell in code_of(read(path))
+    )
+
+
+@each
+def test_plots_say_what_to_see(path):
+    cells = read(path).cells
+    assert sum("plt.show()" in cell.source for cell in cells) >= 1
+    assert sum("**What to see.**" in cell.source for cell in cells) >= 2
+
+
+@each
+def test_the_page_shows_this_notebook(path):
+    """Rendered from these very cells: `make notebooks` after a change."""
+    page, place = page_of(path), 0
+    for cell in read(path).cells:
+        found = page.find(cell.source, place)
+        assert found >= 0, (
+            f"not in docs/notebooks/{path.stem}.md; run make notebooks:\n{cell.source}"
+        )
+        place = found
+    pictures = re.findall(r"^!\[.*?\]\((.+)\)$", page, re.M)
+    assert pictures
+    sizes = [(PAGES / name).stat().st_size for name in pictures]
+    assert sum(sizes) + len(page) < MOST_BYTES
+    assert f"({path.stem}.md)" in (PAGES / "index.md").read_text("utf-8")
+    # Nobody's machine is on it.
+    assert not re.search(r"/(home|root|tmp|work)/", page)
+
+
+@each
+def test_the_figures_of_the_page_are_those_of_the_first_cell(path):
+    last = re.findall(r"(?:^    .*\n)+", page_of(path), re.M)[-1]
+    figures = ast.literal_eval(last.strip())
+    for name, (value, tolerance) in expected_of(path).items():
+        assert abs(figures[name] - value) <= tolerance, name
+
+
+def test_pictures_are_made_small(render):
+    """Lines keep their colours."""
+    picture, line = Image.new("RGB", (300, 200), "white"), (31, 119, 180)
+    for place in range(300):
+        picture.putpixel((place, 100), line)
+    data = io.BytesIO()
+    picture.save(data, "PNG", compress_level=0)
+    small = render.small_picture(data.getvalue())
+    assert len(small) < len(data.getvalue()) / 20
+    with Image.open(io.BytesIO(small)) as found:
+        assert found.convert("RGB").getpixel((150, 100)) == line
+
+
+def test_a_page_has_text_code_outputs_and_pictures(render, tmp_path, monkeypatch):
+    monkeypatch.setattr(render, "PAGES", tmp_path)
+    data = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(data, "PNG")
+    picture = base64.b64encode(data.getvalue()).decode()
+    cell = nbformat.v4.new_code_cell("plt.show()")
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", data={"image/png": picture}),
+        nbformat.v4.new_output("stream", text="told\n"),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Title"), cell])
+    notebook.metadata["language_info"] = {"name": "python"}
+    older = tmp_path / "09-nine_files" / "older.png"
+    older.parent.mkdir()
+    older.touch()
+    page = render.write(pathlib.Path("09-nine.ipynb"), notebook).read_text("utf-8")
+    assert re.match(r"# Title\n+```python\nplt.show\(\)\n```\n", page)
+    (name,) = re.findall(r"^!\[.+\]\((.+)\)$", page, re.M)
+    assert (tmp_path / name).stat().st_size and "    told\n" in page
+    assert not older.exists()
+
+
+@pytest.fixture
+def execute(render, tmp_path, monkeypatch):
+    """Runs a notebook at small size in an empty folder; gives its figures."""
+    data = os.environ.get("KERASREC_DATA")
+    if not data or not pathlib.Path(data).is_dir():
+        pytest.skip("needs real data: set KERASREC_DATA to a folder of data sets")
+    monkeypatch.setenv("KERASREC_NOTEBOOK_SIZE", "small")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+
+    def run(name):
+        (path,) = (path for path in NOTEBOOKS if path.stem.startswith(name))
+        notebook = render.execute(path, tmp_path, "import json; print(json.dumps(figures))")
+        outputs = [output for cell in code_of(notebook) for output in cell.outputs]
+        told = [output.text for output in outputs if output.get("name") == "stderr"]
+        assert not told
+        plots = sum("image/png" in output.get("data", {}) for output in outputs)
+        assert plots == len(re.findall(r"^!\[", page_of(path), re.M))
+        figures = json.loads(notebook.cells[-1].outputs[-1].text)
+        assert figures.keys() >= expected_of(path).keys()
+        return figures
+
+    return run
+
+
+@pytest.mark.slow
+def test_01_ends_with_a_served_model(execute, tmp_path):
+    figures = execute("01")
+    assert 0.08 < figures["hr@10 popularity"] < 0.09
+    assert figures["films in the served answer"] == 10
+    assert (tmp_path / "served" / "quick-start" / "1" / "saved_model.pb").stat().st_size
+
+
+@pytest.mark.slow
+def test_02_explodes_and_every_remedy_trains(execute):
+    figures = execute("02")
+    assert figures["blows up without a remedy"] == 1
+    assert figures["remedies that train"] == 8
+    remedies = [value for name, value in figures.items() if name.startswith("mse")]
+    assert len(remedies) == 4 and max(remedies) < 5

@@ -1,0 +1,49 @@
+import json
+
+import numpy as np
+import pytest
+
+from kerasrec.server import LoadReport, measure_load
+
+BODIES = [json.dumps({"instances": [float(x)]}).encode() for x in range(3)]
+
+
+def test_all_clients_are_answered(hand_made, serving):
+    with serving(hand_made) as client:
+        url = f"http://127.0.0.1:{client.rest_port}/v1/models/half:predict"
+        report = measure_load(url, BODIES, clients=3, seconds=0.5)
+    assert not report.failed and len(report.latencies) >= 6
+    assert (report.latencies > 0).all() and (np.diff(report.started) >= 0).all()
+    assert report.started[-1] < 0.5 <= report.seconds
+    assert 0 < report.milliseconds(50) <= report.milliseconds(99)
+    assert report.requests_per_second == len(report.latencies) / report.seconds
+
+
+def test_refused_requests_are_counted_with_their_reason(hand_made, serving):
+    with serving(hand_made) as client:
+        url = f"http://127.0.0.1:{client.rest_port}/v1/models/half:predict"
+        report = measure_load(url, [BODIES[0], b"nonsense"], clients=1, seconds=0.3)
+    assert report.failed and len(report.latencies)
+    assert all(text.startswith("400: ") for text in report.failed)
+
+
+def test_the_line():
+    report = LoadReport(2, 4.0, np.arange(4.0), np.array([1.0, 2.0, 3.0, 4.0]) / 1e3, ("503: ",))
+    assert str(report) == "2 clients: 1 requests/s, p50 2.5 ms, p99 4.0 ms, 1 of 5 failed"
+    empty = LoadReport(1, 1.0, np.zeros(0), np.zeros(0), ())
+    assert np.isnan(empty.milliseconds(50)) and empty.requests_per_second == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"url": "localhost:8501"}, "url must be http://host:port/path; received 'localhost:8501'"),
+        ({"url": "http://127.0.0.1:9/x"}, "nobody answers at .*Start the server first"),
+        ({"bodies": []}, "bodies is empty"),
+        ({"clients": 0}, "clients must be 1 or more; received 0"),
+        ({"seconds": 0.0}, "seconds must be above 0; received 0.0"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        measure_load(**{"url": "http://127.0.0.1:9/x", "bodies": BODIES, **arguments})
