@@ -14,6 +14,8 @@ BlockScorer = Callable[[Columns, np.ndarray | None], np.ndarray]
 # What a pair is reckoned to cost inside a model that scores pairs: 1024 float32 activations.
 _BYTES_PER_PAIR = 4096
 _ITEMS_PER_CALL = 65_536
+# Numbers of the features of the queries of one call. Of a history each becomes some hundred.
+_QUERY_VALUES_PER_CALL = 65_536
 
 
 def to_numpy(values: Tensor) -> np.ndarray:
@@ -172,7 +174,14 @@ class ItemVectors:
 
     def queries(self, features: Columns) -> np.ndarray:
         """The query vectors `(queries, dim)`."""
-        return to_numpy(self.model.query_embedding(features))
+        count = len(next(iter(features.values())))
+        values = sum(column.size for column in features.values())
+        step = max(1, _QUERY_VALUES_PER_CALL * count // max(1, values))
+        parts = [
+            to_numpy(self.model.query_embedding({n: c[rows] for n, c in features.items()}))
+            for rows in _slices(max(1, count), step)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def scores(self, queries: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The products `(queries, items)`.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.evaluation import rank_queries, ranking
-from kerasrec.schema import Bag, Categorical, Numeric, Schema
+from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
 
 
 def columns(pairs):
@@ -478,3 +478,39 @@ def test_item_vectors_of_one_width(table_retriever, monkeypatch):
     monkeypatch.setattr(scoring, "_ITEMS_PER_CALL", 4)
     with pytest.raises(ValueError, match=r"item_embedding gave \(2, 7\) for 2 items"):
         ranking(model, columns([(3, 5)]), seen=None, k=1)
+
+
+class Histories:
+    """A query's vector is the count of each item in its history."""
+
+    schema = Schema(
+        user=[Categorical("user", 1_002), Sequence("history", of="item", max_length=200)],
+        item=Categorical("item", 12),
+    )
+
+    def __init__(self):
+        self.calls = []
+
+    def query_embedding(self, inputs):
+        self.calls.append(inputs["history"].shape)
+        return np.stack([np.bincount(row, minlength=12)[2:] for row in inputs["history"]])
+
+    def item_embedding(self, inputs):
+        return np.eye(10, dtype=np.float32)[inputs["item"] - 2]
+
+    def __call__(self, inputs, training=False):
+        raise AssertionError("a retriever is asked for its vectors")
+
+
+def test_long_histories_are_embedded_some_at_a_time():
+    """A layer makes hundreds of numbers of each place of a history."""
+    rng = np.random.default_rng(0)
+    history = rng.integers(2, 12, (1_000, 200)).astype(np.int32)
+    favourite = np.array([np.bincount(row).argmax() for row in history], np.int32)
+    test = {"user": np.arange(2, 1_002, dtype=np.int32), "item": favourite, "history": history}
+    model = Histories()
+    found = ranking(model, test, seen=None, k=10)
+    assert found["queries"] == 1_000 and found["hr@10"] == 1.0
+    assert sum(rows for rows, _ in model.calls) == 1_000
+    assert max(rows * (width + 1) for rows, width in model.calls) <= 65_536
+    assert len(model.calls) == 4
