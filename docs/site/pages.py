@@ -92,24 +92,23 @@ def expanded(nav: list[Any], files: Files) -> list[Any]:
     """The nav with "folder/*" replaced by the pages of the folder that it does not name itself."""
     named = set(re.findall(r"[\w./-]+\.md", str(nav)))
 
+    def pages_of(folder: str) -> list[str]:
+        found = [file for file in files.documentation_pages() if file.src_uri not in named]
+        found = [file for file in found if file.src_uri.startswith(folder)]
+        found.sort(key=lambda file: (file.name != "index", file.src_uri))
+        return [file.src_uri for file in found]
+
     def children(entry: Any) -> Iterable[Any]:
         if isinstance(entry, str):
-            yield entry
+            yield from pages_of(entry.removesuffix("*")) if entry.endswith("/*") else [entry]
             return
         ((title, value),) = entry.items()
-        if isinstance(value, list):
-            inner = [kept for child in value for kept in children(child)]
-            if inner:
-                yield {title: inner}
-        elif value.endswith("/*"):
-            folder = value.removesuffix("*")
-            pages = [file for file in files.documentation_pages() if file.src_uri not in named]
-            pages = [file for file in pages if file.src_uri.startswith(folder)]
-            if pages:
-                pages.sort(key=lambda file: (file.name != "index", file.src_uri))
-                yield {title: [file.src_uri for file in pages]}
-        else:
+        if isinstance(value, str) and not value.endswith("/*"):
             yield entry
+            return
+        inner = [value] if isinstance(value, str) else value
+        if kept := [child for part in inner for child in children(part)]:
+            yield {title: kept}
 
     return [kept for entry in nav for kept in children(entry)]
 

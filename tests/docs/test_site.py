@@ -120,3 +120,10 @@ def test_the_examples_of_the_hooks(name):
     spec.loader.exec_module(module)
     failed, tried = doctest.testmod(module)
     assert tried and not failed
+
+
+@pytest.mark.slow
+def test_equations_are_mathml(site):
+    text = (site / "guides/gradient_stability.html").read_text("utf-8")
+    assert text.count("<math") >= 5
+    assert "arithmatex" not in text

@@ -1,0 +1,198 @@
+"""The way of a stranger, timed: a fresh clone, a file of one's own, a model that is served.
+
+    python benchmarks/first_use.py            # writes docs/benchmarks/first_use.md
+
+It clones this repository into a temporary folder and runs there what the README says, command by
+command, as a shell would. Nothing of the clone's surroundings is used but Python, make, git, curl
+and what pip has in its cache. The file is MovieLens as somebody might have it: other names of
+columns, dates instead of numbers, one rating missing, one row twice.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import pathlib
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from describing import command, load, machine, versions, write
+
+from kerasrec import datasets
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks" / "first_use.md"
+MINUTES, COMMANDS, TAIL = 10, 10, 14
+ROLES = "--user who --item film --label stars --time day"
+
+
+def write_own_file(path: pathlib.Path) -> int:
+    """The user's file; the number of its rows."""
+    rows = datasets.load("movielens-100k").interactions
+    names = ("user_id", "item_id", "rating", "timestamp")
+    columns = [rows.column(name).tolist() for name in names]
+    lines = [
+        [user, film, f"{stars:g}", datetime.datetime.fromtimestamp(when, datetime.UTC).isoformat()]
+        for user, film, stars, when in zip(*columns, strict=True)
+    ]
+    lines[7][2] = ""
+    lines.append(lines[0])
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["who", "film", "stars", "day"], *lines])
+    return len(lines)
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
+
+
+def commands(port: int) -> list[str]:
+    """What the stranger types."""
+    fit = "--embedding_dim 32 --l2 0.001 --learning_rate 0.005 --missing drop --duplicates last"
+    ask = f"http://localhost:{port}/v1/models/films:predict"
+    return [
+        f"git clone --quiet {ROOT} kerasrec && cd kerasrec",
+        "make install",
+        "source .venv/bin/activate",
+        f"kerasrec audit ../films.csv {ROLES}",
+        f"kerasrec fit MatrixFactorization --data ../films.csv {ROLES} {fit} --output runs/films",
+        "kerasrec evaluate runs/films",
+        "kerasrec export runs/films served/films",
+        "kerasrec verify served/films",
+        f"kerasrec serve served/films --rest_port {port} --grpc_port 0 2> server.log &",
+        f"curl -s -d @served/films/1/requests/recommend.json {ask}",
+    ]
+
+
+def wait_for(port: int, seconds: float = 120) -> None:
+    """Returns once the server answers.
+
+    Raises:
+        TimeoutError: if it does not.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://localhost:{port}/v1/models/films") as answer:
+                if "AVAILABLE" in answer.read().decode():
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(f"the server did not answer at port {port} within {seconds:g} s")
+
+
+class Shell:
+    """One bash that all commands are typed into, as at a prompt."""
+
+    def __init__(self, folder: pathlib.Path, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            ["bash"],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, line: str) -> tuple[int, str]:
+        """Exit code and output of a command."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f'{line}\necho " <<$?>>"\n')
+        self.process.stdin.flush()
+        shown = ""
+        for text in self.process.stdout:
+            if text.rstrip().endswith(">>") and " <<" in text:
+                shown += text[: text.rindex(" <<")]
+                return int(text.rstrip()[:-2].rpartition("<<")[2]), shown
+            shown += text
+        raise EOFError(shown)
+
+    def close(self) -> None:
+        """Ends the shell and the server that it started."""
+        self.process.stdin.write("kill $(jobs -p); wait; exit\n")
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def shortened(text: str, folder: str) -> str:
+    """The end of an output, without the temporary folder and the clone's address."""
+    lines = text.replace(folder, "~").replace(str(ROOT), "URL").rstrip().splitlines()
+    lines = [line if len(line) <= 150 else line[:150] + " ..." for line in lines]
+    if len(lines) > TAIL:
+        lines = [f"... ({len(lines) - TAIL} lines)", *lines[-TAIL:]]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Goes the way and writes the transcript."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    outside = {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in outside}
+    # A plain shell: the environment of whoever runs this script is not the stranger's.
+    own = pathlib.Path(sys.prefix) / "bin"
+    places = [place for place in environment["PATH"].split(":") if place != str(own)]
+    environment["PATH"] = ":".join(places)
+    with tempfile.TemporaryDirectory() as folder:
+        count = write_own_file(pathlib.Path(folder) / "films.csv")
+        port = free_port()
+        shell = Shell(pathlib.Path(folder), environment)
+        parts, total = [], 0.0
+        try:
+            for line in commands(port):
+                start = time.perf_counter()
+                code, shown = shell.run(line)
+                if line.endswith("&"):
+                    wait_for(port)
+                seconds = time.perf_counter() - start
+                total += seconds
+                print(f"$ {line}\n{shown}[{seconds:.1f} s, exit code {code}]", flush=True)
+                if code:
+                    raise SystemExit(f"{shlex.split(line)[0]} ended with exit code {code}.")
+                typed = line.replace(str(ROOT), "URL")
+                text = shortened(shown, folder)
+                parts.append(f"$ {typed}\n{text}\n[{seconds:.1f} s]".replace("\n\n", "\n"))
+            answer = json.loads(shown)["outputs"]["item_id"]
+        finally:
+            shell.close()
+    reached = "reached" if total <= 60 * MINUTES and len(parts) <= COMMANDS else "**missed**"
+    page = f"""# First use, timed
+
+Written by `benchmarks/first_use.py`; run it again instead of editing this page.
+
+A fresh clone, the README's command, a file of {count:,} rows with columns of its own names (dates,
+a rating that is missing, a row that stands there twice), a model trained, evaluated, exported,
+verified, served, and asked: {len(parts)} commands, {total / 60:.1f} minutes.
+
+- Goal: at most {MINUTES} minutes and {COMMANDS} commands: {reached}
+- Command: `{command()}`
+- Hardware: {machine()}; {load()}
+- Versions: {versions()}
+- Answered: lists of {len(answer[0])} items for {len(answer)} users
+
+The clone comes from a local folder, and packages from an index or cache nearby: on a slow line the
+installation takes as long as its downloads. Other work ran on the machine.
+
+```text
+{chr(10).join(parts)}
+```
+"""
+    write(PAGE, page)
+    print(f"Wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
