@@ -38,6 +38,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "time_split",
         ],
         "streaming": ["stream_parquet"],
+        "tfrecords": ["stream_tfrecord", "write_tfrecord"],
         "vocabulary": ["Vocabulary", "load_vocabularies", "save_vocabularies"],
     },
 )

@@ -93,7 +93,9 @@ def stream_parquet(
     worker 1 of 2: 1 of 3 rows a pass, 1 in each of 1 steps; 1 rows left out
     """
     encoder = RowEncoder(OWNER, schema, vocabularies, implicit, weight)
-    groups = [group for file in _files(paths) for group in _row_groups(file, encoder)]
+    groups = [
+        group for file in files(OWNER, paths, "*.parquet") for group in _row_groups(file, encoder)
+    ]
     for group in {group.path: group for group in reversed(groups)}.values():
         encoder.arrays(pa.table(next(group.read(0, 1))))
     return row_stream.row_stream(
@@ -132,20 +134,30 @@ class _RowGroup:
                     return
 
 
-def _files(paths: Paths) -> list[pathlib.Path]:
+def files(owner: str, paths: Paths, pattern: str) -> list[pathlib.Path]:
+    """The files that are meant, those of a folder in the order of their names.
+
+    Args:
+        owner: function that asks, named in the error message.
+        paths: a file, several, or a folder.
+        pattern: of the names of the files in a folder.
+
+    Raises:
+        ValueError: if there are none, or one is missing.
+    """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    files: list[pathlib.Path] = []
+    found: list[pathlib.Path] = []
     for path in map(pathlib.Path, given):
-        found = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-        if not found or not found[0].is_file():
+        inside = sorted(path.glob(pattern)) if path.is_dir() else [path]
+        if not inside or not inside[0].is_file():
             raise ValueError(
-                f"{OWNER}: expected a Parquet file, or a folder with files named *.parquet; "
-                f"there is none at {str(path)!r}."
+                f"{owner}: expected a file, or a folder with files named {pattern}; there is none "
+                f"at {str(path)!r}."
             )
-        files += found
-    if not files:
-        raise ValueError(f"{OWNER}: received no paths.")
-    return files
+        found += inside
+    if not found:
+        raise ValueError(f"{owner}: received no paths.")
+    return found
 
 
 def _row_groups(path: pathlib.Path, encoder: RowEncoder) -> list[_RowGroup]:

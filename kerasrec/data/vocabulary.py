@@ -1,6 +1,7 @@
 """Vocabularies: raw ids (strings or 64-bit integers) to the int32 ids that models see."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import uuid
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kerasrec.data.arrow import ArrowColumn, check_ids, to_ids
+from kerasrec.data.id_table import IdTable
 from kerasrec.schema import FIRST_ID, UNKNOWN_ID
 
 FILE_NAME = "vocabularies.parquet"
@@ -128,6 +130,8 @@ class Vocabulary:
                 f"{owner}: it holds {self.dtype} ids; received {column.type}, such as "
                 f"{column[0].as_py()!r}. Cast the values to {self.dtype}."
             )
+        if self._table is not None:
+            return self._table.find(column.to_numpy()) + np.int32(FIRST_ID)
         # A value that is not found comes back as null: -1 + FIRST_ID is the unknown id.
         found = pc.fill_null(pc.index_in(column, value_set=self._values), UNKNOWN_ID - FIRST_ID)
         return np.asarray(
@@ -135,6 +139,11 @@ class Vocabulary:
             if isinstance(found, pa.Array)
             else found.to_numpy()
         ) + np.int32(FIRST_ID)
+
+    @functools.cached_property
+    def _table(self) -> IdTable | None:
+        """Where integer ids stand; Arrow would find that out anew in each call."""
+        return IdTable(self.ids) if self.dtype == "int64" and len(self) else None
 
     def decode(self, ids: Any) -> np.ndarray:
         """The raw ids of encoded ids.

@@ -10,5 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "storage": ["cache_dir"],
         "optimum": ["Optimum"],
         "synthetic_ratings": ["synthetic"],
+        "tensorflow_datasets_source": ["tfds_files"],
     },
 )

@@ -1,6 +1,7 @@
 """Interactions from TensorFlow Datasets."""
 
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -47,15 +48,7 @@ def from_tfds(
         ValueError: if there is no such builder, split or feature, it cannot be prepared, or
             `Interactions` refuses its values.
     """
-    import tensorflow_datasets as tfds  # brings TensorFlow, which costs seconds
-
-    try:
-        source = tfds.builder(builder, data_dir=data_dir and os.fspath(data_dir))
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise ValueError(
-            f"tfds:{builder}: TensorFlow Datasets has no such builder ({_first_line(error)}). The "
-            "name is builder/config, such as tfds:movielens/100k-ratings."
-        ) from error
+    source = _builder(builder, data_dir)
     wanted = [name for name in (user, item, label, time, *context) if name is not None]
     features = list(source.info.features or ())
     if missing := [name for name in wanted if name not in features]:
@@ -63,19 +56,7 @@ def from_tfds(
             f"tfds:{builder}: expected the features {wanted}; it lacks {missing} and has "
             f"{sorted(features)}. Name them with user=, item=, label=, time=, context=."
         )
-    try:
-        source.download_and_prepare(download_dir=download_dir and os.fspath(download_dir))
-    except Exception as error:  # TFDS raises what the network, disk and parsers raise
-        raise ValueError(
-            f"tfds:{builder}: TensorFlow Datasets could not prepare it: {_first_line(error)}. It "
-            "downloads from the data's origin: check the network, or pass data_dir= of a machine "
-            "where it is prepared."
-        ) from error
-    if split not in source.info.splits:
-        raise ValueError(
-            f"tfds:{builder}: expected one of the splits {sorted(source.info.splits)}; received "
-            f"{split!r}."
-        )
+    _prepare(source, builder, split, download_dir)
     titles = [title] if title is not None and title in features else []
     columns = _columns(source, split, wanted + titles)
     interactions = Interactions.from_table(
@@ -101,6 +82,73 @@ def from_tfds(
         items=items,
         terms=source.info.redistribution_info.license or source.info.citation,
     )
+
+
+def tfds_files(
+    builder: str,
+    *,
+    split: str = "train",
+    data_dir: str | os.PathLike[str] | None = None,
+    download_dir: str | os.PathLike[str] | None = None,
+) -> list[pathlib.Path]:
+    """The files of a prepared TFDS builder, for `kerasrec.data.stream_tfrecord`.
+
+    So that a set that is larger than memory is read piece by piece, each worker its part. Features
+    that TFDS stores as numbers or text are read as they are; it does not decode them.
+
+    Args:
+        builder: name of the builder with its config, such as `movielens/100k-ratings`.
+        split: split of the builder.
+        data_dir: where prepared data sets lie; by default where TFDS keeps them.
+        download_dir: where downloads are kept; by default below `data_dir`.
+
+    Returns:
+        paths of TFRecord files of `tf.train.Example`, in order.
+
+    Raises:
+        ValueError: if there is no such builder or split, it cannot be prepared, or was prepared in
+            another format.
+    """
+    source = _builder(builder, data_dir)
+    _prepare(source, builder, split, download_dir)
+    kind = source.info.file_format
+    if kind is None or kind.value != "tfrecord":
+        raise ValueError(
+            f"tfds:{builder}: expected files in TFDS' format 'tfrecord'; it was prepared as "
+            f"{kind and kind.value!r}. Prepare it anew in another data_dir."
+        )
+    return [pathlib.Path(path) for path in source.info.splits[split].filepaths]
+
+
+def _builder(builder: str, data_dir: str | os.PathLike[str] | None) -> Any:
+    import tensorflow_datasets as tfds  # brings TensorFlow, which costs seconds
+
+    try:
+        source = tfds.builder(builder, data_dir=data_dir and os.fspath(data_dir))
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise ValueError(
+            f"tfds:{builder}: TensorFlow Datasets has no such builder ({_first_line(error)}). The "
+            "name is builder/config, such as tfds:movielens/100k-ratings."
+        ) from error
+    return source
+
+
+def _prepare(
+    source: Any, builder: str, split: str, download_dir: str | os.PathLike[str] | None
+) -> None:
+    try:
+        source.download_and_prepare(download_dir=download_dir and os.fspath(download_dir))
+    except Exception as error:  # TFDS raises what the network, disk and parsers raise
+        raise ValueError(
+            f"tfds:{builder}: TensorFlow Datasets could not prepare it: {_first_line(error)}. It "
+            "downloads from the data's origin: check the network, or pass data_dir= of a machine "
+            "where it is prepared."
+        ) from error
+    if split not in source.info.splits:
+        raise ValueError(
+            f"tfds:{builder}: expected one of the splits {sorted(source.info.splits)}; received "
+            f"{split!r}."
+        )
 
 
 def _columns(source: Any, split: str, names: Sequence[str]) -> dict[str, np.ndarray]:

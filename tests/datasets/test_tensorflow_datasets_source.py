@@ -3,7 +3,8 @@ import gzip
 import numpy as np
 import pytest
 
-from kerasrec.datasets import load
+from kerasrec.data import encode, fit_vocabularies, make_schema, stream_tfrecord
+from kerasrec.datasets import load, tfds_files
 
 
 def as_if_downloaded(data, download_dir, rows):
@@ -45,6 +46,17 @@ def test_the_real_loader_on_the_real_data(data, tmp_path):
     # Prepared once, it loads without the download, in the same order.
     again = load("tfds:movielens/100k-ratings", data_dir=tmp_path / "data")
     assert again.interactions.table.equals(dataset.interactions.table)
+    paths = tfds_files("movielens/100k-ratings", data_dir=tmp_path / "data")
+    rows = dataset.interactions
+    vocabularies = fit_vocabularies(rows)
+    options = {"batch_size": 200, "shuffle": False, "drop_remainder": True}
+    halves = [
+        stream_tfrecord(paths, make_schema(rows, vocabularies), vocabularies, shard=s, **options)
+        for s in ((0, 2), (1, 2))
+    ]
+    users = [features["user_id"] for half in halves for features, _ in half]
+    expected = encode(rows, vocabularies)["user_id"]
+    np.testing.assert_array_equal(np.concatenate(users), expected[:1400])
     with pytest.raises(ValueError, match="one of the splits .'train'.; received 'test'"):
         load("tfds:movielens/100k-ratings", data_dir=tmp_path / "data", split="test")
 
