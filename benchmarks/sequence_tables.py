@@ -22,7 +22,8 @@ orders.
 
 TRAINING = """
 `kerasrec.retrieval.NextItem` on `kerasrec.data.next_items`: cross-entropy over all items at every
-step, users packed into rows of `max_length`, of which `batch_size` make a batch.
+step, users packed into rows of `max_length`, of which `batch_size` make a batch; `windows` says
+whether the older parts of longer histories are trained on, too.
 `kerasrec.optimizers.Adam`; the rate rises linearly over `warmup_steps` and then falls linearly to
 `last_rate` at the last planned epoch. The seed sets initial weights, dropout and order.
 StackedLSTM is `GRU4Rec` with two LSTM layers, the items being the classes. For it and GRU4Rec
@@ -61,9 +62,11 @@ def sasrec_ml_1m() -> Table:
         "sasrec-ml-1m",
         "Next item on MovieLens 1M, sequences of SASRec",
         {
-            "SASRec": SequenceSettings(),
-            "GRU4Rec": SequenceSettings(**GRU, hidden_units=(128,)),
-            "StackedLSTM": SequenceSettings(**STACKED, hidden_units=(128, 64)),
+            "SASRec": SequenceSettings(windows="all"),
+            "GRU4Rec": SequenceSettings(**GRU, hidden_units=(128,), clipnorm=1.0),
+            "StackedLSTM": SequenceSettings(
+                **STACKED, hidden_units=(128, 64), clipnorm=1.0, epochs=16
+            ),
         },
         [
             ("SASRec", "hr@10", 0.3159),
@@ -103,7 +106,8 @@ def amazon_beauty_s3rec() -> Table:
     """Amazon Beauty as S3-Rec has it."""
     s3rec = "README of RUCAIBox/CIKM2020-S3Rec, 2a81540, full ranking"
     tiger = "Rajput et al. 2023, arXiv 2305.05065, table 1"
-    beauty = {"max_length": 50, "embedding_dim": 128, "dropout": 0.5, "epochs": 60}
+    beauty = {"max_length": 50, "embedding_dim": 128, "dropout": 0.5, "epochs": 20}
+    beauty |= {"learning_rate": 2e-3, "last_rate": 2e-5}
     return _table(
         "amazon-beauty-s3rec",
         "Next item on Amazon Beauty, sequences of S3-Rec",

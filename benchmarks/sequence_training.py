@@ -34,12 +34,12 @@ class SequenceSettings:
     dropout: float = 0.2
     max_length: int = 200
     windows: str = "newest"
-    learning_rate: float = 1e-3
-    last_rate: float = 1e-4
+    learning_rate: float = 3e-3
+    last_rate: float = 3e-5
     warmup_steps: int = 100
     clipnorm: float | None = None
     batch_size: int = 32
-    epochs: int = 80
+    epochs: int = 32
     every: int = 4
     patience: int = 12
     k: int = 10
