@@ -59,7 +59,7 @@ doctest: install  ## Examples in the docstrings
 
 docs: install  ## Build the documentation to build/site, warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "Open build/site/index.html"
+	@echo "Open build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
 
 format: install  ## Rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .

@@ -126,6 +126,7 @@ class Shell:
         self.process.stdin.write("kill $(jobs -p); wait; exit\n")
         self.process.stdin.close()
         self.process.wait(timeout=60)
+        self.process.stdout.close()
 
 
 def shortened(text: str, folder: str) -> str:
