@@ -14,6 +14,7 @@ import datetime
 import json
 import os
 import pathlib
+import resource
 import shlex
 import socket
 import subprocess
@@ -169,6 +170,7 @@ def main() -> None:
             answer = json.loads(shown)["outputs"]["item_id"]
         finally:
             shell.close()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     reached = "reached" if total <= 60 * MINUTES and len(parts) <= COMMANDS else "**missed**"
     page = f"""# First use, timed
 
@@ -179,6 +181,7 @@ a rating that is missing, a row that stands there twice), a model trained, evalu
 verified, served, and asked: {len(parts)} commands, {total / 60:.1f} minutes.
 
 - Goal: at most {MINUTES} minutes and {COMMANDS} commands: {reached}
+- CPU time of all commands: {(used.ru_utime + used.ru_stime) / 60:.1f} minutes
 - Command: `{command()}`
 - Hardware: {machine()}; {load()}
 - Versions: {versions()}
