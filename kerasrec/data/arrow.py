@@ -27,6 +27,9 @@ def to_arrow(values: Any, name: str) -> ArrowColumn:
                 values = pa.array(values, from_pandas=True)
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
+        if pa.types.is_string_view(values.type):
+            # What polars gives; Arrow has fewer functions for it.
+            values = values.cast(pa.large_string())
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
