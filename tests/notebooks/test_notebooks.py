@@ -187,3 +187,29 @@ def test_02_explodes_and_every_remedy_trains(execute):
     assert figures["remedies that train"] == 8
     remedies = [value for name, value in figures.items() if name.startswith("mse")]
     assert len(remedies) == 4 and max(remedies) < 5
+
+
+@pytest.mark.slow
+def test_04_has_the_gradients_of_tensorflow(execute):
+    figures = execute("04")
+    assert figures["largest difference of gradients, matrix factorisation"] < 1e-6
+    assert figures["largest difference of gradients, embedding MLP"] < 1e-6
+    assert 0.08 < figures["hr@10 popularity"] < 0.09
+    assert 0 < figures["hr@10 NeuMF"] < 0.3
+
+
+@pytest.mark.slow
+def test_05_ranks_with_histories(execute):
+    figures = execute("05")
+    assert figures["epochs"] == 1
+    assert 0.08 < figures["hr@10 popularity"] < 0.09
+    assert 0 < figures["hr@10 SASRec"] < 0.3
+
+
+@pytest.mark.slow
+def test_06_shows_each_mistake(execute):
+    figures = execute("06")
+    assert figures["hr@10 constant by in_top_k"] == 1.0
+    assert 0.004 < figures["hr@10 constant, fair"] < 0.009
+    among_all = figures["hr@10 matrix factorisation"]
+    assert figures["hr@10 matrix factorisation, 99 sampled films"] > 3 * among_all
