@@ -32,6 +32,9 @@ from kerasrec import datasets
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks" / "first_use.md"
 MINUTES, COMMANDS, TAIL = 10, 10, 14
+# What pip says of where its packages come from is about this machine alone.
+PLACES = ("Collecting", "Downloading", "Looking in", "Processing", "Requirement already")
+PLACES += ("Stored in", "Created wheel", "Using cached", "WARNING: Location", "━")
 ROLES = "--user who --item film --label stars --time day"
 
 
@@ -131,8 +134,9 @@ class Shell:
 
 
 def shortened(text: str, folder: str) -> str:
-    """The end of an output, without the temporary folder and the clone's address."""
+    """The end of an output, without the temporary folder, the clone's address and pip's places."""
     lines = text.replace(folder, "~").replace(str(ROOT), "URL").rstrip().splitlines()
+    lines = [line for line in lines if not line.strip().startswith(PLACES)]
     lines = [line if len(line) <= 150 else line[:150] + " ..." for line in lines]
     if len(lines) > TAIL:
         lines = [f"... ({len(lines) - TAIL} lines)", *lines[-TAIL:]]
