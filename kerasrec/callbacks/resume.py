@@ -11,18 +11,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-HISTORY = "history"
+HISTORY, METRIC = "history", "metric"
 
 
 class Resume(keras.callbacks.Callback):
-    """Writes all that a training depends on after each epoch; the same script, run again, goes on.
+    """Writes all that a training depends on, now and then; the same script, run again, goes on.
 
     The file holds the weights, the state of the optimizer (its slots and its step, which schedules
-    read), the random numbers of dropout, the losses so far, and how many passes over the data are
-    done. `fit` in a new process then starts with the next epoch, over the rows in the order and
-    with the negatives that it would have had, and ends with the weights of a training that was
-    never interrupted. A file is written under another name and then renamed, so that a process
-    killed at any moment leaves the epoch before whole.
+    read), the random numbers of dropout, the losses so far, and how far the passes over the data
+    are. `fit` in a new process then starts with the next epoch, or with `save_freq` within one,
+    over the rows in the order and with the negatives that it would have had, and ends with the
+    weights of a training that was never interrupted. A file is written under another name and then
+    renamed, so that a process killed at any moment leaves the file before whole.
+
+    Within an epoch, the batches that are done already are made once more and thrown away, since
+    what follows depends on the same random numbers; other callbacks see these steps as well.
 
     On several workers the first one writes, and all read: `path` must be on a disk that they share.
     When one of them dies the others stop with an error; start all of them again. What other
@@ -33,10 +36,12 @@ class Resume(keras.callbacks.Callback):
         batches: what is fitted: a dataset of `kerasrec.data`, as it came from there. None for data
             that are the same in every epoch.
         keep: whether to keep the file when `fit` ends, to train more epochs later.
+        save_freq: "epoch", or a number of steps after which to write within an epoch as well; with
+            `steps_per_execution`, at the end of the next execution.
 
     Raises:
-        ValueError: if `path` or `batches` are of another kind, or, in `fit`, if the file is damaged
-            or belongs to another model, optimizer or data.
+        ValueError: if `path`, `batches` or `save_freq` are of another kind, or, in `fit`, if the
+            file is damaged or belongs to another model, optimizer or data.
 
     Example:
 
@@ -63,7 +68,12 @@ class Resume(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], batches: Any = None, *, keep: bool = False
+        self,
+        path: str | os.PathLike[str],
+        batches: Any = None,
+        *,
+        keep: bool = False,
+        save_freq: int | str = "epoch",
     ) -> None:
         super().__init__()
         self.path = pathlib.Path(path)
@@ -75,29 +85,102 @@ class Resume(keras.callbacks.Callback):
                 f"or take, since its passes are counted; received {type(batches).__name__}. Pass "
                 "None if the data are the same in every epoch."
             )
+        wrong = isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1
+        if save_freq != "epoch" and wrong:
+            raise ValueError(
+                'Resume: save_freq must be "epoch" or a positive number of steps; received '
+                f"{save_freq!r}."
+            )
         self.batches = batches
         self.keep = keep
+        self.save_freq = save_freq
         self.history: dict[str, list[float]] = {}
+        self._epoch = self._saved_step = 0
+        self._held: tuple[int, list[np.ndarray], list[np.ndarray]] = 0, [], []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Reads the file, if there is one."""
-        done = self._read() if self.path.is_file() else 0
+        done, step = self._read() if self.path.is_file() else (0, 0)
         if done:
             # What Keras' own BackupAndRestore sets: `fit` has read its argument already.
             self.model._initial_epoch = done
         if self.batches is not None:
             self.batches.go_to_pass(done)
+        self._saved_step = step
+        if step:
+            self._skip(step)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the number of the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the file, if it is time."""
+        step = batch + 1
+        if isinstance(self.save_freq, int) and step - self._saved_step >= self.save_freq:
+            self._saved_step = step
+            self._write(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the file."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
+        self._saved_step = 0
+        self._write(epoch + 1, 0)
+
+    def _skip(self, step: int) -> None:
+        """Lets the first steps of `fit` only take their batches, as many as are done already."""
+        model, train = self.model, self.model.train_function
+        at_once, left = model.steps_per_execution, step
+        if step % at_once:
+            raise ValueError(
+                f"Resume: {str(self.path)!r} was written after step {step} of an epoch, where "
+                f"steps_per_execution={at_once} does not stop. Compile as before."
+            )
+
+        def skipping(iterator: Any) -> dict[str, float]:
+            nonlocal left
+            left -= at_once
+            # The last execution of an epoch may be shorter.
+            batches = [batch for _ in range(at_once) if (batch := next(iterator, None)) is not None]
+            if left:
+                return {}
+            self._put_back_metrics(batches[-1])
+            model.train_function = train
+            return {name: float(value) for name, value in model.get_metrics_result().items()}
+
+        model.train_function = skipping
+
+    def _put_back_metrics(self, batch: Any) -> None:
+        """Gives the metrics the sums that they had within the epoch."""
+        strategy = self.model.distribute_strategy
+        # Metrics have no variables before the first step, and a step may draw random numbers.
+        tf.function(lambda data: strategy.run(self.model.test_step, args=(data,)))(batch)
+        step, arrays, running = self._held
+        for variable, array in zip(self._variables(), arrays, strict=True):
+            variable.assign(array)
+        metrics = self.model.metrics_variables
+        if [tuple(m.shape) for m in metrics] != [array.shape for array in running]:
+            raise ValueError(
+                f"Resume: {str(self.path)!r} was written after step {step} of an epoch by a model "
+                f"with other metrics ({len(running)} variables, here {len(metrics)}). Compile as "
+                "before."
+            )
+        for variable, array in zip(metrics, running, strict=True):
+            variable.assign(array)
+        self._held = 0, [], []
+
+    def _write(self, epochs: int, step: int) -> None:
+        # On several workers each of them reads its variables, which they sum up together.
         arrays: dict[str, Any] = {
             _key(at): _value(variable) for at, variable in enumerate(self._variables())
         }
+        running = self.model.metrics_variables if step else []
+        arrays |= {_key(at, METRIC): _value(variable) for at, variable in enumerate(running)}
         if not self._is_chief():
             return
-        note = {"epochs": epoch + 1, "names": self._names(), "history": self.history}
+        note = {"epochs": epochs, "names": self._names(), "history": self.history}
+        note |= {"step": step, "metrics": len(running)}
         arrays[HISTORY] = np.array(json.dumps(note))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.partial")
@@ -110,7 +193,7 @@ class Resume(keras.callbacks.Callback):
         except OSError as error:
             raise ValueError(
                 f"Resume: {str(self.path)!r} could not be written: {error.strerror}. Free some "
-                "space or choose another path; the file of the epoch before is whole."
+                "space or choose another path; the file before is whole."
             ) from error
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -119,13 +202,14 @@ class Resume(keras.callbacks.Callback):
         if not self.keep and self._is_chief():
             self.path.unlink(missing_ok=True)
 
-    def _read(self) -> int:
-        """Sets every variable; the number of epochs that are done."""
+    def _read(self) -> tuple[int, int]:
+        """Sets every variable; the epochs that are done, and the steps of the one after them."""
         try:
             with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as held:
                 note = json.loads(str(held[HISTORY]))
                 arrays = [held[_key(at)] for at in range(len(note["names"]))]
-            done, names = int(note["epochs"]), list(note["names"])
+                running = [held[_key(at, METRIC)] for at in range(note["metrics"])]
+            done, step, names = int(note["epochs"]), int(note["step"]), list(note["names"])
             self.history = {name: list(values) for name, values in note["history"].items()}
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise ValueError(
@@ -141,7 +225,8 @@ class Resume(keras.callbacks.Callback):
             )
         for variable, array in zip(self._variables(), arrays, strict=True):
             variable.assign(array)
-        return done
+        self._held = step, arrays, running
+        return done, step
 
     def _variables(self) -> list[Any]:
         optimizer = self.model.optimizer
@@ -165,8 +250,8 @@ class Resume(keras.callbacks.Callback):
         return resolver.task_type == "chief" or (resolver.task_id == 0 and not has_chief)
 
 
-def _key(at: int) -> str:
-    return f"variable{at:05d}"
+def _key(at: int, kind: str = "variable") -> str:
+    return f"{kind}{at:05d}"
 
 
 def _value(variable: Any) -> np.ndarray:

@@ -57,8 +57,11 @@ def own_part(strategy: Any, data: Any) -> Any:
             returned as it is.
 
     Raises:
-        ValueError: if the part is another worker's, or its batches cannot be shared out evenly.
+        ValueError: if the part is another worker's, its batches cannot be shared out evenly, or a
+            TPU would get batches of more than one shape.
     """
+    if on_tpu(strategy) and isinstance(data, tf.data.Dataset):
+        check_static(data)
     part = getattr(data, "part", None)
     if part is None or part.count == 1 or not spans_workers(strategy):
         return data
@@ -69,6 +72,32 @@ def own_part(strategy: Any, data: Any) -> Any:
             f"{index} of {count}. Pass shard=kerasrec.distribute.shard(strategy)."
         )
     return from_part(strategy, data)
+
+
+def on_tpu(strategy: Any) -> bool:
+    """Whether the strategy trains on TPUs.
+
+    Args:
+        strategy: of `tf.distribute`, or None.
+    """
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def check_static(data: tf.data.Dataset) -> None:
+    """Refuses batches that a TPU would compile a step of its own for, or none.
+
+    Args:
+        data: what is fitted.
+
+    Raises:
+        ValueError: if a shape is not known beforehand.
+    """
+    shapes = [spec.shape for spec in tf.nest.flatten(data.element_spec)]
+    if not all(shape.is_fully_defined() for shape in shapes):
+        raise ValueError(
+            "fit: on a TPU all batches must have one shape that is known beforehand; received "
+            f"{data.element_spec}. Pass drop_remainder=True to what makes the batches."
+        )
 
 
 def from_part(strategy: Any, data: Any) -> Any:

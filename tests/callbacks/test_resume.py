@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def rows():
     return {"user": (users + 2).astype("int32"), "item": (items + 2).astype("int32")}
 
 
-def train(path, kill=None, epochs=4, keep=False, **options):
+def train(path, kill=None, epochs=4, keep=False, save_freq="epoch", **options):
     """A new model and new batches, as a new process has."""
     keras.utils.set_random_seed(0)
     model = models.EmbeddingMLP(SCHEMA, embedding_dim=4, hidden_units=(6,), dropout=0.3)
@@ -45,7 +47,7 @@ def train(path, kill=None, epochs=4, keep=False, **options):
         **options,
     )
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
-    resume = Resume(path, batches, keep=keep)
+    resume = Resume(path, batches, keep=keep, save_freq=save_freq)
     watch = [resume] if kill is None else [resume, Kill(kill)]
     fit = {"epochs": epochs, "verbose": 0, "shuffle": False, "callbacks": watch}
     try:
@@ -75,6 +77,45 @@ def test_ends_with_the_weights_of_an_uninterrupted_training(kills, whole, tmp_pa
     assert not list(path.parent.iterdir()), "the file is removed at the end"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("save_freq", [1, 2])
+@pytest.mark.parametrize("kills", [[2], [5, 2], [3, 9], [12]], ids=str)
+def test_goes_on_in_the_middle_of_an_epoch(save_freq, kills, whole, tmp_path):
+    """Killed at a step, the training repeats at most `save_freq` - 1 steps."""
+    path = tmp_path / "training.npz"
+    for kill in kills:
+        assert train(path, kill, save_freq=save_freq) is None
+    if len(kills) == 1:
+        with np.load(path) as held:
+            note = json.loads(str(held["history"]))
+        # The file of a step is written before `Kill`, which comes after `Resume`, ends it.
+        assert kills[0] - (3 * note["epochs"] + note["step"]) in range(save_freq)
+    model, _, history = train(path, save_freq=save_freq)
+    for ours, theirs in zip(model.get_weights(), whole[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert history == whole[2], "the mean loss of the broken epoch too"
+
+
+def test_several_steps_at_once_go_on_too(tmp_path):
+    path = tmp_path / "training.npz"
+    options = {"save_freq": 1, "steps_per_execution": 2, "metrics": ["binary_accuracy"]}
+    expected = train(tmp_path / "whole.npz", **options)
+    assert train(path, 2, **options) is None  # after the second execution, of one step
+    with pytest.raises(ValueError, match="where steps_per_execution=3 does not stop. Compile as"):
+        train(path, save_freq=1, steps_per_execution=3)
+    model, _, history = train(path, **options)
+    for ours, theirs in zip(model.get_weights(), expected[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert history == expected[2]
+
+
+def test_other_metrics_are_refused(tmp_path):
+    path = tmp_path / "training.npz"
+    assert train(path, 2, save_freq=1) is None
+    with pytest.raises(ValueError, match="after step 2 of an epoch by a model with other"):
+        train(path, save_freq=1, metrics=[keras.metrics.BinaryAccuracy(threshold=0.0)])
+
+
 def test_two_replicas_go_on_too(tmp_path):
     import tensorflow as tf
 
@@ -83,7 +124,7 @@ def test_two_replicas_go_on_too(tmp_path):
             ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
         )
         with strategy.scope():
-            return train(path, kill)
+            return train(path, kill, save_freq=2)
 
     path = tmp_path / "training.npz"
     expected = train_replicated(path)[0].get_weights()
@@ -120,6 +161,8 @@ def test_refuses_arguments():
     with pytest.raises(ValueError, match=r"must end in '\.npz'; received 'training'"):
         Resume("training")
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
+    with pytest.raises(ValueError, match="positive number of steps; received 0"):
+        Resume("training.npz", save_freq=0)
     with pytest.raises(ValueError, match="before map, cache or take"):
         Resume("training.npz", batches.cache())
 
