@@ -7,7 +7,8 @@
 
 Each training leaves a JSON file in `--results`; a run that was broken off goes on where it stopped,
 in the tables of next items at the last validated epoch. A file counts only if settings, versions
-and hardware are those of the run.
+and hardware are those of the run. Those of long trainings are kept in benchmarks/results, so that
+a page can be written anew, or finished another day: `--results benchmarks/results`.
 """
 
 import argparse
