@@ -49,7 +49,12 @@ class LoadReport:
 
 
 def measure_load(
-    url: str, bodies: Sequence[bytes], *, clients: int = 8, seconds: float = 5.0
+    url: str,
+    bodies: Sequence[bytes],
+    *,
+    clients: int = 8,
+    seconds: float = 5.0,
+    stop: threading.Event | None = None,
 ) -> LoadReport:
     """Asks a server by several clients at once, each the next body as soon as it has an answer.
 
@@ -62,6 +67,7 @@ def measure_load(
         bodies: bodies of POST requests, asked in turn.
         clients: how many ask at the same time.
         seconds: how long new requests are sent.
+        stop: ends it earlier, once it is set.
 
     Returns:
         The latencies, and what failed: other statuses than 200, and broken connections.
@@ -101,7 +107,7 @@ def measure_load(
         connection = http.client.HTTPConnection(host, port, timeout=30)
         for body in itertools.islice(itertools.cycle(bodies), number, None):
             start = time.perf_counter()
-            if start >= begin + seconds:
+            if start >= begin + seconds or (stop is not None and stop.is_set()):
                 break
             try:
                 connection.request("POST", address.path, body)

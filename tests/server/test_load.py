@@ -1,4 +1,5 @@
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -25,6 +26,15 @@ def test_refused_requests_are_counted_with_their_reason(hand_made, serving):
         report = measure_load(url, [BODIES[0], b"nonsense"], clients=1, seconds=0.3)
     assert report.failed and len(report.latencies)
     assert all(text.startswith("400: ") for text in report.failed)
+
+
+def test_it_can_be_ended_earlier(hand_made, serving):
+    stop = threading.Event()
+    with serving(hand_made) as client:
+        url = f"http://127.0.0.1:{client.rest_port}/v1/models/half:predict"
+        threading.Timer(0.3, stop.set).start()
+        report = measure_load(url, BODIES, clients=2, seconds=3600, stop=stop)
+    assert not report.failed and report.seconds < 3600
 
 
 def test_the_line():
