@@ -190,6 +190,14 @@ def test_02_explodes_and_every_remedy_trains(execute):
 
 
 @pytest.mark.slow
+def test_03_explodes_through_time_and_is_tamed(execute):
+    figures = execute("03")
+    assert figures["blows up without a remedy"] == 1
+    assert figures["remedies that train"] >= 2
+    assert 0.5 < figures["auc stacked LSTM"] < 1 and 0.5 < figures["auc matrix factorisation"] < 1
+
+
+@pytest.mark.slow
 def test_04_has_the_gradients_of_tensorflow(execute):
     figures = execute("04")
     assert figures["largest difference of gradients, matrix factorisation"] < 1e-6
@@ -213,3 +221,14 @@ def test_06_shows_each_mistake(execute):
     assert 0.004 < figures["hr@10 constant, fair"] < 0.009
     among_all = figures["hr@10 matrix factorisation"]
     assert figures["hr@10 matrix factorisation, 99 sampled films"] > 3 * among_all
+
+
+@pytest.mark.slow
+def test_07_serves_two_versions_without_a_failure(execute, tmp_path):
+    figures = execute("07")
+    assert figures["verified signatures"] == 8
+    assert figures["failed requests under load"] == 0
+    assert figures["failed requests while the version was swapped"] == 0
+    assert figures["requests per second, most"] > 0
+    for version in ("1", "2"):
+        assert (tmp_path / "served" / "films" / version / "saved_model.pb").stat().st_size
