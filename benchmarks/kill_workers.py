@@ -2,6 +2,7 @@
 
     python benchmarks/kill_workers.py                          # 10 kills; writes its page
     python benchmarks/kill_workers.py --kills 1 --epochs 3     # a small one, no page
+    python benchmarks/kill_workers.py --save_freq 7            # goes on within an epoch, no page
 
 Matrix factorisation on MovieLens 100K with drawn negatives, two worker processes on this machine
 under `MultiWorkerMirroredStrategy`, `Adam(clipnorm)`, inverse time decay and
@@ -49,10 +50,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save_freq", type=int, help="steps from file to file; an epoch has 50")
     parser.add_argument("--cell", nargs=6, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.cell:
-        train(*arguments.cell, epochs=arguments.epochs)
+        train(*arguments.cell, epochs=arguments.epochs, save_freq=arguments.save_freq or "epoch")
         return 0
     load = describing.load()
     draw = random.Random(arguments.seed)
@@ -61,7 +63,7 @@ def main() -> int:
         (folder / "alone").mkdir()
         (folder / "killed").mkdir()
         began = time.perf_counter()
-        alone = launch(folder / "alone", arguments.epochs, None)
+        alone = launch(folder / "alone", arguments, None)
         undisturbed = time.perf_counter() - began
         if any(alone):
             raise SystemExit(f"The run that nobody disturbed ended with the codes {alone}.")
@@ -71,14 +73,14 @@ def main() -> int:
             # Spread over the training, each within an epoch that comes after those already done.
             epoch = (number - 1) * arguments.epochs // arguments.kills
             victim, batch = draw.randrange(2), draw.randrange(60)
-            codes = launch(folder / "killed", arguments.epochs, (epoch, batch, victim))
+            codes = launch(folder / "killed", arguments, (epoch, batch, victim))
             lines.append(
                 f"kill {number:>2}: worker {victim}, epoch {epoch + 1}, "
                 f"{'batch ' + str(batch + 1) if batch < 50 else 'while the file is written':<25}"
                 f" exit codes {codes}"
             )
             print(lines[-1], file=sys.stderr, flush=True)
-        codes = launch(folder / "killed", arguments.epochs, None)
+        codes = launch(folder / "killed", arguments, None)
         disturbed = time.perf_counter() - began
         worst = max(
             difference(folder / "alone" / f"{worker}.npz", folder / "killed" / f"{worker}.npz")
@@ -90,7 +92,8 @@ def main() -> int:
             f"command   {describing.command()}",
             f"hardware  {describing.machine()}; {load}",
             f"versions  {describing.versions()}",
-            f"settings  {arguments.epochs} epochs, seed {arguments.seed}",
+            f"settings  {arguments.epochs} epochs, seed {arguments.seed}"
+            + (f", a file every {arguments.save_freq} steps" if arguments.save_freq else ""),
             "",
             *lines,
             "",
@@ -109,15 +112,17 @@ def main() -> int:
 
 
 def launch(
-    folder: pathlib.Path, epochs: int, kill: tuple[int, int, int] | None
+    folder: pathlib.Path, arguments: argparse.Namespace, kill: tuple[int, int, int] | None
 ) -> tuple[int | None, ...]:
     """Starts both workers and waits for them; their exit codes."""
     ports = [str(port) for port in free_ports()]
     epoch, batch, victim = kill or (-1, -1, -1)
+    options = ["--epochs", str(arguments.epochs)]
+    options += ["--save_freq", str(arguments.save_freq)] if arguments.save_freq else []
     processes = [
         subprocess.Popen(
             [
-                sys.executable, __file__, "--epochs", str(epochs), "--cell", str(folder),
+                sys.executable, __file__, *options, "--cell", str(folder),
                 str(worker), *ports, str(epoch if worker == victim else -1), str(batch),
             ],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -158,8 +163,9 @@ def difference(one: pathlib.Path, other: pathlib.Path) -> float:
 
 
 def train(
-    folder: str, worker: str, first: str, second: str, epoch: str, batch: str, *, epochs: int
-) -> None:
+    folder: str, worker: str, first: str, second: str, epoch: str, batch: str, *,
+    epochs: int, save_freq: int | str,
+) -> None:  # fmt: skip
     """One worker, as a user would write it; `epoch` and `batch` say when it is killed."""
     from kerasrec import distribute
 
@@ -201,7 +207,8 @@ def train(
         model.compile(
             optimizers.Adam(rate, clipnorm=1.0), keras.losses.BinaryCrossentropy(from_logits=True)
         )
-    resume = callbacks.Resume(pathlib.Path(folder, "training.npz"), batches, keep=int(epoch) >= 0)
+    path = pathlib.Path(folder, "training.npz")
+    resume = callbacks.Resume(path, batches, keep=int(epoch) >= 0, save_freq=save_freq)
     model.fit(
         batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[resume, Kill()],
     )  # fmt: skip

@@ -90,9 +90,10 @@ def test_two_workers_train_as_two_replicas(model, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_goes_on_to_the_same_weights():
+@pytest.mark.parametrize("options", [[], ["--save_freq", "7"]], ids=["epochs", "steps"])
+def test_a_killed_worker_goes_on_to_the_same_weights(options):
     script = ROOT / "benchmarks" / "kill_workers.py"
-    command = [sys.executable, str(script), "--kills", "1", "--epochs", "2"]
+    command = [sys.executable, str(script), "--kills", "1", "--epochs", "2", *options]
     run = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
