@@ -192,7 +192,7 @@ verified, served, and asked: {len(parts)} commands, {total / 60:.1f} minutes.
 - Answered: lists of {len(answer[0])} items for {len(answer)} users
 
 The clone comes from a local folder, and packages from an index or cache nearby: on a slow line the
-installation takes as long as its downloads. Other work ran on the machine.
+installation takes as long as its downloads.
 
 ```text
 {chr(10).join(parts)}
