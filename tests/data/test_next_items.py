@@ -96,7 +96,7 @@ def test_older_windows_begin_anew_and_the_oldest_is_the_short_one():
     ]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(st.integers(1, 12), min_size=1, max_size=7).filter(lambda n: max(n) > 1),
     st.integers(1, 6),
