@@ -6,7 +6,7 @@ import keras
 
 from kerasrec.training.arguments import check_size
 from kerasrec.training.memory import keep_freed_memory
-from kerasrec.training.multi_worker import first_local, own_part, spans_workers, with_an_axis
+from kerasrec.training.multi_worker import batch_spec, own_part, with_an_axis
 
 # A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
 # runs so many steps at a time; see `LongFits.compile`.
@@ -152,10 +152,11 @@ class LongFits(keras.Model):
         return with_an_axis(super().get_metrics_result())
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        # Keras would take the mean of the batches of all workers, to learn their shapes, and fails.
-        if iterator is not None and spans_workers(self.distribute_strategy):
-            batch = next(next(it for _, _, it in iterator))
-            iterator, data_batch = None, first_local(self.distribute_strategy, batch)
+        # Under a strategy Keras reads a batch to learn its shapes. That uses up a pass over the
+        # rows, so that a training would draw other negatives than on one device; and over several
+        # workers it would take the mean of their batches, and fails. The shapes are known before.
+        if iterator is not None and self._distribute_strategy is not None:
+            iterator, data_batch = None, batch_spec(iterator._distributed_dataset)
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def _own_part(self, data: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 
@@ -19,15 +18,14 @@ def spans_workers(strategy: Any) -> bool:
     return sum(map(len, spec.values())) > 1
 
 
-def first_local(strategy: Any, batch: Any) -> Any:
-    """The part of a distributed batch that the first replica of this process gets.
+def batch_spec(dataset: Any) -> Any:
+    """Shapes and types of what the first replica of this process gets of a batch.
 
     Args:
-        strategy: of `tf.distribute`.
-        batch: nested tensors or `PerReplica` values.
+        dataset: as a strategy of `tf.distribute` shares it out.
     """
-    return keras.tree.map_structure(
-        lambda value: strategy.experimental_local_results(value)[0], batch
+    return tf.nest.map_structure(
+        lambda spec: getattr(spec, "_value_specs", (spec,))[0], dataset.element_spec
     )
 
 

@@ -1,9 +1,13 @@
 import json
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasrec import data, models, optimizers
 from kerasrec.distribute import batches, strategy
+from kerasrec.schema import Categorical, Schema
 
 
 def test_auto_on_one_device_changes_nothing(monkeypatch):
@@ -84,3 +88,29 @@ def test_auto_sees_several_workers(monkeypatch):
     tf.constant(1.0) + 1.0
     with pytest.raises(ValueError, match="runs already"):
         strategy()
+
+
+@pytest.mark.slow
+def test_replicas_train_on_the_rows_that_one_device_would_have():
+    """The order and the drawn negatives of each pass, too; the last batch is a smaller one."""
+    schema = Schema(user=Categorical("user", 30), item=Categorical("item", 40))
+    rng = np.random.default_rng(0)
+    pairs = np.stack(np.divmod(rng.choice(28 * 38, 88, replace=False), 38))
+    rows = dict(zip(("user", "item"), (pairs + 2).astype("int32"), strict=True))
+    found = []
+    for place in (tf.distribute.get_strategy(), strategy("cpu")):
+        keras.utils.set_random_seed(0)
+        train = data.with_negatives(rows, schema, batch_size=64, negatives=3)
+        valid = data.with_negatives(rows, schema, batch_size=64, negatives=3, seed=1)
+        with place.scope():
+            model = models.MatrixFactorization(schema, embedding_dim=4)
+            loss = keras.losses.BinaryCrossentropy(from_logits=True)
+            model.compile(optimizers.SGD(2.0, clipnorm=0.1), loss)
+        options = {"epochs": 3, "verbose": 0, "shuffle": False}
+        history = model.fit(train, validation_data=valid, **options).history
+        found.append((history, model.get_weights()))
+    (one, its_weights), (two, their_weights) = found
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, rtol=0, atol=1e-5, err_msg=name)
+    for ours, theirs in zip(its_weights, their_weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)

@@ -26,12 +26,22 @@ def test_numbers_get_an_axis_inside_a_step_on_several_workers(monkeypatch):
         assert multi_worker.with_an_axis({"loss": tf.constant(2.0)})["loss"].shape == ()
 
 
-def test_first_local_part_of_a_batch():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    rows = tf.data.Dataset.from_tensor_slices(({"item": np.arange(4)}, np.ones(4))).batch(4)
-    batch = next(iter(strategy.experimental_distribute_dataset(rows)))
-    features, label = multi_worker.first_local(strategy, batch)
-    assert features["item"].numpy().tolist() == [0, 1] and label.shape == (2,)
+def test_shapes_of_a_batch_are_known_before_it_is_read():
+    read = []
+
+    def rows():
+        read.append(1)
+        yield {"item": np.arange(4, dtype="int32")}, np.ones(4, "float32")
+
+    spec = {"item": tf.TensorSpec((None,), tf.int32)}, tf.TensorSpec((None,), tf.float32)
+    dataset = tf.data.Dataset.from_generator(rows, output_signature=spec)
+    for strategy in (
+        tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
+        tf.distribute.get_strategy(),
+    ):
+        shared = strategy.experimental_distribute_dataset(dataset)
+        assert multi_worker.batch_spec(shared) == spec
+    assert not read
 
 
 def part_of(rows, batch_size, shard):
