@@ -232,3 +232,12 @@ def test_07_serves_two_versions_without_a_failure(execute, tmp_path):
     assert figures["requests per second, most"] > 0
     for version in ("1", "2"):
         assert (tmp_path / "served" / "films" / version / "saved_model.pb").stat().st_size
+
+
+@pytest.mark.slow
+def test_08_trains_alike_on_one_and_two(execute):
+    figures = execute("08")
+    assert figures["largest difference of losses, two replicas"] < 1e-4
+    assert figures["largest difference of losses, two workers"] < 1e-4
+    assert figures["largest difference of losses, stock optimizer"] > 3e-3
+    assert figures["replicas of two workers"] == 2
