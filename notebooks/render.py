@@ -22,6 +22,8 @@ from PIL import Image
 FOLDER = pathlib.Path(__file__).parent
 PAGES = FOLDER.parent / "docs" / "notebooks"
 COLORS = 96
+# What TensorFlow's libraries write when they are loaded, which obeys no setting.
+START_UP = re.compile(r"^(WARNING: All log messages before absl|[IWE]\d{4} ).*\n?", re.M)
 
 
 def notebooks() -> list[pathlib.Path]:
@@ -42,9 +44,12 @@ def execute(path: pathlib.Path, folder: pathlib.Path, ending: str = "") -> nbfor
         notebook.cells.append(nbformat.v4.new_code_cell(ending))
     where = {"metadata": {"path": str(folder)}}
     nbclient.NotebookClient(notebook, timeout=1200, resources=where).execute()
-    # What TensorFlow's libraries write when they are loaded obeys no setting.
-    imports = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    imports.outputs = [output for output in imports.outputs if output.get("name") != "stderr"]
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                output.text = START_UP.sub("", output.text)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
     return notebook
 
 
