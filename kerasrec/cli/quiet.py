@@ -8,11 +8,14 @@ import tempfile
 from kerasrec.cli.terminal import step
 
 
-def import_tensorflow() -> None:
+def import_tensorflow(*, told: bool = True) -> None:
     """Imports TensorFlow and keeps what its libraries write while they load, unless it fails.
 
     Some of these messages heed no setting, because they come before TensorFlow reads any. They
     would be the first thing a user sees: that there is no GPU, twice.
+
+    Args:
+        told: whether stderr says that it takes long; not where it is a log that machines read.
     """
     if "tensorflow" in sys.modules:
         return
@@ -28,7 +31,10 @@ def import_tensorflow() -> None:
         os.dup2(messages.fileno(), 2)
         stack.callback(os.dup2, stderr, 2)
         try:
-            with step("Loading TensorFlow", stream=screen):
+            waiting = (
+                step("Loading TensorFlow", stream=screen) if told else contextlib.nullcontext()
+            )
+            with waiting:
                 import tensorflow  # noqa: F401
         except BaseException:
             messages.seek(0)

@@ -54,7 +54,7 @@ def serve(
     Raises:
         ValueError: if nothing can be served, a port is taken, or the extra `serve` is missing.
     """
-    import_tensorflow()
+    import_tensorflow(told=False)  # stderr is the server's log, one JSON a line
     for package in ("aiohttp", "prometheus_client"):
         if importlib.util.find_spec(package) is None:
             raise ValueError(f'kerasrec serve needs {package}: pip install "kerasrec[serve]"')
