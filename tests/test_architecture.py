@@ -58,7 +58,7 @@ TENSORFLOW = {
     "testing/",
     "training/multi_worker.py",
 }
-BASES = ("__init__", "base", "sequential")
+BASES = ("__init__", "base", "perceptron", "sequential")
 MODELS = sorted(p for p in (PACKAGE / "models").glob("*.py") if p.stem not in BASES)
 
 

@@ -1,6 +1,7 @@
 """Importing TensorFlow without its start-up messages."""
 
 import contextlib
+import importlib
 import os
 import sys
 import tempfile
@@ -35,7 +36,7 @@ def import_tensorflow(*, told: bool = True) -> None:
                 step("Loading TensorFlow", stream=screen) if told else contextlib.nullcontext()
             )
             with waiting:
-                import tensorflow  # noqa: F401
+                importlib.import_module("tensorflow")
         except BaseException:
             messages.seek(0)
             os.write(stderr, messages.read())

@@ -6,15 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.layers import Dropout, FeatureEmbedding
-from kerasrec.models.base import Recommender, align
+from kerasrec.models.perceptron import PerceptronRecommender
 from kerasrec.schema import Schema
-from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class EmbeddingMLP(Recommender):
+class EmbeddingMLP(PerceptronRecommender):
     """Embedding concat-MLP.
 
         x = [e(user features), e(context features), e(item features)]
@@ -66,59 +64,21 @@ class EmbeddingMLP(Recommender):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(schema, name=name, dtype=dtype)
-        check_size(self, "embedding_dim", embedding_dim)
-        for units in hidden_units:
-            check_size(self, "each of hidden_units", units)
-        self.embedding_dim = embedding_dim
-        self.hidden_units = tuple(hidden_units)
-        self.dropout = dropout
-        self.initial_bias = initial_bias
-        self.stddev = stddev
-        self.l2 = l2
-        self.features = FeatureEmbedding(
-            self.schema,
+        super().__init__(
+            schema,
             embedding_dim=embedding_dim,
+            hidden_units=hidden_units,
+            dropout=dropout,
+            initial_bias=initial_bias,
             stddev=stddev,
             l2=l2,
-            name="features",
-            dtype=self.dtype_policy,
+            name=name,
+            dtype=dtype,
         )
-        self.hidden = [
-            keras.layers.Dense(
-                units, activation="relu", name=f"hidden_{index}", dtype=self.dtype_policy
-            )
-            for index, units in enumerate(self.hidden_units)
-        ]
-        self.drop = Dropout(dropout, name="dropout", dtype=self.dtype_policy)
-        self.output_layer = keras.layers.Dense(
-            1,
-            bias_initializer=keras.initializers.Constant(initial_bias),
-            name="output",
-            dtype=self.dtype_policy,
-        )
+        self.make_perceptron()
         self.build()
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Scores of the pairs."""
-        items = self.features(inputs, names=[f.name for f in self.schema.item])
-        query = self.features(inputs, names=[f.name for f in self.schema.query])
-        query = align(query, items)
-        lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
-        query = ops.broadcast_to(query, (*lead, query.shape[-1]))
-        x = ops.concatenate([query, items], axis=-1)  # (batch[, candidates], width)
-        for layer in self.hidden:
-            x = self.drop(layer(x), training=training)
-        return ops.cast(ops.squeeze(self.output_layer(x), axis=-1), "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "embedding_dim": self.embedding_dim,
-            "hidden_units": list(self.hidden_units),
-            "dropout": self.dropout,
-            "initial_bias": self.initial_bias,
-            "stddev": self.stddev,
-            "l2": self.l2,
-        }
+        score = self.output_layer(self.perceptron(inputs, training))
+        return ops.cast(ops.squeeze(score, axis=-1), "float32")

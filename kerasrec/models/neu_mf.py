@@ -6,15 +6,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.layers import Dropout, Embedding, FeatureEmbedding
-from kerasrec.models.base import Recommender, align
+from kerasrec.layers import Embedding
+from kerasrec.models.base import align
+from kerasrec.models.perceptron import PerceptronRecommender
 from kerasrec.schema import Schema
 from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class NeuMF(Recommender):
+class NeuMF(PerceptronRecommender):
     """Neural matrix factorisation (He et al., 2017, "Neural Collaborative Filtering").
 
         g = p_u * q_i                                            element by element
@@ -68,17 +69,19 @@ class NeuMF(Recommender):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(schema, name=name, dtype=dtype)
-        check_size(self, "embedding_dim", embedding_dim)
-        for units in hidden_units or (0,):
-            check_size(self, "each of hidden_units", units)
-        self.embedding_dim = embedding_dim
-        self.hidden_units = tuple(hidden_units)
-        self.dropout = dropout
-        self.initial_bias = initial_bias
-        self.stddev = stddev
-        self.l2 = l2
-        policy = {"dtype": self.dtype_policy}
+        super().__init__(
+            schema,
+            embedding_dim=embedding_dim,
+            hidden_units=hidden_units,
+            dropout=dropout,
+            initial_bias=initial_bias,
+            stddev=stddev,
+            l2=l2,
+            name=name,
+            dtype=dtype,
+        )
+        if not self.hidden_units:
+            check_size(self, "each of hidden_units", 0)
         self.user_vectors, self.item_vectors = (
             Embedding(
                 feature.num_ids,
@@ -87,32 +90,14 @@ class NeuMF(Recommender):
                 # One object used twice would give both tables the same numbers.
                 embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
                 name=name_of_table,
-                **policy,
+                dtype=self.dtype_policy,
             )
             for feature, name_of_table in (
                 (self.schema.user_id, "user_vectors"),
                 (self.schema.item_id, "item_vectors"),
             )
         )
-        self.features = FeatureEmbedding(
-            self.schema,
-            embedding_dim=embedding_dim,
-            stddev=stddev,
-            l2=l2,
-            name="features",
-            **policy,
-        )
-        self.hidden = [
-            keras.layers.Dense(units, activation="relu", name=f"hidden_{index}", **policy)
-            for index, units in enumerate(self.hidden_units)
-        ]
-        self.drop = Dropout(dropout, name="dropout", **policy)
-        self.output_layer = keras.layers.Dense(
-            1,
-            bias_initializer=keras.initializers.Constant(initial_bias),
-            name="output",
-            **policy,
-        )
+        self.make_perceptron()
         self.build()
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
@@ -120,24 +105,5 @@ class NeuMF(Recommender):
         user = self.user_vectors(inputs[self.schema.user_id.name])
         item = self.item_vectors(inputs[self.schema.item_id.name])
         product = align(user, item) * item  # (batch[, candidates], embedding_dim)
-        items = self.features(inputs, names=[f.name for f in self.schema.item])
-        query = align(self.features(inputs, names=[f.name for f in self.schema.query]), items)
-        lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
-        query = ops.broadcast_to(query, (*lead, query.shape[-1]))
-        x = ops.concatenate([query, items], axis=-1)  # (batch[, candidates], width)
-        for layer in self.hidden:
-            x = self.drop(layer(x), training=training)
-        score = self.output_layer(ops.concatenate([product, x], axis=-1))
-        return ops.cast(ops.squeeze(score, axis=-1), "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "embedding_dim": self.embedding_dim,
-            "hidden_units": list(self.hidden_units),
-            "dropout": self.dropout,
-            "initial_bias": self.initial_bias,
-            "stddev": self.stddev,
-            "l2": self.l2,
-        }
+        x = ops.concatenate([product, self.perceptron(inputs, training)], axis=-1)
+        return ops.cast(ops.squeeze(self.output_layer(x), axis=-1), "float32")
