@@ -56,8 +56,13 @@ def make_model(settings: SequenceSettings, schema: Schema) -> Any:
     """A model with fresh weights."""
     shared = {"embedding_dim": settings.embedding_dim, "dropout": settings.dropout}
     if settings.kind == "SASRec":
-        blocks = {"num_layers": settings.num_layers, "num_heads": settings.num_heads}
-        return models.SASRec(schema, **shared, **blocks)
+        return models.SASRec(
+            schema,
+            **shared,
+            num_layers=settings.num_layers,
+            num_heads=settings.num_heads,
+            hidden_units=settings.hidden_units[0] if settings.hidden_units else None,
+        )
     return models.GRU4Rec(schema, **shared, hidden_units=settings.hidden_units, cell=settings.cell)
 
 

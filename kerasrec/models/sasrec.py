@@ -5,8 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.layers import Dropout
-from kerasrec.layers.histories import seen_by_each
+from kerasrec.layers import CausalAttention, Dropout
 from kerasrec.models.sequential import SequentialRecommender
 from kerasrec.schema import Schema
 from kerasrec.training import check_size
@@ -17,7 +16,7 @@ from kerasrec.types import Tensor
 class SASRec(SequentialRecommender):
     """Self-attentive sequential recommendation.
 
-        x_t = sqrt(d) q_{i(t)} + p_t
+        x_t = sqrt(d) (q_{i(t)} + p_t)
         x <- x + attention(norm(x)),   x <- x + W_2 relu(W_1 norm(x))      num_layers times
         score(u, i) = <norm(x)_n, q_i>                                     n: newest item
 
@@ -25,8 +24,10 @@ class SASRec(SequentialRecommender):
     Sequential Recommendation"). Train it with `kerasrec.retrieval.NextItem` on
     `kerasrec.data.next_items`; a softmax over the catalogue does much better than the binary
     cross-entropy of the paper (Klenitskiy and Vasilev, 2023, "Turning Dross Into Gold Loss").
-    Deviations from the paper: norms stand before attention and feed-forward layers alike, the
-    residual paths are free of them; no dropout inside of the attention. The user id is not used,
+    Deviations from the paper: places are scaled like items; each attention has a bias by distance
+    (`kerasrec.layers.CausalAttention`), since what is newest matters most; norms stand before
+    attention and feed-forward layers alike, the residual paths are free of them; no dropout inside
+    of the attention. The user id is not used,
     so that new users are served from what they did.
 
     Args:
@@ -103,8 +104,8 @@ class SASRec(SequentialRecommender):
         self.blocks = [
             (
                 norm(f"attention_norm_{index}"),
-                keras.layers.MultiHeadAttention(
-                    num_heads, embedding_dim // num_heads, name=f"attention_{index}", **policy
+                CausalAttention(
+                    num_heads, self.sequence.max_length, name=f"attention_{index}", **policy
                 ),
                 norm(f"forward_norm_{index}"),
                 keras.layers.Dense(
@@ -122,13 +123,10 @@ class SASRec(SequentialRecommender):
 
     def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
         """The normed states after the last block."""
-        x = vectors * ops.cast(self.embedding_dim**0.5, self.compute_dtype)
-        x = self.drop(x + self.places(place), training=training)
-        mask = seen_by_each(place)
+        scale = ops.cast(self.embedding_dim**0.5, self.compute_dtype)
+        x = self.drop((vectors + self.places(place)) * scale, training=training)
         for attention_norm, attention, forward_norm, inner, outer in self.blocks:
-            normed = attention_norm(x)
-            found = attention(normed, normed, attention_mask=mask)
-            x = x + self.drop(found, training=training)
+            x = x + self.drop(attention(attention_norm(x), place), training=training)
             x = x + self.drop(outer(inner(forward_norm(x))), training=training)
         return self.final_norm(x)
 

@@ -8,9 +8,9 @@ from kerasrec.testing import CHECKS, ModelCase, tiny_schema
 ITEMS, PLACES = 17 + 2, 4  # padding and unknown are rows too
 
 
-def size(dim, layers, hidden):
-    """Table and places; per block two norms, q k v o, two dense layers; the last norm."""
-    attention = 3 * (dim * dim + dim) + dim * dim + dim
+def size(dim, layers, hidden, heads=1):
+    """Table and places; per block two norms, q k v o and b, two dense layers; the last norm."""
+    attention = 3 * (dim * dim + dim) + dim * dim + dim + heads * PLACES
     forward = dim * hidden + hidden + hidden * dim + dim
     return ITEMS * dim + PLACES * dim + layers * (2 * 2 * dim + attention + forward) + 2 * dim
 
@@ -25,7 +25,7 @@ CASES = {
     "two heads": ModelCase(
         SASRec,
         schema=tiny_schema(features=True),
-        num_params=size(8, 1, 16),
+        num_params=size(8, 1, 16, 2),
         kwargs={
             "embedding_dim": 8,
             "num_layers": 1,
@@ -53,7 +53,7 @@ def test_contract(case, check):
 
 def test_with_closed_blocks_the_score_is_that_of_the_newest_item():
     model = SASRec(tiny_schema(features=True), embedding_dim=4, num_layers=1, dropout=0.0)
-    for layer in (model.blocks[0][1].output_dense, model.blocks[0][4]):
+    for layer in (model.blocks[0][1].outward, model.blocks[0][4]):
         layer.kernel.assign(np.zeros(layer.kernel.shape))
     model.places.embeddings.assign(np.zeros((PLACES, 4)))
     table = np.random.default_rng(0).normal(size=(ITEMS, 4))
