@@ -194,7 +194,8 @@ random numbers run once.
 - Versions: {versions()}
 - Times include compilation. "training s" and "all s", which has the test too, are by the wall
   clock and grow with whatever else the machine does; "CPU s" are those of the training on all cores
-  together. Each result was stored as it ended, and a run goes on from there.
+  together. Each result was stored as it ended, and a training that was broken off goes on: "all s"
+  is then that of its last part.
 
 ## Settings
 

@@ -73,7 +73,7 @@ def sasrec_ml_1m() -> Table:
             ),
             "GRU4Rec": SequenceSettings(**GRU, hidden_units=(128,), clipnorm=1.0),
             "StackedLSTM": SequenceSettings(
-                **STACKED, hidden_units=(128, 64), clipnorm=1.0, epochs=16
+                **STACKED, hidden_units=(128, 64), clipnorm=1.0, epochs=12
             ),
         },
         [
@@ -114,7 +114,7 @@ def amazon_beauty_s3rec() -> Table:
     """Amazon Beauty as S3-Rec has it."""
     s3rec = "README of RUCAIBox/CIKM2020-S3Rec, 2a81540, full ranking"
     tiger = "Rajput et al. 2023, arXiv 2305.05065, table 1"
-    beauty = {"max_length": 50, "embedding_dim": 128, "dropout": 0.5, "epochs": 20}
+    beauty = {"max_length": 50, "embedding_dim": 128, "dropout": 0.5, "epochs": 12}
     beauty |= {"learning_rate": 2e-3, "last_rate": 2e-5}
     return _table(
         "amazon-beauty-s3rec",
