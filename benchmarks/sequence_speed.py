@@ -39,8 +39,8 @@ with a rate of {rate}. kerasrec packs users into rows and computes the loss in c
 `scaled_dot_product_attention` and `cross_entropy` of all positions, padding ignored. {rows} \
 packed rows hold about as many users as the batch of PyTorch's. Each side runs in a process of its \
 own, both in turn in each round, with a seed of the round. NDCG@{k} is that of the validation \
-items after the last of these {epochs} epochs, ranked among all items that the user has not had; a whole \
-training is on [another page](sasrec-ml-1m.md). This page is written by \
+items after the last of these {epochs} epochs, ranked among all items that the user has not had; a \
+whole training is on [another page](sasrec-ml-1m.md). This page is written by \
 `benchmarks/sequence_speed.py`.
 
 ```text
