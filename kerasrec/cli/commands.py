@@ -18,7 +18,8 @@ from kerasrec.cli.records import findings, with_findings
 from kerasrec.cli.runs import Run, read_run
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import step
-from kerasrec.schema import FIRST_ID
+from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.schema import Sequence as History
 
 if TYPE_CHECKING:
     from kerasrec.data import Vocabulary
@@ -102,11 +103,11 @@ def recommend(
     import_tensorflow()
     found, prepared = _reopen(run)
     schema = found.model.schema
-    if len(schema.features) > 2:
+    known_features = (schema.user_id, schema.item_id, _history_of(schema))
+    if wanted := [f.name for f in schema.features if f not in known_features]:
         raise ValueError(
-            "recommend takes a user id alone, and this model also wants "
-            f"{[f.name for f in schema.features if f not in (schema.user_id, schema.item_id)]}. "
-            "Export the run and give them to its signature `recommend`."
+            f"recommend takes a user id alone, and this model also wants {wanted}. Export the run "
+            "and give them to its signature `recommend`."
         )
     items = found.vocabularies[schema.item_id.name]
     user_id = _encode(user, found.vocabularies[schema.user_id.name])
@@ -122,6 +123,8 @@ def recommend(
     if known := user_id >= FIRST_ID:
         title = f"User {user}:"
         pairs = {schema.user_id.name: np.array([user_id]), schema.item_id.name: candidates[None]}
+        if history := _history_of(schema):
+            pairs[history.name] = _items_of(user_id, prepared)[None, -history.max_length :]
         scores = found.model.predict(pairs, verbose=0)[0]
     else:
         title = f"User {user} is unknown. The most popular items, with their training rows:"
@@ -258,12 +261,35 @@ def _reopen(directory: str) -> tuple[Run, Prepared]:
         prepared = prepare(
             choose(Source, run.flags), choose(Splitting, run.flags), seed=run.flags["seed"]
         )
+    if history := _history_of(run.model.schema):
+        prepared = prepared.with_histories(history.max_length)
     if prepared.fingerprint() != run.split:
         raise ValueError(
             f"{directory}: the rows of {run.flags['data']} are not those of the training: expected "
             f"{run.split}; received {prepared.fingerprint()}. Restore the data, or train again."
         )
     return run, prepared
+
+
+def _history_of(schema: Schema) -> History | None:
+    """The items of the user that the model reads, if it does."""
+    item = schema.item_id.name
+    found = (f for f in schema.query if isinstance(f, History) and f.of == item)
+    return next(found, None)
+
+
+def _items_of(user_id: int, prepared: Prepared) -> np.ndarray:
+    """Items of a user in all parts, newest last."""
+    user, item = prepared.schema.user_id.name, prepared.schema.item_id.name
+    time = prepared.split.train.time
+    parts = [
+        {name: values[name][values[user] == user_id] for name in (item, *([time] if time else []))}
+        for values in (prepared.train, prepared.valid, prepared.test)
+    ]
+    items = np.concatenate([part[item] for part in parts])
+    if time is None:
+        return items
+    return items[np.argsort(np.concatenate([part[time] for part in parts]), kind="stable")]
 
 
 def _encode(raw: str, vocabulary: "Vocabulary") -> int:

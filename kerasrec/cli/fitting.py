@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,7 +46,22 @@ def fit(
     import keras
 
     keras.utils.set_random_seed(training.seed)
-    recommender = getattr(kerasrec.models, model)(prepared.schema, **hyperparameters)
+    kind = getattr(kerasrec.models, model)
+    if hasattr(kind, "step_logits"):
+        raise ValueError(
+            f"{model} learns labels of events, which the command line does not read. Train it in "
+            f"Python: kerasrec.training.EveryStep(model) on kerasrec.data.next_labels(...)."
+        )
+    reads_histories = hasattr(kind, "states")
+    training = _resolved(training, reads_histories)
+    if reads_histories:
+        if splitting.split == "random":
+            raise ValueError(
+                f"--split random: {model} learns from the order of the rows, which random rows do "
+                "not leave. Choose leave_last_out, temporal or time."
+            )
+        prepared = prepared.with_histories(training.max_length)
+    recommender = kind(prepared.schema, **hyperparameters)
     start = time.perf_counter()
     history = train(recommender, prepared, training)
     seconds = time.perf_counter() - start
@@ -79,6 +94,18 @@ def fit(
     }
     following = f"Written to {directory}. Next: kerasrec recommend {directory} --user ID"
     return Report(document, f"{text}\n{following}")
+
+
+def _resolved(training: Training, reads_histories: bool) -> Training:
+    """The flags, with what null stands for."""
+    loss: Literal["softmax", "binary_crossentropy"]
+    loss = "softmax" if reads_histories else "binary_crossentropy"
+    batch_size = 32 if reads_histories else 4096
+    return dataclasses.replace(
+        training,
+        loss=training.loss or loss,
+        batch_size=batch_size if training.batch_size is None else training.batch_size,
+    )
 
 
 def _beside_popularity(name: str, model: Any, prepared: Prepared) -> dict[str, Any]:
@@ -154,6 +181,8 @@ def _with_loss(model: Any, training: Training) -> tuple[Any, Any]:
     """What is compiled and fitted, and its loss: a retriever's softmax has a wrapper around it."""
     import keras
 
+    if hasattr(model, "states"):
+        return _next_item(model, training), None
     if _shares_products(model, training):
         drawn = {} if training.negatives is None else {"negatives": training.negatives}
         model = kerasrec.retrieval.SampledSoftmax(model, seed=training.seed, **drawn)
@@ -162,7 +191,43 @@ def _with_loss(model: Any, training: Training) -> tuple[Any, Any]:
         "softmax": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         "binary_crossentropy": keras.losses.BinaryCrossentropy(from_logits=True),
         "mse": keras.losses.MeanSquaredError(),
-    }[training.loss]
+    }[str(training.loss)]
+
+
+def _next_item(model: Any, training: Training) -> Any:
+    """The wrapper that trains a model of histories."""
+    if training.loss == "mse":
+        raise ValueError(
+            f"--loss mse: {type(model).__name__} tells the next item, not a rating. Choose softmax "
+            "or binary_crossentropy."
+        )
+    drawn = {} if training.negatives is None else {"negatives": training.negatives}
+    loss = "bce" if training.loss == "binary_crossentropy" else "softmax"
+    if loss == "softmax" and drawn:
+        loss = "sampled_softmax"
+    return kerasrec.retrieval.NextItem(model, loss=loss, seed=training.seed, **drawn)
+
+
+def _next_items(
+    columns: dict[str, np.ndarray],
+    prepared: Prepared,
+    training: Training,
+    seen: dict[str, np.ndarray] | None,
+) -> Any:
+    """The next item after each training row; or the newest validation row of each user."""
+    options: dict[str, Any] = {
+        "batch_size": training.batch_size, "time": prepared.split.train.time,
+    }  # fmt: skip
+    if seen is None:
+        return kerasrec.data.next_items(
+            columns, prepared.schema, windows="all", seed=training.seed, **options
+        )
+    user = prepared.schema.user_id.name
+    theirs = np.isin(seen[user], columns[user])
+    rows = {name: np.concatenate([seen[name][theirs], columns[name]]) for name in seen}
+    return kerasrec.data.next_items(
+        rows, prepared.schema, targets="last", shuffle=False, **options
+    ).cache()
 
 
 def _batches(
@@ -177,6 +242,8 @@ def _batches(
 
     Negatives come with the rows; a `SampledSoftmax` draws its own, seen items among them.
     """
+    if hasattr(model, "states"):
+        return _next_items(columns, prepared, training, seen)
     shared: dict[str, Any] = {
         "batch_size": training.batch_size,
         "seed": training.seed,
@@ -219,8 +286,8 @@ def _optimizer(training: Training, *, steps: int) -> Any:
     if training.decay_rate:
         learning_rate = kerasrec.optimizers.inverse_time_decay(
             training.learning_rate,
-            examples=steps * training.batch_size,
-            batch_size=training.batch_size,
+            examples=steps,
+            batch_size=1,
             epochs=training.epochs,
             decay_rate=training.decay_rate,
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 import kerasrec
 from kerasrec.cli.settings import Source, Splitting
-from kerasrec.schema import Schema
+from kerasrec.schema import Schema, Sequence
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
     from kerasrec.data import Split, Vocabulary
@@ -38,6 +38,28 @@ class Prepared:
     valid: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
 
+    def with_histories(self, max_length: int) -> "Prepared":
+        """The same, each held-out row with the items that its user had before it.
+
+        Args:
+            max_length: newest items that count.
+
+        Raises:
+            ValueError: if the number is not positive.
+        """
+        item, time = self.schema.item_id.name, self.split.train.time
+        history = Sequence("history", of=item, max_length=max_length)
+        schema = dataclasses.replace(self.schema, user=(*self.schema.user, history))
+        held_out, past = [], self.train
+        for part in (self.valid, self.test):
+            some = len(part[item]) > 0
+            held_out.append(
+                kerasrec.data.add_history(part, schema, time=time, past=past) if some else part
+            )
+            past = {name: np.concatenate([past[name], part[name]]) for name in past}
+        valid, test = held_out
+        return dataclasses.replace(self, schema=schema, valid=valid, test=test)
+
     def fingerprint(self) -> dict[str, Any]:
         """Rows and checksum of the encoded ids of each part."""
         ids = (self.schema.user_id.name, self.schema.item_id.name)
@@ -59,9 +81,8 @@ def load(source: Source) -> "Dataset":
     roles = {field.name: field.default for field in dataclasses.fields(Source)}
     for name in ("data", "duplicates", "k_core"):
         del roles[name]
-    options = {
-        n: getattr(source, n) for n, default in roles.items() if getattr(source, n) != default
-    }
+    given = {**dataclasses.asdict(source), "context": tuple(source.context)}  # YAML has lists
+    options = {name: given[name] for name, default in roles.items() if given[name] != default}
     if source.duplicates != "error" and Path(source.data).is_file():
         options["duplicates"] = "keep"  # until the policy is applied, below
     dataset = kerasrec.datasets.load(source.data, **options)

@@ -59,16 +59,21 @@ class Training:
 
     Args:
         loss: binary_crossentropy against items drawn for each row, softmax over items that the
-            batch shares (both take every row as a positive), or mse on the ratings.
+            batch shares (both take every row as a positive), or mse on the ratings; null for
+            binary_crossentropy. Models of histories tell the next item after each row; null is
+            softmax for them, over all items.
         negatives: items drawn: per row for binary_crossentropy (4 by default), per batch for
-            softmax (256 by default).
+            softmax (256 by default). Models of histories draw per batch, for softmax only if this
+            is given.
         optimizer: name of a Keras optimizer.
         learning_rate: rate of the first step.
         decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step.
         clipnorm: largest norm of the gradient of one variable.
         clipvalue: largest absolute value in a gradient.
         epochs: passes over the training rows at most.
-        batch_size: rows of one step, the negatives of binary_crossentropy included.
+        batch_size: rows of one step, the negatives of binary_crossentropy included; null for 4096.
+            Models of histories take so many rows of max_length steps; null is 32 for them.
+        max_length: newest items of a user that a model of histories reads.
         patience: epochs without a better validation loss before training stops.
         gradient_interval: updates from one look at the gradients to the next, whose norms go to
             the history and the report; null records none.
@@ -76,7 +81,7 @@ class Training:
         jit_compile: whether XLA compiles the steps.
     """
 
-    loss: Literal["binary_crossentropy", "softmax", "mse"] = "binary_crossentropy"
+    loss: Literal["binary_crossentropy", "softmax", "mse"] | None = None
     negatives: int | None = None
     optimizer: str = "adam"
     learning_rate: float = 0.002
@@ -84,7 +89,8 @@ class Training:
     clipnorm: float | None = None
     clipvalue: float | None = None
     epochs: int = 30
-    batch_size: int = 4096
+    batch_size: int | None = None
+    max_length: int = 50
     patience: int = 2
     gradient_interval: int | None = None
     seed: int = 0

@@ -84,6 +84,14 @@ def test_a_run_repeats_itself(run, tmp_path):
         ("MatrixFactorization", ["--loss", "mse", "--split", "random"]),  # compiled by XLA
         ("MatrixFactorization", ["--loss", "softmax", "--valid", "0", "--jit_compile", "false"]),
         ("Popularity", []),
+        pytest.param(
+            "SASRec", ["--negatives", "8", "--jit_compile", "false"], marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "GRU4Rec",
+            ["--loss", "binary_crossentropy", "--valid", "0", "--jit_compile", "false"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_other_models_losses_and_splits(model, flags, ratings, tmp_path, capsys):
@@ -94,6 +102,52 @@ def test_other_models_losses_and_splits(model, flags, ratings, tmp_path, capsys)
     assert ("rmse" in shown.out) == ("mse" in flags)
     assert ("No validation rows" in shown.err) == ("--valid" in flags)
     assert ("epoch 1/1  loss " in shown.err) == (model != "Popularity")
+
+
+@pytest.mark.slow
+def test_a_model_of_histories_from_fit_to_export(ratings, tmp_path, capsys):
+    run, served = str(tmp_path / "run"), str(tmp_path / "served")
+    flags = ["--embedding_dim", "8", "--max_length", "4", "--epochs", "2", "--jit_compile", "false"]
+    assert main(["fit", "SASRec", "--data", str(ratings), "--output", run, *flags]) == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert len(history["loss"]) == len(history["val_loss"]) == 2
+    assert history["loss"][0] == pytest.approx(np.log(30), abs=0.3)  # guessing one of 30 items
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    assert "loss: softmax\n" in config and "batch_size: 32\n" in config
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    capsys.readouterr()
+    assert main(["evaluate", run, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["metrics"]
+    assert [row["ndcg@10"] for row in again] == pytest.approx([row["ndcg@10"] for row in metrics])
+    assert main(["recommend", run, "--user", "u3", "--k", "2", "--json"]) == 0
+    mine = json.loads(capsys.readouterr().out)["items"]
+    assert main(["export", run, served, "--k", "2"]) == 0
+    # The server finds the same items after the same history.
+    rows = [line.split(",") for line in ratings.read_text().splitlines()[1:]]
+    items = [int(item) for user, item, *_ in rows if user == "u3"]
+    (answer,) = (
+        kerasrec.serving.load(served)
+        .recommend({"user_id": ["u3"], "history": [items[-4:]]}, exclude=[items])
+        .rows()
+    )
+    assert [item for item, _ in answer] == [row["item"] for row in mine]
+    assert [score for _, score in answer] == pytest.approx([row["score"] for row in mine], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "message"),
+    [
+        ("SASRec", ["--split", "random"], "--split random: SASRec learns from the order"),
+        ("GRU4Rec", ["--loss", "mse"], "--loss mse: GRU4Rec tells the next item"),
+        ("SASRec", ["--max_length", "0"], "max_length must be"),
+        ("StackedLSTMClassifier", [], "learns labels of events.*EveryStep"),
+    ],
+)
+def test_what_models_of_histories_refuse(model, flags, message, ratings, tmp_path, capsys):
+    fixed = ["--data", str(ratings), "--output", str(tmp_path / "run")]
+    assert main(["fit", model, *fixed, *flags]) == 2
+    assert re.search(message, capsys.readouterr().err.splitlines()[-1])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluate_at_one_k(run, capsys):
