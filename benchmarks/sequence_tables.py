@@ -28,8 +28,9 @@ whether the older parts of longer histories are trained on, too.
 `last_rate` at the last planned epoch. The seed sets initial weights, dropout and order.
 StackedLSTM is `GRU4Rec` with two LSTM layers, the items being the classes. For it and GRU4Rec
 `num_layers` counts the widths in `hidden_units`, for SASRec blocks, whose feed-forward layers are
-that wide inside (as wide as the states where none is given). Settings were chosen by hand on the
-validation items."""
+that wide inside (as wide as the states where none is given). SASRec has a bias by distance in each
+attention, which the published models named so do not have. Settings were chosen by hand on the
+validation items. Most trainings ran two at a time, with a thread each."""
 
 
 def _table(

@@ -36,7 +36,8 @@ class SASRec(SequentialRecommender):
         embedding_dim: length of q_i and of every state.
         num_layers: blocks of attention and feed-forward layer.
         num_heads: heads of each attention; they divide `embedding_dim`.
-        hidden_units: width inside the feed-forward layers; None for `embedding_dim`.
+        hidden_units: width inside the feed-forward layers; None for `embedding_dim`, as in the
+            paper. Four times as much did better on MovieLens 1M.
         dropout: share of the inputs and of each block's outputs dropped in training.
         activation: of the feed-forward layers.
         stddev: standard deviation of the initial q_i and p_t.
