@@ -34,6 +34,7 @@ from kerasrec.types import Columns
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "next_rating_high.md"
 HELD, HIGH, DRAWS = 5, 4.0, 1000
+SHRINK_ITEM, SHRINK_USER = 10, 3
 LSTM = "StackedLSTMClassifier"
 
 
@@ -56,7 +57,14 @@ class Settings:
 
 MODELS = {
     LSTM: Settings(
-        LSTM, 64, (128, 64), max_length=200, dropout=0.2, learning_rate=2e-3, batch_size=32
+        LSTM,
+        64,
+        (128, 64),
+        max_length=200,
+        dropout=0.3,
+        learning_rate=2e-3,
+        batch_size=32,
+        epochs=14,
     ),
     "MatrixFactorization": Settings("MatrixFactorization", 32, l2=0.02, learning_rate=3e-3),
     "EmbeddingMLP": Settings(
@@ -91,26 +99,43 @@ def read_rows(max_length: int) -> Rows:
     found, part = {n: values[order] for n, values in found.items()}, part[order]
     rating = found.pop("rating").astype(np.float64)
     train = part == 0
-    scaler = data.StandardScaler.fit(rating[train])
     _, begin, count = np.unique(found["user_id"], return_index=True, return_counts=True)
     place = np.arange(len(part)) - np.repeat(begin, count)
     places = data.MinMaxScaler.fit(np.log1p(place[train]))
     found |= {
         "label": (rating >= HIGH).astype(np.float32),
-        "event_rating": scaler.transform(rating),
         "event_place": places.transform(np.log1p(place)),
     }
+    level = item_levels(found["item_id"], rating, train)
+    above = np.cumsum(rating - level)
+    above -= np.repeat(np.concatenate([[0.0], above])[begin], count)  # of this user alone
+    numbers = {
+        "event_rating": rating,
+        "event_level": level,
+        "event_residual": rating - level,
+        "event_generosity": above / (place + 1 + SHRINK_USER),
+    }
+    for name, values in numbers.items():
+        found[name] = data.StandardScaler.fit(values[train]).transform(values)
     user, item = (Categorical(n, vocabularies[n].num_ids) for n in ("user_id", "item_id"))
     if not max_length:
         schema = Schema(user=user, item=item)
     else:
         history = History("history", of="item_id", max_length=max_length)
-        numbers = [
+        events = [
             NumericSequence(f"{name}s", of=name, max_length=max_length)
-            for name in ("event_rating", "event_place")
+            for name in (*numbers, "event_place")
         ]
-        schema = Schema(user=(user, history, *numbers), item=item)
+        schema = Schema(user=(user, history, *events), item=item)
     return Rows(found, part, np.repeat(count, count) - 1 - place, schema)
+
+
+def item_levels(items: np.ndarray, rating: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Mean training rating of the item of each row, drawn to that of all where there are few."""
+    mean, size = rating[train].mean(), items.max() + 1
+    total = np.bincount(items[train], rating[train], minlength=size)
+    rows = np.bincount(items[train], minlength=size)
+    return ((total + SHRINK_ITEM * mean) / (rows + SHRINK_ITEM))[items]
 
 
 def windows(rows: Rows, chosen: np.ndarray, width: int, seed: int) -> dict[str, np.ndarray]:
@@ -328,8 +353,11 @@ them the validation, the rest is for training. AUC is that of all test rows toge
 is the AUC of each user who has both labels, weighted by rows.
 
 {LSTM} knows the {MODELS[LSTM].max_length} ratings before the row at most, and the film that is
-rated, not the user's id: for each event the film, the rating (standardised) and the logarithm of
-its place in the user's history (min-max; both scalers fitted on training rows). Our copy has no
+rated, not the user's id. Of each event it reads the film, the rating, the film's level (its mean
+training rating, as if {SHRINK_ITEM} more had been average), the rating less the level, the user's
+generosity so far (the mean of these differences, as if {SHRINK_USER} more had been 0), all four
+standardised, and the logarithm of the event's place in the history (min-max); scalers are fitted on
+training rows. Nothing of it but the film is known of the row that is to be told. Our copy has no
 times, only the order, so there are no gaps of time. A test row's history includes the validation
 rows and the test rows before it, as it would be served; the weights are those of the training rows.
 In "{FROZEN.split(", ")[1]}" it ends where training ends, so that it knows no more ratings than the

@@ -106,3 +106,11 @@ def test_trainings_end_in_a_page(script, monkeypatch, tmp_path):
     assert len(results[script.LSTM][0]["frozen"]) == 150
     text = script.page(results, [0, 1])
     assert text.count("| EmbeddingMLP |") >= 4 and "histories of training rows alone" in text
+
+
+def test_levels_are_means_of_training_rows_drawn_to_the_mean_of_all(script):
+    items = np.array([2, 2, 3, 3, 1])
+    rating = np.array([5.0, 3.0, 1.0, 5.0, 5.0])
+    train = np.array([True, True, True, False, False])
+    found = script.item_levels(items, rating, train)
+    assert found.tolist() == [(8 + 30) / 12] * 2 + [(1 + 30) / 11] * 2 + [3.0]
