@@ -23,7 +23,7 @@ import describing
 import processes
 
 LENGTH, DIM, LAYERS, DROPOUT, RATE = 200, 64, 2, 0.1, 0.003
-ROWS, USERS, EPOCHS, K = 64, 128, 3, 10
+ROWS, USERS, EPOCHS, K = 16, 32, 3, 10
 SIDES = {
     "kerasrec": f"kerasrec, packed rows, {ROWS} a batch",
     "torch": f"PyTorch, padded rows, {USERS} a batch, scaled_dot_product_attention",
