@@ -105,10 +105,16 @@ class Checkpoint:
         """Keeps the weights of now and of the best epoch, and the state."""
         self.folder.mkdir(parents=True, exist_ok=True)
         trainer.save_weights(self.weights(self.state["epoch"]))
+        self.state["random"] = [state.numpy().tolist() for state in random_states(trainer)]
         write(self._file, json.dumps({"key": self.key, "state": self.state}) + "\n")
         kept = {self.weights(self.state[name]) for name in ("epoch", "best")}
         for path in set(self.folder.glob("*.weights.h5")) - kept:
             path.unlink()
+
+
+def random_states(trainer: Any) -> list[Any]:
+    """The variables that dropout draws from, which files of weights leave out."""
+    return [v for v in trainer.variables if v.name == "seed_generator_state"]
 
 
 def fit_with_early_stopping(
@@ -135,6 +141,8 @@ def fit_with_early_stopping(
     state = checkpoint.state
     if state["epoch"]:
         trainer.load_weights(checkpoint.weights(state["epoch"]))
+        for variable, value in zip(random_states(trainer), state["random"], strict=True):
+            variable.assign(value)
     while state["epoch"] < settings.epochs:
         if state["epoch"] - state["best"] > settings.patience:
             break
