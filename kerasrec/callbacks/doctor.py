@@ -297,8 +297,6 @@ class Doctor(keras.callbacks.Callback):
             values = columns[feature.name]
             values = values.reshape(len(flat), *values.shape[columns[item].ndim :])[items]
             inputs[feature.name] = np.broadcast_to(values, (len(users), *values.shape))
-        if hasattr(model, "catch_up"):
-            model.catch_up()
         scores = np.asarray(keras.ops.convert_to_numpy(model(inputs, training=False)))
         if scores.shape != (len(users), len(items)) or not np.isfinite(scores).all():
             return

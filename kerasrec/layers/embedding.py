@@ -83,9 +83,6 @@ class Embedding(keras.layers.Embedding):
         if keras.backend.standardize_dtype(ids.dtype) not in ("int32", "int64"):
             ids = ops.cast(ids, "int32")
         rows = tf.nn.embedding_lookup(self._embeddings.value, ids)
-        resting = getattr(self._embeddings, "resting_rows", None)
-        if training and resting is not None:
-            rows += tf.stop_gradient(resting.owed(ids))
         if tf.__internal__.get_enclosing_xla_context() is not None:
             inside = (ids >= 0) & (ids < self.input_dim)
             rows = tf.where(inside[..., None], rows, float("nan"))
@@ -94,13 +91,6 @@ class Embedding(keras.layers.Embedding):
             real = ops.cast(ops.not_equal(ids, 0), "float32")
             self.add_loss(self.l2 * ops.sum(squares * real) / ops.maximum(ops.sum(real), 1.0))
         return ops.cast(rows, self.compute_dtype)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the table, with all rows up to date, see `kerasrec.optimizers.Adam`."""
-        resting = getattr(self._embeddings, "resting_rows", None)
-        if resting is not None:
-            resting.catch_up()
-        super().save_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

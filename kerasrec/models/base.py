@@ -76,32 +76,6 @@ class Recommender(LongFits):
             )
         return super().__call__(inputs, *args, **kwargs)
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """`keras.Model.evaluate`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
-        self.catch_up()
-        return super().evaluate(*args, **kwargs)
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """`keras.Model.predict`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
-        self.catch_up()
-        return super().predict(*args, **kwargs)
-
-    def get_weights(self) -> list[Any]:
-        """`keras.Model.get_weights`, with all rows up to date, see `kerasrec.optimizers.Adam`."""
-        self.catch_up()
-        return super().get_weights()
-
-    def catch_up(self) -> None:
-        """Brings rows that an optimizer has let rest up to date, see `kerasrec.optimizers.Adam`.
-
-        For what reads the towers or calls the model while it trains; `evaluate`, `predict` and
-        `get_weights` do it themselves.
-        """
-        for weight in self.weights:
-            resting = getattr(weight, "resting_rows", None)
-            if resting is not None:
-                resting.catch_up()
-
     def _wanted(self) -> list[str]:
         return [feature.name for feature in self.schema.features]
 

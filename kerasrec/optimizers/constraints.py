@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from kerasrec.types import Tensor
@@ -74,24 +73,6 @@ def is_row_wise(constraint: Any, rank: int) -> bool:
         axes = constraint.axis if isinstance(constraint.axis, list | tuple) else [constraint.axis]
         return all(axis is not None and -rank <= axis < rank and axis % rank for axis in axes)
     return type(constraint) is keras.constraints.NonNeg or getattr(constraint, "row_wise", False)
-
-
-def constrain_moved(constraint: Any, table: tf.Variable, before: Tensor, touched: Tensor) -> Tensor:
-    """The table with its constraint applied to rows that an update touched or moved.
-
-    A dense step with momentum also moves rows that have no gradient any more; without a constraint
-    they would leave its set. Rows that never had one rest, and stay as they were initialised.
-
-    Args:
-        constraint: a row-wise constraint.
-        table: after the update.
-        before: before the update.
-        touched: the rows that have a gradient, `(rows,)`.
-    """
-    axes = list(range(1, len(table.shape)))
-    moved = tf.reduce_any(table != before, axis=axes, keepdims=True)
-    moved |= tf.reshape(touched, (-1,) + (1,) * len(axes))
-    return tf.where(moved, constraint(tf.convert_to_tensor(table)), table)
 
 
 def get_row_constraint(name: str, constraint: Any) -> Any:

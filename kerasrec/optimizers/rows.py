@@ -4,11 +4,25 @@ A gradient of `tf.gather` names a row as often as the batch does. Everything tha
 the gradient (clipping, squaring it) needs the sum over these duplicates first.
 """
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from kerasrec.types import Tensor
+
+# Tables of at most so many rows for each id of a batch are updated as a whole, with rows that rest
+# masked out: up to there that is faster than to find the touched rows. Where the number of ids is
+# not known when the step is traced, tables of at most so many weights.
+ROWS_PER_ID, SMALL_TABLE = 2, 2**17
+
+
+class Slices(tf.IndexedSlices):
+    """Extend IndexedSlices by what Keras needs to divide by a loss scale."""
+
+    def __truediv__(self, divisor: Any) -> tf.IndexedSlices:
+        """Divide the values."""
+        return tf.IndexedSlices(self.values / divisor, self.indices, self.dense_shape)
 
 
 class Rows(NamedTuple):
@@ -31,12 +45,46 @@ class Rows(NamedTuple):
         sums = tf.where(_real(self.count, self.sums), self.sums, self.sums[:1])
         return sums * tf.cast(self.scale, sums.dtype)
 
+    def read(self, table: tf.Variable) -> Tensor:
+        """Gather the rows that the slots name."""
+        return gather(table, self.ids)
+
+    def write(self, table: tf.Variable, values: Tensor) -> None:
+        """Write the rows that the slots name."""
+        scatter(table, self.ids, values)
+
+    def only_touched(self, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the new rows: a slot always names a touched row."""
+        return new
+
 
 class Table(NamedTuple):
-    """The gradient of a whole small table, and which of its rows the batch touched, `(rows,)`."""
+    """The gradient of a whole small table, and which of its rows the batch touched, `(rows,)`.
+
+    It has the methods of `Rows`, so that one formula serves both.
+    """
 
     gradient: Tensor
     touched: Tensor
+
+    def gradients(self) -> Tensor:
+        """Return the clipped gradient of each row, zero where the batch did not touch it."""
+        return self.gradient
+
+    def read(self, table: tf.Variable) -> Tensor:
+        """Read the whole table."""
+        return tf.convert_to_tensor(table)
+
+    def write(self, table: tf.Variable, values: Tensor) -> None:
+        """Write the whole table."""
+        table.assign(values)
+
+    def only_touched(self, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return new values for the touched rows and old ones for those that rest."""
+        return tuple(
+            tf.where(tf.reshape(self.touched, (-1,) + (1,) * (len(n.shape) - 1)), n, o)
+            for n, o in zip(new, old, strict=True)
+        )
 
 
 def compiling() -> bool:
@@ -83,6 +131,19 @@ def pad(ids: Tensor, count: Tensor) -> Tensor:
     return tf.concat([ids, tf.tile(ids[:1], [-count % step])], axis=0)
 
 
+def is_small_table(gradient: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether a sparse gradient updates the whole table faster than its touched rows.
+
+    Args:
+        gradient: tensor or IndexedSlices.
+        shape: of the table.
+    """
+    if not isinstance(gradient, tf.IndexedSlices):
+        return False
+    ids = gradient.indices.shape[0]
+    return math.prod(shape) <= SMALL_TABLE if ids is None else shape[0] <= ROWS_PER_ID * ids
+
+
 def sum_into_table(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
     """The gradient of the whole table, zero where no id points: `(num_rows, ...)`."""
     return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, num_rows)
@@ -115,6 +176,11 @@ def gather(table: tf.Variable, ids: Tensor) -> Tensor:
 def scatter(table: tf.Variable, ids: Tensor, rows: Tensor) -> None:
     """Writes rows of a variable in place. An id may repeat if its rows are equal."""
     tf.raw_ops.ResourceScatterUpdate(resource=table.handle, indices=ids, updates=rows)
+
+
+def add(table: tf.Variable, ids: Tensor, rows: Tensor) -> None:
+    """Add to rows of a variable in place. An id may repeat."""
+    tf.raw_ops.ResourceScatterAdd(resource=table.handle, indices=ids, updates=rows)
 
 
 def _real(count: Tensor, values: Tensor) -> Tensor:

@@ -38,6 +38,10 @@ class SGD(SparseUpdates, keras.optimizers.SGD):
     1.0
     """
 
+    def is_linear(self) -> bool:
+        """Return whether there is no momentum."""
+        return not self.momentum
+
     def row_slots(self, index: int) -> list[keras.Variable]:
         """The velocity, with momentum."""
         return [self.momentums[index]] if self.momentum else []

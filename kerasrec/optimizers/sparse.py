@@ -1,4 +1,4 @@
-"""What the optimizers here share: the order of work, from a gradient to the rows it changes."""
+"""Base of the optimizers: the order of work, from a gradient to the rows that it changes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,17 +7,15 @@ import keras
 import tensorflow as tf
 
 from kerasrec.optimizers.clipping import CLIPS, check_clips, clip, clip_adaptively
-from kerasrec.optimizers.constraints import (
-    constrain_moved,
-    get_row_constraint,
-    row_constraint_of,
-)
+from kerasrec.optimizers.constraints import get_row_constraint, row_constraint_of
 from kerasrec.optimizers.rows import (
     Rows,
+    Slices,
     Table,
+    add,
     compiling,
     flagged,
-    gather,
+    is_small_table,
     scatter,
     sum_duplicates,
     sum_into_table,
@@ -29,14 +27,6 @@ from kerasrec.types import Tensor
 SKIPPED_IN_A_ROW = 10
 
 
-class Slices(tf.IndexedSlices):
-    """IndexedSlices that Keras can divide by a loss scale."""
-
-    def __truediv__(self, divisor: Any) -> tf.IndexedSlices:
-        """Divides the values."""
-        return tf.IndexedSlices(self.values / divisor, self.indices, self.dense_shape)
-
-
 class SparseUpdates(keras.optimizers.Optimizer):
     """Mixin for a Keras optimizer, named before it: every gradient goes the same way.
 
@@ -46,15 +36,19 @@ class SparseUpdates(keras.optimizers.Optimizer):
     the whole table. Clipping and norms here see the gradient that a dense model would have.
     Variables with a dense gradient are updated by the Keras class itself.
 
+    Updates are lazy: a row without a gradient rests, and so does its state. Nothing is owed to a
+    row, so the variable holds the whole truth after every step, for whoever reads it: another
+    optimizer, a moving average, a checkpoint, an export. The size of a table decides how it is
+    computed, by rows or as a whole under a mask, and never what comes out.
+
     A subclass names its per-row state in `row_slots` and writes its formula in `row_step`.
 
-    Weight decay, for a variable whose gradient is sparse, decays touched rows only. With
-    `gradient_accumulation_steps` the rows touched by any of the steps are updated. An exponential
-    moving average (`use_ema`) averages whole tables, as in Keras: its cost follows the table.
+    Weight decay of a table decays touched rows only. With `gradient_accumulation_steps` the rows
+    touched by any of the steps are updated. `use_ema` averages whole tables, as in Keras.
 
     A row-wise constraint on a table (`ClipWeights`, `NonNeg`, norms along other axes than the
-    first) follows each update and works on the rows that it touched or moved, whatever the size of
-    the table: rows never touched stay as they were initialised. Other constraints work on the whole
+    first) follows each update and works on the rows that it touched, whatever the size of the
+    table: rows never touched stay as they were initialised. Other constraints work on the whole
     table after every step, as in Keras, and cost what the table costs.
 
     Args:
@@ -141,7 +135,11 @@ class SparseUpdates(keras.optimizers.Optimizer):
     @property
     def skipped(self) -> int:
         """Updates left out so far because their gradient was not finite."""
-        return _number(self._skipped) if self.skip_nonfinite and self.built else 0
+        return (
+            int(tf.convert_to_tensor(self._skipped.value))
+            if self.skip_nonfinite and self.built
+            else 0
+        )
 
     def row_slots(self, index: int) -> list[keras.Variable]:
         """State of variable number `index`; the first axis of each is its rows."""
@@ -162,8 +160,13 @@ class SparseUpdates(keras.optimizers.Optimizer):
         """The formula: new rows and new slots, `(rows, ...)`."""
         raise NotImplementedError
 
-    def prefers_dense(self, variable: tf.Variable) -> bool:
-        """Whether a sparse gradient is better summed into the whole (small) table."""
+    def row_decay(self, index: int) -> float:
+        """Return the weight decay of variable number `index`, 0 for none."""
+        decays = self._use_weight_decay(self._trainable_variables[index])
+        return self.weight_decay if self.weight_decay and decays else 0.0
+
+    def is_linear(self) -> bool:
+        """Return whether `row_step` adds a multiple of the gradient to the row, and no more."""
         return False
 
     def dense_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
@@ -243,16 +246,15 @@ class SparseUpdates(keras.optimizers.Optimizer):
         tf.distribute.get_replica_context().merge_call(all_replicas, args=(condition, grads))
 
     def _everywhere(self, function: Callable[..., None], *args: Any) -> None:
-        """Calls `function(strategy, *args)` once, from all replicas together."""
         tf.__internal__.distribute.interim.maybe_merge_call(
             function, self._distribution_strategy, *args
         )
 
     def _update(self, grads: list[Any], variables: list[Any]) -> None:
         """Sums duplicates, clips, and updates: on one replica, with the sum over all."""
-        summed = [self._summed(g, v.value) for g, v in zip(grads, variables, strict=True)]
+        summed = [self._summed(g, v) for g, v in zip(grads, variables, strict=True)]
         touched = [
-            touched_rows(g, v.shape[0]) if self._is_small_table(g, v) else None
+            touched_rows(g, v.shape[0]) if is_small_table(g, v.shape) else None
             for g, v in zip(grads, variables, strict=True)
         ]
         self._clip_and_update(summed, variables, touched)
@@ -267,7 +269,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
             by_row, values = [rows is not None for rows in touched], [v.value for v in variables]
             clipped = clip_adaptively(grads, values, self.adaptive_clip, by_row)
         pairs = [
-            (g if rows is None or self._row_constraint(v) is None else Table(g, rows), v.value)
+            (g if rows is None else Table(g, rows), v.value)
             for g, v, rows in zip(clipped, variables, touched, strict=True)
         ]
         learning_rate = tf.convert_to_tensor(self.learning_rate)
@@ -278,70 +280,75 @@ class SparseUpdates(keras.optimizers.Optimizer):
         if observer:
             observer.after_update(variables, clipped, before)
 
-    def _is_small_table(self, gradient: Any, variable: Any) -> bool:
-        return isinstance(gradient, tf.IndexedSlices) and self.prefers_dense(variable.value)
+    def _adds_unsummed(self, variable: Any) -> bool:
+        """Return whether duplicates may be added one by one: nothing looks at their sum."""
+        looks = [getattr(self, argument) for argument in CLIPS]
+        looks += [self.gradient_accumulation_steps, self.__dict__.get("_observer")]
+        looks.append(self._row_constraint(variable))
+        looks.append(self.row_decay(self._get_variable_index(variable)) or None)
+        return self.is_linear() and all(look is None for look in looks)
 
     def _row_constraint(self, variable: Any) -> Any:
         """What touched rows are put through, if their gradient is sparse; or None."""
         variable = self._trainable_variables[self._get_variable_index(variable)]
         return row_constraint_of(variable, self.row_constraint)
 
-    def _summed(self, gradient: Any, variable: tf.Variable) -> Any:
+    def _summed(self, gradient: Any, variable: Any) -> Any:
         if not isinstance(gradient, tf.IndexedSlices):
             return gradient
         gradient = tf.IndexedSlices(tf.cast(gradient.values, variable.dtype), gradient.indices)
-        if self.prefers_dense(variable):
+        if is_small_table(gradient, variable.shape):
             return sum_into_table(gradient, variable.shape[0])
+        if self._adds_unsummed(variable):
+            return gradient
         return sum_duplicates(gradient, variable.shape[0])
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
         """Updates one variable: whole, or the rows that were touched."""
         learning_rate = tf.cast(learning_rate, variable.dtype)
-        decay = self.weight_decay is not None and self._use_weight_decay(variable)
-        if isinstance(gradient, Table):
-            before = tf.identity(variable)
-            self.update_step(gradient.gradient, variable, learning_rate)
-            constraint = self._row_constraint(variable)
-            variable.assign(constrain_moved(constraint, variable, before, gradient.touched))
+        index = self._get_variable_index(variable)
+        if isinstance(gradient, tf.IndexedSlices):
+            add(variable, gradient.indices, -learning_rate * gradient.values)
             return
-        if not isinstance(gradient, Rows):
-            if decay:
-                variable.assign_sub(variable * (self.weight_decay * learning_rate))
+        if not isinstance(gradient, Rows | Table):
+            if decay := SparseUpdates.row_decay(self, index):
+                variable.assign_sub(variable * (decay * learning_rate))
             self.dense_step(gradient, variable, learning_rate)
             return
-        slots = [slot.value for slot in self.row_slots(self._get_variable_index(variable))]
-        rows = [gather(table, gradient.ids) for table in (variable, *slots)]
-        decay = self.weight_decay if decay else 0.0
+        slots = [slot.value for slot in self.row_slots(index)]
         new = self._compiled_step(
             gradient,
-            *rows,
-            decay=decay,
+            *(gradient.read(table) for table in (variable, *slots)),
+            decay=self.row_decay(index),
             rate=learning_rate,
             shared=self.row_shared(),
             constraint=self._row_constraint(variable),
         )
         for table, updated in zip((variable, *slots), new, strict=True):
-            scatter(table, gradient.ids, updated)
+            gradient.write(table, updated)
 
-    def _compiled_step(self, gradient: Rows, *rows: Tensor, **options: Any) -> tuple[Tensor, ...]:
+    def _compiled_step(
+        self, gradient: Rows | Table, *rows: Tensor, **options: Any
+    ) -> tuple[Tensor, ...]:
         """The formula as one kernel that XLA compiles; variables are read and written outside."""
         if "_kernel" not in self.__dict__:
 
             def step(
-                gradient: Rows, rows: Any, decay: float, rate: Tensor, shared: Any, constraint: Any
+                gradient: Any, rows: Any, decay: float, rate: Tensor, shared: Any, constraint: Any
             ) -> tuple[Tensor, ...]:
                 row, *slots = rows
                 if decay:
                     row -= row * (decay * rate)
                 row, slots = self.row_step(gradient.gradients(), row, tuple(slots), rate, *shared)
-                return row if constraint is None else constraint(row), *slots
+                row = row if constraint is None else constraint(row)
+                return gradient.only_touched((row, *slots), rows)
 
             # Not an attribute that Keras would track and save.
             self.__dict__["_kernel"] = tf.function(step, jit_compile=True)
         return self.__dict__["_kernel"](gradient, rows, **options)
 
     def _accumulate(self, grads: list[Any], variables: list[Any]) -> None:
-        def add(accumulator: tf.Variable, gradient: Any, touched: Any) -> None:
+        def accumulate(accumulator: tf.Variable, gradient: Any, touched: Any) -> None:
             if isinstance(gradient, tf.IndexedSlices):
                 values = tf.cast(gradient.values, accumulator.dtype)
                 accumulator.scatter_add(tf.IndexedSlices(values, gradient.indices))
@@ -352,7 +359,8 @@ class SparseUpdates(keras.optimizers.Optimizer):
         def add_all(strategy: Any, grads: list[Any]) -> None:
             for gradient, variable in zip(grads, variables, strict=True):
                 accumulator, touched = self._accumulators_of(variable)
-                strategy.extended.update(accumulator, add, args=(gradient, touched), group=False)
+                arguments = gradient, touched
+                strategy.extended.update(accumulator, accumulate, args=arguments, group=False)
 
         self._everywhere(add_all, grads)
 
@@ -369,7 +377,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
         for gradient, variable in zip(grads, variables, strict=True):
             accumulator, touched = self._accumulators_of(variable)
             small.append(None)
-            if self._is_small_table(gradient, variable):
+            if is_small_table(gradient, variable.shape):
                 small[-1] = tf.convert_to_tensor(touched)
                 means.append(accumulator / steps)
             elif isinstance(gradient, tf.IndexedSlices):
@@ -395,7 +403,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
 
     def _count_nonfinite(self, grads: list[Any]) -> Tensor:
         """Whether all gradients are finite; counts if not, and stops after too many in a row."""
-        values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
+        values = [getattr(gradient, "values", gradient) for gradient in grads]
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in values])
         bad = tf.cast(~finite, "int32")
         in_a_row = (self._skipped_in_a_row + bad) * bad
@@ -423,7 +431,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
         if (
             self.skip_nonfinite
             and self.built
-            and _number(self._skipped_in_a_row) >= self._skip_limit
+            and int(tf.convert_to_tensor(self._skipped_in_a_row.value)) >= self._skip_limit
         ):
             raise ValueError(self._skip_message)
 
@@ -435,10 +443,6 @@ class SparseUpdates(keras.optimizers.Optimizer):
             "row_constraint": keras.constraints.serialize(self.row_constraint),
             "skip_nonfinite": self.skip_nonfinite,
         }
-
-
-def _number(variable: keras.Variable) -> int:
-    return int(tf.convert_to_tensor(variable.value))
 
 
 def _any_replica(strategy: Any, condition: Any) -> Tensor:

@@ -51,7 +51,7 @@ def test_numbers_by_hand(jit_compile):
     assert history["learning_rate"][0] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(0.1), Adam(0.1, sparse="lazy"), Adagrad(0.1)])
+@pytest.mark.parametrize("optimizer", [Adam(0.1), Adagrad(0.1)])
 def test_a_small_table_counts_touched_rows_alone(optimizer):
     monitor = GradientMonitor(interval=1)
     model = table_model()

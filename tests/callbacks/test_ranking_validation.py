@@ -7,7 +7,7 @@ from keras.callbacks import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from kerasrec import evaluation
 from kerasrec.callbacks import RankingValidation, ranking_validation
 from kerasrec.models import EmbeddingMLP, MatrixFactorization
-from kerasrec.optimizers import Adam, adam
+from kerasrec.optimizers import Adam
 from kerasrec.retrieval import SampledSoftmax
 from kerasrec.schema import Categorical, Schema
 
@@ -46,11 +46,12 @@ def test_the_logs_hold_the_figures_of_the_weights(jit_compile):
     assert history["val_mrr"][0] != history["val_mrr"][-1]
 
 
-def test_rows_that_rest_are_ranked_where_the_dense_step_has_them(monkeypatch):
-    """Small tables take the dense step; the choice by size must not show."""
+def test_the_layout_of_updates_does_not_show(monkeypatch):
+    """Small tables are updated as a whole, large ones by rows."""
     figures = []
-    for small in (2**19, 0):
-        monkeypatch.setattr(adam, "SMALL_TABLE", small)
+    for rows_per_id in (2**40, 0):
+        monkeypatch.setattr("kerasrec.optimizers.rows.ROWS_PER_ID", rows_per_id)
+        monkeypatch.setattr("kerasrec.optimizers.rows.SMALL_TABLE", rows_per_id)
         keras.utils.set_random_seed(0)
         model = MatrixFactorization(SCHEMA, embedding_dim=4)
         model.compile(Adam(0.05), "mse")

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrec.layers import Embedding
+from kerasrec.optimizers import rows
 
 ROWS, DIM, STEPS, BATCH = 12, 3, 50, 16
 # The same update from sums in another order: float32 rounding, on numbers of about 1.
@@ -107,3 +108,14 @@ def largest_difference(ours, theirs):
 def twin():
     """This module: test files cannot import each other."""
     return sys.modules[__name__]
+
+
+@pytest.fixture
+def layout(monkeypatch):
+    """A function that says whether sparse gradients update whole tables or their touched rows."""
+
+    def choose(whole):
+        monkeypatch.setattr(rows, "ROWS_PER_ID", 2**40 if whole else 0)
+        monkeypatch.setattr(rows, "SMALL_TABLE", 2**40 if whole else 0)
+
+    return choose

@@ -15,7 +15,6 @@ from kerasrec.optimizers import (
     ClipWeights,
     Ftrl,
     RowwiseAdagrad,
-    adam,
 )
 from kerasrec.optimizers.constraints import is_row_wise
 
@@ -165,10 +164,10 @@ def test_dense_gradients_are_constrained_as_in_keras():
 
 @pytest.mark.parametrize("name", ROW_WISE)
 @pytest.mark.parametrize("make", [lambda **kw: SGD(0.5, **kw), lambda **kw: Adam(0.5, **kw)])
-@pytest.mark.parametrize("small", [0, 2**19], ids=["large", "small"])
-def test_touched_rows_satisfy_it_and_others_stay(monkeypatch, name, make, small):
-    """Row 2 rests after the first step, while the momentum of Adam still moves it."""
-    monkeypatch.setattr(adam, "SMALL_TABLE", small)
+@pytest.mark.parametrize("whole", [False, True], ids=["rows", "whole"])
+def test_touched_rows_satisfy_it_and_others_stay(layout, name, make, whole):
+    """Row 2 rests after the first step."""
+    layout(whole)
     start = np.array([[0.0, 0.0], [-2.0, 2.0], [0.9, -0.1], [3.0, -3.0]])
     optimizer = make(row_constraint=ROW_WISE[name])
     table = train_table(optimizer, start, [[1, 2], [1], [], [1], [1]])
@@ -179,12 +178,12 @@ def test_touched_rows_satisfy_it_and_others_stay(monkeypatch, name, make, small)
 
 
 @pytest.mark.parametrize("name", ROW_WISE)
-def test_the_size_of_a_table_does_not_matter_where_every_row_has_a_gradient(monkeypatch, name):
+def test_the_layout_does_not_matter(layout, name):
     start, tables = np.linspace(-1, 1, 8).reshape(4, 2), []
-    for small in (0, 2**19):
-        monkeypatch.setattr(adam, "SMALL_TABLE", small)
+    for whole in (False, True):
+        layout(whole)
         optimizer = Adam(0.1, row_constraint=ROW_WISE[name])
-        tables.append(train_table(optimizer, start, [[0, 1, 2, 3, 3]] * 10))
+        tables.append(train_table(optimizer, start, [[0, 1, 3, 3], [1, 2]] * 10))
     np.testing.assert_allclose(*tables, atol=2e-5)
 
 
@@ -194,9 +193,9 @@ def test_rows_of_zeros_stay_finite(name):
     np.testing.assert_array_equal(table, 0)
 
 
-@pytest.mark.parametrize("small", [0, 2**19], ids=["large", "small"])
-def test_accumulated_rows_are_constrained(monkeypatch, small):
-    monkeypatch.setattr(adam, "SMALL_TABLE", small)
+@pytest.mark.parametrize("whole", [False, True], ids=["rows", "whole"])
+def test_accumulated_rows_are_constrained(layout, whole):
+    layout(whole)
     optimizer = Adam(0.5, row_constraint=ClipWeights(0.1), gradient_accumulation_steps=2)
     table = train_table(optimizer, np.ones((4, 2)), [[0], [2, 2]])
     np.testing.assert_allclose(table[:, 0], [0.1, 1, 0.1, 1])
@@ -236,7 +235,8 @@ def test_every_optimizer_takes_and_keeps_it(make, tmp_path):
     assert again.get_config() == model.optimizer.get_config()
 
 
-def test_no_operation_makes_a_tensor_of_table_size():
+def test_no_operation_makes_a_tensor_of_table_size(layout):
+    layout(whole=False)
     rows = 7919  # a number that no other shape has
     table, optimizer = keras.Variable(np.ones((rows, 2))), SGD(0.1, adaptive_clip=0.1)
     table.constraint = MaxNorm(1.0, axis=1)
