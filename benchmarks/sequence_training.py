@@ -38,6 +38,7 @@ class SequenceSettings:
     last_rate: float = 3e-5
     warmup_steps: int = 100
     clipnorm: float | None = None
+    paper: bool | None = None
     batch_size: int = 32
     epochs: int = 32
     every: int = 4
@@ -62,6 +63,7 @@ def make_model(settings: SequenceSettings, schema: Schema) -> Any:
             num_layers=settings.num_layers,
             num_heads=settings.num_heads,
             hidden_units=settings.hidden_units[0] if settings.hidden_units else None,
+            paper=bool(settings.paper),
         )
     return models.GRU4Rec(schema, **shared, hidden_units=settings.hidden_units, cell=settings.cell)
 

@@ -1,10 +1,11 @@
-"""Self-attention over packed sequences, with a bias by distance."""
+"""Causal self-attention over packed sequences."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from kerasrec.layers.dropout import Dropout
 from kerasrec.layers.histories import seen_by_each
 from kerasrec.types import Tensor
 
@@ -13,25 +14,31 @@ LOWEST = -1e9
 
 @keras.saving.register_keras_serializable("kerasrec")
 class CausalAttention(keras.layers.Layer):
-    """Multi-head self-attention of each step to itself and to what came before it.
+    """Attend from each step to itself and to what came before it, with several heads.
 
         a_ts = <q_t, k_s> / sqrt(d / heads) + b_{t-s}        s <= t, in the same sequence
         y_t  = W_o sum_s softmax_s(a_ts) v_s + c
 
-    q, k and v are linear in x; b is a number per head and distance, 0 at first (the relative bias
+    q, k and v are linear in x. b is a number per head and distance, 0 at first (the relative bias
     of Raffel et al., 2020, "Exploring the Limits of Transfer Learning", here without buckets).
-    With it a head can turn to what is newest before any vector of a place says so. Different from
-    `keras.layers.MultiHeadAttention`, which takes no bias: several sequences may share a row, and
+    With it a head can turn to what is newest before any vector of a place says so. Unlike in
+    `keras.layers.MultiHeadAttention`, which takes no bias, several sequences may share a row, and
     the three products with x are one.
 
     Args:
         num_heads: number of heads; they divide the last axis of the inputs.
         max_length: number of distances; larger ones share the last bias.
+        distance_bias: add b.
+        output_projection: multiply the heads' results, side by side, by W_o and add c.
+        dropout: share of the softmax weights dropped in training.
         **kwargs: as for `keras.layers.Layer`.
 
-    Input shape:
-        `(batch, length, dim)`, and the place of each step in its sequence, `(batch, length)` or
-        `(1, length)`, 0 where one begins; the length is static.
+    Call arguments:
+        inputs: x `(batch, length, dim)`; the length is static.
+        place: place of each step in its sequence, `(batch, length)` or `(1, length)`, 0 where one
+            begins.
+        queries: what q is linear in, `(batch, length, dim)`; None for the inputs.
+        training: drop softmax weights.
 
     Output shape:
         `(batch, length, dim)`.
@@ -48,13 +55,26 @@ class CausalAttention(keras.layers.Layer):
     (True, (1, 4, 2))
     """
 
-    def __init__(self, num_heads: int, max_length: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_heads: int,
+        max_length: int,
+        *,
+        distance_bias: bool = True,
+        output_projection: bool = True,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.max_length = max_length
+        self.distance_bias = distance_bias
+        self.output_projection = output_projection
+        self.dropout = dropout
+        self.drop = Dropout(dropout, name="dropout", dtype=self.dtype_policy)
 
     def build(self, input_shape: Any) -> None:
-        """Creates the weights."""
+        """Create the weights."""
         dim = input_shape[-1]
         if dim % self.num_heads:
             raise ValueError(
@@ -62,41 +82,69 @@ class CausalAttention(keras.layers.Layer):
                 f"{self.num_heads}; received {dim}."
             )
         self.inward = keras.layers.Dense(3 * dim, name="inward", dtype=self.dtype_policy)
-        self.outward = keras.layers.Dense(dim, name="outward", dtype=self.dtype_policy)
         self.inward.build(input_shape)
-        self.outward.build(input_shape)
-        self.distance_bias = self.add_weight(
-            (self.num_heads, self.max_length), initializer="zeros", name="distance_bias"
-        )
+        if self.output_projection:
+            self.outward = keras.layers.Dense(dim, name="outward", dtype=self.dtype_policy)
+            self.outward.build(input_shape)
+        if self.distance_bias:
+            self.bias = self.add_weight(
+                (self.num_heads, self.max_length), initializer="zeros", name="distance_bias"
+            )
         self.built = True
 
-    def call(self, inputs: Tensor, place: Tensor) -> Tensor:
-        """What each step finds."""
+    def call(
+        self,
+        inputs: Tensor,
+        place: Tensor,
+        queries: Tensor | None = None,
+        training: bool = False,
+    ) -> Tensor:
+        """Return what each step finds."""
         length, dim = inputs.shape[1:]
-        parts = ops.reshape(
-            self.inward(inputs), (-1, length, 3, self.num_heads, dim // self.num_heads)
+        heads = (-1, length, self.num_heads, dim // self.num_heads)
+        query, key, value = (
+            ops.reshape(part, heads) for part in self._projected(inputs, queries, dim)
         )
-        query, key, value = (parts[:, :, number] for number in range(3))
         query = query * ops.cast((dim // self.num_heads) ** -0.5, query.dtype)
         scores = ops.cast(ops.einsum("bthd,bshd->bhts", query, key), "float32")
-        step = ops.arange(length, dtype="int32")
-        distance = ops.clip(step[:, None] - step, 0, self.max_length - 1)
-        scores = scores + ops.take(ops.cast(self.distance_bias, "float32"), distance, axis=1)
+        if self.distance_bias:
+            step = ops.arange(length, dtype="int32")
+            distance = ops.clip(step[:, None] - step, 0, self.max_length - 1)
+            scores = scores + ops.take(ops.cast(self.bias, "float32"), distance, axis=1)
         scores = ops.where(seen_by_each(place)[:, None], scores, LOWEST)
         # Softmax by hand: that of keras warns where a row has one step.
         shares = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
         shares = ops.cast(shares / ops.sum(shares, axis=-1, keepdims=True), value.dtype)
-        found = ops.einsum("bhts,bshd->bthd", shares, value)
-        return self.outward(ops.reshape(found, (-1, length, dim)))
+        shares = self.drop(shares, training=training)
+        found = ops.reshape(ops.einsum("bhts,bshd->bthd", shares, value), (-1, length, dim))
+        return self.outward(found) if self.output_projection else found
 
-    def compute_output_spec(self, inputs: Tensor, place: Tensor) -> Any:
-        """Shape and dtype of what is found."""
+    def _projected(self, inputs: Tensor, queries: Tensor | None, dim: int) -> list[Tensor]:
+        """q, k and v `(batch, length, dim)`, by one product with x where all three come from it."""
+        if queries is None:
+            return ops.split(self.inward(inputs), 3, axis=-1)
+        kernel = ops.cast(self.inward.kernel, self.compute_dtype)
+        bias = ops.cast(self.inward.bias, self.compute_dtype)
+        query = ops.matmul(queries, kernel[:, :dim]) + bias[:dim]
+        return [query, *ops.split(ops.matmul(inputs, kernel[:, dim:]) + bias[dim:], 2, axis=-1)]
+
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        place: Tensor,
+        queries: Tensor | None = None,
+        training: bool = False,
+    ) -> Any:
+        """Return shape and dtype of what is found."""
         return keras.KerasTensor(inputs.shape, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "num_heads": self.num_heads,
             "max_length": self.max_length,
+            "distance_bias": self.distance_bias,
+            "output_projection": self.output_projection,
+            "dropout": self.dropout,
         }

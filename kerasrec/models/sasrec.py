@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kerasrec.layers import CausalAttention, Dropout
+from kerasrec.layers.histories import seen_by_each
 from kerasrec.models.sequential import SequentialRecommender
 from kerasrec.schema import Schema
 from kerasrec.training import check_size
@@ -22,13 +23,25 @@ class SASRec(SequentialRecommender):
 
     Each step looks at itself and what came before (Kang and McAuley, 2018, "Self-Attentive
     Sequential Recommendation"). Train it with `kerasrec.retrieval.NextItem` on
-    `kerasrec.data.next_items`; a softmax over the catalogue does much better than the binary
+    `kerasrec.data.next_items`. A softmax over the catalogue does much better than the binary
     cross-entropy of the paper (Klenitskiy and Vasilev, 2023, "Turning Dross Into Gold Loss").
-    Deviations from the paper: places are scaled like items; each attention has a bias by distance
-    (`kerasrec.layers.CausalAttention`), since what is newest matters most; norms stand before
-    attention and feed-forward layers alike, the residual paths are free of them; no dropout inside
-    of the attention. The user id is not used,
-    so that new users are served from what they did.
+    The user id is not used, so that new users are served from what they did.
+
+    Deviations from the paper and its program (github.com/kang205/SASRec), all undone by
+    `paper=True`:
+
+    - each attention has a bias by distance (`kerasrec.layers.CausalAttention`), since what is
+      newest matters most, and a projection of its output;
+    - p_t is multiplied by sqrt(d) like q_i, where the program multiplies q_i alone;
+    - t counts from the oldest item of a sequence. The paper pads in front, so that the newest item
+      always has the last place;
+    - keys and values are made of norm(x) like the queries, and x itself is added to what is found.
+      The program makes keys and values of x, and adds norm(x);
+    - dropout stands behind attention and feed-forward layer. The program has it on the softmax
+      weights and on both sides of W_2;
+    - norms add 1e-6 to the variance instead of 1e-8.
+
+    What remains with `paper=True`: initial values are drawn as here, and the loss is the trainer's.
 
     Args:
         schema: the features; only the item id and the sequence of it are used. Its `max_length` is
@@ -38,9 +51,11 @@ class SASRec(SequentialRecommender):
         num_heads: heads of each attention; they divide `embedding_dim`.
         hidden_units: width inside the feed-forward layers; None for `embedding_dim`, as in the
             paper. Four times as much did better on MovieLens 1M.
-        dropout: share of the inputs and of each block's outputs dropped in training.
-        activation: of the feed-forward layers.
+        dropout: share of the units dropped in training.
         stddev: standard deviation of the initial q_i and p_t.
+        distance_bias: add the bias by distance to each attention; None for yes, but no with
+            `paper`.
+        paper: be the model of the paper, see above.
 
     Input shape:
         dict with the history `(batch, length)`, right-padded with 0 and newest last, and the item
@@ -73,8 +88,9 @@ class SASRec(SequentialRecommender):
         num_heads: int = 1,
         hidden_units: int | None = None,
         dropout: float = 0.2,
-        activation: str = "relu",
         stddev: float = 0.02,
+        distance_bias: bool | None = None,
+        paper: bool = False,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
@@ -94,24 +110,32 @@ class SASRec(SequentialRecommender):
         self.num_heads = num_heads
         self.hidden_units = hidden_units
         self.dropout = dropout
-        self.activation = activation
+        self.distance_bias = distance_bias
+        self.paper = paper
         policy = {"dtype": self.dtype_policy}
         self.places = self.table(self.sequence.max_length, "places")
         self.drop = Dropout(dropout, name="dropout", **policy)
 
         def norm(name: str) -> keras.layers.Layer:
-            return keras.layers.LayerNormalization(epsilon=1e-6, name=name, **policy)
+            epsilon = 1e-8 if paper else 1e-6
+            return keras.layers.LayerNormalization(epsilon=epsilon, name=name, **policy)
 
         self.blocks = [
             (
                 norm(f"attention_norm_{index}"),
                 CausalAttention(
-                    num_heads, self.sequence.max_length, name=f"attention_{index}", **policy
+                    num_heads,
+                    self.sequence.max_length,
+                    distance_bias=not paper if distance_bias is None else distance_bias,
+                    output_projection=not paper,
+                    dropout=dropout if paper else 0.0,
+                    name=f"attention_{index}",
+                    **policy,
                 ),
                 norm(f"forward_norm_{index}"),
                 keras.layers.Dense(
                     hidden_units or embedding_dim,
-                    activation=activation,
+                    activation="relu",
                     name=f"inner_{index}",
                     **policy,
                 ),
@@ -122,22 +146,48 @@ class SASRec(SequentialRecommender):
         self.final_norm = norm("final_norm")
         self.build()
 
+    def states(
+        self, history: Tensor, place: Tensor | None = None, training: bool = False
+    ) -> Tensor:
+        """Return the query vector after each step, as `SequentialRecommender.states`."""
+        if self.paper and place is None:
+            # A place of 0 tells `transform` where each history ends.
+            history = ops.convert_to_tensor(history)
+            place = ops.arange(history.shape[1], dtype="int32")
+            place = place * ops.cast(ops.not_equal(history, 0), "int32")
+        return super().states(history, place, training)
+
     def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
-        """The normed states after the last block."""
+        """Return the normed states after the last block."""
         scale = ops.cast(self.embedding_dim**0.5, self.compute_dtype)
+        if self.paper:
+            return self._as_published(vectors * scale, place, training)
         x = self.drop((vectors + self.places(place)) * scale, training=training)
         for attention_norm, attention, forward_norm, inner, outer in self.blocks:
             x = x + self.drop(attention(attention_norm(x), place), training=training)
             x = x + self.drop(outer(inner(forward_norm(x))), training=training)
         return self.final_norm(x)
 
+    def _as_published(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
+        # Each later step of the same sequence sees a step, so that they can be counted.
+        later = ops.sum(ops.cast(seen_by_each(place), "int32"), axis=1) - 1
+        places = self.places(self.sequence.max_length - 1 - later)
+        x = self.drop(vectors + places, training=training)
+        for attention_norm, attention, forward_norm, inner, outer in self.blocks:
+            queries = attention_norm(x)
+            x = forward_norm(queries + attention(x, place, queries, training=training))
+            hidden = self.drop(inner(x), training=training)
+            x = x + self.drop(outer(hidden), training=training)
+        return self.final_norm(x)
+
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "num_layers": self.num_layers,
             "num_heads": self.num_heads,
             "hidden_units": self.hidden_units,
             "dropout": self.dropout,
-            "activation": self.activation,
+            "distance_bias": self.distance_bias,
+            "paper": self.paper,
         }

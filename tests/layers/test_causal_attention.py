@@ -52,7 +52,7 @@ def biased(*biases):
     layer.build((1, 4, 1))
     layer.inward.set_weights([np.array([[0.0, 0.0, 1.0]]), np.zeros(3)])
     layer.outward.set_weights([np.ones((1, 1)), np.zeros(1)])
-    layer.distance_bias.assign([biases])
+    layer.bias.assign([biases])
     return layer
 
 
@@ -71,6 +71,41 @@ def test_larger_distances_share_the_last_bias():
     np.testing.assert_allclose(found[0, -1, 0], (8 + (1 + 2 + 4) / 2) / 2.5, rtol=1e-6)
 
 
+def test_without_bias_and_output_projection():
+    layer = CausalAttention(2, 6, distance_bias=False, output_projection=False)
+    found = layer(STEPS, PLACE)
+    assert [tuple(w.shape) for w in layer.weights] == [(8, 24), (24,)]
+    query, key, value = np.split(STEPS @ layer.inward.kernel.numpy(), 3, axis=-1)
+    # The third step of the first row, head by head, by hand: it sees three steps.
+    for head in (slice(0, 4), slice(4, 8)):
+        scores = np.exp(key[0, :3, head] @ query[0, 2, head] / 2)
+        wanted = scores / scores.sum() @ value[0, :3, head]
+        np.testing.assert_allclose(found[0, 2, head], wanted, rtol=1e-4)
+
+
+def test_queries_of_their_own():
+    layer = CausalAttention(2, 6)
+    layer.build(STEPS.shape)
+    layer.inward.bias.assign(RNG.normal(size=24))
+    np.testing.assert_allclose(layer(STEPS, PLACE, STEPS), layer(STEPS, PLACE), rtol=1e-5)
+    # Keys and values come from the inputs: one step finds its own value, whatever asks.
+    one = layer(STEPS[:, :1], PLACE[:, :1], 5 * STEPS[:, 1:2])
+    np.testing.assert_allclose(one, layer(STEPS[:, :1], PLACE[:, :1]), rtol=1e-5)
+    other = layer(STEPS, PLACE, STEPS[::-1])
+    assert not np.allclose(other[0, 3], layer(STEPS, PLACE)[0, 3], rtol=1e-2)
+
+
+def test_dropout_of_the_softmax_weights():
+    layer = CausalAttention(1, 6, output_projection=False, dropout=0.5)
+    first = STEPS[:, :1].repeat(500, axis=0)
+    kept = layer(first, PLACE[:1, :1])
+    dropped = layer(first, PLACE[:1, :1], training=True).numpy()
+    # The only weight is dropped or doubled.
+    gone = (dropped == 0).all(axis=-1)
+    assert 0.4 < gone.mean() < 0.6
+    np.testing.assert_allclose(dropped[~gone], 2 * kept.numpy()[~gone], rtol=1e-5)
+
+
 def test_heads_divide_the_width():
     with pytest.raises(ValueError, match="multiple of num_heads=3; received 8"):
         CausalAttention(3, 4).build((1, 2, 8))
@@ -85,9 +120,12 @@ def test_half_precision_hides_what_comes_later():
 
 
 def test_config():
-    layer = CausalAttention(2, 6, name="attention")
+    layer = CausalAttention(
+        2, 6, distance_bias=False, output_projection=False, dropout=0.1, name="attention"
+    )
     layer.build(STEPS.shape)
     again = CausalAttention.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
     again.build(STEPS.shape)
     again.set_weights(layer.get_weights())
     np.testing.assert_array_equal(again(STEPS, PLACE), layer(STEPS, PLACE))
