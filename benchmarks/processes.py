@@ -13,12 +13,12 @@ def measure(script: str, side: str, folder: str, torch_python: str) -> Any:
 
     Args:
         script: the benchmark itself.
-        side: its name; "torch" runs under `torch_python`.
+        side: its name; one that begins with "torch" runs under `torch_python`.
         folder: where the benchmark has put its data.
         torch_python: the Python that has PyTorch.
     """
     done = subprocess.run(
-        [torch_python if side == "torch" else sys.executable, script, "--cell", side, folder],
+        [torch_python if side.startswith("torch") else sys.executable, script, "--cell", side, folder],
         capture_output=True,
         text=True,
         check=False,
