@@ -38,7 +38,7 @@ LAYOUTS = {
 ABOUT = """# Rows a second that train
 
 One epoch of matrix factorisation on NCF MovieLens 1M (994,169 positives with 4 negatives each: \
-4.97 million rows), dimension 64, no biases, batches of 8,192 rows, binary cross-entropy, Adam with \
+4.97 million rows), dimension 64, no biases, batches of 8,192 rows, cross-entropy, Adam with \
 `clipnorm=1`. All libraries train the same weights in three layouts:
 
 - grouped: the user once, then the film and its 4 negatives (8,190 pairs a batch). This is what \
@@ -48,7 +48,7 @@ One epoch of matrix factorisation on NCF MovieLens 1M (994,169 positives with 4 
 
 kerasrec draws its negatives (grouped) and shuffles (grouped and shuffled) while it trains; the \
 other libraries get theirs drawn and shuffled before the clock starts. kerasrec's updates are lazy, \
-those of the others dense. PyTorch clips with `clip_grad_norm_` for each table. Every side runs in \
+the others' dense. PyTorch clips with `clip_grad_norm_` for each table. Every side runs in \
 a process of its own, all sides in turn in each of {rounds} rounds; the first epoch of a process \
 compiles and does not count, the median of the others does. Rates are geometric means over the \
 rounds; "kerasrec is" has the mean ratio within the rounds and its 95 % interval. This page is \
@@ -138,7 +138,9 @@ def report(page: pages.Page, rates: dict[str, list[float]]) -> str:
     )
     verdicts = []
     for layout in settings["layouts"]:
-        lines.append(f"{f'million rows/s, {layout}':<42}{'mean':>8}{'range':>16}{'kerasrec is':>26}")
+        lines.append(
+            f"{f'million rows/s, {layout}':<42}{'mean':>8}{'range':>16}{'kerasrec is':>26}"
+        )
         ours = rates.get(f"kerasrec-{layout}")
         for library in settings["libraries"]:
             found = rates.get(f"{library}-{layout}")
