@@ -47,8 +47,8 @@ One epoch of matrix factorisation on NCF MovieLens 1M (994,169 positives with 4 
 - shuffled: a row for each pair, in random order.
 
 kerasrec draws its negatives (grouped) and shuffles (grouped and shuffled) while it trains; the \
-other libraries get theirs drawn and shuffled before the clock starts. kerasrec's updates are lazy, \
-the others' dense. PyTorch clips with `clip_grad_norm_` for each table. Every side runs in \
+other libraries get theirs drawn and shuffled before the clock starts. kerasrec updates lazily, \
+the others densely. PyTorch clips with `clip_grad_norm_` for each table. Every side runs in \
 a process of its own, all sides in turn in each of {rounds} rounds; the first epoch of a process \
 compiles and does not count, the median of the others does. Rates are geometric means over the \
 rounds; "kerasrec is" has the mean ratio within the rounds and its 95 % interval. This page is \
