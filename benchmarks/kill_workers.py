@@ -34,7 +34,7 @@ Matrix factorisation on MovieLens 100K with 4 drawn negatives, two worker proces
 `MultiWorkerMirroredStrategy`, `Adam(clipnorm=1)`, inverse time decay, and \
 `kerasrec.callbacks.Resume`. Epochs, workers and moments of the kills are drawn at random before \
 the first run, and the kills come in the order of their epochs. Three kills in ten come \
-within the write of the file: the worker that writes it gets SIGKILL when a random share of the bytes \
+within the write of the file: the worker that writes it gets SIGKILL when a random share of it \
 is on the disk, or after the last of them, before the file gets its name. The others come after a \
 random batch of a worker drawn at random. After each kill both workers are started again. The \
 weights at the end are compared with those of a run that nobody disturbed. This page is written by \
