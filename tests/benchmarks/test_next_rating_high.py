@@ -41,7 +41,7 @@ class Counting:
         return place + 1
 
 
-def test_scores_know_the_no_more_rows_than_they_are_given(script, rows):
+def test_scores_know_no_more_rows_than_they_are_given(script, rows):
     model = Counting()
     known = script.scores_of(model, rows, 2)
     assert known.tolist() == [8, 9, 10, 11, 12, 6, 7, 8, 9, 10]
