@@ -8,6 +8,7 @@ from these files alone, byte for byte. The source is a hash of the script and of
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -211,6 +212,18 @@ class Page:
             for side in sides:
                 found[side].append(one[side])
         return found
+
+    def printed(self, run: Callable[[], int | None]) -> tuple[str, int]:
+        """Return what a benchmark prints, from a stored run or by running it; and its exit code."""
+
+        def make() -> dict[str, Any]:
+            output = describing.Tee(sys.stdout)
+            with contextlib.redirect_stdout(output):
+                code = run() or 0
+            return {"output": output.getvalue().splitlines(), "code": code}
+
+        found = self.result("output", make)
+        return "\n".join(found["output"]), found["code"]
 
     def made_at(self) -> str:
         """Name the commit, the state of the tree, and the source."""

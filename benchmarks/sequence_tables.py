@@ -25,12 +25,12 @@ TRAINING = """
 step, users packed into rows of `max_length`, of which `batch_size` make a batch; `windows` says
 whether the older parts of longer histories are trained on, too.
 `kerasrec.optimizers.Adam`; the rate rises linearly over `warmup_steps` and then falls linearly to
-`last_rate` at the last planned epoch (StackedLSTM: it stays).
-The seed sets initial weights, dropout and order. StackedLSTM is `GRU4Rec` with two LSTM layers, the items being the classes. For it and GRU4Rec
-`num_layers` counts the widths in `hidden_units`, for SASRec blocks, whose feed-forward layers are
-that wide inside (as wide as the states where none is given). SASRec has a bias by distance in each
-attention, which the published models named so do not have. Settings were chosen by hand on the
-validation items. Most trainings ran two at a time, with a thread each."""
+`last_rate` at the last planned epoch (StackedLSTM: it stays). The seed sets initial weights,
+dropout and order. StackedLSTM is `GRU4Rec` with two LSTM layers, the items being the classes. For
+it and GRU4Rec `num_layers` counts the widths in `hidden_units`, for SASRec blocks, whose
+feed-forward layers are that wide inside (as wide as the states where none is given). SASRec has a
+bias by distance in each attention, which the published models named so do not have. Settings were
+chosen by hand on the validation items. Most trainings ran two at a time, with a thread each."""
 
 
 def _table(
