@@ -200,8 +200,8 @@ def page(way: dict[str, Any], made: pages.Page) -> str:
 Written by `benchmarks/first_use.py`; run it again instead of editing this page.
 
 A fresh clone, the README's command, a file of {way["rows"]:,} rows with columns of its own
-names (dates, a rating that is missing, a row that stands there twice), a model trained, evaluated, exported,
-verified, served, and asked: {len(parts)} commands, {total / 60:.1f} minutes.
+names (dates, a rating that is missing, a row that stands there twice), a model trained, evaluated,
+exported, verified, served, and asked: {len(parts)} commands, {total / 60:.1f} minutes.
 
 - Goal: at most {MINUTES} minutes and {COMMANDS} commands: {reached}
 - CPU time of all commands: {way["cpu"] / 60:.1f} minutes

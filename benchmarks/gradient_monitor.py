@@ -124,10 +124,10 @@ def measure(case: Case, settings: dict[str, Any]) -> dict[str, list[float]]:
     data = batches(size, settings["steps"])
     model = matrix_factorization(size)
     model.compile(optimizer(), "mse", **compiling)
-    model.fit(data.take(32), verbose=0, shuffle=False)  # traces the function without the monitor
     both = Turns(callback)
     epochs = 2 * settings["rounds"] + 2
     model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[both])
+    check(callback, settings)
     # The first epoch of each side traces, and finds the caches cold.
     found = {
         side: [1e3 * seconds / settings["steps"] for seconds in both.seconds[watched][1:]]
@@ -140,40 +140,55 @@ def measure(case: Case, settings: dict[str, Any]) -> dict[str, list[float]]:
 class Turns(keras.callbacks.Callback):
     """Times the epochs of one `fit`, of which every second one has the callback."""
 
+    # As the callbacks themselves: batches may run many at a time.
+    counts_batches = False
+
     def __init__(self, monitor: keras.callbacks.Callback) -> None:
         super().__init__()
         self.monitor = monitor
         self.seconds: dict[bool, list[float]] = {False: [], True: []}
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Keeps the function that trains without the monitor, and the one that trains with it."""
-        plain = self.model.train_function
-        self.monitor.set_model(self.model)
-        self.monitor.on_train_begin()
-        self.functions = {False: plain, True: self.model.train_function}
+        self.functions: dict[bool, Any] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the clock."""
+        """Put the function of the side in, and start the clock."""
         self.watched = epoch % 2 == 1
+        if self.watched not in self.functions:
+            # The callback begins when the function without it has been traced: a function that is
+            # traced later would hold the callback as well.
+            if self.watched:
+                self.monitor.set_model(self.model)
+                self.monitor.on_train_begin()
+            self.functions[self.watched] = self.model.train_function
         self.model.train_function = self.functions[self.watched]
         self.began = time.perf_counter()
         if self.watched:
             self.monitor.on_epoch_begin(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """As in `fit`."""
+        """Hand on, as `fit` does."""
         if self.watched:
             self.monitor.on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Stops it."""
+        """Stop the clock."""
         if self.watched:
             self.monitor.on_epoch_end(epoch, logs)
         self.seconds[self.watched].append(time.perf_counter() - self.began)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leaves the model as it was."""
+        """Leave the model as it was."""
+        self.model.train_function = self.functions[True]
         self.monitor.on_train_end()
+
+
+def check(monitor: keras.callbacks.Callback, settings: dict[str, Any]) -> None:
+    """End if the monitor has not looked in its epochs, or has looked in the others."""
+    if not isinstance(monitor, GradientMonitor):
+        return
+    looks = {len(values) for values in monitor.observations.values()}
+    epochs, each = settings["rounds"] + 1, settings["steps"] // settings["interval"]
+    if not looks or not epochs * each <= min(looks) <= max(looks) <= epochs * (each + 1):
+        raise SystemExit(f"The monitor looked {looks} times in {epochs} epochs.")
 
 
 def matrix_factorization(size: dict[str, int]) -> keras.Model:

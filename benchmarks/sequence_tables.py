@@ -21,16 +21,17 @@ orders.
 """
 
 TRAINING = """
+The rate of StackedLSTM stays the same after the warm-up: the validation ends its training.
 `kerasrec.retrieval.NextItem` on `kerasrec.data.next_items`: cross-entropy over all items at every
 step, users packed into rows of `max_length`, of which `batch_size` make a batch; `windows` says
 whether the older parts of longer histories are trained on, too.
 `kerasrec.optimizers.Adam`; the rate rises linearly over `warmup_steps` and then falls linearly to
-`last_rate` at the last planned epoch (StackedLSTM: it stays). The seed sets initial weights,
-dropout and order. StackedLSTM is `GRU4Rec` with two LSTM layers, the items being the classes. For
-it and GRU4Rec `num_layers` counts the widths in `hidden_units`, for SASRec blocks, whose
-feed-forward layers are that wide inside (as wide as the states where none is given). SASRec has a
-bias by distance in each attention, which the published models named so do not have. Settings were
-chosen by hand on the validation items. Most trainings ran two at a time, with a thread each."""
+`last_rate` at the last planned epoch. The seed sets initial weights, dropout and order.
+StackedLSTM is `GRU4Rec` with two LSTM layers, the items being the classes. For it and GRU4Rec
+`num_layers` counts the widths in `hidden_units`, for SASRec blocks, whose feed-forward layers are
+that wide inside (as wide as the states where none is given). SASRec has a bias by distance in each
+attention, which the published models named so do not have. Settings were chosen by hand on the
+validation items. Most trainings ran two at a time, with a thread each."""
 
 
 def _table(
@@ -73,7 +74,7 @@ def sasrec_ml_1m() -> Table:
                 epochs=24,
             ),
             "GRU4Rec": SequenceSettings(**GRU, hidden_units=(128,), clipnorm=1.0),
-            # The rate stays the same, so that the validation ends the training and not the plan.
+            # The rate stays, so that the validation ends the training and not the plan.
             "StackedLSTM": SequenceSettings(
                 **STACKED, hidden_units=(128, 64), clipnorm=1.0, last_rate=3e-3, epochs=60,
                 patience=8,
