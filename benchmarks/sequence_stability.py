@@ -332,7 +332,7 @@ def main() -> None:
     made = pages.Page(
         "sequence_stability",
         __file__,
-        {"seeds": arguments.seeds, "cells": arguments.cells, **SETTINGS},
+        {"seeds": arguments.seeds, "cells": arguments.cells, "more": SETTINGS},
         remake=arguments.page,
         keep=pages.whole(parser, arguments),
     )
