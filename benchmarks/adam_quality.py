@@ -1,80 +1,77 @@
-"""Quality and time of dense, exact and lazy Adam: matrix factorisation on NCF MovieLens 1M.
+"""Quality and time of lazy and dense Adam: matrix factorisation on NCF MovieLens 1M.
 
     python benchmarks/adam_quality.py                        # 3 seeds; writes its page
     python benchmarks/adam_quality.py --seeds 0 --epochs 2   # a part of it, no page
+    python benchmarks/adam_quality.py --page                 # from stored results
 
 Dimension 64, 4 negatives drawn anew in each epoch, batches of 8,192, binary cross-entropy, Adam
-with clipnorm 1; the last item of each user is ranked among the 99 published ones. Tables of this
-size take the dense step by themselves; the rows marked "by rows" have that switched off, so that
-what is shown is what large tables get.
+with clipnorm 1; the last item of each user is ranked among the 99 published ones.
 """
 
 import argparse
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
-import describing
+import pages
+import turns
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 SETTINGS = {"embedding_dim": 64, "batch_size": 8192, "negatives": 4, "learning_rate": 0.003}
 WAYS = {
     "dense": "keras.optimizers.Adam (dense)",
-    "exact": "Adam(sparse='exact'), as it is",
-    "exact_rows": "Adam(sparse='exact'), by rows",
-    "lazy": "Adam(sparse='lazy'), by rows",
+    "lazy": "kerasrec.optimizers.Adam (lazy)",
 }
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "adam_quality.md"
-ABOUT = """# Does the sparse update keep the quality?
+ABOUT = """# Does the lazy update keep the quality?
 
 Matrix factorisation on NCF MovieLens 1M (6,040 users, 3,706 items, 994,169 training rows): \
 embedding_dim {embedding_dim}, {negatives} negatives drawn anew in each epoch, batches of \
 {batch_size}, binary cross-entropy, Adam with `clipnorm=1` at a rate of {learning_rate}, and a \
-number of epochs fixed beforehand, the same for all: nothing is chosen by these figures. The last \
-item of each user is ranked among the 99 published ones. Mean and standard deviation over the \
-seeds; "differs" is the mean difference to dense Adam, seed by seed. The seed decides weights, \
-order and negatives, so that all ways see the same batches. Tables of this size take the dense \
-step by themselves; "by rows" has that switched off, which is what larger tables get. This page is \
-written by `benchmarks/adam_quality.py`.
+number of epochs fixed beforehand, the same for both: nothing is chosen by these results. The last \
+item of each user is ranked among the 99 published ones. Stock Keras updates every row in every \
+step; ours are lazy: rows without a gradient rest, and so do their moments. Mean and standard \
+deviation over the seeds; "differs" is the mean difference to dense Adam within the seeds, and \
+its 95 % interval. The seed decides weights, order and negatives, so both see the same batches. \
+This page is written by `benchmarks/adam_quality.py`.
 
 ```text
-{text}```
+{text}
+```
 """
 
 
 def main() -> None:
-    """Trains every way with every seed, prints the table, and writes the page."""
+    """Train both ways with every seed and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
+    pages.add_options(parser)
     arguments = parser.parse_args()
     if arguments.cell:
         way, seed = arguments.cell
         print(json.dumps(train(way, int(seed), arguments.epochs)))
         return
-    load = describing.load()
-    found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    for seed in arguments.seeds:
-        for way in WAYS:
-            found[way].append(run(way, seed, arguments.epochs))
-            print(f"{way}, seed {seed}: {found[way][-1]}", file=sys.stderr, flush=True)
-    text = report(found, arguments.epochs, arguments.seeds, load)
-    print(text)
-    if vars(arguments) == vars(parser.parse_args([])):
-        describing.write(PAGE, ABOUT.format(**SETTINGS, text=text))
+    page = pages.Page(
+        "adam_quality",
+        __file__,
+        {"seeds": arguments.seeds, "epochs": arguments.epochs, **SETTINGS},
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments),
+    )
+    seeds, epochs = page.settings["seeds"], page.settings["epochs"]
+    found = page.rounds(list(WAYS), len(seeds), lambda way, number: run(way, seeds[number], epochs))
+    page.write(ABOUT.format(**SETTINGS, text=report(page, found)))
 
 
 def run(way: str, seed: int, epochs: int) -> dict[str, float]:
-    """One training in a process of its own."""
-    root = str(pathlib.Path(__file__).parent.parent)
+    """Train once, in a process of its own."""
     command = [sys.executable, __file__, "--epochs", str(epochs), "--cell", way, str(seed)]
-    env = {**os.environ, "PYTHONPATH": root}
+    env = {**os.environ, "PYTHONPATH": str(pages.ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         sys.exit(f"{way}: {done.stderr.strip()[-2000:]}")
@@ -82,14 +79,11 @@ def run(way: str, seed: int, epochs: int) -> dict[str, float]:
 
 
 def train(way: str, seed: int, epochs: int) -> dict[str, float]:
-    """HR@10 and NDCG@10 after the last epoch, and the seconds of an epoch."""
+    """Return HR@10 and NDCG@10 after the last epoch, and the seconds of an epoch."""
     import keras
 
     from kerasrec import data, datasets, evaluation, models, optimizers
-    from kerasrec.optimizers import adam
 
-    if way.endswith("_rows") or way == "lazy":
-        adam.SMALL_TABLE = 0
     published = datasets.load("ncf-ml-1m")
     vocabularies = data.fit_vocabularies(published.interactions)
     schema = data.make_schema(published.interactions, vocabularies)
@@ -101,12 +95,8 @@ def train(way: str, seed: int, epochs: int) -> dict[str, float]:
     keras.utils.set_random_seed(seed)
     model = models.MatrixFactorization(schema, embedding_dim=SETTINGS["embedding_dim"])
     rate = SETTINGS["learning_rate"]
-    optimizer = {
-        "dense": lambda: keras.optimizers.Adam(rate, clipnorm=1.0),
-        "exact": lambda: optimizers.Adam(rate, clipnorm=1.0),
-        "exact_rows": lambda: optimizers.Adam(rate, clipnorm=1.0),
-        "lazy": lambda: optimizers.Adam(rate, clipnorm=1.0, sparse="lazy"),
-    }[way]()
+    kind = {"dense": keras.optimizers.Adam, "lazy": optimizers.Adam}[way]
+    optimizer = kind(rate, clipnorm=1.0)
     model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
     batches = data.with_negatives(
         columns,
@@ -131,34 +121,32 @@ def train(way: str, seed: int, epochs: int) -> dict[str, float]:
         "ndcg@10": row["ndcg@10"],
         "loss": history.history["loss"][-1],
         "seconds": statistics.median(seconds[1:] or seconds),
-        "total": sum(seconds),
     }
 
 
-def report(found: dict, epochs: int, seeds: list[int], load: str) -> str:
-    """Command, hardware, versions, and a line for each way."""
-    lines = [
-        f"command   {describing.command()}",
-        f"hardware  {describing.machine()}; {load}",
-        f"versions  {describing.versions()}",
-        f"settings  {epochs} epochs, seeds {seeds}",
-        "",
-        f"{'':<34}{'HR@10':>17}{'differs':>9}{'NDCG@10':>17}{'differs':>9}{'loss':>8}"
-        f"{'s/epoch':>9}{'s in all':>10}",
-    ]
+def report(page: pages.Page, found: dict[str, list[dict[str, float]]]) -> str:
+    """Return a line for each way."""
+    settings = page.settings
+    lines = page.head(f"settings  {settings['epochs']} epochs, seeds {settings['seeds']}")
+    lines.append(
+        f"{'':<32}{'HR@10':>15}{'differs':>30}{'NDCG@10':>18}{'differs':>30}{'loss':>8}"
+        f"{'s/epoch':>9}"
+    )
     for way, rows in found.items():
-        line = f"{WAYS[way]:<34}"
-        for metric in ("hr@10", "ndcg@10"):
+        line = f"{WAYS[way]:<32}"
+        for metric, width in (("hr@10", 15), ("ndcg@10", 18)):
             values = [row[metric] for row in rows]
-            differs = statistics.mean(
-                row[metric] - dense[metric] for row, dense in zip(rows, found["dense"], strict=True)
-            )
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            line += f"{statistics.mean(values):>9.4f} ±{spread:.4f}{differs:>+9.4f}"
+            line += f"{f'{statistics.mean(values):.4f} ±{spread:.4f}':>{width}}"
+            differs = ""
+            if way != "dense":
+                pairs = zip(rows, found["dense"], strict=True)
+                gains = turns.mean([row[metric] - dense[metric] for row, dense in pairs])
+                differs = gains.show("+.4f")
+            line += f"{differs:>30}"
         line += f"{statistics.mean(row['loss'] for row in rows):>8.4f}"
-        line += f"{statistics.median(row['seconds'] for row in rows):>9.2f}"
-        lines.append(line + f"{statistics.median(row['total'] for row in rows):>10.1f}")
-    return "\n".join(lines) + "\n"
+        lines.append(line + f"{statistics.median(row['seconds'] for row in rows):>9.2f}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

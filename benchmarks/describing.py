@@ -9,7 +9,11 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from typing import TextIO
+
+# What benchmarks write.
+WRITTEN = ("benchmarks/results", "docs/benchmarks")
 
 
 def command() -> str:
@@ -27,9 +31,36 @@ def machine() -> str:
     return machine()
 
 
-def load() -> str:
-    """How busy the machine is."""
-    return f"load average {os.getloadavg()[0]:.1f}"
+def load(seconds: float = 2.0) -> str:
+    """Tell how busy the machine is without us: what its cores do while we wait."""
+    before = _core_times()
+    time.sleep(seconds)
+    idle, spent = (late - early for late, early in zip(_core_times(), before, strict=True))
+    return f"cores {idle / max(spent, 1):.0%} idle before the start"
+
+
+def _core_times() -> tuple[int, int]:
+    """Return idle and all time of the cores so far."""
+    with open("/proc/stat", encoding="utf-8") as file:
+        ticks = [int(word) for word in file.readline().split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def commit() -> str:
+    """Name the commit, and whether the files differ from it; written results do not count."""
+    root = pathlib.Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> str | None:
+        done = subprocess.run(
+            ["git", *words], cwd=root, capture_output=True, text=True, check=False
+        )
+        return None if done.returncode else done.stdout.strip()
+
+    head = git("rev-parse", "--short=10", "HEAD")
+    if head is None:
+        return "no git checkout"
+    changed = git("status", "--porcelain", "--", ".", *(f":!{path}" for path in WRITTEN))
+    return f"{head} with {'changed files' if changed else 'a clean tree'}"
 
 
 def versions(*packages: str, torch_python: str | None = None) -> str:

@@ -21,7 +21,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import describing
+import pages
 
 DIM, BATCH, NEGATIVES, STEPS, WARM_UP = 64, 40_000, 4, 25, 5
 KINDS = {
@@ -32,7 +32,6 @@ KINDS = {
 }
 # Of the estimate: a usual cluster network.
 GBIT, LATENCY = 25.0, 50e-6
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "distribute.md"
 ROOT = pathlib.Path(__file__).parents[1]
 ABOUT = """# Several replicas and workers
 
@@ -64,29 +63,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cell", nargs=4, help=argparse.SUPPRESS)
+    pages.add_options(parser)
     arguments = parser.parse_args()
     if arguments.cell:
         print(json.dumps(train(*arguments.cell)))
         return
-    load = describing.load()
-    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
-    for _ in range(arguments.rounds):
-        for kind in KINDS:
-            found[kind].append(measure(kind))
+    page = pages.Page(
+        "distribute",
+        __file__,
+        {"rounds": arguments.rounds},
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments),
+    )
+    found = page.rounds(list(KINDS), page.settings["rounds"], lambda kind, number: measure(kind))
     middle = {
         kind: {n: statistics.median(cell[n] for cell in cells) for n in cells[0]}
         for kind, cells in found.items()
     }
     seconds = {kind: cell["seconds"] for kind, cell in middle.items()}
     share = 1 - seconds["silent"] / seconds["workers"]
-    lines = [
-        f"command   {describing.command()}",
-        f"hardware  {describing.machine()}; {load}",
-        f"versions  {describing.versions()}",
-        f"settings  {arguments.rounds} rounds, seed 0",
-        "",
-        f"{'':<52}{'ms/step':>9}{'M rows/s':>10}{'MiB sent/step':>15}",
-    ]
+    lines = page.head(f"settings  {page.settings['rounds']} rounds, seed 0")
+    lines.append(f"{'':<52}{'ms/step':>9}{'M rows/s':>10}{'MiB sent/step':>15}")
     for kind, cell in middle.items():
         rate = BATCH / cell["seconds"] / 1e6
         sent = f"{cell['bytes'] / 2**20:.2f}" if kind == "workers" else "-"
@@ -96,14 +93,13 @@ def main() -> None:
     # Each of two workers receives what the other one looked up.
     row_bytes = middle["workers"]["bytes"] / (BATCH // 2)
     estimate = estimated(seconds["silent"], row_bytes)
-    print(text + "\n" + estimate)
-    if arguments.rounds >= 3:
-        page = ABOUT.format(
+    page.write(
+        ABOUT.format(
             dim=DIM, batch=BATCH, steps=STEPS, warm_up=WARM_UP, text=text, local=BATCH // 2,
             gbit=GBIT, latency=LATENCY * 1e6, row_bytes=row_bytes,
             dense=2 * middle["device"]["table_bytes"] / 2**20, estimate=estimate,
-        )  # fmt: skip
-        describing.write(PAGE, page)
+        )
+    )  # fmt: skip
 
 
 def estimated(compute: float, row_bytes: float) -> str:

@@ -10,13 +10,12 @@ item before all that tie with it. The output is also written to
 docs/benchmarks/evaluation_accuracy.md.
 """
 
-import contextlib
-import pathlib
+import argparse
 import sys
 import time
 
-import describing
 import numpy as np
+import pages
 import scipy.sparse
 from scipy.sparse.linalg import svds
 
@@ -28,7 +27,6 @@ from kerasrec.types import Columns
 
 VECTORS, WEIGHT, SEED = 256, 0.3, 0
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "evaluation_accuracy.md"
 ABOUT = """# Published baselines, reproduced
 
 Baselines without a random choice, evaluated by `kerasrec.evaluation`, beside the figures that \
@@ -39,14 +37,16 @@ by `benchmarks/evaluation_accuracy.py`.
 
 
 def main() -> None:
-    output = describing.Tee(sys.stdout)
-    with contextlib.redirect_stdout(output):
-        print(f"command   {describing.command()}")
-        print(f"hardware  {describing.machine()}; {describing.load()}")
-        print(f"versions  {describing.versions('scipy')}")
-        print(f"seed      {SEED}, where the iteration of the SVD starts\n")
-        missed = measure()
-    describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    pages.add_options(parser)
+    remake = parser.parse_args().page
+    page = pages.Page(
+        "evaluation_accuracy", __file__, {"seed": SEED}, packages=("scipy",), remake=remake
+    )
+    shown, missed = page.printed(measure)
+    head = page.head(f"seed      {SEED}, where the iteration of the SVD starts")
+    page.write("\n".join([ABOUT, "```text", *head, shown, "```", ""]))
     sys.exit(missed)
 
 

@@ -2,6 +2,7 @@
 
     python benchmarks/exploding_gradients.py                         # all; writes page and picture
     python benchmarks/exploding_gradients.py --task lstm --seeds 0   # a part of it, no page
+    python benchmarks/exploding_gradients.py --page                  # from stored results
 
 Plain matrix factorisation on MovieLens 100K, by the full gradient and by stochastic gradients, and
 an LSTM over histories of 200 events. All runs of a task have the same learning rate, the same data
@@ -14,9 +15,6 @@ import math
 import os
 import pathlib
 import re
-import shlex
-import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,8 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+import pages
 import tensorflow as tf
-from describing import command, machine, versions, write
 
 from kerasrec import data
 from kerasrec.datasets import load
@@ -33,8 +31,6 @@ from kerasrec.layers import Embedding
 from kerasrec.models import MatrixFactorization
 from kerasrec.optimizers import SGD, ClippyAdagrad, ClipWeights, WarmUp, inverse_time_decay
 
-PAGE = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks" / "exploding_gradients.md"
-PICTURE = PAGE.with_suffix(".svg")
 NONE, TOGETHER, WARM_UP = "no remedy", "all together", "warm-up"
 Features = dict[str, np.ndarray]
 
@@ -297,15 +293,22 @@ def windows(columns: Any, schema: Any, centred: np.ndarray) -> tuple[Features, n
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of one remedy in one task, over the seeds."""
+    """The curves of one remedy in one task, over the seeds.
+
+    Args:
+        remedy: its name.
+        curves: one a seed.
+        bar: the loss of a model that always predicts the mean.
+    """
 
     remedy: str
     curves: list[Curve]
+    bar: float
 
     @property
     def trains(self) -> list[bool]:
-        """For each seed, whether the final loss is below that of the untrained model."""
-        return [curve.final < curve.losses[0] for curve in self.curves]
+        """Tell for each seed whether the model ends better than one that predicts the mean."""
+        return [curve.final < self.bar for curve in self.curves]
 
 
 def number(value: float) -> str:
@@ -343,11 +346,11 @@ def section(task: Task, outcomes: list[Outcome]) -> str:
         "",
         f"Learning rate {task.rate:g}, {task.steps} steps of {task.batch:,} "
         f"{'windows' if task.labels.ndim == 2 else 'rows'}. Untrained loss "
-        f"{' / '.join(map(number, untrained))}; a model that always says the mean has "
-        f"{np.mean(np.square(task.labels - task.labels.mean())):.3f}.",
+        f"{' / '.join(map(number, untrained))}; a model that always predicts the mean has "
+        f"{outcomes[0].bar:.3f}, which is the bar.",
         "",
         "| remedy | final loss by seed | mean ± sd | largest loss on the way | steps clipped "
-        "| below the untrained |",
+        "| better than the mean |",
         "|---|---|---|---|---|---|",
         *map(row, outcomes),
     ]
@@ -366,8 +369,9 @@ def verdict(results: dict[str, list[Outcome]]) -> str:
                 (postponed if outcome.remedy.startswith(WARM_UP) else failed).append(
                     f"{outcome.remedy} ({name})"
                 )
-    text = f"Without a remedy the loss ends as NaN or above the untrained one in {blown} of " + (
-        f"{len(results)} tasks, with every seed. "
+    text = (
+        "A training counts if it ends better than a model that always predicts the mean. Without a "
+        f"remedy none does in {blown} of {len(results)} tasks, with any seed. "
     )
     if failed:
         text += f"These remedies alone do not train with every seed: {', '.join(failed)}."
@@ -385,24 +389,20 @@ def verdict(results: dict[str, list[Outcome]]) -> str:
 
 
 def report(
-    found: dict[str, Task], results: dict[str, list[Outcome]], seeds: list[int], seconds: float
+    found: dict[str, Task], results: dict[str, list[Outcome]], seeds: list[int], made: str
 ) -> str:
-    """The whole page."""
+    """Return the whole page."""
     sections = "\n\n".join(section(found[name], outcomes) for name, outcomes in results.items())
-    command = shlex.join(["python", "benchmarks/exploding_gradients.py", *sys.argv[1:]])
     return f"""# Exploding gradients, and what stops them
 
 Written by `benchmarks/exploding_gradients.py`; run it again instead of editing this page.
 
-![Loss without a remedy and with each of them]({PICTURE.name})
+![Loss without a remedy and with each of them](exploding_gradients.svg)
 
 {verdict(results)}
 
-- Command: `{command}`
-- Hardware: {machine()}
-- Versions: {versions()}
+{made}
 - Seeds: {", ".join(map(str, seeds))}; of the initial weights and the order of the batches
-- Time: {seconds:.0f} s
 
 Each remedy is the only one, at one strength chosen by hand in a few trials on the same rows, so the
 table says that a remedy works and not which of them is best. The loss is the mean squared error of
@@ -483,7 +483,7 @@ def draw(found: dict[str, Task], results: dict[str, list[Outcome]], path: pathli
             NONE, (0, top), (30, -6), textcoords="offset points", ha="left", va="top",
             color=FAMILIES[NONE][1], fontsize=12, fontweight="bold",
         )  # fmt: skip
-        _lines(above, untrained, None)
+        _lines(above, outcomes[0].bar, None)
         for place, outcome in enumerate(reversed(outcomes)):
             color = FAMILIES[family(outcome.remedy)][1]
             for curve in outcome.curves:
@@ -504,13 +504,13 @@ def draw(found: dict[str, Task], results: dict[str, list[Outcome]], path: pathli
         below.grid(axis="y", alpha=0.3)
         below.set_xlabel("final loss, one mark a seed")
         below.grid(axis="x", which="both", alpha=0.15)
-        _lines(below, None, untrained)
+        _lines(below, None, outcomes[0].bar)
         ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200) if floor <= tick <= top]
         above.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         below.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     grid[0, 0].set_ylabel("mean squared error")
     handles = [Line2D([], [], color=color, lw=3, label=label) for label, color in FAMILIES.values()]
-    handles.append(Line2D([], [], color="#666666", ls=":", lw=1.6, label="untrained model"))
+    handles.append(Line2D([], [], color="#666666", ls=":", lw=1.6, label="mean predictor"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=12, frameon=False)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
 
@@ -521,7 +521,7 @@ def short(remedy: str) -> str:
 
 
 def _lines(axes: Any, across: float | None, upright: float | None) -> None:
-    """The untrained loss, across or upright, and a frame that does not shout."""
+    """Draw the loss of the mean predictor, across or upright, and a quiet frame."""
     style = {"color": "#666666", "ls": ":", "lw": 1.6, "zorder": 0}
     if across is not None:
         axes.axhline(across, **style)
@@ -531,33 +531,42 @@ def _lines(axes: Any, across: float | None, upright: float | None) -> None:
 
 
 def main() -> None:
-    """Parses the flags, runs, prints, and writes the page."""
+    """Run what is not stored and write the page."""
     names = ["full", "sgd", "lstm"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run")
     parser.add_argument("--task", nargs="+", default=names, choices=names, help="tasks to run")
     parser.add_argument("--remedy", nargs="+", default=[""], help="only those that begin so")
+    pages.add_options(parser)
     arguments = parser.parse_args()
-    seeds = sorted(set(arguments.seeds))
-    print(f"{command()}\n{machine()}\n{versions()}")
-    start, found = time.perf_counter(), tasks()
+    page = pages.Page(
+        "exploding_gradients",
+        __file__,
+        {"seeds": sorted(set(arguments.seeds)), "tasks": arguments.task},
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments),
+    )
+    found, seeds = tasks(), page.settings["seeds"]
     results: dict[str, list[Outcome]] = {}
-    for name in arguments.task:
-        for remedy in remedies(found[name]):
+    for name in page.settings["tasks"]:
+        task = found[name]
+        bar = float(np.mean(np.square(task.labels - task.labels.mean())))
+        for place, remedy in enumerate(remedies(task)):
             if not remedy.startswith(tuple(arguments.remedy)):
                 continue
-            began = time.perf_counter()
-            outcome = Outcome(remedy, train(found[name], remedy, seeds))
+            curves = page.result(
+                f"{name}-{place:02}",
+                lambda task=task, remedy=remedy: {
+                    "remedy": remedy,
+                    "curves": [dataclasses.asdict(curve) for curve in train(task, remedy, seeds)],
+                },
+            )["curves"]
+            outcome = Outcome(remedy, [Curve(**curve) for curve in curves], bar)
             results.setdefault(name, []).append(outcome)
-            print(f"{name} {row(outcome)} {time.perf_counter() - began:.1f} s", flush=True)
-    if arguments.task != names or arguments.remedy != [""] or len(seeds) < 3:
-        print("No page is written: that takes all tasks and remedies and at least three seeds.")
-        return
-    page = report(found, results, seeds, time.perf_counter() - start)
-    print(f"\n{page}")
-    draw(found, results, PICTURE)
-    write(PAGE, page)
-    print(f"Wrote {PAGE} and {PICTURE}")
+            print(f"{name} {row(outcome)}", flush=True)
+    if page.keep or page.remake:
+        draw(found, results, pages.DOCS / "exploding_gradients.svg")
+    page.write(report(found, results, seeds, page.bullets()))
 
 
 if __name__ == "__main__":

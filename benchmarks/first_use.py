@@ -22,15 +22,15 @@ import sys
 import tempfile
 import time
 import urllib.request
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from describing import command, load, machine, versions, write
+import pages
 
 from kerasrec import datasets
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "benchmarks" / "first_use.md"
 MINUTES, COMMANDS, TAIL = 10, 10, 14
 # What pip says of where its packages come from is about this machine alone.
 PLACES = ("Collecting", "Downloading", "Looking in", "Processing", "Requirement already")
@@ -145,7 +145,14 @@ def shortened(text: str, folder: str) -> str:
 
 def main() -> None:
     """Goes the way and writes the transcript."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    pages.add_options(parser)
+    made = pages.Page("first_use", __file__, {}, remake=parser.parse_args().page)
+    made.write(page(made.result("way", walk), made))
+
+
+def walk() -> dict[str, Any]:
+    """Run all commands in a fresh clone; return the transcript and the times."""
     outside = {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME"}
     environment = {name: value for name, value in os.environ.items() if name not in outside}
     # A plain shell: the environment of whoever runs this script is not the stranger's.
@@ -175,21 +182,31 @@ def main() -> None:
         finally:
             shell.close()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "parts": parts,
+        "total": total,
+        "cpu": used.ru_utime + used.ru_stime,
+        "rows": count,
+        "answer": [len(answer), len(answer[0])],
+    }
+
+
+def page(way: dict[str, Any], made: pages.Page) -> str:
+    """Return the whole page."""
+    parts, total, answer = way["parts"], way["total"], way["answer"]
     reached = "reached" if total <= 60 * MINUTES and len(parts) <= COMMANDS else "**missed**"
-    page = f"""# First use, timed
+    return f"""# First use, timed
 
 Written by `benchmarks/first_use.py`; run it again instead of editing this page.
 
-A fresh clone, the README's command, a file of {count:,} rows with columns of its own names (dates,
-a rating that is missing, a row that stands there twice), a model trained, evaluated, exported,
-verified, served, and asked: {len(parts)} commands, {total / 60:.1f} minutes.
+A fresh clone, the README's command, a file of {way["rows"]:,} rows with columns of its own
+names (dates, a rating that is missing, a row that stands there twice), a model trained, evaluated,
+exported, verified, served, and asked: {len(parts)} commands, {total / 60:.1f} minutes.
 
 - Goal: at most {MINUTES} minutes and {COMMANDS} commands: {reached}
-- CPU time of all commands: {(used.ru_utime + used.ru_stime) / 60:.1f} minutes
-- Command: `{command()}`
-- Hardware: {machine()}; {load()}
-- Versions: {versions()}
-- Answered: lists of {len(answer[0])} items for {len(answer)} users
+- CPU time of all commands: {way["cpu"] / 60:.1f} minutes
+{made.bullets()}
+- Answered: lists of {answer[1]} items for {answer[0]} users
 
 The clone comes from a local folder, and packages from an index or cache nearby: on a slow line the
 installation takes as long as its downloads.
@@ -198,8 +215,6 @@ installation takes as long as its downloads.
 {chr(10).join(parts)}
 ```
 """
-    write(PAGE, page)
-    print(f"Wrote {PAGE}")
 
 
 if __name__ == "__main__":

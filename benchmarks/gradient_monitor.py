@@ -1,21 +1,20 @@
 """What `GradientMonitor` costs: time of a training step with it and without it.
 
-    python benchmarks/gradient_monitor.py [--rounds 15] [--interval 50]
+    python benchmarks/gradient_monitor.py             # writes its page
+    python benchmarks/gradient_monitor.py --page      # from stored results
     python benchmarks/gradient_monitor.py --doctor    # the same for `Doctor`; no page
 
 Matrix factorisation in stock `model.fit`, in two sizes: that of MovieLens 1M (6,042 users, 3,708
 items, dimension 64, batches of 8,192 rows) and two tables of 1,000,000 rows (dimension 32, batches
 of 4,096). Ids are uniform, labels random. In one `fit`, an epoch of 400 steps without the monitor
 and one with it follow each other in turn; what the monitor does at the end of its epoch is in the
-time. The cost is the median over the rounds of the quotient of two neighbours. With the default
-arguments the output is also written to docs/benchmarks/gradient_monitor.md.
+time.
 """
 
 import argparse
-import contextlib
 import inspect
 import os
-import pathlib
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -23,10 +22,11 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import describing
 import keras
 import numpy as np
+import pages
 import tensorflow as tf
+import turns
 
 from kerasrec.callbacks import Doctor, GradientMonitor
 from kerasrec.models import MatrixFactorization
@@ -34,10 +34,12 @@ from kerasrec.optimizers import SGD, Adam
 from kerasrec.schema import Categorical, Schema
 
 STEPS, TARGET = 400, 0.05
+SIDES = {"without": False, "with": True}
 ML_1M = {"users": 6_042, "items": 3_708, "dim": 64, "batch": 8_192}
 MILLION = {"users": 1_000_000, "items": 1_000_000, "dim": 32, "batch": 4_096}
 # Name, size, optimizer, arguments of compile.
-CASES: list[tuple[str, dict[str, int], Callable[[], Any], dict[str, Any]]] = [
+Case = tuple[str, dict[str, int], Callable[[], Any], dict[str, Any]]
+CASES: list[Case] = [
     ("ml-1m, Adam(clipnorm)", ML_1M, lambda: Adam(clipnorm=1.0), {}),
     (
         "ml-1m, same, XLA, 16 steps per execution",
@@ -51,112 +53,142 @@ CASES: list[tuple[str, dict[str, int], Callable[[], Any], dict[str, Any]]] = [
     ("1M rows, same, XLA", MILLION, lambda: Adam(clipnorm=1.0), {"jit_compile": True}),
 ]
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "gradient_monitor.md"
 ABOUT = """# What `GradientMonitor` costs
 
 Time of a training step of matrix factorisation in stock `model.fit`, with the monitor and without \
-it. In one `fit`, an epoch of 400 steps without it and one with it follow each other in turn; what \
-the monitor does at the end of its epoch (fetching, comparing every row of the tables with the one \
-of the beginning) is in the time. The cost is the median of the quotients of \
-neighbours; the range is that of the quotients. This page is written by \
-`benchmarks/gradient_monitor.py`.
+it. In one `fit`, an epoch of {steps} steps without it and one with it follow each other in turn; \
+what the monitor does at the end of its epoch (fetching, comparing every row of the tables with \
+that of the beginning) is in the time. The cost is the mean ratio of neighbours less 1, with its \
+95 % interval over the rounds. The target counts as reached if the upper end of every interval \
+is below it. This page is written by `benchmarks/gradient_monitor.py`.
+
+```text
+{text}
+```
 """
 
 
 def main() -> None:
-    """Measures all cases and prints the table."""
+    """Measure all cases and write the page."""
     default = inspect.signature(GradientMonitor).parameters["interval"].default
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--interval", type=int, default=default)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of an epoch")
     parser.add_argument("--doctor", action="store_true", help="measure Doctor instead")
     parser.add_argument("--only", default="", help="part of the names of cases")
+    pages.add_options(parser)
     options = parser.parse_args()
-    output = describing.Tee(sys.stdout)
-    with contextlib.redirect_stdout(output):
-        print(f"command   python {' '.join(sys.argv)}")
-        print(f"hardware  {describing.machine()}; {describing.load()}")
-        print(f"versions  {describing.versions()}")
-        print(f"settings  interval {options.interval}, {options.rounds} rounds, seed 0\n")
-        print(f"{'ms/step':42}{'without':>9}{'with':>9}{'cost':>9}{'range':>19}")
-        costs = [
-            measure(
-                *case,
-                options.rounds,
-                Doctor(batch_path=None) if options.doctor else GradientMonitor(options.interval),
-            )
-            for case in CASES
-            if options.only in case[0]
-        ]
-        verdict = "reached" if max(costs) < TARGET else "missed"
-        print(f"\ntarget    less than {TARGET:.0%}: {verdict} (at most {max(costs):.1%})")
-    if len(sys.argv) == 1:
-        describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
+    names = ("rounds", "interval", "steps", "doctor", "only")
+    page = pages.Page(
+        "gradient_monitor",
+        __file__,
+        {name: getattr(options, name) for name in names},
+        remake=options.page,
+        keep=pages.whole(parser, options),
+    )
+    settings = page.settings
+    found = {}
+    for number, case in enumerate(CASES):
+        if settings["only"] in case[0]:
+            found[case[0]] = page.result(f"case{number}", lambda case=case: measure(case, settings))
+    page.write(ABOUT.format(steps=settings["steps"], text=report(page, found)))
 
 
-def measure(
-    name: str,
-    size: dict[str, int],
-    optimizer: Callable[[], Any],
-    compiling: dict[str, Any],
-    rounds: int,
-    callback: keras.callbacks.Callback,
-) -> float:
-    """Prints a row of the table; returns the share of time that the callback adds."""
+def report(page: pages.Page, found: dict[str, dict[str, list[float]]]) -> str:
+    """Return a line for each case, and the verdict."""
+    settings = page.settings
+    lines = page.head(
+        f"settings  interval {settings['interval']}, {settings['rounds']} rounds, seed 0"
+    )
+    lines.append(f"{'ms/step':42}{'without':>9}{'with':>9}{'cost':>28}")
+    costs = {}
+    for name, times in found.items():
+        cost = turns.ratio(times["with"], times["without"])
+        costs[name] = turns.Interval(cost.mean - 1, cost.low - 1, cost.high - 1)
+        means = "".join(f"{statistics.geometric_mean(times[s]):>9.3f}" for s in SIDES)
+        lines.append(f"{name:42}{means}{costs[name].show('+.1%'):>28}")
+    worst = max(costs, key=lambda name: costs[name].high)
+    verdict = "reached" if costs[worst].high < TARGET else "missed"
+    high = f"highest upper end {costs[worst].high:+.1%}: {worst}"
+    return "\n".join([*lines, "", f"target    less than {TARGET:.0%}: {verdict} ({high})"])
+
+
+def measure(case: Case, settings: dict[str, Any]) -> dict[str, list[float]]:
+    """Return milliseconds a step, with the callback and without it, of every round."""
+    name, size, optimizer, compiling = case
+    callback: keras.callbacks.Callback = GradientMonitor(settings["interval"])
+    if settings["doctor"]:
+        callback = Doctor(batch_path=None)
     keras.utils.set_random_seed(0)
-    data = batches(size)
+    data = batches(size, settings["steps"])
     model = matrix_factorization(size)
     model.compile(optimizer(), "mse", **compiling)
-    model.fit(data.take(32), verbose=0, shuffle=False)  # traces the function without the monitor
-    turns = Turns(callback)
-    model.fit(data, epochs=2 * rounds + 2, verbose=0, shuffle=False, callbacks=[turns])
+    both = Turns(callback)
+    epochs = 2 * settings["rounds"] + 2
+    model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[both])
+    check(callback, settings)
     # The first epoch of each side traces, and finds the caches cold.
-    without, with_it = (1e3 * np.array(turns.seconds[side][1:]) / STEPS for side in (False, True))
-    quotients = with_it / without
-    cost = float(np.median(quotients)) - 1
-    spread = f"{quotients.min() - 1:+.1%} to {quotients.max() - 1:+.1%}"
-    means = f"{np.median(without):>9.3f}{np.median(with_it):>9.3f}"
-    print(f"{name:42}{means}{cost:>+9.1%}{spread:>19}")
-    return cost
+    found = {
+        side: [1e3 * seconds / settings["steps"] for seconds in both.seconds[watched][1:]]
+        for side, watched in SIDES.items()
+    }
+    print(name, found, file=sys.stderr, flush=True)
+    return found
 
 
 class Turns(keras.callbacks.Callback):
     """Times the epochs of one `fit`, of which every second one has the callback."""
 
+    # As the callbacks themselves: batches may run many at a time.
+    counts_batches = False
+
     def __init__(self, monitor: keras.callbacks.Callback) -> None:
         super().__init__()
         self.monitor = monitor
         self.seconds: dict[bool, list[float]] = {False: [], True: []}
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Keeps the function that trains without the monitor, and the one that trains with it."""
-        plain = self.model.train_function
-        self.monitor.set_model(self.model)
-        self.monitor.on_train_begin()
-        self.functions = {False: plain, True: self.model.train_function}
+        self.functions: dict[bool, Any] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the clock."""
+        """Put the function of the side in, and start the clock."""
         self.watched = epoch % 2 == 1
+        if self.watched not in self.functions:
+            # The callback begins when the function without it has been traced: a function that is
+            # traced later would hold the callback as well.
+            if self.watched:
+                self.monitor.set_model(self.model)
+                self.monitor.on_train_begin()
+            self.functions[self.watched] = self.model.train_function
         self.model.train_function = self.functions[self.watched]
         self.began = time.perf_counter()
         if self.watched:
             self.monitor.on_epoch_begin(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """As in `fit`."""
+        """Hand on, as `fit` does."""
         if self.watched:
             self.monitor.on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Stops it."""
+        """Stop the clock."""
         if self.watched:
             self.monitor.on_epoch_end(epoch, logs)
         self.seconds[self.watched].append(time.perf_counter() - self.began)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leaves the model as it was."""
+        """Leave the model as it was."""
+        self.model.train_function = self.functions[True]
         self.monitor.on_train_end()
+
+
+def check(monitor: keras.callbacks.Callback, settings: dict[str, Any]) -> None:
+    """End if the monitor has not looked in its epochs, or has looked in the others."""
+    if not isinstance(monitor, GradientMonitor):
+        return
+    looks = {len(values) for values in monitor.observations.values()}
+    epochs, each = settings["rounds"] + 1, settings["steps"] // settings["interval"]
+    if not looks or not epochs * each <= min(looks) <= max(looks) <= epochs * (each + 1):
+        raise SystemExit(f"The monitor looked {looks} times in {epochs} epochs.")
 
 
 def matrix_factorization(size: dict[str, int]) -> keras.Model:
@@ -167,10 +199,10 @@ def matrix_factorization(size: dict[str, int]) -> keras.Model:
     return MatrixFactorization(schema, embedding_dim=size["dim"])
 
 
-def batches(size: dict[str, int]) -> tf.data.Dataset:
+def batches(size: dict[str, int], steps: int) -> tf.data.Dataset:
     """Uniform ids and random labels."""
     rng = np.random.default_rng(0)
-    shape = STEPS, size["batch"]
+    shape = steps, size["batch"]
     columns = {
         "user_id": rng.integers(2, size["users"], shape).astype("int32"),
         "item_id": rng.integers(2, size["items"], shape).astype("int32"),

@@ -12,7 +12,6 @@ arguments the output is also written to docs/benchmarks/input_pipeline.md.
 """
 
 import argparse
-import contextlib
 import gzip
 import os
 import pathlib
@@ -23,8 +22,8 @@ from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import describing
 import numpy as np
+import pages
 import pyarrow.parquet as pq
 import tensorflow as tf
 
@@ -40,7 +39,6 @@ TARGET = 3_000_000
 SHUFFLED_ROWS = 500_000  # what Dataset.shuffle is given: a tenth of a pass takes it seconds
 LOOPED_POSITIVES = 20_000
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "input_pipeline.md"
 ABOUT = """# Input pipeline without a model
 
 Rows per second that `kerasrec.data` feeds, on the 994,169 training pairs of the NCF split of \
@@ -55,24 +53,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=8192)
     parser.add_argument("--repeats", type=int, default=5)
+    pages.add_options(parser)
     options = parser.parse_args()
     folder = pathlib.Path(os.environ.get("KERASREC_DATA", "")) / "ncf-ml-1m"
     path = folder / "ml-1m.train.pairs.tsv.gz"
-    if not path.is_file():
+    if not path.is_file() and not options.page:
         sys.exit(f"{path} is missing: set KERASREC_DATA to the folder that holds ncf-ml-1m.")
-    output = describing.Tee(sys.stdout)
-    with contextlib.redirect_stdout(output):
-        describe_run(options)
-        measure(read_pairs(path), options.batch_size, options.repeats)
-    if len(sys.argv) == 1:
-        describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
-
-
-def describe_run(options: argparse.Namespace) -> None:
-    print(f"command   {describing.command()}")
-    print(f"hardware  {describing.machine()}; {describing.load()}")
-    print(f"versions  {describing.versions('pyarrow')}")
-    print(f"example   one (user, item, label) row of a batch; best of {options.repeats} passes\n")
+    names = ("batch_size", "repeats")
+    page = pages.Page(
+        "input_pipeline",
+        __file__,
+        {name: getattr(options, name) for name in names},
+        packages=("pyarrow",),
+        remake=options.page,
+        keep=pages.whole(parser, options),
+    )
+    repeats = page.settings["repeats"]
+    shown, _ = page.printed(lambda: measure(read_pairs(path), options.batch_size, repeats))
+    head = page.head(f"example   one (user, item, label) row of a batch; best of {repeats} passes")
+    page.write("\n".join([ABOUT, "```text", *head, shown, "```", ""]))
 
 
 def read_pairs(path: pathlib.Path) -> Interactions:

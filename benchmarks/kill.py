@@ -12,7 +12,6 @@ arguments the output is also written to docs/benchmarks/kills.md.
 
 import argparse
 import collections
-import contextlib
 import importlib
 import json
 import os
@@ -25,13 +24,12 @@ import tempfile
 import time
 import urllib.request
 
-import describing
 import numpy as np
+import pages
 
 USERS, ITEMS, DIM, K = 1000, 20_000, 64, 5
 KEEP = 3
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "kills.md"
 ABOUT = """# Killed exports and servers
 
 `kill -9` at random moments; what is left must be a directory whose newest version is whole. This \
@@ -44,15 +42,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nursery", action="store_true", help=argparse.SUPPRESS)
+    pages.add_options(parser)
     options = parser.parse_args()
     if options.nursery:
         nursery()
-    output = describing.Tee(sys.stdout)
-    with contextlib.redirect_stdout(output):
-        print(f"command   {describing.command()}")
-        print(f"hardware  {describing.machine()}; {describing.load()}")
-        print(f"versions  {describing.versions()}")
-        print(f"seeds     moments {options.seed}, model 0\n")
+    settings = {"kills": options.kills, "seed": options.seed}
+    page = pages.Page(
+        "kills", __file__, settings, remake=options.page, keep=pages.whole(parser, options)
+    )
+
+    def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
             moments = random.Random(options.seed)
             expected = answers()
@@ -60,8 +59,10 @@ def main() -> None:
             kill_exports(processes, expected, moments, options.kills)
             kill_servers(processes, expected, moments, options.kills)
             processes.close()
-    if len(sys.argv) == 1:
-        describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
+
+    shown, _ = page.printed(run)
+    head = page.head(f"seeds     moments {page.settings['seed']}, model 0")
+    page.write("\n".join([ABOUT, "```text", *head, shown, "```", ""]))
 
 
 def parts():

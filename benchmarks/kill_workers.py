@@ -3,11 +3,12 @@
     python benchmarks/kill_workers.py                          # 10 kills; writes its page
     python benchmarks/kill_workers.py --kills 1 --epochs 3     # a small one, no page
     python benchmarks/kill_workers.py --save_freq 7            # goes on within an epoch, no page
+    python benchmarks/kill_workers.py --page                   # from stored results
 
 Matrix factorisation on MovieLens 100K with drawn negatives, two worker processes on this machine
 under `MultiWorkerMirroredStrategy`, `Adam(clipnorm)`, inverse time decay and
-`kerasrec.callbacks.Resume`. A worker drawn at random gets SIGKILL at a random moment of an epoch;
-then both are started again, as a cluster manager would. The first run is left alone.
+`kerasrec.callbacks.Resume`. A worker gets SIGKILL at a moment drawn at random; then both are
+started again, as a cluster manager would. The first run is left alone.
 """
 
 import argparse
@@ -20,44 +21,79 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import describing
 import numpy as np
+import pages
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "kill_workers.md"
 ABOUT = """# Workers killed while they train
 
 Matrix factorisation on MovieLens 100K with 4 drawn negatives, two worker processes under \
 `MultiWorkerMirroredStrategy`, `Adam(clipnorm=1)`, inverse time decay, and \
-`kerasrec.callbacks.Resume`. In an epoch drawn at random one of the workers, drawn too, gets \
-SIGKILL at a random batch, or while the file is written; both are then started again. The weights \
-at the end are compared with those of a run that nobody disturbed. This page is written by \
+`kerasrec.callbacks.Resume`. Epochs, workers and moments of the kills are drawn at random before \
+the first run, and the kills come in the order of their epochs. Three kills in ten come \
+within the write of the file: the worker that writes it gets SIGKILL when a random share of it \
+is on the disk, or after the last of them, before the file gets its name. The others come after a \
+random batch of a worker drawn at random. After each kill both workers are started again. The \
+weights at the end are compared with those of a run that nobody disturbed. This page is written by \
 `benchmarks/kill_workers.py`.
 
 ```text
-{}```
+{text}
+```
 """
+STEPS = 50  # of an epoch
 ROOT = pathlib.Path(__file__).parents[1]
 # Seconds that the other worker gets to notice.
 NOTICE = 60
 
 
 def main() -> int:
-    """Runs both trainings and compares; 1 if the weights differ."""
+    """Run both trainings and compare; 1 if the weights differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save_freq", type=int, help="steps from file to file; an epoch has 50")
     parser.add_argument("--cell", nargs=6, help=argparse.SUPPRESS)
+    pages.add_options(parser)
     arguments = parser.parse_args()
     if arguments.cell:
         train(*arguments.cell, epochs=arguments.epochs, save_freq=arguments.save_freq or "epoch")
         return 0
-    load = describing.load()
-    draw = random.Random(arguments.seed)
+    page = pages.Page(
+        "kill_workers",
+        __file__,
+        {name: getattr(arguments, name) for name in ("kills", "epochs", "seed", "save_freq")},
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments),
+    )
+    found = page.result(f"seed{page.settings['seed']}", lambda: run(arguments))
+    page.write(ABOUT.format(text=report(page, found)))
+    return int(not reached(found))
+
+
+def drawn(kills: int, epochs: int, seed: int) -> list[tuple[int, float, int]]:
+    """Draw epoch, moment and worker of each kill, in the order of the epochs.
+
+    The moment is a batch, or from `STEPS` on the share of the file that is written, plus `STEPS`.
+    """
+    draw = random.Random(seed)
+    writing = set(draw.sample(range(kills), round(0.3 * kills)))
+    found = []
+    for number, epoch in enumerate(sorted(draw.randrange(epochs) for _ in range(kills))):
+        if number in writing:
+            # A third of them when all bytes are there, but under the temporary name.
+            found.append((epoch, STEPS + min(1.0, draw.uniform(0.0, 1.5)), 0))
+        else:
+            found.append((epoch, float(draw.randrange(STEPS)), draw.randrange(2)))
+    return found
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train undisturbed, then with kills."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "alone").mkdir()
@@ -67,63 +103,76 @@ def main() -> int:
         undisturbed = time.perf_counter() - began
         if any(alone):
             raise SystemExit(f"The run that nobody disturbed ended with the codes {alone}.")
-        lines = []
+        kills = []
         began = time.perf_counter()
-        for number in range(1, arguments.kills + 1):
-            # Spread over the training, each within an epoch that comes after those already done.
-            epoch = (number - 1) * arguments.epochs // arguments.kills
-            victim, batch = draw.randrange(2), draw.randrange(60)
-            codes = launch(folder / "killed", arguments, (epoch, batch, victim))
-            lines.append(
-                f"kill {number:>2}: worker {victim}, epoch {epoch + 1}, "
-                f"{'batch ' + str(batch + 1) if batch < 50 else 'while the file is written':<25}"
-                f" exit codes {codes}"
-            )
-            print(lines[-1], file=sys.stderr, flush=True)
+        for kill in drawn(arguments.kills, arguments.epochs, arguments.seed):
+            codes = launch(folder / "killed", arguments, kill)
+            kills.append({"epoch": kill[0], "moment": kill[1], "worker": kill[2], "codes": codes})
+            print(kills[-1], file=sys.stderr, flush=True)
         codes = launch(folder / "killed", arguments, None)
-        disturbed = time.perf_counter() - began
-        worst = max(
-            difference(folder / "alone" / f"{worker}.npz", folder / "killed" / f"{worker}.npz")
-            for worker in (0, 1)
+        return {
+            "kills": kills,
+            "codes": codes,
+            "undisturbed": undisturbed,
+            "disturbed": time.perf_counter() - began,
+            "difference": max(
+                difference(folder / "alone" / f"{worker}.npz", folder / "killed" / f"{worker}.npz")
+                for worker in (0, 1)
+            ),
+        }
+
+
+def reached(found: dict[str, Any]) -> bool:
+    """Tell whether every kill hit its worker, and the last run ended with the same weights."""
+    hit = all(kill["codes"][kill["worker"]] == -signal.SIGKILL for kill in found["kills"])
+    return hit and found["difference"] == 0 and not any(found["codes"])
+
+
+def report(page: pages.Page, found: dict[str, Any]) -> str:
+    """Return a line for each kill, and the verdict."""
+    settings = page.settings
+    frequency = settings["save_freq"]
+    lines = page.head(
+        f"settings  {settings['epochs']} epochs of {STEPS} steps, seed {settings['seed']}"
+        + (f", a file every {frequency} steps" if frequency else ", a file every epoch")
+    )
+    for number, kill in enumerate(found["kills"], 1):
+        share = kill["moment"] - STEPS
+        moment = f"after batch {kill['moment'] + 1:.0f}"
+        if share >= 0:
+            moment = f"{share:.0%} of the file written" if share < 1 else "before the file's name"
+        lines.append(
+            f"kill {number:>2}: worker {kill['worker']}, epoch {kill['epoch'] + 1:>2}, "
+            f"{moment:<26} exit codes {tuple(kill['codes'])}"
         )
-    verdict = "reached" if worst == 0 and not any(codes) else "missed"
-    text = "\n".join(
+    times = f"undisturbed {found['undisturbed']:.0f} s, with kills {found['disturbed']:.0f} s"
+    verdict = "reached" if reached(found) else "missed"
+    return "\n".join(
         [
-            f"command   {describing.command()}",
-            f"hardware  {describing.machine()}; {load}",
-            f"versions  {describing.versions()}",
-            f"settings  {arguments.epochs} epochs, seed {arguments.seed}"
-            + (f", a file every {arguments.save_freq} steps" if arguments.save_freq else ""),
-            "",
             *lines,
             "",
-            f"last run: exit codes {codes}",
-            f"largest difference of a weight: {worst:.1e}",
-            f"undisturbed {undisturbed:.0f} s, with {arguments.kills} kills {disturbed:.0f} s",
+            f"last run: exit codes {tuple(found['codes'])}",
+            f"largest difference of a weight: {found['difference']:.1e}",
+            times,
             "",
             f"target    every run resumes and the weights are equal: {verdict}",
-            "",
         ]
     )
-    print(text)
-    if verdict == "reached" and len(sys.argv) == 1:
-        describing.write(PAGE, ABOUT.format(text))
-    return int(verdict != "reached")
 
 
 def launch(
-    folder: pathlib.Path, arguments: argparse.Namespace, kill: tuple[int, int, int] | None
+    folder: pathlib.Path, arguments: argparse.Namespace, kill: tuple[int, float, int] | None
 ) -> tuple[int | None, ...]:
     """Starts both workers and waits for them; their exit codes."""
     ports = [str(port) for port in free_ports()]
-    epoch, batch, victim = kill or (-1, -1, -1)
+    epoch, moment, victim = kill or (-1, -1.0, -1)
     options = ["--epochs", str(arguments.epochs)]
     options += ["--save_freq", str(arguments.save_freq)] if arguments.save_freq else []
     processes = [
         subprocess.Popen(
             [
                 sys.executable, __file__, *options, "--cell", str(folder),
-                str(worker), *ports, str(epoch if worker == victim else -1), str(batch),
+                str(worker), *ports, str(epoch if worker == victim else -1), str(moment),
             ],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stderr=subprocess.DEVNULL,
@@ -163,10 +212,10 @@ def difference(one: pathlib.Path, other: pathlib.Path) -> float:
 
 
 def train(
-    folder: str, worker: str, first: str, second: str, epoch: str, batch: str, *,
+    folder: str, worker: str, first: str, second: str, epoch: str, moment: str, *,
     epochs: int, save_freq: int | str,
 ) -> None:  # fmt: skip
-    """One worker, as a user would write it; `epoch` and `batch` say when it is killed."""
+    """Train as one worker, as a user would write it; `epoch` and `moment` say when it dies."""
     from kerasrec import distribute
 
     workers = [f"127.0.0.1:{port}" for port in (first, second)]
@@ -175,22 +224,28 @@ def train(
 
     from kerasrec import callbacks, data, datasets, models, optimizers
 
+    share = float(moment) - STEPS
+
     class Kill(keras.callbacks.Callback):
         """SIGKILL to this process."""
 
-        def on_epoch_begin(self, number, logs=None):
+        def on_epoch_begin(self, number: int, logs: Any = None) -> None:
             self.number = number
-            if number == int(epoch) and int(batch) >= 50:
-                os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
 
-        def on_train_batch_end(self, number, logs=None):
-            if (self.number, number) == (int(epoch), int(batch)):
+        def on_train_batch_end(self, number: int, logs: Any = None) -> None:
+            if self.number != int(epoch):
+                return
+            if number == float(moment):
                 os.kill(os.getpid(), signal.SIGKILL)
+            # Files within the epoch come before; the one at its end is meant.
+            if share >= 0 and number == STEPS - 1:
+                os.fsync = die
 
-        def on_epoch_end(self, number, logs=None):
-            # The worker that writes no file dies at the end of the epoch instead.
-            if number == int(epoch):
-                os.kill(os.getpid(), signal.SIGKILL)
+    def die(descriptor: int) -> None:
+        """Leave the file as a kill within its write would: a part of it is on the disk."""
+        size = os.fstat(descriptor).st_size
+        os.ftruncate(descriptor, int(size * min(share, 1.0)))
+        os.kill(os.getpid(), signal.SIGKILL)
 
     rows = datasets.load("movielens-100k").interactions
     vocabularies = data.fit_vocabularies(rows)
@@ -210,7 +265,7 @@ def train(
     path = pathlib.Path(folder, "training.npz")
     resume = callbacks.Resume(path, batches, keep=int(epoch) >= 0, save_freq=save_freq)
     model.fit(
-        batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[resume, Kill()],
+        batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[Kill(), resume],
     )  # fmt: skip
     weights = {str(at): np.asarray(w) for at, w in enumerate(model.get_weights())}
     np.savez(pathlib.Path(folder, f"{worker}.npz"), **weights)

@@ -1,19 +1,24 @@
 """Whether the next rating is high: a stacked LSTM over histories, beside models of ids.
 
     python benchmarks/next_rating_high.py                               # writes its page
-    python benchmarks/next_rating_high.py --only MatrixFactorization --seed 0   # one training
+    python benchmarks/next_rating_high.py --only MatrixFactorization    # that model alone, no page
     python benchmarks/next_rating_high.py --page                        # from stored results
 
-Each training leaves a file in `--results`, and one that is broken off goes on at its last epoch. A
-file counts only if settings, versions and hardware are those of the run.
+Every model tries the same number of learning rates on the validation rows, each for a third of its
+epochs; the best one is then trained with every seed. A training that is broken off goes on at its
+last epoch.
 """
 
 import argparse
+import concurrent.futures
 import dataclasses
+import json
+import math
 import os
 import pathlib
 import shutil
-import time
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,8 +26,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from describing import command, load, machine, versions, write
-from published import stored, table_of
+import pages
+from published import table_of
 from sequence_training import Checkpoint, fit_with_early_stopping, times_of
 
 from kerasrec import data, datasets, models, optimizers
@@ -32,10 +37,13 @@ from kerasrec.schema import Sequence as History
 from kerasrec.training import EveryStep
 from kerasrec.types import Columns
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "next_rating_high.md"
-HELD, HIGH, DRAWS = 5, 4.0, 1000
+HELD, HIGH, DRAWS = 5, 4.0, 400
+# The rates that each model tries, as multiples of the one below; and the share of its epochs.
+FACTORS, TRIAL = (0.5, 1.0, 2.0), 3
 SHRINK_ITEM, SHRINK_USER = 10, 3
 LSTM = "StackedLSTMClassifier"
+# The rows a score may know, by the number of the last part.
+KNOWN = {"all": "all rows before", "both": "training and validation rows", "train": "training rows"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,15 +178,15 @@ def step_function(model: Any) -> Callable[[Any], Any]:
     return model.compiled_steps
 
 
-def scores_of(model: Any, rows: Rows, part: int, *, frozen: bool = False) -> np.ndarray:
-    """Logits of the rows of a part, in the order of rows.
+def scores_of(model: Any, rows: Rows, part: int, *, known: int | None = None) -> np.ndarray:
+    """Return the logits of the rows of a part, in the order of rows.
 
     Args:
         model: a model of the page.
         rows: all rows.
         part: 1 for validation, 2 for test.
-        frozen: whether a history ends with the training rows, so that it knows no more ratings than
-            the weights of the other models.
+        known: the last part whose rows a history may hold, so that it has no more ratings than the
+            weights of the other models; None for all rows before.
     """
     wanted = rows.part == part
     if not hasattr(model, "step_logits"):
@@ -186,9 +194,9 @@ def scores_of(model: Any, rows: Rows, part: int, *, frozen: bool = False) -> np.
         return np.asarray(found, np.float64)
     found = np.zeros(len(rows.part))
     pasts = [rows.part <= part]
-    if frozen:
+    if known is not None:
         pasts = [
-            (rows.part == 0) | wanted & (rows.from_end % HELD == place) for place in range(HELD)
+            (rows.part <= known) | wanted & (rows.from_end % HELD == place) for place in range(HELD)
         ]
     for past in pasts:
         for numbers, logits in step_scores(model, rows, past):
@@ -201,12 +209,8 @@ def inputs(rows: Rows, chosen: np.ndarray) -> Columns:
     return {name: rows.columns[name][chosen] for name in ("user_id", "item_id")}
 
 
-def train(settings: Settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
-    """Scores of the test rows at the best epoch by the AUC of the validation rows."""
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
-    rows = read_rows(settings.max_length)
-    training, rate = rows.part == 0, settings.learning_rate
+def compiled(settings: Settings, rows: Rows, steps: int) -> tuple[Any, Any]:
+    """Return a model with fresh weights, and what trains it, compiled."""
     shared: dict[str, Any] = {"embedding_dim": settings.embedding_dim}
     loss = None
     if settings.kind == LSTM:
@@ -220,18 +224,30 @@ def train(settings: Settings, seed: int, folder: pathlib.Path) -> dict[str, Any]
             shared |= {"hidden_units": settings.hidden_units, "dropout": settings.dropout}
         trainer = model = getattr(models, settings.kind)(rows.schema, **shared)
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
-
-    def batches(epoch: int) -> Any:
-        options = {"batch_size": settings.batch_size, "seed": 1000 * seed + epoch}
-        if settings.kind == LSTM:
-            columns = windows(rows, training, settings.max_length, options["seed"])
-            return data.next_labels(columns, rows.schema, time=None, **options)
-        return data.pointwise(rows.of(training), rows.schema, drop_remainder=True, **options)
-
-    steps = settings.epochs * int(batches(0).cardinality())
+    rate = settings.learning_rate
     falling = keras.optimizers.schedules.PolynomialDecay(rate, steps, rate / 10)
     trainer.compile(optimizers.Adam(falling, global_clipnorm=1.0), loss, jit_compile=True)
     trainer.optimizer.build(trainer.trainable_variables)
+    return model, trainer
+
+
+def batches(settings: Settings, rows: Rows, chosen: np.ndarray, seed: int) -> Any:
+    """Return the batches of an epoch over the chosen rows."""
+    options = {"batch_size": settings.batch_size, "seed": seed}
+    if settings.kind == LSTM:
+        columns = windows(rows, chosen, settings.max_length, seed)
+        return data.next_labels(columns, rows.schema, time=None, **options)
+    return data.pointwise(rows.of(chosen), rows.schema, drop_remainder=True, **options)
+
+
+def train(settings: Settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+    """Return the scores of the test rows at the best epoch by the AUC of the validation rows."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    rows = read_rows(settings.max_length)
+    training = rows.part == 0
+    steps = int(batches(settings, rows, training, 0).cardinality())
+    model, trainer = compiled(settings, rows, settings.epochs * steps)
     labels = rows.columns["label"]
 
     def validate() -> dict[str, float]:
@@ -239,22 +255,62 @@ def train(settings: Settings, seed: int, folder: pathlib.Path) -> dict[str, Any]
         return {"auc": round(found, 5)}
 
     checkpoint = Checkpoint(folder, {"settings": dataclasses.asdict(settings), "seed": seed})
-    state = fit_with_early_stopping(trainer, batches, validate, settings, checkpoint, "auc")
-    model.catch_up()
-    result = {"scores": scores_of(model, rows, 2).round(4).tolist(), **times_of(state)}
+    state = fit_with_early_stopping(
+        trainer,
+        lambda epoch: batches(settings, rows, training, 1000 * seed + epoch),
+        validate,
+        settings,
+        checkpoint,
+        "auc",
+    )
+    result = {"train": scores_of(model, rows, 2, known=0), **times_of(state)}
     if settings.kind == LSTM:
-        result["frozen"] = scores_of(model, rows, 2, frozen=True).round(4).tolist()
-    return result
+        result["both"] = scores_of(model, rows, 2, known=1)
+        result["all"] = scores_of(model, rows, 2)
+    else:
+        result["both"] = refitted(settings, rows, seed, state["best"])
+    rounded = {name: result[name].round(4).tolist() for name in KNOWN if name in result}
+    return {**result, **rounded}
 
 
-FROZEN = f"{LSTM}, histories of training rows alone"
+def refitted(settings: Settings, rows: Rows, seed: int, epochs: int) -> np.ndarray:
+    """Train anew on training and validation rows, so many epochs; return scores of the test."""
+    keras.utils.set_random_seed(seed)
+    chosen = rows.part <= 1
+    steps = int(batches(settings, rows, chosen, 0).cardinality())
+    model, trainer = compiled(settings, rows, settings.epochs * steps)
+    for epoch in range(epochs):
+        found = batches(settings, rows, chosen, 1000 * seed + epoch)
+        trainer.fit(found, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0)
+    return scores_of(model, rows, 2)
+
+
+def trials(settings: Settings) -> list[Settings]:
+    """Return the settings that a model tries on the validation rows."""
+    short = dataclasses.replace(settings, epochs=math.ceil(settings.epochs / TRIAL))
+    rates = [factor * settings.learning_rate for factor in FACTORS]
+    return [dataclasses.replace(short, learning_rate=rate) for rate in rates]
+
+
+def reached(run: dict[str, Any]) -> float:
+    """Return the best AUC of the validation rows in a training."""
+    return max(figures["auc"] for figures in run["validation"])
+
+
+def chosen(settings: Settings, tried: Sequence[dict[str, Any]]) -> Settings:
+    """Return the planned settings with the rate of the best trial."""
+    best = int(np.argmax([reached(run) for run in tried]))
+    return dataclasses.replace(settings, learning_rate=FACTORS[best] * settings.learning_rate)
 
 
 def by_row(results: dict[str, list[dict[str, Any]]]) -> dict[str, np.ndarray]:
-    """Scores `(seeds, test rows)` by row of the table."""
-    found = {name: np.array([run["scores"] for run in runs]) for name, runs in results.items()}
-    found[FROZEN] = np.array([run["frozen"] for run in results[LSTM]])
-    return found
+    """Return the scores `(seeds, test rows)` by row of the table."""
+    return {
+        f"{name}, {text}": np.array([run[known] for run in runs])
+        for known, text in KNOWN.items()
+        for name, runs in results.items()
+        if known in runs[0]
+    }
 
 
 def resampled(
@@ -278,8 +334,32 @@ def interval(values: np.ndarray) -> str:
     return f"{low:.4f} to {high:.4f}"
 
 
-def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int]) -> str:
-    """The whole page."""
+def differences(drawn: dict[str, np.ndarray], means: dict[str, np.ndarray]) -> str:
+    """Return the table of the differences between models that know the same rows."""
+    others = [name for name in MODELS if name != LSTM]
+    pairs = [
+        (f"{LSTM}, {KNOWN[known]}", f"{other}, {KNOWN[known]}")
+        for known in ("both", "train")
+        for other in others
+    ]
+    pairs += [(f"{LSTM}, {KNOWN['all']}", f"{other}, {KNOWN['both']}") for other in others]
+    return table_of(
+        ["AUC of", "less that of", "difference", "95% interval over users"],
+        [
+            [first, second, f"{means[first].mean() - means[second].mean():+.4f}",
+             interval(drawn[first] - drawn[second])]
+            for first, second in pairs
+        ],
+    )  # fmt: skip
+
+
+def page(
+    results: dict[str, list[dict[str, Any]]],
+    tried: dict[str, list[dict[str, Any]]],
+    seeds: Sequence[int],
+    made: str,
+) -> str:
+    """Return the whole page."""
     rows = read_rows(0)
     test = rows.part == 2
     labels, users = rows.columns["label"][test], rows.columns["user_id"][test]
@@ -287,17 +367,11 @@ def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int]) -> str:
     drawn = resampled(scores, labels, users)
     means = {n: np.array([auc(labels, run) for run in runs]) for n, runs in scores.items()}
     summary = table_of(
-        [
-            "model",
-            "AUC",
-            "sd over seeds",
-            "95% interval over users",
-            "AUC inside users",
-            "log loss",
-        ],
+        ["model, rows it knows", "AUC", "sd over seeds", "95% interval over users",
+         "AUC inside users", "log loss"],
         [
             [
-                f"**{name}**" if name == LSTM else name,
+                name,
                 f"{means[name].mean():.4f}",
                 f"{means[name].std(ddof=1):.4f}",
                 interval(drawn[name]),
@@ -306,26 +380,24 @@ def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int]) -> str:
             ]
             for name, runs in scores.items()
         ],
-    )
-    others = [name for name in MODELS if name != LSTM]
-    differences = table_of(
-        ["AUC of", "less that of", "difference", "95% interval over users"],
-        [
-            [first, second, f"{means[first].mean() - means[second].mean():+.4f}",
-             interval(drawn[first] - drawn[second])]
-            for first in (LSTM, FROZEN) for second in others
-        ],
     )  # fmt: skip
-    above = all(np.quantile(drawn[LSTM] - drawn[name], 0.025) > 0 for name in others)
     runs = table_of(
-        ["model", "seed", "AUC of validation", "AUC of test", "best epoch", "epochs", "training s",
-         "CPU s"],
+        ["model", "seed", "AUC of validation", "AUC of test, training rows known", "best epoch",
+         "epochs", "training s", "CPU s"],
         [
-            [name, seed, f"{max(f['auc'] for f in run['validation']):.4f}", f"{test_auc:.4f}",
+            [name, seed, f"{reached(run):.4f}", f"{auc(labels, np.array(run['train'])):.4f}",
              run["epoch"], run["epochs_trained"], f"{run['training_seconds']:.0f}",
              f"{run['training_cpu_seconds']:.0f}"]
             for name in MODELS
-            for seed, run, test_auc in zip(seeds, results[name], means[name], strict=True)
+            for seed, run in zip(seeds, results[name], strict=True)
+        ],
+    )  # fmt: skip
+    rates = table_of(
+        ["model", *(f"rate x {factor:g}" for factor in FACTORS), "chosen rate"],
+        [
+            [name, *(f"{reached(run):.4f}" for run in tried[name]),
+             f"{chosen(MODELS[name], tried[name]).learning_rate:g}"]
+            for name in MODELS
         ],
     )  # fmt: skip
     fields = [field.name for field in dataclasses.fields(Settings) if field.name != "kind"]
@@ -339,10 +411,11 @@ Written by `benchmarks/next_rating_high.py`; run it again instead of editing thi
 
 {summary}
 
-{differences}
+{differences(drawn, means)}
 
-Goal, clearly above both on AUC: {"reached" if above else "**missed**"}. The interval is that of the
-mean over the seeds, users drawn with replacement {DRAWS:,} times.
+Compare models that know the same rows. The intervals are those of the mean over the seeds, users
+drawn with replacement {DRAWS:,} times; where one holds 0, the models are level. In the last two
+lines the LSTM has read more: the user's test ratings before the one in question.
 
 ## What is measured
 
@@ -356,79 +429,116 @@ is the AUC of each user who has both labels, weighted by rows.
 rated, not the user's id. Of each event it reads the film, the rating, the film's level (its mean
 training rating, as if {SHRINK_ITEM} more had been average), the rating less the level, the user's
 generosity so far (the mean of these differences, as if {SHRINK_USER} more had been 0), all four
-standardised, and the logarithm of the event's place in the history (min-max); scalers are fitted on
-training rows. Nothing of it but the film is known of the row that is to be told. Our copy has no
-times, only the order, so there are no gaps of time. A test row's history includes the validation
-rows and the test rows before it, as it would be served; the weights are those of the training rows.
-In "{FROZEN.split(", ")[1]}" it ends where training ends, so that it knows no more ratings than the
-other two models, which have vectors of user and film instead. Vocabularies are those of the
-training rows; a film that is not among them is unknown.
+standardised, and the logarithm of the event's position in the history (min-max); scalers are fitted
+on training rows. Nothing of it but the film is known of the row to predict. Our copy has no times,
+only the order. The other two models have vectors of user and film instead.
+
+- {KNOWN["train"].capitalize()}: the LSTM's history ends with the training rows; the other models
+  are trained on them.
+- {KNOWN["both"].capitalize()}: the history goes on with the validation rows; the other models are
+  trained anew on both, for the number of epochs that the validation had chosen. The LSTM's weights
+  stay those of the training rows.
+- {KNOWN["all"].capitalize()}: the history has the test rows before the one in question as well, as
+  it would be served.
+
+Vocabularies are those of the training rows; a film that is not among them is unknown.
 
 ## Training
 
 {settings}
+
+Each model tried {len(FACTORS)} learning rates with seed {seeds[0]} for a third of its epochs; AUC
+of the validation rows:
+
+{rates}
 
 Cross-entropy, `kerasrec.optimizers.Adam` with `global_clipnorm=1`; the rate falls linearly to a
 tenth at the last planned epoch. {LSTM}: `kerasrec.training.EveryStep` on
 `kerasrec.data.next_labels`, `batch_size` packed rows of `max_length` steps, every step with a
 label; of a user with more steps each epoch has another window, up to a random end. The AUC of the
 validation rows is taken after each epoch, and the training stops when it has not risen for more
-than `patience` epochs; the best weights meet the test rows once. Settings were chosen by hand on
-the validation rows.
+than `patience` epochs; the best weights meet the test rows once. The other settings were chosen by
+hand on the validation rows.
 
 {runs}
 
 ## Run
 
-- Command: `python benchmarks/next_rating_high.py`
-- Hardware: {machine()}
-- Versions: {versions()}
-- Times include compilation and validation, and grow with whatever else the machine does; "CPU s"
-  are those of all cores. Each result was stored as it ended.
+{made}
+- Times include compilation and validation. Two trainings ran at a time; "CPU s" are those of all
+  cores.
 """
 
 
-def main() -> None:
-    """Parses the flags, runs, prints, and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seed", type=int, help="this seed alone; no page")
-    parser.add_argument("--only", nargs="+", choices=list(MODELS), help="some models; no page")
-    parser.add_argument("--page", action="store_true", help="write the page from stored results")
-    parser.add_argument(
-        "--results", type=pathlib.Path, default=pathlib.Path("runs/next_rating_high")
+def job(name: str, settings: Settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+    """Train in a process of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / "result.json"
+    words = [json.dumps(dataclasses.asdict(settings)), str(seed), str(folder), str(out)]
+    done = subprocess.run(
+        [sys.executable, __file__, "--cell", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(pages.ROOT)},
     )
+    if done.returncode:
+        raise SystemExit(f"{name}, seed {seed}: {done.stderr.strip()[-2000:]}")
+    found = json.loads(out.read_text(encoding="utf-8"))
+    shutil.rmtree(folder)
+    print(f"{name}, rate {settings.learning_rate:g}, seed {seed}: {reached(found):.4f}", flush=True)
+    return found
+
+
+def main() -> None:
+    """Run what is not stored and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=list(MODELS), help="some models; no page")
+    parser.add_argument("--cell", nargs=4, help=argparse.SUPPRESS)
+    pages.add_options(parser)
     arguments = parser.parse_args()
-    seeds = list(range(arguments.seeds)) if arguments.seed is None else [arguments.seed]
-    print(f"{command()}\n{machine()}; {load()}\n{versions()}")
-    results: dict[str, list[dict[str, Any]]] = {}
-    for name in arguments.only or MODELS:
-        for seed in seeds:
-            key = {
-                "settings": dataclasses.asdict(MODELS[name]),
-                "machine": machine(),
-                "with": versions(),
-            }
-            checkpoint = arguments.results / f"{name}-seed{seed}-checkpoint"
-            start = time.perf_counter()
-
-            def make(name: str = name, seed: int = seed, folder: Any = checkpoint) -> Any:
-                if arguments.page:
-                    raise SystemExit(f"There is no result of {name}, seed {seed}.")
-                return train(MODELS[name], seed, folder)
-
-            run = stored(arguments.results / f"{name}-seed{seed}.json", key, make)
-            shutil.rmtree(checkpoint, ignore_errors=True)
-            results.setdefault(name, []).append(run)
-            best = max(figures["auc"] for figures in run["validation"])
-            print(f"{name} seed {seed}: epoch {run['epoch']}, validation AUC {best:.4f}, "
-                  f"{time.perf_counter() - start:.0f} s", flush=True)  # fmt: skip
-    if arguments.only or len(seeds) < 3:
-        print("No page is written: that takes all models and at least 3 seeds.")
+    if arguments.cell:
+        settings, seed, folder, out = arguments.cell
+        found = train(Settings(**json.loads(settings)), int(seed), pathlib.Path(folder))
+        pathlib.Path(out).write_text(json.dumps(found), encoding="utf-8")
         return
-    text = page(results, seeds)
-    write(PAGE, text)
-    print(f"\n{text}\nWrote {PAGE}")
+    names = list(arguments.only or MODELS)
+    whole = {name: dataclasses.asdict(MODELS[name]) for name in names}
+    made = pages.Page(
+        "next_rating_high",
+        __file__,
+        {"seeds": arguments.seeds, "models": whole, "factors": FACTORS},
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments),
+    )
+    seeds = made.settings["seeds"]
+
+    def result(task: tuple[str, str, Settings, int]) -> dict[str, Any]:
+        label, name, settings, seed = task
+        folder = made.folder / f"{label}-checkpoint"
+        return made.result(label, lambda: job(name, settings, seed, folder))
+
+    # The longest first, two at a time: a training of these sizes keeps one core busy.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        tasks = [
+            (f"{name}-trial{number}", name, settings, seeds[0])
+            for name in names
+            for number, settings in enumerate(trials(MODELS[name]))
+        ]
+        found = iter(list(pool.map(result, tasks)))
+        tried = {name: [next(found) for _ in FACTORS] for name in names}
+        tasks = [
+            (f"{name}-seed{seed}", name, chosen(MODELS[name], tried[name]), seed)
+            for name in names
+            for seed in seeds
+        ]
+        found = iter(list(pool.map(result, tasks)))
+        results = {name: [next(found) for _ in seeds] for name in names}
+    if names != list(MODELS):
+        print("No page is written: that takes all models.")
+        return
+    made.write(page(results, tried, seeds, made.bullets()))
 
 
 if __name__ == "__main__":

@@ -8,17 +8,19 @@ import sys
 from typing import Any
 
 
-def measure(script: str, side: str, folder: str, torch_python: str) -> Any:
-    """What `script --cell side folder` prints on its last line, as JSON.
+def measure(script: str, side: str, folder: str, torch_python: str, *more: str) -> Any:
+    """Return what `script --cell side folder` prints on its last line, as JSON.
 
     Args:
         script: the benchmark itself.
-        side: its name; "torch" runs under `torch_python`.
+        side: its name; one that begins with "torch" runs under `torch_python`.
         folder: where the benchmark has put its data.
         torch_python: the Python that has PyTorch.
+        *more: further words of the cell.
     """
+    python = torch_python if side.startswith("torch") else sys.executable
     done = subprocess.run(
-        [torch_python if side == "torch" else sys.executable, script, "--cell", side, folder],
+        [python, script, "--cell", side, folder, *more],
         capture_output=True,
         text=True,
         check=False,

@@ -5,10 +5,10 @@
     python benchmarks/published.py ncf-ml-1m --page      # the page alone, from stored results
     python benchmarks/published.py sasrec-ml-1m --only SASRec --seed 1   # one training
 
-Each training leaves a JSON file in `--results`; a run that was broken off goes on where it stopped,
-in the tables of next items at the last validated epoch. A file counts only if settings, versions
-and hardware are those of the run. Those of long trainings are kept in benchmarks/results, so that
-a page can be written anew, or finished another day: `--results benchmarks/results`.
+Each training leaves a JSON file in benchmarks/results; a run that was broken off goes on where it
+stopped, in the tables of next items at the last validated epoch. A file counts only if settings,
+code, versions and hardware are those of the run. `--page` asks for the settings alone: the page
+names the hardware, the versions, the commits and the code of its results.
 """
 
 import argparse
@@ -26,42 +26,78 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from describing import command, machine, versions, write
+import pages
+from describing import command, commit, machine, versions, write
 from published_tables import SECONDS, Table
 from published_tables import TABLES as TOP_N_TABLES
 from sequence_tables import SEQUENCE_TABLES
 
 TABLES = {**TOP_N_TABLES, **SEQUENCE_TABLES}
-PAGES = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks"
+HERE = pathlib.Path(__file__).parent
+# What belongs to the result itself; a page can be remade elsewhere.
+SETTINGS = ("settings", "epoch")
 
 
-def stored(path: pathlib.Path, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> Any:
-    """What the file holds, if it was made with that key; else what `make` gives, then stored."""
+def settings_of(settings: Any) -> dict[str, Any]:
+    """Return what is set; what is off is left out, since results outlive later settings."""
+    return {n: v for n, v in dataclasses.asdict(settings).items() if v is not None}
+
+
+def source_of(name: str, table: Table) -> str:
+    """Hash the code that trains and measures the models of a table, and their settings."""
+    script = "sequence_training.py" if name in SEQUENCE_TABLES else "published_training.py"
+    settings = {model: settings_of(one) for model, one in table.models.items()}
+    return pages.fingerprint(pages.modules(HERE / script), json.dumps(settings, sort_keys=True))
+
+
+def stored(
+    path: pathlib.Path, key: Mapping[str, Any], make: Callable[[], dict[str, Any]], *, page: bool
+) -> Any:
+    """Return what the file holds, if it was made with that key; else make and store it."""
     key = json.loads(json.dumps(key))
     if path.is_file():
         held = json.loads(path.read_text(encoding="utf-8"))
-        if held["key"] == key:
-            return held["result"]
-    result = make()
-    write(path, json.dumps({"key": key, "result": result}, indent=2) + "\n")
-    return result
+        names = SETTINGS if page else tuple(key)
+        if all(held["key"].get(name) == key.get(name) for name in names):
+            return held
+    found = {"key": key, "commit": commit(), "result": make()}
+    write(path, json.dumps(found, indent=2) + "\n")
+    return json.loads(json.dumps(found))
+
+
+def origin(held: Sequence[Mapping[str, Any]]) -> str:
+    """Say where and with what the results were made."""
+    lines = {
+        "Hardware": {one["key"]["machine"] for one in held},
+        "Versions": {one["key"]["with"] for one in held},
+        "Commit": {one.get("commit", "not recorded") for one in held},
+    }
+    sources = sorted({one["key"].get("source", "not recorded") for one in held})
+    text = "\n".join(f"- {name}: {' and '.join(sorted(found))}" for name, found in lines.items())
+    return f"{text}; source {' and '.join(sources)}"
 
 
 def run(
-    table: Table, seeds: Sequence[int], models: Sequence[str], results: pathlib.Path, *, page: bool
-) -> list[dict[str, Any]]:
-    """All results of a table: for each model and part the chosen epoch, then one test a seed."""
-    made = []
+    table: Table,
+    seeds: Sequence[int],
+    models: Sequence[str],
+    results: pathlib.Path,
+    *,
+    source: str,
+    page: bool,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the results of a table, and the files as they are stored.
+
+    For each model and part there is the chosen epoch, then one test a seed.
+    """
+    made: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
 
     def result(name: str, key: dict[str, Any], make: Callable[[], dict[str, Any]]) -> Any:
         key = {
             **key,
-            # What is off is left out: results outlive a setting that was added since.
-            "settings": {
-                name: value
-                for name, value in dataclasses.asdict(key["settings"]).items()
-                if value is not None
-            },
+            "settings": settings_of(key["settings"]),
+            "source": source,
             "machine": machine(),
             "with": versions(),
         }
@@ -74,7 +110,8 @@ def run(
             start = time.perf_counter()
             return {**make(), "seconds": time.perf_counter() - start}
 
-        found = stored(results / f"{name}.json", key, timed)
+        files.append(stored(results / f"{name}.json", key, timed, page=page))
+        found = files[-1]["result"]
         figures = "  ".join(
             f"{n} {v:.4f}" if isinstance(v, float) else f"{n} {v}" for n, v in found.items()
             if not isinstance(v, list | dict)
@@ -99,7 +136,7 @@ def run(
                 figures = result(name, key, test)
                 shutil.rmtree(checkpoint, ignore_errors=True)  # the result is stored
                 made.append({"model": model, "part": part, "seed": seed, "epoch": epoch, **figures})
-    return made
+    return made, files
 
 
 def table_of(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -139,9 +176,10 @@ def verdicts(table: Table, made: Sequence[Mapping[str, Any]]) -> str:
 
 
 def page_of(
-    name: str, table: Table, made: list[dict[str, Any]], seeds: Sequence[int], models: Sequence[str]
+    name: str, table: Table, made: list[dict[str, Any]], seeds: Sequence[int], made_with: str
 ) -> str:
-    """The whole page."""
+    """Return the whole page."""
+    models = list(dict.fromkeys(row["model"] for row in made))
     measures = list(table.measures)
     summary = table_of(
         ["model", *table.measures.values(), "source"],
@@ -190,8 +228,7 @@ random numbers run once.
 ## Run
 
 - Command: `{shlex.join(["python", "benchmarks/published.py", name])}`
-- Hardware: {machine()}
-- Versions: {versions()}
+{made_with}
 - Times include compilation. "training s" and "all s", which has the test too, are by the wall
   clock and grow with whatever else the machine does; "CPU s" are those of the training on all cores
   together. Each result was stored as it ended, and a training that was broken off goes on: "all s"
@@ -222,15 +259,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="some of the models; the page needs all")
     parser.add_argument("--quick", action="store_true", help="first model, part and seed; no page")
     parser.add_argument("--choose", action="store_true", help="validation alone, no test; no page")
-    parser.add_argument("--page", action="store_true", help="write the page from stored results")
-    parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("runs/published"))
+    pages.add_options(parser)
     arguments = parser.parse_args()
     table = TABLES[arguments.table]()
     seeds = list(range(arguments.seeds)) if arguments.seed is None else [arguments.seed]
     models = arguments.only or list(table.models)
     if unknown := sorted(set(models) - set(table.models)):
         parser.error(f"--only: {unknown} are not in this table; it has {list(table.models)}")
-    results = arguments.results / arguments.table
+    results = pages.RESULTS / arguments.table
     print(f"{command()}\n{machine()}\n{versions()}")
     if arguments.choose:
         if not table.choose:
@@ -241,14 +277,15 @@ def main() -> None:
     if arguments.quick:
         seeds, models = seeds[:1], models[:1]
         table = dataclasses.replace(table, parts=table.parts[:1])
-        results = results / "quick"
-    made = run(table, seeds, models, results, page=arguments.page)
+        results = pages.ROOT / "runs" / "quick" / arguments.table
+    source = source_of(arguments.table, table)
+    made, files = run(table, seeds, models, results, source=source, page=arguments.page)
     if arguments.quick or len(seeds) < 3 or models != list(table.models):
         print("No page is written: that takes all models and at least 3 seeds.")
         return
-    text = page_of(arguments.table, table, made, seeds, models)
-    write(PAGES / f"{arguments.table}.md", text)
-    print(f"\n{text}\nWrote {PAGES / arguments.table}.md")
+    text = page_of(arguments.table, table, made, seeds, origin(files))
+    write(pages.DOCS / f"{arguments.table}.md", text)
+    print(f"\n{text}\nWrote docs/benchmarks/{arguments.table}.md")
 
 
 if __name__ == "__main__":

@@ -99,8 +99,8 @@ def ncf_ml_1m() -> Table:
                 half_life=15.0, floor=0.1,
             ),
             "EmbeddingMLP": RankingSettings(
-                kind="EmbeddingMLP", embedding_dim=32, l2=0.0, learning_rate=0.003, negatives=4,
-                batch_size=10_240, epochs=6,
+                kind="EmbeddingMLP", embedding_dim=32, l2=0.0, learning_rate=0.001, negatives=4,
+                batch_size=10_240, epochs=40, every=1, patience=3,
             ),
             "Popularity": RankingSettings(kind="Popularity", epochs=0),
             "random": RankingSettings(kind="random", epochs=0),
@@ -131,8 +131,9 @@ has not seen.""",
 MatrixFactorization: `kerasrec.retrieval.SampledSoftmax`, `negatives` shared by a batch; with a
 `half_life`, each row weighs what `kerasrec.data.recency_weights` gives it, which reads the times of
 the training rows; the published models do not. EmbeddingMLP: binary cross-entropy, `negatives`
-drawn for each positive (`with_negatives`). All:
-`kerasrec.optimizers.Adam`, the rate falls linearly to 0 at the last planned epoch. The seed sets
+drawn for each positive (`with_negatives`). All: `kerasrec.optimizers.Adam`, the rate falls linearly
+to 0 at the last planned epoch; with a `patience` it stays the same, and the choice of the epoch
+ends when NDCG@10 of the held-out rows has not risen for so many epochs. The seed sets
 initial weights, order and negatives. Popularity counts the training rows; random is what constant
 scores get, exactly.""",
         choose=functools.partial(choose_ranking, "ncf-ml-1m"),

@@ -38,6 +38,8 @@ class RankingSettings:
     batch_size: int = 2048
     epochs: int = 20
     every: int = 2
+    # With a patience the rate stays the same, so that no epoch is the last by plan alone.
+    patience: int | None = None
     k: int = 10
 
 
@@ -144,16 +146,23 @@ def train_ranking(
         fitted = model = models.EmbeddingMLP(schema, hidden_units=(64, 32), **shared)
         batches = data.with_negatives(train, schema, negatives=settings.negatives, **batching)
     steps = settings.epochs * int(batches.cardinality())
-    rate = keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, steps, 0.0)
+    rate: Any = settings.learning_rate
+    if settings.patience is None:
+        rate = keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)
     fitted.compile(
         optimizers.Adam(rate),
         keras.losses.BinaryCrossentropy(from_logits=True),
         jit_compile=True,
         steps_per_execution=16,
     )
-    watch = []
+    watch: list[keras.callbacks.Callback] = []
     if options:
         watch = [callbacks.RankingValidation(ranker=model, every=settings.every, **options)]
+        if settings.patience is not None:
+            measure = f"val_ndcg@{settings.k}"
+            watch.append(
+                keras.callbacks.EarlyStopping(measure, mode="max", patience=settings.patience)
+            )
     history = fitted.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=watch).history
     return model, history, passed()
 

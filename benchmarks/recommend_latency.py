@@ -13,7 +13,6 @@ run starts with the clock.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
@@ -23,8 +22,8 @@ import tempfile
 import time
 from collections.abc import Callable
 
-import describing
 import numpy as np
+import pages
 import processes
 
 DIM, K, SEED, USERS, EXCLUDED = 64, 10, 0, 1000, 10
@@ -32,7 +31,6 @@ ITEMS = (100_000, 1_000_000)
 KINDS = ("float32", "float16", "int8")
 CALLS, WARM_UP = 60, 10
 GOAL, SMALLER, RECALL = 1.5, 2.0, 0.99
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "recommend_latency.md"
 ABOUT = """# Latency of `recommend`, and sizes of exports
 
 One user at a time, catalogues of 100,000 and a million items, 64 numbers each. numpy: \
@@ -52,33 +50,39 @@ def main() -> None:
     """Exports, measures all sides in turn, prints the tables, and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--items", type=int, nargs="+", default=ITEMS)
+    parser.add_argument("--items", type=int, nargs="+", default=list(ITEMS))
     parser.add_argument("--folder", type=pathlib.Path, help="keeps the exports")
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
+    pages.add_options(parser)
     arguments = parser.parse_args()
     if arguments.cell:
         side, folder = arguments.cell
         clock = numpy_call if side == "numpy" else saved_model_call
         print(json.dumps(clock(pathlib.Path(folder), side)))
         return
-    output = describing.Tee(sys.stdout)
-    load = describing.load()
+    page = pages.Page(
+        "recommend_latency",
+        __file__,
+        {"rounds": arguments.rounds, "items": arguments.items},
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments, "folder"),
+    )
+
+    def run() -> int:
+        missed = latencies(folder, arguments.items, arguments.rounds)
+        return missed + sizes(folder, arguments.items)
+
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or pathlib.Path(temporary)
-        for items in arguments.items:
-            prepare(folder / str(items), items)
-        prepare_movielens(folder / "movielens-100k")
+        if not page.remake:
+            for items in arguments.items:
+                prepare(folder / str(items), items)
+            prepare_movielens(folder / "movielens-100k")
         if not arguments.rounds:
             return
-        with contextlib.redirect_stdout(output):
-            print(f"command   {describing.command()}")
-            print(f"hardware  {describing.machine()}; {load}")
-            print(f"versions  {describing.versions()}")
-            print(f"seeds     vectors {SEED}, model {SEED}\n")
-            missed = latencies(folder, arguments.items, arguments.rounds)
-            missed += sizes(folder, arguments.items)
-    if tuple(arguments.items) == ITEMS and arguments.rounds >= 5:
-        describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
+        shown, missed = page.printed(run)
+    head = page.head(f"seeds     vectors {SEED}, model {SEED}")
+    page.write("\n".join([ABOUT, "```text", *head, shown, "```", ""]))
     sys.exit(missed)
 
 

@@ -29,12 +29,10 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import pages
 import processes
-from describing import command, load, machine, versions, write
-from published import stored
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "sequence_stability.md"
-PICTURE = PAGE.with_suffix(".svg")
+PICTURE = "sequence_stability.svg"
 LENGTH, USERS, BATCH, STEPS_PER_LOOK, LOOKS = 300, 160, 16, 10, 8
 DIM, UNITS = 32, 64
 CELLS = ("lstm", "gru")
@@ -245,7 +243,7 @@ def page(
 
 Written by `benchmarks/sequence_stability.py`; run it again instead of editing this page.
 
-![Loss and gradient norm by step]({PICTURE.name})
+![Loss and gradient norm by step]({PICTURE})
 
 {verdict(results)}
 - Gradients accumulated over {MEMORY_PARTS} batches: the same loss to
@@ -325,16 +323,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=CELLS)
-    parser.add_argument(
-        "--results", type=pathlib.Path, default=pathlib.Path("runs/sequence_stability")
-    )
+    pages.add_options(parser)
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.cell:
         print(json.dumps(measured(arguments.cell[0])))
         return
-    about = [f"- Command: `{command()}`", f"- Hardware: {machine()}; {load()}"]
-    key = {"settings": SETTINGS, "machine": machine(), "with": versions()}
+    made = pages.Page(
+        "sequence_stability",
+        __file__,
+        {"seeds": arguments.seeds, "cells": arguments.cells, "more": SETTINGS},
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments),
+    )
     seconds = 0.0
 
     def result(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -344,8 +345,7 @@ def main() -> None:
             start = time.perf_counter()
             return {"found": make(), "all_seconds": time.perf_counter() - start}
 
-        path = arguments.results / f"{re.sub('[^a-z0-9.]+', '-', name)}.json"
-        held: dict[str, Any] = stored(path, {**key, "name": name}, timed)
+        held = made.result(re.sub("[^a-z0-9.]+", "-", name), timed)
         seconds += held["all_seconds"]
         return dict(held["found"])
 
@@ -369,19 +369,14 @@ def main() -> None:
             ]
             results.setdefault(cell, {})[name] = curves
             print(cell, row(name, curves), f"{seconds:.0f} s", flush=True)
-    about += [
-        f"- Versions: {versions()}",
+    about = [
+        made.bullets(),
         f"- Seeds: {', '.join(map(str, arguments.seeds))}; of initial weights and order",
-        f"- Time of all trainings: {seconds:.0f} s, on a machine that did other things too. Each "
-        "result was stored as it ended.",
+        f"- Time of all trainings: {seconds:.0f} s. Each result was stored as it ended.",
     ]
-    if tuple(arguments.cells) != CELLS or len(arguments.seeds) < 3:
-        print("No page is written: that takes both cells and at least three seeds.")
-        return
-    text = page(results, memory, "\n".join(about))
-    draw(results, PICTURE)
-    write(PAGE, text)
-    print(f"\n{text}\nWrote {PAGE} and {PICTURE}")
+    if made.keep or made.remake:
+        draw(results, pages.DOCS / PICTURE)
+    made.write(page(results, memory, "\n".join(about)))
 
 
 if __name__ == "__main__":

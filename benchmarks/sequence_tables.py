@@ -22,6 +22,7 @@ orders.
 """
 
 TRAINING = """
+The rate of StackedLSTM stays the same after the warm-up: the validation ends its training.
 `kerasrec.retrieval.NextItem` on `kerasrec.data.next_items`: cross-entropy over all items at every
 step, users packed into rows of `max_length`, of which `batch_size` make a batch; `windows` says
 whether the older parts of longer histories are trained on, too.
@@ -80,8 +81,10 @@ def sasrec_ml_1m() -> Table:
                 paper=True, dropout=0.2, windows="all", batch_size=16, epochs=24
             ),
             "GRU4Rec": SequenceSettings(**GRU, hidden_units=(128,), clipnorm=1.0),
+            # The rate stays, so that the validation ends the training and not the plan.
             "StackedLSTM": SequenceSettings(
-                **STACKED, hidden_units=(128, 64), clipnorm=1.0, epochs=12
+                **STACKED, hidden_units=(128, 64), clipnorm=1.0, last_rate=3e-3, epochs=60,
+                patience=8,
             ),
         },
         [

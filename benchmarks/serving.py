@@ -23,15 +23,14 @@ import sys
 import tempfile
 import time
 
-import describing
 import numpy as np
+import pages
 
 ITEMS, USERS, DIM, K = 100_000, 10_000, 64, 10
 CLIENTS, GARBAGE_CLIENTS, SWAP_SECONDS, IDLE_SWAPS = 32, 4, 5.0, 20
 ASKED = 512  # users whose answers are known beforehand
 HOST = "127.0.0.1"
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "serving.md"
 ABOUT = """# The server under load
 
 `kerasrec serve` with 100,000 items x 64 dimensions, exact top-10 for one user a request, 32 \
@@ -43,18 +42,20 @@ those of the exported models. This page is written by `benchmarks/serving.py`.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each run")
+    pages.add_options(parser)
     options = parser.parse_args()
-    output = describing.Tee(sys.stdout)
-    with contextlib.redirect_stdout(output):
-        packages = ("aiohttp", "grpcio", "tensorflow-serving-api")
-        print(f"command   {describing.command()}")
-        print(f"hardware  {describing.machine()}; {describing.load()}")
-        print(f"versions  {describing.versions(*packages)}")
-        print("seeds     models 0 and 1, users 0\n")
-        with tempfile.TemporaryDirectory() as folder:
-            failed = measure(pathlib.Path(folder), options.seconds)
-    if len(sys.argv) == 1:
-        describing.write(PAGE, f"{ABOUT}\n```text\n{output.getvalue()}```\n")
+    page = pages.Page(
+        "serving",
+        __file__,
+        {"seconds": options.seconds},
+        packages=("aiohttp", "grpcio", "tensorflow-serving-api"),
+        remake=options.page,
+        keep=pages.whole(parser, options),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        shown, failed = page.printed(lambda: measure(pathlib.Path(folder), options.seconds))
+    head = page.head("seeds     models 0 and 1, users 0")
+    page.write("\n".join([ABOUT, "```text", *head, shown, "```", ""]))
     sys.exit(failed)
 
 

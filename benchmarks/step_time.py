@@ -1,20 +1,18 @@
 """Time of a training step against the number of rows of a table.
 
-    python benchmarks/step_time.py --page                                # everything, and its page
-    python benchmarks/step_time.py --rows 10000 1000000 --steps 50       # a part of it
+    python benchmarks/step_time.py                                       # everything, and its page
+    python benchmarks/step_time.py --rows 10000 1000000 --steps 20       # a part of it, no page
     python benchmarks/step_time.py --torch-python ~/torch/bin/python     # PyTorch elsewhere
+    python benchmarks/step_time.py --page                                # from stored results
 
 Matrix factorisation with two tables of the same size, dimension 32, batches of 4,096 uniform ids,
 mean squared error. Keras variants run in stock `model.fit`, with what a user gets by default; the
 PyTorch loop is written by hand. Every cell is a process of its own: its first steps compile and
-warm up, the median of the others counts, and `--rounds` runs all cells in turn, of which the best
-is taken, so that a busy moment of the machine does not fall on one of them. Memory is the peak of
-the measured steps (Linux only), beside what weights and state need alone.
+warm up, the median of the others counts. A round runs all cells, every second round in the opposite
+order. Ratios are taken within the rounds. Memory is the peak of the measured steps (Linux only).
 """
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import pathlib
@@ -22,124 +20,122 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
-import describing
+import pages
+import turns
 
 DIM, BATCH, WARM_UP = 32, 4096, 8
 ROWS = (10_000, 100_000, 1_000_000, 5_000_000, 10_000_000)
 OPTIMIZERS = ("adam", "adagrad", "sgd")
-LIBRARIES = ("kerasrec", "keras", "tf_keras", "torch")
-STOCK = ("keras", "tf_keras")
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "step_time.md"
+LIBRARIES = ("kerasrec", "keras", "torch")
+# Values of state beside each weight, the weight included.
+STATE = {"adam": 3, "adagrad": 2, "sgd": 1}
 ABOUT = """# Time of a training step against the rows of a table
 
 Matrix factorisation with two tables of the same size, dimension 32, batches of 4,096 uniform ids, \
-mean squared error, in stock `model.fit` with its defaults; the PyTorch loop is written by hand \
-and does not clip. Every cell is a process of its own and shows the median step of the best of the \
-rounds; memory is the peak of the measured steps. This page is written by \
-`benchmarks/step_time.py`; it shows what the command asked for, `-` is a cell without a result.
+mean squared error. kerasrec and Keras run in stock `model.fit` with its defaults. kerasrec's \
+updates are lazy: rows without a gradient rest, and so does their state. Stock Keras updates every \
+row in every step; its time grows with the rows, and it is left out above {stock:,} rows. The \
+PyTorch loop is written by hand, with sparse gradients (SparseAdam for Adam) and without clipping. \
+Every cell is a process of its own, and all cells take turns in {rounds} rounds. Shown are the \
+geometric mean over the rounds of the median step in milliseconds, the time as a multiple of \
+kerasrec's with its 95 % interval over the rounds, and the peak memory of the measured steps. `-` \
+is a cell that was not measured. This page is written by `benchmarks/step_time.py`.
 
 ```text
-{}```
+{text}
+```
 """
 
 
 def main() -> None:
-    """Runs all cells and prints the tables."""
-    arguments = parse()
+    """Run all cells in turns and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
+    parser.add_argument("--optimizers", nargs="+", default=list(OPTIMIZERS), choices=OPTIMIZERS)
+    parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    most = "largest tables that stock Keras is measured with; it takes seconds a step beyond them"
+    parser.add_argument("--stock-rows", type=int, default=1_000_000, help=most)
+    parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
+    pages.add_options(parser, torch=True)
+    arguments = parser.parse_args()
     if arguments.cell:
         library, optimizer, rows = arguments.cell
         print(json.dumps(MEASURE[library](optimizer, int(rows), arguments.steps)))
         return
-    cells: dict[tuple[str, str, int], dict[str, float]] = {}
-    for _ in range(arguments.rounds):
-        for rows in arguments.rows:
-            for optimizer in arguments.optimizers:
-                for library in arguments.libraries:
-                    if library in STOCK and rows > arguments.stock_rows:
-                        continue
-                    key = library, optimizer, rows
-                    found = run(key, arguments)
-                    if found and (key not in cells or found["ms"] < cells[key]["ms"]):
-                        cells[key] = found
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        print(f"command   {describing.command()}")
-        print(f"hardware  {describing.machine()}; {describing.load()}")
-        found = describing.versions("tf-keras", torch_python=arguments.torch_python)
-        print(f"versions  {found}")
-        for optimizer in arguments.optimizers:
-            report(optimizer, cells, arguments)
-    print(text.getvalue())
-    if arguments.page:
-        describing.write(PAGE, ABOUT.format(text.getvalue()))
-
-
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
-    parser.add_argument("--optimizers", nargs="+", default=OPTIMIZERS, choices=OPTIMIZERS)
-    parser.add_argument("--libraries", nargs="+", default=LIBRARIES, choices=LIBRARIES)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--torch-python", default=sys.executable)
-    most = "largest tables that stock Keras is measured with; it takes seconds a step beyond them"
-    parser.add_argument("--stock-rows", type=int, default=5_000_000, help=most)
-    parser.add_argument("--page", action="store_true")
-    parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def run(key: tuple[str, str, int], arguments: argparse.Namespace) -> dict[str, float] | None:
-    """Measures one cell in a process of its own."""
-    library, optimizer, rows = key
-    python = arguments.torch_python if library == "torch" else sys.executable
-    legacy = {"TF_USE_LEGACY_KERAS": "1"} if library == "tf_keras" else {}
-    root = str(pathlib.Path(__file__).parent.parent)
-    done = subprocess.run(
+    names = ("rows", "optimizers", "libraries", "steps", "rounds", "stock_rows")
+    page = pages.Page(
+        "step_time",
+        __file__,
+        {name: getattr(arguments, name) for name in names},
+        torch_python=arguments.torch_python,
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments),
+    )
+    settings = page.settings
+    cells = [
+        f"{library} {optimizer} {rows}"
+        for rows in settings["rows"]
+        for optimizer in settings["optimizers"]
+        for library in settings["libraries"]
+        if library != "keras" or rows <= settings["stock_rows"]
+    ]
+    found = page.rounds(cells, settings["rounds"], lambda cell, number: run(cell, arguments))
+    text = "\n".join(
         [
-            python,
-            __file__,
-            "--steps",
-            str(arguments.steps),
-            "--cell",
-            library,
-            optimizer,
-            str(rows),
-        ],
+            *page.head(
+                f"settings  {settings['rounds']} rounds of {settings['steps']} steps, the first "
+                f"{WARM_UP} of which do not count"
+            ),
+            *(report(optimizer, found, settings) for optimizer in settings["optimizers"]),
+        ]
+    )
+    page.write(ABOUT.format(stock=settings["stock_rows"], rounds=settings["rounds"], text=text))
+
+
+def run(cell: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Measure one cell in a process of its own."""
+    library, optimizer, rows = cell.split()
+    python = arguments.torch_python if library == "torch" else sys.executable
+    words = ["--steps", str(arguments.steps), "--cell", library, optimizer, rows]
+    done = subprocess.run(
+        [python, __file__, *words],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **legacy, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": root},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(pages.ROOT)},
     )
     if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        print(f"{library} {optimizer} {rows:,}: no result ({reason[0]})", file=sys.stderr)
-        return None
+        raise SystemExit(f"{cell}: {done.stderr.strip()[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def report(optimizer: str, cells: dict, arguments: argparse.Namespace) -> None:
-    """Prints milliseconds, ratios and memory of one optimizer."""
+def report(optimizer: str, found: dict[str, list[Any]], settings: dict[str, Any]) -> str:
+    """Return the table of one optimizer."""
     clip = "" if optimizer == "sgd" else ", clipnorm=1 (PyTorch: none)"
-    print(f"\n{optimizer}{clip}: ms/step, x of kerasrec's time, peak memory in GiB")
-    print(f"{'rows':>11}" + "".join(f"{library:>26}" for library in arguments.libraries))
-    for rows in arguments.rows:
-        ours = cells.get(("kerasrec", optimizer, rows))
+    lines = [f"{optimizer}{clip}: ms/step, x of kerasrec's time (95 % interval), peak GiB"]
+    lines.append(f"{'rows':>11}" + "".join(f"{name:>40}" for name in settings["libraries"]))
+    for rows in settings["rows"]:
+        ours = [one["ms"] for one in found.get(f"kerasrec {optimizer} {rows}", [])]
         line = f"{rows:>11,}"
-        for library in arguments.libraries:
-            cell = cells.get((library, optimizer, rows))
-            if cell is None:
-                line += f"{'-':>26}"
+        for library in settings["libraries"]:
+            cell = found.get(f"{library} {optimizer} {rows}")
+            if not cell:
+                line += f"{'-':>40}"
                 continue
-            ratio = f"{cell['ms'] / ours['ms']:.1f}x" if ours else ""
-            line += f"{cell['ms']:>11.2f} {ratio:>7} {cell['gib']:>6.2f}"
-        print(line)
+            times = [one["ms"] for one in cell]
+            ratio = turns.ratio(times, ours).show() if ours and library != "kerasrec" else ""
+            memory = max(one["gib"] for one in cell)
+            line += f"{statistics.geometric_mean(times):>10.2f}{ratio:>23}{memory:>7.2f}"
+        lines.append(line)
     tables = 2 * DIM * 4 / 2**30
-    state = {"adam": 3, "adagrad": 2, "sgd": 1}[optimizer]
-    sizes = ", ".join(f"{rows:,}: {rows * tables * state:.2f}" for rows in arguments.rows)
-    print(f"(weights and state alone, GiB: {sizes})")
+    sizes = ", ".join(
+        f"{rows:,}: {rows * tables * STATE[optimizer]:.2f}" for rows in settings["rows"]
+    )
+    return "\n".join([*lines, f"(weights and state alone, GiB: {sizes})", ""])
 
 
 def batches(rows: int, steps: int):
@@ -178,11 +174,9 @@ def kerasrec_step(optimizer: str, rows: int, steps: int) -> dict[str, float]:
 
 
 def keras_step(optimizer: str, rows: int, steps: int) -> dict[str, float]:
-    """Stock Keras; the legacy one where TF_USE_LEGACY_KERAS is set."""
-    if os.environ.get("TF_USE_LEGACY_KERAS") == "1":
-        import tf_keras as keras
-    else:
-        import keras
+    """Stock Keras."""
+    import keras
+
     made = {
         "adam": lambda: keras.optimizers.Adam(clipnorm=1.0),
         "adagrad": lambda: keras.optimizers.Adagrad(clipnorm=1.0),
@@ -248,7 +242,6 @@ def torch_step(optimizer: str, rows: int, steps: int) -> dict[str, float]:
 MEASURE = {
     "kerasrec": kerasrec_step,
     "keras": keras_step,
-    "tf_keras": keras_step,
     "torch": torch_step,
 }
 

@@ -1,12 +1,15 @@
-"""200 million rows of Parquet, streamed through stock `fit`, beside the same model in memory.
+"""Rows of Parquet streamed through stock `fit`, beside the same model in memory.
 
-    python benchmarks/streaming.py                                  # writes its page
-    python benchmarks/streaming.py --rows 10_000_000 --files 4      # a small one, no page
+    python benchmarks/streaming.py                                   # writes its page
+    python benchmarks/streaming.py --rows 1_000_000 --files 4        # a small one, no page
+    python benchmarks/streaming.py --rows 200_000_000 --files 50     # a large one, no page
+    python benchmarks/streaming.py --page                            # from stored results
 
 Writes a synthetic Parquet set to a temporary folder, of which nothing stays: a user, an item and a
 label a row, users and items drawn by a power law, ids that are sparse 45-bit numbers. Matrix
-factorisation with `kerasrec.optimizers.Adam` then makes one pass over it with `stream_parquet`, in
-a process of its own, and another process trains the same model on the first rows held in memory.
+factorisation with `kerasrec.optimizers.Adam` then reads it once with `stream_parquet`, in a process
+of its own, and another process trains the same model on the first rows held in memory; both in
+turn, in several rounds. At last a quarter of the files is streamed, to see what the memory does.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import json
 import os
 import pathlib
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,94 +25,124 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import describing
 import numpy as np
+import pages
+import turns
 
-ROOT = pathlib.Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "benchmarks" / "streaming.md"
 ABOUT = """# Training on data larger than memory
 
 Matrix factorisation with 32 columns and biases, `kerasrec.optimizers.Adam`, stock `fit`, on a \
 synthetic Parquet set of a user, an item and a label a row. Users and items follow a power law, \
 their raw ids are sparse 45-bit integers, which are read, looked up in the vocabularies and \
-shuffled while the model trains. The first process makes one pass over all files with \
-`stream_parquet`; its time holds everything: compiling, opening the files, filling the buffer. \
-The second trains the same model, with tables of the same size, on the first rows held in memory \
-as encoded numpy columns; of its passes after the first one, the fastest counts. Peak RSS is that \
-of the whole process: TensorFlow, vocabularies, weights and the state of the optimizer are in it. \
-This page is written by `benchmarks/streaming.py`.
+shuffled while the model trains. One side streams all files once with `stream_parquet`; its time \
+holds everything: compiling, opening the files, filling the buffer. The other side trains the same \
+model, with tables of the same size, on the first rows held in memory as encoded numpy columns; of \
+its epochs after the first one, the fastest counts. Each training is a process of its own, both \
+sides in turn in {rounds} rounds. Peak RSS is that of the whole process: TensorFlow, vocabularies, \
+weights and the state of the optimizer are in it. The set is no larger than the memory of this \
+machine. That the memory does not grow with the rows is shown by a quarter of the files, streamed \
+in a process of its own. This page is written by `benchmarks/streaming.py`.
 
 ```text
-{}```
+{text}
+```
 """
 ROW_GROUP = 1_000_000
 GIB = 1 << 30
+SIDES = ("streamed", "memory")
 
 
-def main() -> int:
-    """Writes the files, runs both trainings, prints and compares."""
+def main() -> None:
+    """Write the files, run all trainings, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=200_000_000)
-    parser.add_argument("--files", type=int, default=50)
+    parser.add_argument("--rows", type=int, default=40_000_000)
+    parser.add_argument("--files", type=int, default=16)
     parser.add_argument("--users", type=int, default=2_000_000)
     parser.add_argument("--items", type=int, default=200_000)
     parser.add_argument("--sample", type=int, default=5_000_000, help="rows in memory")
     parser.add_argument("--batch_size", type=int, default=16_384)
     parser.add_argument("--buffer_rows", type=int, default=1 << 20)
     parser.add_argument("--embedding_dim", type=int, default=32)
-    parser.add_argument("--folder", help="where the files go, and stay for the next time")
-    parser.add_argument("--write_only", action="store_true", help="write the files to --folder")
-    parser.add_argument("--cell", choices=["streamed", "memory"], help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
+    pages.add_options(parser)
     arguments = parser.parse_args()
     if arguments.cell:
         print(json.dumps(train(arguments)))
-        return 0
-    load = describing.load()
-    defaults = {name: parser.get_default(name) for name in vars(arguments)}
+        return
+    hidden = ("cell", "page")
+    page = pages.Page(
+        "streaming",
+        __file__,
+        {name: value for name, value in vars(arguments).items() if name not in hidden},
+        packages=("pyarrow",),
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments),
+    )
     with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(arguments.folder or name)
-        began = time.perf_counter()
-        if not folder.is_dir() or not any(folder.iterdir()):
-            write_files(folder, arguments)
-            writing = f"written in {time.perf_counter() - began:.0f} s"
-        else:
-            writing = "written before"
-        if arguments.write_only:
-            return 0
-        size = sum(file.stat().st_size for file in folder.iterdir())
-        streamed = run("streamed", folder)
-        memory = run("memory", folder)
-    speed = streamed["rate"] / memory["rate"]
+        folder = pathlib.Path(name)
+        if not page.remake:
+            write_files(folder / "all", arguments)
+            (folder / "quarter").mkdir()
+            for file in sorted((folder / "all").iterdir())[: arguments.files // 4]:
+                (folder / "quarter" / file.name).hardlink_to(file)
+        size = page.result(
+            "files", lambda: sum(file.stat().st_size for file in (folder / "all").iterdir())
+        )
+        found = page.rounds(
+            SIDES, page.settings["rounds"], lambda side, number: run(side, folder / "all")
+        )
+        quarter = page.result("quarter", lambda: run("streamed", folder / "quarter"))
+    text = report(page, found, quarter, size)
+    page.write(ABOUT.format(rounds=page.settings["rounds"], text=text))
+
+
+def report(
+    page: pages.Page, found: dict[str, list[dict[str, float]]], quarter: dict[str, float], size: int
+) -> str:
+    """Return both sides, the ratio of their speeds, and the memory of a quarter."""
+    settings = page.settings
+    lines = page.head(
+        f"data      {settings['rows']:,} rows in {settings['files']} files, {size / GIB:.2f} GiB; "
+        f"{settings['users']:,} users, {settings['items']:,} items",
+        f"settings  batches of {settings['batch_size']:,}, buffer of {settings['buffer_rows']:,} "
+        f"rows, embedding_dim {settings['embedding_dim']}, {settings['rounds']} rounds, seed 0",
+    )
+    lines.append(
+        f"{'':<18}{'rows an epoch':>14}{'seconds':>10}{'rows/s':>12}{'range':>22}{'peak RSS':>12}"
+        f"{'loss':>9}"
+    )
+    named = (
+        ("streamed", found["streamed"]),
+        ("in memory", found["memory"]),
+        ("streamed, quarter", [quarter]),
+    )
+    for name, some in named:
+        rates = [one["rate"] for one in some]
+        lines.append(
+            f"{name:<18}{some[0]['rows']:>14,}"
+            f"{statistics.geometric_mean(one['seconds'] for one in some):>10.1f}"
+            f"{statistics.geometric_mean(rates):>12,.0f}"
+            f"{f'{min(rates):,.0f} to {max(rates):,.0f}':>22}"
+            f"{max(one['rss'] for one in some) / GIB:>8.2f} GiB{some[0]['loss']:>9.4f}"
+        )
+    speed = turns.ratio(*([one["rate"] for one in found[side]] for side in SIDES))
+    peak = max(one["rss"] for one in found["streamed"])
+    grown = peak / quarter["rss"] - 1
     goals = [
-        ("peak RSS of streaming below 4 GiB", streamed["rss"] < 4 * GIB),
-        ("at least 60 % of the speed in memory", speed >= 0.6),
+        ("peak RSS of streaming below 4 GiB", peak < 4 * GIB),
+        ("at most 10 % more memory for four times the rows", grown <= 0.1),
+        ("at least 60 % of the speed in memory, by the lower end", speed.low >= 0.6),
     ]
-    text = "\n".join(
+    return "\n".join(
         [
-            f"command   {describing.command()}",
-            f"hardware  {describing.machine()}; {load}",
-            f"versions  {describing.versions('pyarrow')}",
-            f"data      {arguments.rows:,} rows in {arguments.files} files, {size / GIB:.2f} GiB, "
-            f"{writing}; {arguments.users:,} users, {arguments.items:,} items",
-            f"settings  batches of {arguments.batch_size:,}, buffer of {arguments.buffer_rows:,} "
-            f"rows, embedding_dim {arguments.embedding_dim}, seed 0",
+            *lines,
             "",
-            f"{'':<12}{'rows a pass':>14}{'seconds':>10}{'rows/s':>12}{'peak RSS':>12}{'loss':>9}",
-            *(
-                f"{name:<12}{found['rows']:>14,}{found['seconds']:>10.1f}{found['rate']:>12,.0f}"
-                f"{found['rss'] / GIB:>8.2f} GiB{found['loss']:>9.4f}"
-                for name, found in (("streamed", streamed), ("in memory", memory))
-            ),
-            "",
-            f"streamed / in memory: {speed:.2f}",
+            f"speed, streamed / in memory: {speed.show()}",
+            f"peak RSS, all / a quarter of the rows: {grown:+.1%}",
             *(f"target    {name}: {'reached' if met else 'missed'}" for name, met in goals),
-            "",
         ]
     )
-    print(text)
-    if {**vars(arguments), "folder": None} == defaults:
-        describing.write(PAGE, ABOUT.format(text))
-    return 0
 
 
 def raw_ids(count: int, multiplier: int) -> np.ndarray:
@@ -160,18 +194,19 @@ def power_law(rng: np.random.Generator, rows: int, count: int) -> np.ndarray:
     return np.minimum(count * rng.random(rows) ** 5.0, count - 1).astype(np.int64)
 
 
-def run(cell: str, folder: pathlib.Path) -> dict[str, float]:
-    """One training in a process of its own."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--cell", cell, "--folder", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    print(f"{cell}: {found}", file=sys.stderr, flush=True)
-    return found
+def run(side: str, folder: pathlib.Path) -> dict[str, float]:
+    """Train once, in a process of its own."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--cell", side, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(pages.ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{side}: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def train(arguments: argparse.Namespace) -> dict[str, float]:
-    """One training, as a user would write it."""
+    """Train once, as a user would write it."""
+    side, folder = arguments.cell
     import keras
 
     from kerasrec import data, models, optimizers
@@ -192,19 +227,19 @@ def train(arguments: argparse.Namespace) -> dict[str, float]:
         optimizers.Adam(0.001), keras.losses.BinaryCrossentropy(from_logits=True),
         steps_per_execution=32, jit_compile=True,
     )  # fmt: skip
-    if arguments.cell == "streamed":
+    if side == "streamed":
         batches = data.stream_parquet(
-            arguments.folder, schema, vocabularies,
+            folder, schema, vocabularies,
             batch_size=arguments.batch_size, buffer_rows=arguments.buffer_rows,
         )  # fmt: skip
         epochs = 1
     else:
-        columns = first_rows(arguments, vocabularies)
+        columns = first_rows(folder, arguments.sample, vocabularies)
         batches = data.pointwise(columns, schema, batch_size=arguments.batch_size)
         epochs = 3
     clock = Clock()
     history = model.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[clock])
-    rows = arguments.rows if arguments.cell == "streamed" else len(columns["user"])
+    rows = rows_of(folder) if side == "streamed" else len(columns["user"])
     seconds = clock.seconds[0] if epochs == 1 else min(clock.seconds[1:])
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -236,23 +271,31 @@ class Clock:
         return Callback()
 
 
-def first_rows(arguments: argparse.Namespace, vocabularies: dict) -> dict[str, np.ndarray]:
-    """The first rows of the files, encoded."""
+def rows_of(folder: str) -> int:
+    """Count the rows of all files."""
+    import pyarrow.parquet as pq
+
+    files = pathlib.Path(folder).glob("*.parquet")
+    return sum(pq.ParquetFile(file).metadata.num_rows for file in files)
+
+
+def first_rows(folder: str, most: int, vocabularies: dict) -> dict[str, np.ndarray]:
+    """Encode the first rows of the files."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from kerasrec import data
 
     tables, rows = [], 0
-    for file in sorted(pathlib.Path(arguments.folder).glob("*.parquet")):
-        if rows < arguments.sample:
+    for file in sorted(pathlib.Path(folder).glob("*.parquet")):
+        if rows < most:
             tables.append(pq.read_table(file))
             rows += len(tables[-1])
-    table = pa.concat_tables(tables)[: arguments.sample]
+    table = pa.concat_tables(tables)[:most]
     options = {"user": "user", "item": "item", "label": "label", "time": None}
     rows = data.Interactions.from_table(table, duplicates="keep", **options)
     return data.encode(rows, vocabularies)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,77 +2,112 @@
 
     python benchmarks/training_throughput.py                                    # writes its page
     python benchmarks/training_throughput.py --torch-python ~/torch/bin/python  # PyTorch elsewhere
-    python benchmarks/training_throughput.py --rounds 1 --sides kerasrec keras  # a part, no page
+    python benchmarks/training_throughput.py --rounds 1 --libraries kerasrec    # a part, no page
+    python benchmarks/training_throughput.py --page                             # stored results
 
 994,169 positives with 4 negatives each are 4.97 million rows an epoch; dimension 64, batches of
-8,192, binary cross-entropy, Adam with clipnorm 1. Every side is a process of its own, and a round
-runs all of them in turn. The first epoch compiles and warms up; the median of the others counts.
+8,192 rows, binary cross-entropy, Adam with clipnorm 1. Every library trains every layout. Every
+side is a process of its own, and a round runs all of them in turn. The first epoch compiles and
+warms up; the median of the others counts.
 """
 
 import argparse
 import json
 import pathlib
 import statistics
-import sys
 import tempfile
 import time
+from typing import Any
 
-import describing
+import pages
 import processes
+import turns
 
-DIM, BATCH, NEGATIVES, EPOCHS = 64, 8192, 4, 5
-SIDES = {
-    "kerasrec": "kerasrec, defaults, negatives drawn anew in each epoch",
-    "kerasrec_plain": "kerasrec, steps_per_execution=1, jit_compile=False",
+DIM, BATCH, NEGATIVES, EPOCHS = 64, 8192, 4, 3
+LIBRARIES = {
+    "kerasrec": "kerasrec, defaults",
     "keras": "Keras, fit(numpy), defaults",
-    "keras_tuned": "Keras, tf.data without autotuner, XLA, 16 steps per execution",
-    "torch": "PyTorch loop, fused Adam, clip_grad_norm_ for each table",
+    "keras_tuned": "Keras, tf.data, XLA, 16 steps at once",
+    "torch": "PyTorch loop, fused Adam",
 }
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "training_throughput.md"
+LAYOUTS = {
+    "grouped": "the user once, then the film and its 4 negatives",
+    "rows": "a row for each pair, those of a positive together",
+    "shuffled": "a row for each pair, in random order",
+}
 ABOUT = """# Rows a second that train
 
 One epoch of matrix factorisation on NCF MovieLens 1M (994,169 positives with 4 negatives each: \
-4.97 million rows), dimension 64, batches of 8,192 rows, binary cross-entropy, Adam with \
-`clipnorm=1`. Every side runs in a process of its own, all sides in turn in each round; the first \
-epoch of a process compiles and does not count, the median of the others does. kerasrec draws its \
-negatives while it trains; the other sides get theirs, shuffled, before the clock starts. kerasrec \
-also trains biases. The ratio is the median over the rounds of kerasrec's rate over that of the \
-side in the same round. This page is written by `benchmarks/training_throughput.py`.
+4.97 million rows), dimension 64, no biases, batches of 8,192 rows, cross-entropy, Adam with \
+`clipnorm=1`. All libraries train the same weights in three layouts:
+
+- grouped: the user once, then the film and its 4 negatives (8,190 pairs a batch). This is what \
+`kerasrec.data.with_negatives` gives.
+- rows: a row for each pair, those of a positive together.
+- shuffled: a row for each pair, in random order.
+
+kerasrec draws its negatives (grouped) and shuffles (grouped and shuffled) while it trains; the \
+other libraries get theirs drawn and shuffled before the clock starts. kerasrec updates lazily, \
+the others densely. PyTorch clips with `clip_grad_norm_` for each table. Every side runs in \
+a process of its own, all sides in turn in each of {rounds} rounds; the first epoch of a process \
+compiles and does not count, the median of the others does. Rates are geometric means over the \
+rounds; "kerasrec is" has the mean ratio within the rounds and its 95 % interval. This page is \
+written by `benchmarks/training_throughput.py`.
 
 ```text
-{}```
+{text}
+```
 """
 
 
 def main() -> None:
-    """Runs all sides in turn, prints the table, and writes the page."""
+    """Run all sides in turn and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
-    parser.add_argument("--torch-python", default=sys.executable)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
+    parser.add_argument("--layouts", nargs="+", default=list(LAYOUTS), choices=LAYOUTS)
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
+    pages.add_options(parser, torch=True)
     arguments = parser.parse_args()
     if arguments.cell:
         side, folder = arguments.cell
-        print(json.dumps(MEASURE[side](pathlib.Path(folder))))
+        library, layout = side.split("-")
+        print(json.dumps(MEASURE[library](pathlib.Path(folder), layout)))
         return
-    rates: dict[str, list[float]] = {side: [] for side in arguments.sides}
-    load = describing.load()
+    page = pages.Page(
+        "training_throughput",
+        __file__,
+        {name: getattr(arguments, name) for name in ("rounds", "libraries", "layouts")},
+        torch_python=arguments.torch_python,
+        remake=arguments.page,
+        keep=pages.whole(parser, arguments),
+    )
+    settings = page.settings
+    sides = [
+        f"{library}-{layout}"
+        for layout in settings["layouts"]
+        for library in settings["libraries"]
+        # What a beginner types; it is far behind, so one layout will do.
+        if library != "keras" or layout == "rows"
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        rows = prepare(pathlib.Path(folder))
-        for _ in range(arguments.rounds):
-            for side in arguments.sides:
-                seconds = processes.measure(__file__, side, folder, arguments.torch_python)
-                rates[side].append(rows / statistics.median(seconds) / 1e6)
-                print(f"{side}: {rates[side][-1]:.2f} M rows/s", file=sys.stderr, flush=True)
-    text = report(rates, load, arguments.torch_python, arguments.rounds)
-    print(text)
-    if arguments.sides == list(SIDES) and arguments.rounds >= 3:
-        describing.write(PAGE, ABOUT.format(text))
+        rows = page.result("rows", lambda: prepare(pathlib.Path(folder)))
+        if not page.remake and not any(pathlib.Path(folder).iterdir()):
+            prepare(pathlib.Path(folder))  # a run that goes on has the number, not the files
+
+        def measure(side: str, number: int) -> list[float]:
+            return processes.measure(__file__, side, folder, arguments.torch_python)
+
+        seconds = page.rounds(sides, settings["rounds"], measure)
+    rates = {
+        side: [rows / statistics.median(one) / 1e6 for one in some]
+        for side, some in seconds.items()
+    }
+    page.write(ABOUT.format(rounds=settings["rounds"], text=report(page, rates)))
 
 
 def prepare(folder: pathlib.Path) -> int:
-    """Writes the positives, and one epoch with negatives in shuffled groups; its rows."""
+    """Write the positives, and one epoch of groups with negatives; return its rows."""
     import numpy as np
 
     from kerasrec import data, datasets
@@ -90,60 +125,80 @@ def prepare(folder: pathlib.Path) -> int:
     drawn[:, 0] = items[order]
     labels = np.zeros(drawn.shape, "float32")
     labels[:, 0] = 1
-    users = np.repeat(users[order], 1 + NEGATIVES)
-    np.savez(folder / "epoch.npz", user_id=users, item_id=drawn.ravel(), label=labels.ravel())
+    np.savez(folder / "epoch.npz", user_id=users[order], item_id=drawn, label=labels)
     np.save(folder / "sizes.npy", [schema.user_id.num_ids, schema.item_id.num_ids])
-    return len(users)
+    return drawn.size
 
 
-def report(rates: dict[str, list[float]], load: str, torch_python: str, rounds: int) -> str:
-    """Command, hardware, versions, and both sides of each comparison."""
-    lines = [
-        f"command   {describing.command()}",
-        f"hardware  {describing.machine()}; {load}",
-        f"versions  {describing.versions(torch_python=torch_python)}",
-        f"settings  {rounds} rounds, epochs 2 to {EPOCHS} of each process, seed 0",
-        "",
-        f"{'million rows/s':<64}{'median':>8}{'range':>16}{'kerasrec is':>14}",
-    ]
-    ours = rates.get("kerasrec")
-    for side, found in rates.items():
-        ratio = "" if side == "kerasrec" or not ours else f"{quotient(ours, found):.2f}x"
-        spread = f"{min(found):.2f} to {max(found):.2f}"
-        lines.append(f"{SIDES[side]:<64}{statistics.median(found):>8.2f}{spread:>16}{ratio:>14}")
-    others = [s for s in rates if not s.startswith("kerasrec")]
-    if ours and others:
-        worst = min(others, key=lambda side: quotient(ours, rates[side]))
-        ratio = quotient(ours, rates[worst])
-        verdict = "reached" if ratio >= 1 else "missed"
-        lines += ["", f"target    at least the best other side: {verdict} ({ratio:.2f}x {worst})"]
-    return "\n".join(lines) + "\n"
+def report(page: pages.Page, rates: dict[str, list[float]]) -> str:
+    """Return a table for each layout, and what the comparison comes to."""
+    settings = page.settings
+    lines = page.head(
+        f"settings  {settings['rounds']} rounds, epochs 2 to {EPOCHS} of each process, seed 0"
+    )
+    verdicts = []
+    for layout in settings["layouts"]:
+        lines.append(
+            f"{f'million rows/s, {layout}':<42}{'mean':>8}{'range':>16}{'kerasrec is':>26}"
+        )
+        ours = rates.get(f"kerasrec-{layout}")
+        for library in settings["libraries"]:
+            found = rates.get(f"{library}-{layout}")
+            if found is None:
+                continue
+            ratio = ""
+            if ours and library != "kerasrec":
+                times = turns.ratio(ours, found)
+                ratio = f"x {times.show()}"
+                verdicts.append(f"target    {layout}, at least {library}: {word(times)} ({ratio})")
+            spread = f"{min(found):.2f} to {max(found):.2f}"
+            mean = statistics.geometric_mean(found)
+            lines.append(f"{LIBRARIES[library]:<42}{mean:>8.2f}{spread:>16}{ratio:>26}")
+        lines.append("")
+    return "\n".join([*lines, *verdicts])
 
 
-def quotient(ours: list[float], theirs: list[float]) -> float:
-    """Median over the rounds of the quotient of two rates."""
-    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+def word(times: turns.Interval) -> str:
+    """Say what the interval allows to say."""
+    if times.low >= 1:
+        return "reached"
+    return "missed" if times.high < 1 else "level, the interval holds 1"
 
 
-def fit(model, data, options: dict) -> list[float]:
-    """Seconds of the epochs of `model.fit` after the first."""
+def layout_of(folder: pathlib.Path, layout: str) -> tuple[dict[str, Any], int]:
+    """Load the columns of an epoch in a layout, and the length of a batch."""
+    import numpy as np
+
+    epoch = dict(np.load(folder / "epoch.npz"))
+    if layout == "grouped":
+        return epoch, BATCH // (1 + NEGATIVES)
+    epoch["user_id"] = np.repeat(epoch["user_id"], 1 + NEGATIVES)
+    epoch = {name: column.ravel() for name, column in epoch.items()}
+    if layout == "shuffled":
+        order = np.random.default_rng(1).permutation(len(epoch["label"]))
+        epoch = {name: column[order] for name, column in epoch.items()}
+    return epoch, BATCH
+
+
+def fit(model: Any, data: Any, options: dict[str, Any]) -> list[float]:
+    """Return the seconds of the epochs of `model.fit` after the first."""
     import keras
 
     seconds = []
 
     class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began = time.perf_counter()
 
-        def on_epoch_end(self, epoch, logs=None):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             seconds.append(time.perf_counter() - self.began)
 
     model.fit(*data, epochs=EPOCHS, verbose=0, callbacks=[Clock()], **options)
     return seconds[1:]
 
 
-def kerasrec_epochs(folder: pathlib.Path, **options) -> list[float]:
-    """What the README shows: batches with negatives, the model, our Adam."""
+def kerasrec_epochs(folder: pathlib.Path, layout: str) -> list[float]:
+    """What the README shows: batches of the library, the model, our Adam."""
     import keras
     import numpy as np
 
@@ -152,66 +207,71 @@ def kerasrec_epochs(folder: pathlib.Path, **options) -> list[float]:
 
     keras.utils.set_random_seed(0)
     schema = Schema.from_dict(json.loads((folder / "schema.json").read_text()))
-    columns = dict(np.load(folder / "positives.npz"))
-    model = models.MatrixFactorization(schema, embedding_dim=DIM)
+    model = models.MatrixFactorization(schema, embedding_dim=DIM, use_bias=False)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(optimizers.Adam(clipnorm=1.0), loss, **options)
-    batches = data.with_negatives(columns, schema, batch_size=BATCH, negatives=NEGATIVES)
+    model.compile(optimizers.Adam(clipnorm=1.0), loss)
+    if layout == "grouped":
+        columns = dict(np.load(folder / "positives.npz"))
+        batches = data.with_negatives(columns, schema, batch_size=BATCH, negatives=NEGATIVES)
+    else:
+        columns, _ = layout_of(folder, layout)
+        columns[schema.label] = columns.pop("label")
+        shuffle = layout == "shuffled"
+        batches = data.pointwise(columns, schema, batch_size=BATCH, shuffle=shuffle)
     return fit(model, [batches], {"shuffle": False})
 
 
-def kerasrec_plain(folder: pathlib.Path) -> list[float]:
-    """The same with what Keras does by default on a CPU."""
-    return kerasrec_epochs(folder, steps_per_execution=1, jit_compile=False)
-
-
-def keras_model(folder: pathlib.Path, **options):
+def keras_model(folder: pathlib.Path, layout: str, **options: Any) -> Any:
     """Two embeddings and their product, in stock Keras."""
     import keras
     import numpy as np
 
     keras.utils.set_random_seed(0)
     users, items = np.load(folder / "sizes.npy").tolist()
-    user, item = (keras.Input((), dtype="int32", name=name) for name in ("user_id", "item_id"))
+    shape = (1 + NEGATIVES,) if layout == "grouped" else ()
+    user = keras.Input((), dtype="int32", name="user_id")
+    item = keras.Input(shape, dtype="int32", name="item_id")
     vectors = keras.layers.Embedding(users, DIM)(user), keras.layers.Embedding(items, DIM)(item)
-    model = keras.Model({"user_id": user, "item_id": item}, keras.layers.Dot(1)(vectors))
+    product = keras.layers.Dot((1, 2) if shape else 1)(vectors)
+    model = keras.Model({"user_id": user, "item_id": item}, product)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(clipnorm=1.0), loss, **options)
     return model
 
 
-def keras_epochs(folder: pathlib.Path) -> list[float]:
+def keras_epochs(folder: pathlib.Path, layout: str) -> list[float]:
     """Arrays in memory, given to `fit` as they are."""
-    import numpy as np
-
-    epoch = dict(np.load(folder / "epoch.npz"))
+    epoch, size = layout_of(folder, layout)
     label = epoch.pop("label")
-    return fit(keras_model(folder), [epoch, label], {"batch_size": BATCH})
+    return fit(keras_model(folder, layout), [epoch, label], {"batch_size": size})
 
 
-def keras_tuned(folder: pathlib.Path) -> list[float]:
+def keras_tuned(folder: pathlib.Path, layout: str) -> list[float]:
     """The best that stock Keras is known to do on a CPU."""
-    import numpy as np
     import tensorflow as tf
 
-    epoch = dict(np.load(folder / "epoch.npz"))
-    rows = len(epoch["label"]) // BATCH * BATCH
-    cut = {name: column[:rows].reshape(-1, BATCH) for name, column in epoch.items()}
-    label = cut.pop("label")[..., None]
+    epoch, size = layout_of(folder, layout)
+    rows = len(epoch["label"]) // size * size
+    cut = {
+        name: column[:rows].reshape(-1, size, *column.shape[1:]) for name, column in epoch.items()
+    }
+    label = cut.pop("label")
     switches = tf.data.Options()
     switches.autotune.enabled = False
+    if layout != "grouped":
+        label = label[..., None]
     batches = tf.data.Dataset.from_tensor_slices((cut, label)).with_options(switches)
-    model = keras_model(folder, jit_compile=True, steps_per_execution=16)
+    model = keras_model(folder, layout, jit_compile=True, steps_per_execution=16)
     return fit(model, [batches], {"shuffle": False})
 
 
-def torch_epochs(folder: pathlib.Path) -> list[float]:
+def torch_epochs(folder: pathlib.Path, layout: str) -> list[float]:
     """A loop by hand."""
     import numpy as np
     import torch
 
     torch.manual_seed(0)
-    epoch = np.load(folder / "epoch.npz")
+    epoch, size = layout_of(folder, layout)
     users, items, labels = (torch.from_numpy(epoch[n]) for n in ("user_id", "item_id", "label"))
     users, items = users.long(), items.long()
     sizes = np.load(folder / "sizes.npy").tolist()
@@ -221,10 +281,14 @@ def torch_epochs(folder: pathlib.Path) -> list[float]:
     seconds = []
     for _ in range(EPOCHS):
         began = time.perf_counter()
-        for row in range(0, len(labels), BATCH):
-            part = slice(row, row + BATCH)
+        for row in range(0, len(labels), size):
+            part = slice(row, row + size)
             optimizer.zero_grad()
-            loss = lossfunction((user(users[part]) * item(items[part])).sum(1), labels[part])
+            vectors = user(users[part])
+            if layout == "grouped":
+                vectors = vectors.unsqueeze(1)
+            logits = (vectors * item(items[part])).sum(-1)
+            loss = lossfunction(logits, labels[part])
             loss.backward()
             for table in (user, item):
                 torch.nn.utils.clip_grad_norm_([table.weight], 1.0)
@@ -235,7 +299,6 @@ def torch_epochs(folder: pathlib.Path) -> list[float]:
 
 MEASURE = {
     "kerasrec": kerasrec_epochs,
-    "kerasrec_plain": kerasrec_plain,
     "keras": keras_epochs,
     "keras_tuned": keras_tuned,
     "torch": torch_epochs,

@@ -1,20 +1,20 @@
 """The models of the zoo on one small split, for the tables of the README and the guide.
 
     python benchmarks/zoo.py                     # writes docs/benchmarks/zoo.md
-    python benchmarks/zoo.py --models SASRec     # trains that one alone, if it is not stored
-    python benchmarks/zoo.py --page              # from what is stored, and names what is not
-
-Each training is stored in `--results`, so that a run that is broken off goes on.
+    python benchmarks/zoo.py --models SASRec     # that one alone, no page
+    python benchmarks/zoo.py --page              # from stored results
 
 MovieLens 100K, the last film of each user as test and the one before it as validation, ranked
-among all films that the user has not seen. Early stopping on the validation rows chooses the epoch;
-the test rows are looked at once.
+among all films that the user has not seen. All models have the same rules: so many epochs and CPU
+seconds at most, and a stop when NDCG@10 of the validation rows rises no more. The best epoch by it
+meets the test rows once.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
-import pathlib
+import sys
 import time
 from typing import Any
 
@@ -22,15 +22,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from describing import command, machine, versions, write
+import pages
+import processes
 
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
 from kerasrec.retrieval import NextItem
 from kerasrec.schema import Schema
 from kerasrec.schema import Sequence as History
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks" / "zoo.md"
-EPOCHS, HISTORY, TIME, SEEDS = 30, 100, "timestamp", (0, 1, 2)
+HISTORY, TIME, SEEDS = 100, "timestamp", (0, 1, 2)
+# The same for all models.
+EPOCHS, PATIENCE, CPU_SECONDS, CLIPNORM = 60, 6, 90, 1.0
+SEQUENCES = ("SASRec", "GRU4Rec")
 MODELS: dict[str, dict[str, Any]] = {
     "Popularity": {},
     "MatrixFactorization": {"embedding_dim": 32, "l2": 1e-3, "learning_rate": 0.005},
@@ -69,90 +72,92 @@ class Rows:
         return data.add_history(columns, schema, time=TIME, past=past)
 
 
-def train(name: str, rows: Rows, seed: int, epochs: int) -> tuple[Any, int]:
-    """A trained model and the epochs it took."""
-    keras.backend.clear_session()
+class Budget(keras.callbacks.Callback):
+    """Stop at the end of the epoch in which the CPU seconds are spent, and say what stopped."""
+
+    def __init__(self, patience: keras.callbacks.EarlyStopping) -> None:
+        super().__init__()
+        self.patience, self.stopped = patience, "epochs"
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Start the clock."""
+        self.began = time.process_time()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Look at the clock."""
+        if self.patience.stopped_epoch:
+            self.stopped = "patience"
+        elif time.process_time() - self.began > CPU_SECONDS:
+            self.stopped = "CPU seconds"
+            self.model.stop_training = True
+
+
+def train(name: str, rows: Rows, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Return a trained model, the epochs it took, the best of them, and what stopped it."""
     keras.utils.set_random_seed(seed)
     settings = dict(MODELS[name])
     rate = settings.pop("learning_rate", None)
     if name == "Popularity":
         model = models.Popularity(rows.schema)
         model.adapt(rows.train)
-        return model, 0
-    if name in ("SASRec", "GRU4Rec"):
-        return train_sequence(getattr(models, name)(rows.sequences, **settings), rows, rate, epochs)
-    model = getattr(models, name)(rows.schema, **settings)
-    size = 4096
-    batches = data.with_negatives(rows.train, model.schema, batch_size=size, seed=seed)
-    held_out = data.with_negatives(
-        rows.valid, model.schema, batch_size=size, seen=rows.train, negatives=99, shuffle=False
-    ).cache()
-    schedule = optimizers.inverse_time_decay(
-        rate, examples=len(batches) * size, batch_size=size, epochs=EPOCHS
-    )
-    model.compile(
-        optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0),
-        loss=keras.losses.BinaryCrossentropy(from_logits=True),
-        jit_compile=True,
-    )
-    stop = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
-    history = model.fit(
-        batches,
-        validation_data=held_out,
-        epochs=epochs,
-        callbacks=[stop],
-        shuffle=False,
-        verbose=0,
-    )
-    return model, len(history.epoch)
-
-
-def train_sequence(model: Any, rows: Rows, rate: float, epochs: int) -> tuple[Any, int]:
-    """A softmax over the catalogue at every step; NDCG@10 of the validation rows stops it."""
-    trainer = NextItem(model)
-    trainer.compile(optimizers.Adam(rate, clipnorm=1.0), jit_compile=True)
-    batches = data.next_items(rows.train, model.schema, batch_size=32, time=TIME)
+        return model, {"epochs": 0, "best": 0, "stopped": "-"}
+    optimizer = optimizers.Adam(rate, clipnorm=CLIPNORM)
+    if name in SEQUENCES:
+        model = getattr(models, name)(rows.sequences, **settings)
+        trainer = NextItem(model)
+        trainer.compile(optimizer, jit_compile=True)
+        batches = data.next_items(rows.train, model.schema, batch_size=32, time=TIME, seed=seed)
+    else:
+        trainer = model = getattr(models, name)(rows.schema, **settings)
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+        model.compile(optimizer, loss, jit_compile=True)
+        batches = data.with_negatives(rows.train, model.schema, batch_size=4096, seed=seed)
     held_out = rows.held_out("valid", model.schema)
     ranked = callbacks.RankingValidation(held_out, rows.train, ranker=model)
     stop = keras.callbacks.EarlyStopping(
-        "val_ndcg@10", mode="max", patience=8, restore_best_weights=True
+        "val_ndcg@10", mode="max", patience=PATIENCE, restore_best_weights=True
     )
+    budget = Budget(stop)
     history = trainer.fit(
-        batches, epochs=3 * epochs, callbacks=[ranked, stop], shuffle=False, verbose=0
+        batches, epochs=EPOCHS, callbacks=[ranked, stop, budget], shuffle=False, verbose=0
     )
-    return model, len(history.epoch)
+    made = {"epochs": len(history.epoch), "best": stop.best_epoch + 1, "stopped": budget.stopped}
+    return model, made
 
 
-def measure(name: str, rows: Rows, seed: int, epochs: int) -> dict[str, float]:
-    """Figures on the test rows, and the seconds of training with validation and compilation."""
-    start = time.perf_counter()
-    model, trained = train(name, rows, seed, epochs)
-    seconds = time.perf_counter() - start
+def measure(name: str, seed: int) -> dict[str, Any]:
+    """Train, then rank the test rows."""
+    rows = Rows()
+    start, used = time.perf_counter(), time.process_time()
+    model, made = train(name, rows, seed)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - used
     found = evaluation.ranking(
         model, rows.held_out("test", model.schema), seen=[rows.train, rows.valid], k=10
     )
-    figures = {"hr": found["hr@10"], "ndcg": found["ndcg@10"]}
-    return {**figures, "epochs": trained, "seconds": seconds, "weights": model.count_params()}
+    results = {"hr": found["hr@10"], "ndcg": found["ndcg@10"], "weights": model.count_params()}
+    return {**results, **made, "seconds": seconds, "cpu": cpu}
 
 
-def line(name: str, runs: list[dict[str, float]]) -> str:
-    """The row of a model: mean and standard deviation over the seeds."""
+def line(name: str, runs: list[dict[str, Any]]) -> str:
+    """Return the row of a model: mean and standard deviation over the seeds."""
 
-    def cell(figure: str) -> str:
-        values = [run[figure] for run in runs]
+    def cell(metric: str) -> str:
+        values = [run[metric] for run in runs]
         spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
         return f"{np.mean(values):.4f}{spread}"
 
-    epochs = ", ".join(f"{run['epochs']:.0f}" for run in runs)
-    seconds = ", ".join(f"{run['seconds']:.0f}" for run in runs)
+    epochs = ", ".join(f"{run['best']} of {run['epochs']}" for run in runs)
+    stopped = ", ".join(sorted({run["stopped"] for run in runs}))
+    cpu = ", ".join(f"{run['cpu']:.0f}" for run in runs)
     weights = f"{runs[0]['weights']:,}"
-    return f"| `{name}` | {cell('hr')} | {cell('ndcg')} | {weights} | {epochs} | {seconds} |"
+    return (
+        f"| `{name}` | {cell('hr')} | {cell('ndcg')} | {weights} | {epochs} | {stopped} | {cpu} |"
+    )
 
 
-def page(results: dict[str, list[dict[str, float]]], missing: list[str]) -> str:
-    """The whole page."""
+def page(results: dict[str, list[dict[str, Any]]], made: str) -> str:
+    """Return the whole page."""
     table = "\n".join(line(name, runs) for name, runs in results.items())
-    gaps = f"\n- Not run yet (model and seed): {', '.join(missing)}" if missing else ""
     settings = "\n".join(f"- `{name}`: {MODELS[name] or 'none'}" for name in results)
     return f"""# The zoo on one small split
 
@@ -161,21 +166,24 @@ Written by `benchmarks/zoo.py`; run it again instead of editing this page.
 MovieLens 100K: the last film of each user is the test, the one before it chooses the epoch. Every
 model ranks all films that the user has not seen. Mean ± standard deviation over the seeds.
 
-| model | HR@10 | NDCG@10 | weights | epochs by seed | training s by seed |
-|---|---|---|---|---|---|
+| model | HR@10 | NDCG@10 | weights | best epoch by seed | stopped by | CPU s by seed |
+|---|---|---|---|---|---|---|
 {table}
 
-- Command: `python benchmarks/zoo.py`
-- Hardware: {machine()}
-- Versions: {versions()}
+{made}
 - Seeds: {", ".join(map(str, SEEDS))}; of the weights and the batches. `Popularity` has no random
-  numbers.{gaps}
+  numbers.
 
-The two sequence models read the user's last {HISTORY} films, those just before the test film
-included, and learn from their order; the others know training rows alone. A softmax over the whole
-catalogue trains them, cross-entropy against 4 drawn films a row the others. 943 test rows are few:
-differences below the standard deviation say nothing. Seconds include compilation and validation,
-and whatever else the machine did.
+The rules are the same for all: `kerasrec.optimizers.Adam` with `clipnorm={CLIPNORM:g}` at a
+constant rate, at most {EPOCHS} epochs and {CPU_SECONDS} CPU seconds (compilation and validation
+included), a stop when NDCG@10 of the validation rows has not risen for {PATIENCE} epochs, and the
+weights of the best epoch. Each model has one setting, chosen by hand beforehand.
+
+What differs is the task that belongs to the model. The two sequence models read the user's last
+{HISTORY} films, those just before the test film included, and learn from their order; the others
+know training rows alone. A softmax over the whole catalogue trains the sequence models,
+cross-entropy against 4 drawn films a row the others. 943 test rows are few: differences below the
+standard deviation say nothing.
 
 ## Settings
 
@@ -184,40 +192,38 @@ and whatever else the machine did.
 
 
 def main() -> None:
-    """Trains what is not stored yet; writes the page once everything is."""
+    """Train what is not stored and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
-    parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("runs/zoo.json"))
-    parser.add_argument("--page", action="store_true", help="train nothing")
+    parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
+    pages.add_options(parser)
     arguments = parser.parse_args()
-    print(f"{command()}\n{machine()}\n{versions()}")
-    stored: dict[str, Any] = {}
-    if arguments.results.is_file():
-        stored = json.loads(arguments.results.read_text(encoding="utf-8"))
-    rows = None
-    wanted = [(m, s) for m in MODELS for s in (SEEDS if m != "Popularity" else SEEDS[:1])]
-    for name, seed in wanted:
-        # A result counts for the settings it was made with.
-        key = json.dumps([name, seed, EPOCHS, HISTORY, MODELS[name]])
-        if key not in stored and name in arguments.models and not arguments.page:
-            rows = rows or Rows()
-            stored[key] = measure(name, rows, seed, EPOCHS)
-            write(arguments.results, json.dumps(stored, indent=1))
-            print(name, seed, stored[key], flush=True)
-    results: dict[str, list[dict[str, float]]] = {}
-    missing = []
-    for name, seed in wanted:
-        key = json.dumps([name, seed, EPOCHS, HISTORY, MODELS[name]])
-        if key in stored:
-            results.setdefault(name, []).append(stored[key])
-        else:
-            missing.append(f"{name} {seed}")
-    print(page(results, missing))
-    if missing and not arguments.page:
-        print(f"No page is written, there is no result of: {', '.join(missing)}")
+    if arguments.cell:
+        name, seed = arguments.cell
+        print(json.dumps(measure(name, int(seed))))
         return
-    write(PAGE, page(results, missing))
-    print(f"Wrote {PAGE}")
+    rules = {"epochs": EPOCHS, "patience": PATIENCE, "cpu": CPU_SECONDS, "models": arguments.models}
+    made = pages.Page(
+        "zoo", __file__, rules, remake=arguments.page, keep=pages.whole(parser, arguments)
+    )
+
+    def result(task: tuple[str, int]) -> dict[str, Any]:
+        name, seed = task
+
+        def run() -> dict[str, Any]:
+            found = processes.measure(__file__, name, str(seed), sys.executable)
+            print(name, seed, found, flush=True)
+            return found
+
+        return made.result(f"{name}-seed{seed}", run)
+
+    names = made.settings["models"]
+    tasks = [(n, s) for n in names for s in (SEEDS if n != "Popularity" else SEEDS[:1])]
+    # Two at a time: what counts are CPU seconds.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        found = dict(zip(tasks, pool.map(result, tasks), strict=True))
+    results = {name: [found[task] for task in tasks if task[0] == name] for name in names}
+    made.write(page(results, made.bullets()))
 
 
 if __name__ == "__main__":

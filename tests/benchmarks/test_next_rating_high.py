@@ -41,12 +41,13 @@ class Counting:
         return place + 1
 
 
-def test_scores_know_the_rows_before_and_frozen_ones_the_training_rows_alone(script, rows):
+def test_scores_know_no_more_rows_than_they_are_given(script, rows):
     model = Counting()
     known = script.scores_of(model, rows, 2)
     assert known.tolist() == [8, 9, 10, 11, 12, 6, 7, 8, 9, 10]
     assert script.scores_of(model, rows, 1).tolist() == [3, 4, 5, 6, 7, 1, 2, 3, 4, 5]
-    assert script.scores_of(model, rows, 2, frozen=True).tolist() == [3] * 5 + [1] * 5
+    assert script.scores_of(model, rows, 2, known=0).tolist() == [3] * 5 + [1] * 5
+    assert script.scores_of(model, rows, 2, known=1).tolist() == [8] * 5 + [6] * 5
 
 
 def test_windows_end_anywhere_and_are_never_short(script, rows):
@@ -101,11 +102,25 @@ def test_trainings_end_in_a_page(script, monkeypatch, tmp_path):
         name: [script.train(settings, seed, tmp_path / f"{name}{seed}") for seed in (0, 1)]
         for name, settings in tiny.items()
     }
-    for runs in results.values():
-        assert all(len(run["scores"]) == 150 and run["epochs_trained"] == 2 for run in runs)
-    assert len(results[script.LSTM][0]["frozen"]) == 150
-    text = script.page(results, [0, 1])
-    assert text.count("| EmbeddingMLP |") >= 4 and "histories of training rows alone" in text
+    for name, runs in results.items():
+        known = {"both", "train"} | ({"all"} if name == script.LSTM else set())
+        assert all(known == set(run) & set(script.KNOWN) for run in runs)
+        assert all(len(run[one]) == 150 for run in runs for one in known)
+        assert all(run["epochs_trained"] == 2 for run in runs)
+    # Models trained anew on more rows are others.
+    assert results["EmbeddingMLP"][0]["both"] != results["EmbeddingMLP"][0]["train"]
+    tried = {name: [runs[0]] * 3 for name, runs in results.items()}
+    text = script.page(results, tried, [0, 1], "- Command: `x`")
+    assert text.count("EmbeddingMLP, training and validation rows") == 3
+    assert "| StackedLSTMClassifier, all rows before |" in text
+
+
+def test_every_model_tries_as_many_rates_and_keeps_the_best(script):
+    for settings in script.MODELS.values():
+        assert len(script.trials(settings)) == len(script.FACTORS)
+        tried = [{"validation": [{"auc": value}]} for value in (0.5, 0.6, 0.7)]
+        assert script.chosen(settings, tried).learning_rate == 2 * settings.learning_rate
+        assert script.chosen(settings, tried).epochs == settings.epochs
 
 
 def test_levels_are_means_of_training_rows_drawn_to_the_mean_of_all(script):

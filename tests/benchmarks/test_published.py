@@ -39,20 +39,34 @@ MODELS = ["MatrixFactorization", "Popularity"]
 
 def test_a_run_goes_on_where_it_stopped(published, table, tmp_path, monkeypatch, capsys):
     table, calls = table
-    first = published.run(table, [0, 1], MODELS[:1], tmp_path, page=False)
+    options = {"source": "0123456789ab", "page": False}
+    first, _ = published.run(table, [0, 1], MODELS[:1], tmp_path, **options)
     assert calls == [("split", "choice"), ("split", 0, 7), ("split", 1, 7)]
-    again = published.run(table, [0, 1, 2], MODELS, tmp_path, page=False)
+    again, _ = published.run(table, [0, 1, 2], MODELS, tmp_path, **options)
     # Popularity has nothing to choose and one seed.
     assert calls[3:] == [("split", 2, 7), ("split", 0, None)]
     assert again[:2] == first
     assert [row["hr@10"] for row in again] == pytest.approx([0.5, 0.6, 0.7, 0.5])
-    published.run(table, [0, 1, 2], MODELS, tmp_path, page=True)
-    # Results of other versions do not count, and --page trains nothing.
+    # --page trains nothing, wherever it runs.
     monkeypatch.setattr(published, "versions", lambda: "Python 4")
-    with pytest.raises(SystemExit, match="no result MatrixFactorization-split-choice of these"):
-        published.run(table, [0, 1, 2], MODELS, tmp_path, page=True)
-    published.run(table, [0], MODELS[:1], tmp_path, page=False)
+    remade, _ = published.run(table, [0, 1, 2], MODELS, tmp_path, **options | {"page": True})
+    assert remade == again and len(calls) == 5
+    with pytest.raises(SystemExit, match="no result MatrixFactorization-split-seed3 of these"):
+        published.run(table, [3], MODELS[:1], tmp_path, **options | {"page": True})
+    # Results of other versions, or of other code, are made anew.
+    published.run(table, [0], MODELS[:1], tmp_path, **options)
     assert calls[5:] == [("split", "choice"), ("split", 0, 7)]
+    published.run(table, [0], MODELS[:1], tmp_path, **options | {"source": "ba9876543210"})
+    assert calls[7:] == [("split", "choice"), ("split", 0, 7)]
+
+
+def test_the_source_follows_settings_and_code(published, table):
+    table, _ = table
+    source = published.source_of("ncf-ml-1m", table)
+    settings = dataclasses.replace(table.models["EmbeddingMLP"], learning_rate=0.5)
+    changed = dataclasses.replace(table, models={**table.models, "EmbeddingMLP": settings})
+    assert published.source_of("ncf-ml-1m", changed) != source
+    assert published.source_of("sasrec-ml-1m", table) != source
 
 
 def test_a_broken_training_leaves_no_file(published, table, tmp_path):
@@ -62,7 +76,9 @@ def test_a_broken_training_leaves_no_file(published, table, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        published.run(dataclasses.replace(table, test=stop), [0], MODELS[:1], tmp_path, page=False)
+        published.run(
+            dataclasses.replace(table, test=stop), [0], MODELS[:1], tmp_path, source="", page=False
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["MatrixFactorization-split-choice.json"]
     assert json.loads(next(tmp_path.iterdir()).read_text())["result"]["epoch"] == 7
 
@@ -70,8 +86,8 @@ def test_a_broken_training_leaves_no_file(published, table, tmp_path):
 def test_the_page_holds_the_figures(published, table, tmp_path):
     table, _ = table
     seeds = [0, 1, 2]
-    made = published.run(table, seeds, MODELS, tmp_path, page=False)
-    text = published.page_of("ncf-ml-1m", table, made, seeds, MODELS)
+    made, files = published.run(table, seeds, MODELS, tmp_path, source="0" * 12, page=False)
+    text = published.page_of("ncf-ml-1m", table, made, seeds, published.origin(files))
     # Mean and deviation of 0.5, 0.6 and 0.7.
     assert "| **kerasrec MatrixFactorization** | 0.6000 ± 0.1000 | 0.2500 ± 0.0000 |" in text
     assert "| **kerasrec Popularity** | 0.5000 | 0.2500 | this run |" in text
@@ -81,6 +97,9 @@ def test_the_page_holds_the_figures(published, table, tmp_path):
     assert "training in at most 31 s: 32 s, **missed by 1 s**" in text
     assert "`python benchmarks/published.py ncf-ml-1m`" in text
     assert published.versions() in text and published.machine() in text
+    assert f"- Commit: {published.commit()}; source {'0' * 12}\n" in text
+    del files[0]["commit"], files[0]["key"]["source"]  # as those from before they were kept
+    assert published.origin(files).endswith(f"; source {'0' * 12} and not recorded")
     assert "| MatrixFactorization | 1 | 0.6000 | 0.2500 | 7 | 31.0 | 50.0 |" in text
 
 

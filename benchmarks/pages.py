@@ -1,0 +1,266 @@
+"""A page of a benchmark, the results it is made from, and how those were made.
+
+Results lie in `benchmarks/results/<page>`: a JSON file for each round or seed, and `run.json` with
+command, hardware, versions, commit, settings, and the source that measured them. A page is remade
+from these files alone, byte for byte. The source is a hash of the script and of the modules of
+`benchmarks/` that it imports. `tests/benchmarks/test_pages.py` compares it with the files of today.
+"""
+
+import argparse
+import ast
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import describing
+import turns
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs" / "benchmarks"
+RESULTS = ROOT / "benchmarks" / "results"
+RUN = "run.json"
+# They measure nothing. What they make of the results is proven by remaking the pages.
+WRITING = {"describing", "pages", "turns"}
+RENDERING = {"ABOUT", "PROTOCOL", "report", "page", "about"}
+
+
+def modules(script: pathlib.Path) -> list[pathlib.Path]:
+    """List a script and the modules beside it that it imports, at any depth."""
+    found, left = {script}, [script]
+    while left:
+        for name in _imported(left.pop()):
+            path = script.parent / f"{name}.py"
+            if name not in WRITING and path.is_file() and path not in found:
+                found.add(path)
+                left.append(path)
+    return sorted(found)
+
+
+def _imported(path: pathlib.Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return names
+
+
+def fingerprint(paths: Iterable[pathlib.Path], extra: str = "") -> str:
+    """Hash the code that measures: without comments, docstrings, and the parts that render."""
+    digest = hashlib.sha256(extra.encode())
+    for path in paths:
+        digest.update(f"\n{path.name}\n{measuring(path.read_text(encoding='utf-8'))}".encode())
+    return digest.hexdigest()[:12]
+
+
+def measuring(source: str) -> str:
+    """Return the lines of a module that can change what is measured."""
+    tree = ast.parse(source)
+    dropped: set[int] = set()
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(node, _DOCUMENTED):
+            first = body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                dropped |= _lines(first)
+    for node in tree.body:
+        names = {getattr(target, "id", None) for target in getattr(node, "targets", [])}
+        if {getattr(node, "name", None), *names} & RENDERING:
+            dropped |= _lines(node)
+    kept = [line for number, line in enumerate(source.splitlines(), 1) if number not in dropped]
+    return "\n".join(line for line in kept if line.strip() and not line.lstrip().startswith("#"))
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _lines(node: Any) -> set[int]:
+    return set(range(node.lineno, node.end_lineno + 1))
+
+
+def add_options(parser: argparse.ArgumentParser, *, torch: bool = False) -> None:
+    """Add the options that every benchmark has."""
+    parser.add_argument("--page", action="store_true", help="remake the page, measure nothing")
+    if torch:
+        parser.add_argument("--torch-python", default=sys.executable, help="Python with PyTorch")
+
+
+def whole(parser: argparse.ArgumentParser, arguments: argparse.Namespace, *free: str) -> bool:
+    """Tell whether the run is one for the page: all options but the free ones have defaults."""
+    free = ("page", "torch_python", "cell", *free)
+    return all(
+        value == parser.get_default(name)
+        for name, value in vars(arguments).items()
+        if name not in free
+    )
+
+
+class Page:
+    """The results of a benchmark and the page that shows them.
+
+    A run that was broken off goes on, as long as settings, source, commit, versions and hardware
+    are the same. One that had ended begins anew.
+
+    Args:
+        name: of the page and of the folder of its results.
+        script: the file of the benchmark.
+        settings: what decides the results; plain JSON values.
+        packages: further packages whose versions are told.
+        torch_python: the Python that has PyTorch, where it takes part.
+        remake: whether to measure nothing and use the results that are there.
+        keep: whether the run is one for the page. Results of others go to a temporary folder.
+        source: the hash of what measures; that of script and imported modules by default.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        script: str,
+        settings: dict[str, Any],
+        *,
+        packages: Sequence[str] = (),
+        torch_python: str | None = None,
+        remake: bool = False,
+        keep: bool = True,
+        source: str | None = None,
+    ) -> None:
+        self.name, self.remake, self.keep = name, remake, keep
+        self._temporary = None if keep or remake else tempfile.TemporaryDirectory()
+        self.folder = RESULTS / name
+        if self._temporary:
+            self.folder = pathlib.Path(self._temporary.name)
+        if remake:
+            if not (self.folder / RUN).is_file():
+                raise SystemExit(f"There are no results in {self.folder}. Run without --page.")
+            self.run = json.loads((self.folder / RUN).read_text(encoding="utf-8"))
+            return
+        self.run = {
+            "command": describing.command(),
+            "hardware": describing.machine(),
+            "load": describing.load(),
+            "versions": describing.versions(*packages, torch_python=torch_python),
+            "commit": describing.commit(),
+            "source": source or fingerprint(modules(pathlib.Path(script).resolve())),
+            "settings": json.loads(json.dumps(settings)),
+            "done": False,
+        }
+        self._begin()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the results; of the stored run when the page is remade."""
+        return self.run["settings"]
+
+    def _begin(self) -> None:
+        """Go on with a broken run of the same kind, or begin anew."""
+        path = self.folder / RUN
+        if path.is_file():
+            held = json.loads(path.read_text(encoding="utf-8"))
+            same = ("hardware", "versions", "commit", "source", "settings", "done")
+            if all(held[name] == self.run[name] for name in same):
+                self.run = held
+                return
+            for old in self.folder.glob("*.json"):
+                old.unlink()
+        self._save()
+
+    def _save(self) -> None:
+        describing.write(self.folder / RUN, json.dumps(self.run, indent=1) + "\n")
+
+    def result(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return a stored result, or measure and store it."""
+        path = self.folder / f"{name}.json"
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+        if self.remake:
+            raise SystemExit(f"There is no result {path}. Run without --page.")
+        found = json.loads(json.dumps(make()))
+        describing.write(path, json.dumps(found, indent=1) + "\n")
+        return found
+
+    def rounds(
+        self, sides: Sequence[str], rounds: int, measure: Callable[[str, int], Any]
+    ) -> dict[str, list[Any]]:
+        """Measure all sides in turn in every round, a file for each round.
+
+        Args:
+            sides: names of what is measured.
+            rounds: how often.
+            measure: of a side and the number of the round, the result.
+
+        Returns:
+            the results of the rounds by side.
+        """
+        found: dict[str, list[Any]] = {side: [] for side in sides}
+        for number in range(rounds):
+
+            def round_of(number: int = number) -> dict[str, Any]:
+                made = {}
+                for side in turns.order(sides, number):
+                    made[side] = measure(side, number)
+                    print(f"round {number}, {side}: {made[side]}", file=sys.stderr, flush=True)
+                return made
+
+            one = self.result(f"round{number}", round_of)
+            for side in sides:
+                found[side].append(one[side])
+        return found
+
+    def printed(self, run: Callable[[], int | None]) -> tuple[str, int]:
+        """Return what a benchmark prints, from a stored run or by running it; and its exit code."""
+
+        def make() -> dict[str, Any]:
+            output = describing.Tee(sys.stdout)
+            with contextlib.redirect_stdout(output):
+                code = run() or 0
+            return {"output": output.getvalue().splitlines(), "code": code}
+
+        found = self.result("output", make)
+        return "\n".join(found["output"]), found["code"]
+
+    def made_at(self) -> str:
+        """Name the commit, the state of the tree, and the source."""
+        return f"{self.run['commit']}; source {self.run['source']}"
+
+    def head(self, *more: str) -> list[str]:
+        """Return the first lines of a page whose output is plain text."""
+        return [
+            f"command   {self.run['command']}",
+            f"hardware  {self.run['hardware']}; {self.run['load']}",
+            f"versions  {self.run['versions']}",
+            f"commit    {self.made_at()}",
+            *more,
+            "",
+        ]
+
+    def bullets(self) -> str:
+        """Return the same as a Markdown list."""
+        return "\n".join(
+            [
+                f"- Command: `{self.run['command']}`",
+                f"- Hardware: {self.run['hardware']}; {self.run['load']}",
+                f"- Versions: {self.run['versions']}",
+                f"- Commit: {self.made_at()}",
+            ]
+        )
+
+    def write(self, text: str) -> None:
+        """Print the page, and write it if the run is one for it."""
+        print(text)
+        path = DOCS / f"{self.name}.md"
+        if self._temporary:
+            self._temporary.cleanup()
+            print("No page is written: that takes a run with the default options.")
+            return
+        describing.write(path, text)
+        if not self.remake:
+            self.run["done"] = True
+            self._save()
+        print(f"Wrote {os.path.relpath(path, ROOT)}")
