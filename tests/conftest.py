@@ -9,7 +9,10 @@ import tensorflow as tf
 
 # No wall clock decides a test; a build machine tries the same examples every time.
 hypothesis.settings.register_profile(
-    "kerasrec", deadline=None, derandomize=bool(os.environ.get("CI"))
+    "kerasrec",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
 )
 hypothesis.settings.load_profile("kerasrec")
 
