@@ -1,4 +1,6 @@
+import importlib.util
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -18,11 +20,17 @@ hypothesis.settings.load_profile("kerasrec")
 
 
 def pytest_configure(config):
-    """Two logical CPUs, so that two-replica runs need no second machine."""
+    """Two logical CPUs, so that two-replica runs need no second machine; see skips_in_ci.py."""
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration(), tf.config.LogicalDeviceConfiguration()],
     )
+    if os.environ.get("CI"):
+        path = pathlib.Path(__file__).with_name("skips_in_ci.py")
+        spec = importlib.util.spec_from_file_location("skips_in_ci", path)
+        plugin = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(plugin)
+        config.pluginmanager.register(plugin, "skips_in_ci")
 
 
 @pytest.fixture(autouse=True)
