@@ -3,7 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+# Extras of setup.cfg that are installed; a build machine adds `ci`.
+EXTRAS ?= dev
+comma := ,
+INSTALLED := $(VENV)/.installed$(if $(filter-out dev,$(EXTRAS)),-$(subst $(comma),-,$(EXTRAS)))
 
 # TensorFlow's start-up messages are of no use in a test log or a demo.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -25,7 +28,7 @@ install: $(INSTALLED)  ## Prepare .venv with kerasrec and its tools
 $(INSTALLED): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("kerasrec needs Python 3.11 or newer; $(PYTHON) is %d.%d. Try: make install PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
 
 demo: install  ## Real data to a verified, servable model

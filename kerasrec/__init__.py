@@ -1,9 +1,12 @@
 """kerasrec: recommender models for Keras 3, from raw interactions to TensorFlow Serving.
 
-Packages load when first used, so that `import kerasrec` costs milliseconds.
+Packages load when first used, so that `import kerasrec` costs milliseconds. Models saved with
+classes of kerasrec can be loaded by `keras.models.load_model` from then on.
 """
 
 import lazy_loader
+
+from kerasrec._registration import enter_with_keras as _enter_with_keras
 
 __version__ = "0.1.0"
 
@@ -29,3 +32,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "types",
     ],
 )
+
+_enter_with_keras()

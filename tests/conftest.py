@@ -1,4 +1,6 @@
+import importlib.util
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -9,17 +11,26 @@ import tensorflow as tf
 
 # No wall clock decides a test; a build machine tries the same examples every time.
 hypothesis.settings.register_profile(
-    "kerasrec", deadline=None, derandomize=bool(os.environ.get("CI"))
+    "kerasrec",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
 )
 hypothesis.settings.load_profile("kerasrec")
 
 
 def pytest_configure(config):
-    """Two logical CPUs, so that two-replica runs need no second machine."""
+    """Two logical CPUs, so that two-replica runs need no second machine; see skips_in_ci.py."""
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration(), tf.config.LogicalDeviceConfiguration()],
     )
+    if os.environ.get("CI"):
+        path = pathlib.Path(__file__).with_name("skips_in_ci.py")
+        spec = importlib.util.spec_from_file_location("skips_in_ci", path)
+        plugin = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(plugin)
+        config.pluginmanager.register(plugin, "skips_in_ci")
 
 
 @pytest.fixture(autouse=True)

@@ -91,8 +91,8 @@ def test_an_interrupted_installation_leaves_no_stamp(tmp_path):
     )
     python.chmod(0o755)
 
-    def install():
-        command = ["make", "install", f"PYTHON={python}"]
+    def install(*more):
+        command = ["make", "install", f"PYTHON={python}", *more]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     stamp = tmp_path / ".venv/.installed"
@@ -101,9 +101,59 @@ def test_an_interrupted_installation_leaves_no_stamp(tmp_path):
     assert install().returncode == 0
     assert stamp.exists()
     assert "Nothing to be done" in install().stdout
+    # What others installed lacks the packages of a build machine.
+    assert '--editable ".[dev,ci]"' in install("EXTRAS=dev,ci").stdout
+    assert "Nothing to be done" in install("EXTRAS=dev,ci").stdout
 
 
 def test_the_build_script_is_executable_and_runs_the_tests():
     script = ROOT / ".ci/run"
     assert os.access(script, os.X_OK)
     assert "make test" in script.read_text()
+
+
+def run_build_script(folder, *, user, programs):
+    """Runs the script with stand-ins for all programs, and gives the calls in order."""
+    (folder / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", folder / ".ci/run")
+    bin_folder = folder / "bin"
+    bin_folder.mkdir()
+    calls = folder / "calls"
+    answers = {"id": f"echo {user}"}
+    for name in ("make", "apt-get", "id", *programs):
+        file = bin_folder / name
+        line = answers.get(name, f'echo "{name} $@ $EXTRAS $KERASREC_MAY_LACK" >> {calls}')
+        file.write_text(f"#!/bin/sh\n{line}\n")
+        file.chmod(0o755)
+    for name in ("dirname", "bash"):
+        (bin_folder / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        [shutil.which("bash"), folder / ".ci/run"],
+        env={"PATH": str(bin_folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line.split() for line in calls.read_text().splitlines()], done.stdout
+
+
+MADE = [["make", target, "dev,ci"] for target in ("lint", "doctest", "docs", "test")]
+
+
+def test_the_build_script_installs_what_is_lacking_where_it_is_root(tmp_path):
+    calls, _ = run_build_script(tmp_path, user=0, programs=["chromium"])
+    assert calls[0][:2] == ["apt-get", "update"]
+    assert calls[1][:2] == ["apt-get", "install"] and "nginx-light" in calls[1]
+    assert "chromium" not in calls[1]
+    assert calls[2:] == MADE
+
+
+def test_the_build_script_says_what_is_lacking_where_it_is_not_root(tmp_path):
+    calls, text = run_build_script(tmp_path, user=1000, programs=["nginx"])
+    assert calls == [[*call, "chromium"] for call in MADE]
+    assert "tests that need one of these are skipped: chromium" in text
+
+
+def test_the_build_script_installs_nothing_where_all_is_there(tmp_path):
+    calls, text = run_build_script(tmp_path, user=0, programs=["nginx", "chromium"])
+    assert calls == MADE and not text

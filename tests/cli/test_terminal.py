@@ -6,7 +6,7 @@ import pty
 import re
 import subprocess
 import sys
-import time
+import threading
 
 import pytest
 
@@ -69,26 +69,39 @@ def test_a_step_moves_on_a_terminal(tmp_path):
     assert b"rows          2" in seen
 
 
-def test_a_short_step_is_silent(capsys):
+def test_a_short_step_is_silent(capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "SHOWN_AFTER", 3600.0)
     with terminal.step("Reading"):
         pass
     assert capsys.readouterr().err == ""
 
 
-def test_a_long_step_is_announced_and_timed(capsys, monkeypatch):
+class Watched(io.StringIO):
+    """A stream that can be waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.written = threading.Event()
+
+    def flush(self):
+        self.written.set()
+
+
+def test_a_long_step_is_announced_and_timed(monkeypatch):
     monkeypatch.setattr(terminal, "SHOWN_AFTER", 0.01)
-    with terminal.step("Reading"):
-        time.sleep(0.1)
-    first, second = capsys.readouterr().err.splitlines()
+    shown = Watched()
+    with terminal.step("Reading", stream=shown):
+        assert shown.written.wait(600)
+    first, second = shown.getvalue().splitlines()
     assert first == "Reading ..."
     assert re.fullmatch(r"Reading: \d+\.\d s", second)
 
 
 def test_a_failed_step_ends_its_line_too(monkeypatch):
     monkeypatch.setattr(terminal, "SHOWN_AFTER", 0.01)
-    shown = io.StringIO()
+    shown = Watched()
     with pytest.raises(ValueError, match="broken"), terminal.step("Reading", stream=shown):
-        time.sleep(0.1)
+        assert shown.written.wait(600)
         raise ValueError("broken")
     assert len(shown.getvalue().splitlines()) == 2
 

@@ -105,6 +105,29 @@ def test_one_item_left_of_many_is_found(membership):
     assert drawn[0].tolist() == [779] * 4
 
 
+@pytest.mark.parametrize("popularity", [None, (1, 2, 5)])
+def test_draws_for_users_with_few_free_items_are_as_independent_as_any(membership, popularity):
+    """Three items of 100,000 are free, so they are listed: each draw is a new one all the same."""
+    num_items, free = 100_002, np.array([40, 777, 99_999])
+    seen_items = np.setdiff1d(np.arange(2, num_items), free).astype(np.int32)
+    seen = {"user": np.full(len(seen_items), 2, np.int32), "item": seen_items}
+    weights, shares = None, np.full(3, 1 / 3)
+    if popularity:
+        weights = np.ones(num_items - 2)
+        weights[free - 2] = popularity
+        shares = np.array(popularity) / sum(popularity)
+    sampler = NegativeSampler(schema_of(4, num_items), seen=seen, popularity=weights)
+    drawn = sampler.sample(np.full(3000, 2, np.int32), 2, np.random.default_rng(0))
+    first, second = np.searchsorted(free, drawn).T
+    np.testing.assert_array_equal(free[np.stack([first, second], 1)], drawn)
+    both = np.bincount(first * 3 + second, minlength=9).reshape(3, 3) / 3000
+    # The share of each pair is the product of two shares; the standard error is below 0.01.
+    np.testing.assert_allclose(both, np.outer(shares, shares), atol=0.035)
+    # Rows are independent too: the item of a row says nothing of that of the next.
+    following = np.bincount(first[:-1] * 3 + first[1:], minlength=9).reshape(3, 3) / 2999
+    np.testing.assert_allclose(following, np.outer(shares, shares), atol=0.035)
+
+
 def test_who_has_seen_everything_is_named():
     sampler = NegativeSampler(schema_of(4, 4), seen=pairs((3, 2), (3, 3), (2, 2)))
     assert sampler.sample(np.array([2], np.int32), 2, np.random.default_rng(0)).tolist() == [[3, 3]]

@@ -84,6 +84,29 @@ def test_each_row_comes_once_whole(folder, monkeypatch, buffer_rows, batch_size)
             np.testing.assert_array_equal(features[name], columns[name][row])
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 20])
+def test_a_buffer_smaller_than_two_batches_grows_to_two(folder, monkeypatch, batch_size):
+    monkeypatch.setattr(row_stream, "SLICE_ROWS", 3)
+    found = {
+        buffer_rows: row_numbers(
+            everything(stream(folder, batch_size=batch_size, buffer_rows=buffer_rows, weight="row"))
+        )
+        for buffer_rows in (1, 2 * batch_size - 1, 2 * batch_size, 6 * batch_size)
+    }
+    assert found[1] == found[2 * batch_size - 1] == found[2 * batch_size]
+    assert found[1] != found[6 * batch_size]
+    assert sorted(found[1]) == list(range(103))
+
+
+def test_a_buffer_of_one_row_still_shuffles(folder, monkeypatch):
+    """Rows of neighbouring slices mix: the order is not one of slices put in turns."""
+    monkeypatch.setattr(row_stream, "SLICE_ROWS", 1)
+    monkeypatch.setattr(row_stream, "OPEN_GROUPS", 1)
+    order = row_numbers(everything(stream(folder, batch_size=10, buffer_rows=1, weight="row")))
+    # Without the buffer the rows of each group would come in their order.
+    assert np.mean(np.diff(order) == 1) < 0.5
+
+
 def test_shuffling_mixes_beyond_row_groups(folder):
     order = np.array(row_numbers(everything(stream(folder, weight="row", buffer_rows=60))))
     assert not np.array_equal(order, np.arange(103))

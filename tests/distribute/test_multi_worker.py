@@ -40,7 +40,7 @@ def start(*arguments):
 
 def finish(process):
     try:
-        output, errors = process.communicate(timeout=300)
+        output, errors = process.communicate(timeout=1200)
     finally:
         process.kill()
     assert process.returncode == 0, errors[-3000:]

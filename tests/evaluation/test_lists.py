@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.evaluation import rank_queries, recommend, row_counts
-from kerasrec.schema import Categorical
+from kerasrec.schema import Categorical, Schema
 
 
 def columns(pairs):
@@ -40,6 +40,57 @@ def test_equal_scores_come_in_random_order(table_model):
     places = np.stack([np.bincount(found.items[:, place], minlength=7)[2:] for place in (0, 1)])
     np.testing.assert_array_equal(places[:, 4], [0, 0])  # seen
     assert (abs(places[:, :4] / 3000 - 1 / 4) < 0.04).all()
+
+
+@pytest.mark.parametrize("k", [3, 4, 5])
+def test_ties_within_a_list_are_in_random_order_too(table_model, k):
+    """Two lead with 9, three follow with 1: whichever k cuts, and where nothing is cut."""
+    table = np.tile(np.array([0, 0, 1, 9, 1, 9, 1], np.float32), (3, 1))
+    queries = {"user": np.full(2000, 2)}
+    found = recommend(table_model(table), queries, seen=None, k=k)
+    shares = np.stack([np.bincount(found.items[:, at], minlength=7) / 2000 for at in range(k)])
+    np.testing.assert_allclose(shares[:2, [3, 5]], np.full((2, 2), 1 / 2), atol=0.05)
+    np.testing.assert_allclose(shares[2:, [2, 4, 6]], np.full((k - 2, 3), 1 / 3), atol=0.05)
+    # Whoever comes second says nothing of who comes third.
+    both = np.mean((found.items[:, 1] == 3) & (found.items[:, 2] == 2))
+    assert abs(both - 1 / 6) < 0.04
+    again = recommend(table_model(table), queries, seen=None, k=k)
+    np.testing.assert_array_equal(again.items, found.items)
+    other = recommend(table_model(table), queries, seen=None, k=k, seed=1)
+    assert (other.items != found.items).any()
+
+
+@pytest.mark.parametrize("num_items", [9, 33, 50, 65])
+def test_items_of_equal_vectors_take_turns(num_items):
+    """A product gives other last bits at its edge; equal vectors tie wherever they stand."""
+    rng = np.random.default_rng(0)
+    users = rng.normal(size=(6, 8)).astype(np.float32)
+    kinds = rng.normal(size=(2, 8)).astype(np.float32)
+    # Two kinds of items, in turns.
+    vectors = kinds[np.arange(num_items) % 2]
+
+    class Twins:
+        schema = Schema(Categorical("user", 6), Categorical("item", num_items + 2))
+
+        def __call__(self, inputs, training=False):
+            raise NotImplementedError
+
+        def query_embedding(self, inputs):
+            return users[inputs["user"]]
+
+        def item_embedding(self, inputs):
+            return vectors[inputs["item"] - 2]
+
+    queries = {"user": np.repeat(np.arange(2, 6), 400)}
+    found = recommend(Twins(), queries, seen=None, k=num_items)
+    for user in range(2, 6):
+        better = int(np.argmax(kinds @ users[user]))
+        listed = found.items[found.users == user] - 2
+        half = (num_items + 1 - better) // 2
+        assert (listed[:, :half] % 2 == better).all() and (listed[:, half:] % 2 != better).all()
+        # Each of the better ones leads as often; the standard error is below 0.022.
+        shares = np.bincount(listed[:, 0], minlength=num_items)[better::2] / 400
+        np.testing.assert_allclose(shares, 1 / half, atol=0.09)
 
 
 def test_the_higher_ones_stay_when_lower_ones_tie(table_model):

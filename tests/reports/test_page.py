@@ -125,7 +125,7 @@ def test_in_headless_chromium(width, numbers, tmp_path):
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
          f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000",
          "--virtual-time-budget=10000", "--dump-dom", frame.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     found = json.loads(re.search('data-found="([^"]+)"', done.stdout)[1].replace("&quot;", '"'))
     assert found["charts"] >= 10

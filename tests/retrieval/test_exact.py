@@ -129,3 +129,37 @@ def test_a_large_catalogue_in_blocks_equals_a_sort():
     best = top_k(queries, items, 50, exclude=exclude, pairs_per_block=5000)
     expected = sorted_by_numpy(queries @ items.T, 50, exclude)
     assert best.positions.numpy().tolist() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_rescored_equals_a_sort_by_the_closer_look(data):
+    """Equal scores in the order of the catalogue, whatever the order of the longer list."""
+    width = data.draw(st.integers(1, 8))
+    k = data.draw(st.integers(1, width))
+    places = data.draw(st.permutations(range(20)))[:width]
+    count = data.draw(st.integers(0, width))
+    closer = np.array(data.draw(st.lists(st.integers(-1, 1), min_size=20, max_size=20)), np.float32)
+    positions = np.array([places[:count] + [-1] * (width - count)], np.int32)
+    best = exact.TopK(tf.zeros([1, width]), tf.constant(positions), tf.constant([count], tf.int32))
+    found = exact.rescored(best, k, lambda at: tf.gather(closer, at))
+    expected = sorted(places[:count], key=lambda place: (-closer[place], place))[:k]
+    assert found.count.numpy().tolist() == [len(expected)]
+    assert found.positions.numpy().tolist() == [expected + [-1] * (k - len(expected))]
+    assert found.scores[0, : len(expected)].numpy().tolist() == closer[expected].tolist()
+    assert (found.scores[0, len(expected) :].numpy() == LOWEST_SCORE).all()
+
+
+@pytest.mark.parametrize("num_items", [37, 130, exact.FEW_CANDIDATES + 77])
+@pytest.mark.parametrize("pairs_per_block", [100, 2**22])
+def test_items_of_equal_vectors_stay_in_the_order_of_the_catalogue(num_items, pairs_per_block):
+    """With vectors whose products are rounded, wherever an item stands in a block."""
+    rng = np.random.default_rng(0)
+    kinds = rng.normal(size=(3, 33)).astype(np.float32)
+    which = rng.integers(0, 3, num_items)
+    queries = rng.normal(size=(4, 33)).astype(np.float32)
+    best = top_k(queries, kinds[which], 30, pairs_per_block=pairs_per_block)
+    for row, query in enumerate(queries):
+        rank = np.argsort(-(kinds.astype(np.float64) @ query))
+        expected = np.concatenate([np.flatnonzero(which == kind) for kind in rank])[:30]
+        assert best.positions[row].numpy().tolist() == expected.tolist()

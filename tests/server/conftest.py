@@ -29,7 +29,7 @@ class Client:
         self.rest_port, self.grpc_port = ports
 
     def raw(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=600)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()

@@ -22,7 +22,7 @@ class Watched:
         self.gate = threading.Event()
 
     def run(self, signature, arrays):
-        self.gate.wait(10)
+        self.gate.wait(600)
         array = next(iter(arrays.values()))
         self.rows.append(len(array) if array.ndim else None)
         return self._loaded.run(signature, arrays)

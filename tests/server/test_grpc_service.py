@@ -48,7 +48,7 @@ def examples(request, *rows):
 
 
 def test_predict(stub):
-    response = stub.Predict(predict_request(np.float32([1, 2])), timeout=10)
+    response = stub.Predict(predict_request(np.float32([1, 2])), timeout=300)
     assert response.model_spec.name == "half" and response.model_spec.version.value == 1
     assert response.model_spec.signature_name == "serving_default"
     assert tf.make_ndarray(response.outputs["y"]).tolist() == [2.5, 4.5]
@@ -56,23 +56,23 @@ def test_predict(stub):
     request = predict_request(np.float32([1]))
     request.output_filter.append("y")
     request.model_spec.version.value = 1
-    assert list(stub.Predict(request, timeout=10).outputs) == ["y"]
+    assert list(stub.Predict(request, timeout=300).outputs) == ["y"]
 
 
 def test_classify_regress_and_both(stub):
     request = examples(regression_pb2.RegressionRequest(), 1.0, 2.0)
     request.model_spec.signature_name = "regress"
-    result = stub.Regress(request, timeout=10).result
+    result = stub.Regress(request, timeout=300).result
     assert [regression.value for regression in result.regressions] == [2.5, 4.5]
     request = examples(classification_pb2.ClassificationRequest(), 1.0)
     request.model_spec.signature_name = "classify"
-    (row,) = stub.Classify(request, timeout=10).result.classifications
+    (row,) = stub.Classify(request, timeout=300).result.classifications
     assert [(c.label, c.score) for c in row.classes] == [("up", 2.5), ("down", -2.5)]
     both = inference_pb2.MultiInferenceRequest(input=request.input)
     for name, method in (("regress", REGRESS), ("classify", CLASSIFY)):
         task = both.tasks.add(method_name=method)
         task.model_spec.name, task.model_spec.signature_name = "half", name
-    first, second = stub.MultiInference(both, timeout=10).results
+    first, second = stub.MultiInference(both, timeout=300).results
     assert first.regression_result.regressions[0].value == 2.5
     assert second.classification_result.classifications[0].classes[1].score == -2.5
 
@@ -80,18 +80,18 @@ def test_classify_regress_and_both(stub):
 def test_metadata_and_status(stub, channel):
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = "half"
-    response = stub.GetModelMetadata(request, timeout=10)
+    response = stub.GetModelMetadata(request, timeout=300)
     definitions = get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(definitions)
     assert definitions.signature_def["regress"].method_name == REGRESS
     status = get_model_status_pb2.GetModelStatusRequest()
     status.model_spec.name = "half"
     service = model_service_pb2_grpc.ModelServiceStub(channel)
-    (entry,) = service.GetModelStatus(status, timeout=10).model_version_status
+    (entry,) = service.GetModelStatus(status, timeout=300).model_version_status
     assert (entry.version, entry.state) == (1, get_model_status_pb2.ModelVersionStatus.AVAILABLE)
     status.model_spec.version.value = 9
     with pytest.raises(grpc.RpcError) as error:
-        service.GetModelStatus(status, timeout=10)
+        service.GetModelStatus(status, timeout=300)
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
@@ -108,7 +108,7 @@ def test_metadata_and_status(stub, channel):
 )
 def test_garbage_is_refused(stub, change, code, message):
     with pytest.raises(grpc.RpcError, match=message) as error:
-        stub.Predict(predict_request(**{"x": np.float32([1]), **change}), timeout=10)
+        stub.Predict(predict_request(**{"x": np.float32([1]), **change}), timeout=300)
     assert error.value.code() == grpc.StatusCode[code]
 
 
@@ -128,5 +128,5 @@ def test_requests_that_do_not_fit_the_method(stub):
         (stub.Predict, labelled, "no version labels"),
     ):
         with pytest.raises(grpc.RpcError, match=message) as error:
-            call(request, timeout=10)
+            call(request, timeout=300)
         assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT

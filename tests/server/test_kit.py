@@ -1,11 +1,14 @@
 """The deployment kit: every file parses, names what exists, and its client asks a server."""
 
+import contextlib
 import importlib.util
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -23,6 +26,8 @@ TENSORFLOW_SERVING = {
     ":tensorflow:serving:batching_session:queuing_latency",
 }
 INT64, STRING, BOOL, MESSAGE = 3, 9, 8, 11
+# The client gives up after 5 seconds, which a busy machine may need.
+PATIENT = {"timeout": 300.0}
 
 
 def load_module(path):
@@ -180,7 +185,7 @@ def test_alerts_and_dashboards_name_metrics_that_exist(kit, movies, serving, cli
     }
     assert named == TENSORFLOW_SERVING | {"kerasrec_score"}
     with serving(movies) as client:
-        rest = client_module.RestClient(f"http://127.0.0.1:{client.rest_port}", "movies")
+        rest = client_module.RestClient(f"http://127.0.0.1:{client.rest_port}", "movies", **PATIENT)
         rest.predict({"user_id": ["ann"], "exclude": [[]]}, signature="recommend")
         rest.close()
         text = client.metrics()
@@ -196,8 +201,8 @@ def test_the_client_by_rest_and_grpc(kit, hand_made, serving, tmp_path, client_m
     token.write_text("s3cret")
     with serving(hand_made, token_file=str(token)) as server:
         url, address = f"http://127.0.0.1:{server.rest_port}", f"127.0.0.1:{server.grpc_port}"
-        rest = client_module.RestClient(url, "half", token="s3cret")
-        grpc = client_module.GrpcClient(address, "half", token="s3cret")
+        rest = client_module.RestClient(url, "half", token="s3cret", **PATIENT)
+        grpc = client_module.GrpcClient(address, "half", token="s3cret", **PATIENT)
         for client in (rest, grpc):
             assert client.versions() == {1: "AVAILABLE"}
             for version in (None, 1):
@@ -214,7 +219,7 @@ def test_the_client_by_rest_and_grpc(kit, hand_made, serving, tmp_path, client_m
         assert rest.regress([{"x": 1.0}]) == [2.5]
         assert rest.classify([{"x": 1.0}]) == [[["up", 2.5], ["down", -2.5]]]
         assert rest.predict({"x": [1.0]}, signature="fragile") == {"output": [1.5]}
-        stranger = client_module.RestClient(url, "half")
+        stranger = client_module.RestClient(url, "half", **PATIENT)
         with pytest.raises(client_module.ServingError) as error:
             stranger.versions()
         assert error.value.code == "UNAUTHENTICATED"
@@ -245,7 +250,9 @@ def test_the_probe_exports_scores_under_the_name_of_the_server(
     assert user == "user_id"
     scores = probe.Scores("movies")
     with serving(movies) as server:
-        client = client_module.RestClient(f"http://127.0.0.1:{server.rest_port}", "movies")
+        client = client_module.RestClient(
+            f"http://127.0.0.1:{server.rest_port}", "movies", **PATIENT
+        )
         probe.ask(client, inputs, user, ["ann", "bob", "né"], scores)
         client.close()
         ours = server.metrics()
@@ -276,6 +283,16 @@ def test_names_that_cannot_be_used(flags, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def wait_for_port(port, process):
+    """Returns once somebody listens there, which must be the process."""
+    end = time.monotonic() + 600
+    while True:
+        assert process.poll() is None and time.monotonic() < end
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     not (shutil.which("nginx") and shutil.which("openssl")), reason="nginx is not installed"
@@ -283,6 +300,10 @@ def test_names_that_cannot_be_used(flags, message, tmp_path):
 def test_the_proxy_lets_nobody_through_without_a_token(
     kit, movies, serving, tmp_path, client_module
 ):
+    with socket.socket() as one, socket.socket() as other:
+        for free in (one, other):
+            free.bind(("127.0.0.1", 0))
+        rest_port, grpc_port = one.getsockname()[1], other.getsockname()[1]
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem"]
@@ -305,7 +326,7 @@ def test_the_proxy_lets_nobody_through_without_a_token(
         text = (kit / "nginx.conf").read_text()
         text = text.replace("serving:8501", f"127.0.0.1:{server.rest_port}")
         text = text.replace("serving:8500", f"127.0.0.1:{server.grpc_port}")
-        text = text.replace("8443", "18443").replace("8444", "18444")
+        text = text.replace("8443", str(rest_port)).replace("8444", str(grpc_port))
         version = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True)
         if tuple(map(int, re.search(r"/(\d+)\.(\d+)", version.stderr).groups())) < (1, 25):
             text = text.replace("ssl;\n    http2 on;", "ssl http2;")
@@ -317,10 +338,11 @@ def test_the_proxy_lets_nobody_through_without_a_token(
         flags = ["-p", tmp_path, "-c", tmp_path / "nginx.conf", "-e", tmp_path / "error.log"]
         proxy = subprocess.Popen(["nginx", *flags])
         try:
+            wait_for_port(rest_port, proxy)
             certificate = str(secrets / "certificate.pem")
-            options = {"token": "s3cret", "ca_file": certificate, "timeout": 20.0, "retries": 6}
-            rest = client_module.RestClient("https://localhost:18443", "movies", **options)
-            grpc = client_module.GrpcClient("localhost:18444", "movies", **options)
+            options = {"token": "s3cret", "ca_file": certificate, **PATIENT}
+            rest = client_module.RestClient(f"https://localhost:{rest_port}", "movies", **options)
+            grpc = client_module.GrpcClient(f"localhost:{grpc_port}", "movies", **options)
             inputs = {"user_id": ["ann"], "exclude": [[]]}
             first = rest.predict(inputs, signature="recommend")
             second = grpc.predict(inputs, signature="recommend")
@@ -328,8 +350,8 @@ def test_the_proxy_lets_nobody_through_without_a_token(
             grpc.close()
             options = {**options, "token": "other", "retries": 0}
             for client in (
-                client_module.RestClient("https://localhost:18443", "movies", **options),
-                client_module.GrpcClient("localhost:18444", "movies", **options),
+                client_module.RestClient(f"https://localhost:{rest_port}", "movies", **options),
+                client_module.GrpcClient(f"localhost:{grpc_port}", "movies", **options),
             ):
                 with pytest.raises(client_module.ServingError) as error:
                     client.versions()

@@ -1,30 +1,42 @@
+import itertools
 import json
 import threading
+import types
 
 import numpy as np
 import pytest
 
-from kerasrec.server import LoadReport, measure_load
+from kerasrec.server import LoadReport, load, measure_load
 
 BODIES = [json.dumps({"instances": [float(x)]}).encode() for x in range(3)]
 
 
-def test_all_clients_are_answered(hand_made, serving):
+@pytest.fixture
+def ticking(monkeypatch):
+    """A clock that moves on by a second whenever somebody looks at it."""
+    clock = types.SimpleNamespace(perf_counter=itertools.count(1.0).__next__)
+    monkeypatch.setattr(load, "time", clock)
+
+
+def test_all_clients_are_answered(hand_made, serving, ticking):
+    """Each request takes two looks: 40 seconds are enough for 18 requests at least."""
     with serving(hand_made) as client:
         url = f"http://127.0.0.1:{client.rest_port}/v1/models/half:predict"
-        report = measure_load(url, BODIES, clients=3, seconds=0.5)
-    assert not report.failed and len(report.latencies) >= 6
-    assert (report.latencies > 0).all() and (np.diff(report.started) >= 0).all()
-    assert report.started[-1] < 0.5 <= report.seconds
+        report = measure_load(url, BODIES, clients=3, seconds=40.0)
+    assert not report.failed and 18 <= len(report.latencies) <= 21
+    assert (report.latencies >= 1).all() and (np.diff(report.started) > 0).all()
+    assert report.started[-1] < 40 <= report.seconds
     assert 0 < report.milliseconds(50) <= report.milliseconds(99)
     assert report.requests_per_second == len(report.latencies) / report.seconds
 
 
-def test_refused_requests_are_counted_with_their_reason(hand_made, serving):
+def test_refused_requests_are_counted_with_their_reason(hand_made, serving, ticking):
     with serving(hand_made) as client:
         url = f"http://127.0.0.1:{client.rest_port}/v1/models/half:predict"
-        report = measure_load(url, [BODIES[0], b"nonsense"], clients=1, seconds=0.3)
-    assert report.failed and len(report.latencies)
+        report = measure_load(url, [BODIES[0], b"nonsense"], clients=1, seconds=12.0)
+    # The clock says 1 at the beginning; requests begin at 2, 4, ... 12, in turns.
+    assert report.started.tolist() == [1.0, 5.0, 9.0] and report.latencies.tolist() == [1.0] * 3
+    assert len(report.failed) == 3
     assert all(text.startswith("400: ") for text in report.failed)
 
 

@@ -69,7 +69,7 @@ def browser(address, *flags):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     return done.stdout
 

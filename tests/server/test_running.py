@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 
 import grpc
 import pytest
@@ -36,7 +37,7 @@ def model_status(channel, **kwargs):
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = "half"
     stub = model_service_pb2_grpc.ModelServiceStub(channel)
-    return stub.GetModelStatus(request, timeout=10, **kwargs)
+    return stub.GetModelStatus(request, timeout=300, **kwargs)
 
 
 def test_without_the_token_there_is_nothing_to_see(hand_made, serving, tmp_path):
@@ -76,18 +77,21 @@ def test_a_request_that_takes_too_long_is_given_up(hand_made, serving, monkeypat
     run = LoadedVersion.run
 
     def slow(self, signature, arrays):
-        gate.wait(10)
+        gate.wait(600)
         return run(self, signature, arrays)
 
     monkeypatch.setattr(LoadedVersion, "run", slow)
     with serving(hand_made, timeout_seconds=1.0) as client:
-        status, answer = client.post({"instances": [1.0]})
+        try:
+            status, answer = client.post({"instances": [1.0]})
+        finally:
+            gate.set()
         assert (status, answer["error"]) == (504, "the request took too long.")
         assert 'status="DEADLINE_EXCEEDED"} 1' in client.metrics()
-        gate.set()
-        # The first run of the graph may take longer than the limit on a busy machine.
-        answers = [client.post({"instances": [1.0]})[0] for _ in range(20)]
-        assert answers[-1] == 200
+        # Runs of the graph may take longer than the limit on a busy machine, above all the first.
+        end = time.monotonic() + 600
+        while client.post({"instances": [1.0]})[0] != 200:
+            assert time.monotonic() < end
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_the_loader_of_tensorflow_serving_runs_every_signature(loader, features_
     for name in ("schema.json", "model_card.md", "SHA256SUMS", "fingerprint.pb"):
         (path / name).unlink()
     done = subprocess.run(
-        [loader, path, folder], capture_output=True, text=True, check=False, timeout=300
+        [loader, path, folder], capture_output=True, text=True, check=False, timeout=1200
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert set(done.stdout.split()) == set(signature_defs(path))

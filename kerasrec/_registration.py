@@ -1,0 +1,99 @@
+"""Announce the classes of kerasrec to Keras, so that a saved model loads after `import kerasrec`.
+
+Keras finds a class of a saved file by its registered name, which exists only once the module of
+the class was imported. Importing all of them with `import kerasrec` would import TensorFlow.
+Every registered name therefore gets a stand-in, which imports the class when it is used. The
+stand-ins are entered as soon as Keras itself is imported, before or after kerasrec.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+# Module to the names of its classes that are registered; a test compares it with the sources.
+REGISTERED = {
+    "layers.causal_attention": ["CausalAttention"],
+    "layers.dropout": ["Dropout"],
+    "layers.embedding": ["Embedding"],
+    "layers.feature_embedding": ["FeatureEmbedding"],
+    "layers.recurrent": ["Recurrent"],
+    "models.embedding_mlp": ["EmbeddingMLP"],
+    "models.gru4rec": ["GRU4Rec"],
+    "models.matrix_factorization": ["MatrixFactorization"],
+    "models.neu_mf": ["NeuMF"],
+    "models.popularity": ["Popularity"],
+    "models.sasrec": ["SASRec"],
+    "models.stacked_lstm_classifier": ["StackedLSTMClassifier"],
+    "optimizers.adagrad": ["Adagrad", "RowwiseAdagrad"],
+    "optimizers.adam": ["Adam", "AdamW"],
+    "optimizers.clippy": ["ClippyAdagrad"],
+    "optimizers.constraints": ["ClipWeights"],
+    "optimizers.ftrl": ["Ftrl"],
+    "optimizers.schedules": ["WarmUp"],
+    "optimizers.sgd": ["SGD"],
+    "retrieval.next_item": ["NextItem"],
+    "retrieval.reranking": ["Calibrated", "MaximalMarginalRelevance", "PopularityBalance"],
+    "retrieval.sampled_softmax": ["SampledSoftmax"],
+    "serving.pipeline": ["Pipeline"],
+    "training.every_step": ["EveryStep"],
+}
+
+
+class _StandIn(type):
+    """Metaclass of classes that stand for one which is imported on first use."""
+
+    _module: str
+
+    def _load(cls) -> type:
+        return getattr(importlib.import_module(cls._module), cls.__name__)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls._load()(*args, **kwargs)
+
+    # Called for what a stand-in lacks, which is all but its name: `from_config` above all.
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(cls._load(), name)
+
+
+class _KerasFinder:
+    """Finder of the import system that enters the stand-ins once Keras is imported."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return the spec that the other finders give, for `keras` alone."""
+        if name != "keras":
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(name, path, target)
+            if spec is not None:
+                self._enter_afterwards(spec.loader)
+                return spec
+        return None
+
+    def _enter_afterwards(self, loader: Any) -> None:
+        # On this one loader, and only until it runs: nothing of Keras stays changed.
+        def exec_module(module: ModuleType) -> None:
+            del loader.exec_module
+            loader.exec_module(module)
+            enter()
+            sys.meta_path.remove(self)
+
+        loader.exec_module = exec_module
+
+
+def enter() -> None:
+    """Enter a stand-in for every registered class that is not imported yet."""
+    keras = sys.modules["keras"]
+    objects = keras.saving.get_custom_objects()
+    for module, names in REGISTERED.items():
+        for name in names:
+            place = {"_module": f"kerasrec.{module}", "__module__": f"kerasrec.{module}"}
+            objects.setdefault(f"kerasrec>{name}", _StandIn(name, (), place))
+
+
+def enter_with_keras() -> None:
+    """Enter the stand-ins now, or when Keras is imported."""
+    if "keras" in sys.modules:
+        enter()
+    else:
+        sys.meta_path.insert(0, _KerasFinder())
