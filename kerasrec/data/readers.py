@@ -64,8 +64,10 @@ class FileForm:
     id_type: IdType = "auto"
 
     def __post_init__(self) -> None:
-        if self.separator == r"\t":  # as a shell passes it on
-            object.__setattr__(self, "separator", "\t")
+        for name in ("separator", "quote"):  # as a shell passes a tab or another control on
+            value = getattr(self, name)
+            if isinstance(value, str) and re.fullmatch(r"\\t|\\x[0-7][\da-fA-F]", value):
+                object.__setattr__(self, name, value.encode().decode("unicode_escape"))
         if self.format is not None and self.format not in FORMATS:
             raise ValueError(f"read: format must be one of {FORMATS}; received {self.format!r}.")
         for name, value in (("separator", self.separator), ("quote", self.quote or None)):

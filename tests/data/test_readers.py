@@ -398,6 +398,10 @@ def test_text_that_is_not_read_may_have_any_encoding(tmp_path):
 def test_separators_are_found(tmp_path, mark):
     path = write(tmp_path, "r.csv", text_of(3).replace(",", mark))
     assert read(path).column("user_id").tolist() == ["000", "001", "002"]
+    assert (
+        read(path, separator=rf"\x{ord(mark):02x}").table.to_pydict()
+        == read(path).table.to_pydict()
+    )
     bare = write(tmp_path, "bare.csv", f"007{mark}1\n7{mark}2\n")
     rows = read(bare, columns=["user_id", "item_id"], label=None, time=None)
     assert rows.column("user_id").tolist() == ["007", "7"]
