@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "retrieval": BASE | {"losses", "training"},
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
-    "server": BASE | {"serving"},
+    "server": BASE | {"data", "serving"},
     "testing": BASE | {"models"},
     "cli": BASE
     | {"data", "datasets", "evaluation", "models", "optimizers", "reports", "retrieval"}

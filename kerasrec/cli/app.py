@@ -13,6 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 import kerasrec
 from kerasrec.cli import commands, demo, doctor, fitting, reporting, serving
+from kerasrec.cli.flags import in_flags, list_flags, suggestion, with_lists, with_marks
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, Training, choose
 from kerasrec.cli.signatures import constructor, model_names
@@ -53,14 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except ArgumentError as error:
         message = str(error).replace('"<unicode string>"', "the YAML file")
-        say_error(f"{message}. {_command(arguments)} --help says what fits.")
+        hint = suggestion(message, _flags(arguments))
+        say_error(f"{message}.{hint} {_command(arguments)} --help says what fits.")
         return 2
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, OSError) as error:
-        say_error(str(error))
+        say_error(in_flags(str(error), _flags(arguments)))
         return 2
     except KeyboardInterrupt:
         say_error("interrupted")
@@ -94,7 +96,8 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
         ArgumentError: if a flag or the YAML file is wrong.
         SystemExit: after `--help` and `--version`.
     """
-    if list(arguments[:1]) == ["fit"]:
+    arguments = with_lists(with_marks(arguments), list_flags(_functions(arguments)))
+    if arguments[:1] == ["fit"]:
         return _parse_fit(arguments[1:])
     parser = _parser("Recommender models for Keras: from ratings to a served model.")
     parser.prog = "kerasrec"
@@ -169,6 +172,21 @@ def _command(arguments: Sequence[str]) -> str:
         if arguments[0] == "fit" and len(arguments) > 1 and arguments[1] in model_names():
             words.append(arguments[1])
     return " ".join(words)
+
+
+def _functions(arguments: Sequence[str]) -> list[Callable[..., Any]]:
+    """The functions and classes whose arguments are flags of the command."""
+    words = _command(arguments).split()
+    if words[1:2] == ["fit"]:
+        return [Source, Splitting, Training, *map(constructor, words[2:])]
+    return [COMMANDS[name] for name in words[1:]]
+
+
+def _flags(arguments: Sequence[str]) -> list[str]:
+    """The names of the flags of the command."""
+    functions = _functions(arguments)
+    names = [name for function in functions for name in inspect.signature(function).parameters]
+    return [*names, "config", "json", "output"]
 
 
 def _summary(function: Callable[..., Any]) -> str:

@@ -1,6 +1,5 @@
 """Categories of the items, by which `kerasrec export --filter_by` lets requests filter."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,15 +23,13 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
 
     Args:
         run: a run directory.
-        file: CSV or Parquet file with a column of item ids named as in the run; None for the data
-            set's own table.
+        file: any file that `kerasrec.data.read` knows, with a column of item ids that is named as
+            in the run or in a usual way. Ids are read as the run has them. None for the data set's
+            own table.
 
     Raises:
         ValueError: if there is neither, or the file cannot be read.
     """
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
     if file is None:
         dataset = load(choose(Source, run.flags))
         if dataset.items is None:
@@ -41,14 +38,25 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
                 "Give a CSV or Parquet file of items and categories with --items."
             )
         return dataset.items
+    from kerasrec.data.readers import FileForm, TableFile
+
+    item = run.model.schema.item_id.name
+    dtype = run.vocabularies[item].dtype
+    form = FileForm(
+        encoding=run.flags.get("encoding", "utf-8"),
+        id_type="string" if dtype == "string" else "integer",
+    )
     try:
-        if Path(file).suffix == ".parquet":
-            return parquet.read_table(file)
-        return csv.read_csv(file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(
-            f"--items {file}: it is read as CSV, or as Parquet if it ends so; {error}."
-        ) from error
+        table = TableFile.open(file, form)
+        column = table.roles({"item": "item_id"})["item"]
+        name = item if item in table.names else column
+        raw = table.read()
+        if name not in table.names:
+            return raw
+        ids = table.typed(raw[name], "item", name)
+    except ValueError as error:
+        raise ValueError(f"--items {error}") from error
+    return raw.set_column(raw.column_names.index(name), item, ids)
 
 
 def item_categories(
@@ -78,8 +86,6 @@ def item_categories(
             )
     vocabulary = run.vocabularies[item]
     raw = table[item].to_pylist()
-    if vocabulary.dtype == "string":
-        raw = [str(value) for value in raw]
     if len(set(raw)) < len(raw):
         raise ValueError(
             f"--filter_by {filter_by}: an item stands in several rows of the table. Put its "

@@ -11,8 +11,9 @@ import numpy as np
 
 import kerasrec
 from kerasrec.cli.categories import item_categories, item_table
+from kerasrec.cli.flags import in_flags
 from kerasrec.cli.output import Report
-from kerasrec.cli.preparing import Prepared, load, prepare
+from kerasrec.cli.preparing import Prepared, load, prepare, say_form
 from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.records import findings, with_findings
 from kerasrec.cli.runs import Run, read_run
@@ -30,6 +31,12 @@ def audit(
     data: str,
     *,
     format: str | None = None,
+    columns: Sequence[str] | None = None,
+    separator: str | None = None,
+    quote: str | None = None,
+    encoding: str = "utf-8",
+    decimal: str | None = None,
+    id_type: Literal["auto", "string", "integer"] = "auto",
     user: str = "user_id",
     item: str = "item_id",
     label: str | None = "rating",
@@ -40,7 +47,13 @@ def audit(
     Args:
         data: path of a file, or name of a data set, which knows its own columns.
         format: format of a file, where its name and first lines do not say it.
-        user: column of user ids.
+        columns: names of all columns of a file without header, such as user_id,item_id,rating.
+        separator: the character between two fields; found in the first line if it is null.
+        quote: the character around quoted fields; '' where quotes are part of the text.
+        encoding: of a text file, such as latin-1, cp1252 or utf-16.
+        decimal: mark of fractions, a point or a comma.
+        id_type: read ids as text or as integers; auto takes integers where each id is one.
+        user: column of user ids, or a usual name such as userId.
         item: column of item ids.
         label: column of ratings; null for implicit feedback.
         time: column that orders the rows; null where there is none.
@@ -48,14 +61,17 @@ def audit(
     Raises:
         ValueError: if there are no rows, or no columns of users and items.
     """
+    given = dict(locals())
+    source = Source(**given)
     with step(f"Reading {data}"):
         if Path(data).is_file():  # as it stands, with rows that `load` would refuse
-            found = kerasrec.data.audit(
-                data, format=format, user=user, item=item, label=label, time=time
-            )
+            say_form(source)
+            del given["data"]
+            found = kerasrec.data.audit(data, **given)
         else:
-            source = Source(data, format=format, user=user, item=item, label=label, time=time)
             found = kerasrec.data.audit(load(source).interactions)
+    problems = tuple(in_flags(text, given) for text in found.problems)
+    found = dataclasses.replace(found, problems=problems)
     return Report(dataclasses.asdict(found), str(found))
 
 
@@ -64,7 +80,7 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,)) -> Report:
 
     Args:
         run: directory written by `kerasrec fit`.
-        k: length of the list, or several as [5,10].
+        k: length of the list, or several as 5,10.
 
     Raises:
         ValueError: if the directory or the data are not those of the training, or k is refused.
@@ -160,7 +176,7 @@ def export(
         run: directory written by `kerasrec fit`.
         directory: holds the versions; made if it does not exist.
         version: number of the version; null for the highest plus one.
-        k: length of the lists that the served model recommends; several, as in [10,100], give
+        k: length of the lists that the served model recommends; several, as in 10,100, give
             signatures recommend_10 and recommend_100.
         signatures: names of those to write; null for all that the model has.
         tables: how embedding tables are stored; smaller ones must keep within a budget.

@@ -9,6 +9,7 @@ import numpy as np
 
 import kerasrec
 from kerasrec.cli.settings import Source, Splitting
+from kerasrec.cli.terminal import say
 from kerasrec.schema import Schema, Sequence
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
@@ -85,13 +86,29 @@ def load(source: Source) -> "Dataset":
     options = {name: given[name] for name, default in roles.items() if given[name] != default}
     if source.duplicates != "error" and Path(source.data).is_file():
         options["duplicates"] = "keep"  # until the policy is applied, below
+    say_form(source)
     dataset = kerasrec.datasets.load(source.data, **options)
     rows = dataset.interactions
-    if source.duplicates != "error":
+    if source.duplicates in ("last", "mean"):
         rows = kerasrec.data.deduplicate(rows, policy=source.duplicates)
     if source.k_core > 1:
         rows = kerasrec.data.k_core(rows, user=source.k_core, item=source.k_core)
     return dataclasses.replace(dataset, interactions=rows)
+
+
+def say_form(source: Source) -> None:
+    """Say in one line how a file is read, where that was not all told."""
+    from kerasrec.data.readers import FileForm, TableFile
+
+    if not Path(source.data).is_file():
+        return
+    fields = {field.name for field in dataclasses.fields(FileForm)}
+    form = FileForm(**{name: getattr(source, name) for name in fields})
+    roles = {role: getattr(source, role) for role in ("user", "item", "label", "time")}
+    file = TableFile.open(source.data, form, roles)
+    found = file.roles(roles, source.context)
+    if found != roles or file.form.separator not in (form.separator, ",", "\t", None):
+        say(file.describe(found))
 
 
 def prepare(source: Source, splitting: Splitting, *, seed: int) -> Prepared:

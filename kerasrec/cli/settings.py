@@ -15,25 +15,39 @@ class Source:
     Args:
         data: name of a data set, such as movielens-100k or tfds:<builder>, or path of a file.
         format: format of a file, where its name and first lines do not say it.
-        user: column of user ids. Roles of columns are for files; named data sets know theirs.
+        columns: names of all columns of a file without header, such as user_id,item_id,rating.
+        separator: the character between two fields; found in the first line if it is null.
+        quote: the character around quoted fields; '' where quotes are part of the text.
+        encoding: of a text file, such as latin-1, cp1252 or utf-16.
+        decimal: mark of fractions, a point or a comma.
+        id_type: read ids as text or as integers; auto takes integers where each id is one.
+        user: column of user ids, or a usual name such as userId. Roles of columns are for files;
+            named data sets know theirs.
         item: column of item ids.
         label: column of ratings; null for implicit feedback.
         time: column that orders the rows; null where there is none.
         context: further columns that describe the moment.
         missing: refuse rows with missing values, or leave them out.
-        duplicates: refuse repeated (user, item) pairs, keep the last, or take the mean rating.
+        duplicates: refuse repeated (user, item) pairs, keep all rows, keep the last, or take the
+            mean rating.
         k_core: rows that every user and every item must have; 1 keeps all rows.
     """
 
     data: str
     format: str | None = None
+    columns: Sequence[str] | None = None
+    separator: str | None = None
+    quote: str | None = None
+    encoding: str = "utf-8"
+    decimal: str | None = None
+    id_type: Literal["auto", "string", "integer"] = "auto"
     user: str = "user_id"
     item: str = "item_id"
     label: str | None = "rating"
     time: str | None = "timestamp"
     context: Sequence[str] = ()
     missing: Literal["error", "drop"] = "error"
-    duplicates: Literal["error", "last", "mean"] = "error"
+    duplicates: Literal["error", "keep", "last", "mean"] = "error"
     k_core: int = 1
 
 
@@ -111,7 +125,9 @@ def choose(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
     >>> choose(Splitting, {"split": "time", "valid": 0.1, "test": 0.2, "epochs": 3})
     Splitting(split='time', valid=0.1, test=0.2)
     """
-    names = [field.name for field in dataclasses.fields(kind)]
-    if missing := [name for name in names if name not in flags]:
-        raise ValueError(f"expected the flags {names}; received no {missing}.")
-    return kind(**{name: flags[name] for name in names})
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    required = [name for name, default in fields.items() if default is dataclasses.MISSING]
+    if missing := [name for name in required if name not in flags]:
+        raise ValueError(f"expected the flags {list(fields)}; received no {missing}.")
+    # A run that was written before a flag existed did what its default does.
+    return kind(**{name: flags.get(name, default) for name, default in fields.items()})

@@ -6,6 +6,10 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+# From here on, neighbouring integers are one float.
+MAX_WHOLE = 2.0**53
+MICROSECONDS = 1_000_000
+
 ArrowColumn: TypeAlias = Any  # pa.Array | pa.ChunkedArray: Arrow carries no types for mypy
 
 
@@ -71,11 +75,27 @@ def to_ids(values: Any, name: str) -> ArrowColumn:
         return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     if pa.types.is_null(kind):
         return column.cast(pa.string())
-    fix = "Drop the missing rows, then cast to int64." if pa.types.is_floating(kind) else ""
+    if pa.types.is_floating(kind):
+        return _whole(column, name)
     raise ValueError(
-        f"{name}: ids must be integers or strings; received the type {kind}. "
-        f"{fix or 'Cast the column to int64 or to string.'}"
+        f"{name}: ids must be integers or strings; received the type {kind}. Cast the column to "
+        "int64 or to string."
     )
+
+
+def _whole(column: ArrowColumn, name: str) -> ArrowColumn:
+    """Floats as integers, which is what pandas makes of integers with gaps."""
+    wrong = pc.or_(
+        pc.not_equal(pc.floor(column), column), pc.greater_equal(pc.abs(column), MAX_WHOLE)
+    )
+    if pc.any(wrong).as_py():
+        value = column.filter(pc.fill_null(wrong, False))[0].as_py()
+        raise ValueError(
+            f"{name}: ids must be integers or strings; received the type {column.type} with "
+            f"{value!r}, and only whole numbers below 2**53 are certain. Cast the column to int64 "
+            "or to string."
+        )
+    return column.cast(pa.int64())
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -191,8 +211,11 @@ def to_float32(values: Any, name: str) -> ArrowColumn:
 def to_time(values: Any, name: str) -> ArrowColumn:
     """Times as int64: numbers in their unit, timestamps and dates in microseconds since 1970.
 
+    Numbers of which any has a fraction are seconds, as most systems log them. They become
+    microseconds too.
+
     Raises:
-        ValueError: if the values are no times, or numbers with a fraction.
+        ValueError: if the values are no times.
     """
     column = to_arrow(values, name)
     kind = column.type
@@ -206,13 +229,22 @@ def to_time(values: Any, name: str) -> ArrowColumn:
                 f"{name}: times must lie within 290,000 years of 1970; received {error}. Correct "
                 "these rows."
             ) from error
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
+    elif (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    ):
         try:
+            if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+                column = column.cast(pa.float64(), safe=False)
+                if pc.any(pc.not_equal(pc.floor(column), column)).as_py():
+                    column = pc.round(pc.multiply(column, float(MICROSECONDS)))
             column = column.cast(pa.int64())
         except pa.ArrowInvalid as error:
             raise ValueError(
-                f"{name}: times must be whole numbers below 2**63; received {error}. Multiply "
-                "fractions of a second, for example by 1e6, and round."
+                f"{name}: times must be numbers below 2**63, with a fraction below 2**63 / 1e6; "
+                f"received {error}. Correct these rows."
             ) from error
     else:
         example = next((v for v in column.to_pylist() if v is not None), None)

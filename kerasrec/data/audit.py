@@ -23,7 +23,8 @@ from kerasrec.data.arrow import (
 )
 from kerasrec.data.clean import missing_values
 from kerasrec.data.interactions import Interactions, check_columns
-from kerasrec.data.readers import detect_format, header_hint, read_table, typed
+from kerasrec.data.readers import FileForm, TableFile
+from kerasrec.data.typed_text import IdType
 
 _NUMBER = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)$"
 MAX_LISTED_LABELS = 20
@@ -93,6 +94,10 @@ def audit(
     format: str | None = None,
     columns: Sequence[str] | None = None,
     separator: str | None = None,
+    quote: str | None = None,
+    encoding: str = "utf-8",
+    decimal: str | None = None,
+    id_type: IdType = "auto",
     user: str = "user_id",
     item: str = "item_id",
     label: str | None = "rating",
@@ -105,6 +110,10 @@ def audit(
         format: format of the file, as in `read`.
         columns: names of all columns of a csv or tsv file that has no header.
         separator: the character between the fields of a csv or tsv file.
+        quote: the character around quoted fields, as in `read`.
+        encoding: of the text.
+        decimal: mark of fractions, "." or ",".
+        id_type: type of the user and item ids: "string", "integer" or "auto".
         user: column of user ids.
         item: column of item ids.
         label: column of ratings or clicks; None for implicit feedback.
@@ -120,33 +129,38 @@ def audit(
     >>> report.rows, report.users, report.items, report.duplicates, report.missing["rating"]
     (3, 2, 2, 1, 1)
     """
-    name = f"{type(source).__name__}"
+    name, file = f"{type(source).__name__}", None
     if isinstance(source, Interactions):
         user, item, label, time = source.user, source.item, source.label, source.time
         raw: Mapping[str, Any] = columns_of(source.table)
     elif isinstance(source, str | os.PathLike):
         name = str(source)
-        format = format or detect_format(source)
-        time = None if format == "libfm" else time
-        roles = {"user": user, "item": item, "label": label, "time": time}
-        file = read_table(source, format=format, columns=columns, separator=separator, roles=roles)
+        roles: dict[str, str | None] = {"user": user, "item": item, "label": label, "time": time}
+        form = FileForm(format, columns, separator, quote, encoding, decimal, id_type)
+        file = TableFile.open(source, form, roles)
+        found = file.roles(roles)
+        user, item, label, time = (
+            str(found["user"]),
+            str(found["item"]),
+            found["label"],
+            found["time"],
+        )
         try:
-            check_columns(file.column_names, {"user": user, "item": item})
+            check_columns(list(file.names), {"user": user, "item": item})
         except ValueError as error:
-            raise ValueError(f"{name}: {error}{header_hint(file, format)}") from error
-        raw = columns_of(file)
+            raise ValueError(f"{name}: {error}{file.header_hint()}") from error
+        raw = columns_of(file.read())
     else:
         raw = columns_of(source)
         check_columns(list(raw), {"user": user, "item": item})
     arrays = {column: to_arrow(values, f"column {column!r}") for column, values in raw.items()}
-    from_text = isinstance(source, str | os.PathLike) and format != "parquet"
-    return _audit(joined(arrays), name, from_text, user, item, label, time)
+    return _audit(joined(arrays), name, file, user, item, label, time)
 
 
 def _audit(
     table: pa.Table,
     source: str,
-    from_text: bool,
+    file: TableFile | None,
     user: str,
     item: str,
     label: str | None,
@@ -159,7 +173,7 @@ def _audit(
     masks = {name: missing_values(table[name]) for name in table.column_names}
     ids = {}
     for name in (user, item):
-        ids[name] = _ids(table[name], name, from_text, problems)
+        ids[name] = _ids(table[name], name, file, problems)
     user_codes, item_codes = (_codes(ids[name]) for name in (user, item))
     complete = ~(masks[user] | masks[item])
     users, items = (_count_distinct(codes[complete]) for codes in (user_codes, item_codes))
@@ -173,8 +187,8 @@ def _audit(
     for role, count in (("user", users), ("item", items)):
         if count < 2:
             problems.append(f"{count} {role}: nothing can be learned from fewer than two {role}s")
-    values = _optional(table, label, "label", problems, from_text)
-    moments = _optional(table, time, "time", problems, from_text)
+    values = _optional(table, label, "label", problems, file)
+    moments = _optional(table, time, "time", problems, file)
     labels = values[np.isfinite(values)] if values is not None else np.empty(0)
     for column in (user, item, label, time):
         if column in masks and (count := int(masks[column].sum())):
@@ -197,11 +211,13 @@ def _audit(
     )
 
 
-def _ids(column: ArrowColumn, name: str, from_text: bool, problems: list[str]) -> ArrowColumn:
+def _ids(
+    column: ArrowColumn, name: str, file: TableFile | None, problems: list[str]
+) -> ArrowColumn:
     """The ids as far as they can be read, else their text; what is wrong goes to the problems."""
     owner = f"column {name!r}"
     try:
-        ids = to_ids(typed(column, "user", owner) if from_text else column, owner)
+        ids = to_ids(file.typed(column, "user", name) if file else column, owner)
         check_ids(ids.drop_null(), owner)
     except ValueError as error:
         if pa.types.is_nested(column.type):
@@ -220,7 +236,7 @@ def _codes(column: ArrowColumn) -> np.ndarray:
 
 
 def _optional(
-    table: pa.Table, name: str | None, role: str, problems: list[str], from_text: bool
+    table: pa.Table, name: str | None, role: str, problems: list[str], file: TableFile | None
 ) -> np.ndarray | None:
     """Label or time as floats (time to the microsecond), NaN where there is no number."""
     if name is None:
@@ -233,7 +249,7 @@ def _optional(
     column, owner = table[name], f"column {name!r}"
     convert = to_float32 if role == "label" else to_time
     try:
-        array = _numbers(convert(typed(column, role, owner) if from_text else column, owner))
+        array = _numbers(convert(file.typed(column, role, name) if file else column, owner))
     except ValueError as error:
         problems.append(str(error))
         array = _numbers(column)

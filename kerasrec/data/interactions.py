@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kerasrec.data.aliases import nearest
 from kerasrec.data.arrow import (
     ArrowColumn,
     check_ids,
@@ -364,9 +365,10 @@ def check_columns(
         fix = f"Pass {role}= with the name of the right column"
         if role in ("label", "time"):
             fix += f", or {role}=None if there is none"
+        hint = "" if count else nearest(name, available)
         raise ValueError(
             f"Interactions: expected one column {name!r} ({role}); received "
-            f"{count or 'none'} among {available}. {fix}."
+            f"{count or 'none'} among {available}. {fix}.{hint}"
         )
 
 

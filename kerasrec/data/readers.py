@@ -1,23 +1,24 @@
-"""Readers: files of the usual formats to `Interactions`, plain or gzipped."""
+"""The one reader of files: every usual format to columns, and to `Interactions`."""
 
-import csv
-import io
+import dataclasses
 import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, Literal
+from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
+from kerasrec.data.aliases import find_roles
 from kerasrec.data.arrow import ArrowColumn
-from kerasrec.data.interactions import Interactions
+from kerasrec.data.delimited import Delimited
+from kerasrec.data.interactions import Interactions, check_columns
+from kerasrec.data.libfm import ROW, libfm_names, read_libfm
+from kerasrec.data.opening import SUFFIXES, head_of
+from kerasrec.data.typed_files import first_rows, parquet_names, read_json_lines, read_parquet
+from kerasrec.data.typed_text import ID_TYPES, IdType, typed
 
-HEAD_SIZE = 1 << 16
-FORMATS = ("csv", "tsv", "movielens", "dat", "inter", "libfm", "parquet")
+FORMATS = ("csv", "tsv", "movielens", "dat", "inter", "libfm", "jsonl", "parquet")
 
 _SUFFIXES = {
     ".csv": "csv",
@@ -25,12 +26,59 @@ _SUFFIXES = {
     ".inter": "inter",
     ".libfm": "libfm",
     ".libsvm": "libfm",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
 _SEPARATORS = {"csv": ",", "tsv": "\t", "movielens": "\t", "inter": "\t", "dat": ":", "libfm": " "}
+_SNIFFED = ",;\t|"
+_SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 _RECBOLE_KINDS = {"token", "float", "token_seq", "float_seq"}
-_LIBFM_ROW = re.compile(r"^[+-]?[\d.eE+-]+( \d+:[+-]?[\d.eE+-]+)+\s*$")
+
+
+@dataclasses.dataclass(frozen=True)
+class FileForm:
+    """How a file is read; what is None follows from its name and its first lines.
+
+    Args:
+        format: one of `FORMATS`.
+        columns: names of all columns of a csv or tsv file that has no header.
+        separator: the character between the fields of a csv or tsv file.
+        quote: the character around a quoted field of a csv or tsv file; "" where quotes are text.
+        encoding: of the text.
+        decimal: mark of fractions, "." or ",".
+        id_type: "string", "integer" or "auto".
+
+    Raises:
+        ValueError: if one is out of range.
+    """
+
+    format: str | None = None
+    columns: Sequence[str] | None = None
+    separator: str | None = None
+    quote: str | None = None
+    encoding: str = "utf-8"
+    decimal: str | None = None
+    id_type: IdType = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("separator", "quote"):  # as a shell passes a tab or another control on
+            value = getattr(self, name)
+            if isinstance(value, str) and re.fullmatch(r"\\t|\\x[0-7][\da-fA-F]", value):
+                object.__setattr__(self, name, value.encode().decode("unicode_escape"))
+        if self.format is not None and self.format not in FORMATS:
+            raise ValueError(f"read: format must be one of {FORMATS}; received {self.format!r}.")
+        for name, value in (("separator", self.separator), ("quote", self.quote or None)):
+            if value is not None and not (len(value) == 1 and value.isascii()):
+                raise ValueError(f"read: {name} must be one character; received {value!r}.")
+        if self.decimal not in (None, ".", ","):
+            raise ValueError(f"read: decimal must be '.' or ','; received {self.decimal!r}.")
+        if self.id_type not in ID_TYPES:
+            raise ValueError(f"read: id_type must be one of {ID_TYPES}; received {self.id_type!r}.")
+        if isinstance(self.columns, str):
+            raise ValueError(f"read: columns takes a sequence of names; received {self.columns!r}.")
 
 
 def read(
@@ -39,6 +87,10 @@ def read(
     format: str | None = None,
     columns: Sequence[str] | None = None,
     separator: str | None = None,
+    quote: str | None = None,
+    encoding: str = "utf-8",
+    decimal: str | None = None,
+    id_type: IdType = "auto",
     user: str = "user_id",
     item: str = "item_id",
     label: str | None = "rating",
@@ -47,21 +99,31 @@ def read(
     missing: Literal["error", "drop"] = "error",
     duplicates: Literal["error", "keep"] = "error",
 ) -> Interactions:
-    """Interactions from a file, plain or gzipped.
+    """Read interactions from a file, plain or compressed (gzip, bzip2, Zstandard, LZ4, xz, zip).
 
-    | format | what it is | columns |
+    | format | content | columns |
     |---|---|---|
-    | csv, tsv | a header, then rows; quotes as usual | by the header, or `columns` without header |
+    | csv | a header, then rows; fields may be quoted | by the header, or `columns` without header |
+    | tsv | the same between tabs; quotes are text | by the header, or `columns` without header |
     | movielens | `u.data`: tabs, no header | user, item, label, time in this order |
     | dat | `ratings.dat`: `::`, no header | user, item, label, time in this order |
     | inter | RecBole: tabs, header of `name:type` | by the header, types left out |
     | libfm | `label f:v f:v ...`, as many `f:v` in every row | see below |
+    | jsonl | JSON lines: one object a row | by its keys |
     | parquet | Apache Parquet | by the schema |
 
-    The format follows from the suffix or, where that says nothing, from the first lines. Text is
-    UTF-8. An id column is read as integers only if each of its values is written as that integer
-    (`42`, not `042`), else as strings, so that no two ids ever become one. Times may be written as
-    numbers or in ISO 8601.
+    The format follows from the suffix or, where that says nothing, from the first lines. So does
+    the separator of a csv file: a comma, semicolon, tab or bar. Only the columns with a role are
+    read. A column that has the default name of its role may also have a usual one: `userId`,
+    `movieId`, `asin`, `score`, `ts` and the like.
+
+    With `id_type="auto"`, an id column of a text file is read as integers only if each of its
+    values is written as that integer (`42`, not `042`), or each as a whole float (`42.0`), else as
+    strings. No two ids ever become one. Where several files must agree, such as training and test
+    rows, declare "string" or "integer".
+
+    Numbers may have a decimal comma, labels may be True and False. Times are numbers or ISO 8601.
+    Numbers with a fraction are seconds and become microseconds.
 
     libFM rows have no names: the first feature index is the user, the second the item, and the
     others are context columns `field_2`, `field_3`, ...: the index where all values are 1, the
@@ -71,7 +133,13 @@ def read(
         path: the file.
         format: one of the formats above.
         columns: names of all columns of a csv or tsv file that has no header.
-        separator: the character between the fields of a csv or tsv file, where it is another one.
+        separator: the character between the fields of a csv or tsv file.
+        quote: the character around quoted fields; "" where quotes are part of the text. By default
+            csv files are quoted with `"`, and a quoted field with lines that look like rows is
+            refused; passed explicitly, it is accepted.
+        encoding: of the text, a name that Python knows; never guessed.
+        decimal: mark of fractions, "." or ","; a comma is found where it is certain.
+        id_type: type of the user and item ids: "string", "integer" or "auto".
         user: column of user ids; a format without header takes the roles as names.
         item: column of item ids.
         label: column of ratings or clicks; None for implicit feedback.
@@ -81,8 +149,8 @@ def read(
         duplicates: "error", or "keep" to allow repeated (user, item) pairs.
 
     Raises:
-        ValueError: if the file does not exist, is empty, has no rows, is not of the format, or
-            `Interactions.from_table` refuses its values.
+        ValueError: if the file does not exist, is empty, has no rows, is not of the format, its
+            quotes swallow rows, or `Interactions.from_table` refuses its values.
 
     Example:
 
@@ -92,108 +160,220 @@ def read(
     >>> read(file, time=None).column("user_id").tolist()
     ['ann', 'bob']
     """
-    source = pathlib.Path(path)
-    format = format or detect_format(source)
-    if format == "libfm":
-        time = None
-    names = {"user": user, "item": item, "label": label, "time": time}
-    table = read_table(source, format=format, columns=columns, separator=separator, roles=names)
-    if format == "libfm":
-        context = tuple(context) or tuple(table.column_names[3:])
-    kinds = dict.fromkeys(context, "any")
-    for field in table.schema:
-        if field.name in kinds and field.metadata and b"kind" in field.metadata:
-            kinds[field.name] = field.metadata[b"kind"].decode()
-    kinds |= {name: role for role, name in names.items() if name is not None}
+    form = FileForm(format, columns, separator, quote, encoding, decimal, id_type)
+    names: dict[str, str | None] = {"user": user, "item": item, "label": label, "time": time}
+    file = TableFile.open(path, form, names)
+    roles = file.roles(names, context)
+    if file.form.format == "libfm":
+        context = tuple(context) or file.names[3:]
+    wanted = {name: role for role, name in roles.items() if name is not None}
+    kinds = {**dict.fromkeys(context, "any"), **file.kinds(context), **wanted}
     try:
+        check_columns(list(file.names), roles, context)
+        table = file.read(list(kinds))
         return Interactions.from_table(
-            {
-                name: typed(table[name], kinds[name], f"column {name!r}")
-                if format != "parquet" and name in kinds
-                else table[name]
-                for name in table.column_names
-            },
-            user=user,
-            item=item,
-            label=label,
-            time=time,
+            {name: file.typed(table[name], kinds[name], name) for name in table.column_names},
+            **roles,  # type: ignore[arg-type]
             context=context,
             missing=missing,
             duplicates=duplicates,
         )
     except ValueError as error:
-        raise ValueError(f"{source}: {error}{header_hint(table, format)}") from error
+        if str(file.path) in str(error):
+            raise
+        raise ValueError(f"{file.path}: {error}{file.header_hint()}") from error
 
 
-def read_table(
-    path: str | os.PathLike[str],
-    *,
-    format: str,
-    columns: Sequence[str] | None = None,
-    separator: str | None = None,
-    roles: Mapping[str, str | None] | None = None,
-) -> pa.Table:
-    """The raw columns of a file: text as it stands, but for Parquet and libFM.
+@dataclasses.dataclass(frozen=True)
+class TableFile:
+    """A file whose form is known, ready to read some of its columns.
 
     Args:
         path: the file.
-        format: one of `FORMATS`.
-        columns: names of all columns of a csv or tsv file that has no header.
-        separator: the character between the fields of a csv or tsv file.
-        roles: names for user, item, label and time in a file without header.
-
-    Raises:
-        ValueError: if the file does not exist, is empty, has no rows or is not of the format.
+        form: how it is read, format and separator settled.
+        names: of its columns, as roles name them.
+        text: how text with separators is read; None for other formats.
     """
-    source = pathlib.Path(path)
-    if format not in FORMATS:
-        raise ValueError(f"read: format must be one of {FORMATS}; received {format!r}.")
-    if (columns or separator) and format not in ("csv", "tsv"):
-        raise ValueError(
-            f"read: columns and separator are for csv and tsv files; {source} is read as {format}. "
-            "Pass format='csv' as well."
-        )
-    head = _head(source)
-    if not head.strip():
-        raise ValueError(f"{source}: the file is empty; expected a table of interactions.")
-    if format == "parquet":
+
+    path: pathlib.Path
+    form: FileForm
+    names: tuple[str, ...]
+    text: Delimited | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        form: FileForm | None = None,
+        roles: Mapping[str, str | None] | None = None,
+    ) -> "TableFile":
+        """Look at the beginning of a file.
+
+        Args:
+            path: the file.
+            form: what is known of it.
+            roles: names for user, item, label and time in a format without header.
+
+        Raises:
+            ValueError: if the file does not exist, is empty, or is not of the format.
+        """
+        source, form, roles = pathlib.Path(path), form or FileForm(), roles or {}
+        head = head_of(source, form.encoding)
+        kind = form.format or detect_format(source, form.encoding)
+        if (form.columns or form.separator or form.quote) and kind not in ("csv", "tsv"):
+            raise ValueError(
+                "read: columns, separator and quote are for csv and tsv files; "
+                f"{source} is read as {kind}. Pass format='csv' as well."
+            )
+        form = dataclasses.replace(form, format=kind)
+        if not head.strip():
+            raise ValueError(f"{source}: the file is empty; expected a table of interactions.")
+        if kind == "parquet":
+            return cls(source, form, tuple(parquet_names(source)))
+        if kind == "jsonl":
+            keys = dict.fromkeys(key for row in first_rows(head, source) for key in row)
+            return cls(source, form, tuple(keys))
+        if kind == "libfm":
+            return cls(source, form, libfm_names(source, head, roles))
+        if kind in ("movielens", "dat"):
+            mark = "::" if kind == "dat" else "\t"
+            names = _positional(source, head, mark, roles)
+            # Arrow separates at one character: "::" is two of them around an empty field.
+            parts = [part for name in names for part in (name, f"{name}::")][:-1]
+            text = Delimited(source, mark[0], "", False, form.encoding)
+            return cls(
+                source, form, tuple(names), text.with_names(parts if mark == "::" else names)
+            )
+        separator = form.separator or _sniff(kind, head, form.columns)
+        form = dataclasses.replace(form, separator=separator)
+        quote = ('"' if kind == "csv" else "") if form.quote is None else form.quote
+        text = Delimited(source, separator, quote, form.quote is not None, form.encoding)
+        text = text.with_names(form.columns) if form.columns else text.with_header()
+        names = list(text.names)
+        if kind == "inter":
+            names = list(_recbole(source, names))
+        return cls(source, form, tuple(names), text)
+
+    def roles(
+        self, roles: Mapping[str, str | None], context: Sequence[str] = ()
+    ) -> dict[str, str | None]:
+        """Return the columns of the roles, with usual names for the default ones.
+
+        Raises:
+            ValueError: if several columns have usual names of one role.
+        """
+        found = dict(roles)
+        if self.form.format == "libfm":
+            found["time"] = None
         try:
-            with _open(source) as file:
-                packed = isinstance(file, pa.CompressedInputStream)
-                table = pq.ParquetFile(pa.BufferReader(file.read()) if packed else source).read()
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{source}: not a readable Parquet file ({error}).") from error
-    elif format == "libfm":
-        table = _read_libfm(source, head, roles or {})
-    else:
-        if format in ("movielens", "dat"):
-            columns = _positional(source, head, "::" if format == "dat" else "\t", roles or {})
-        table = _read_text(source, format, columns, separator, head)
-    if not table.num_rows:
-        raise ValueError(
-            f"{source}: the file has the header {table.column_names} and no rows; expected at "
-            "least one row."
+            return find_roles(self.names, found, context)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
+
+    def kinds(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the types that a RecBole header gives to columns."""
+        if self.form.format != "inter" or self.text is None:
+            return {}
+        types = {n: t.rpartition(":")[2] for n, t in zip(self.names, self.text.names, strict=True)}
+        return {name: types[name] for name in names if name in types}
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return columns: text as it stands, other values with the types of the file.
+
+        Args:
+            columns: names; None for all. Others are not read.
+
+        Raises:
+            ValueError: if the file has no rows or is not of the format.
+        """
+        names = list(dict.fromkeys(self.names if columns is None else columns))
+        if self.text is not None:
+            table = self._read_text(self.text, names)
+        elif self.form.format == "parquet":
+            table = read_parquet(self.path, names)
+        elif self.form.format == "jsonl":
+            sample = first_rows(head_of(self.path, self.form.encoding), self.path)
+            table = read_json_lines(self.path, names, sample, self.form.encoding)
+        else:
+            table = read_libfm(self.path, self.names).select(names)
+        if not table.num_rows:
+            raise ValueError(
+                f"{self.path}: the file has the header {list(self.names)} and no rows; expected at "
+                "least one row."
+            )
+        return table
+
+    def typed(self, column: ArrowColumn, kind: str, name: str) -> ArrowColumn:
+        """Return a column as its role asks, see `typed_text.typed`.
+
+        Raises:
+            ValueError: if a value is not of the kind.
+        """
+        # Formats that have types mean text where they write text.
+        declared = self.text is None and kind in ("user", "item", "any")
+        if declared and self.form.id_type == "auto" or kind == "any" and self.text is None:
+            return column
+        return typed(
+            column, kind, f"column {name!r}", id_type=self.form.id_type, decimal=self.form.decimal
         )
-    return table
+
+    def header_hint(self) -> str:
+        """Return what to add to a message about a missing column if the header looks like none."""
+        if self.form.format not in ("csv", "tsv") or self.form.columns:
+            return ""
+        if len(self.names) == 1:
+            return " The first line has no separator: pass separator= with the right one."
+        if any(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in self.names):
+            return (
+                " The first line looks like a row: if the file has no header, pass columns= with a "
+                "name for each field."
+            )
+        return ""
+
+    def describe(self, roles: Mapping[str, str | None]) -> str:
+        """Return one line that says how the file is read."""
+        separator = self.form.separator
+        form = f"{self.form.format}"
+        if self.form.format in ("csv", "tsv") and separator:
+            form += f" between {_SEPARATOR_NAMES.get(separator, repr(separator))}"
+        columns = ", ".join(f"{role} {name!r}" for role, name in roles.items() if name is not None)
+        return f"{self.path}: read as {form}, {self.form.encoding}; {columns}"
+
+    def _read_text(self, text: Delimited, names: list[str]) -> pa.Table:
+        if self.form.format == "dat":
+            table = text.read()
+            if any(table[name].null_count != table.num_rows for name in text.names[1::2]):
+                raise ValueError(
+                    f"{self.path}: expected '::' between all fields; found a single ':'."
+                )
+            return table.select(names)
+        raw = dict(zip(self.names, text.names, strict=True))
+        return text.read([raw[name] for name in names]).rename_columns(names)
 
 
-def detect_format(path: str | os.PathLike[str]) -> str:
-    """The format of a file, by its suffix or else by its first lines.
+def detect_format(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
+    """Return the format of a file, by its suffix or else by its first lines.
+
+    Args:
+        path: the file.
+        encoding: of its text.
 
     Raises:
         ValueError: if the file does not exist, is empty, or looks like none of the formats.
     """
     source = pathlib.Path(path)
-    head = _head(source)
-    suffixes = [suffix.lower() for suffix in source.suffixes if suffix.lower() != ".gz"]
-    if suffixes and suffixes[-1] in _SUFFIXES:
+    suffixes = [suffix.lower() for suffix in source.suffixes if suffix.lower() not in SUFFIXES]
+    if suffixes and suffixes[-1] in _SUFFIXES and source.is_file():
         return _SUFFIXES[suffixes[-1]]
+    head = head_of(source, encoding)
     if head.startswith("PAR1"):
         return "parquet"
-    line = head.lstrip("\ufeff").split("\n", 1)[0].rstrip("\r")
+    line = _first_line(head)
     if not line.strip():
         raise ValueError(f"{source}: the file is empty; expected a table of interactions.")
-    if _LIBFM_ROW.match(line):
+    if line.startswith("{"):
+        return "jsonl"
+    if ROW.match(line):
         return "libfm"
     if "::" in line:
         return "dat"
@@ -201,7 +381,7 @@ def detect_format(path: str | os.PathLike[str]) -> str:
         return "inter"
     if "\t" in line:
         return "movielens" if re.fullmatch(r"[-\d.eE+]+", line.split("\t")[-1]) else "tsv"
-    if "," in line:
+    if any(separator in line for separator in _SNIFFED):
         return "csv"
     raise ValueError(
         f"{source}: cannot tell the format from the name or from the first line {line[:80]!r}. "
@@ -209,24 +389,23 @@ def detect_format(path: str | os.PathLike[str]) -> str:
     )
 
 
-def _open(path: pathlib.Path) -> IO[bytes]:
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: {'this is a directory' if path.is_dir() else 'there is no such file'}; "
-            "expected the path of a file of interactions."
-        )
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return pa.input_stream(str(path), compression="gzip" if packed else None)
+def _first_line(head: str) -> str:
+    return next((line for line in head.splitlines() if line.strip()), "")
 
 
-def _head(path: pathlib.Path) -> str:
-    """The first bytes as text, decompressed."""
-    try:
-        with _open(path) as file:
-            return file.read(HEAD_SIZE).decode("utf-8", "replace")
-    except OSError as error:
-        raise ValueError(f"{path}: cannot read the file: {error}.") from error
+def _sniff(kind: str, head: str, columns: Sequence[str] | None) -> str:
+    """Return the separator of a file: the usual one of its format if the first line has it."""
+    usual, line = _SEPARATORS[kind], _first_line(head)
+    if kind == "inter":
+        return usual
+    if columns:
+        if line.count(usual) == len(columns) - 1:
+            return usual
+        fitting = [mark for mark in _SNIFFED if line.count(mark) == len(columns) - 1 > 0]
+        return fitting[0] if len(fitting) == 1 else usual
+    counts = {mark: line.count(mark) for mark in _SNIFFED}
+    most = max(counts.values())
+    return usual if counts[usual] == most else max(counts, key=counts.__getitem__)
 
 
 def _positional(
@@ -234,7 +413,7 @@ def _positional(
 ) -> list[str]:
     """Column names of a file without header: user, item, label, time."""
     names = [roles.get(role) or role for role in ("user", "item", "label", "time")]
-    line = head.lstrip("\ufeff").split("\n", 1)[0].rstrip("\r")
+    line = _first_line(head)
     count = line.count(separator) + 1
     if not 2 <= count <= len(names):
         raise ValueError(
@@ -245,190 +424,11 @@ def _positional(
     return names[:count]
 
 
-def _read_text(
-    path: pathlib.Path, format: str, columns: Sequence[str] | None, separator: str | None, head: str
-) -> pa.Table:
-    """Every column as text; the type that a RecBole header gives goes to the field's metadata."""
-    if separator is not None and len(separator) != 1:
-        raise ValueError(f"read: separator must be one character; received {separator!r}.")
-    delimiter = separator or _SEPARATORS[format]
-    quote = '"' if format in ("csv", "tsv") else None
-    if columns:
-        names = list(columns)
-        if format == "dat":
-            # Arrow separates at one character: "::" is two of them around an empty field.
-            names = [part for name in names for part in (name, f"{name}::")][:-1]
-    else:
-        quoting: Any = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-        header = io.StringIO(head.lstrip("\ufeff"))
-        names = next(csv.reader(header, delimiter=delimiter, quoting=quoting))
-        if len(set(names)) < len(names):
-            raise ValueError(f"{path}: columns need different names; received {names}.")
-        if len(head.splitlines()) == 1 and len(head) < HEAD_SIZE:
-            return pa.table({name: pa.array([], pa.string()) for name in names})
-    try:
-        with _open(path) as file:
-            table = pacsv.read_csv(
-                file,
-                pacsv.ReadOptions(column_names=names if columns else None),
-                pacsv.ParseOptions(
-                    delimiter=delimiter, quote_char=quote or False, newlines_in_values=bool(quote)
-                ),
-                pacsv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()),
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
-    except (pa.ArrowException, OSError) as error:
+def _recbole(path: pathlib.Path, header: Sequence[str]) -> list[str]:
+    parts = [name.rpartition(":") for name in header]
+    if any(kind not in _RECBOLE_KINDS for _, _, kind in parts):
         raise ValueError(
-            f"{path}: not a readable {format} file with the columns {names}: {error}. Correct the "
-            "file (its text must be UTF-8), or name its format and columns."
-        ) from error
-    if format == "dat":
-        if any(table[name].null_count != table.num_rows for name in names[1::2]):
-            raise ValueError(f"{path}: expected '::' between all fields; found a single ':'.")
-        return table.select(names[::2])
-    if format == "inter":
-        parts = [name.rpartition(":") for name in names]
-        if any(kind not in _RECBOLE_KINDS for _, _, kind in parts):
-            raise ValueError(
-                f"{path}: a RecBole header holds name:type with one of the types "
-                f"{sorted(_RECBOLE_KINDS)}; received {names}."
-            )
-        fields = [pa.field(name, pa.string(), metadata={"kind": kind}) for name, _, kind in parts]
-        return pa.table(table.columns, schema=pa.schema(fields))
-    return table
-
-
-def _read_libfm(path: pathlib.Path, head: str, roles: Mapping[str, str | None]) -> pa.Table:
-    line = head.lstrip("\ufeff").split("\n", 1)[0]
-    count = line.count(":")
-    if not _LIBFM_ROW.match(line) or count < 2:
-        raise ValueError(
-            f"{path}: expected libFM rows 'label f:v f:v ...' with at least two features (user, "
-            f"item); received {line[:80]!r}."
+            f"{path}: a RecBole header holds name:type with one of the types "
+            f"{sorted(_RECBOLE_KINDS)}; received {list(header)}."
         )
-    types = {"label": pa.float64()}
-    for position in range(count):
-        types |= {f"index_{position}": pa.int64(), f"value_{position}": pa.float64()}
-    try:
-        with _open(path) as file:
-            text = file.read().replace(b":", b" ")
-        table = pacsv.read_csv(
-            pa.BufferReader(re.sub(rb" +(?=\r?\n)|\s+\Z", b"", text)),
-            pacsv.ReadOptions(column_names=list(types)),
-            pacsv.ParseOptions(delimiter=" ", quote_char=False),
-            pacsv.ConvertOptions(column_types=types, null_values=[]),
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"{path}: expected libFM rows 'label f:v f:v ...' with {count} features each, like the "
-            f"first row; received another form: {error}. Rows of different lengths hold bags of "
-            "features, which have no place in Interactions."
-        ) from error
-    label, user, item = (roles.get(role) or role for role in ("label", "user", "item"))
-    names = [user, item] + [f"field_{position}" for position in range(2, count)]
-    columns: dict[str, ArrowColumn] = dict.fromkeys((user, item, label), table["label"])
-    for position, name in enumerate(names):
-        index, value = table[f"index_{position}"], table[f"value_{position}"]
-        if pc.all(pc.equal(value, 1.0)).as_py():
-            columns[name] = index
-        elif position >= 2 and pc.min(index) == pc.max(index):
-            columns[name] = value
-        else:
-            raise ValueError(
-                f"{path}: feature {position} ({name!r}) must be one-hot (index:1)"
-                f"{' or one index with a number (index:value)' if position >= 2 else ''}; its "
-                "indices and values both vary."
-            )
-    return pa.table(columns)
-
-
-def typed(column: ArrowColumn, kind: str, name: str) -> ArrowColumn:
-    """Text to the type that its role (or RecBole) asks for."""
-    if not pa.types.is_string(column.type):
-        return column
-    if kind in ("user", "item", "token"):
-        return _text_to_ids(column, name)
-    if kind in ("label", "float"):
-        return _text_to_floats(column, name)
-    if kind == "time":
-        return _text_to_times(column, name)
-    if kind != "any":
-        raise ValueError(
-            f"{name}: expected one value a row (token or float); received the type {kind}. Leave "
-            "this column out of context."
-        )
-    ids = _text_to_ids(column, name)
-    coded = pc.match_substring_regex(column, r"^-?0\d")  # 02139 is a name, not a number
-    if not pa.types.is_string(ids.type) or pc.any(coded).as_py():
-        return ids
-    try:
-        return column.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return ids
-
-
-def _text_to_ids(column: ArrowColumn, name: str) -> ArrowColumn:
-    """Integers if that loses nothing, else the text."""
-    if not _all(pc.ascii_is_decimal(column)):
-        if _all(pc.match_substring_regex(column, r"^\d+\.0+$")) and column.null_count < len(column):
-            raise ValueError(
-                f"{name}: integer ids are written as floats, such as "
-                f"{column.drop_null()[0].as_py()!r}. Write them as integers; in pandas, drop the "
-                "missing ones and cast with astype('int64')."
-            )
-        if not _all(pc.match_substring_regex(column, r"^-?[1-9]\d*$|^0$")):
-            return column
-    elif not _all(pc.invert(pc.match_substring_regex(column, r"^0\d"))):
-        return column
-    try:
-        return column.cast(pa.int64())
-    except pa.ArrowInvalid as error:
-        raise ValueError(
-            f"{name}: integer ids must lie in 0 .. 2**63 - 1; received a larger one ({error}). "
-            "Give such ids a letter in front, so that they are read as strings."
-        ) from error
-
-
-def _all(mask: ArrowColumn) -> bool:
-    return bool(pc.all(mask, min_count=0).as_py())
-
-
-def _text_to_floats(column: ArrowColumn, name: str) -> ArrowColumn:
-    try:
-        return column.cast(pa.float64())
-    except pa.ArrowInvalid as error:
-        value = str(error).partition("'")[2].rpartition("'")[0]
-        row = pc.index(column, value).as_py() + 1
-        raise ValueError(
-            f"{name}: expected numbers; received {value!r} in row {row}. Correct or remove such "
-            "rows."
-        ) from error
-
-
-def _text_to_times(column: ArrowColumn, name: str) -> ArrowColumn:
-    kinds = (pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
-    for kind in kinds:
-        try:
-            return column.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    raise ValueError(
-        f"{name}: expected times as numbers or in ISO 8601 (2024-05-31 12:00:00); received such as "
-        f"{column.drop_null()[0].as_py()!r}, or several forms. Write all times in one form."
-    )
-
-
-def header_hint(table: pa.Table, format: str) -> str:
-    """What to add to the message about a missing column, if the header looks like none."""
-    names = table.column_names
-    if format in ("csv", "tsv") and len(names) == 1:
-        return " The first line has no separator: pass separator= with the right one."
-    if format in ("csv", "tsv") and any(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in names):
-        return (
-            " The first line looks like a row: if the file has no header, pass columns= with a "
-            "name for each field."
-        )
-    return ""
+    return [name for name, _, _ in parts]

@@ -1,13 +1,13 @@
 """Sets that were published already split, for figures that compare with printed ones."""
 
-import gzip
 import pathlib
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 
 from kerasrec.data import Interactions, Split
+from kerasrec.data.delimited import Delimited
+from kerasrec.data.opening import head_of
+from kerasrec.data.typed_text import to_id_type
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.movielens import TERMS as MOVIELENS_TERMS
 from kerasrec.datasets.storage import find_file, folders, read_lines
@@ -99,14 +99,12 @@ def _files(name: str, wanted: tuple[tuple[str, ...], ...], origin: str) -> tuple
 def _pairs(path: pathlib.Path) -> np.ndarray:
     """The first two columns of a file of tab-separated numbers, `(rows, 2)`."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            table = pa.csv.read_csv(
-                file,
-                read_options=pa.csv.ReadOptions(autogenerate_column_names=True),
-                parse_options=pa.csv.ParseOptions(delimiter="\t"),
-            )
-        return np.stack([table[n].to_numpy().astype(np.int64, casting="safe") for n in (0, 1)], 1)
-    except (pa.ArrowInvalid, OSError, EOFError, TypeError, IndexError) as error:
+        fields = head_of(path).partition("\n")[0].count("\t") + 1
+        text = Delimited(path, "\t", "", False, "utf-8")
+        table = text.with_names([f"field {n}" for n in range(fields)]).read()
+        columns = (to_id_type(table.column(n), f"field {n}", "integer") for n in (0, 1))
+        return np.stack([column.to_numpy() for column in columns], 1)
+    except (ValueError, IndexError) as error:
         raise ValueError(
             f"{path}: expected lines `user<TAB>item...` of whole numbers; {error}. Replace the "
             "file."

@@ -4,9 +4,9 @@ import pathlib
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.csv
 from aiohttp import web
 
+from kerasrec.data.readers import FileForm, TableFile
 from kerasrec.schema import Schema
 from kerasrec.server.errors import invalid
 from kerasrec.server.inference import Inference
@@ -63,7 +63,7 @@ def add_routes(app: web.Application, inference: Inference) -> None:
 
 
 def read_titles(path: str) -> dict[str, str]:
-    """Titles by item id, of the first two columns of a CSV file, or of `item_id` and `title`.
+    """Titles by item id, of the first two columns of a file, or of `item_id` and `title`.
 
     Raises:
         ValueError: if there are no such columns.
@@ -73,16 +73,14 @@ def read_titles(path: str) -> dict[str, str]:
 
 
 def _read(path: str, names: tuple[str, str] = ("user_id", "item_id")) -> tuple[Any, Any]:
-    """Two columns as text."""
-    try:
-        table = pyarrow.csv.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path!r} is not readable as CSV: {error}") from error
-    if not set(names) <= set(table.column_names):
-        if len(table.column_names) < 2:
+    """Two columns as text, as they are written in the file."""
+    file = TableFile.open(path, FileForm(id_type="string"))
+    if not set(names) <= set(file.names):
+        if len(file.names) < 2:
             raise ValueError(f"{path!r}: expected the columns {list(names)}.")
-        names = (table.column_names[0], table.column_names[1])
-    first, second = (pc.cast(table.column(name), "string") for name in names)
+        names = (file.names[0], file.names[1])
+    table = file.read(names)
+    first, second = (pc.fill_null(file.typed(table[name], "item", name), "") for name in names)
     return first.combine_chunks(), second.combine_chunks()
 
 

@@ -123,8 +123,10 @@ def test_ids_are_integers_only_where_nothing_is_lost(tmp_path):
         ValueError, match="2\\*\\*63 - 1; received a larger one.*9223372036854775808"
     ):
         ids("9223372036854775808", "2")
-    with pytest.raises(ValueError, match="written as floats, such as '1.0'"):
-        ids("1.0", "2.0")
+    assert ids("1.0", "20.0") == [1, 20]
+    assert ids("1.5", "2.0") == ["1.5", "2.0"]
+    with pytest.raises(ValueError, match="integers and some as floats, such as '2.0'.*id_type="):
+        ids("1", "2.0")
 
 
 @given(
@@ -247,12 +249,12 @@ def test_refused_libfm(tmp_path, text, message):
         (HEADER + ",2,3,3\n", "no missing values.*'user_id': 1"),
         (HEADER + "1,2,3,4\n1,2,4,5\n", "repeat an earlier pair, first \\(1, 2\\) in row 2"),
         (HEADER + "1,2,3,soon\n", "times as numbers or in ISO 8601.*'soon'"),
-        (HEADER + "1,2,3,1.5\n", "whole numbers"),
+        (HEADER + "1,2,3,1e300\n", "times must be numbers below 2"),
         (HEADER + "1,2,3\n", "Expected 4 columns, got 3"),
         (HEADER + "\u00e9,2,3,4\n".encode().decode(), None),
-        ((HEADER + "\u00e9,2,3,4\n").encode("latin-1"), "must be UTF-8"),
+        ((HEADER + "\u00e9,2,3,4\n").encode("latin-1"), "the text is not utf-8.*encoding="),
         (HEADER.encode("utf-16"), "no rows|not a readable|UTF-8"),
-        (HEADER.replace(",", ";") + "1;2;3;4\n", "no separator: pass separator="),
+        (HEADER.replace(",", "#") + "1#2#3#4\n", "no separator: pass separator="),
         ("user_id,user_id\n1,2\n", "different names"),
         ('"user_id",item_id,rating,timestamp\n"a\nb",2,3,4\n', "one line of text"),
     ],
@@ -278,7 +280,7 @@ def test_refused_paths_and_arguments(tmp_path):
         read(path, format="xml")
     with pytest.raises(ValueError, match="one character; received '::'"):
         read(path, separator="::")
-    with pytest.raises(ValueError, match="columns and separator are for csv and tsv"):
+    with pytest.raises(ValueError, match="columns, separator and quote are for csv and tsv"):
         read(write(tmp_path, "u.data", "1\t2\t3\t4\n"), columns=["a"])
     with pytest.raises(ValueError, match="not a readable Parquet file"):
         read(write(tmp_path, "r.parquet", "hello"))
@@ -330,3 +332,215 @@ def test_real_files(parts, arguments, shape):
 def test_movietweetings_keeps_leading_zeros():
     items = read(real("movietweetings-100k", "ratings.dat.gz")).column("item_id")
     assert items[2] == "0104257"
+
+
+def text_of(count, *, newline="\n"):
+    rows = [f"{n:03},i{n},4,{n}" for n in range(count)]
+    return newline.join(["user_id,item_id,rating,timestamp", *rows]) + newline
+
+
+@pytest.mark.parametrize("before", ["", "\n", "\r\n", "\n\n  \n", "\ufeff", "\ufeff\n"])
+@pytest.mark.parametrize("wide", [0, 70_000, 1_200_000])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_ids_do_not_merge_whatever_stands_before_the_rows(tmp_path, before, wide, newline):
+    text = text_of(8, newline=newline)
+    if wide:
+        rows = text.split(newline)
+        text = newline.join([f"{rows[0]},{'x' * wide}", *(f"{row},y" for row in rows[1:-1])])
+    path = write(tmp_path, "r.csv", before + text)
+    rows = read(path)
+    assert rows.column("user_id").tolist() == [f"{n:03}" for n in range(8)]
+    assert rows.column("item_id").tolist() == [f"i{n}" for n in range(8)]
+
+
+def test_a_row_may_be_longer_than_a_block_of_the_parser(tmp_path):
+    path = write(tmp_path, "r.csv", "user_id,item_id,text\n07,1," + "x" * 3_000_000 + "\n7,2,y\n")
+    assert read(path, label=None, time=None).column("user_id").tolist() == ["07", "7"]
+
+
+def test_the_type_of_ids_is_declared_for_files_that_must_agree(tmp_path):
+    train = write(tmp_path, "train.csv", "user_id,item_id\n1,10\n2,20\n")
+    test = write(tmp_path, "test.csv", "user_id,item_id\n1,10\n02,20\n")
+    options = {"label": None, "time": None}
+    for path, users in ((train, ["1", "2"]), (test, ["1", "02"])):
+        assert read(path, id_type="string", **options).column("user_id").tolist() == users
+    assert read(train, id_type="integer", **options).column("user_id").tolist() == [1, 2]
+    with pytest.raises(ValueError, match="test.csv.*integers without leading zeros; received '02'"):
+        read(test, id_type="integer", **options)
+    pq.write_table(pa.table({"user_id": [1, 2], "item_id": ["7", "8"]}), tmp_path / "r.parquet")
+    rows = read(tmp_path / "r.parquet", id_type="string", **options)
+    assert rows.table.to_pydict() == {"user_id": ["1", "2"], "item_id": ["7", "8"]}
+    rows = read(tmp_path / "r.parquet", id_type="integer", **options)
+    assert rows.table.to_pydict() == {"user_id": [1, 2], "item_id": [7, 8]}
+    with pytest.raises(ValueError, match="id_type must be one of"):
+        read(train, id_type="int")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8-sig", "cp1251"])
+def test_the_encoding_is_declared(tmp_path, encoding):
+    user = "Жо" if encoding == "cp1251" else "zoë"
+    content = f"user_id,item_id,rating,timestamp\n{user},2,3,4\n".encode(encoding)
+    path = write(tmp_path, "r.csv", content)
+    assert read(path, encoding=encoding).column("user_id").tolist() == [user]
+    if not encoding.startswith("utf-8"):
+        with pytest.raises(ValueError, match="(?s)(pass|Pass) encoding="):
+            read(path)
+    with pytest.raises(ValueError, match="encoding must be the name of one.*'klingon'"):
+        read(path, encoding="klingon")
+
+
+def test_text_that_is_not_read_may_have_any_encoding(tmp_path):
+    path = write(tmp_path, "r.csv", b"user_id,item_id,title\n1,2,caf\xe9\n3,4,x\n")
+    assert len(read(path, label=None, time=None)) == 2
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_separators_are_found(tmp_path, mark):
+    path = write(tmp_path, "r.csv", text_of(3).replace(",", mark))
+    assert read(path).column("user_id").tolist() == ["000", "001", "002"]
+    assert (
+        read(path, separator=rf"\x{ord(mark):02x}").table.to_pydict()
+        == read(path).table.to_pydict()
+    )
+    bare = write(tmp_path, "bare.csv", f"007{mark}1\n7{mark}2\n")
+    rows = read(bare, columns=["user_id", "item_id"], label=None, time=None)
+    assert rows.column("user_id").tolist() == ["007", "7"]
+
+
+def test_what_excel_writes(tmp_path):
+    text = "\ufeffuserId;movieId;rating;ts\r\n007;1;4,5;1,5\r\n7;2;3;2\r\n"
+    rows = read(write(tmp_path, "r.csv", text))
+    assert rows.table.to_pydict() == {
+        "userId": ["007", "7"], "movieId": [1, 2], "rating": [4.5, 3], "ts": [1_500_000, 2_000_000],
+    }  # fmt: skip
+    assert (rows.user, rows.item, rows.time) == ("userId", "movieId", "ts")
+
+
+def test_times_with_a_fraction_are_seconds(tmp_path):
+    text = HEADER + "1,2,3,1700000000.123456\n1,3,3,1700000001\n"
+    times = read(write(tmp_path, "r.csv", text)).column("timestamp").tolist()
+    assert times == [1_700_000_000_123_456, 1_700_000_001_000_000]
+
+
+@pytest.mark.parametrize("name", ["r.csv.bz2", "r.csv.xz", "r.csv.zst", "r.csv.lz4", "r.csv.zip"])
+def test_compressed_files(tmp_path, name):
+    import bz2
+    import io
+    import lzma
+    import zipfile
+
+    data, path = text_of(4).encode(), tmp_path / name
+    if name.endswith("zip"):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("inner.csv", data)
+        path.write_bytes(packed.getvalue())
+    else:
+        kind = name.rpartition(".")[2]
+        path.write_bytes(
+            {"bz2": bz2.compress, "xz": lzma.compress}.get(
+                kind, lambda some: pa.compress(some, {"zst": "zstd"}.get(kind, "lz4"), asbytes=True)
+            )(data)
+        )
+        if kind == "lz4":
+            sink = pa.BufferOutputStream()
+            with pa.CompressedOutputStream(sink, "lz4") as out:
+                out.write(data)
+            path.write_bytes(sink.getvalue())
+    assert detect_format(path) == "csv"
+    assert read(path).column("user_id").tolist() == ["000", "001", "002", "003"]
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ValueError, match="cannot read the file|not readable"):
+        read(path)
+
+
+def test_an_archive_of_several_files_is_refused(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "r.zip", "w") as archive:
+        archive.writestr("a.csv", HEADER)
+        archive.writestr("b.csv", HEADER)
+    with pytest.raises(ValueError, match="archive of one file; it holds \\['a.csv', 'b.csv'\\]"):
+        read(tmp_path / "r.zip")
+
+
+def test_json_lines(tmp_path):
+    text = (
+        '{"user_id": "007", "item_id": 1, "rating": 4, "timestamp": "2024-01-01", "n": {"a": 1}}\n'
+        '{"user_id": "7", "item_id": 2, "rating": 4.5, "timestamp": "2024-01-02", "n": [1]}\n\n'
+        '{"user_id": "2024-01-01", "item_id": 9007199254740993, "rating": null}\n'
+    )
+    path = write(tmp_path, "r.jsonl", text)
+    assert detect_format(path) == "jsonl" == detect_format(write(tmp_path, "plain", text))
+    rows = read(path, time=None, missing="drop")
+    assert rows.column("user_id").tolist() == ["007", "7"]
+    assert rows.column("rating").tolist() == [4, 4.5]
+    rows = read(path, time=None, label=None)
+    assert rows.column("user_id").tolist() == ["007", "7", "2024-01-01"]
+    assert rows.column("item_id").tolist() == [1, 2, 2**53 + 1]
+    assert read(path, missing="drop").column("timestamp").tolist()[1] == 1_704_153_600_000_000
+    strings = read(path, time=None, label=None, id_type="string")
+    assert strings.column("item_id").tolist() == ["1", "2", "9007199254740993"]
+    for wrong, message in (
+        ("[1, 2]\n", "expected JSON lines.*array as lines"),
+        ('{"user_id": 1}\n', "'item_id'"),
+        ('{"user_id": 1, "item_id": 2}\n{"user_id": "a", "item_id": 3}\n', "as text or all as"),
+        ('{"user_id": 1, "item_id": 2}\n{"user_id": ', "not readable as JSON lines"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read(write(tmp_path, "w.jsonl", wrong), label=None, time=None)
+
+
+@given(
+    ids=st.lists(
+        st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=6),
+        min_size=1,
+        max_size=12,
+        unique=True,
+    ),
+    form=st.sampled_from(["csv", "csv-all", "json", "parquet", "pandas"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_text_ids_are_the_same_from_every_format(tmp_path_factory, ids, form):
+    import csv
+    import json
+
+    import pandas as pd
+
+    folder = tmp_path_factory.mktemp("same")
+    table = {"user_id": ids, "item_id": [str(n) for n in range(len(ids))]}
+    path = folder / {"json": "r.jsonl", "parquet": "r.parquet"}.get(form, "r.csv")
+    if form == "parquet":
+        pq.write_table(pa.table(table), path)
+    elif form == "json":
+        rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif form == "pandas":
+        pd.DataFrame(table).to_csv(path, index=False)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            style = csv.QUOTE_ALL if form == "csv-all" else csv.QUOTE_MINIMAL
+            writer = csv.writer(file, quoting=style)
+            writer.writerows([list(table), *zip(*table.values(), strict=True)])
+    assert read(path, label=None, time=None, id_type="string").table.to_pydict() == table
+
+
+def test_columns_without_a_role_are_not_read(tmp_path):
+    table = pa.table(ROWS).append_column("vector", pa.array([[0.0] * 128] * 2))
+    pq.write_table(table, tmp_path / "r.parquet")
+    seen = []
+    plain = pq.ParquetFile.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            pq.ParquetFile, "read", lambda self, **o: seen.append(o["columns"]) or plain(self, **o)
+        )
+        assert read(tmp_path / "r.parquet").table.to_pydict() == ROWS
+    assert seen == [["user_id", "item_id", "rating", "timestamp"]]
+
+
+def test_the_nearest_name_is_offered(tmp_path):
+    path = write(tmp_path, "r.csv", "usr,item_id\n1,2\n")
+    with pytest.raises(ValueError, match="Did you mean 'usr'"):
+        read(path, label=None, time=None)
+    with pytest.raises(ValueError, match=f"Did you mean '{tmp_path}/r.csv'"):
+        read(tmp_path / "r.cvs")

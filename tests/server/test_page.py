@@ -56,6 +56,8 @@ def test_files_of_titles(tmp_path):
     file = tmp_path / "titles.csv"
     file.write_text("id,name\n1,One\n2,Two\n")
     assert read_titles(str(file)) == {"1": "One", "2": "Two"}
+    file.write_text('item_id,title\n007,"A ""B"""\n7,\n')
+    assert read_titles(str(file)) == {"007": 'A "B"', "7": ""}
     file.write_text("id\n1\n")
     with pytest.raises(ValueError, match=r"expected the columns \['item_id', 'title'\]"):
         read_titles(str(file))

@@ -1,0 +1,132 @@
+"""Flags as people type them, and messages of the library in the words of the command line."""
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+_DEDUPLICATE = re.compile(r", or then apply kerasrec\.data\.deduplicate\(.*?\) or 'mean'")
+
+_MARKS = ("--separator", "--quote")
+
+
+def list_flags(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
+    """Return the annotations of the arguments that take a list, by name.
+
+    Args:
+        functions: functions and classes whose arguments are flags.
+
+    Example:
+
+    >>> from collections.abc import Sequence
+    >>> def command(k: int | Sequence[int], user: str): ...
+    >>> list(list_flags([command]))
+    ['k']
+    """
+    return {
+        name: str(parameter.annotation)
+        for function in functions
+        for name, parameter in inspect.signature(function).parameters.items()
+        if "Sequence" in str(parameter.annotation)
+    }
+
+
+def with_lists(arguments: Sequence[str], flags: Mapping[str, str]) -> list[str]:
+    """Return the arguments with lists in brackets, so that `5,10` means `[5,10]`.
+
+    Args:
+        arguments: what was typed.
+        flags: from `list_flags`.
+
+    Example:
+
+    >>> with_lists(["--k", "5,10", "--context=hour"],
+    ...     {"k": "int | Sequence[int]", "context": "Sequence[str]"})
+    ['--k', '[5,10]', '--context=["hour"]']
+    """
+    found: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name[2:] in flags:
+            found.append(f"{name}={_bracketed(value, flags[name[2:]])}")
+        elif found and found[-1].startswith("--") and found[-1][2:] in flags:
+            found.append(_bracketed(argument, flags[found[-1][2:]]))
+        else:
+            found.append(argument)
+    return found
+
+
+def with_marks(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `#` and `~` written out where YAML would take them for nothing.
+
+    >>> with_marks(["--separator", "#"])
+    ['--separator', '\\\\x23']
+    """
+    marks = {"#": r"\x23", "~": r"\x7e"}
+    found: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name in _MARKS:
+            found.append(f"{name}={marks.get(value, value)}")
+        else:
+            last = found[-1] if found else ""
+            found.append(marks.get(argument, argument) if last in _MARKS else argument)
+    return found
+
+
+def _bracketed(value: str, annotation: str) -> str:
+    if value.startswith(("[", "--")) or value == "null":
+        return value
+    parts = [part.strip() for part in value.split(",")]
+    if len(parts) == 1 and re.match(r"(int|float|str) \|", annotation):
+        return value
+    text = "Sequence[str]" in annotation
+    return f"[{','.join(json.dumps(part, ensure_ascii=False) if text else part for part in parts)}]"
+
+
+def in_flags(message: str, names: Iterable[str]) -> str:
+    """Return a message of the library with flags in place of arguments of Python.
+
+    Args:
+        message: the text of an error, or a report.
+        names: of the flags.
+
+    Example:
+
+    >>> in_flags("Pass label=None, or user= with a name.", ["label", "user"])
+    'Pass --label null, or --user with a name.'
+    """
+    message = _DEDUPLICATE.sub(", or --duplicates last or mean to keep one row of each", message)
+    message = re.sub(r"\b(read|Interactions|load): ", "", message)
+    for name in names:
+        start = rf"(?<![\w.\-(]){name}="
+        message = re.sub(rf"{start}None\b", f"--{name} null", message)
+        message = re.sub(rf"{start}'([^'\s]+)'", rf"--{name} \1", message)
+        message = re.sub(rf"{start}(?=['\"])", f"--{name} ", message)
+        message = re.sub(rf"{start}(\d[\w.]*)", rf"--{name} \1", message)
+        message = re.sub(rf"{start}(?=[\s.,;:]|$)", f"--{name}", message)
+    return message
+
+
+def suggestion(message: str, names: Iterable[str]) -> str:
+    """Return a question after the flag or name that is most like the one that was refused.
+
+    Args:
+        message: of argparse.
+        names: of the flags.
+
+    Example:
+
+    >>> suggestion("unrecognized arguments: --epoch 3", ["epochs", "loss"])
+    ' Did you mean --epochs?'
+    >>> suggestion("invalid choice: 'evaluat' (choose from 'audit', 'evaluate')", [])
+    " Did you mean 'evaluate'?"
+    """
+    from kerasrec.data.aliases import nearest  # brings Arrow, which a help text can do without
+
+    if found := re.search(r"unrecognized arguments: --([\w-]+)", message):
+        return re.sub(r"'(\w+)'", r"--\1", nearest(found[1], names))
+    if found := re.search(r"invalid choice: '([^']+)' \(choose from (.*?)\)", message):
+        return nearest(found[1], re.findall(r"'([^']+)'", found[2]) or found[2].split(", "))
+    return ""

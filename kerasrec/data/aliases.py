@@ -1,0 +1,84 @@
+"""Column names as people write them: usual names of each role, and the nearest of some names."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+ROLES = {"user": "user_id", "item": "item_id", "label": "rating", "time": "timestamp"}
+
+# As they stand in public data sets, without case, underscores and blanks.
+ALIASES = {
+    "user": (
+        "user userid uid uuid useridx userno customer customerid reviewerid reviewer visitorid "
+        "memberid accountid profileid msno authorid playerid clientid"
+    ),
+    "item": (
+        "item itemid iid movie movieid film filmid product productid book bookid asin isbn track "
+        "trackid song songid videoid newsid articleid recipeid businessid animeid gameid "
+        "gmapid poiid venueid adid sku"
+    ),
+    "label": (
+        "rating ratings score stars star label overall click clicked isclick userrating "
+        "ratingscore bookrating starrating reviewrating"
+    ),
+    "time": (
+        "timestamp timestamps ts time date datetime unixtime unixtimestamp unixreviewtime "
+        "timestampsec createdat eventtime ratedat watchedat"
+    ),
+}
+
+
+def plain(name: str) -> str:
+    """Return a name without case, blanks and punctuation.
+
+    >>> plain("User-ID"), plain("userId"), plain(" user_id ")
+    ('userid', 'userid', 'userid')
+    """
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+def find_roles(
+    names: Sequence[str], roles: Mapping[str, str | None], context: Sequence[str] = ()
+) -> dict[str, str | None]:
+    """Return the column of each role, found by its usual names where the default is not there.
+
+    Args:
+        names: of the columns of a file.
+        roles: column of "user", "item", "label" and "time"; None for a role without one. A name
+            that is not the default of `read` is meant as it stands.
+        context: further columns that are taken.
+
+    Raises:
+        ValueError: if several columns have usual names of one role.
+
+    Example:
+
+    >>> find_roles(["userId", "movieId", "stars"], {"user": "user_id", "item": "item_id"})
+    {'user': 'userId', 'item': 'movieId'}
+    """
+    found = dict(roles)
+    taken = {*context, *(name for name in roles.values() if name in names)}
+    for role, name in roles.items():
+        if name != ROLES.get(role) or name in names:
+            continue
+        usual = ALIASES[role].split()
+        some = [column for column in names if column not in taken and plain(column) in usual]
+        if len(some) > 1:
+            raise ValueError(
+                f"expected one column {name!r} ({role}); there are {some}. Pass {role}= with one "
+                "of them."
+            )
+        if some:
+            found[role] = some[0]
+    return found
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return a question after the name that is most like the one given, or nothing.
+
+    >>> nearest("useer_id", ["user_id", "item_id"])
+    " Did you mean 'user_id'?"
+    """
+    by_plain = {plain(other): other for other in names}
+    some = difflib.get_close_matches(plain(name), by_plain, 1)
+    return f" Did you mean {by_plain[some[0]]!r}?" if some else ""
