@@ -15,7 +15,7 @@ from kerasrec.cli.output import Report
 from kerasrec.cli.preparing import Prepared, load, prepare
 from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.records import findings, with_findings
-from kerasrec.cli.runs import Run, read_run
+from kerasrec.cli.runs import Run, changes, read_run
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import step
 from kerasrec.schema import FIRST_ID, Schema
@@ -259,14 +259,17 @@ def _reopen(directory: str) -> tuple[Run, Prepared]:
     with step(f"Reading {directory}"):
         run = read_run(directory)
         prepared = prepare(
-            choose(Source, run.flags), choose(Splitting, run.flags), seed=run.flags["seed"]
+            choose(Source, run.flags),
+            choose(Splitting, run.flags),
+            seed=run.flags["seed"],
+            vocabularies=run.vocabularies,
         )
     if history := _history_of(run.model.schema):
         prepared = prepared.with_histories(history.max_length)
-    if prepared.fingerprint() != run.split:
+    if changed := changes(run.split, prepared.fingerprint()):
         raise ValueError(
-            f"{directory}: the rows of {run.flags['data']} are not those of the training: expected "
-            f"{run.split}; received {prepared.fingerprint()}. Restore the data, or train again."
+            f"{directory}: the rows of {run.flags['data']} are not those of the training: other "
+            f"{', '.join(changed)}. Restore the data, or train again."
         )
     return run, prepared
 

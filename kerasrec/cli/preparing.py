@@ -1,7 +1,7 @@
 """From flags to encoded columns: the same way when a model is trained and when it is looked at."""
 
 import dataclasses
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 import kerasrec
 from kerasrec.cli.settings import Source, Splitting
+from kerasrec.data.vocabulary import hash_values
 from kerasrec.schema import Schema, Sequence
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
@@ -61,14 +62,14 @@ class Prepared:
         return dataclasses.replace(self, schema=schema, valid=valid, test=test)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Rows and checksum of the encoded ids of each part."""
-        ids = (self.schema.user_id.name, self.schema.item_id.name)
+        """Rows of each part, and the checksum of each of its raw columns: ids, labels, times."""
+        parts = {"train": self.split.train, "valid": self.split.valid, "test": self.split.test}
         return {
             name: {
-                "rows": len(columns[ids[0]]),
-                "sha256": hashlib.sha256(b"".join(columns[n].tobytes() for n in ids)).hexdigest(),
+                "rows": len(part),
+                "sha256": {column: hash_values(part.column(column)) for column in part.columns},
             }
-            for name, columns in (("train", self.train), ("valid", self.valid), ("test", self.test))
+            for name, part in parts.items()
         }
 
 
@@ -94,8 +95,20 @@ def load(source: Source) -> "Dataset":
     return dataclasses.replace(dataset, interactions=rows)
 
 
-def prepare(source: Source, splitting: Splitting, *, seed: int) -> Prepared:
+def prepare(
+    source: Source,
+    splitting: Splitting,
+    *,
+    seed: int,
+    vocabularies: "Mapping[str, Vocabulary] | None" = None,
+) -> Prepared:
     """Reads, cleans, splits and encodes.
+
+    Args:
+        source: what to read.
+        splitting: what to hold out.
+        seed: of a random split.
+        vocabularies: those of a run, which its model reads; None for new ones of the training rows.
 
     Raises:
         ValueError: if the flags or the data are refused.
@@ -114,11 +127,12 @@ def prepare(source: Source, splitting: Splitting, *, seed: int) -> Prepared:
         split = kerasrec.data.temporal_split(dataset.interactions, **sizes)
     else:
         split = kerasrec.data.time_split(dataset.interactions, **sizes)
-    vocabularies = kerasrec.data.fit_vocabularies(split.train)
+    if vocabularies is None:
+        vocabularies = kerasrec.data.fit_vocabularies(split.train)
     return Prepared(
         dataset,
         split,
-        vocabularies,
+        dict(vocabularies),
         kerasrec.data.make_schema(split.train, vocabularies),
         train=kerasrec.data.encode(split.train, vocabularies),
         valid=kerasrec.data.encode(split.valid, vocabularies),

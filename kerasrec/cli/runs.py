@@ -150,4 +150,37 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
             f"{directory}: the files there are not as `kerasrec fit` wrote them "
             f"({' '.join(str(error).split())}). Restore them, or train again."
         ) from error
-    return Run(path, model, kerasrec.data.load_vocabularies(path), flags, split)
+    vocabularies = kerasrec.data.load_vocabularies(path)
+    model.schema.check_fingerprints(
+        {name: vocabulary.fingerprint for name, vocabulary in vocabularies.items()},
+        owner=f"{directory}: vocabularies.parquet holds",
+    )
+    return Run(path, model, vocabularies, flags, split)
+
+
+def changes(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:
+    """Name what differs between the rows of a training and others.
+
+    Args:
+        expected: `split.json` of a run.
+        received: `Prepared.fingerprint()` of the rows.
+
+    Example:
+
+    >>> changes({"test": {"rows": 2, "sha256": {"rating": "ab"}}},
+    ...         {"test": {"rows": 2, "sha256": {"rating": "cd"}}})
+    ['rating of the test rows']
+    """
+    found = []
+    for part, ours in expected.items():
+        theirs = received.get(part, {})
+        if ours["rows"] != theirs.get("rows"):
+            found.append(f"number of {part} rows ({theirs.get('rows')}, expected {ours['rows']})")
+            continue
+        sums, others = ours.get("sha256"), theirs.get("sha256")
+        if not isinstance(sums, Mapping):  # of a run from before the columns had sums of their own
+            found.append(f"form of the checksum of the {part} rows")
+        elif isinstance(others, Mapping):
+            names = [n for n in {**sums, **others} if sums.get(n) != others.get(n)]
+            found += [f"{name} of the {part} rows" for name in names]
+    return found

@@ -277,14 +277,34 @@ def test_nothing_to_verify(tmp_path, capsys):
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_data_that_changed_since_the_training_are_refused(run, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("seed", "number of"),
+        ("users", r"other user_id of the train rows, user_id of the valid rows, user_id of the"),
+        ("ratings", r"other rating of the train rows, rating of the valid rows, rating of the te"),
+        ("times", r"other timestamp of the train rows, timestamp of the valid rows"),
+        ("order", r"other user_id of the train rows, item_id of the train rows"),
+    ],
+)
+def test_data_that_changed_since_the_training_are_refused(change, message, run, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "mf")
-    other = write_ratings(tmp_path / "ratings.csv", seed=1)
+    other = write_ratings(tmp_path / "ratings.csv")
+    header, *rows = other.read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    rows = {
+        "seed": [",".join(c) for c in cells[6:]],
+        "users": [f"other{u},{i},{r},{t}" for u, i, r, t in cells],
+        "ratings": [f"{u},{i},{6 - int(r)},{t}" for u, i, r, t in cells],
+        "times": [f"{u},{i},{r},{int(t) + 1}" for u, i, r, t in cells],
+        "order": rows[::-1],
+    }[change]
+    other.write_text("\n".join([header, *rows]) + "\n")
     config = (copy / "config.yaml").read_text().splitlines()
     changed = [f"data: {other}" if line.startswith("data:") else line for line in config]
     (copy / "config.yaml").write_text("\n".join(changed))
     assert main(["evaluate", str(copy)]) == 2
-    assert "are not those of the training" in capsys.readouterr().err
+    assert re.search(f"are not those of the training: .*{message}", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

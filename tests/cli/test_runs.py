@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from kerasrec.cli.records import Records
-from kerasrec.cli.runs import FILES, read_run, write_run
-from kerasrec.data import Vocabulary
+from kerasrec.cli.runs import FILES, changes, read_run, write_run
+from kerasrec.data import Vocabulary, save_vocabularies
 from kerasrec.models import MatrixFactorization
 from kerasrec.schema import Categorical, Schema
 
@@ -97,3 +97,29 @@ def test_damaged_files_are_named(name, text, tmp_path):
     (directory / name).write_text(text)
     with pytest.raises(ValueError, match="mf: .*Restore them, or train again"):
         read_run(directory)
+
+
+def test_the_vocabularies_of_another_training_are_refused(tmp_path):
+    items = Vocabulary.fit([7, 8, 9], "item_id")
+    item = Categorical("item_id", 5, fingerprint=items.fingerprint)
+    model = MatrixFactorization(Schema(user=SCHEMA.user, item=item), embedding_dim=2)
+    flags = {"model": "MatrixFactorization", "data": "x.csv"}
+    rest = {"flags": flags, "split": {}, "history": {}, "records": records()}
+    directory = write_run(tmp_path / "mf", model, VOCABULARIES, **rest)
+    assert read_run(directory).vocabularies["item_id"].ids.tolist() == [7, 8, 9]
+    turned = {**VOCABULARIES, "item_id": Vocabulary.fit([9, 8, 7], "item_id")}
+    save_vocabularies(turned, directory)
+    with pytest.raises(ValueError, match=r"parquet holds: other vocabularies of \['item_id'\]"):
+        read_run(directory)
+
+
+def test_what_changed_is_named():
+    ours = {"train": {"rows": 3, "sha256": {"user_id": "a", "rating": "b"}}}
+    assert changes(ours, ours) == []
+    other = {"train": {"rows": 3, "sha256": {"user_id": "x", "time": "t"}}}
+    names = ["user_id of the train rows", "rating of the train rows", "time of the train rows"]
+    assert changes(ours, other) == names
+    assert changes(ours, {"train": {"rows": 4}}) == ["number of train rows (4, expected 3)"]
+    assert changes({"train": {"rows": 3, "sha256": "ab"}}, ours) == [
+        "form of the checksum of the train rows"
+    ]
