@@ -9,11 +9,10 @@ import numpy as np
 
 import kerasrec
 from kerasrec.cli.settings import Source, Splitting
-from kerasrec.data.vocabulary import hash_values
-from kerasrec.schema import Schema, Sequence
+from kerasrec.schema import FIRST_ID, Schema, Sequence
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
-    from kerasrec.data import Split, Vocabulary
+    from kerasrec.data import Interactions, Split, Vocabulary
     from kerasrec.datasets import Dataset
 
 
@@ -63,6 +62,8 @@ class Prepared:
 
     def fingerprint(self) -> dict[str, Any]:
         """Rows of each part, and the checksum of each of its raw columns: ids, labels, times."""
+        from kerasrec.data.vocabulary import hash_values
+
         parts = {"train": self.split.train, "valid": self.split.valid, "test": self.split.test}
         return {
             name: {
@@ -71,6 +72,23 @@ class Prepared:
             }
             for name, part in parts.items()
         }
+
+    def seen(self) -> dict[str, np.ndarray]:
+        """Return the encoded user and item of all rows with a known user, newest last by user."""
+        user, item = self.schema.user_id.name, self.schema.item_id.name
+        time = self.split.train.time
+        parts = (self.train, self.valid, self.test)
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in (user, item)}
+        keys = [columns[user]]
+        if time is not None:
+            keys.insert(0, np.concatenate([part[time] for part in parts]))
+        order = np.lexsort(keys)
+        order = order[columns[user][order] >= FIRST_ID]
+        return {name: values[order] for name, values in columns.items()}
+
+    def of_all_rows(self) -> "Prepared":
+        """Return all rows as training rows, with vocabularies of all of them."""
+        return encoded(self.dataset, all_rows(self.dataset.interactions))
 
 
 def load(source: Source) -> "Dataset":
@@ -119,7 +137,9 @@ def prepare(
         for name in ("valid", "test")
         if getattr(splitting, name) is not None
     }
-    if splitting.split == "leave_last_out":
+    if sizes.get("valid") == 0 == sizes.get("test"):
+        split = all_rows(dataset.interactions)
+    elif splitting.split == "leave_last_out":
         split = kerasrec.data.leave_last_out(dataset.interactions, **sizes)
     elif splitting.split == "random":
         split = kerasrec.data.random_split(dataset.interactions, seed=seed, **sizes)
@@ -127,6 +147,28 @@ def prepare(
         split = kerasrec.data.temporal_split(dataset.interactions, **sizes)
     else:
         split = kerasrec.data.time_split(dataset.interactions, **sizes)
+    return encoded(dataset, split, vocabularies)
+
+
+def all_rows(rows: "Interactions") -> "Split":
+    """Return a split that holds nothing out.
+
+    Args:
+        rows: the interactions.
+    """
+    return kerasrec.data.Split(rows, rows.take([]), rows.take([]), "all rows are training rows")
+
+
+def encoded(
+    dataset: "Dataset", split: "Split", vocabularies: "Mapping[str, Vocabulary] | None" = None
+) -> Prepared:
+    """Encode the parts of a split.
+
+    Args:
+        dataset: the cleaned data set.
+        split: its parts.
+        vocabularies: see `prepare`.
+    """
     if vocabularies is None:
         vocabularies = kerasrec.data.fit_vocabularies(split.train)
     return Prepared(
