@@ -12,8 +12,8 @@ PADDING_ID = 0
 UNKNOWN_ID = 1
 FIRST_ID = 2
 
-# 2: numeric sequences. What version 1 says, it says still.
-SCHEMA_VERSION = 2
+# 2: numeric sequences. 3: fingerprints of vocabularies. Older versions are read as they are.
+SCHEMA_VERSION = 3
 
 
 def _check_name(kind: str, name: object) -> None:
@@ -31,6 +31,14 @@ def _check_count(owner: str, argument: str, value: object, minimum: int) -> None
         )
 
 
+def _check_fingerprint(owner: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ValueError(
+            f"{owner}: fingerprint must be that of a Vocabulary, a text, or None where the ids "
+            f"come from elsewhere; received {value!r}."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Categorical:
     """One id per example: a user, an item, a country.
@@ -38,14 +46,18 @@ class Categorical:
     Args:
         name: name of the feature, which is the key in a model's input dict.
         num_ids: number of ids, padding (0) and unknown (1) included, so at least 3.
+        fingerprint: `Vocabulary.fingerprint` of the ids, which `make_schema` fills in. Weights and
+            vocabularies with another one are refused; None checks nothing.
     """
 
     kind: ClassVar[str] = "categorical"
     name: str
     num_ids: int
+    fingerprint: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_name("Categorical", self.name)
+        _check_fingerprint(f"Categorical {self.name!r}", self.fingerprint)
         _check_count(f"Categorical {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
         if self.num_ids > 2**31 - 1:
             raise ValueError(
@@ -71,15 +83,18 @@ class Bag:
         name: name of the feature.
         num_ids: number of ids, padding and unknown included.
         max_length: width of the padded id matrix.
+        fingerprint: see `Categorical`.
     """
 
     kind: ClassVar[str] = "bag"
     name: str
     num_ids: int
     max_length: int
+    fingerprint: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_name("Bag", self.name)
+        _check_fingerprint(f"Bag {self.name!r}", self.fingerprint)
         _check_count(f"Bag {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
         _check_count(f"Bag {self.name!r}", "max_length", self.max_length, 1)
 
@@ -312,11 +327,45 @@ class Schema:
             raise ValueError(f"Schema: feature {name!r} has no ids of its own.")
         return feature.num_ids
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of the vocabulary by feature, of those features that have one."""
+        found = {f.name: getattr(f, "fingerprint", None) for f in self.features}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def check_fingerprints(self, received: Mapping[str, str], *, owner: str) -> None:
+        """Refuse ids that stand for other things than those of the schema.
+
+        Args:
+            received: fingerprint by feature. Features without one, here or there, pass.
+            owner: start of the message: what they came with.
+
+        Raises:
+            ValueError: naming the features whose fingerprints differ.
+
+        Example:
+
+        >>> schema = Schema(Categorical("user", 4, fingerprint="ab"), Categorical("item", 5))
+        >>> schema.check_fingerprints({"user": "ab", "item": "cd"}, owner="weights")
+        """
+        expected = self.fingerprints
+        if wrong := [n for n, v in expected.items() if received.get(n, v) != v]:
+            raise ValueError(
+                f"{owner}: other vocabularies of {wrong} than the model was made with (fingerprint "
+                f"{[received[n] for n in wrong]}, expected {[expected[n] for n in wrong]}): the "
+                "same ids would stand for other things. Pass the vocabularies that encoded the "
+                "training data of this model, saved beside it by save_vocabularies."
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict, with the version of its form."""
 
         def described(features: tuple[Feature, ...]) -> list[dict[str, Any]]:
-            return [{"kind": f.kind, **dataclasses.asdict(f)} for f in features]
+            found = [{"kind": f.kind, **dataclasses.asdict(f)} for f in features]
+            return [
+                {k: v for k, v in config.items() if k != "fingerprint" or v is not None}
+                for config in found
+            ]
 
         return {
             "version": SCHEMA_VERSION,

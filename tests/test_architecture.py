@@ -35,8 +35,8 @@ MAY_IMPORT = {
     "server": BASE | {"data", "serving"},
     "testing": BASE | {"models"},
     "cli": BASE
-    | {"data", "datasets", "evaluation", "models", "optimizers", "reports", "retrieval"}
-    | {"server", "serving"},
+    | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "reports"}
+    | {"retrieval", "server", "serving"},
 }
 TENSORFLOW = {
     "callbacks/",

@@ -58,7 +58,7 @@ def test_a_sequence_shares_the_ids_of_its_feature():
 
 def test_json_round_trip():
     assert Schema.from_json(SCHEMA.to_json()) == SCHEMA
-    assert json.loads(SCHEMA.to_json())["version"] == 2
+    assert json.loads(SCHEMA.to_json())["version"] == 3
 
 
 names = st.lists(st.text(min_size=1, max_size=9), min_size=4, max_size=4, unique=True)
@@ -116,9 +116,9 @@ def test_what_is_refused(make, message):
 
 
 def test_a_newer_version_is_refused_by_number():
-    config = SCHEMA.to_dict() | {"version": 3}
+    config = SCHEMA.to_dict() | {"version": 4}
     with pytest.raises(
-        ValueError, match="reads schema versions 1 to 2; received version 3.*pip install"
+        ValueError, match="reads schema versions 1 to 3; received version 4.*pip install"
     ):
         Schema.from_dict(config)
 
@@ -161,5 +161,35 @@ def test_a_numeric_sequence_is_a_numeric_with_steps():
         NumericSequence("x", 0, of="rating", max_length=1)
 
 
-def test_a_schema_of_version_1_is_read():
-    assert Schema.from_dict(SCHEMA.to_dict() | {"version": 1}) == SCHEMA
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_schema_of_an_older_version_is_read(version):
+    assert Schema.from_dict(SCHEMA.to_dict() | {"version": version}) == SCHEMA
+
+
+@given(st.none() | st.text(min_size=1), st.none() | st.text(min_size=1))
+def test_fingerprints_travel_and_differ_by_name(one, other):
+    def schema(of_item, of_tags):
+        return Schema(
+            user=Categorical("user", 4),
+            item=(
+                Categorical("item", 5, fingerprint=of_item),
+                Bag("tags", 6, 2, fingerprint=of_tags),
+            ),
+        )
+
+    ours = schema(one, other)
+    again = Schema.from_json(ours.to_json())
+    assert again == ours and again.fingerprints == ours.fingerprints
+    assert ("fingerprint" in ours.to_json()) == (one is not None or other is not None)
+    ours.check_fingerprints({"user": "anything", **ours.fingerprints}, owner="x")
+    for name, value in ours.fingerprints.items():
+        with pytest.raises(ValueError, match=rf"^x: other vocabularies of \['{name}'\] than the"):
+            ours.check_fingerprints({**ours.fingerprints, name: value + "!"}, owner="x")
+
+
+@pytest.mark.parametrize("value", ["", 7])
+def test_a_fingerprint_is_a_text(value):
+    with pytest.raises(ValueError, match="'x': fingerprint must be that of a Vocabulary"):
+        Categorical("x", 5, fingerprint=value)
+    with pytest.raises(ValueError, match="'x': fingerprint must be that of a Vocabulary"):
+        Bag("x", 5, 2, fingerprint=value)

@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "kerasrec"
 COMMAND_LINE = "cli"
+COLUMNS = 76  # that a block of text shows between the menus without being cut
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
 
 
@@ -69,13 +70,14 @@ def command_line_page() -> str:
     from kerasrec.cli.app import COMMANDS
     from kerasrec.cli.signatures import model_names
 
-    os.environ["COLUMNS"] = "96"
+    os.environ["COLUMNS"] = str(COLUMNS + 2)  # of which argparse leaves two free
     calls: list[Sequence[str]] = [[], *([name] for name in COMMANDS)]
     calls += [["fit", name] for name in model_names()]
-    text = ["# Command line\n\nWhat `--help` says.\n"]
+    # The style sheet breaks the lines of this block, which the page would cut off on the right.
+    text = ['# Command line\n\nWhat `--help` says.\n\n<div class="commands" markdown>\n']
     for call in calls:
         text.append(f"\n## {' '.join(['kerasrec', *call])}\n\n```text\n{help_of(call)}\n```\n")
-    return "".join(text)
+    return "".join([*text, "\n</div>\n"])
 
 
 def help_of(call: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 import kerasrec
-from kerasrec.cli import commands, demo, doctor, fitting, reporting, serving
+from kerasrec.cli import commands, demo, doctor, fitting, recommend, reporting, serving
 from kerasrec.cli.flags import in_flags, list_flags, suggestion, with_lists, with_marks
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, Training, choose
@@ -23,7 +23,7 @@ COMMANDS: dict[str, Callable[..., Report | None]] = {
     "audit": commands.audit,
     "fit": fitting.fit,
     "evaluate": commands.evaluate,
-    "recommend": commands.recommend,
+    "recommend": recommend.recommend,
     "export": commands.export,
     "verify": commands.verify,
     "rollback": commands.rollback,
@@ -32,6 +32,10 @@ COMMANDS: dict[str, Callable[..., Report | None]] = {
     "doctor": doctor.doctor,
     "demo": demo.demo,
 }
+RESUME = "Go on with an unfinished training of this output, if there is one."
+REFIT = (
+    "Train again on all rows for the epochs found, so that what is served knows the newest rows."
+)
 WITHOUT_REPORT = ("serve", "demo")
 
 
@@ -134,6 +138,8 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
         # So that the config.yaml of a run, which names its model, can be given as it is.
         subparser.add_argument("--model", type=Literal[name], default=name, help=SUPPRESS)
         subparser.add_argument("--output", type=str, required=True, help="Directory to write.")
+        subparser.add_argument("--resume", action="store_true", help=RESUME)
+        subparser.add_argument("--refit", action="store_true", help=REFIT)
         subparser.add_function_arguments(constructor(name))
         for settings in (Source, Splitting, Training):
             subparser.add_class_arguments(settings)
@@ -151,6 +157,8 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
         choose(Splitting, flags),
         choose(Training, flags),
         output=flags["output"],
+        resume=flags["resume"],
+        refit=flags["refit"],
     )
     return command, flags["json"]
 

@@ -7,24 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 import kerasrec
 from kerasrec.cli.categories import item_categories, item_table
 from kerasrec.cli.flags import in_flags
 from kerasrec.cli.output import Report
 from kerasrec.cli.preparing import Prepared, load, prepare, say_form
 from kerasrec.cli.quiet import import_tensorflow
+from kerasrec.cli.recommend import history_of
 from kerasrec.cli.records import findings, with_findings
-from kerasrec.cli.runs import Run, read_run
+from kerasrec.cli.runs import Run, changes, read_run
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import step
-from kerasrec.schema import FIRST_ID, Schema
-from kerasrec.schema import Sequence as History
 
 if TYPE_CHECKING:
-    from kerasrec.data import Vocabulary
-    from kerasrec.datasets import Dataset
+    pass
 
 
 def audit(
@@ -75,18 +71,19 @@ def audit(
     return Report(dataclasses.asdict(found), str(found))
 
 
-def evaluate(run: str, *, k: int | Sequence[int] = (10,)) -> Report:
+def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = None) -> Report:
     """Evaluate a run on its test rows, beside popularity.
 
     Args:
         run: directory written by `kerasrec fit`.
         k: length of the list, or several as 5,10.
+        data: where the data of the training lie now; null for where they lay then.
 
     Raises:
         ValueError: if the directory or the data are not those of the training, or k is refused.
     """
+    found, prepared = _reopen(run, data)
     import_tensorflow()
-    found, prepared = _reopen(run)
     with step("Ranking the test rows"), warnings.catch_warnings():  # they stand below the figures
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
         rows = kerasrec.evaluation.compare(
@@ -99,62 +96,6 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,)) -> Report:
     known = findings(prepared)
     text = with_findings(kerasrec.evaluation.format_table(rows), known)
     return Report({"run": run, "metrics": rows, "findings": known}, text)
-
-
-def recommend(
-    run: str, *, user: str, k: int = 10, exclude: Literal["seen", "none"] = "seen"
-) -> Report:
-    """Recommend items to a user.
-
-    Args:
-        run: directory written by `kerasrec fit`.
-        user: raw id. A user without training rows gets the most popular items, marked as such.
-        k: length of the list.
-        exclude: leave out the items that the user has anywhere in the data, or none.
-
-    Raises:
-        ValueError: if the directory or the data are not those of the training, the model needs more
-            than a user and an item id, or fewer than k items are left.
-    """
-    import_tensorflow()
-    found, prepared = _reopen(run)
-    schema = found.model.schema
-    known_features = (schema.user_id, schema.item_id, _history_of(schema))
-    if wanted := [f.name for f in schema.features if f not in known_features]:
-        raise ValueError(
-            f"recommend takes a user id alone, and this model also wants {wanted}. Export the run "
-            "and give them to its signature `recommend`."
-        )
-    items = found.vocabularies[schema.item_id.name]
-    user_id = _encode(user, found.vocabularies[schema.user_id.name])
-    candidates = np.arange(FIRST_ID, items.num_ids, dtype=np.int32)
-    if exclude == "seen":
-        for part in (prepared.train, prepared.valid, prepared.test):
-            theirs = part[schema.item_id.name][part[schema.user_id.name] == user_id]
-            candidates = np.setdiff1d(candidates, theirs)
-    if not 1 <= k <= len(candidates):
-        raise ValueError(
-            f"--k {k}: expected 1 to {len(candidates)}, the number of items to choose from."
-        )
-    if known := user_id >= FIRST_ID:
-        title = f"User {user}:"
-        pairs = {schema.user_id.name: np.array([user_id]), schema.item_id.name: candidates[None]}
-        if history := _history_of(schema):
-            pairs[history.name] = _items_of(user_id, prepared)[None, -history.max_length :]
-        scores = found.model.predict(pairs, verbose=0)[0]
-    else:
-        title = f"User {user} is unknown. The most popular items, with their training rows:"
-        scores = items.counts[candidates - FIRST_ID]
-    best = np.argsort(-scores, kind="stable")[:k]
-    titles = _titles(prepared.dataset)
-    rows = [
-        {"item": item, "score": float(score), "title": titles.get(item)}
-        for item, score in zip(items.decode(candidates[best]).tolist(), scores[best], strict=True)
-    ]
-    lines = [
-        f"{row['score']:>10.4g}  {row['item']!s:<8} {row['title'] or ''}".rstrip() for row in rows
-    ]
-    return Report({"user": user, "known": known, "items": rows}, "\n".join([title, *lines]))
 
 
 def export(
@@ -270,57 +211,34 @@ def _card(run: Run, licence: str | None) -> dict[str, Any]:
     return card if licence is None else {**card, "licence": licence}
 
 
-def _reopen(directory: str) -> tuple[Run, Prepared]:
+def _reopen(directory: str, data: str | None) -> tuple[Run, Prepared]:
     """A run, and the very rows it was made of."""
     with step(f"Reading {directory}"):
         run = read_run(directory)
+        if run.flags["refit"]:
+            raise ValueError(
+                f"{directory}: its model was trained again on all rows (--refit), the test rows "
+                "too. The figures of the model before are in metrics.json."
+            )
+        flags = {**run.flags, "data": data or run.flags["data"]}
+        if data is None and Path(flags["data"]).is_absolute() and not Path(flags["data"]).exists():
+            raise ValueError(
+                f"{directory}: the data of the training, {flags['data']}, are not there any more. "
+                "Give their path with --data."
+            )
         prepared = prepare(
-            choose(Source, run.flags), choose(Splitting, run.flags), seed=run.flags["seed"]
+            choose(Source, flags),
+            choose(Splitting, flags),
+            seed=flags["seed"],
+            vocabularies=run.vocabularies,
         )
-    if history := _history_of(run.model.schema):
+    if changed := changes(run.split, prepared.fingerprint()):
+        raise ValueError(
+            f"{directory}: the rows of {flags['data']} are not those of the training: other "
+            f"{', '.join(changed)}. Restore the data, or train again."
+        )
+    if not len(prepared.split.test):
+        raise ValueError(f"{directory}: the run has no test rows (--test 0) to evaluate on.")
+    if history := history_of(run.schema):
         prepared = prepared.with_histories(history.max_length)
-    if prepared.fingerprint() != run.split:
-        raise ValueError(
-            f"{directory}: the rows of {run.flags['data']} are not those of the training: expected "
-            f"{run.split}; received {prepared.fingerprint()}. Restore the data, or train again."
-        )
     return run, prepared
-
-
-def _history_of(schema: Schema) -> History | None:
-    """The items of the user that the model reads, if it does."""
-    item = schema.item_id.name
-    found = (f for f in schema.query if isinstance(f, History) and f.of == item)
-    return next(found, None)
-
-
-def _items_of(user_id: int, prepared: Prepared) -> np.ndarray:
-    """Items of a user in all parts, newest last."""
-    user, item = prepared.schema.user_id.name, prepared.schema.item_id.name
-    time = prepared.split.train.time
-    parts = [
-        {name: values[name][values[user] == user_id] for name in (item, *([time] if time else []))}
-        for values in (prepared.train, prepared.valid, prepared.test)
-    ]
-    items = np.concatenate([part[item] for part in parts])
-    if time is None:
-        return items
-    return items[np.argsort(np.concatenate([part[time] for part in parts]), kind="stable")]
-
-
-def _encode(raw: str, vocabulary: "Vocabulary") -> int:
-    """The id of a user given on the command line; unknown if it is not in the vocabulary."""
-    if vocabulary.dtype == "int64" and not (raw.isascii() and raw.isdigit()):
-        raise ValueError(
-            f"--user {raw}: user ids are numbers in this run, such as {vocabulary.ids[0]}."
-        )
-    values = [int(raw)] if vocabulary.dtype == "int64" else [raw]
-    return int(vocabulary.encode(values)[0])
-
-
-def _titles(dataset: "Dataset") -> dict[int | str, str]:
-    """Titles by raw item id, where the data set has any."""
-    if dataset.items is None or "title" not in dataset.items.column_names:
-        return {}
-    ids = dataset.items[dataset.interactions.item].to_pylist()
-    return dict(zip(ids, dataset.items["title"].to_pylist(), strict=True))

@@ -1,7 +1,12 @@
 """`kerasrec fit`: read, split, encode, train, evaluate, write a run directory."""
 
+import contextlib
 import dataclasses
+import shutil
 import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,9 +16,27 @@ from kerasrec.cli.output import Report
 from kerasrec.cli.preparing import Prepared, prepare
 from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.records import record, with_findings
-from kerasrec.cli.runs import new_directory, write_run
+from kerasrec.cli.runs import write_run
 from kerasrec.cli.settings import Source, Splitting, Training
 from kerasrec.cli.terminal import say, step
+from kerasrec.cli.unfinished import begin, give_up, remember_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The outcome of a training, whose model has the weights of its best epoch.
+
+    Args:
+        history: losses by epoch.
+        epochs: epochs after which the weights are those of the model.
+        problem: why it ended before its time, if it did.
+        diverged: whether a loss or a weight was not finite.
+    """
+
+    history: dict[str, list[float]]
+    epochs: int = 0
+    problem: str | None = None
+    diverged: bool = False
 
 
 def fit(
@@ -24,6 +47,8 @@ def fit(
     training: Training,
     *,
     output: str,
+    resume: bool = False,
+    refit: bool = False,
 ) -> Report:
     """Train a model and write a run directory.
 
@@ -34,66 +59,161 @@ def fit(
         splitting: what to hold out.
         training: how to train.
         output: the run directory, which must not exist.
+        resume: go on with an unfinished training of this output, if there is one.
+        refit: train again on all rows, for the epochs found on the validation rows. The figures
+            are those of the model before.
 
     Raises:
-        ValueError: if the directory exists, or a flag or the data are refused.
+        ValueError: if the directory exists, a flag or the data are refused, or the loss is not
+            finite before the end of an epoch.
     """
-    directory = new_directory(output)
-    with step(f"Reading {source.data}"):
-        prepared = prepare(source, splitting, seed=training.seed)
-    say(prepared.split.describe())
-    import_tensorflow()
-    import keras
-
-    keras.utils.set_random_seed(training.seed)
-    kind = getattr(kerasrec.models, model)
-    if hasattr(kind, "step_logits"):
-        raise ValueError(
-            f"{model} learns labels of events, which the command line does not read. Train it in "
-            f"Python: kerasrec.training.EveryStep(model) on kerasrec.data.next_labels(...)."
-        )
-    reads_histories = hasattr(kind, "states")
-    training = _resolved(training, reads_histories)
-    if reads_histories:
-        if splitting.split == "random":
-            raise ValueError(
-                f"--split random: {model} learns from the order of the rows, which random rows do "
-                "not leave. Choose leave_last_out, temporal or time."
-            )
-        prepared = prepared.with_histories(training.max_length)
-    recommender = kind(prepared.schema, **hyperparameters)
-    start = time.perf_counter()
-    history = train(recommender, prepared, training)
-    seconds = time.perf_counter() - start
-    ratings = model if training.loss == "mse" and history else None
-    with step("Ranking the test rows"):
-        compared = _beside_popularity(model, recommender, prepared)
-        records = record(compared, prepared, ratings=ratings)
-    records.about["seconds"]["training"] = seconds
-    findings = records.about["findings"]
-    flags = {"model": model, **hyperparameters}
+    if Path(source.data).is_file():  # so that the run finds it from anywhere
+        source = dataclasses.replace(source, data=str(Path(source.data).resolve()))
+    flags = {"model": model, **hyperparameters, "refit": refit}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
+    if refit and splitting.valid == 0 == splitting.test:
+        raise ValueError(
+            "--refit: with --valid 0 --test 0 all rows are training rows already. Leave it out."
+        )
+    folder = begin(output, flags, resume=resume)
+    try:
+        report = _fit(flags, (source, splitting, training), folder, Path(output))
+    except BaseException:
+        give_up(folder)
+        if folder.exists():
+            say(f"The training so far is in {folder}. Go on with --resume.")
+        raise
+    shutil.rmtree(folder)
+    return report
+
+
+def _fit(
+    flags: dict[str, Any],
+    settings: tuple[Source, Splitting, Training],
+    folder: Path,
+    directory: Path,
+) -> Report:
+    """Everything between the two directories."""
+    source, splitting, training = settings
+    with step(f"Reading {source.data}"):
+        prepared = prepare(source, splitting, seed=training.seed)
+    fingerprint = prepared.fingerprint()
+    remember_rows(folder, fingerprint)
+    say(prepared.split.describe())
+    import_tensorflow()
+    name = flags["model"]
+    kind, training = _kind(name, splitting, training)
+    if hasattr(kind, "states"):
+        prepared = prepared.with_histories(training.max_length)
+    hyperparameters = {n: v for n, v in flags.items() if n not in _SETTINGS}
+    start = time.perf_counter()
+    recommender = _made(kind, prepared, hyperparameters, training)
+    trained = train(recommender, prepared, training, folder)
+    seconds = {"training": time.perf_counter() - start}
+    ratings = name if training.loss == "mse" and trained.history else None
+    with step("Ranking the test rows"):
+        compared = _beside_popularity(name, recommender, prepared)
+        records = record(compared, prepared, ratings=ratings)
+    if trained.problem is not None:
+        records.about["findings"].append(trained.problem)
+    served = prepared
+    if flags["refit"]:
+        start = time.perf_counter()
+        served, recommender, note = _refitted(
+            kind, prepared, hyperparameters, training, trained.epochs, folder
+        )
+        seconds["refit"] = time.perf_counter() - start
+        records.about["notes"].append(note)
+    records.about["seconds"] |= seconds
     write_run(
         directory,
         recommender,
-        prepared.vocabularies,
-        flags=flags,
-        split=prepared.fingerprint(),
-        history=history,
+        served.vocabularies,
+        flags={**flags, **dataclasses.asdict(training)},
+        split=fingerprint,
+        history=trained.history,
         records=records,
+        seen=served.seen(),
     )
-    text = with_findings(kerasrec.evaluation.format_table(records.metrics), findings)
+    findings = records.about["findings"]
     document = {
         "run": directory,
-        "rows": {name: part["rows"] for name, part in prepared.fingerprint().items()},
-        "epochs": len(history.get("loss", ())),
+        "rows": {name: part["rows"] for name, part in fingerprint.items()},
+        "epochs": len(trained.history.get("loss", ())),
         "seconds": records.about["seconds"],
         "metrics": records.metrics,
         "findings": findings,
     }
+    figures = "No test rows: nothing was ranked."
+    if records.metrics:
+        figures = kerasrec.evaluation.format_table(records.metrics)
     following = f"Written to {directory}. Next: kerasrec recommend {directory} --user ID"
-    return Report(document, f"{text}\n{following}")
+    text = f"{with_findings(figures, findings)}\n{following}"
+    return Report(document, text, code=1 if trained.diverged else 0)
+
+
+_SETTINGS = {"model", "refit"} | {
+    field.name for kind in (Source, Splitting, Training) for field in dataclasses.fields(kind)
+}
+
+
+def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Training]:
+    """The class of the model, and the flags with what null stands for."""
+    kind = getattr(kerasrec.models, name)
+    if hasattr(kind, "step_logits"):
+        raise ValueError(
+            f"{name} learns labels of events, which the command line does not read. Train it in "
+            f"Python: kerasrec.training.EveryStep(model) on kerasrec.data.next_labels(...)."
+        )
+    reads_histories = hasattr(kind, "states")
+    if reads_histories and splitting.split == "random":
+        raise ValueError(
+            f"--split random: {name} learns from the order of the rows, which random rows do not "
+            "leave. Choose leave_last_out, temporal or time."
+        )
+    return kind, _resolved(training, reads_histories)
+
+
+def _made(
+    kind: Any, prepared: Prepared, hyperparameters: dict[str, Any], training: Training
+) -> Any:
+    """A fresh model, the same for the same seed."""
+    import keras
+
+    keras.utils.set_random_seed(training.seed)
+    return kind(prepared.schema, **hyperparameters)
+
+
+def _refitted(
+    kind: Any,
+    prepared: Prepared,
+    hyperparameters: dict[str, Any],
+    training: Training,
+    epochs: int,
+    folder: Path,
+) -> tuple[Prepared, Any, str]:
+    """A new model of all rows, trained for the epochs that were found; and a note about it."""
+    whole = prepared.of_all_rows()
+    if hasattr(kind, "states"):
+        whole = whole.with_histories(training.max_length)
+    rows = len(whole.split.train)
+    say(f"Training again on all {rows:,} rows, for {epochs} epochs.")
+    model = _made(kind, whole, hyperparameters, training)
+    again = train(model, whole, training, folder, epochs=epochs)
+    if again.problem is not None:
+        raise ValueError(
+            f"--refit: {again.problem} The run is not written: what it would serve is not what was "
+            "asked for. Go on with --resume, or leave --refit out."
+        )
+    return (
+        whole,
+        model,
+        (
+            f"The model in the run was trained again on all {rows:,} rows for {epochs} epochs "
+            "(--refit); the figures are those of the model before, without the held-out rows."
+        ),
+    )
 
 
 def _resolved(training: Training, reads_histories: bool) -> Training:
@@ -118,57 +238,99 @@ def _beside_popularity(name: str, model: Any, prepared: Prepared) -> dict[str, A
     return {"popularity": popularity, name: model}
 
 
-def train(model: Any, prepared: Prepared, training: Training) -> dict[str, list[float]]:
+def train(
+    model: Any,
+    prepared: Prepared,
+    training: Training,
+    folder: Path,
+    *,
+    epochs: int | None = None,
+) -> Trained:
     """Compiles and fits, or counts where there is nothing to train.
+
+    Ctrl-C and a loss that is not finite end the training; the best epoch before is kept.
 
     Args:
         model: a fresh `Recommender`.
         prepared: the rows.
         training: how to train.
-
-    Returns:
-        Losses by epoch.
+        folder: where the state is kept, to go on from it.
+        epochs: epochs of a training on all rows; None for those of the flags, and patience.
 
     Raises:
-        ValueError: if a flag is refused.
+        KeyboardInterrupt: if there is no epoch to keep.
+        ValueError: if a flag is refused, or the loss is not finite in the first epoch.
     """
-    import keras
-
+    from kerasrec.cli.checkpoints import Checkpoint
     from kerasrec.cli.epochs import Epochs
 
     if not model.trainable_weights:
         model.adapt(prepared.train)
         say(f"{model.name} counts rows; there are no weights to train.")
-        return {}
+        return Trained({})
     rows = _batches(model, prepared.train, prepared, training)
     valid = None
-    callbacks: list[keras.callbacks.Callback] = [Epochs(training.epochs)]
-    if training.gradient_interval is not None:
-        callbacks.append(kerasrec.callbacks.GradientMonitor(training.gradient_interval))
     if len(prepared.split.valid):
         valid = _batches(model, prepared.valid, prepared, training, seen=prepared.train)
-        stopping = keras.callbacks.EarlyStopping(
-            patience=training.patience, restore_best_weights=True
-        )
-        callbacks.append(stopping)
-    else:
+    elif epochs is None:
         say("No validation rows: training runs for all epochs.")
+    doctor = kerasrec.callbacks.Doctor(batch_path=None)
+    kept = Checkpoint(
+        folder, rows, patience=training.patience, name="state" if epochs is None else "refit"
+    )
+    callbacks: list[Any] = [Epochs(epochs or training.epochs), doctor]
+    if training.gradient_interval is not None:
+        callbacks.append(kerasrec.callbacks.GradientMonitor(training.gradient_interval))
+    callbacks.append(kept)
     fitted, loss = _with_loss(model, training)
     fitted.compile(
         optimizer=_optimizer(training, steps=int(rows.cardinality())),
         loss=loss,
         jit_compile=training.jit_compile,
     )
-    # The batches are shuffled already.
-    history = fitted.fit(
-        rows,
-        validation_data=valid,
-        epochs=training.epochs,
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=0,
-    )
-    return {name: [float(value) for value in values] for name, values in history.history.items()}
+    interrupted = False
+    with _said_warnings():
+        try:
+            fitted.fit(
+                rows,
+                validation_data=valid,
+                epochs=epochs or training.epochs,
+                callbacks=callbacks,
+                shuffle=False,  # the batches are shuffled already
+                verbose=0,
+            )
+        except KeyboardInterrupt:
+            if kept.best_epoch is None:
+                raise
+            interrupted = True
+            for callback in callbacks:  # Keras leaves them as they are
+                callback.on_train_end()
+    return _outcome(kept, doctor.diagnosis, interrupted)
+
+
+def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
+    """What came of a training."""
+    if diagnosis is not None and kept.best_epoch is None:
+        raise ValueError(f"{diagnosis} No epoch ended before, so that no run is written.")
+    problem, epochs = None, kept.best_epoch + 1
+    if diagnosis is not None:
+        problem = f"{diagnosis.splitlines()[0]} Kept are the weights after epoch {epochs}."
+    elif interrupted:
+        done = len(kept.history["loss"])
+        problem = f"Training was interrupted after epoch {done}. Kept is epoch {epochs}."
+    if problem:
+        say(problem)
+    return Trained(kept.history, epochs, problem, diverged=diagnosis is not None)
+
+
+@contextlib.contextmanager
+def _said_warnings() -> Iterator[None]:
+    """Gives what the training warns of as lines of the command line."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.filterwarnings("always", message="Doctor:")
+        yield
+    for warning in found:
+        say(f"Warning: {warning.message}")
 
 
 def _shares_products(model: Any, training: Training) -> bool:

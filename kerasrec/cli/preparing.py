@@ -1,7 +1,7 @@
 """From flags to encoded columns: the same way when a model is trained and when it is looked at."""
 
 import dataclasses
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ import numpy as np
 import kerasrec
 from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.terminal import say
-from kerasrec.schema import Schema, Sequence
+from kerasrec.schema import FIRST_ID, Schema, Sequence
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
-    from kerasrec.data import Split, Vocabulary
+    from kerasrec.data import Interactions, Split, Vocabulary
     from kerasrec.datasets import Dataset
 
 
@@ -62,15 +62,34 @@ class Prepared:
         return dataclasses.replace(self, schema=schema, valid=valid, test=test)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Rows and checksum of the encoded ids of each part."""
-        ids = (self.schema.user_id.name, self.schema.item_id.name)
+        """Rows of each part, and the checksum of each of its raw columns: ids, labels, times."""
+        from kerasrec.data.vocabulary import hash_values
+
+        parts = {"train": self.split.train, "valid": self.split.valid, "test": self.split.test}
         return {
             name: {
-                "rows": len(columns[ids[0]]),
-                "sha256": hashlib.sha256(b"".join(columns[n].tobytes() for n in ids)).hexdigest(),
+                "rows": len(part),
+                "sha256": {column: hash_values(part.column(column)) for column in part.columns},
             }
-            for name, columns in (("train", self.train), ("valid", self.valid), ("test", self.test))
+            for name, part in parts.items()
         }
+
+    def seen(self) -> dict[str, np.ndarray]:
+        """Return the encoded user and item of all rows with a known user, newest last by user."""
+        user, item = self.schema.user_id.name, self.schema.item_id.name
+        time = self.split.train.time
+        parts = (self.train, self.valid, self.test)
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in (user, item)}
+        keys = [columns[user]]
+        if time is not None:
+            keys.insert(0, np.concatenate([part[time] for part in parts]))
+        order = np.lexsort(keys)
+        order = order[columns[user][order] >= FIRST_ID]
+        return {name: values[order] for name, values in columns.items()}
+
+    def of_all_rows(self) -> "Prepared":
+        """Return all rows as training rows, with vocabularies of all of them."""
+        return encoded(self.dataset, all_rows(self.dataset.interactions))
 
 
 def load(source: Source) -> "Dataset":
@@ -111,8 +130,20 @@ def say_form(source: Source) -> None:
         say(file.describe(found))
 
 
-def prepare(source: Source, splitting: Splitting, *, seed: int) -> Prepared:
+def prepare(
+    source: Source,
+    splitting: Splitting,
+    *,
+    seed: int,
+    vocabularies: "Mapping[str, Vocabulary] | None" = None,
+) -> Prepared:
     """Reads, cleans, splits and encodes.
+
+    Args:
+        source: what to read.
+        splitting: what to hold out.
+        seed: of a random split.
+        vocabularies: those of a run, which its model reads; None for new ones of the training rows.
 
     Raises:
         ValueError: if the flags or the data are refused.
@@ -123,7 +154,9 @@ def prepare(source: Source, splitting: Splitting, *, seed: int) -> Prepared:
         for name in ("valid", "test")
         if getattr(splitting, name) is not None
     }
-    if splitting.split == "leave_last_out":
+    if sizes.get("valid") == 0 == sizes.get("test"):
+        split = all_rows(dataset.interactions)
+    elif splitting.split == "leave_last_out":
         split = kerasrec.data.leave_last_out(dataset.interactions, **sizes)
     elif splitting.split == "random":
         split = kerasrec.data.random_split(dataset.interactions, seed=seed, **sizes)
@@ -131,11 +164,34 @@ def prepare(source: Source, splitting: Splitting, *, seed: int) -> Prepared:
         split = kerasrec.data.temporal_split(dataset.interactions, **sizes)
     else:
         split = kerasrec.data.time_split(dataset.interactions, **sizes)
-    vocabularies = kerasrec.data.fit_vocabularies(split.train)
+    return encoded(dataset, split, vocabularies)
+
+
+def all_rows(rows: "Interactions") -> "Split":
+    """Return a split that holds nothing out.
+
+    Args:
+        rows: the interactions.
+    """
+    return kerasrec.data.Split(rows, rows.take([]), rows.take([]), "all rows are training rows")
+
+
+def encoded(
+    dataset: "Dataset", split: "Split", vocabularies: "Mapping[str, Vocabulary] | None" = None
+) -> Prepared:
+    """Encode the parts of a split.
+
+    Args:
+        dataset: the cleaned data set.
+        split: its parts.
+        vocabularies: see `prepare`.
+    """
+    if vocabularies is None:
+        vocabularies = kerasrec.data.fit_vocabularies(split.train)
     return Prepared(
         dataset,
         split,
-        vocabularies,
+        dict(vocabularies),
         kerasrec.data.make_schema(split.train, vocabularies),
         train=kerasrec.data.encode(split.train, vocabularies),
         valid=kerasrec.data.encode(split.valid, vocabularies),

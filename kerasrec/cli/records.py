@@ -42,11 +42,13 @@ class Records:
         metrics: figures by model, as `compare` gives them.
         queries: table of `queries.parquet`.
         about: `run.json`, without the times that `fit` adds.
+        titles: raw item ids and titles, where the data set has any.
     """
 
     metrics: list[dict[str, Any]]
     queries: "pa.Table"
     about: dict[str, Any]
+    titles: "pa.Table | None" = None
 
 
 def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None) -> Records:
@@ -71,7 +73,7 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None
     metrics, queries, segments, lists = [], [], {}, {}
     facts: dict[str, Any] = {}
     start = time.perf_counter()
-    for name, model in models.items():
+    for name, model in models.items() if len(prepared.split.test) else ():
         errors = {}
         if name == ratings:
             found = kerasrec.evaluation.pointwise(model, prepared.test)
@@ -88,7 +90,7 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None
         lists[name] = lists_of(model, ranked, prepared, at)
     return Records(
         metrics,
-        pa.concat_tables(queries),
+        pa.concat_tables(queries) if queries else pa.table({"model": [], "user": []}),
         {
             "version": VERSION,
             "facts": facts,
@@ -103,7 +105,20 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None
             "machine": machine(),
             "seconds": {"evaluation": time.perf_counter() - start},
         },
+        titles_of(prepared),
     )
+
+
+def titles_of(prepared: Prepared) -> "pa.Table | None":
+    """Return raw item ids and titles, if the data set brought any.
+
+    Args:
+        prepared: the rows and their side tables.
+    """
+    items, name = prepared.dataset.items, prepared.schema.item_id.name
+    if items is None or "title" not in items.column_names:
+        return None
+    return items.select([name, "title"])
 
 
 def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[dict[str, Any]]]:
@@ -189,6 +204,8 @@ def findings(prepared: Prepared) -> list[str]:
         The findings of `check_split` and `check_ranking`, without their warnings.
     """
     seen = [prepared.train, prepared.valid]
+    if not len(prepared.split.test):
+        return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
         return [

@@ -9,23 +9,33 @@
 | `split.json` | rows and checksum of each part, to recognise them |
 | `history.json` | losses by epoch |
 | `metrics.json` | figures on the test rows |
+| `seen.parquet` | encoded users and items of all rows, the newest of each user last |
 
+`titles.parquet`, if the data set names its items,
 and what `kerasrec report` reads besides, see `records`: `run.json` and `queries.parquet`.
 Older runs lack these two; everything but the report works on them.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 import kerasrec
+from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.records import Records
+from kerasrec.cli.signatures import model_names
+from kerasrec.schema import Schema
+
+if TYPE_CHECKING:  # at run time, only what reads it pays for its import
+    import pyarrow as pa
 
 FILES = (
     "model.keras",
@@ -35,6 +45,7 @@ FILES = (
     "split.json",
     "history.json",
     "metrics.json",
+    "seen.parquet",
 )
 
 
@@ -44,32 +55,75 @@ class Run:
 
     Args:
         directory: where it lies.
-        model: the trained `Recommender`.
+        schema: the schema of the model.
         vocabularies: raw ids by feature.
         flags: what `kerasrec fit` was given, the model's name under `model`.
         split: rows and checksum by part.
     """
 
     directory: Path
-    model: Any
+    schema: Schema
     vocabularies: dict[str, Any]
     flags: dict[str, Any]
     split: dict[str, Any]
 
+    @functools.cached_property
+    def model(self) -> Any:
+        """The trained `Recommender`; TensorFlow is loaded for it.
 
-def new_directory(path: str | os.PathLike[str]) -> Path:
-    """The path, if a run may be written there.
+        Raises:
+            ValueError: if the file is damaged, or of another schema.
+        """
+        import_tensorflow()
+        import keras
 
-    Raises:
-        ValueError: if it exists.
+        try:
+            # Keras knows a class once it is imported.
+            kind = getattr(kerasrec.models, self.flags["model"])
+            model = keras.saving.load_model(self.directory / "model.keras", {kind.__name__: kind})
+            if model.schema != self.schema:
+                raise ValueError("model.keras has another schema than schema.json")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _damaged(self.directory, error) from error
+        return model
+
+    def titles(self) -> "pa.Table | None":
+        """Read the titles of the items, if the data set of the training had any."""
+        import pyarrow.parquet as pq
+
+        file = self.directory / "titles.parquet"
+        return pq.read_table(file) if file.is_file() else None
+
+    def seen(self) -> dict[str, np.ndarray]:
+        """Read the encoded user and item of each row, the newest row of a user last.
+
+        Raises:
+            ValueError: if the file cannot be read.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        file = self.directory / "seen.parquet"
+        try:
+            table = pq.read_table(file)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{file} cannot be read ({error}). Train again.") from error
+        return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def training_directory(output: str | os.PathLike[str]) -> Path:
+    """Return where an unfinished training of a run lies, see `cli/checkpoints.py`.
+
+    Args:
+        output: the run directory.
+
+    Example:
+
+    >>> training_directory("runs/mf").as_posix()
+    'runs/.mf.training'
     """
-    directory = Path(path)
-    if directory.exists():
-        raise ValueError(
-            f"{path} exists already, and a run is never overwritten. Choose another --output, or "
-            "remove it."
-        )
-    return directory
+    final = Path(output)
+    return final.with_name(f".{final.name}.training")
 
 
 def write_run(
@@ -81,6 +135,7 @@ def write_run(
     split: Mapping[str, Any],
     history: Mapping[str, Sequence[float]],
     records: Records,
+    seen: Mapping[str, np.ndarray],
 ) -> Path:
     """Writes a run directory: whole, or not at all.
 
@@ -92,13 +147,20 @@ def write_run(
         split: rows and checksum by part.
         history: losses by epoch.
         records: figures on the test rows, and what a report needs.
+        seen: encoded users and items, see `Prepared.seen`.
 
     Raises:
         ValueError: if the directory exists.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    final = new_directory(directory)
+    final = Path(directory)
+    if final.exists():
+        raise ValueError(
+            f"{directory} exists already, and a run is never overwritten. Choose another --output, "
+            "or remove it."
+        )
     # A sibling, so that the rename at the end stays within one file system.
     partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
     partial.mkdir(parents=True)
@@ -117,6 +179,9 @@ def write_run(
         for name, text in texts.items():
             (partial / name).write_text(text.rstrip() + "\n", encoding="utf-8")
         pq.write_table(records.queries, partial / "queries.parquet")
+        if records.titles is not None:
+            pq.write_table(records.titles, partial / "titles.parquet")
+        pq.write_table(pa.table(dict(seen)), partial / "seen.parquet", compression="zstd")
         partial.rename(final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -131,6 +196,10 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
         ValueError: if it is no run directory, or one of its files cannot be read.
     """
     path = Path(directory)
+    if not path.exists() and training_directory(path).is_dir():
+        raise ValueError(
+            f"{directory}: its training is not finished. Repeat the command with --resume."
+        )
     if missing := [name for name in FILES if not (path / name).is_file()]:
         raise ValueError(
             f"{directory}: expected a directory that `kerasrec fit` wrote; there is no {missing}. "
@@ -139,15 +208,49 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
     try:
         flags = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
         split = json.loads((path / "split.json").read_text(encoding="utf-8"))
-        model_class = getattr(
-            kerasrec.models, flags["model"]
-        )  # Keras knows a class once it is imported
-        import keras
+        schema = Schema.from_json((path / "schema.json").read_text(encoding="utf-8"))
+        if flags["model"] not in model_names():
+            raise ValueError(f"config.yaml names no model of kerasrec: {flags['model']!r}")
+    except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, error) from error
+    vocabularies = kerasrec.data.load_vocabularies(path)
+    schema.check_fingerprints(
+        {name: vocabulary.fingerprint for name, vocabulary in vocabularies.items()},
+        owner=f"{directory}: vocabularies.parquet holds",
+    )
+    return Run(path, schema, vocabularies, flags, split)
 
-        model = keras.saving.load_model(path / "model.keras", {model_class.__name__: model_class})
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{directory}: the files there are not as `kerasrec fit` wrote them "
-            f"({' '.join(str(error).split())}). Restore them, or train again."
-        ) from error
-    return Run(path, model, kerasrec.data.load_vocabularies(path), flags, split)
+
+def _damaged(directory: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{directory}: the files there are not as `kerasrec fit` wrote them "
+        f"({' '.join(str(error).split())}). Restore them, or train again."
+    )
+
+
+def changes(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:
+    """Name what differs between the rows of a training and others.
+
+    Args:
+        expected: `split.json` of a run.
+        received: `Prepared.fingerprint()` of the rows.
+
+    Example:
+
+    >>> changes({"test": {"rows": 2, "sha256": {"rating": "ab"}}},
+    ...         {"test": {"rows": 2, "sha256": {"rating": "cd"}}})
+    ['rating of the test rows']
+    """
+    found = []
+    for part, ours in expected.items():
+        theirs = received.get(part, {})
+        if ours["rows"] != theirs.get("rows"):
+            found.append(f"number of {part} rows ({theirs.get('rows')}, expected {ours['rows']})")
+            continue
+        sums, others = ours.get("sha256"), theirs.get("sha256")
+        if not isinstance(sums, Mapping):  # of a run from before the columns had sums of their own
+            found.append(f"form of the checksum of the {part} rows")
+        elif isinstance(others, Mapping):
+            names = [n for n in {**sums, **others} if sums.get(n) != others.get(n)]
+            found += [f"{name} of the {part} rows" for name in names]
+    return found

@@ -59,7 +59,7 @@ class Splitting:
         split: the last rows of each user, random rows, the last share of each user, or the last
             share of all time.
         valid: validation rows: a number per user for leave_last_out, else a share.
-        test: test rows, likewise.
+        test: test rows, likewise. With 0 for both, all rows are training rows.
     """
 
     split: Literal["leave_last_out", "random", "temporal", "time"] = "leave_last_out"

@@ -62,7 +62,8 @@ def make_schema(train: Interactions, vocabularies: Mapping[str, Vocabulary]) -> 
     def feature(name: str) -> Feature:
         if _is_float(train, name):
             return Numeric(name)
-        return Categorical(name, _vocabulary(vocabularies, name).num_ids)
+        vocabulary = _vocabulary(vocabularies, name)
+        return Categorical(name, vocabulary.num_ids, fingerprint=vocabulary.fingerprint)
 
     return Schema(
         user=(feature(train.user),),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import os
 import pathlib
 import uuid
@@ -20,6 +21,7 @@ from kerasrec.schema import FIRST_ID, UNKNOWN_ID
 FILE_NAME = "vocabularies.parquet"
 FILE_VERSION = "1"
 _VERSION_KEY = b"kerasrec.vocabularies"
+_HASHED_AT_ONCE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,6 +110,24 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self._values)
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of the ids in their order, 32 hexadecimal digits.
+
+        Two vocabularies have one fingerprint if they give every raw id the same encoded id. Schema,
+        weights and runs carry it, so that ids are never read by another vocabulary. Counts and the
+        name have no part in it.
+
+        Example:
+
+        >>> one, other = Vocabulary.fit(["a", "b"]), Vocabulary.fit(["b", "a"])
+        >>> one.fingerprint == Vocabulary.fit(["a", "b", "b"]).fingerprint
+        True
+        >>> one.fingerprint == other.fingerprint
+        False
+        """
+        return hash_values(self.ids)[:32]
+
     def encode(self, values: Any) -> np.ndarray:
         """The int32 ids of raw ids; an id that is not in the vocabulary becomes 1.
 
@@ -188,6 +208,29 @@ class Vocabulary:
                 f"{table.column_names}."
             )
         return cls(table["id"], table["count"].to_numpy(), name)
+
+
+def hash_values(values: np.ndarray) -> str:
+    """Return the SHA-256 of a column, the same for every layout in memory.
+
+    Args:
+        values: `(rows,)` numbers, or lines of text as an object array.
+
+    Example:
+
+    >>> hash_values(np.array(["a", "b"], object)) == hash_values(np.array(["ab"], object))
+    False
+    """
+    digest = hashlib.sha256()
+    is_text = values.dtype.kind == "O"
+    digest.update(b"text" if is_text else values.dtype.newbyteorder("<").str.encode())
+    for start in range(0, len(values), _HASHED_AT_ONCE):
+        part = values[start : start + _HASHED_AT_ONCE]
+        if is_text:  # ids hold no line breaks, so that lines tell one from the next
+            digest.update(("\n".join(part) + "\n").encode())
+        else:
+            digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
 
 
 def save_vocabularies(

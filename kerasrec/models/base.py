@@ -1,14 +1,19 @@
 """What all models share: a schema, named inputs, weights before data, an exact config."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerasrec.schema import Schema
 from kerasrec.training import LongFits
 from kerasrec.types import Features, Tensor
+
+# Beside the weights in a file of Keras: the vocabularies whose ids the rows of the tables are.
+_FINGERPRINTS = "vocabularies"
 
 
 class Recommender(LongFits):
@@ -37,6 +42,7 @@ class Recommender(LongFits):
         if not isinstance(schema, Schema):
             schema = Schema.from_dict(schema)
         self.schema = schema
+        self._refused: ValueError | None = None
         # Ids and floats travel in one dict: each layer casts what it uses.
         self.autocast = False
 
@@ -101,6 +107,34 @@ class Recommender(LongFits):
         """The compiled metrics, with scores `(batch,)` as `(batch, 1)`, see `compute_loss`."""
         y, y_pred = _as_columns(y, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Adds the fingerprints of the vocabularies to the weights."""
+        super().save_own_variables(store)
+        if fingerprints := self.schema.fingerprints:
+            text = json.dumps(fingerprints, sort_keys=True).encode()
+            store[_FINGERPRINTS] = np.frombuffer(text, np.uint8)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Takes weights of the schema's vocabularies alone.
+
+        Raises:
+            ValueError: if they were trained with other vocabularies, whose ids mean other things.
+        """
+        names = set(store.keys())
+        if _FINGERPRINTS in names:
+            received = json.loads(np.asarray(store[_FINGERPRINTS]).tobytes())
+            self._refused = None
+            try:
+                self.schema.check_fingerprints(received, owner=f"{type(self).__name__}: weights of")
+            except ValueError as error:
+                self._refused = error
+                raise
+        elif not names and self._refused is not None:
+            # Keras tries what failed again where a wrapper lists its layers. Nothing is stored
+            # there, and a model without weights of its own would pass.
+            raise self._refused
+        super().load_own_variables({name: store[name] for name in names - {_FINGERPRINTS}})
 
     def get_build_config(self) -> None:
         """Nothing: the constructor builds."""

@@ -87,7 +87,7 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
         version = recorded.about["version"]
         recorded.queries.select(["model", "user"])
         model = recorded.model
-        if version == VERSION:
+        if version == VERSION and recorded.metrics:
             _ = [recorded.about[name][model] for name in ("segments", "lists")]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(
@@ -98,6 +98,10 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
         raise ValueError(
             f"{directory}: run.json has the version {version!r}; this kerasrec reads {VERSION}. "
             "Use the kerasrec that wrote it, or train again."
+        )
+    if not recorded.metrics:
+        raise ValueError(
+            f"{directory}: the run held out no test rows (--test 0): there is nothing to report."
         )
     if model not in recorded.queries["model"].to_pylist():
         raise ValueError(f"{directory}: queries.parquet has no rows of {model}. Train again.")

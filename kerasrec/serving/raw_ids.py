@@ -35,7 +35,7 @@ def check_vocabularies(
         filter_by: column of the candidates that recommendations are filtered by.
 
     Raises:
-        ValueError: if a vocabulary is missing or does not have the size that the model has.
+        ValueError: if a vocabulary is missing, or is not the one that the model was made with.
     """
     if not isinstance(vocabularies, Mapping):
         raise ValueError(
@@ -65,6 +65,9 @@ def check_vocabularies(
                 f"the vocabulary {vocabulary.num_ids} (padding and unknown included). Pass the "
                 "vocabularies that encoded the training data of this model."
             )
+    schema.check_fingerprints(
+        {name: vocabularies[name].fingerprint for name in own}, owner="export: received"
+    )
     return {name: vocabularies[name] for name in names}
 
 

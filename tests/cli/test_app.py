@@ -81,7 +81,9 @@ def test_flags_reach_the_constructor_and_the_settings():
     assert source == Source("ratings.csv")
     assert splitting == Splitting("time")
     assert training == Training(epochs=3)
-    assert command.keywords == {"output": "out"}
+    assert command.keywords == {"output": "out", "resume": False, "refit": False}
+    command, _ = parse([*FIT, "--resume", "--refit"])
+    assert command.keywords == {"output": "out", "resume": True, "refit": True}
 
 
 def test_sequences_and_null():
@@ -108,7 +110,7 @@ def test_yaml_for_the_other_commands(tmp_path):
     file = tmp_path / "k.yaml"
     file.write_text("k: [5, 20]\n")
     command, as_json = parse(["evaluate", "runs/mf", "--config", str(file)])
-    assert command.keywords == {"run": "runs/mf", "k": [5, 20]}
+    assert command.keywords == {"run": "runs/mf", "k": [5, 20], "data": None}
     assert as_json is False
 
 
@@ -124,7 +126,7 @@ def test_yaml_for_the_other_commands(tmp_path):
         ([*FIT, "--loss", "hinge"], "loss.*softmax.*hinge"),
         (FIT[:4], "required: MatrixFactorization.output.*kerasrec fit MatrixFactorization --help"),
         ([*FIT, "--config", "nowhere.yaml"], "File does not exist.*nowhere.yaml"),
-        (["recommend", "runs/mf"], "required: recommend.user"),
+        (["recommend"], "required: recommend.run"),
         (["evaluate", "nowhere"], "nowhere: expected a directory that `kerasrec fit` wrote"),
     ],
 )

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from kerasrec.cli.records import Records
-from kerasrec.cli.runs import FILES, read_run, write_run
-from kerasrec.data import Vocabulary
+from kerasrec.cli.runs import FILES, changes, read_run, write_run
+from kerasrec.data import Vocabulary, save_vocabularies
 from kerasrec.models import MatrixFactorization
 from kerasrec.schema import Categorical, Schema
 
@@ -30,6 +30,7 @@ def write(directory, **changes):
         "split": {"train": {"rows": 3}},
         "history": {"loss": [1.0, 0.5]},
         "records": records(),
+        "seen": {"user_id": np.int32([2, 2, 3]), "item_id": np.int32([2, 3, 4])},
         **changes,
     }
     model = MatrixFactorization(SCHEMA, embedding_dim=2)
@@ -44,6 +45,7 @@ def test_what_is_written_is_read(tmp_path):
     np.testing.assert_array_equal(run.model(pairs), model(pairs))
     assert run.flags == {"model": "MatrixFactorization", "embedding_dim": 2, "data": "x.csv"}
     assert run.split == {"train": {"rows": 3}}
+    assert run.seen()["item_id"].tolist() == [2, 3, 4] and run.titles() is None
     assert run.vocabularies["user_id"].ids.tolist() == ["ann", "bob"]
     assert Schema.from_json((directory / "schema.json").read_text()) == SCHEMA
     assert json.loads((directory / "history.json").read_text()) == {"loss": [1.0, 0.5]}
@@ -96,4 +98,51 @@ def test_damaged_files_are_named(name, text, tmp_path):
     _, directory = write(tmp_path / "mf")
     (directory / name).write_text(text)
     with pytest.raises(ValueError, match="mf: .*Restore them, or train again"):
+        _ = read_run(directory).model
+
+
+def test_titles_are_kept(tmp_path):
+    titles = pa.table({"item_id": [7, 8], "title": ["Seven", "Eight"]})
+    named = Records([], pa.table({"user": ["ann"]}), {}, titles)
+    _, directory = write(tmp_path / "mf", records=named)
+    assert read_run(directory).titles().to_pylist()[1] == {"item_id": 8, "title": "Eight"}
+
+
+def test_a_model_of_another_schema_is_refused(tmp_path):
+    _, directory = write(tmp_path / "mf")
+    other = Schema(user=SCHEMA.user, item=Categorical("item_id", 9))
+    MatrixFactorization(other, embedding_dim=2).save(directory / "model.keras")
+    with pytest.raises(ValueError, match="another schema than schema.json"):
+        _ = read_run(directory).model
+
+
+def test_an_unfinished_training_is_named(tmp_path):
+    (tmp_path / ".mf.training").mkdir()
+    with pytest.raises(ValueError, match="mf: its training is not finished.*--resume"):
+        read_run(tmp_path / "mf")
+
+
+def test_the_vocabularies_of_another_training_are_refused(tmp_path):
+    items = Vocabulary.fit([7, 8, 9], "item_id")
+    item = Categorical("item_id", 5, fingerprint=items.fingerprint)
+    model = MatrixFactorization(Schema(user=SCHEMA.user, item=item), embedding_dim=2)
+    flags = {"model": "MatrixFactorization", "data": "x.csv"}
+    rest = {"flags": flags, "split": {}, "history": {}, "records": records(), "seen": {}}
+    directory = write_run(tmp_path / "mf", model, VOCABULARIES, **rest)
+    assert read_run(directory).vocabularies["item_id"].ids.tolist() == [7, 8, 9]
+    turned = {**VOCABULARIES, "item_id": Vocabulary.fit([9, 8, 7], "item_id")}
+    save_vocabularies(turned, directory)
+    with pytest.raises(ValueError, match=r"parquet holds: other vocabularies of \['item_id'\]"):
         read_run(directory)
+
+
+def test_what_changed_is_named():
+    ours = {"train": {"rows": 3, "sha256": {"user_id": "a", "rating": "b"}}}
+    assert changes(ours, ours) == []
+    other = {"train": {"rows": 3, "sha256": {"user_id": "x", "time": "t"}}}
+    names = ["user_id of the train rows", "rating of the train rows", "time of the train rows"]
+    assert changes(ours, other) == names
+    assert changes(ours, {"train": {"rows": 4}}) == ["number of train rows (4, expected 3)"]
+    assert changes({"train": {"rows": 3, "sha256": "ab"}}, ours) == [
+        "form of the checksum of the train rows"
+    ]

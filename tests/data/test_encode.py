@@ -46,10 +46,15 @@ def test_train_fits_and_other_rows_meet_unknown_ids():
 
 def test_the_schema_describes_the_encoded_columns():
     train = made()
-    assert make_schema(train, fit_vocabularies(train)) == Schema(
-        user=[Categorical("user_id", 4)],
-        item=[Categorical("item_id", 4)],
-        context=[Categorical("device", 4), Numeric("price")],
+    vocabularies = fit_vocabularies(train)
+
+    def ids(name):
+        return Categorical(name, 4, fingerprint=vocabularies[name].fingerprint)
+
+    assert make_schema(train, vocabularies) == Schema(
+        user=[ids("user_id")],
+        item=[ids("item_id")],
+        context=[ids("device"), Numeric("price")],
         label="rating",
     )
 

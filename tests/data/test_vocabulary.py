@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kerasrec.data import vocabulary as vocabulary_module
 from kerasrec.data.vocabulary import (
     FILE_NAME,
     Vocabulary,
+    hash_values,
     load_vocabularies,
     save_vocabularies,
 )
@@ -39,6 +41,29 @@ def test_decode_is_the_inverse_of_encode(values):
     assert encoded.min() >= 2 and encoded.max() < vocabulary.num_ids
     assert vocabulary.decode(encoded).tolist() == values
     assert vocabulary.counts.sum() == len(values)
+
+
+@given(RAW_IDS, RAW_IDS)
+@settings(max_examples=60, deadline=None)
+def test_fingerprints_are_equal_where_the_same_ids_are_encoded_alike(values, others):
+    ours, theirs = Vocabulary.fit(values), Vocabulary.fit(others)
+    same = ours.dtype == theirs.dtype and ours.ids.tolist() == theirs.ids.tolist()
+    assert (ours.fingerprint == theirs.fingerprint) == same
+    again = Vocabulary.from_table(ours.to_table(), "other")
+    assert again.fingerprint == ours.fingerprint
+    turned = Vocabulary(ours.ids[::-1], ours.counts[::-1])
+    assert (turned.fingerprint == ours.fingerprint) == (len(ours) == 1)
+
+
+def test_fingerprints_do_not_depend_on_the_layout(monkeypatch):
+    words, numbers = np.array(["a", "bc", "d"], object), np.arange(5)
+    expected = [hash_values(words), hash_values(numbers), hash_values(numbers.astype(">i8"))]
+    assert expected[1] == expected[2] != hash_values(numbers.astype(np.int32))
+    assert hash_values(np.array(["a", "b", "cd"], object)) != expected[0]
+    chunks = pa.chunked_array([pa.array(["a"]), pa.array(["x", "bc", "d"]).slice(1)])
+    assert Vocabulary.fit(chunks).fingerprint == Vocabulary.fit(words).fingerprint
+    monkeypatch.setattr(vocabulary_module, "_HASHED_AT_ONCE", 2)
+    assert [hash_values(words), hash_values(numbers)] == expected[:2]
 
 
 @given(st.dictionaries(TEXT, RAW_IDS, min_size=1, max_size=4))

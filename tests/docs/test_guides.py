@@ -1,17 +1,19 @@
 """The code of the guides is run, from top to bottom, on some rows; their figures are looked up."""
 
 import pathlib
+import re
 import warnings
 
 import pytest
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
+RUN = re.compile("^```(python|sh)$", re.M)
 PAGES = sorted([DOCS / "index.md", DOCS / "glossary.md", *DOCS.glob("guides/*.md")])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if "```python" in p.read_text("utf-8")], ids=lambda p: p.stem
+    "page", [p for p in PAGES if RUN.search(p.read_text("utf-8"))], ids=lambda p: p.stem
 )
 def test_the_code_runs_from_top_to_bottom(page, documentation, ratings, capsys):
     text = page.read_text("utf-8")

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import urllib.parse
@@ -127,3 +128,19 @@ def test_equations_are_mathml(site):
     text = (site / "guides/gradient_stability.html").read_text("utf-8")
     assert text.count("<math") >= 5
     assert "arithmatex" not in text
+
+
+def test_every_benchmark_page_is_on_the_index():
+    folder = ROOT / "docs" / "benchmarks"
+    index = (folder / "index.md").read_text("utf-8")
+    pages = {path.name for path in folder.glob("*.md")} - {"index.md"}
+    assert set(re.findall(r"\]\(([\w.-]+\.md)\)", index)) == pages
+
+
+@pytest.mark.slow
+def test_help_texts_are_not_cut(site):
+    page = (site / "api" / "command_line.html").read_text("utf-8")
+    inside = page.partition('<div class="commands"')[2].partition("</article>")[0]
+    assert inside.count("<pre>") == page.count("<pre>") > 10
+    style = (site / "stylesheets" / "site.css").read_text("utf-8")
+    assert ".commands pre > code {\n  white-space: pre-wrap;" in style

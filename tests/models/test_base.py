@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.models import MatrixFactorization
+from kerasrec.data import Vocabulary
+from kerasrec.models import EmbeddingMLP, MatrixFactorization
 from kerasrec.optimizers import Adam, rows
 from kerasrec.schema import Categorical, Schema
-from kerasrec.training import long_fits
+from kerasrec.training import Wrapper, long_fits
 
 
 class Weights(keras.callbacks.Callback):
@@ -151,3 +152,53 @@ def test_steps_per_execution_must_be_a_number():
 )
 def test_steps_of_an_epoch(x, batch_size, steps_per_epoch, expected):
     assert long_fits._steps_of(x, batch_size, steps_per_epoch) == expected
+
+
+def of(users, items):
+    """A model of two users and three items, and their vocabularies."""
+    vocabularies = {"user": Vocabulary.fit(users), "item": Vocabulary.fit(items)}
+    features = {n: Categorical(n, v.num_ids, fingerprint=v.fingerprint) for n, v in
+                vocabularies.items()}  # fmt: skip
+    schema = Schema(user=features["user"], item=features["item"])
+    return MatrixFactorization(schema, embedding_dim=2)
+
+
+def test_weights_of_other_vocabularies_are_refused_by_name(tmp_path):
+    ours, again, turned = of("ab", "xyz"), of("ab", "xyz"), of("ab", "zyx")
+    file = tmp_path / "model.weights.h5"
+    ours.save_weights(file)
+    again.load_weights(file)
+    for one, other in zip(again.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=r"weights of: other vocabularies of \['item'\]"):
+        turned.load_weights(file)
+
+
+@pytest.mark.parametrize("kind", [MatrixFactorization, EmbeddingMLP])
+def test_weights_within_a_trainer_carry_their_vocabularies(kind, tmp_path):
+    """Keras tries twice to load the model inside, which has weights of its own, or none."""
+    file = tmp_path / "trainer.weights.h5"
+
+    def trainer(users):
+        return Wrapper(kind(of(users, "xyz").schema))
+
+    trainer("ab").save_weights(file)
+    trainer("ab").load_weights(file)
+    with pytest.raises(ValueError, match=r"other vocabularies of \['user'\]"):
+        trainer("ba").load_weights(file)
+
+
+def test_weights_without_fingerprints_are_taken(tmp_path):
+    plain = Schema(user=Categorical("user", 4), item=Categorical("item", 5))
+    model, file = MatrixFactorization(plain, embedding_dim=2), tmp_path / "model.weights.h5"
+    model.save_weights(file)
+    of("ab", "xyz").load_weights(file)
+    of("ab", "xyz").save_weights(file)
+    model.load_weights(file)
+
+
+def test_a_saved_model_knows_its_vocabularies(tmp_path):
+    model = of("ab", "xyz")
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.schema == model.schema and len(again.schema.fingerprints) == 2

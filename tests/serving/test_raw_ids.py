@@ -56,6 +56,16 @@ def test_what_a_query_is_known_by():
     assert nothing_known(np.array([2, 1, 0])).tolist() == [False, True, True]
 
 
+def test_a_vocabulary_in_another_order_is_refused_by_name():
+    """Same sizes, other items: what would be answered is wrong without a sign of it."""
+    item = VOCABULARIES["item"]
+    schema = Schema(user=SCHEMA.user[0], item=Categorical("item", 5, fingerprint=item.fingerprint))
+    again = Vocabulary.fit([7, 7, 8, 9])  # counted anew, the same ids
+    assert check_vocabularies(schema, {**VOCABULARIES, "item": again})["item"] is again
+    with pytest.raises(ValueError, match=r"export: received: other vocabularies of \['item'\]"):
+        check_vocabularies(schema, {**VOCABULARIES, "item": Vocabulary.fit([9, 8, 7])})
+
+
 def test_other_vocabularies_are_left_out():
     used = check_vocabularies(SCHEMA, {**VOCABULARIES, "city": VOCABULARIES["user"]})
     assert sorted(used) == ["item", "tags", "user"]

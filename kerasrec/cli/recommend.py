@@ -1,0 +1,348 @@
+"""`kerasrec recommend`: items for a user or for many, or items like one item, from a run."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+import kerasrec
+from kerasrec.cli.categories import item_table
+from kerasrec.cli.output import Report
+from kerasrec.cli.preparing import all_rows, encoded, load
+from kerasrec.cli.runs import Run, read_run
+from kerasrec.cli.settings import Source, choose
+from kerasrec.cli.terminal import say, step
+from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.schema import Sequence as History
+
+if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
+    import pyarrow as pa
+
+    from kerasrec.data import Vocabulary
+
+# Lists that are printed; a file holds all.
+SHOWN = 20
+
+
+def recommend(
+    run: str,
+    *,
+    user: str | None = None,
+    users: str | None = None,
+    item: str | None = None,
+    k: int = 10,
+    exclude: Literal["seen", "none"] = "seen",
+    items: str | None = None,
+    data: str | None = None,
+    output: str | None = None,
+) -> Report:
+    """Recommend items to a user or to many, or find items like one item.
+
+    Args:
+        run: directory written by `kerasrec fit`.
+        user: raw id. A user without training rows gets the most popular items, marked as such.
+        users: CSV or Parquet file of users instead, with the column of user ids of the training.
+        item: raw id of an item instead, of which the most similar ones are found.
+        k: length of a list; shorter where fewer items are left for one of many users.
+        exclude: leave out the items that the user has anywhere in the data, or none.
+        items: CSV or Parquet file with the column of item ids of the training and a column title.
+        data: file of newer rows, of the same columns as those of the training, whose items count as
+            seen and as history; null for the rows of the training.
+        output: CSV or Parquet file to write, a row for each item of each list.
+
+    Raises:
+        ValueError: if the run, an id or a file is refused, the model needs more than a user and an
+            item id, or fewer than k items are left for the one user.
+    """
+    given = {"--user": user, "--users": users, "--item": item}
+    if len([value for value in given.values() if value is not None]) != 1:
+        raise ValueError(f"recommend: expected one of {list(given)}; received {_given(given)}.")
+    _check_output(output)
+    found = read_run(run)
+    vocabulary = found.vocabularies[found.schema.item_id.name]
+    _check_features(found.schema, of_items=item is not None)
+    titles = _titles(found, items)
+    if item is not None:
+        return _similar(found, item, k, titles, output)
+    if users is not None:
+        raw = _users_of(users, found)
+    else:
+        raw = [_parsed("--user", str(user), found.vocabularies[found.schema.user_id.name])]
+    seen = found.seen() if data is None else _newer(found, data)
+    ids = found.vocabularies[found.schema.user_id.name].encode(raw)
+    left = len(vocabulary)
+    if user is not None and exclude == "seen":
+        mine = seen[found.schema.item_id.name][seen[found.schema.user_id.name] == ids[0]]
+        left -= len(np.unique(mine[mine >= FIRST_ID]))
+    if not 1 <= k <= left:
+        raise ValueError(f"--k {k}: expected 1 to {left}, the number of items to choose from.")
+    lists = _lists(found, ids, seen, k, exclude)
+    rows = [
+        {"user": one, "known": bool(known), "items": _described(vocabulary, *best, titles)}
+        for one, known, best in zip(raw, ids >= FIRST_ID, lists, strict=True)
+    ]
+    if output is not None:
+        _write(output, found.schema, rows)
+    document: dict[str, Any] = {"users": rows} if users is not None else {**rows[0], "user": user}
+    if output is not None:
+        document["output"] = output
+    return Report(document, _text(rows, output))
+
+
+def _given(given: dict[str, Any]) -> str:
+    return ", ".join(name for name, value in given.items() if value is not None) or "none of them"
+
+
+def _check_output(output: str | None) -> None:
+    if output is None:
+        return
+    if Path(output).suffix not in (".csv", ".parquet"):
+        raise ValueError(f"--output {output}: expected a name that ends in .csv or .parquet.")
+    folder = Path(output).absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"--output {output}: {folder} is no folder that can be written to.")
+
+
+def _check_features(schema: Schema, *, of_items: bool) -> None:
+    known = (schema.user_id, schema.item_id, history_of(schema))
+    read = schema.item if of_items else schema.features
+    if wanted := [feature.name for feature in read if feature not in known]:
+        raise ValueError(
+            f"recommend takes an id alone, and this model also wants {wanted}. Export the run and "
+            "give them to its signature `recommend`."
+        )
+
+
+def history_of(schema: Schema) -> History | None:
+    """Return the feature that holds the items of the user, if the model reads them.
+
+    Args:
+        schema: the schema of a model.
+    """
+    item = schema.item_id.name
+    found = (f for f in schema.query if isinstance(f, History) and f.of == item)
+    return next(found, None)
+
+
+def _parsed(flag: str, raw: str, vocabulary: "Vocabulary") -> int | str:
+    """An id of the command line in the type of the training."""
+    if vocabulary.dtype == "string":
+        return raw
+    if not (raw.isascii() and raw.isdigit()):
+        raise ValueError(
+            f"{flag} {raw}: {flag[2:]} ids are numbers in this run, such as {vocabulary.ids[0]}."
+        )
+    return int(raw)
+
+
+def _users_of(file: str, run: Run) -> list[Any]:
+    """The users of a file, each once, in the type of the training."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    name = run.schema.user_id.name
+    vocabulary = run.vocabularies[name]
+    kind = pa.string() if vocabulary.dtype == "string" else pa.int64()
+    try:
+        if Path(file).suffix == ".parquet":
+            table = parquet.read_table(file)
+        else:  # by declaration: a guess would read 007 as 7
+            table = csv.read_csv(
+                file, convert_options=csv.ConvertOptions(column_types={name: kind})
+            )
+        if name not in table.column_names:
+            raise ValueError(f"there is no column {name!r} among {table.column_names}")
+        column = table[name].cast(kind)
+        if column.null_count or not len(column):
+            raise ValueError(f"{column.null_count} of its {len(column)} ids are missing")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(
+            f"--users {file}: expected a CSV or Parquet file with a column {name!r} of user ids, "
+            f"{vocabulary.dtype} as in the run; {error}."
+        ) from error
+    return list(dict.fromkeys(column.to_pylist()))
+
+
+def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
+    """Users and items of other rows than those of the training."""
+    with step(f"Reading {data}"):
+        dataset = load(choose(Source, {**run.flags, "data": data}))
+        rows = dataset.interactions
+        seen = encoded(dataset, all_rows(rows), run.vocabularies).seen()
+    before = len(run.seen()[run.schema.user_id.name])
+    item = seen[run.schema.item_id.name]
+    if changed := len(rows) - before:
+        say(
+            f"Warning: {data} has {abs(changed):,} {'more' if changed > 0 else 'fewer'} rows than "
+            f"the training; {len(rows) - len(item):,} rows are of users that the run does not "
+            f"know, {int((item < FIRST_ID).sum()):,} of other items. Train again to learn from "
+            "them."
+        )
+    return seen
+
+
+def _lists(
+    run: Run, users: np.ndarray, seen: dict[str, np.ndarray], k: int, exclude: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Encoded items and scores for each user, best first."""
+    schema = run.schema
+    user, item = schema.user_id.name, schema.item_id.name
+    known = np.flatnonzero(users >= FIRST_ID)
+    counts = run.vocabularies[item].counts
+    popular = np.argsort(-counts, kind="stable")[:k]
+    lists = [(popular.astype(np.int32) + FIRST_ID, counts[popular].astype(float))] * len(users)
+    if not len(known):
+        return lists
+    queries = {user: users[known]}
+    if history := history_of(schema):
+        queries[history.name] = histories(
+            seen[user], seen[item], users[known], max_length=history.max_length
+        )
+    model = run.model
+    with step(f"Ranking for {len(known):,} users"):
+        best = kerasrec.evaluation.recommend(
+            model, queries, seen=seen if exclude == "seen" else None, k=k
+        ).items
+        pairs = {**queries, item: np.maximum(best, FIRST_ID)}
+        scores = model.predict(pairs, verbose=0, batch_size=1024)
+    for at, ids, values in zip(known, best, scores, strict=True):
+        lists[at] = ids[ids >= FIRST_ID], values[ids >= FIRST_ID]
+    return lists
+
+
+def histories(
+    users: np.ndarray, items: np.ndarray, asked: np.ndarray, *, max_length: int
+) -> np.ndarray:
+    """Return the newest items of some users, padded with 0 on the right.
+
+    Args:
+        users: users of the rows, sorted.
+        items: their items, the newest of each user last.
+        asked: the users that are asked for.
+        max_length: width of the result.
+
+    Example:
+
+    >>> histories(np.array([2, 2, 2, 3]), np.array([7, 8, 9, 7]), np.array([3, 2]), max_length=2)
+    array([[7, 0],
+           [8, 9]], dtype=int32)
+    """
+    last = np.searchsorted(users, asked, side="right")
+    first = np.maximum(np.searchsorted(users, asked, side="left"), last - max_length)
+    at = first[:, None] + np.arange(max_length)
+    found = np.zeros(at.shape, np.int32)
+    real = at < last[:, None]
+    found[real] = items[at[real]]
+    return found
+
+
+def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | None) -> Report:
+    """Items like one item, by the cosine of their vectors."""
+    name = run.schema.item_id.name
+    vocabulary = run.vocabularies[name]
+    asked = int(vocabulary.encode([_parsed("--item", item, vocabulary)])[0])
+    if asked < FIRST_ID:
+        raise ValueError(
+            f"--item {item}: no training row has it; items are such as {vocabulary.ids[0]}."
+        )
+    if not 1 <= k < len(vocabulary):
+        raise ValueError(f"--k {k}: expected 1 to {len(vocabulary) - 1}, the other items.")
+    model = run.model
+    if not isinstance(model, kerasrec.types.Retriever):
+        raise ValueError(
+            f"--item: {type(model).__name__} has no vectors of items to compare. Train a "
+            "retriever, such as MatrixFactorization."
+        )
+    from kerasrec.serving.catalogue import similarity
+
+    ids = np.arange(FIRST_ID, vocabulary.num_ids, dtype=np.int32)
+    vectors = np.asarray(model.item_embedding({name: ids}), np.float32)
+    columns, norms = similarity(vectors)
+    units = vectors * columns * norms[:, None]
+    scores = units @ units[asked - FIRST_ID]
+    scores[asked - FIRST_ID] = -np.inf
+    best = np.argsort(-scores, kind="stable")[:k]
+    rows = _described(vocabulary, ids[best], scores[best], titles)
+    if output is not None:
+        _write(output, run.schema, [{"items": rows}])
+    text = _text([{"title": f"Items like {item}:", "items": rows}], output)
+    return Report({"item": item, "items": rows}, text)
+
+
+def _described(
+    vocabulary: "Vocabulary", ids: np.ndarray, scores: np.ndarray, titles: dict[Any, str]
+) -> list[dict[str, Any]]:
+    pairs = zip(vocabulary.decode(ids).tolist(), scores, strict=True)
+    return [
+        {"item": item, "score": float(score), "title": titles.get(item)} for item, score in pairs
+    ]
+
+
+def _text(rows: list[dict[str, Any]], output: str | None) -> str:
+    """The lists for people; how many there are where a file holds them."""
+    if output is not None:
+        return f"{len(rows):,} lists are in {output}."
+    lines = []
+    for row in rows[:SHOWN]:
+        if "title" in row:
+            lines.append(row["title"])
+        elif row["known"]:
+            lines.append(f"User {row['user']}:")
+        else:
+            lines.append(
+                f"User {row['user']} is unknown. The most popular items, with their training rows:"
+            )
+        lines += [
+            f"{one['score']:>10.4g}  {one['item']!s:<8} {one['title'] or ''}".rstrip()
+            for one in row["items"]
+        ]
+    if len(rows) > SHOWN:
+        lines.append(f"... and {len(rows) - SHOWN:,} more lists; --output FILE writes all.")
+    return "\n".join(lines)
+
+
+def _write(output: str, schema: Schema, rows: list[dict[str, Any]]) -> None:
+    """A table with a row for each item of each list."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    flat = [(row, rank, one) for row in rows for rank, one in enumerate(row["items"], 1)]
+    columns: dict[str, list[Any]] = {}
+    if "user" in rows[0]:
+        columns[schema.user_id.name] = [row["user"] for row, _, _ in flat]
+        columns["known"] = [row["known"] for row, _, _ in flat]
+    columns["rank"] = [rank for _, rank, _ in flat]
+    columns[schema.item_id.name] = [one["item"] for _, _, one in flat]
+    columns["score"] = [one["score"] for _, _, one in flat]
+    if any(one["title"] is not None for _, _, one in flat):
+        columns["title"] = [one["title"] for _, _, one in flat]
+    table = pa.table(columns)
+    partial = Path(output).with_name(f".{Path(output).name}.partial-{os.getpid()}")
+    try:
+        if Path(output).suffix == ".parquet":
+            parquet.write_table(table, partial)
+        else:
+            csv.write_csv(table, partial)
+        os.replace(partial, output)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _titles(run: Run, file: str | None) -> dict[Any, str]:
+    """Titles by raw item id: of a file, or those that the data set of the training brought."""
+    name = run.schema.item_id.name
+    table: pa.Table | None = run.titles() if file is None else item_table(run, file)
+    if table is None:
+        return {}
+    for column in (name, "title"):
+        if column not in table.column_names:
+            raise ValueError(
+                f"--items {file}: expected the columns {name!r} and 'title'; received "
+                f"{table.column_names}."
+            )
+    ids = table[name].to_pylist()
+    if run.vocabularies[name].dtype == "string":
+        ids = [str(value) for value in ids]
+    return dict(zip(ids, map(str, table["title"].to_pylist()), strict=True))
