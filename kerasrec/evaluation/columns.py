@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from kerasrec.data.columns import History
 from kerasrec.schema import FIRST_ID, Categorical
 from kerasrec.types import Columns
 
@@ -51,6 +52,11 @@ def check_ids(ids: np.ndarray, feature: Categorical, *, what: str) -> np.ndarray
             "with other vocabularies than the model's schema, or not at all."
         )
     return ids.astype(np.int64)
+
+
+def take_rows(column: np.ndarray | History, rows: np.ndarray) -> np.ndarray | History:
+    """Return some rows of a column. Histories stay cut from their one sorted array."""
+    return column.take(rows) if isinstance(column, History) else np.asarray(column)[rows]
 
 
 def known(ids: np.ndarray) -> np.ndarray:
