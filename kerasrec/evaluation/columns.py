@@ -1,6 +1,7 @@
 """Checks of encoded columns, shared by the ways to evaluate."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def check_ids(ids: np.ndarray, feature: Categorical, *, what: str) -> np.ndarray
     return ids.astype(np.int64)
 
 
-def take_rows(column: np.ndarray | History, rows: np.ndarray) -> np.ndarray | History:
+def take_rows(column: Any, rows: np.ndarray) -> Any:
     """Return some rows of a column. Histories stay cut from their one sorted array."""
     return column.take(rows) if isinstance(column, History) else np.asarray(column)[rows]
 

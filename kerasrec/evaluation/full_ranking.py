@@ -30,8 +30,8 @@ def ranking(
 
     A query is a user, or with `per="row"` a test row. The unit belongs to the evaluation and not to
     the model, so that models with other features are measured by the same queries. The positives of
-    a user are the user's test items; all of them stay in the one list that is ranked. Means are over
-    queries:
+    a user are the user's test items; all of them stay in the one list that is ranked. Means are
+    over queries:
 
         hr@k         a positive among the first k
         recall@k     share of the positives among the first k

@@ -146,3 +146,12 @@ def test_many_queries_of_equal_scores_take_one_computation_each_kind():
     )  # fmt: skip
     np.testing.assert_allclose(metrics.hr, 1 - 14_999 / 29_999 / 2, rtol=1e-9)
     np.testing.assert_allclose(metrics.auc, 1 / 2)
+
+
+def test_map_at_k_divides_by_all_positives():
+    """Ranks 1, 3 and 5 of three positives, k = 2: 1/3, where dividing by min(R, k) gives 1/2."""
+    found = expected_rank_metrics(
+        np.zeros(3, int), np.array([0, 2, 4]), np.ones(3, int), np.ones(3, int),
+        num_positives=np.array([3]), negatives=np.array([4]), cutoffs=[2, 3],
+    )  # fmt: skip
+    np.testing.assert_allclose(found.map_at, [[1 / 3, (1 + 2 / 3) / 3]])

@@ -50,9 +50,7 @@ def test_popularity_counts_the_rows_that_the_models_learned_from(table_model):
 def test_one_unit_and_one_popularity_whatever_the_models_read(table_ranker, per):
     test = {"user": np.array([2, 2, 3]), "item": np.array([4, 5, 2])}
     test["day"] = np.array([1.0, 2.0, 3.0], np.float32)
-    daily = Schema(
-        user=Categorical("user", 4), context=Numeric("day"), item=Categorical("item", 6)
-    )
+    daily = Schema(user=Categorical("user", 4), context=Numeric("day"), item=Categorical("item", 6))
     plain, contextual = table_ranker(TABLE), table_ranker(TABLE, daily)
     shared = {"seen": TRAIN, "k": (1, 2), "per": per}
     apart = [compare({"m": model}, test, **shared) for model in (plain, contextual)]
