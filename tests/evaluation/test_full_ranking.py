@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.data import add_history
+from kerasrec.data.columns import History
 from kerasrec.evaluation import rank_queries, ranking
 from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
 
@@ -232,6 +233,14 @@ class WithHistory:
         for user, history in zip(inputs["user"], inputs["history"], strict=True):
             self.read.setdefault(int(user), []).append([int(i) for i in history if i])
         return self.table[inputs["user"][:, None], inputs["item"]]
+
+
+def test_histories_are_cut_out_block_by_block():
+    test = {**columns([(2, 5), (3, 6), (3, 7)]), "timestamp": np.arange(3)}
+    later = add_history(test, HISTORIES, past={**columns([(2, 2)]), "timestamp": np.array([-1])})
+    ranked = rank_queries(WithHistory(np.zeros((6, 12))), later, seen=None, k=1)
+    assert isinstance(ranked.queries["history"], History)
+    assert np.asarray(ranked.queries["history"]).tolist() == [[2, 0, 0], [0, 0, 0]]
 
 
 @settings(max_examples=40, deadline=None)
@@ -471,8 +480,12 @@ def test_many_threads_and_blocks_agree(monkeypatch):
 
     test, seen = (columns(rng.integers(2, 900, (3000, 2))) for _ in range(2))
     first = ranking(Retrieves(), test, seen=seen, k=(1, 10))
-    for cores, per_block, per_call in ((1, 128, 16384), (4, 7, 100), (3, 1, 33)):
+    # Few queries a thread: the threads share the columns of a block.
+    for cores, per_block, per_call, few in (
+        (1, 128, 16384, 64), (4, 7, 100, 0), (3, 1, 33, 0), (2, 9, 100, 10**9), (7, 256, 90, 10**9),
+    ):  # fmt: skip
         monkeypatch.setattr(positions, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(positions, "_FEW_QUERIES", few)
         monkeypatch.setattr(positions, "_QUERIES_PER_BLOCK", per_block)
         monkeypatch.setattr(positions, "_QUERIES_PER_CALL", per_call)
         assert ranking(Retrieves(), test, seen=seen, k=(1, 10)) == first

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import expected_rank_metrics
+from kerasrec.evaluation import expected_rank_metrics, rank_metrics
 
 
 def blocks_of(scores, positives):
@@ -155,3 +155,19 @@ def test_map_at_k_divides_by_all_positives():
         num_positives=np.array([3]), negatives=np.array([4]), cutoffs=[2, 3],
     )  # fmt: skip
     np.testing.assert_allclose(found.map_at, [[1 / 3, (1 + 2 / 3) / 3]])
+
+
+def test_first_positives_of_many_kinds_of_blocks_are_counted_together(monkeypatch):
+    """Each against its own sum, whatever share of them is held at once."""
+    rng = np.random.default_rng(0)
+    greater, tied = rng.integers(0, 9000, 400), rng.integers(2, 3000, 400)
+    positives = rng.integers(2, tied + 1)
+    expected = []
+    for g, t, m in zip(greater, tied, positives, strict=True):
+        x = np.arange(t)
+        after = np.concatenate([[1.0], np.cumprod(np.maximum(t - m - x, 0) / (t - x))])
+        expected.append(-np.diff(after) @ (1.0 / np.arange(g + 1, g + t + 1)))
+    for positions in (1, 5000, 1 << 20):
+        monkeypatch.setattr(rank_metrics, "_POSITIONS", positions)
+        found = rank_metrics._reciprocal_rank(greater, tied, positives)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
