@@ -7,6 +7,8 @@ import keras
 import numpy as np
 
 from kerasrec.evaluation import ranking
+from kerasrec.evaluation.columns import take_rows
+from kerasrec.evaluation.queries import Per
 from kerasrec.schema import FIRST_ID
 from kerasrec.types import Columns, Ranker
 
@@ -43,6 +45,7 @@ class RankingValidation(keras.callbacks.Callback):
             wrapper such as `SampledSoftmax` is fitted.
         candidates: item ids `(valid rows, c)` to rank among instead of the catalogue.
         items: item features of the catalogue, for models that need more than the item id.
+        per: `"user"` or `"row"`, see `kerasrec.evaluation.ranking`.
 
     Raises:
         ValueError: if `every` is not positive, there are no validation rows, or the model cannot
@@ -74,6 +77,7 @@ class RankingValidation(keras.callbacks.Callback):
         ranker: Ranker | None = None,
         candidates: np.ndarray | None = None,
         items: Columns | None = None,
+        per: Per = "user",
     ) -> None:
         super().__init__()
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -88,7 +92,7 @@ class RankingValidation(keras.callbacks.Callback):
                 "out, or leave the callback out."
             )
         self.valid, self.seen, self.every, self.k = valid, seen, every, k
-        self.ranker, self.candidates, self.items = ranker, candidates, items
+        self.ranker, self.candidates, self.items, self.per = ranker, candidates, items, per
         self._blocks: list[dict[str, Any]] = []
         self._epochs_since: int | None = None
         self._figures: dict[str, float] = {}
@@ -128,7 +132,7 @@ class RankingValidation(keras.callbacks.Callback):
         sums: dict[str, float] = {}
         queries = 0
         for block in self._blocks:
-            found = ranking(ranked, k=self.k, items=self.items, **block)
+            found = ranking(ranked, k=self.k, items=self.items, per=self.per, **block)
             count = int(found["queries"])
             for name, value in found.items():
                 if name.split("@")[0] in MEANS and isinstance(value, float):
@@ -164,7 +168,7 @@ def _blocks(
     def split(columns: Columns) -> list[dict[str, np.ndarray]]:
         numbers = np.searchsorted(firsts, columns[user], side="right")
         rows = [np.flatnonzero(numbers == number) for number in range(count)]
-        return [{name: np.asarray(v)[some] for name, v in columns.items()} for some in rows]
+        return [{name: take_rows(v, some) for name, v in columns.items()} for some in rows]
 
     extra = {} if candidates is None else {_CANDIDATES: candidates}
     tests = split({**valid, **extra})

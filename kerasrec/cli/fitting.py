@@ -229,12 +229,11 @@ def _resolved(training: Training, reads_histories: bool) -> Training:
 
 
 def _beside_popularity(name: str, model: Any, prepared: Prepared) -> dict[str, Any]:
-    """The models whose figures a run holds: popularity of all seen rows first."""
+    """The models whose figures a run holds, popularity of the training rows first."""
     if name.casefold() == "popularity":
         return {name: model}
     popularity = kerasrec.models.Popularity(prepared.schema)
-    item = prepared.schema.item_id.name
-    popularity.adapt({item: np.concatenate([prepared.train[item], prepared.valid[item]])})
+    popularity.adapt(prepared.train)  # the rows that the model learned from
     return {"popularity": popularity, name: model}
 
 

@@ -130,18 +130,49 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
             raise ValueError(
                 f"k_core: {name} must be an integer of at least 1; received {value!r}."
             )
-    users, items = interactions.codes(interactions.user), interactions.codes(interactions.item)
-    kept = np.arange(len(interactions))
-    while kept.size:
-        enough = np.bincount(users[kept])[users[kept]] >= user
-        enough &= np.bincount(items[kept])[items[kept]] >= item
-        if enough.all():
-            return interactions.take(kept)
-        kept = kept[enough]
-    raise ValueError(
-        f"k_core: no rows are left of {len(interactions)} with at least {user} rows a user and "
-        f"{item} an item. Ask for less."
-    )
+    sides = [_Side(interactions.codes(interactions.user), user)]
+    sides.append(_Side(interactions.codes(interactions.item), item))
+    kept = np.ones(len(interactions), bool)
+    found = [side.short(np.arange(len(side.counts))) for side in sides]
+    while any(len(short) for short in found):
+        # Only the rows of ids that have just become short are looked at, each once.
+        rows = np.concatenate([side.rows(short) for side, short in zip(sides, found, strict=True)])
+        rows = np.unique(rows[kept[rows]])
+        kept[rows] = False
+        found = [side.remove(rows) for side in sides]
+    if not kept.any():
+        raise ValueError(
+            f"k_core: no rows are left of {len(interactions)} with at least {user} rows a user and "
+            f"{item} an item. Ask for less."
+        )
+    return interactions.take(np.flatnonzero(kept))
+
+
+class _Side:
+    """The users or the items of some rows, and how many rows each has left."""
+
+    def __init__(self, codes: np.ndarray, least: int) -> None:
+        self.codes, self.least = codes, least
+        self.counts = np.bincount(codes)
+        self._order = np.argsort(codes, kind="stable")
+        self._start = np.cumsum(self.counts) - self.counts
+        self._size = self.counts.copy()
+
+    def short(self, ids: np.ndarray) -> np.ndarray:
+        """Return those of the ids that have rows, but too few."""
+        return ids[(self.counts[ids] > 0) & (self.counts[ids] < self.least)]
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """Return all rows of some ids, removed ones included."""
+        size = self._size[ids]
+        within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+        return self._order[np.repeat(self._start[ids], size) + within]
+
+    def remove(self, rows: np.ndarray) -> np.ndarray:
+        """Count rows as removed, and return the ids that become short by it."""
+        codes = self.codes[rows]
+        np.subtract.at(self.counts, codes, 1)
+        return self.short(np.unique(codes))
 
 
 def drop_outliers(

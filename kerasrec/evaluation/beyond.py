@@ -1,8 +1,9 @@
 """What lists are like besides right: how much of the catalogue, how new, how varied, how popular.
 
-Two kinds of figures: those of all lists together (coverage, Gini, entropy), and those that every
-list has, as `(queries,)` arrays, which go into `bootstrap_intervals` and `segment_rows` as the
-values of a ranking do. Padding counts in none of them; a list without items has NaN.
+Two kinds of figures: those of all lists together (coverage, Gini, entropy, popularity lift), and
+those that every list has, as `(queries,)` arrays, which go into `bootstrap_intervals` and
+`segment_rows` as the values of a ranking do. Padding counts in none of them; a list without items
+has NaN.
 """
 
 import numpy as np
@@ -61,7 +62,6 @@ def beyond_accuracy(
         )
     values = {
         "novelty": novelty(lists, counts, int((np.bincount(users) > 0).sum())),
-        "popularity_lift": popularity_lift(lists, counts, schema, train),
         "long_tail": long_tail_share(lists, counts),
     }
     if vectors is not None:
@@ -73,6 +73,7 @@ def beyond_accuracy(
         f"coverage@{lists.k}": coverage(lists),
         f"gini@{lists.k}": gini(lists),
         f"entropy@{lists.k}": entropy(lists),
+        f"popularity_lift@{lists.k}": popularity_lift(lists, counts, schema, train),
     }
     return figures | {name: _mean(found) for name, found in values.items()}, values
 
@@ -171,27 +172,45 @@ def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
     return np.where(pairs > 0, 1 - (total - own) / np.maximum(pairs, 1), np.nan)
 
 
-def popularity_lift(
-    lists: Lists, counts: np.ndarray, schema: Schema, train: SeenColumns
-) -> np.ndarray:
-    """By how much more popular the listed items are than those in the user's history.
+def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: SeenColumns) -> float:
+    """Compute by how much more popular the listed items are than those in the histories.
 
-        mean rows of the listed items / mean rows of the items in the history - 1
+        (GAP_q - GAP_p) / GAP_p
 
-    Abdollahpouri et al. (2020), "The Connection Between Popularity Bias, Calibration, and Fairness
-    in Recommendation". 0: as popular as what the user chose; NaN without a history.
+    GAP_q is the mean over the lists of the mean rows of their items, GAP_p the mean over their
+    users of the mean rows of the items in the history. Abdollahpouri et al. (2020), "The Connection
+    Between Popularity Bias, Calibration, and Fairness in Recommendation", define it for a group of
+    users and divide the means of the group. A mean of each user's own ratio is another number, in
+    which the users with the rarest histories decide. For a group, pass the lists of its users.
 
     Args:
         lists: the lists.
         counts: `(item ids,)` training rows of each item.
         schema: names of the user and the item id.
         train: encoded training rows, the histories.
+
+    Returns:
+        0 where lists are as popular as what the users chose. Users without a history or without a
+        list count in neither mean; NaN if no user has both.
+
+    Example:
+
+    >>> schema = Schema(Categorical("user", 4), Categorical("item", 6))
+    >>> lists = Lists(np.array([2, 3]), np.array([[4], [5]]), np.arange(2, 6))
+    >>> train = {"user": np.array([2, 3]), "item": np.array([2, 3])}
+    >>> counts = np.array([0, 0, 1, 9, 5, 10])
+    >>> popularity_lift(lists, counts, schema, train)  # (5 + 10) / 2 over (1 + 9) / 2, less 1
+    0.5
     """
     row, item = SeenPairs.of(train, schema).items_of(lists.users.astype(np.int64))
     number = np.bincount(row, minlength=len(lists.users))
     total = np.bincount(row, counts[item], len(lists.users))
     history = np.where(number > 0, total / np.maximum(number, 1), np.nan)
-    return _list_mean(lists, counts[lists.items].astype(np.float64)) / history - 1
+    listed = _list_mean(lists, counts[lists.items].astype(np.float64))
+    both = ~np.isnan(history) & ~np.isnan(listed)
+    if not history[both].any():
+        return float("nan")
+    return float(listed[both].mean() / history[both].mean() - 1)
 
 
 def long_tail_share(lists: Lists, counts: np.ndarray) -> np.ndarray:

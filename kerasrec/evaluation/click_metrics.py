@@ -91,12 +91,16 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
         labels: 0 or 1, `(rows,)`.
         scores: `(rows,)`.
 
+    Raises:
+        ValueError: if a label is neither 0 nor 1, a score is NaN, or the lengths differ.
+
     Example:
 
     >>> auc(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.7]))
     0.75
     """
     labels = _binary(labels, "auc: labels")
+    scores = _scores(scores, len(labels), "auc: scores")
     positives = labels.sum()
     pairs = positives * (len(labels) - positives)
     above = (rankdata(scores) * labels).sum() - positives * (positives + 1) / 2
@@ -111,17 +115,29 @@ def grouped_auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
         scores: `(rows,)`.
         groups: integer `(rows,)`, such as user ids; negative ones are left out.
 
+    Raises:
+        ValueError: if a label is neither 0 nor 1, a score is NaN, the lengths differ, or groups are
+            no integers.
+
     Example:
 
     >>> grouped_auc(np.array([0, 1, 1]), np.array([0.1, 0.3, 0.0]), np.array([2, 2, 3]))
     (1.0, 1)
     """
-    kept = np.asarray(groups) >= 0
-    labels = _binary(labels, "grouped_auc: labels")[kept]
-    _, group = np.unique(np.asarray(groups)[kept], return_inverse=True)
+    labels = _binary(labels, "grouped_auc: labels")
+    scores = _scores(scores, len(labels), "grouped_auc: scores")
+    groups = np.asarray(groups)
+    if groups.shape != labels.shape or groups.dtype.kind not in "iu":
+        raise ValueError(
+            f"grouped_auc: groups expects {len(labels)} integers, one for each label; received "
+            f"{groups.dtype} of shape {groups.shape}. Encode names as integers first."
+        )
+    kept = groups >= 0
+    labels, scores = labels[kept], scores[kept]
+    _, group = np.unique(groups[kept], return_inverse=True)
     # Mean ranks over all rows become mean ranks within the group, once the rows are in its order.
-    order = np.lexsort((np.asarray(scores)[kept], group))
-    group, score, label = group[order], np.asarray(scores)[kept][order], labels[order]
+    order = np.lexsort((scores, group))
+    group, score, label = group[order], scores[order], labels[order]
     size = np.bincount(group)
     within = np.arange(len(group)) - np.repeat(np.cumsum(size) - size, size)
     new = np.ones(len(group), bool)
@@ -144,12 +160,16 @@ def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
         labels: 0 or 1, `(rows,)`.
         logits: `(rows,)`.
 
+    Raises:
+        ValueError: if a label is neither 0 nor 1, a score is NaN, or the lengths differ.
+
     Example:
 
     >>> log_loss(np.array([1, 0]), np.array([800.0, -800.0]))
     0.0
     """
     labels = _binary(labels, "log_loss: labels")
+    logits = _scores(logits, len(labels), "log_loss: logits")
     return float(np.mean(np.logaddexp(0.0, np.where(labels == 1, -1.0, 1.0) * logits)))
 
 
@@ -226,3 +246,19 @@ def _binary(labels: np.ndarray, what: str) -> np.ndarray:
             "binary first, for example ratings >= 4."
         )
     return labels
+
+
+def _scores(scores: np.ndarray, rows: int, what: str) -> np.ndarray:
+    """The scores as float64, if there is one number for each label."""
+    scores = np.asarray(scores, np.float64)
+    if scores.shape != (rows,):
+        raise ValueError(
+            f"{what} expects {rows} numbers, one for each label; received an array of shape "
+            f"{scores.shape}. Flatten scores of shape (rows, 1), and pass the scores of these rows."
+        )
+    if missing := int(np.isnan(scores).sum()):
+        raise ValueError(
+            f"{what} expects numbers; received NaN in {missing} of {rows} rows. Leave those rows "
+            "out, or find out why the model gives them."
+        )
+    return scores

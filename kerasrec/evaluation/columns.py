@@ -1,9 +1,11 @@
 """Checks of encoded columns, shared by the ways to evaluate."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from kerasrec.data.columns import History
 from kerasrec.schema import FIRST_ID, Categorical
 from kerasrec.types import Columns
 
@@ -51,6 +53,11 @@ def check_ids(ids: np.ndarray, feature: Categorical, *, what: str) -> np.ndarray
             "with other vocabularies than the model's schema, or not at all."
         )
     return ids.astype(np.int64)
+
+
+def take_rows(column: Any, rows: np.ndarray) -> Any:
+    """Return some rows of a column. Histories stay cut from their one sorted array."""
+    return column.take(rows) if isinstance(column, History) else np.asarray(column)[rows]
 
 
 def known(ids: np.ndarray) -> np.ndarray:

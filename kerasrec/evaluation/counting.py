@@ -1,26 +1,42 @@
-"""How many candidates score higher than a positive, and how many the same."""
+"""How many candidates score higher than a positive, and how many the same.
 
+Two ways give the same counts. Comparing a value with the scores of its row takes two passes over
+the row. Sorting takes one pass that copies the scores from the lowest of several values on, and a
+sort of these. A sample of the columns tells about how many scores reach each value, and so for
+which values of a row sorting is cheaper: usually the high ones, which few scores reach.
+"""
+
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 
+# Columns compared at a time: scores and flags then stay in the cache of a core.
+_TILE = 1 << 16
 # Flags of comparisons made at once. Many, since between its calls of numpy a thread waits for the
 # other threads to let go of the interpreter's lock: calls of a few microseconds run one by one.
 _FLAGS = 5 << 18
-# From so many positives on, it is worth a comparison to learn whether a sort is cheaper.
-_MANY = 10
-# What sorting one score costs, in scores compared with one value for greater and for equal; and
-# what comes on top, in such scores for each score of the row.
-_SORT_COST = 40
-_SORT_START = 4
+# The sample: so many runs of columns that share a line of the cache. So many values in a row make
+# it worth a look.
+_RUNS = 40
+_RUN = 16
+_SEVERAL = 10
+# What sorting costs, in values compared with the row: the pass that copies; copying and sorting the
+# whole row; and the calls, in scores. From such a share on, a row is sorted where it stands.
+_COPY_COST = 1.2
+_SORT_COST = 18.0
+_CALL_COST = 50_000
+_IN_PLACE = 0.5
 # Flags are bytes of 0 or 1; so many words of eight add up without a carry between the bytes.
 _WORDS = 255
+
+_local = threading.local()
 
 
 def count_better(
     scores: np.ndarray, row: np.ndarray, value: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each value, how many scores of its row are greater, and how many are equal.
+    """Count for each value how many scores of its row are greater, and how many are equal.
 
     Rows next to each other that have equally many values are compared in one go.
 
@@ -39,82 +55,104 @@ def count_better(
     >>> greater.tolist(), tied.tolist()
     ([2, 0], [1, 2])
     """
-    greater, reached = np.zeros(len(row), np.int64), np.zeros(len(row), np.int64)
     if not len(row):
-        return greater, reached
-    compare = _Comparison(scores.shape[1], len(row))
-    for start, first, rows, many in _groups(row, compare.most):
-        stop = start + rows * many
-        if many >= _MANY and _by_sorting(
-            scores[first], value[start:stop], greater[start:stop], reached[start:stop], compare
-        ):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    order = np.lexsort((value, row))
+    values = value[order]
+    start = np.flatnonzero(np.diff(row, prepend=-1))
+    many = np.diff(start, append=len(row))
+    rows = row[start]
+    counts = np.zeros((2, len(row)), np.int64)
+    compared = many if many.max() < _SEVERAL else _compared(scores, rows, start, many, values)
+    for some, lines, number in _groups(scores, rows, compared):
+        at = start[some, None] + np.arange(number)
+        counts[:, at] = _compare(lines, values[at])
+    for i in np.flatnonzero(compared < many).tolist():
+        part = slice(start[i] + compared[i], start[i] + many[i])
+        _by_sorting(scores[rows[i]], values[part], counts[:, part])
+    found = np.empty_like(counts)
+    found[:, order] = counts
+    return found[0], found[1] - found[0]
+
+
+def _compared(
+    scores: np.ndarray, rows: np.ndarray, start: np.ndarray, many: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """How many of the lowest values of each row are compared; the others are sorted for."""
+    height, width = scores.shape
+    run = max(_RUN, width // _RUNS)
+    runs = max(1, width // run)
+    sample = scores[:, : runs * run].reshape(height, runs, -1)[:, :, :_RUN].reshape(height, -1)
+    reached = np.empty(len(values))
+    for some, lines, number in _groups(sample, rows, many):
+        at = start[some, None] + np.arange(number)
+        reached[at] = _compare(lines, values[at], ties=False)[1]
+    place = np.arange(len(values)) - np.repeat(start, many)
+    sorting = _COPY_COST + _CALL_COST / width + _SORT_COST * reached / sample.shape[1]
+    cost = place + sorting  # where this value is the lowest that is sorted for
+    least = np.minimum.reduceat(cost, start)
+    cheapest = np.flatnonzero(cost == np.repeat(least, many))
+    first = place[cheapest[np.searchsorted(cheapest, start)]]
+    return np.where((least < many) & (many >= _SEVERAL), first, many)
+
+
+def _groups(
+    scores: np.ndarray, rows: np.ndarray, number: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Rows to compare in one go: which, their scores, and the number of values of each."""
+    begins = np.ones(len(rows), bool)  # rows that cannot go with the row before
+    begins[1:] = (np.diff(number) != 0) | (np.diff(rows) != 1)
+    ends = [*np.flatnonzero(begins)[1:].tolist(), len(rows)]
+    tile = min(_TILE, scores.shape[1])
+    for i, j in zip(np.flatnonzero(begins).tolist(), ends, strict=True):
+        if not (values := int(number[i])):
             continue
-        lines, values = scores[first : first + rows], value[start:stop].reshape(rows, many)
-        for at in range(0, many, compare.most):
-            counts = compare(lines, values[:, at : at + compare.most])
-            part = slice(start + at, start + at + counts.shape[1])
-            greater[part], reached[part] = counts
-    return greater, reached - greater
+        step = max(1, _FLAGS // (tile * values))
+        for k in range(i, j, step):
+            some = np.arange(k, min(k + step, j))
+            yield some, scores[rows[k] : rows[k] + len(some)], values
 
 
-def _groups(row: np.ndarray, most: int) -> Iterator[tuple[int, int, int, int]]:
-    """First value, first row, rows, and values of each row, for rows compared in one go."""
-    starts = np.flatnonzero(np.diff(row, prepend=-1))
-    counts = np.diff(starts, append=len(row))
-    begins = np.ones(len(starts), bool)  # rows that cannot go with the row before
-    begins[1:] = (np.diff(counts) != 0) | (np.diff(row[starts]) != 1) | (counts[1:] >= _MANY)
-    begin = np.flatnonzero(begins)
-    for i, j in zip(begin.tolist(), [*begin[1:].tolist(), len(starts)], strict=True):
-        many = int(counts[i])
-        for k in range(i, j, step := max(1, most // many)):
-            yield int(starts[k]), int(row[starts[k]]), min(step, j - k), many
+def _compare(lines: np.ndarray, values: np.ndarray, *, ties: bool = True) -> np.ndarray:
+    """Count the scores `(rows, width)` that are no less and, if `ties`, those that are greater.
+
+    Gives int64 `(2, rows, values)` for values `(rows, values)`: greater, then no less.
+    """
+    width = lines.shape[1]
+    counts = np.zeros((2, *values.shape), np.int64)
+    tiles = -(-width // _TILE)
+    step = -(-width // tiles)
+    words = -(-step // 8)
+    groups = -(-words // _WORDS)
+    each = -(-words // groups)
+    bytes_ = groups * each * 8
+    flags = _scratch(values.size * bytes_).reshape(values.size, bytes_)
+    for at in range(0, width, step):
+        tile = lines[:, None, at : at + step]
+        length = tile.shape[2]
+        flags[:, length:] = False
+        found = flags.reshape(*values.shape, bytes_)[..., :length]
+        for count, compare in zip(counts, (np.greater, np.greater_equal), strict=True):
+            if not ties and compare is np.greater:
+                continue
+            compare(tile, values[:, :, None], out=found)
+            sums = np.einsum("vgw->vg", flags.view(np.uint64).reshape(-1, groups, each))
+            count += sums.view(np.uint8).sum(axis=1, dtype=np.int64).reshape(values.shape)
+    return counts
 
 
-class _Comparison:
-    """Compares rows with values, in memory of its own."""
-
-    def __init__(self, width: int, values: int) -> None:
-        words = max(1, -(-width // 8))
-        groups = -(-words // _WORDS)
-        each = -(-words // groups)
-        self.width, self.most = width, max(1, min(_FLAGS // (8 * words), values))
-        # (greater or no less, value, score); the columns beyond the width stay zero.
-        self._flags = np.zeros((2, self.most, groups * each * 8), bool)
-        self._words = self._flags.view(np.uint64).reshape(2, self.most, groups, each)
-
-    def __call__(self, lines: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Of the scores `(rows, width)`, how many are greater and how many are no less.
-
-        Gives `(2, rows * values of a row)` for values `(rows, values of a row)`.
-        """
-        shape = (*values.shape, -1)
-        flags = self._flags[:, : values.size]
-        for compare, found in zip((np.greater, np.greater_equal), flags, strict=True):
-            compare(lines[:, None], values[:, :, None], out=found.reshape(shape)[..., : self.width])
-        return self._count(values.size)
-
-    def reaching(self, line: np.ndarray, value: np.floating) -> tuple[int, np.ndarray]:
-        """How many scores `(width,)` are no less than the value, and which."""
-        np.greater_equal(line, value, out=self._flags[0, 0, : self.width])
-        return int(self._count(1)[0, 0]), self._flags[0, 0, : self.width]
-
-    def _count(self, values: int) -> np.ndarray:
-        sums = np.add.reduce(self._words[:, :values], axis=3)
-        return sums.view(np.uint8).sum(axis=2, dtype=np.int64)
+def _scratch(size: int) -> np.ndarray:
+    """Memory of this thread for flags: fresh memory costs as much as what is done with it."""
+    if len(getattr(_local, "flags", ())) < size:
+        _local.flags = np.empty(size, bool)
+    flags: np.ndarray = _local.flags
+    return flags[:size]
 
 
-def _by_sorting(
-    line: np.ndarray,
-    values: np.ndarray,
-    greater: np.ndarray,
-    reached: np.ndarray,
-    compare: _Comparison,
-) -> bool:
-    """Sorts the scores that reach the lowest value, if that costs less than comparing all."""
-    listed, which = compare.reaching(line, values.min())
-    if _SORT_COST * listed + _SORT_START * len(line) >= len(values) * len(line):
-        return False
-    ordered = np.sort(line[which])
-    greater[:] = listed - np.searchsorted(ordered, values, side="right")
-    reached[:] = listed - np.searchsorted(ordered, values, side="left")
-    return True
+def _by_sorting(line: np.ndarray, values: np.ndarray, counts: np.ndarray) -> None:
+    """Write the counts of ascending values, from the sorted scores that reach the lowest."""
+    flags = np.greater_equal(line, values[0], out=_scratch(len(line)))
+    kept = np.compress(flags, line)
+    kept.sort()
+    counts[0] = len(kept) - np.searchsorted(kept, values, side="right")
+    counts[1] = len(kept) - np.searchsorted(kept, values, side="left")

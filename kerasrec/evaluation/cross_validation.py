@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from kerasrec.data.splits import Split
-from kerasrec.evaluation.statistics import Spread, spread
+from kerasrec.evaluation.statistics import Spread, float_values, spread
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,8 +108,7 @@ def cross_validate(
         methods.append(split.method)
         shares.append(len(split.test) / len(split.train))
         for model, evaluated in models.items():
-            row = evaluated(split)
-            found[model].append({n: v for n, v in row.items() if isinstance(v, float)})
+            found[model].append(float_values(evaluated(split)))
     if not models or not methods:
         raise ValueError(
             f"cross_validate: expected at least one model and one fold; received {len(models)} "

@@ -6,7 +6,7 @@ import numpy as np
 
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.positions import Task, count_positives
-from kerasrec.evaluation.queries import SeenColumns, SeenPairs, make_queries
+from kerasrec.evaluation.queries import Per, SeenColumns, SeenPairs, make_queries
 from kerasrec.evaluation.ranked import Ranked
 from kerasrec.evaluation.sampling import Candidates
 from kerasrec.evaluation.scoring import check_ranker
@@ -23,12 +23,14 @@ def ranking(
     candidates: np.ndarray | Candidates | None = None,
     items: Columns | None = None,
     drop_repeats: bool = False,
+    per: Per = "user",
     max_memory_mb: int = 128,
 ) -> dict[str, float | int | str]:
     """Ranks the catalogue for every query and looks where the test items come.
 
-    A query is a distinct combination of the query side features: a user, or a user in a context.
-    Its positives are its test items; all of them stay in the one list that is ranked. Means are
+    A query is a user, or with `per="row"` a test row. The unit belongs to the evaluation and not to
+    the model, so that models with other features are measured by the same queries. The positives of
+    a user are the user's test items; all of them stay in the one list that is ranked. Means are
     over queries:
 
         hr@k         a positive among the first k
@@ -70,6 +72,10 @@ def ranking(
         items: item features, one row per item of the catalogue. Default: every known id, for
             models that need nothing but the item id.
         drop_repeats: leave out test rows whose (user, item) pair is in `seen`.
+        per: `"user"`: one list for each user, whose other query side features (the history, the
+            context) are those of the user's first test row. `"row"`: one list for each test row,
+            with the features of that row and its item as the only positive; the user's other test
+            items are candidates. Given candidates are always ranked by row.
         max_memory_mb: bound for the arrays that grow with queries or items; there is at least one
             query per block. Vectors of the catalogue come on top.
 
@@ -77,13 +83,14 @@ def ranking(
     items with equal vectors tie for certain.
 
     Returns:
-        dict with these metrics (those at k for every cutoff), `protocol`, and the counts
+        dict with these metrics (those at k for every cutoff), `protocol`, `per`, and the counts
         `users`, `queries`, `candidates` (before seen items are taken out), `test_rows`,
         `unknown_user_rows`, `unknown_item_rows` and `repeated_rows`.
 
     Raises:
         ValueError: if the test set is empty (or is once unknown users and dropped repeats are out),
-            k exceeds the catalogue, a column is missing or badly encoded, or a score is NaN.
+            k exceeds the catalogue, a column is missing or badly encoded, `per` is neither of the
+            two, or a score is NaN.
 
     Example:
 
@@ -107,6 +114,7 @@ def ranking(
         candidates=candidates,
         items=items,
         drop_repeats=drop_repeats,
+        per=per,
         max_memory_mb=max_memory_mb,
     ).summary()
 
@@ -120,6 +128,7 @@ def rank_queries(
     candidates: np.ndarray | Candidates | None = None,
     items: Columns | None = None,
     drop_repeats: bool = False,
+    per: Per = "user",
     max_memory_mb: int = 128,
 ) -> Ranked:
     """`ranking`, with the value of every query: for segments, intervals and comparisons.
@@ -132,6 +141,7 @@ def rank_queries(
         candidates: see `ranking`.
         items: see `ranking`.
         drop_repeats: see `ranking`.
+        per: see `ranking`.
         max_memory_mb: see `ranking`.
 
     Returns:
@@ -144,13 +154,14 @@ def rank_queries(
     schema = model.schema
     if max_memory_mb < 1:
         raise ValueError(f"ranking: max_memory_mb must be at least 1; received {max_memory_mb!r}.")
+    check_per(per)
     names = [feature.name for feature in schema.query] + [schema.item_id.name]
     rows = check_columns(test, names, what="ranking: test")
     items = catalogue(schema, items)
     seen_pairs = SeenPairs.of(seen, schema)
-    queries = make_queries(
-        test, schema, seen_pairs, drop_repeats=drop_repeats, one_per_row=candidates is not None
-    )
+    if candidates is not None:
+        per = "row"
+    queries = make_queries(test, schema, seen_pairs, drop_repeats=drop_repeats, per=per)
     protocol, width, given = "full catalogue", len(items[schema.item_id.name]), None
     if candidates is not None:
         if not isinstance(candidates, Candidates):
@@ -165,6 +176,7 @@ def rank_queries(
     positives, negatives = count_positives(model, items, task, max_memory_mb=max_memory_mb)
     facts: dict[str, float | int | str] = {
         "protocol": protocol,
+        "per": per,
         "users": len(np.unique(queries.features[schema.user_id.name])),
         "queries": len(queries.test_row),
         "candidates": width,
@@ -197,6 +209,19 @@ def catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:
             "repeated ones. Leave those rows out."
         )
     return {f.name: np.asarray(items[f.name]) for f in schema.item}
+
+
+def check_per(per: str) -> None:
+    """Refuse a unit that there is not.
+
+    Raises:
+        ValueError: if it is neither "user" nor "row".
+    """
+    if per not in ("user", "row"):
+        raise ValueError(
+            f"ranking: per expects 'user' (one list for each user) or 'row' (one for each test "
+            f"row); received {per!r}."
+        )
 
 
 def _check_candidates(candidates: np.ndarray, schema: Schema, rows: int) -> np.ndarray:

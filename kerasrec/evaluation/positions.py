@@ -3,13 +3,16 @@
 Every metric of accuracy follows from two numbers per positive: how many candidates score higher,
 and how many the same. They are counted block by block of queries, so that there is never an array
 of users x items. Blocks of a retriever are shared out to threads, each with a BLAS product of one
-thread; numpy lets go of the interpreter's lock in all that takes long.
+thread; numpy lets go of the interpreter's lock in all that takes long. Where memory allows each
+thread a few rows only, the threads share the columns of one block instead: a product with more rows
+reads the item vectors less often.
 """
 
 import dataclasses
+import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -28,6 +31,7 @@ _BYTES_PER_PRODUCT = 5
 _BYTES_PER_SCORE = 10
 # More queries make no product faster; the query vectors of so many are asked for at once.
 _QUERIES_PER_BLOCK = 256
+_FEW_QUERIES = 64
 _QUERIES_PER_CALL = 16_384
 
 
@@ -61,6 +65,10 @@ class _Block:
     item: np.ndarray
 
 
+# What `count_better` does.
+_Better = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
 def count_positives(
     model: Ranker, items: Columns, task: Task, *, max_memory_mb: int
 ) -> tuple[Positives, np.ndarray]:
@@ -85,12 +93,18 @@ def count_positives(
     greater, tied = np.zeros(num_positives, np.int64), np.zeros(num_positives, np.int64)
     negatives = np.zeros(num_queries, np.int64)
 
-    def count(block: _Block, scores: np.ndarray, column: np.ndarray, others: np.ndarray) -> None:
+    def count(
+        block: _Block,
+        scores: np.ndarray,
+        column: np.ndarray,
+        others: np.ndarray,
+        better: _Better = count_better,
+    ) -> None:
         """Of scores whose removed candidates are NaN already; writes where no other block does."""
         value = scores[block.row, column]
         scores[block.row, column] = np.nan  # positives are counted afterwards, among themselves
         at = block.positives
-        greater[at], tied[at] = count_better(scores, block.row, value)
+        greater[at], tied[at] = better(scores, block.row, value)
         score[at] = value
         negatives[block.queries] = others
 
@@ -150,24 +164,57 @@ def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndar
 def _retrieved(model: Retriever, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]
     catalogue = ItemVectors.of(model, items)
     width, threads = len(catalogue.vectors), _cores()
-    most = (max_memory_mb << 20) // (threads * width) // _BYTES_PER_PRODUCT - 1
-    size = max(1, min(most, _QUERIES_PER_BLOCK))
-    own = threading.local()  # one array of scores a thread: fresh memory costs as much as counting
+    most = (max_memory_mb << 20) // width // _BYTES_PER_PRODUCT
+    few = threads > 1 and most // threads < _FEW_QUERIES
+    size = max(1, min((most if few else most // threads) - 1, _QUERIES_PER_BLOCK))
+    rank = _by_columns if few else _by_rows
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        one = rank(catalogue, task, count, size, threads, pool)
         for blocks in _blocks(task, size, within=_QUERIES_PER_CALL):
             several = np.concatenate([block.queries for block in blocks])
             vectors = catalogue.queries(_features(task, several))
             each = np.split(vectors, np.cumsum([len(block.queries) for block in blocks])[:-1])
-
-            def one(block: _Block, queries: np.ndarray) -> None:
-                if not hasattr(own, "scores"):
-                    own.scores = np.empty((size, width), np.float32)
-                scores = own.scores[: len(queries)]
-                catalogue.scores(queries, out=scores)
-                count(block, scores, *_remove_seen(task, block, scores))
-
-            for _ in pool.map(one, blocks, each):
+            for _ in map(one, blocks, each) if few else pool.map(one, blocks, each):
                 pass
+
+
+def _by_rows(catalogue: ItemVectors, task: Task, count, size: int, threads: int, pool):  # type: ignore[no-untyped-def]
+    """A function that ranks a block in the thread that calls it."""
+    own = threading.local()  # one array of scores a thread: fresh memory costs as much as counting
+
+    def one(block: _Block, queries: np.ndarray) -> None:
+        if not hasattr(own, "scores"):
+            own.scores = np.empty((size, len(catalogue.vectors)), np.float32)
+        scores = own.scores[: len(queries)]
+        catalogue.scores(queries, out=scores)
+        count(block, scores, *_remove_seen(task, block, scores))
+
+    return one
+
+
+def _by_columns(catalogue: ItemVectors, task: Task, count, size: int, threads: int, pool):  # type: ignore[no-untyped-def]
+    """A function that ranks a block with all threads, each with some of the columns."""
+    width = len(catalogue.vectors)
+    memory = np.empty((size, width), np.float32)
+    edges = [width * thread // threads for thread in range(threads + 1)]
+    parts = [slice(first, last) for first, last in itertools.pairwise(edges)]
+
+    def better(scores: np.ndarray, row: np.ndarray, value: np.ndarray):  # type: ignore[no-untyped-def]
+        found = list(pool.map(lambda part: count_better(scores[:, part], row, value), parts))
+        return sum(greater for greater, _ in found), sum(tied for _, tied in found)
+
+    def one(block: _Block, queries: np.ndarray) -> None:
+        scores = memory[: len(queries)]
+
+        def multiply(part: slice) -> None:
+            np.matmul(queries, catalogue.vectors[part].T, out=scores[:, part])
+
+        for _ in pool.map(multiply, parts):
+            pass
+        catalogue.settle(scores, queries)
+        count(block, scores, *_remove_seen(task, block, scores), better=better)
+
+    return one
 
 
 def _scored(model: Ranker, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]

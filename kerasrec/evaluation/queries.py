@@ -2,15 +2,18 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from kerasrec.evaluation.columns import check_columns, check_ids, known
+from kerasrec.data.columns import History
+from kerasrec.evaluation.columns import check_columns, check_ids, known, take_rows
 from kerasrec.schema import Categorical, Schema
+from kerasrec.schema import Sequence as IdSequence
 from kerasrec.types import Columns
 
 SeenColumns = Columns | Sequence[Columns] | None
+Per = Literal["user", "row"]
 
 
 def seen_parts(seen: SeenColumns) -> list[Columns]:
@@ -106,7 +109,7 @@ class Queries:
 
     Args:
         features: query side features, one row per query.
-        test_row: `(queries,)` a test row of each query.
+        test_row: `(queries,)` test row whose features the query has.
         query: `(positives,)` index of the query, ascending.
         item: `(positives,)` item id.
         unknown_user_rows: test rows that were left out for their user.
@@ -127,9 +130,9 @@ class Queries:
 
 
 def make_queries(
-    test: Columns, schema: Schema, seen: SeenPairs, *, drop_repeats: bool, one_per_row: bool
+    test: Columns, schema: Schema, seen: SeenPairs, *, drop_repeats: bool, per: Per
 ) -> Queries:
-    """Groups test rows into queries: one per combination of features, or one per row.
+    """Group test rows into queries: one per user, or one per row.
 
     Raises:
         ValueError: if no row is left once unknown users and dropped repeats are out.
@@ -144,24 +147,53 @@ def make_queries(
             f"{(~known(users)).sum()} have an unknown user and {repeated.sum()} repeat a seen pair "
             f"(drop_repeats={drop_repeats}). Use another split."
         )
-    if one_per_row:
+    if per == "row":
         test_row, query, item = kept, np.arange(len(kept)), items[kept]
     else:
-        group = np.zeros(len(kept), np.int64)
-        for feature in schema.query:
-            _, code = np.unique(np.asarray(test[feature.name])[kept], axis=0, return_inverse=True)
-            _, group = np.unique(group * (code.max() + 1) + code.ravel(), return_inverse=True)
-        test_row = kept[np.unique(group, return_index=True)[1]]
+        test_row = _first_rows(test, schema, kept, users, items)
+        group = np.searchsorted(users[test_row], users[kept])
         pairs = np.sort(group * schema.item_id.num_ids + items[kept])
         query, item = np.divmod(pairs, schema.item_id.num_ids)
         # Once each; but rows with the unknown id may be different items.
         once = (np.diff(pairs, prepend=-1) > 0) | ~known(item)
         query, item = query[once], item[once]
     return Queries(
-        features={f.name: np.asarray(test[f.name])[test_row] for f in schema.query},
+        features={f.name: take_rows(test[f.name], test_row) for f in schema.query},
         test_row=test_row,
         query=query,
         item=item,
         unknown_user_rows=int((~known(users)).sum()),
         repeated_rows=int(repeated.sum()),
     )
+
+
+def _first_rows(
+    test: Columns, schema: Schema, kept: np.ndarray, users: np.ndarray, items: np.ndarray
+) -> np.ndarray:
+    """The first of the kept rows of each user, in the order of the users.
+
+    The columns have no time that the schema knows. Where there are histories, the first row is the
+    one with the shortest of them: a later row's history holds test items, which are the answers.
+    Equally long ones that were cut to `max_length` are told apart by how many of the user's test
+    items they hold.
+    """
+    rows_of = np.bincount(users[kept])
+    if rows_of.max() == 1:
+        return kept[np.argsort(users[kept])]
+    keys = [kept, users[kept]]
+    for feature in schema.query:
+        if not isinstance(feature, IdSequence) or feature.of != schema.item_id.name:
+            continue
+        column = test[feature.name]
+        if isinstance(column, History):
+            keys[1:1] = [column.lengths[kept]]
+        else:
+            history = np.asarray(column)[kept]
+            answers = SeenPairs.of(
+                {schema.user_id.name: users[kept], schema.item_id.name: items[kept]}, schema
+            )
+            held = answers.contains(users[kept, None], history.astype(np.int64))
+            keys[1:1] = [held.sum(axis=1), known(history).sum(axis=1)]
+    order = np.lexsort(keys)
+    first = np.diff(users[kept][order], prepend=-1) > 0
+    return kept[order[first]]

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import digamma
 
+# Positions of tie blocks held at once, and the exponent of a probability below rounding.
+_POSITIONS = 1 << 20
+_NEGLIGIBLE = 42.0
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RankMetrics:
@@ -123,8 +127,11 @@ def expected_rank_metrics(
 
 def _reciprocals(greater: np.ndarray, count: np.ndarray) -> np.ndarray:
     """1/(g+1) + ... + 1/(g+count), a difference of harmonic numbers."""
-    several = digamma(greater + count + 1.0) - digamma(greater + 1.0)
-    return np.select([count == 0, count == 1], [0.0, 1.0 / (greater + 1)], several)
+    found = np.where(count == 0, 0.0, 1.0 / (greater + 1))
+    several = count > 1  # few, where scores seldom tie
+    g, n = greater[several], count[several]
+    found[several] = digamma(g + n + 1.0) - digamma(g + 1.0)
+    return found
 
 
 def _precisions(
@@ -163,11 +170,19 @@ def _reciprocal_rank(greater: np.ndarray, tied: np.ndarray, positives: np.ndarra
     blocks, same = np.unique(
         np.stack([greater, tied, positives])[:, several], axis=1, return_inverse=True
     )
+    # P(X > g + x) is at most exp(-m x / t): beyond these positions it is less than rounding.
+    deep = np.minimum(blocks[1], np.ceil(_NEGLIGIBLE * blocks[1] / np.maximum(blocks[2], 1)))
     means = np.empty(blocks.shape[1])
-    for i, (g, t, m) in enumerate(blocks.T):
-        x = np.arange(t)
-        ratios = np.maximum(t - m - x, 0) / (t - x)
-        after = np.concatenate([[1.0], np.cumprod(ratios)])  # P(X > g + x)
-        means[i] = -np.diff(after) @ (1.0 / np.arange(g + 1, g + t + 1))
+    order, start = np.argsort(deep, kind="stable"), 0
+    while start < len(order):  # blocks of about equally many positions, one row each
+        fits = deep[order[start:]] * np.arange(1, len(order) - start + 1) <= _POSITIONS
+        some = order[start : start + max(1, int(fits.sum()))]
+        g, t, m = blocks[:, some, None]
+        x = np.arange(int(deep[some].max()))
+        ratios = np.maximum(t - m - x, 0) / np.maximum(t - x, 1)
+        after = np.ones((len(some), len(x) + 1))  # P(X > g + x)
+        np.cumprod(ratios, axis=1, out=after[:, 1:])
+        means[some] = -(np.diff(after, axis=1) / (g + 1 + x)).sum(axis=1)
+        start += len(some)
     mean[several] = means[same.ravel()]
     return mean

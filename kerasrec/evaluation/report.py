@@ -8,7 +8,7 @@ import numpy as np
 from kerasrec.evaluation.baseline import MostSeen
 from kerasrec.evaluation.full_ranking import ranking
 from kerasrec.evaluation.guard import check_ranking
-from kerasrec.evaluation.queries import SeenColumns
+from kerasrec.evaluation.queries import Per, SeenColumns, seen_parts
 from kerasrec.evaluation.rating_errors import pointwise
 from kerasrec.evaluation.sampling import Candidates
 from kerasrec.types import Columns, Ranker
@@ -26,6 +26,7 @@ def evaluate(
     k: int | Sequence[int] = (10,),
     candidates: np.ndarray | Candidates | None = None,
     items: Columns | None = None,
+    per: Per = "user",
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
 ) -> Row:
@@ -38,6 +39,7 @@ def evaluate(
         k: see `ranking`.
         candidates: see `ranking`.
         items: see `ranking`.
+        per: see `ranking`.
         ratings: whether the model predicts the label column, so that `rmse` and `mae` mean
             something. Off for models trained to rank.
         clip: see `pointwise`.
@@ -72,7 +74,7 @@ def evaluate(
     if ratings:
         found = pointwise(model, test, clip=clip)
         errors = {"rmse": found["rmse"], "mae": found["mae"]}
-    ranks = ranking(model, test, seen=seen, k=k, candidates=candidates, items=items)
+    ranks = ranking(model, test, seen=seen, k=k, candidates=candidates, items=items, per=per)
     check_ranking(model.schema, test, seen=seen, candidates=candidates, items=items)
     return errors | ranks
 
@@ -82,24 +84,29 @@ def compare(
     test: Columns,
     *,
     seen: SeenColumns,
+    train: SeenColumns = None,
     k: int | Sequence[int] = (10,),
     candidates: np.ndarray | Candidates | None = None,
     items: Columns | None = None,
+    per: Per = "user",
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
 ) -> list[Row]:
-    """Evaluates several models on the same rows, beside the popularity of the items.
+    """Evaluate several models by the same queries, beside the popularity of the items.
 
-    The row `popularity` ranks items by their number of rows in `seen` and predicts no ratings; it
+    The row `popularity` ranks items by their number of rows in `train` and predicts no ratings. It
     is added first unless a model has that name.
 
     Args:
         models: models by name; all share one schema's id spaces.
         test: encoded test rows.
-        seen: see `ranking`; also what popularity counts.
+        seen: see `ranking`.
+        train: the rows that the models learned from, which popularity counts. By default the first
+            part of `seen`: in `seen=[train, valid]` the training rows.
         k: see `ranking`.
         candidates: see `ranking`.
         items: see `ranking`.
+        per: see `ranking`.
         ratings: see `evaluate`.
         clip: see `pointwise`.
 
@@ -107,7 +114,7 @@ def compare(
         One dict per model with its name under `model` and the figures of `evaluate`.
 
     Raises:
-        ValueError: see `evaluate`; or if there is no model, or no seen row to count.
+        ValueError: see `evaluate`; or if there is no model, or no row to count.
 
     Example:
 
@@ -128,11 +135,14 @@ def compare(
             f"compare: expected a dict of models by name; received {models!r:.80}. "
             "Pass for example {'mf': model}."
         )
-    shared: dict[str, Any] = {"seen": seen, "k": k, "candidates": candidates, "items": items}
+    shared: dict[str, Any] = {
+        "seen": seen, "k": k, "candidates": candidates, "items": items, "per": per,
+    }  # fmt: skip
     rows: list[Row] = []
     if _BASELINE not in {name.casefold() for name in models}:
         schema = next(iter(models.values())).schema
-        rows.append({"model": _BASELINE, **evaluate(MostSeen(schema, seen), test, **shared)})
+        counted = seen_parts(seen)[:1] if train is None else train
+        rows.append({"model": _BASELINE, **evaluate(MostSeen(schema, counted), test, **shared)})
     for name, model in models.items():
         figures = evaluate(model, test, ratings=ratings, clip=clip, **shared)
         rows.append({"model": name, **figures})

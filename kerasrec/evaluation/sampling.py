@@ -11,7 +11,10 @@ from kerasrec.schema import FIRST_ID, PADDING_ID, Schema
 from kerasrec.types import Columns
 
 # Random numbers held at once.
-_DRAWS = 1 << 22
+_DRAWS = 1 << 21
+# A row is drawn one by one where so many times the wanted items are left, in so many rounds.
+_ENOUGH = 2
+_ROUNDS = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,16 +88,94 @@ def sample_candidates(
             raise ValueError("sample_candidates: popularity counts the rows of `seen`; got none.")
     removed = SeenPairs.of([*seen_parts(seen), test], schema)
     rng = np.random.default_rng(seed)
-    ids = np.empty((len(users), negatives), np.int32)
-    with np.errstate(divide="ignore"):
-        log_weight = np.log(weight)
-    for start in range(0, len(users), step := max(1, _DRAWS // num_items)):
-        drawn_for = users[start : start + step]
-        # The largest keys are a draw without replacement: the Gumbel-max trick.
-        keys = log_weight + rng.gumbel(size=(len(drawn_for), num_items))
-        row, item = removed.items_of(drawn_for)
-        keys[row, item - FIRST_ID] = -np.inf
-        best = np.argpartition(-keys, negatives - 1, axis=1)[:, :negatives]
-        drawable = np.take_along_axis(keys, best, axis=1) > -np.inf
-        ids[start : start + step] = np.where(drawable, best + FIRST_ID, PADDING_ID)
+    ids = np.full((len(users), negatives), PADDING_ID, np.int32)
+    draw = _Draw(weight, removed, rng)
+    step = max(1, _DRAWS // draw.width(negatives))
+    for start in range(0, len(users), step):
+        draw(users[start : start + step], ids[start : start + step])
     return Candidates(ids, f"{by} (seed {seed})")
+
+
+class _Draw:
+    """Draws items one after the other, each with a chance proportional to its weight.
+
+    An item that is drawn again, or that the user has, is thrown away and another drawn: what stays
+    is a draw without replacement among the other items. Where too few are left for that, all of
+    the catalogue gets a random key, and the largest are taken (the Gumbel-max trick): the same
+    draw, at the cost of the catalogue.
+
+    Args:
+        weight: `(items,)`, from the first known item on.
+        removed: pairs that are not drawn.
+        rng: where chance comes from.
+    """
+
+    def __init__(self, weight: np.ndarray, removed: SeenPairs, rng: np.random.Generator) -> None:
+        self._weight, self._removed, self._rng = weight, removed, rng
+        self._uniform = weight.min() == weight.max()
+        self._ends = np.cumsum(weight)
+
+    @staticmethod
+    def width(negatives: int) -> int:
+        """Draws at once for a row that wants so many items."""
+        return negatives + negatives // 8 + 8
+
+    def __call__(self, users: np.ndarray, ids: np.ndarray) -> None:
+        """Fill `(users, negatives)` with item ids; padding stays where there are too few.
+
+        Args:
+            users: user id of each row.
+            ids: what is filled.
+        """
+        wanted = ids.shape[1]
+        row, item = self._removed.items_of(users)
+        drawable = self._weight > 0
+        left = drawable.sum() - np.bincount(row, drawable[item - FIRST_ID], len(users))
+        several = left >= _ENOUGH * wanted
+        open_rows = np.flatnonzero(several)
+        for _ in range(_ROUNDS):
+            if not len(open_rows):
+                break
+            open_rows = self._add(users, ids, open_rows)
+        rest = np.concatenate([np.flatnonzero(~several), open_rows])
+        step = max(1, _DRAWS // len(self._weight))
+        for start in range(0, len(rest), step):
+            self._by_keys(users, ids, rest[start : start + step])
+
+    def _add(self, users: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Draw once more for some rows; the rows that are not full after it."""
+        wanted = ids.shape[1]
+        have = (ids[rows] != PADDING_ID).sum(axis=1)
+        shape = len(rows), self.width(int(wanted - have.min()))
+        drawn = self._items(shape) + FIRST_ID
+        both = np.concatenate([ids[rows], drawn], axis=1)
+        order = np.argsort(both, axis=1, kind="stable")  # an item before its repeats
+        ranked = np.take_along_axis(both, order, axis=1)
+        repeated = np.zeros(both.shape, bool)
+        np.put_along_axis(repeated, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)
+        good = ~repeated[:, wanted:] & ~self._removed.contains(users[rows, None], drawn)
+        place = have[:, None] + np.cumsum(good, axis=1) - 1
+        good &= place < wanted
+        at, _ = np.nonzero(good)
+        ids[rows[at], place[good]] = drawn[good]
+        return rows[have + good.sum(axis=1) < wanted]
+
+    def _items(self, shape: tuple[int, int]) -> np.ndarray:
+        if self._uniform:
+            return self._rng.integers(0, len(self._weight), shape)
+        points = self._rng.random(shape) * self._ends[-1]
+        # An item without weight has an empty interval, which `right` steps over.
+        return np.minimum(np.searchsorted(self._ends, points, side="right"), len(self._weight) - 1)
+
+    def _by_keys(self, users: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
+        """Fill up some rows by keys for all items."""
+        with np.errstate(divide="ignore"):
+            keys = np.log(self._weight) + self._rng.gumbel(size=(len(rows), len(self._weight)))
+        row, item = self._removed.items_of(users[rows])
+        keys[row, item - FIRST_ID] = -np.inf
+        at, place = np.nonzero(ids[rows] != PADDING_ID)
+        keys[at, ids[rows[at], place] - FIRST_ID] = np.inf  # drawn before: these stay
+        wanted = ids.shape[1]
+        best = np.argpartition(-keys, wanted - 1, axis=1)[:, :wanted]
+        drawable = np.take_along_axis(keys, best, axis=1) > -np.inf
+        ids[rows] = np.where(drawable, best + FIRST_ID, PADDING_ID)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -156,21 +157,10 @@ class ItemVectors:
             if not rows.start:
                 vectors = np.empty((num_items, some.shape[1]), np.float32)
             vectors[rows] = some
-        # Equal rows have equal hashes; rows whose hash is an earlier row's are then compared.
-        odd = np.random.default_rng(0).integers(0, 2**63, vectors.shape[1], np.uint64) * 2 + 1
-        hashes = np.concatenate(
-            [
-                vectors[rows].view(np.uint32).astype(np.uint64) @ odd
-                for rows in _slices(num_items, _ITEMS_PER_CALL)
-            ]
-        )
-        _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-        original = first[which]
-        repeats = np.flatnonzero(original != np.arange(num_items))
-        repeats = repeats[(vectors[repeats] == vectors[original[repeats]]).all(axis=1)]
+        repeats, originals = _repeats(vectors)
         largest = max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
         bound = largest * vectors.shape[1]
-        return cls(model, vectors, repeats, original[repeats], bound)
+        return cls(model, vectors, repeats, originals, bound)
 
     def queries(self, features: Columns) -> np.ndarray:
         """The query vectors `(queries, dim)`."""
@@ -189,13 +179,41 @@ class ItemVectors:
         Raises:
             ValueError: if one is NaN.
         """
-        found = np.matmul(queries, self.vectors.T, out=out)
+        return self.settle(np.matmul(queries, self.vectors.T, out=out), queries)
+
+    def settle(self, found: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        """Give items with equal vectors equal products, in place, and look for NaN.
+
+        Args:
+            found: the products `(queries, items)`.
+            queries: the query vectors.
+
+        Raises:
+            ValueError: if one is NaN.
+        """
         if len(self.repeats):
             found[:, self.repeats] = found[:, self.originals]
         largest = float(np.abs(queries).max(initial=0.0)) * self.bound
         if not largest < np.finfo(np.float32).max:  # NaN and infinity are no less
             check_scores(found, found.shape, self.model)
         return found
+
+
+def _repeats(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that an earlier row equals bit by bit, and the first such row of each."""
+    words: Any = vectors.view(np.uint64 if vectors.shape[1] % 2 == 0 else np.uint32)
+    odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], np.uint64) * 2 + 1
+    # Equal rows have equal hashes; rows whose hash is an earlier row's are then compared.
+    multiply: Any = np.einsum
+    hashes = multiply("id,d->i", words, odd, dtype=np.uint64)
+    ordered = np.sort(hashes)
+    if not (ordered[1:] == ordered[:-1]).any():  # as in most catalogues; np.unique takes far longer
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    original = first[which]
+    repeats = np.flatnonzero(original != np.arange(len(vectors)))
+    repeats = repeats[(vectors[repeats] == vectors[original[repeats]]).all(axis=1)]
+    return repeats, original[repeats]
 
 
 def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> BlockScorer:

@@ -233,8 +233,8 @@ def spread(runs: Mapping[int, Mapping[str, object]]) -> dict[str, Spread]:
     """Mean and spread of every figure over runs that differ in their seed.
 
     Args:
-        runs: by seed, the figures of a run, such as `evaluate` gives. What is no float (protocol,
-            counts) is left out.
+        runs: by seed, the figures of a run, such as `evaluate` gives. Floats of Python and of numpy
+            count; what is no float (protocol, counts) is left out.
 
     Returns:
         A `Spread` by figure.
@@ -248,17 +248,17 @@ def spread(runs: Mapping[int, Mapping[str, object]]) -> dict[str, Spread]:
     >>> print(spread(runs)["hr@10"])
     0.6250 ± 0.1768 (2)
     """
-    figures = {seed: [n for n in row if isinstance(row[n], float)] for seed, row in runs.items()}
-    names = next(iter(figures.values()), [])
+    figures = {seed: float_values(row) for seed, row in runs.items()}
+    names = list(next(iter(figures.values()), {}))
     for seed, found in figures.items():
         if set(found) != set(names):
             raise ValueError(
                 f"spread: expected the figures {names} of every run; the run of seed {seed!r} has "
-                f"{found}. Evaluate all runs in the same way."
+                f"{list(found)}. Evaluate all runs in the same way."
             )
     if not names:
         raise ValueError(f"spread: expected figures of at least one run; received {runs!r:.80}.")
-    columns = {name: np.array([row[name] for row in runs.values()], np.float64) for name in names}
+    columns = {name: np.array([row[name] for row in figures.values()]) for name in names}
     return {
         name: Spread(
             float(values.mean()),
@@ -269,6 +269,16 @@ def spread(runs: Mapping[int, Mapping[str, object]]) -> dict[str, Spread]:
         )
         for name, values in columns.items()
     }
+
+
+def float_values(row: Mapping[str, object]) -> dict[str, float]:
+    """Return the entries that are floats: Python's, numpy's of any width, and arrays of one float.
+
+    >>> float_values({"loss": np.float32(0.5), "users": 3, "protocol": "full catalogue"})
+    {'loss': 0.5}
+    """
+    arrays = {name: np.asarray(value) for name, value in row.items()}
+    return {n: float(a) for n, a in arrays.items() if a.ndim == 0 and a.dtype.kind == "f"}
 
 
 def _check_draws(draws: int) -> None:

@@ -111,7 +111,8 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
 def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
     """Everything that a report shows, as plain numbers and texts.
 
-    The models are the runs in their order, and popularity from the first of them. Intervals are
+    The models are the runs in their order, and popularity from the first of them, unless a run is
+    popularity itself: the same counts of the same training rows. Intervals are
     95 % bootstrap intervals over the queries; each model is tested against the first run, query by
     query, by permutation, with Holm's correction over all models and metrics.
 
@@ -144,7 +145,8 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
         if name in first.queries.column_names
     ]
     models = [_model(run, run.model, run.name, metrics) for run in runs]
-    if "popularity" in first.queries["model"].to_pylist():
+    counted = any(run.model.casefold() == "popularity" for run in runs)
+    if not counted and "popularity" in first.queries["model"].to_pylist():
         models.append(_model(first, "popularity", "popularity", metrics, baseline=True))
     _test(models)
     for model in models:

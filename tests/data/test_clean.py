@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kerasrec.data import clean
 from kerasrec.data.clean import (
     MinMaxScaler,
     StandardScaler,
@@ -103,6 +104,25 @@ def test_k_core_against_one_row_at_a_time(pairs, user, item):
     core = k_core(rows, user=user, item=item)
     kept = zip(core.column("user_id").tolist(), core.column("item_id").tolist(), strict=True)
     assert sorted(kept) == sorted(left)
+
+
+def test_k_core_looks_at_the_rows_of_a_chain_once(monkeypatch):
+    """Users i of items i and i + 1: each round takes the two ends away."""
+    looked_at = []
+    rows_of = clean._Side.rows
+
+    def watch(side, ids):
+        found = rows_of(side, ids)
+        looked_at.append(len(found))
+        return found
+
+    monkeypatch.setattr(clean._Side, "rows", watch)
+    users = np.repeat(np.arange(3000), 2)
+    chain = made(users, users + np.tile([0, 1], 3000))
+    with pytest.raises(ValueError, match="no rows are left of 6000"):
+        k_core(chain, user=2, item=2)
+    assert len(looked_at) >= 3000
+    assert sum(looked_at) <= 2 * len(chain)
 
 
 @pytest.mark.parametrize("arguments", [{"user": 0}, {"item": -1}, {"user": 1.5}, {"item": True}])

@@ -33,6 +33,16 @@ def test_every_model_meets_every_fold():
     assert list(found.values["mean"]) == ["mae"]
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, float, np.array])
+def test_floats_of_every_kind_count(kind):
+    def constant(split):
+        return {"x": kind(0.5), "rows": np.int64(3), "protocol": "full", "many": np.ones(2)}
+
+    found = cross_validate({"m": constant}, repeated_k_fold(ROWS, folds=2, repeats=1))
+    assert {name: values.tolist() for name, values in found.values["m"].items()} == {"x": [0.5] * 2}
+    assert found.spreads()["m"]["x"].mean == 0.5
+
+
 def test_corrected_t_by_hand():
     values = {"a": {"x": np.array([3.0, 5.0, 4.0])}, "b": {"x": np.array([1.0, 2.0, 3.0])}}
     # d = 2, 3, 1: mean 2, variance 1; t = 2 / sqrt(1/3 + 1/2), 2 degrees of freedom

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kerasrec.data import add_history
+from kerasrec.data.columns import History
 from kerasrec.evaluation import rank_queries, ranking
 from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
 
@@ -186,16 +188,92 @@ class Context:
         return (np.where(night > 0.5, items == 3, items == 2) + bonus).astype(np.float32)
 
 
-def test_a_query_is_a_user_in_a_context():
+def test_a_row_is_a_query_with_its_own_context():
     test = {**columns([(2, 2), (2, 3), (2, 3)]), "night": np.array([[0.0], [1.0], [0.0]])}
     items = {"item": np.array([5, 4, 3, 2]), "genres": np.zeros((4, 2), np.int32)}
     model = Context()
-    result = ranking(model, test, seen=None, k=1, items=items)
-    assert (result["users"], result["queries"], result["candidates"]) == (1, 2, 4)
-    assert (result["hr@1"], result["recall@1"]) == (1.0, (1 / 2 + 1) / 2)
-    assert model.shapes == {((2, 4), (2, 4, 2))}
+    result = ranking(model, test, seen=None, k=1, items=items, per="row")
+    assert (result["users"], result["queries"], result["candidates"]) == (1, 3, 4)
+    assert (result["hr@1"], result["recall@1"]) == (2 / 3, 2 / 3)
+    assert model.shapes == {((3, 4), (3, 4, 2))}
     items["genres"][0, 0] = 20  # item 5 now wins
-    assert ranking(model, test, seen=None, k=1, items=items)["hr@1"] == 0.0
+    assert ranking(model, test, seen=None, k=1, items=items, per="row")["hr@1"] == 0.0
+
+
+def test_a_user_is_a_query_with_the_context_of_the_first_row():
+    test = {**columns([(2, 2), (2, 3), (3, 2), (3, 3)]), "night": np.array([[0.0], [1.0]] * 2)}
+    items = {"item": np.array([5, 4, 3, 2]), "genres": np.zeros((4, 2), np.int32)}
+    result = ranking(Context(), test, seen=None, k=1, items=items)
+    assert (result["per"], result["users"], result["queries"]) == ("user", 2, 2)
+    assert (result["hr@1"], result["recall@1"]) == (1.0, 1 / 2)
+    test["night"] = test["night"][::-1]
+    assert ranking(Context(), test, seen=None, k=1, items=items)["recall@1"] == 1 / 2
+
+
+def test_a_unit_that_there_is_not(table_model):
+    with pytest.raises(ValueError, match="per expects 'user' .* or 'row' .*; received 'query'"):
+        ranking(table_model(np.zeros((4, 8))), columns([(2, 3)]), seen=None, k=1, per="query")
+
+
+HISTORIES = Schema(
+    user=[Categorical("user", 6), Sequence("history", of="item", max_length=3)],
+    item=Categorical("item", 12),
+)
+
+
+class WithHistory:
+    """The scores of a table. Reads the history of each query, and remembers which it was given."""
+
+    schema = HISTORIES
+
+    def __init__(self, table):
+        self.table, self.read = table, {}
+
+    def __call__(self, inputs, training=False):
+        for user, history in zip(inputs["user"], inputs["history"], strict=True):
+            self.read.setdefault(int(user), []).append([int(i) for i in history if i])
+        return self.table[inputs["user"][:, None], inputs["item"]]
+
+
+def test_histories_are_cut_out_block_by_block():
+    test = {**columns([(2, 5), (3, 6), (3, 7)]), "timestamp": np.arange(3)}
+    later = add_history(test, HISTORIES, past={**columns([(2, 2)]), "timestamp": np.array([-1])})
+    ranked = rank_queries(WithHistory(np.zeros((6, 12))), later, seen=None, k=1)
+    assert isinstance(ranked.queries["history"], History)
+    assert np.asarray(ranked.queries["history"]).tolist() == [[2, 0, 0], [0, 0, 0]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(2, 5), st.integers(2, 11)), min_size=1, max_size=12),
+    seed=st.integers(0, 1000),
+    per=st.sampled_from(["user", "row"]),
+    dense=st.booleans(),
+)
+def test_models_with_other_features_are_measured_by_the_same_queries(rows, seed, per, dense):
+    rng = np.random.default_rng(seed)
+    table = rng.integers(0, 4, (6, 12)).astype(np.float32)
+    test = {**columns(rows), "timestamp": rng.permutation(len(rows))}  # the file is in no order
+    train = {**columns([(user, 2) for user in range(2, 6)]), "timestamp": np.full(4, -1)}
+    later = add_history(test, HISTORIES, past=train)
+    if dense:
+        later = {name: np.asarray(column) for name, column in later.items()}
+
+    class Plain:
+        schema = Schema(Categorical("user", 6), Categorical("item", 12))
+
+        def __call__(self, inputs, training=False):
+            return table[inputs["user"][:, None], inputs["item"]]
+
+    model = WithHistory(table)
+    with_history = rank_queries(model, later, seen=train, k=(1, 3), per=per)
+    plain = rank_queries(Plain(), test, seen=train, k=(1, 3), per=per)
+    assert with_history.users.tolist() == plain.users.tolist()
+    for name, values in plain.values.items():
+        np.testing.assert_array_equal(with_history.values[name], values)
+    if per == "user":
+        # The history before the first test row: no answer is in it.
+        assert all(read == [[2]] for read in model.read.values())
 
 
 def test_items_narrow_the_catalogue(table_model):
@@ -402,8 +480,12 @@ def test_many_threads_and_blocks_agree(monkeypatch):
 
     test, seen = (columns(rng.integers(2, 900, (3000, 2))) for _ in range(2))
     first = ranking(Retrieves(), test, seen=seen, k=(1, 10))
-    for cores, per_block, per_call in ((1, 128, 16384), (4, 7, 100), (3, 1, 33)):
+    # Few queries a thread: the threads share the columns of a block.
+    for cores, per_block, per_call, few in (
+        (1, 128, 16384, 64), (4, 7, 100, 0), (3, 1, 33, 0), (2, 9, 100, 10**9), (7, 256, 90, 10**9),
+    ):  # fmt: skip
         monkeypatch.setattr(positions, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(positions, "_FEW_QUERIES", few)
         monkeypatch.setattr(positions, "_QUERIES_PER_BLOCK", per_block)
         monkeypatch.setattr(positions, "_QUERIES_PER_CALL", per_call)
         assert ranking(Retrieves(), test, seen=seen, k=(1, 10)) == first

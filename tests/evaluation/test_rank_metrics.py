@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import expected_rank_metrics
+from kerasrec.evaluation import expected_rank_metrics, rank_metrics
 
 
 def blocks_of(scores, positives):
@@ -146,3 +146,28 @@ def test_many_queries_of_equal_scores_take_one_computation_each_kind():
     )  # fmt: skip
     np.testing.assert_allclose(metrics.hr, 1 - 14_999 / 29_999 / 2, rtol=1e-9)
     np.testing.assert_allclose(metrics.auc, 1 / 2)
+
+
+def test_map_at_k_divides_by_all_positives():
+    """Ranks 1, 3 and 5 of three positives, k = 2: 1/3, where dividing by min(R, k) gives 1/2."""
+    found = expected_rank_metrics(
+        np.zeros(3, int), np.array([0, 2, 4]), np.ones(3, int), np.ones(3, int),
+        num_positives=np.array([3]), negatives=np.array([4]), cutoffs=[2, 3],
+    )  # fmt: skip
+    np.testing.assert_allclose(found.map_at, [[1 / 3, (1 + 2 / 3) / 3]])
+
+
+def test_first_positives_of_many_kinds_of_blocks_are_counted_together(monkeypatch):
+    """Each against its own sum, whatever share of them is held at once."""
+    rng = np.random.default_rng(0)
+    greater, tied = rng.integers(0, 9000, 400), rng.integers(2, 3000, 400)
+    positives = rng.integers(2, tied + 1)
+    expected = []
+    for g, t, m in zip(greater, tied, positives, strict=True):
+        x = np.arange(t)
+        after = np.concatenate([[1.0], np.cumprod(np.maximum(t - m - x, 0) / (t - x))])
+        expected.append(-np.diff(after) @ (1.0 / np.arange(g + 1, g + t + 1)))
+    for positions in (1, 5000, 1 << 20):
+        monkeypatch.setattr(rank_metrics, "_POSITIONS", positions)
+        found = rank_metrics._reciprocal_rank(greater, tied, positives)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kerasrec.evaluation import compare, evaluate, format_table, pointwise, ranking
+from kerasrec.schema import Categorical, Numeric, Schema
 
 TRAIN = {"user": np.array([2, 2, 3, 3]), "item": np.array([2, 3, 3, 4])}
 TEST = {"user": np.array([2, 3]), "item": np.array([4, 5]), "rating": np.array([4.0, 3.0])}
@@ -34,10 +35,29 @@ def test_compare_puts_popularity_beside(table_model):
     assert rows[1]["rmse"] == pytest.approx(np.sqrt((0 + 4) / 2))
 
 
-def test_compare_counts_all_seen_columns(table_model):
-    more = {"user": np.array([2, 1]), "item": np.array([5, 5])}
-    rows = compare({"table": table_model(TABLE)}, TEST, seen=[TRAIN, more], k=1)
-    assert rows[0]["mrr"] == 1.0  # item 5 now has two rows, and is seen by user 2
+def test_popularity_counts_the_rows_that_the_models_learned_from(table_model):
+    valid = {"user": np.array([2, 1]), "item": np.array([5, 5])}
+    shared = {"seen": [TRAIN, valid], "k": 1}
+    # Validation rows are seen by user 2, and counted only where the models have learned from them.
+    rows = compare({"table": table_model(TABLE)}, TEST, **shared)
+    assert rows[0]["mrr"] == 0.75
+    assert rows == compare({"table": table_model(TABLE)}, TEST, train=TRAIN, **shared)
+    rows = compare({"table": table_model(TABLE)}, TEST, train=[TRAIN, valid], **shared)
+    assert rows[0]["mrr"] == 1.0  # item 5 now has two rows
+
+
+@pytest.mark.parametrize("per", ["user", "row"])
+def test_one_unit_and_one_popularity_whatever_the_models_read(table_ranker, per):
+    test = {"user": np.array([2, 2, 3]), "item": np.array([4, 5, 2])}
+    test["day"] = np.array([1.0, 2.0, 3.0], np.float32)
+    daily = Schema(user=Categorical("user", 4), context=Numeric("day"), item=Categorical("item", 6))
+    plain, contextual = table_ranker(TABLE), table_ranker(TABLE, daily)
+    shared = {"seen": TRAIN, "k": (1, 2), "per": per}
+    apart = [compare({"m": model}, test, **shared) for model in (plain, contextual)]
+    assert apart[0] == apart[1]
+    together = compare({"plain": plain, "contextual": contextual}, test, **shared)
+    assert [row["queries"] for row in together] == [2 if per == "user" else 3] * 3
+    assert {**together[1], "model": ""} == {**together[2], "model": ""}
 
 
 def test_own_popularity_is_not_doubled(table_model):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kerasrec.evaluation import ranking, sample_candidates
+from kerasrec.evaluation import ranking, sample_candidates, sampling
 from kerasrec.schema import Categorical, Schema
 
 SCHEMA = Schema(Categorical("user", 42), Categorical("item", 22))
@@ -35,6 +35,47 @@ def test_popular_items_are_drawn_in_proportion():
     drawn = sample_candidates(test, SCHEMA, seen=seen, negatives=1, by="popularity").ids
     assert set(drawn.ravel()) == {8, 9}
     assert abs((drawn == 8).mean() - 3 / 4) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("enough", "rounds"), [(0, 16), (0, 1), (10**9, 16)], ids=["one by one", "both", "by keys"]
+)
+def test_every_way_draws_without_replacement(monkeypatch, enough, rounds):
+    """Of items of weight 8, 4, 2, 1 and 1, how often each is among the first two drawn."""
+    monkeypatch.setattr(sampling, "_ENOUGH", enough)
+    monkeypatch.setattr(sampling, "_ROUNDS", rounds)
+    monkeypatch.setattr(sampling._Draw, "width", staticmethod(lambda negatives: negatives))
+    weight = np.array([8, 4, 2, 1, 1])
+    seen = {"user": np.full(16, 41), "item": np.repeat(np.arange(8, 13), weight)}
+    test = {"user": np.full(6000, 2), "item": np.full(6000, 7)}
+    drawn = sample_candidates(test, SCHEMA, seen=seen, negatives=2, by="popularity").ids
+    assert (drawn[:, 0] != drawn[:, 1]).all()
+    p = weight / weight.sum()
+    second = [sum(p[j] * p[i] / (1 - p[j]) for j in range(5) if j != i) for i in range(5)]
+    found = np.bincount(drawn.ravel(), minlength=13)[8:] / len(drawn)
+    np.testing.assert_allclose(found, p + second, atol=0.025)
+
+
+@pytest.mark.parametrize("by", ["uniform", "popularity"])
+def test_the_catalogue_is_not_drawn_for_every_row(monkeypatch, by):
+    calls = []
+    monkeypatch.setattr(
+        sampling._Draw, "_by_keys", lambda self, users, ids, rows: calls.extend(rows.tolist())
+    )
+    schema = Schema(Categorical("user", 502), Categorical("item", 20_002))
+    rng = np.random.default_rng(0)
+    seen = {"user": rng.integers(2, 502, 40_000), "item": rng.integers(2, 20_002, 40_000)}
+    test = {"user": np.arange(2, 502), "item": rng.integers(2, 20_002, 500)}
+    drawn = sample_candidates(test, schema, seen=seen, negatives=100, by=by).ids
+    assert not calls
+    assert all(len(set(row)) == 100 for row in drawn.tolist())
+    assert not ranking_pairs(seen, test) & {
+        (user, item) for user, row in zip(test["user"], drawn, strict=True) for item in row
+    }
+
+
+def ranking_pairs(*columns):
+    return {pair for c in columns for pair in zip(c["user"], c["item"], strict=True)}
 
 
 def test_users_with_few_unseen_items_get_padding():

@@ -156,6 +156,12 @@ def test_spread_over_seeds():
     assert np.isnan(spread({0: {"hr@10": 0.5}})["hr@10"].std)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, float, np.array])
+def test_spread_over_floats_of_every_kind(kind):
+    found = spread({0: {"loss": kind(0.5), "users": np.int32(3)}, 1: {"loss": 1.0, "users": 3}})
+    assert list(found) == ["loss"] and found["loss"].mean == 0.75
+
+
 def test_messages():
     with pytest.raises(ValueError, match=r"received lengths \{'a': 0\}"):
         bootstrap_intervals({"a": np.array([])})
