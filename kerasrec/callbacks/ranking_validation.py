@@ -125,8 +125,6 @@ class RankingValidation(keras.callbacks.Callback):
             len(self._blocks), verbose=int(verbose), unit_name="block of validation users"
         )
         ranked = self._ranked()
-        if hasattr(ranked, "catch_up"):
-            ranked.catch_up()
         sums: dict[str, float] = {}
         queries = 0
         for block in self._blocks:
