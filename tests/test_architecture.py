@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "models": BASE | {"layers", "training"},
     "datasets": BASE | {"data"},
     "optimizers": BASE,
-    "callbacks": BASE | {"optimizers", "evaluation"},
+    "callbacks": BASE | {"optimizers", "evaluation", "training"},
     "reports": {"evaluation"},
     "distribute": BASE | {"training"},
     "losses": BASE,
@@ -58,6 +58,7 @@ TENSORFLOW = {
     "serving/",
     "testing/",
     "training/multi_worker.py",
+    "training/replicas.py",
 }
 BASES = ("__init__", "base", "perceptron", "sequential")
 MODELS = sorted(p for p in (PACKAGE / "models").glob("*.py") if p.stem not in BASES)

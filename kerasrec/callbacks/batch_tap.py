@@ -9,16 +9,14 @@ import tensorflow as tf
 
 from kerasrec.types import Tensor
 
-# The method of a Keras model that wraps a step outside of XLA, while `fit` makes its function.
-HOOK = "_autoconvert_optionals"
-
 
 class BatchTap:
     """Hands batches of `fit` to Python when a condition in the graph says so.
 
-    The tap is outside of what XLA compiles and inside the loop of `steps_per_execution`, so it sees
-    every step, with the batch that the step was made of. Other batches cost a comparison. Replicas'
-    parts of a batch arrive as one.
+    A part of a train function, see `kerasrec.training.train_function`. It is outside of what XLA
+    compiles and inside the loop of `steps_per_execution`, so it sees every step, with the batch
+    that the step was made of. Other batches cost a comparison. Replicas' parts of a batch arrive as
+    one.
 
     Args:
         strategy: of the model.
@@ -37,41 +35,22 @@ class BatchTap:
         self._steps = tf.Variable(0, trainable=False, dtype="int64")
         # Whether batches without a fault are wanted, too.
         self.wanted = tf.Variable(True, trainable=False)
+        # Whether the train function goes through `wrap_step`: not if a model makes it in its own
+        # way, without what Keras makes it with.
+        self.attached = False
 
-    def open(self, model: keras.Model) -> None:
-        """Lets train functions that are made from now on pass their batches through.
+    def wrap_step(self, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The step, and a look at its batch behind it."""
+        self.attached = True
 
-        Raises:
-            ValueError: if this version of Keras has no place for it.
-        """
-        original = getattr(model, HOOK, None)
-        if original is None:
-            raise ValueError(
-                f"Keras {keras.__version__} makes its train function in a way that is not known "
-                "here; kerasrec works with 3.15."
-            )
-        make = type(model).make_train_function
+        def tapped(data: Any) -> Any:
+            outputs = step(data)
+            self._look(data, outputs)
+            return outputs
 
-        def convert(step: Callable[[Any], Any]) -> Any:
-            def tapped(data: Any) -> Any:
-                outputs = step(data)
-                self._look(data, outputs)
-                return outputs
-
-            return original(tf.autograph.experimental.do_not_convert(tapped))
-
-        def make_train_function(force: bool = False) -> Any:
-            model.__dict__[HOOK] = convert
-            try:
-                return make(model, force=force)
-            finally:
-                del model.__dict__[HOOK]
-
-        model.__dict__["make_train_function"] = make_train_function
-
-    def close(self, model: keras.Model) -> None:
-        """Ends what `open` began, for functions that are made from now on."""
-        model.__dict__.pop("make_train_function", None)
+        # The type of the decorator is not known.
+        wrapped: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert(tapped)
+        return wrapped
 
     def _look(self, data: Any, outputs: Any) -> None:
         step = self._steps.assign_add(1, read_value=True)

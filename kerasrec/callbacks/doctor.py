@@ -16,6 +16,7 @@ from kerasrec.callbacks.gradient_monitor import embedding_tables, variable_names
 from kerasrec.callbacks.norm_recorder import NormRecorder
 from kerasrec.callbacks.watching import unwatch, watch
 from kerasrec.schema import Schema
+from kerasrec.training.train_function import train_function_of
 from kerasrec.types import Ranker
 
 # Rows that are looked at for suspicious columns, and how many it takes to say anything.
@@ -24,6 +25,9 @@ ROWS, FEWEST_ROWS = 8192, 16
 USERS, ITEMS, FEWEST_USERS, LIST = 128, 256, 16, 10
 # Variables whose norms are told.
 SHOWN = 8
+
+# The step, None if it is not known, the loss and the columns of a batch that broke a training.
+Case = tuple[int | None, float, dict[str, np.ndarray]]
 
 
 class Doctor(keras.callbacks.Callback):
@@ -51,6 +55,9 @@ class Doctor(keras.callbacks.Callback):
     Labels are not judged where they are constant by design: under `SparseCategoricalCrossentropy`,
     and for a wrapper around a model with a schema, such as `SampledSoftmax`.
 
+    A model whose `make_train_function` does without that of Keras shows no batches: then the loss
+    that it returns and the gradients are looked at after each call, and there is no file.
+
     Not covered: an id outside of a table that TensorFlow refuses with an error of its own (on a
     CPU without XLA); training with several workers. Of a `train_step` that does not return its
     loss the gradients alone are watched, and under a stock optimizer those of the first replica.
@@ -77,6 +84,9 @@ class Doctor(keras.callbacks.Callback):
     (2, True)
     """
 
+    # What it looks at is in the graph of each step, see `kerasrec.training.LongFits.compile`.
+    counts_batches = False
+
     def __init__(
         self,
         *,
@@ -102,7 +112,7 @@ class Doctor(keras.callbacks.Callback):
         """Begins to watch the model."""
         self._leave()
         self.diagnosis = self.step = None
-        self._case: tuple[int, float, dict[str, np.ndarray]] | None = None
+        self._case: Case | None = None
         self._samples: list[dict[str, np.ndarray]] = []
         self._rows, self._judged = 0, False
         self._kept: list[tuple[keras.Variable, Any]] = []
@@ -121,12 +131,8 @@ class Doctor(keras.callbacks.Callback):
         strategy = self.model.distribute_strategy
         self._recorder = NormRecorder(list(self._named.values()), strategy)
         self._tap = BatchTap(strategy, self._recorder.fault, self._receive)
-        self._tap.open(self.model)
-        try:
-            watch(self.model, self._recorder)
-        except ValueError:
-            self._tap.close(self.model)
-            raise
+        watch(self.model, self._recorder)
+        train_function_of(self.model).add(self._tap)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Keeps the weights, which are finite."""
@@ -136,6 +142,8 @@ class Doctor(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks whether a batch was handed over, and why."""
+        if self._tap is not None and not self._tap.attached:
+            self._look_from_outside(logs)
         if self._case is not None:
             self._examine()
         if not self._judged and self._rows >= ROWS:
@@ -157,7 +165,7 @@ class Doctor(keras.callbacks.Callback):
 
     def _leave(self) -> None:
         if self._tap is not None:
-            self._tap.close(self.model)
+            train_function_of(self.model).remove(self._tap)
             unwatch(self.model, self._recorder)
             self._tap = None
 
@@ -169,6 +177,13 @@ class Doctor(keras.callbacks.Callback):
         elif self._case is None:
             self._case = step, loss, columns
 
+    def _look_from_outside(self, logs: Any) -> None:
+        """Looks at loss and gradients after a call of a train function that shows no batches."""
+        loss = float(np.mean((logs or {}).get("loss", 0.0)))
+        if self._case is None and (bool(self._recorder.fault()) or not np.isfinite(loss)):
+            numbers, _ = self._recorder.last()
+            self._case = int(numbers[-1]) if len(numbers) else None, loss, {}
+
     def _examine(self) -> None:
         """Stops, unless a gradient was not finite and did no harm."""
         if self.diagnosis is None and self._case is not None:
@@ -179,7 +194,7 @@ class Doctor(keras.callbacks.Callback):
         self._case = None
         self._recorder.forget()
 
-    def _stop(self, case: tuple[int, float, dict[str, np.ndarray]] | None, bad: list[str]) -> None:
+    def _stop(self, case: Case | None, bad: list[str]) -> None:
         self.model.stop_training = True
         step, loss, columns = case or (None, 0.0, {})
         self.step = step
@@ -190,14 +205,17 @@ class Doctor(keras.callbacks.Callback):
         numbers, norms = self._recorder.last()
         what = "a weight is not finite" if np.isfinite(loss) else f"the loss is {loss:g}"
         epoch = f"epoch {self._epoch + 1}"
-        lines = [f"Doctor: training stopped at step {step} of this fit, in {epoch}: {what}."]
-        if case is None:
-            lines = [
-                f"Doctor: training stopped at the end of {epoch}: {what}; the loss and the "
-                "gradients were finite at every step."
-            ]
+        when = "at the end of" if step is None else f"at step {step} of this fit, in"
+        lines = [f"Doctor: training stopped {when} {epoch}: {what}."]
+        if case is None and len(numbers):
+            lines = [f"{lines[0][:-1]}; the loss and the gradients were finite at every step."]
         if guilty:
             lines += [f"To blame in the batch: {sentence}." for sentence in guilty]
+        elif case and not columns:
+            lines.append(
+                f"The batch was not seen: {type(self.model).__name__} makes its train function in "
+                "a way of its own."
+            )
         elif case:
             lines.append("The batch is not to blame: no NaN, no id outside, no extreme value.")
         lines.append(self._first(numbers, norms, bad))

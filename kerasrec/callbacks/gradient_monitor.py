@@ -109,8 +109,6 @@ class GradientMonitor(keras.callbacks.Callback):
         self._names = list(named)
         self._variables = list(named.values())
         optimizer = watched_optimizer(self.model)
-        iterations = optimizer.iterations
-        self._first_step = int(tf.convert_to_tensor(getattr(iterations, "value", iterations)))
         strategy = self.model.distribute_strategy
         tables = embedding_tables(self.model)
         self._recorder = GradientRecorder(
@@ -120,17 +118,24 @@ class GradientMonitor(keras.callbacks.Callback):
             self.interval,
             strategy,
         )
+        watch(self.model, self._recorder)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Looks at the first update."""
+        if not self._epochs:
+            self._note_beginning()
+        self._recorder.look_at_next()
+
+    def _note_beginning(self) -> None:
+        """Notes the weights and the step; `Resume` behind this callback may have set them."""
+        iterations = watched_optimizer(self.model).iterations
+        self._first_step = int(tf.convert_to_tensor(getattr(iterations, "value", iterations)))
         # Ids of rows that are untouched so far, and the fingerprints of these rows.
         self._untouched = {
             place: (ids := np.arange(v.shape[0], dtype=np.int32), self._fingerprints(place, ids))
             for place, v in enumerate(self._variables)
             if len(v.shape) > 1
         }
-        watch(self.model, self._recorder)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Looks at the first update."""
-        self._recorder.look_at_next()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Fetches what was recorded, and adds it to the logs."""

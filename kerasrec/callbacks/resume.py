@@ -1,5 +1,6 @@
 """A training that was killed goes on as if nothing had happened."""
 
+import copy
 import json
 import os
 import pathlib
@@ -10,6 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+
+from kerasrec.training.epoch_steps import skip_steps
+from kerasrec.training.train_function import train_function_of
 
 HISTORY, METRIC = "history", "metric"
 
@@ -24,8 +28,12 @@ class Resume(keras.callbacks.Callback):
     weights of a training that was never interrupted. A file is written under another name and then
     renamed, so that a process killed at any moment leaves the file before whole.
 
+    A `Resume` may be copied with `copy.deepcopy`, as tuners do; its copies share `batches`.
+
     Within an epoch, the batches that are done already are made once more and thrown away, since
-    what follows depends on the same random numbers; other callbacks see these steps as well.
+    what follows depends on the same random numbers. Other callbacks, wherever they stand in the
+    list, see the steps that are left, by their numbers in the epoch. In a Keras model that is not
+    of this library they see the others too, with empty logs.
 
     On several workers the first one writes, and all read: `path` must be on a disk that they share.
     When one of them dies the others stop with an error; start all of them again. What other
@@ -96,14 +104,30 @@ class Resume(keras.callbacks.Callback):
         self.save_freq = save_freq
         self.history: dict[str, list[float]] = {}
         self._epoch = self._saved_step = 0
+        self._begin: _FirstEpoch | None = None
         self._held: tuple[int, list[np.ndarray], list[np.ndarray]] = 0, [], []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Resume":
+        """A callback like this one, over the same batches; tuners copy callbacks for each trial."""
+        copied: Resume = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        # A dataset cannot be copied, and a model is the trial's own.
+        shared = ("batches", "_model")
+        for name, value in self.__dict__.items():
+            copied.__dict__[name] = value if name in shared else copy.deepcopy(value, memo)
+        return copied
+
+    @property
+    def counts_batches(self) -> bool:
+        """Whether it writes within an epoch; see `kerasrec.training.LongFits.compile`."""
+        return self.save_freq != "epoch"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Reads the file, if there is one."""
         done, step = self._read() if self.path.is_file() else (0, 0)
         if done:
-            # What Keras' own BackupAndRestore sets: `fit` has read its argument already.
-            self.model._initial_epoch = done
+            self._begin = _FirstEpoch(self.model, done)
+            train_function_of(self.model).add(self._begin)
         if self.batches is not None:
             self.batches.go_to_pass(done)
         self._saved_step = step
@@ -129,27 +153,14 @@ class Resume(keras.callbacks.Callback):
         self._write(epoch + 1, 0)
 
     def _skip(self, step: int) -> None:
-        """Lets the first steps of `fit` only take their batches, as many as are done already."""
-        model, train = self.model, self.model.train_function
-        at_once, left = model.steps_per_execution, step
-        if step % at_once:
+        """Lets `fit` begin after the steps that are done already."""
+        at_once = self.model.steps_per_execution
+        if step % at_once and step != (self.params or {}).get("steps"):
             raise ValueError(
                 f"Resume: {str(self.path)!r} was written after step {step} of an epoch, where "
                 f"steps_per_execution={at_once} does not stop. Compile as before."
             )
-
-        def skipping(iterator: Any) -> dict[str, float]:
-            nonlocal left
-            left -= at_once
-            # The last execution of an epoch may be shorter.
-            batches = [batch for _ in range(at_once) if (batch := next(iterator, None)) is not None]
-            if left:
-                return {}
-            self._put_back_metrics(batches[-1])
-            model.train_function = train
-            return {name: float(value) for name, value in model.get_metrics_result().items()}
-
-        model.train_function = skipping
+        skip_steps(self.model, step, self._put_back_metrics)
 
     def _put_back_metrics(self, batch: Any) -> None:
         """Gives the metrics the sums that they had within the epoch."""
@@ -198,7 +209,7 @@ class Resume(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Removes the file: the next `fit` is another training."""
-        self.model._initial_epoch = 0
+        train_function_of(self.model).remove(self._begin)
         if not self.keep and self._is_chief():
             self.path.unlink(missing_ok=True)
 
@@ -248,6 +259,19 @@ class Resume(keras.callbacks.Callback):
             return True
         has_chief = "chief" in resolver.cluster_spec().as_dict()
         return resolver.task_type == "chief" or (resolver.task_id == 0 and not has_chief)
+
+
+class _FirstEpoch:
+    """A part of a train function that lets `fit` begin with another epoch, this once."""
+
+    def __init__(self, model: Any, epoch: int) -> None:
+        self._model = model
+        # What Keras' own BackupAndRestore sets: `fit` has read its argument already.
+        model._initial_epoch = epoch
+
+    def close(self) -> None:
+        """Lets the next `fit` begin as it is told."""
+        self._model._initial_epoch = None
 
 
 def _key(at: int, kind: str = "variable") -> str:

@@ -9,22 +9,40 @@ import tensorflow as tf
 from kerasrec.optimizers.clipping import sum_of_squares
 from kerasrec.optimizers.rows import Rows, sum_duplicates
 from kerasrec.optimizers.sparse import SparseUpdates
+from kerasrec.training.train_function import train_function_of
 from kerasrec.types import Tensor
 
 # The hooks of a stock optimizer, in the order in which it calls them.
 HOOKS = ("_clip_gradients", "_apply_weight_decay", "_backend_update_step")
-# Where the observers are kept, out of what Keras tracks and saves.
-PLACE = "_kerasrec_observers"
 
 
 class Observers:
-    """Several observers as one, see `SparseUpdates.watch`."""
+    """Several observers of one optimizer as one, a part of a train function.
 
-    def __init__(self, train_function: Any, previous: Any) -> None:
-        self.train_function = train_function
-        self.previous = previous
-        self.members: list[Any] = [] if previous is None else [previous]
-        self.made: Any = None
+    Args:
+        optimizer: of this library, see `SparseUpdates.watch`, or of Keras.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
+        self.optimizer = optimizer
+        self._previous = optimizer.__dict__.get("_observer")
+        self.members: list[Any] = [] if self._previous is None else [self._previous]
+        if isinstance(optimizer, SparseUpdates):
+            optimizer.watch(self)
+        else:
+            optimizer.__dict__.update(_stock_hooks(optimizer, self))
+
+    def close(self) -> None:
+        """Leaves the optimizer as it was."""
+        if isinstance(self.optimizer, SparseUpdates):
+            self.optimizer.watch(self._previous)
+        else:
+            for name in HOOKS:
+                del self.optimizer.__dict__[name]
+
+    def is_watched(self) -> bool:
+        """Tell whether there are observers beside the one that was there before."""
+        return any(member is not self._previous for member in self.members)
 
     def before_update(self, *args: Any) -> list[Any]:
         """Asks each of them."""
@@ -51,16 +69,15 @@ def watch(model: keras.Model, observer: Any) -> None:
         ValueError: if the model has no Keras optimizer.
     """
     optimizer = watched_optimizer(model)
-    observers = optimizer.__dict__.get(PLACE)
-    if observers is None:
-        observers = Observers(model.train_function, optimizer.__dict__.get("_observer"))
-        optimizer.__dict__[PLACE] = observers
-        if isinstance(optimizer, SparseUpdates):
-            optimizer.watch(observers)
-        else:
-            optimizer.__dict__.update(_stock_hooks(optimizer, observers))
+    function = train_function_of(model)
+    for part in function.parts:
+        if isinstance(part, Observers) and part.optimizer is optimizer:
+            part.members.append(observer)
+            function.make()
+            return
+    observers = Observers(optimizer)
     observers.members.append(observer)
-    _trace_anew(model, observers)
+    function.add(observers)
 
 
 def unwatch(model: keras.Model, observer: Any) -> None:
@@ -70,24 +87,15 @@ def unwatch(model: keras.Model, observer: Any) -> None:
         model: the model.
         observer: what `watch` was given. One that does not watch is no error.
     """
-    optimizer = watched_optimizer(model)
-    observers = optimizer.__dict__.get(PLACE)
-    if observers is None or observer not in observers.members:
-        return
-    observers.members.remove(observer)
-    if [member for member in observers.members if member is not observers.previous]:
-        _trace_anew(model, observers)
-        return
-    del optimizer.__dict__[PLACE]
-    if isinstance(optimizer, SparseUpdates):
-        optimizer.watch(observers.previous)
-    else:
-        for name in HOOKS:
-            del optimizer.__dict__[name]
-    if model.train_function is observers.made:
-        model.train_function = observers.train_function
-    else:
-        model.make_train_function(force=True)
+    function = train_function_of(model)
+    for part in function.parts:
+        if isinstance(part, Observers) and observer in part.members:
+            part.members.remove(observer)
+            if part.is_watched():
+                function.make()
+            else:
+                function.remove(part)
+            return
 
 
 def watched_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
@@ -144,11 +152,6 @@ def per_replica_variable(value: Any, dtype: str, name: str) -> tf.Variable:
 def first_replica(strategy: Any, variable: Any) -> tf.Variable:
     """The part of a distributed variable that the first replica holds."""
     return strategy.experimental_local_results(variable)[0]
-
-
-def _trace_anew(model: keras.Model, observers: Observers) -> None:
-    model.make_train_function(force=True)
-    observers.made = model.train_function
 
 
 def _stock_hooks(optimizer: keras.optimizers.Optimizer, observers: Observers) -> dict[str, Any]:

@@ -29,6 +29,9 @@ class Epochs(keras.callbacks.Callback):
     [['epoch', '1/2'], ['epoch', '2/2']]
     """
 
+    # The bar may move many steps at once, see `kerasrec.training.LongFits.compile`.
+    counts_batches = False
+
     def __init__(self, epochs: int, monitor: str = "val_loss") -> None:
         super().__init__()
         self.epochs, self.monitor = epochs, monitor

@@ -3,12 +3,12 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from kerasrec.losses import binary_loss, catalogue_softmax, sampled_softmax
 from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
 from kerasrec.schema import FIRST_ID
+from kerasrec.training.replicas import mean_over_replicas
 from kerasrec.types import Features, Tensor
 
 LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
@@ -119,16 +119,9 @@ class NextItem(RetrieverTrainer):
         else:
             losses = self._against_drawn(vectors, targets, training)
             total = ops.sum(ops.where(real, losses, 0.0))
-        count = ops.sum(ops.cast(real, "float32"))
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1:
-            # The share of a replica is that of its targets, which differ in number.
-            context = tf.distribute.get_replica_context()
-            count = context.all_reduce(tf.distribute.ReduceOp.SUM, count)
-        loss = total / ops.maximum(count, 1.0)
-        for penalty in self.model.losses:
-            loss += penalty / replicas
-        return loss
+        # The share of a replica is that of its targets, which differ in number.
+        mean = mean_over_replicas(total, ops.sum(ops.cast(real, "float32")))
+        return mean + sum(self._aggregate_additional_loss(one) for one in self.model.losses)
 
     def _against_drawn(self, vectors: Tensor, targets: Tensor, training: bool) -> Tensor:
         item = self.model.schema.item_id

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec.training.replicas import mean_over_replicas
 from kerasrec.training.wrapper import Wrapper
 
 
@@ -30,8 +31,7 @@ class EveryStep(Wrapper):
         logits `(batch, length)`, and `num_classes`.
 
     Raises:
-        ValueError: if the model has no `step_logits`; in `fit`, if there are no weights, or
-            several replicas.
+        ValueError: if the model has no `step_logits`; in `fit`, if there are no weights.
 
     Example:
 
@@ -77,13 +77,11 @@ class EveryStep(Wrapper):
                 "EveryStep: expected (features, label, weight), as of kerasrec.data.next_labels; "
                 "received no weight."
             )
-        if self._replicated():
-            raise ValueError("EveryStep: several replicas are not supported. Fit it on one device.")
         if self.model.num_classes is None:
             losses = keras.losses.binary_crossentropy(
                 y[..., None], y_pred[..., None], from_logits=True
             )
         else:
             losses = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
-        total = ops.sum(losses * sample_weight)
-        return total / ops.maximum(ops.sum(sample_weight), 1e-9) + sum(self.model.losses)
+        mean = mean_over_replicas(ops.sum(losses * sample_weight), ops.sum(sample_weight))
+        return mean + sum(self._aggregate_additional_loss(one) for one in self.model.losses)

@@ -1,25 +1,32 @@
-"""Settings of `compile` and `fit` under which long trainings are fast."""
+"""What `compile` and `fit` of this library do beyond Keras."""
 
+import inspect
 from typing import Any
 
 import keras
 
 from kerasrec.training.arguments import check_size
-from kerasrec.training.memory import keep_freed_memory
+from kerasrec.training.batch_counting import steps_at_once
+from kerasrec.training.class_weights import by_element, losses_by_element
+from kerasrec.training.epoch_steps import EpochSteps
+from kerasrec.training.kept_functions import KeptFunctions
 from kerasrec.training.multi_worker import batch_spec, own_part, with_an_axis
+from kerasrec.training.replicas import with_share
+from kerasrec.training.train_function import train_function_of
 
 # A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
-# runs so many steps at a time; see `LongFits.compile`.
+# runs up to so many steps at a time; see `LongFits.compile`.
 LONG_FIT, STEPS_AT_ONCE = 1000, 32
 
-# Place of that argument among those of `keras.Model.fit` after `epochs`.
-VALIDATION_DATA = 3
+FIT = inspect.signature(keras.Model.fit)
 
 
 class LongFits(keras.Model):
-    """Base of what is trained by `fit`: long trainings run under XLA and keep their memory.
+    """Base of what is trained by `fit`: long trainings run under XLA, many steps at a time.
 
-    Under `tf.distribute.MultiWorkerMirroredStrategy`, where `fit` of Keras 3 fails, it works.
+    Under `tf.distribute.MultiWorkerMirroredStrategy`, where `fit` of Keras 3 fails, it works. Under
+    any strategy a step is that of one device, also where the replicas have parts of different sizes
+    of a batch.
 
     Raises:
         ValueError: in `compile`, if `steps_per_execution` is neither "auto" nor a positive integer.
@@ -28,6 +35,9 @@ class LongFits(keras.Model):
     built: bool
     steps_per_execution: int
     jit_compile: bool
+    # Of the `fit` that runs, see `kerasrec.training.epoch_steps`.
+    _epoch_steps: EpochSteps | None = None
+    _fits = False
 
     def compile(
         self,
@@ -44,10 +54,15 @@ class LongFits(keras.Model):
         """`keras.Model.compile`, with other defaults of the two arguments that decide on speed.
 
         By default a `fit` of at least 1,000 steps (all epochs together) is compiled by XLA and runs
-        32 steps at a time, so that callbacks see every 32nd batch; a shorter one is not, since
-        compiling takes seconds. With several replicas, or if the number of steps is not known,
-        Keras' own defaults hold; with `skip_nonfinite` XLA is left out. `evaluate` and `predict`
-        outside of `fit` are as in Keras.
+        up to 32 steps at a time; a shorter one is not, since compiling takes seconds. It runs one
+        at a time where a callback counts batches: where it overrides a batch hook, or has a
+        frequency in batches, such as `ModelCheckpoint(save_freq=100)`. A callback whose batch hooks
+        work as well every n-th batch says so with the attribute `counts_batches = False`. Of
+        `steps_per_epoch` and `validation_steps` it runs the largest divisor up to 32 at a time.
+
+        With several replicas, or if the number of steps is not known, Keras' own defaults hold;
+        with `skip_nonfinite` XLA is left out. `evaluate` and `predict` outside of `fit` are as in
+        Keras. What is compiled stays for the next `fit`, until `compile` is called again.
 
         Args:
             optimizer: as in Keras, like all but the following two.
@@ -78,6 +93,8 @@ class LongFits(keras.Model):
             jit_compile,
             auto_scale_loss,
         )
+        # Not an attribute that Keras would track and save.
+        self.__dict__["_kept_functions"] = KeptFunctions()
 
     def get_compile_config(self) -> Any:
         """The arguments of `compile`, as they were given."""
@@ -108,28 +125,28 @@ class LongFits(keras.Model):
         Under several workers, `x` and `validation_data` may be each worker's own part of the rows,
         as `shard` of `kerasrec.data.stream_parquet` makes them.
 
-        From the first call on, the process keeps freed memory for the next step, see
-        `kerasrec.training.keep_freed_memory`.
+        `class_weight` of labels with a candidate or a step axis is that of each label, and
+        multiplied by the sample weight. Other labels have Keras' own: one weight for each row.
+
+        Raises:
+            ValueError: if XLA cannot compile the loss or a metric, or `class_weight` cannot be
+                given to the data.
         """
-        keep_freed_memory()
-        epochs_left = epochs - kwargs.get("initial_epoch", 0)
-        steps = epochs_left * _steps_of(x, batch_size, kwargs.get("steps_per_epoch"))
-        x, others = self._own_part(x), list(args)
-        if len(others) > VALIDATION_DATA:
-            others[VALIDATION_DATA] = self._own_part(others[VALIDATION_DATA])
-        if "validation_data" in kwargs:
-            kwargs["validation_data"] = self._own_part(kwargs["validation_data"])
+        given = FIT.bind(self, x, y, batch_size, epochs, *args, **kwargs)
+        given.apply_defaults()
+        options = {name: value for name, value in given.arguments.items() if name != "self"}
+        settings = self._settings_of(options) if self.compiled else None
+        if self.compiled:
+            options = by_element(options, getattr(self, "loss", None))
+        for name in ("x", "validation_data"):
+            options[name] = self._own_part(options[name])
         before = self.steps_per_execution, self.jit_compile
-        if self.compiled and steps >= LONG_FIT and not self.run_eagerly and not self._replicated():
-            if self._auto_steps:
-                self.steps_per_execution = STEPS_AT_ONCE
-            if self._auto_xla and self._stands_xla():
-                self.jit_compile = True
-        changed = before != (self.steps_per_execution, self.jit_compile)
-        if changed:
-            self._forget_functions()
+        changed = settings is not None and settings != before
+        if settings is not None and changed:
+            self.__dict__["_kept_functions"].exchange(self, *settings)
+        self._fits, self._epoch_steps = True, None
         try:
-            return super().fit(x, y, batch_size, epochs, *others, **kwargs)
+            return super().fit(**options)
         except Exception as error:
             if changed and "Detected unsupported operations" in str(error):
                 raise ValueError(
@@ -139,9 +156,24 @@ class LongFits(keras.Model):
                 ) from error
             raise
         finally:
+            self._fits, self._epoch_steps = False, None
+            train_function_of(self).clear()
             if changed:
-                self.steps_per_execution, self.jit_compile = before
-                self._forget_functions()
+                self.__dict__["_kept_functions"].exchange(self, *before)
+
+    def _settings_of(self, options: dict[str, Any]) -> tuple[int, bool]:
+        """How many steps this `fit` runs at a time, and whether under XLA."""
+        own, xla = self.steps_per_execution, self.jit_compile
+        steps_per_epoch = options["steps_per_epoch"]
+        steps = _steps_of(options["x"], options["batch_size"], steps_per_epoch)
+        steps *= options["epochs"] - options["initial_epoch"]
+        if steps < LONG_FIT or self.run_eagerly or self._replicated():
+            return own, xla
+        if self._auto_steps:
+            counts = [steps_per_epoch, options["validation_steps"]]
+            counts.append(keras.config.max_steps_per_epoch())
+            own = steps_at_once(STEPS_AT_ONCE, options["callbacks"], counts)
+        return own, xla or (self._auto_xla and self._stands_xla())
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.evaluate`; several workers may each bring their own part of the rows."""
@@ -156,8 +188,42 @@ class LongFits(keras.Model):
         # rows, so that a training would draw other negatives than on one device; and over several
         # workers it would take the mean of their batches, and fails. The shapes are known before.
         if iterator is not None and self._distribute_strategy is not None:
-            iterator, data_batch = None, batch_spec(iterator._distributed_dataset)
+            data_batch = batch_spec(iterator._distributed_dataset)
+        if iterator is not None:
+            steps = EpochSteps(iterator)
+            # The first one of a `fit` is that of its training rows.
+            if self._fits and self._epoch_steps is None:
+                self._epoch_steps = steps
+            iterator = None
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
+        # Without a step of its own, the epoch that a training is taken up in has what is put back.
+        return super()._get_metrics_result_or_logs(logs or self.get_metrics_result())
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """`keras.Model.compute_loss`; replicas of a strategy share out the whole batch's.
+
+        Labels, scores and weights of one shape `(batch, n)` are weighted one by one.
+        """
+        if training and self._replicated():
+            y_pred = with_share(y_pred, sample_weight, getattr(self, "loss", None))
+        y, y_pred = losses_by_element(y, y_pred, sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """`keras.Model.compute_metrics`; see `compute_loss` for weights."""
+        compiled = getattr(self, "_compile_metrics", None)
+        if getattr(compiled, "_user_weighted_metrics", None):
+            y, y_pred = losses_by_element(y, y_pred, sample_weight)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def _own_part(self, data: Any) -> Any:
         return own_part(getattr(self, "distribute_strategy", None), data)
@@ -169,9 +235,6 @@ class LongFits(keras.Model):
     def _stands_xla(self) -> bool:
         # XLA could not stop a training at the step at which too many gradients were not finite.
         return self.supports_jit and not getattr(self.optimizer, "skip_nonfinite", False)
-
-    def _forget_functions(self) -> None:
-        self.train_function = self.test_function = self.predict_function = None
 
 
 def _steps_of(x: Any, batch_size: int | None, steps_per_epoch: int | None) -> int:

@@ -1,3 +1,5 @@
+import copy
+import itertools
 import json
 
 import keras
@@ -5,10 +7,13 @@ import numpy as np
 import pytest
 
 from kerasrec import data, models, optimizers
-from kerasrec.callbacks import Resume
+from kerasrec.callbacks import Doctor, GradientMonitor, Resume
 from kerasrec.schema import Categorical, Schema
 
 SCHEMA = Schema(user=Categorical("user", 12), item=Categorical("item", 12))
+
+
+ORDERS = list(itertools.permutations(["Resume", "GradientMonitor", "Doctor"]))
 
 
 class Killed(Exception):
@@ -34,8 +39,29 @@ def rows():
     return {"user": (users + 2).astype("int32"), "item": (items + 2).astype("int32")}
 
 
-def train(path, kill=None, epochs=4, keep=False, save_freq="epoch", **options):
-    """A new model and new batches, as a new process has."""
+class Steps(keras.callbacks.Callback):
+    """The steps that a callback sees: epoch, number and whether there are logs."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.begun = batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        assert self.begun == batch
+        self.seen.append((self.epoch, batch, bool(logs)))
+
+
+def train(path, kill=None, epochs=4, keep=False, save_freq="epoch", others=(), **options):
+    """A new model and new batches, as a new process has.
+
+    `others`: callbacks in an order in which "Resume" is the one of this training.
+    """
     keras.utils.set_random_seed(0)
     model = models.EmbeddingMLP(SCHEMA, embedding_dim=4, hidden_units=(6,), dropout=0.3)
     rate = optimizers.inverse_time_decay(
@@ -48,7 +74,8 @@ def train(path, kill=None, epochs=4, keep=False, save_freq="epoch", **options):
     )
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
     resume = Resume(path, batches, keep=keep, save_freq=save_freq)
-    watch = [resume] if kill is None else [resume, Kill(kill)]
+    watch = [resume if other == "Resume" else other for other in others] or [resume]
+    watch += [] if kill is None else [Kill(kill)]
     fit = {"epochs": epochs, "verbose": 0, "shuffle": False, "callbacks": watch}
     try:
         epochs = model.fit(batches, **fit).epoch
@@ -100,9 +127,12 @@ def test_several_steps_at_once_go_on_too(tmp_path):
     path = tmp_path / "training.npz"
     options = {"save_freq": 1, "steps_per_execution": 2, "metrics": ["binary_accuracy"]}
     expected = train(tmp_path / "whole.npz", **options)
-    assert train(path, 2, **options) is None  # after the second execution, of one step
+    assert train(path, 1, **options) is None
     with pytest.raises(ValueError, match="where steps_per_execution=3 does not stop. Compile as"):
         train(path, save_freq=1, steps_per_execution=3)
+    assert train(path, 1, **options) is None  # after the second execution, of one step
+    with np.load(path) as held:
+        assert json.loads(str(held["history"]))["step"] == 3
     model, _, history = train(path, **options)
     for ours, theirs in zip(model.get_weights(), expected[0].get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -179,3 +209,109 @@ def test_a_full_disk_leaves_the_epoch_before(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="could not be written: No space left on device"):
         train(path, epochs=2)
     assert path.read_bytes() == before
+
+
+def all_three(order):
+    """The callbacks in that order, and one that writes down the steps."""
+    steps, monitor = Steps(), GradientMonitor(interval=1)
+    named = {"Resume": "Resume", "GradientMonitor": monitor, "Doctor": Doctor(batch_path=None)}
+    return [*(named[name] for name in order), steps], steps, monitor
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "-".join(order))
+def test_in_every_order_with_others_killed_at_random_steps(order, whole, tmp_path):
+    """Ten trainings an order: weights, number of updates and steps seen are the unbroken one's."""
+    rng = np.random.default_rng(ORDERS.index(order))
+    for trial in range(10):
+        path = tmp_path / f"{trial}.npz"
+        seen = []
+        for kill in rng.integers(1, 8, rng.integers(1, 4)):
+            others, steps, _ = all_three(order)
+            done = train(path, int(kill), save_freq=1, others=others)
+            seen += steps.seen
+            if done is not None:
+                break
+        else:
+            others, steps, monitor = all_three(order)
+            done = train(path, save_freq=1, others=others)
+            seen += steps.seen
+            looked_at = monitor.observations["step"]
+            # `GradientMonitor` keeps the looks of the epochs whose end it sees.
+            np.testing.assert_array_equal(looked_at, np.arange(12)[12 - len(looked_at) :])
+        model, _, history = done
+        assert seen == [(epoch, step, True) for epoch in range(4) for step in range(3)]
+        assert int(model.optimizer.iterations) == 12
+        for ours, theirs in zip(model.get_weights(), whole[0].get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert {name: history[name] for name in whole[2]} == whole[2]
+
+
+@pytest.mark.parametrize("order", [ORDERS[0], ORDERS[-1]], ids=lambda order: "-".join(order))
+def test_others_see_the_steps_that_are_left(order, whole, tmp_path):
+    path = tmp_path / "training.npz"
+    assert train(path, 5, save_freq=1) is None
+    others, steps, monitor = all_three(order)
+    model, _, _ = train(path, save_freq=1, others=others)
+    assert steps.seen == [(1, 2, True)] + [(e, s, True) for e in (2, 3) for s in range(3)]
+    assert monitor.observations["step"].tolist() == list(range(5, 12))
+    for ours, theirs in zip(model.get_weights(), whole[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("order", [ORDERS[0], ORDERS[-1]], ids=lambda order: "-".join(order))
+def test_a_model_of_keras_goes_on_beside_others(order, tmp_path):
+    """Its loop is Keras' own: callbacks see the steps that are left out, without logs."""
+    x = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
+
+    def fit(path, kill=None):
+        keras.utils.set_random_seed(0)
+        layers = [keras.Input((3,)), keras.layers.Dropout(0.3), keras.layers.Dense(1)]
+        model = keras.Sequential(layers)
+        model.compile("adam", "mse")
+        others, steps, _ = all_three(order)
+        resume = Resume(path, save_freq=1)
+        callbacks = [resume if other == "Resume" else other for other in others]
+        callbacks += [] if kill is None else [Kill(kill)]
+        options = {"epochs": 3, "verbose": 0, "shuffle": False, "callbacks": callbacks}
+        try:
+            model.fit(x, x[:, :1], 4, **options)
+        except Killed:
+            return None
+        return model, steps.seen, resume.history
+
+    expected, _, history = fit(tmp_path / "whole.npz")
+    path = tmp_path / "training.npz"
+    assert fit(path, 9) is None
+    model, seen, resumed = fit(path)
+    assert seen == [(1, s, s >= 2) for s in range(6)] + [(2, s, True) for s in range(6)]
+    assert int(model.optimizer.iterations) == 18
+    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert resumed["loss"] == history["loss"]
+
+
+def test_a_broken_training_leaves_the_next_fit_alone(tmp_path):
+    """Also the number of its first epoch, which Keras keeps in the model."""
+    path = tmp_path / "training.npz"
+    assert train(path, 8, save_freq=1) is None
+    keras.utils.set_random_seed(0)
+    x = np.ones((4, 1), "float32")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    own = tmp_path / "own.npz"
+    model.fit(x, x, epochs=2, verbose=0, callbacks=[Resume(own, keep=True)])
+    with pytest.raises(Killed):
+        model.fit(x, x, epochs=9, verbose=0, callbacks=[Resume(own, keep=True), Kill(2)])
+    assert model.fit(x, x, epochs=3, verbose=0).epoch == [0, 1, 2]
+
+
+def test_can_be_copied_with_its_batches(whole, tmp_path):
+    """As tuners do, which copy the callbacks for each trial."""
+    batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
+    resume = Resume(tmp_path / "training.npz", batches, save_freq=2)
+    copied, nested = copy.deepcopy(resume), copy.deepcopy([resume, resume])
+    assert copied is not resume and copied.batches is batches and nested[0] is nested[1]
+    assert (copied.path, copied.save_freq) == (resume.path, 2)
+    copied.history["loss"] = [1.0]
+    assert not resume.history

@@ -1,0 +1,75 @@
+"""Tell how many steps may run at once without anybody who counts batches being misled."""
+
+from typing import Any
+
+import keras
+
+HOOKS = (
+    "on_batch_begin",
+    "on_batch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+)
+# Of the callbacks of Keras itself: how often they do something, in batches if it is a number.
+FREQUENCIES = ("save_freq", "update_freq")
+
+
+def steps_at_once(most: int, callbacks: Any, counts: list[int | None]) -> int:
+    """Find the largest number of steps a call that nobody notices who counts batches.
+
+    Args:
+        most: the largest number that is wanted.
+        callbacks: as for `keras.Model.fit`.
+        counts: numbers of steps that must be kept to exactly: `steps_per_epoch` and
+            `validation_steps`. None for no such number.
+
+    Returns:
+        1 if a callback counts batches, else the largest divisor of all counts up to `most`.
+
+    Example:
+
+    >>> steps_at_once(32, [keras.callbacks.EarlyStopping()], [50, None])
+    25
+    >>> steps_at_once(32, [keras.callbacks.TerminateOnNaN()], [None])
+    1
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    if any(counts_batches(callback) for callback in keras.tree.flatten(callbacks or [])):
+        return 1
+    given = [count for count in counts if count]
+    return max(n for n in range(1, most + 1) if all(count % n == 0 for count in given))
+
+
+def counts_batches(callback: Any) -> bool:
+    """Tell whether a callback does something batch by batch.
+
+    A callback with an attribute `counts_batches` says so itself: False for one whose batch hooks
+    work as well when they see every n-th batch only. Else it does if it overrides a batch hook, but
+    for the callbacks of Keras that use theirs for a frequency and were given none.
+
+    Args:
+        callback: as for `keras.Model.fit`.
+    """
+    declared = getattr(callback, "counts_batches", None)
+    if declared is not None:
+        return bool(declared)
+    methods = [getattr(callback, hook, None) for hook in HOOKS]
+    plain = [getattr(keras.callbacks.Callback, hook) for hook in HOOKS]
+    own = [
+        method
+        for method, base in zip(methods, plain, strict=True)
+        if method is not None and getattr(method, "__func__", method) is not base
+    ]
+    if not own:
+        return False
+    if not all(str(method.__module__).startswith("keras.") for method in own):
+        return True
+    if isinstance(callback, keras.callbacks.ProgbarLogger):
+        return False  # It is told the number of the last step.
+    if getattr(callback, "_should_trace", False):
+        return True  # TensorBoard that profiles some batches
+    rhythm = [getattr(callback, name) for name in FREQUENCIES if hasattr(callback, name)]
+    return not rhythm or any(frequency not in ("epoch", False) for frequency in rhythm)

@@ -1,0 +1,177 @@
+"""One owner of the train function of a model, for all callbacks that take part in it."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import keras
+
+# Where the owner of a model is kept, and the method that it stands in for meanwhile.
+PLACE, MAKER = "_kerasrec_train_function", "make_train_function"
+# The method of a Keras model that wraps a step outside of XLA, while `fit` makes its function.
+STEP_HOOK = "_autoconvert_optionals"
+
+Step = Callable[[Any], Any]
+
+
+@runtime_checkable
+class WrapsStep(Protocol):
+    """A part that sees every step with its batch, outside of what XLA compiles."""
+
+    def wrap_step(self, step: Step) -> Step:
+        """The step with whatever is done before and after it."""
+
+
+@runtime_checkable
+class WrapsFunction(Protocol):
+    """A part that sees every call of the train function with its iterator."""
+
+    def wrap_function(self, function: Step) -> Step:
+        """The function with whatever is done before and after it."""
+
+
+class TrainFunction:
+    """Makes the train function of one model while callbacks take part in it.
+
+    A callback adds its parts in `on_train_begin` and removes them in `on_train_end`. Each time the
+    function is made anew with all parts, in whatever order they came. When the last one goes, the
+    model has the function and the maker that it had before, also a `make_train_function` of the
+    user's own. Parts of callbacks that a broken `fit` has left behind are dropped by the next one.
+
+    A part has any of `wrap_step(step)`, `wrap_function(function)` and `close()`, which is called
+    when it leaves.
+
+    Args:
+        model: any compiled Keras model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.parts: list[Any] = []
+        # The `History` of the `fit` that the parts belong to: Keras makes one for each.
+        self._fit: Any = None
+        self._own_maker: Any = None
+        self._before: Any = None
+        self._made: Any = None
+
+    def add(self, part: Any) -> None:
+        """Lets a part take part from the next step on.
+
+        Args:
+            part: see the class.
+
+        Raises:
+            ValueError: if it wraps steps and this version of Keras has no place for that.
+        """
+        model = self._model
+        if isinstance(part, WrapsStep) and not hasattr(model, STEP_HOOK):
+            raise ValueError(
+                f"Keras {keras.__version__} makes its train function in a way that is not known "
+                "here; kerasrec works with 3.15."
+            )
+        if not self.parts:
+            self._fit = getattr(model, "history", None)
+            self._own_maker = model.__dict__.get(MAKER)
+            self._before = model.train_function
+            model.__dict__[MAKER] = self._asked_to_make
+        self.parts.append(part)
+        self.make()
+
+    def remove(self, part: Any) -> None:
+        """Ends what `add` began.
+
+        Args:
+            part: what was added. One that is not there is no error.
+        """
+        if not any(part is other for other in self.parts):
+            return
+        self.parts = [other for other in self.parts if other is not part]
+        _close(part)
+        if self.parts:
+            self.make()
+        else:
+            self._give_back()
+
+    def clear(self) -> None:
+        """Removes all parts."""
+        if self.parts:
+            for part in self.parts:
+                _close(part)
+            self.parts = []
+            self._give_back()
+
+    def is_over(self) -> bool:
+        """Tell whether the `fit` that the parts belong to has ended or broken off."""
+        return bool(self.parts) and getattr(self._model, "history", None) is not self._fit
+
+    def make(self) -> None:
+        """Makes the function anew, with all parts."""
+        model = self._model
+        wrapping = [part for part in self.parts if isinstance(part, WrapsStep)]
+        before, original = model.__dict__.get(STEP_HOOK), getattr(model, STEP_HOOK, None)
+
+        def convert(step: Step) -> Step:
+            for part in wrapping:
+                step = part.wrap_step(step)
+            return original(step)  # type: ignore[misc, no-any-return]
+
+        if wrapping:
+            model.__dict__[STEP_HOOK] = convert
+        try:
+            self._plain_maker()(force=True)
+        finally:
+            _put(model, STEP_HOOK, before)
+        function = model.train_function
+        for part in self.parts:
+            if isinstance(part, WrapsFunction):
+                function = part.wrap_function(function)
+        model.train_function = self._made = function
+
+    def _plain_maker(self) -> Callable[..., Any]:
+        return self._own_maker or functools.partial(getattr(type(self._model), MAKER), self._model)
+
+    def _asked_to_make(self, force: bool = False) -> Any:
+        """Stands in for `make_train_function`, which Keras calls at the beginning of each `fit`."""
+        if self.is_over():
+            self.clear()
+            return getattr(self._model, MAKER)(force=force)
+        if force or self._model.train_function is None:
+            self.make()
+        return self._model.train_function
+
+    def _give_back(self) -> None:
+        model = self._model
+        _put(model, MAKER, self._own_maker)
+        if model.train_function is self._made:
+            model.train_function = self._before
+        elif model.train_function is not None:
+            # Somebody has wrapped or made it meanwhile.
+            getattr(model, MAKER)(force=True)
+        self._fit = self._own_maker = self._before = self._made = None
+
+
+def train_function_of(model: Any) -> TrainFunction:
+    """The owner of the train function of a model, without what a broken `fit` has left.
+
+    Args:
+        model: any compiled Keras model.
+    """
+    # Not an attribute that Keras would track and save.
+    owner: TrainFunction = model.__dict__.setdefault(PLACE, TrainFunction(model))
+    if owner.is_over():
+        owner.clear()
+    return owner
+
+
+def _put(model: Any, name: str, value: Any) -> None:
+    """Gives the model itself that attribute, or none of its own."""
+    if value is None:
+        model.__dict__.pop(name, None)
+    else:
+        model.__dict__[name] = value
+
+
+def _close(part: Any) -> None:
+    close = getattr(part, "close", None)
+    if close is not None:
+        close()
