@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasrec import schema as kinds
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.schema import Categorical, Schema
 from kerasrec.types import Columns
@@ -149,7 +150,8 @@ def make_queries(
     else:
         group = np.zeros(len(kept), np.int64)
         for feature in schema.query:
-            _, code = np.unique(np.asarray(test[feature.name])[kept], axis=0, return_inverse=True)
+            values = _canonical(np.asarray(test[feature.name])[kept], feature)
+            _, code = np.unique(values, axis=0, return_inverse=True)
             _, group = np.unique(group * (code.max() + 1) + code.ravel(), return_inverse=True)
         test_row = kept[np.unique(group, return_index=True)[1]]
         pairs = np.sort(group * schema.item_id.num_ids + items[kept])
@@ -165,3 +167,20 @@ def make_queries(
         unknown_user_rows=int((~known(users)).sum()),
         repeated_rows=int(repeated.sum()),
     )
+
+
+def _canonical(values: np.ndarray, feature: kinds.Feature) -> np.ndarray:
+    """Return the values of a feature so that rows that mean the same are equal.
+
+    Padding of a history may stand anywhere, and NaN, the padding of numbers, equals nothing.
+    """
+    if not isinstance(feature, kinds.Sequence | kinds.NumericSequence):
+        return values
+    padding = values == 0 if isinstance(feature, kinds.Sequence) else np.isnan(values)
+    if not padding.any():
+        return values
+    empty = padding.reshape(*padding.shape[:2], -1).all(axis=-1)
+    order = np.argsort(empty, axis=1, kind="stable")
+    order = order.reshape(*order.shape, *[1] * (values.ndim - 2))
+    packed = np.take_along_axis(values, order, axis=1)
+    return np.where(np.isnan(packed), np.inf, packed) if packed.dtype.kind == "f" else packed
