@@ -140,7 +140,9 @@ class Numeric:
 
 @dataclasses.dataclass(frozen=True)
 class Sequence:
-    """An ordered history of ids of another feature, right-padded with 0, newest last.
+    """An ordered history of ids of another feature, newest last, 0 at padding.
+
+    `kerasrec.data` pads on the right. Models take padding wherever it stands, and any width.
 
     Args:
         name: name of the feature.
@@ -173,9 +175,9 @@ class Sequence:
 class NumericSequence(Numeric):
     """Floats of each event of a history: the rating given, the days since the event before.
 
-    Right-padded with 0, newest last, step for step beside the `Sequence` of the item id if there is
-    one. Without one, steps of zeros alone at the end are padding: where an event may be all zeros,
-    add a column of ones.
+    Newest last, step for step beside the `Sequence` of the item id if there is one. NaN is padding,
+    since 0 is a number that an event may have. `kerasrec.data` pads on the right. Models take
+    padding wherever it stands, and any width. Beside a `Sequence` its ids tell what is padding.
 
     Args:
         name: name of the feature.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kerasrec.schema import PADDING_ID, UNKNOWN_ID, Numeric, Schema, Sequence
+from kerasrec.schema import PADDING_ID, UNKNOWN_ID, Numeric, NumericSequence, Schema, Sequence
 
 # A number is extreme beyond this, or beyond SPREAD times what nine in ten of the others reach.
 EXTREME, SPREAD = 1e6, 1e4
@@ -36,9 +36,12 @@ def blame(
     else:
         ids = [f.name for f in schema.features if not isinstance(f, Numeric)]
         limits, owner = {name: schema.num_ids(name) for name in ids}, "the schema says"
+    features = () if schema is None else schema.features
+    padded = {f.name for f in features if isinstance(f, NumericSequence)}
     for name, column in columns.items():
         if column.dtype.kind == "f":
-            found += _bad_numbers(name, column)
+            # NaN is the padding of a history of numbers.
+            found += _bad_numbers(name, np.nan_to_num(column) if name in padded else column)
         elif column.dtype.kind in "iu" and (limit := limits.get(name)) is not None:
             what = f"ids outside of the {limit:,} that {owner}"
             found += _rows(name, (column < 0) | (column >= limit), what, column)

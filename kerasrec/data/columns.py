@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Numeric, Schema
+from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Numeric, NumericSequence, Schema
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,8 +18,8 @@ class History:
     """A column of histories that is cut from one sorted array when rows are asked for.
 
     It takes 20 bytes or less per row and not `max_length` ids, so it fits in memory whenever the
-    interactions do. `history[rows]` is an array `(rows, max_length)`, right-padded with 0, newest
-    item last.
+    interactions do. `history[rows]` is an array `(rows, max_length)`, newest item last, padded on
+    the right with 0, or with NaN where it holds numbers.
 
     Args:
         items: int32 item ids by user, then time, then order in the file; or float32 numbers of the
@@ -56,10 +56,10 @@ class History:
         end = self.end[rows][:, None]
         begin = np.maximum(self.begin[rows][:, None], end - self.max_length)
         places = begin + np.arange(self.max_length, dtype=begin.dtype)
-        # `end` is a row's own place, so the minimum stays inside; what it holds is masked to 0.
+        # `end` is a row's own place, so the minimum stays inside; what it holds is masked.
         found = self.items[np.minimum(places, end)]
         real = (places < end).reshape(places.shape + (1,) * (found.ndim - 2))
-        return np.where(real, found, self.dtype.type(0))
+        return np.where(real, found, self.dtype.type(np.nan if self.dtype.kind == "f" else 0))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All rows, for numpy: evaluation takes a history like any other column."""
@@ -208,6 +208,11 @@ def features(
         name = feature.name
         if isinstance(column(columns, name, owner), History):
             checked[name] = columns[name]
+        elif isinstance(feature, NumericSequence):
+            padding = np.isnan(columns[name]) if columns[name].dtype.kind == "f" else False
+            filled = {name: np.where(padding, 0, columns[name])}
+            values = numbers(filled, name, owner, feature.shape)
+            checked[name] = np.where(padding, np.float32(np.nan), values)
         elif isinstance(feature, Numeric):
             checked[name] = numbers(columns, name, owner, feature.shape)
         elif isinstance(feature, Categorical) and feature in (schema.user_id, schema.item_id):

@@ -20,8 +20,8 @@ def add_history(
 ) -> dict[str, np.ndarray | History]:
     """The columns and, for each `Sequence` of the item id, the user's earlier items.
 
-    A `NumericSequence` gets the values of its column in the same earlier rows: scale the columns
-    first, with a scaler that was fitted on training rows alone.
+    A `NumericSequence` gets the values of its column in the same earlier rows, and NaN at padding:
+    scale the columns first, with a scaler that was fitted on training rows alone.
 
     Earlier means: before the row in the order of time, ties in the order of the file (those of
     `past` before those of `columns`). A row never sees itself or anything later.

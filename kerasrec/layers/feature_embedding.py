@@ -8,7 +8,9 @@ import keras
 from keras import ops
 
 from kerasrec.layers.embedding import Embedding
+from kerasrec.layers.histories import events, newest_places, take_steps
 from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema
+from kerasrec.schema import Sequence as History
 from kerasrec.types import Features, Tensor
 
 
@@ -101,12 +103,22 @@ class FeatureEmbedding(keras.layers.Layer):
         if isinstance(feature, Numeric):
             value = ops.cast(value, self.compute_dtype)
             if isinstance(feature, NumericSequence):
+                place = newest_places(events(value), feature.max_length)
+                value = take_steps(value, place)
+                value = ops.where(ops.isnan(value), ops.zeros_like(value), value)
+                short = feature.max_length - value.shape[1]
+                value = ops.pad(value, [[0, 0], [0, short], *[[0, 0]] * (len(value.shape) - 2)])
                 return ops.reshape(value, (-1, math.prod(feature.shape)))
             return ops.expand_dims(value, -1) if feature.size == 1 else value
         rows = self.tables[self.schema.id_space(name)](value)
         if isinstance(feature, Categorical):
             return rows
-        real = ops.cast(ops.expand_dims(ops.not_equal(value, 0), -1), rows.dtype)
+        real = ops.not_equal(value, 0)
+        if isinstance(feature, History) and value.shape[-1] != feature.max_length:
+            # Of a longer history the newest count: those with few items after them.
+            after = ops.flip(ops.cumsum(ops.flip(ops.cast(real, "int32"), -1), axis=-1), -1)
+            real = real & (after <= feature.max_length)
+        real = ops.cast(ops.expand_dims(real, -1), rows.dtype)
         return ops.sum(rows * real, axis=-2) / ops.maximum(ops.sum(real, axis=-2), 1)
 
     def get_config(self) -> dict[str, Any]:

@@ -6,57 +6,94 @@ from kerasrec.types import Tensor
 
 
 def newest(history: Tensor, max_length: int) -> Tensor:
-    """The newest `max_length` items of right-padded histories of any width.
+    """Return the newest `max_length` items of histories of any width, right-padded.
+
+    Padding may stand anywhere, as in front, where `keras.utils.pad_sequences` puts it.
 
     Args:
-        history: ids `(batch, length)`, padding 0 at the end alone.
+        history: ids `(batch, length)`, 0 at padding, newest last. The length may be unknown.
         max_length: how many are kept.
 
     Returns:
-        ids `(batch, min(length, max_length))`, right-padded.
+        ids `(batch, min(length, max_length))`, or `(batch, max_length)` of an unknown length.
 
     Example:
 
     >>> import numpy as np
-    >>> newest(np.array([[5, 6, 7], [8, 0, 0]]), 2).numpy().tolist()
-    [[6, 7], [8, 0]]
+    >>> newest(np.array([[5, 6, 7], [8, 0, 0], [0, 0, 8], [5, 0, 6]]), 2).numpy().tolist()
+    [[6, 7], [8, 0], [8, 0], [5, 6]]
     """
     history = ops.convert_to_tensor(history)
-    return newest_steps(history, lengths(history), max_length)
+    return take_steps(history, newest_places(ops.not_equal(history, 0), max_length))
 
 
-def newest_steps(values: Tensor, length: Tensor, max_length: int) -> Tensor:
-    """The newest `max_length` steps of right-padded values.
+def newest_places(real: Tensor, max_length: int) -> Tensor:
+    """Return where the newest real steps stand: a stable partition, cut off at the old end.
+
+    Args:
+        real: tell padding from steps, bool `(batch, steps)`. The number of steps may be unknown.
+        max_length: how many are kept.
+
+    Returns:
+        int32 `(batch, min(steps, max_length))`, or `(batch, max_length)` of an unknown number of
+        steps: places of real steps in their order, and then -1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> newest_places(np.array([[False, True, False, True]]), 3).numpy().tolist()
+    [[1, 3, -1]]
+    """
+    real = ops.convert_to_tensor(real)
+    width = min(real.shape[1] or max_length, max_length)
+    if not real.shape[1]:  # there may be no step at all
+        real = ops.pad(real, [[0, 0], [0, 1]], constant_values=False)
+    real = ops.cast(real, "int32")
+    # Real steps first, both kinds in their order: no two keys are equal, so that any sort will do.
+    index = ops.cumsum(ops.ones_like(real), axis=1) - 1
+    count = ops.shape(real)[1]
+    order = ops.argsort(index + count * (1 - real), axis=1)
+    total = ops.sum(real, axis=1)[:, None]
+    nth = ops.maximum(total - width, 0) + ops.arange(width, dtype="int32")
+    place = ops.take_along_axis(order, ops.minimum(nth, count - 1), axis=1)
+    return ops.where(nth < total, ops.cast(place, "int32"), -1)
+
+
+def take_steps(values: Tensor, place: Tensor) -> Tensor:
+    """Return the values at some places, 0 where there is none.
 
     Args:
         values: `(batch, steps, ...)`.
-        length: number of real steps of each row `(batch,)`, int32.
-        max_length: how many are kept.
+        place: int32 `(batch, width)`, -1 for none.
 
     Returns:
-        `(batch, min(steps, max_length), ...)`, right-padded.
+        `(batch, width, ...)`.
     """
-    if values.shape[1] <= max_length:
-        return values
-    place = ops.maximum(length - max_length, 0)[:, None] + ops.arange(max_length, dtype="int32")
-    place = ops.reshape(place, (-1, max_length, *[1] * (len(values.shape) - 2)))
-    return ops.take_along_axis(values, place, axis=1)
+    values = ops.convert_to_tensor(values)
+    if not values.shape[1]:  # there may be no step at all to take
+        values = ops.pad(values, [[0, 0], [0, 1], *[[0, 0]] * (len(values.shape) - 2)])
+    place = ops.reshape(place, (-1, place.shape[1], *[1] * (len(values.shape) - 2)))
+    found = ops.take_along_axis(values, ops.maximum(place, 0), axis=1)
+    return ops.where(place >= 0, found, ops.zeros_like(found))
 
 
-def until_the_last(values: Tensor) -> Tensor:
-    """1 for each step up to the last that is not all zeros, then 0; int32 `(batch, steps)`.
+def events(numbers: Tensor) -> Tensor:
+    """Tell events from padding in a history of numbers: NaN stands where there is no event.
 
     Args:
-        values: `(batch, steps, size)`.
+        numbers: `(batch, steps)` or `(batch, steps, size)`.
+
+    Returns:
+        bool `(batch, steps)`.
 
     Example:
 
     >>> import numpy as np
-    >>> until_the_last(np.array([[[0.0], [2.0], [0.0]]])).numpy().tolist()
-    [[1, 1, 0]]
+    >>> events(np.array([[0.0, 2.0, np.nan]])).numpy().tolist()
+    [[True, True, False]]
     """
-    some = ops.cast(ops.any(ops.not_equal(values, 0), axis=-1), "int32")
-    return ops.cast(ops.flip(ops.cumsum(ops.flip(some, 1), axis=1), 1) > 0, "int32")
+    there = ops.logical_not(ops.isnan(ops.convert_to_tensor(numbers)))
+    return ops.any(there, axis=-1) if len(there.shape) > 2 else there
 
 
 def lengths(history: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ from kerasrec.types import Tensor
 # Logits that are held at once: 8 MB of float32 stay in the cache of a core's neighbourhood.
 CHUNK_LOGITS = 1 << 21
 LEAST_ROWS = 16
+# Shares of a softmax are multiplied by this where they are float16, whose least normal number is
+# 6e-5: of a million items each would have a share of 1e-6. Sums of 256 times an item stay finite.
+SHARE_SCALE = 256.0
 
 
 def catalogue_softmax(
@@ -91,10 +94,9 @@ def _summed(vectors: Tensor, items: Tensor, targets: Tensor) -> Any:
         total = tf.reduce_sum(shares, axis=1)
         hit = tf.reduce_sum(tf.cast(x, tf.float32) * tf.cast(right, tf.float32), axis=1)
         loss += tf.reduce_sum(real * (tf.math.log(total) + highest[:, 0] - hit))
-        scale = tf.cast((real / total)[:, None], dtype)
-        shares = tf.cast(shares, dtype)
-        gradient = tf.matmul(shares, items) * scale - right * tf.cast(real[:, None], dtype)
-        item_gradient += tf.cast(tf.matmul(shares, x * scale, transpose_a=True), tf.float32)
+        gradient, part = _products(shares, (real / total)[:, None], x, items)
+        gradient -= right * tf.cast(real[:, None], dtype)
+        item_gradient += part
         return number + 1, loss, item_gradient, kept.write(number, gradient)
 
     kept = tf.TensorArray(dtype, chunks, element_shape=(chunk_rows, dim), clear_after_read=False)
@@ -114,3 +116,29 @@ def _summed(vectors: Tensor, items: Tensor, targets: Tensor) -> Any:
         return vector_gradient, tf.cast(item_gradient * upstream, items.dtype), None
 
     return loss, grad
+
+
+def _products(shares: Tensor, scale: Tensor, x: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums of a chunk's items, and of its vectors, by the shares of its softmax.
+
+    Args:
+        shares: not yet divided by their sums, float32 `(rows, items)`.
+        scale: what divides them `(rows, 1)`.
+        x: the vectors `(rows, dim)`.
+        items: the catalogue `(items, dim)`.
+
+    Returns:
+        `(rows, dim)` in the dtype of the vectors, and float32 `(items, dim)`.
+    """
+    dtype = x.dtype
+    if dtype != tf.float16:
+        # The small arrays are divided, not the large one.
+        shares, divided = tf.cast(shares, dtype), tf.cast(scale, dtype)
+        found = tf.matmul(shares, items) * divided
+        return found, tf.cast(tf.matmul(shares, x * divided, transpose_a=True), tf.float32)
+    # Sums over a catalogue of undivided shares, or over many rows, pass 65504.
+    shares = tf.cast(shares * (scale * SHARE_SCALE), dtype)
+    found = tf.matmul(shares, items) / SHARE_SCALE
+    less = max(1.0, x.shape[0] * SHARE_SCALE / 8192)
+    part = tf.cast(tf.matmul(shares, x / less, transpose_a=True), tf.float32)
+    return found, part * (less / SHARE_SCALE)

@@ -34,8 +34,9 @@ class GRU4Rec(SequentialRecommender):
         stddev: standard deviation of the initial q_i.
 
     Input shape:
-        dict with the history `(batch, length)`, right-padded with 0 and newest last, and the item
-        id `(batch,)` or `(batch, candidates)`, int32. Of a longer history the newest count.
+        dict with the history `(batch, length)` of any length, newest last, and the item id
+        `(batch,)` or `(batch, candidates)`, int32. 0 is padding wherever it stands, and the newest
+        `max_length` items count.
 
     Output shape:
         float32 scores `(batch,)` or `(batch, candidates)`.

@@ -58,8 +58,9 @@ class SASRec(SequentialRecommender):
         paper: be the model of the paper, see above.
 
     Input shape:
-        dict with the history `(batch, length)`, right-padded with 0 and newest last, and the item
-        id `(batch,)` or `(batch, candidates)`, int32. Of a longer history the newest count.
+        dict with the history `(batch, length)` of any length, newest last, and the item id
+        `(batch,)` or `(batch, candidates)`, int32. 0 is padding wherever it stands, and the newest
+        `max_length` items count.
 
     Output shape:
         float32 scores `(batch,)` or `(batch, candidates)`.
@@ -146,16 +147,10 @@ class SASRec(SequentialRecommender):
         self.final_norm = norm("final_norm")
         self.build()
 
-    def states(
-        self, history: Tensor, place: Tensor | None = None, training: bool = False
-    ) -> Tensor:
-        """Return the query vector after each step, as `SequentialRecommender.states`."""
-        if self.paper and place is None:
-            # A place of 0 tells `transform` where each history ends.
-            history = ops.convert_to_tensor(history)
-            place = ops.arange(history.shape[1], dtype="int32")
-            place = place * ops.cast(ops.not_equal(history, 0), "int32")
-        return super().states(history, place, training)
+    def _places(self, history: Tensor) -> Tensor:
+        places = super()._places(history)
+        # 0 at padding tells `_as_published` where a history ends.
+        return places * ops.cast(ops.not_equal(history, 0), "int32") if self.paper else places
 
     def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
         """Return the normed states after the last block."""

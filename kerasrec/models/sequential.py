@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasrec.layers import Embedding
-from kerasrec.layers.histories import at_the_end, newest
+from kerasrec.layers.histories import at_the_end, newest, newest_places, take_steps
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import Schema, Sequence
 from kerasrec.training import check_size
@@ -82,9 +82,9 @@ class SequentialRecommender(Recommender):
         return ops.cast(ops.sum(query * items, axis=-1), "float32")
 
     def query_embedding(self, inputs: Features, training: bool = False) -> Tensor:
-        """State after the newest item."""
+        """Return the state after the newest item."""
         history = newest(inputs[self.sequence.name], self.sequence.max_length)
-        return at_the_end(self.states(history, training=training), history)
+        return at_the_end(self._states(history, self._places(history), training), history)
 
     def item_embedding(self, inputs: Features) -> Tensor:
         """q_i."""
@@ -93,10 +93,11 @@ class SequentialRecommender(Recommender):
     def states(
         self, history: Tensor, place: Tensor | None = None, training: bool = False
     ) -> Tensor:
-        """The query vector after each step.
+        """Return the query vector after each step.
 
         Args:
-            history: ids `(batch, length)`, at most `max_length`, right-padded with 0.
+            history: ids `(batch, length)`, at most `max_length`, 0 at padding, which may stand
+                anywhere.
             place: place of each step in its own sequence, where several share a row, as
                 `kerasrec.data.next_items` makes them; None for one sequence a row.
             training: whether units are dropped.
@@ -105,8 +106,20 @@ class SequentialRecommender(Recommender):
             `(batch, length, embedding_dim)`; what stands at padding has no meaning.
         """
         history = ops.convert_to_tensor(history)
-        if place is None:
-            place = ops.arange(history.shape[1], dtype="int32")[None, :]
+        if place is not None:
+            return self._states(history, place, training)
+        real = ops.not_equal(history, 0)
+        packed = take_steps(history, newest_places(real, history.shape[1]))
+        states = self._states(packed, self._places(packed), training)
+        # Back to where the items stand.
+        place = ops.maximum(ops.cumsum(ops.cast(real, "int32"), axis=1) - 1, 0)
+        return ops.take_along_axis(states, place[..., None], axis=1)
+
+    def _places(self, history: Tensor) -> Tensor:
+        """Return the places of right-padded histories that share no row."""
+        return ops.arange(history.shape[1], dtype="int32")[None, :]
+
+    def _states(self, history: Tensor, place: Tensor, training: bool) -> Tensor:
         vectors = self.item_vectors(history)
         vectors = vectors * ops.cast(ops.not_equal(history, 0), vectors.dtype)[..., None]
         return self.transform(vectors, place, training)

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kerasrec.layers import Dropout, FeatureEmbedding, Recurrent
-from kerasrec.layers.histories import at_the_end, newest_steps, until_the_last
+from kerasrec.layers.histories import at_the_end, events, newest_places, take_steps
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import NumericSequence, Schema
 from kerasrec.schema import Sequence as History
@@ -25,9 +25,9 @@ class StackedLSTMClassifier(Recommender):
 
     v holds the features of the item (`target_aware`), c those of user and context; without either
     score = w . h + b' (Hochreiter and Schmidhuber, 1997, "Long Short-Term Memory"; stacked as by
-    Graves, 2013). Deviations: v and c join after the last layer, so that a history is read once for
-    all candidates. The user id is not used, so that new users are served from what they did.
-    Fit it on `kerasrec.data.histories`, or in `kerasrec.training.EveryStep` on all steps at once.
+    Graves, 2013). Deviation: v and c join after the last layer, so that a history is read once for
+    all candidates. The user id is not used, so that new users are served from what they did. Fit it
+    on `kerasrec.data.histories`, or in `kerasrec.training.EveryStep` on all steps at once.
 
     Args:
         schema: the features. The history is the first sequence of the item id, each
@@ -42,9 +42,9 @@ class StackedLSTMClassifier(Recommender):
         stddev: standard deviation of the initial rows.
 
     Input shape:
-        dict of named features: histories `(batch, length)` or `(batch, length, size)`, right-padded
-        and newest last, of which the newest `max_length` events count; the others as in the schema,
-        item side `(batch,) + shape` or `(batch, candidates) + shape`.
+        dict of the features, item side `(batch,) + shape` or `(batch, candidates) + shape`.
+        Histories have any length, newest last, and the newest `max_length` events count. Padding is
+        where the item is 0 or, without items, where the first `NumericSequence` is NaN.
 
     Output shape:
         float32 logits `(batch,)` or `(batch, candidates)`; with `num_classes` that axis is last.
@@ -93,10 +93,10 @@ class StackedLSTMClassifier(Recommender):
         self.stddev = stddev
         self.output_kind = "logit" if num_classes is None else "logits"
         query, item = self.schema.query, self.schema.item_id.name
-        # Not `history`: `fit` sets that.
         self.sequence = next((f for f in query if isinstance(f, History) and f.of == item), None)
         self.numbers = [f for f in query if isinstance(f, NumericSequence)]
-        lengths = {f.name: f.max_length for f in (self.sequence, *self.numbers) if f}
+        self.steps: list[Any] = [*([self.sequence] if self.sequence else []), *self.numbers]
+        lengths = {f.name: f.max_length for f in self.steps}
         if len(set(lengths.values())) != 1:
             raise ValueError(
                 f"StackedLSTMClassifier: expected a schema with a sequence of {item!r} or a "
@@ -104,7 +104,7 @@ class StackedLSTMClassifier(Recommender):
                 f"received {lengths}. Add Sequence('history', of={item!r}, max_length=50)."
             )
         self.max_length = next(iter(lengths.values()))
-        read = {f.name for f in (self.schema.user_id, self.sequence, *self.numbers) if f}
+        read = {f.name for f in (self.schema.user_id, *self.steps)}
         self.beside = [f.name for f in query if f.name not in read]
         self.of_item = [f.name for f in self.schema.item] if target_aware else []
         only = [*([self.sequence.name] if self.sequence else []), *self.beside, *self.of_item]
@@ -126,13 +126,13 @@ class StackedLSTMClassifier(Recommender):
         self.build()
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Logits of the items, or of nothing but the history, after it."""
-        steps, real = self._events(inputs)
-        length = ops.sum(real, axis=1)
-        steps, real = (newest_steps(values, length, self.max_length) for values in (steps, real))
-        place = ops.arange(steps.shape[1], dtype="int32")[None, :]
-        states = self._states(steps, place, training)
-        query = [at_the_end(states, real) * ops.cast(length > 0, states.dtype)[:, None]]
+        """Return the logits of the items, or of nothing but the history, after it."""
+        first = ops.convert_to_tensor(inputs[self.steps[0].name])
+        place = newest_places(first != 0 if self.sequence else events(first), self.max_length)
+        real = ops.cast(place >= 0, "int32")
+        steps = self._events({f.name: take_steps(inputs[f.name], place) for f in self.steps})
+        states = self._states(steps, ops.arange(steps.shape[1], dtype="int32")[None, :], training)
+        query = [at_the_end(states, real) * ops.cast(real[:, :1], states.dtype)]
         if self.beside:
             query.append(self.features(inputs, names=self.beside))
         ids = ops.convert_to_tensor(inputs[self.schema.item_id.name])
@@ -152,24 +152,24 @@ class StackedLSTMClassifier(Recommender):
         Returns:
             float32 `(batch, length)`, and `num_classes`; meaningless at padding.
         """
-        query = [self._states(self._events(inputs)[0], place, training)]
+        query = [self._states(self._events(inputs), place, training)]
         if self.beside:
             query.append(self.features(inputs, names=self.beside))
         items = self.features(inputs, names=self.of_item) if self.of_item else None
         return self._head(query, items)
 
-    def _events(self, inputs: Features) -> tuple[Tensor, Tensor]:
-        """x, 0 at padding, `(batch, length, width)`; 1 for each real step `(batch, length)`."""
+    def _events(self, inputs: Features) -> Tensor:
+        """Return x `(batch, length, width)`, 0 at padding."""
         parts = []
-        for feature in self.numbers:
-            values = ops.cast(inputs[feature.name], self.compute_dtype)
-            parts.append(values if feature.size > 1 else values[..., None])
         if self.sequence:
             ids = ops.convert_to_tensor(inputs[self.sequence.name])
-            parts.insert(0, self.features.tables[self.schema.item_id.name](ids))
-        steps = ops.concatenate(parts, axis=-1)
-        real = ops.cast(ids != 0, "int32") if self.sequence else until_the_last(steps)
-        return steps * ops.cast(real, steps.dtype)[..., None], real
+            rows = self.features.tables[self.schema.item_id.name](ids)
+            parts.append(rows * ops.cast(ids != 0, rows.dtype)[..., None])
+        for feature in self.numbers:
+            values = ops.cast(inputs[feature.name], self.compute_dtype)
+            values = values if feature.size > 1 else values[..., None]
+            parts.append(ops.where(ops.isnan(values), ops.zeros_like(values), values))
+        return ops.concatenate(parts, axis=-1)
 
     def _states(self, steps: Tensor, place: Tensor, training: bool) -> Tensor:
         x = self.drop(steps, training=training)

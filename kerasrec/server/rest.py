@@ -22,7 +22,8 @@ from kerasrec.server import metrics, status
 from kerasrec.server.errors import HTTP_STATUS, ServingError, invalid
 from kerasrec.server.inference import Answer, Inference
 from kerasrec.server.signature import Signature, result_rows
-from kerasrec.serving.json_tensors import make_example, to_array, to_json
+from kerasrec.serving.json_tensors import fill_rows, make_example, to_array, to_json
+from kerasrec.serving.raw_ids import PADDING
 from kerasrec.serving.signature_defs import CLASSIFY, REGRESS
 from kerasrec.types import Columns
 
@@ -156,8 +157,11 @@ def _columns(values: dict[str, Any], signature: Signature) -> Columns:
         )
     arrays = {}
     for key, port in signature.inputs.items():
+        value = values[key]
+        if signature.pads(port) and port.shape is not None:
+            value = fill_rows(value, PADDING[port.dtype.name], port.shape[2:])
         try:
-            array = to_array(values[key], port.dtype)
+            array = to_array(value, port.dtype)
         except ValueError as error:
             raise invalid(f"input {key!r}: {error}") from error
         # `[[], []]` and `[]` do not say how deep they are.

@@ -35,7 +35,7 @@ class Signature:
     Args:
         name: its name.
         definition: the `SignatureDef`.
-        padded: whether "" and -1 are padding, as in all that `kerasrec.serving.export` writes;
+        padded: whether "", -1 and NaN are padding, as in all that `kerasrec.serving.export` writes;
             rows of other widths then run together.
     """
 
@@ -107,7 +107,7 @@ class Signature:
     def shapes(self, arrays: Columns) -> tuple[Any, ...]:
         """What must be equal for two requests to run together."""
         return tuple(
-            None if self._pads(port) else arrays[key].shape[1:] for key, port in self.inputs.items()
+            None if self.pads(port) else arrays[key].shape[1:] for key, port in self.inputs.items()
         )
 
     def concatenate(self, requests: list[Columns]) -> Columns:
@@ -119,14 +119,15 @@ class Signature:
             for key, port in self.inputs.items()
         }
 
-    def _pads(self, port: Port) -> bool:
-        """Whether the width of an input is free and may be filled up."""
+    def pads(self, port: Port) -> bool:
+        """Tell whether the width of an input is free, so that short rows may be filled up."""
         return (
             self._padded
             and port.dtype.name in PADDING
             and port.shape is not None
-            and len(port.shape) == 2
+            and len(port.shape) >= 2
             and port.shape[1] is None
+            and None not in port.shape[2:]
         )
 
 
@@ -182,7 +183,7 @@ def _widen(arrays: list[np.ndarray], port: Port) -> list[np.ndarray]:
     value = padding.encode() if isinstance(padding, str) else padding
     wide = []
     for array in arrays:
-        filled = np.full((len(array), width), value, array.dtype)
+        filled = np.full((len(array), width, *array.shape[2:]), value, array.dtype)
         filled[:, : array.shape[1]] = array
         wide.append(filled)
     return wide

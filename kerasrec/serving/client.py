@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec.serving.checksums import check_checksums
+from kerasrec.serving.json_tensors import fill_rows
 from kerasrec.serving.raw_ids import PADDING
 from kerasrec.serving.versions import StrPath, find_version
 
@@ -217,6 +218,8 @@ def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
         raise ValueError(f"{wanted}; received {values!r}. Pass one element for each user.")
     rows = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if spec.dtype == tf.float32:
+        if spec.shape.rank > 1 and spec.shape[1] is None:
+            rows = fill_rows(rows, PADDING["float32"], spec.shape.as_list()[2:])
         try:
             array: np.ndarray = np.asarray(rows, np.float32)
         except (TypeError, ValueError) as error:

@@ -1,8 +1,8 @@
 """Features out of serialised `tf.Example`s, as TensorFlow Serving's Classify and Regress send them.
 
-What an Example lacks is filled in: an id is unknown, a bag or sequence empty, a number 0. Of a bag
-that is too long the first ids count, of a sequence the last, which are the newest. Several numbers
-for each event of a history stand in one list, event by event.
+What an Example lacks is filled in: an id is unknown, a bag or sequence empty, a number 0, a history
+of numbers without events. Of a bag that is too long the first ids count, of a sequence the last,
+which are the newest. Several numbers for each event of a history stand in one list, event by event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,14 +48,14 @@ def parse_examples(
             width = int(np.prod(feature.shape))
             if not isinstance(feature, kinds.Bag):
                 value = value[:, -width:]
-            padding = PADDING.get(dtypes[feature.name], 0.0)
+            padding = PADDING[dtypes[feature.name]]
             value = value.to_tensor(padding, shape=(None, width))
             raw[feature.name] = tf.reshape(value, (-1, *feature.shape))
     return dict(raw)
 
 
 def make_examples(inputs: Columns) -> np.ndarray:
-    """Serialised Examples of the rows of raw inputs; whatever is empty, or 0, is left out.
+    """Make serialised Examples of the rows of raw inputs, without padding and single zeros.
 
     Args:
         inputs: raw features by name, `(batch,) + shape`.
@@ -75,7 +75,9 @@ def make_examples(inputs: Columns) -> np.ndarray:
         for name, column in inputs.items():
             values = np.ravel(column[row])
             if values.dtype.kind == "f":
-                if values.any():
+                values = values[~np.isnan(values)]
+                # A zero is what a number that is missing becomes, but not the number of an event.
+                if len(values) and (column.ndim > 1 or values.any()):
                     example.features.feature[name].float_list.value.extend(values.tolist())
             elif values.dtype.kind in "iu":
                 ids = values[values != PADDING["int64"]]

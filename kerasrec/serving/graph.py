@@ -8,11 +8,19 @@ from typing import Any
 import tensorflow as tf
 
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
+from kerasrec.schema import (
+    FIRST_ID,
+    Categorical,
+    Feature,
+    Numeric,
+    NumericSequence,
+    Schema,
+    Sequence,
+)
 from kerasrec.serving.catalogue import Catalogue
 from kerasrec.serving.compressing import compress_layers
 from kerasrec.serving.examples import parse_examples
-from kerasrec.serving.lookup import IdLookup
+from kerasrec.serving.lookup import IdLookup, newest_alone
 from kerasrec.serving.pipeline import Pipeline, retriever_of
 from kerasrec.serving.pipeline_graph import run_pipeline
 from kerasrec.serving.raw_ids import filter_space, known_by, raw_dtype
@@ -158,10 +166,7 @@ class ServedModel:
     def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
         """The k best items of each query, or the most popular ones where nothing is known."""
         query = self._encode(raw, self.schema.query)
-        known = query[self.known_by]
-        unknown = known == 0 if known.dtype.is_floating else known < FIRST_ID
-        if unknown.shape.rank > 1:  # a history: not one known item
-            unknown = tf.reduce_all(unknown, axis=list(range(1, unknown.shape.rank)))
+        unknown = self._unknown(query[self.known_by])
         catalogue = self.catalogue
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
         limits: dict[str, Any] = {
@@ -186,9 +191,21 @@ class ServedModel:
         best = self.catalogue.similar(self.lookups[name](raw[name]), self.options.ks[0])
         return self.catalogue.answer(best)
 
+    def _unknown(self, known: Tensor) -> Tensor:
+        """Tell the queries `(batch,)` of which nothing is known, by the feature that names them."""
+        feature = self.schema.feature(self.known_by)
+        if isinstance(feature, NumericSequence):
+            return tf.reduce_all(tf.math.is_nan(known), axis=list(range(1, known.shape.rank)))
+        if isinstance(feature, Sequence):
+            return tf.reduce_all(newest_alone(known, feature.max_length) < FIRST_ID, axis=1)
+        return known < FIRST_ID
+
     def _spec(self, feature: Feature) -> tf.TensorSpec:
         dtype = tf.as_dtype(self.dtypes[feature.name])
-        return tf.TensorSpec((None, *feature.shape), dtype, feature.name)
+        shape: tuple[int | None, ...] = feature.shape
+        if isinstance(feature, Sequence | NumericSequence):  # histories come in any width
+            shape = (None, *shape[1:])
+        return tf.TensorSpec((None, *shape), dtype, feature.name)
 
     def _encode(self, raw: Features, features: tuple[Feature, ...]) -> dict[str, Tensor]:
         encoded = {}

@@ -6,7 +6,7 @@ integers are wanted, and nothing is converted silently.
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,27 @@ def to_array(value: Any, dtype: tf.DType) -> np.ndarray:
             return np.array(flat, dtype.as_numpy_dtype).reshape(shape)
     except OverflowError as error:
         raise ValueError(f"expected values of type {dtype.name}: {error}.") from error
+
+
+def fill_rows(value: Any, padding: Any, shape: Sequence[int | None] = ()) -> Any:
+    """Fill up short rows on the right, so that all are as long as the longest.
+
+    Args:
+        value: a list of rows. Anything else is returned as it is, for `to_array` to judge.
+        padding: what a place is filled with.
+        shape: of one place, where it is no single value.
+
+    Example:
+
+    >>> fill_rows([["a", "b"], [], ["c"]], "")
+    [['a', 'b'], ['', ''], ['c', '']]
+    """
+    if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
+        return value
+    for size in reversed(shape):
+        padding = [padding] * (size or 0)
+    width = max(map(len, value), default=0)
+    return [row + [padding] * (width - len(row)) for row in value]
 
 
 def to_json(array: np.ndarray, name: str) -> Any:

@@ -51,3 +51,17 @@ class IdLookup(tf.Module):
         """Int32 ids of raw ids; padding becomes 0 if `padded`, else unknown."""
         ids = tf.cast(self.table.lookup(raw), tf.int32) + FIRST_ID
         return tf.where(raw == PADDING[self.dtype], PADDING_ID, ids) if padded else ids
+
+
+def newest_alone(history: Tensor, max_length: int) -> Tensor:
+    """Return histories in which all but the newest items, those that a model reads, are padding.
+
+    Args:
+        history: encoded ids `(batch, length)`, 0 at padding, newest last.
+        max_length: how many are kept.
+
+    Returns:
+        int32 `(batch, length)`.
+    """
+    from_the_end = tf.cumsum(tf.cast(history != PADDING_ID, tf.int32), axis=1, reverse=True)
+    return tf.where(from_the_end <= max_length, history, PADDING_ID)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kerasrec.retrieval import LOWEST_SCORE
 from kerasrec.retrieval.reranking import Reranker, Shortlist, category_shares
-from kerasrec.schema import Feature, Schema, Sequence
+from kerasrec.schema import PADDING_ID, Feature, Schema, Sequence
 from kerasrec.serving.catalogue import item_vectors, similarity
 from kerasrec.serving.raw_ids import known_by, nothing_known
 from kerasrec.types import Columns, Features, Retriever, Tensor
@@ -195,6 +195,7 @@ class Pipeline(keras.Model):
             return ()
         shares = category_shares(categories, num_categories).numpy()
         history = one[self.history.name][0]
+        history = history[history != PADDING_ID][-self.history.max_length :]
         known = np.searchsorted(ids, history[np.isin(history, ids)])
         own = shares[known]
         own = own[own.sum(axis=1) > 0]

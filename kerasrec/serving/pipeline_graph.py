@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kerasrec.retrieval import LOWEST_SCORE, Shortlist, TopK
 from kerasrec.serving.catalogue import Catalogue
+from kerasrec.serving.lookup import newest_alone
 from kerasrec.serving.pipeline import Pipeline
 from kerasrec.types import Features, Tensor
 
@@ -59,7 +60,8 @@ def _shares(
     """Shares of the categories of the items, and of the histories."""
     if not catalogue.has_categories or pipeline.history is None:
         return ()
-    history = tf.gather(catalogue.positions, query[pipeline.history.name])  # -1: not there
+    read = newest_alone(query[pipeline.history.name], pipeline.history.max_length)
+    history = tf.gather(catalogue.positions, read)  # -1: not there
     own = catalogue.shares(tf.maximum(history, 0))
     own = tf.where(history[..., None] >= 0, own, 0.0)  # (batch, length, categories)
     profile = tf.math.divide_no_nan(

@@ -20,8 +20,8 @@ from kerasrec.schema import (
 )
 from kerasrec.types import Columns
 
-PADDING: dict[str, str | int] = {"string": "", "int64": -1}
-"""What fills the unused places of a raw id matrix, by type of the ids."""
+PADDING: dict[str, str | int | float] = {"string": "", "int64": -1, "float32": float("nan")}
+"""What fills the unused places of a raw matrix, of ids or of the numbers of events, by type."""
 
 
 def check_vocabularies(
@@ -144,7 +144,7 @@ def known_by(model: Any) -> str:
 
 
 def nothing_known(values: np.ndarray) -> np.ndarray:
-    """Queries of which nothing is known: no id, or only zeros where a history is of numbers.
+    """Queries of which nothing is known: no id, or only NaN where a history is of numbers.
 
     Args:
         values: of the feature that queries are known by, encoded, `(batch, ...)`.
@@ -157,7 +157,7 @@ def nothing_known(values: np.ndarray) -> np.ndarray:
     >>> nothing_known(np.array([[2, 0], [1, 0]])).tolist()
     [False, True]
     """
-    unknown = values == 0 if values.dtype.kind == "f" else values < FIRST_ID
+    unknown = np.isnan(values) if values.dtype.kind == "f" else values < FIRST_ID
     return np.all(unknown.reshape(len(unknown), -1), axis=1)
 
 

@@ -12,6 +12,7 @@ from kerasrec.schema import (
     Categorical,
     Feature,
     Numeric,
+    NumericSequence,
     Schema,
     Sequence,
 )
@@ -106,6 +107,8 @@ def random_inputs(
     """
     rng = np.random.default_rng(seed)
     inputs: dict[str, np.ndarray] = {}
+    lengths_by_width: dict[int, np.ndarray] = {}
+    ids_beside = any(isinstance(feature, Sequence) for feature in schema.query)
     for feature in schema.features:
         lead: tuple[int, ...] = (batch_size,)
         if candidates is not None and feature in schema.item:
@@ -113,6 +116,12 @@ def random_inputs(
         shape = (*lead, *feature.shape)
         if isinstance(feature, Numeric):
             inputs[feature.name] = rng.normal(size=shape).astype("float32")
+            if isinstance(feature, NumericSequence) and not ids_beside:
+                if feature.max_length not in lengths_by_width:  # of the same events
+                    drawn = rng.integers(0, feature.max_length + 1, size=lead)
+                    lengths_by_width[feature.max_length] = drawn
+                ends = lengths_by_width[feature.max_length][..., None]
+                inputs[feature.name][np.arange(feature.max_length) >= ends] = np.nan
             continue
         ids = rng.integers(FIRST_ID, schema.num_ids(feature.name), size=shape, dtype="int32")
         if not isinstance(feature, Categorical):
@@ -144,3 +153,51 @@ def neutral_inputs(
     inputs[schema.user_id.name] = users.astype("int32")
     inputs[schema.item_id.name] = items.astype("int32")
     return inputs
+
+
+def scattered(
+    schema: Schema, inputs: Mapping[str, np.ndarray], more: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Move the padding of bags and of the query's histories between the ids and in front of them.
+
+    Numbers of events move as the items of the same history do.
+
+    Args:
+        schema: the features.
+        inputs: one array a feature, without a candidate axis.
+        more: places that histories get beside those that they have.
+        seed: of the places.
+
+    Example:
+
+    >>> schema = tiny_schema(features=True)
+    >>> inputs = random_inputs(schema, 5)
+    >>> wide = scattered(schema, inputs, 2)
+    >>> inputs["history"].shape, wide["history"].shape
+    ((5, 4), (5, 6))
+    >>> [row[row > 0].tolist() for row in wide["history"]] == [
+    ...     row[row > 0].tolist() for row in inputs["history"]
+    ... ]
+    True
+    """
+    moved = dict(inputs)
+    histories = [f for f in schema.query if isinstance(f, Sequence | NumericSequence)]
+    ids = next((f for f in histories if isinstance(f, Sequence)), None)
+    for feature in schema.features:
+        if feature not in histories and not isinstance(feature, Bag):
+            continue
+        values = inputs[feature.name]
+        width = values.shape[1] + (more if feature in histories else 0)
+        numbers = isinstance(feature, NumericSequence)
+        teller = inputs[ids.name] if ids and numbers else values
+        real = teller != 0 if teller.dtype.kind in "iu" else ~np.isnan(teller)
+        real = real.reshape(*real.shape[:2], -1).any(axis=-1)
+        moved[feature.name] = np.full(
+            (len(values), width, *values.shape[2:]), np.nan if numbers else 0, values.dtype
+        )
+        for row, there in enumerate(real):
+            # The places depend on row and number alone, and so agree between histories.
+            rng = np.random.default_rng([seed, row, int(there.sum())])
+            places = np.sort(rng.permutation(width)[: there.sum()])
+            moved[feature.name][row, places] = values[row, there]
+    return moved

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID, Bag, Sequence
 from kerasrec.testing.asserting import demand, same, score, shake
-from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs
+from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs, scattered
 from kerasrec.types import Retriever
 
 
@@ -135,7 +135,7 @@ def check_batch(case: ModelCase) -> None:
 
 
 def check_padding(case: ModelCase) -> None:
-    """What the padding row of a table holds never changes a score; padding may be cut off."""
+    """Padding never changes a score: not what its row of a table holds, nor where it stands."""
     padded = [f for f in case.schema.features if isinstance(f, Bag | Sequence)]
     model = case.new()
     shake(model)
@@ -149,6 +149,9 @@ def check_padding(case: ModelCase) -> None:
             value[PADDING_ID] += 100.0
             weight.assign(value)
     same(score(model, inputs), before, case, "padding row")
+    for seed, more in enumerate((0, 0, 1, 3)):
+        moved = scattered(case.schema, inputs, more, seed)
+        same(score(model, moved), before, case, f"padding anywhere, {more} places more")
 
 
 def check_unknown_ids(case: ModelCase) -> None:

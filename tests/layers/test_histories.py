@@ -1,6 +1,18 @@
 import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kerasrec.layers.histories import at_the_end, lengths, newest, seen_by_each
+from kerasrec.layers.histories import (
+    at_the_end,
+    events,
+    lengths,
+    newest,
+    newest_places,
+    seen_by_each,
+    take_steps,
+)
 
 
 def test_newest_of_histories_of_all_lengths():
@@ -8,6 +20,45 @@ def test_newest_of_histories_of_all_lengths():
     assert newest(history, 2).numpy().tolist() == [[0, 0], [5, 0], [5, 6], [6, 7]]
     assert newest(history, 3).numpy().tolist() == history.tolist()
     assert lengths(history).numpy().tolist() == [0, 1, 2, 3]
+
+
+def by_hand(history, max_length, width):
+    rows = [[item for item in row if item][-max_length:] for row in history]
+    return [row + [0] * (width - len(row)) for row in rows]
+
+
+ROWS = st.lists(st.integers(0, 3), min_size=5, max_size=5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(ROWS, min_size=1, max_size=4), st.integers(1, 7))
+def test_padding_stands_anywhere(rows, max_length):
+    history = np.array(rows)
+    assert newest(history, max_length).numpy().tolist() == by_hand(
+        rows, max_length, min(5, max_length)
+    )
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("width", [0, 1, 3, 9])
+def test_widths_that_the_graph_does_not_know(width, compiled):
+    rng = np.random.default_rng(width)
+    history = rng.integers(0, 4, (6, width)).astype("int32")
+    numbers = np.where(history > 0, history / 2, np.nan)[..., None].astype("float32")
+
+    @tf.function(
+        jit_compile=compiled,
+        input_signature=[
+            tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, 1), tf.float32)
+        ],
+    )  # fmt: skip
+    def run(history, numbers):
+        place = newest_places(events(numbers), 3)
+        return newest(history, 3), take_steps(numbers, place)
+
+    ids, taken = run(history, numbers)
+    assert ids.shape == (6, 3) and ids.numpy().tolist() == by_hand(history.tolist(), 3, 3)
+    np.testing.assert_array_equal(taken[..., 0], ids.numpy() / 2)
 
 
 def test_the_end_is_the_last_item():

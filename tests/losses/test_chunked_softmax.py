@@ -51,6 +51,23 @@ def test_large_logits_and_compilation(compiled):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("rows", "items"), [(8, 100_000), (3000, 3), (600, 5000)])
+def test_half_precision_neither_overflows_nor_loses_small_shares(rows, items, compiled):
+    rng = np.random.default_rng(0)
+    # All alike and large: undivided shares add up to the number of items, or of rows.
+    vectors = tf.constant(rng.normal(1, 0.1, (rows, 4)), tf.float16)
+    table = tf.constant(rng.normal(2, 0.1, (items, 4)), tf.float16)
+    targets = tf.constant(rng.integers(-1, items, rows).astype("int32"))
+    run = tf.function(with_gradients, jit_compile=compiled)
+    found = run(catalogue_softmax, vectors, table, targets)
+    wide = [tf.cast(values, tf.float32) for values in (vectors, table)]
+    wanted = with_gradients(plain, *wide, targets)
+    for ours, theirs in zip(found, wanted, strict=True):
+        error = np.abs(np.float32(ours) - theirs).max()
+        assert error <= 0.02 * np.abs(theirs).max(), error
+
+
 def test_no_array_of_positions_times_items():
     def run(vectors, items, targets):
         return with_gradients(catalogue_softmax, vectors, items, targets)

@@ -101,21 +101,20 @@ def test_padding_and_truncation_never_change_a_score(name, lengths, more, noise,
         inputs[feature.name] = values.astype(feature.dtype)
     real = np.arange(width) < np.array(lengths)[:, None]
     for feature in steps:
-        inputs[feature.name][~real] = 0
+        inputs[feature.name][~real] = 0 if feature is HISTORY else np.nan
     found = np.asarray(model(inputs))
     assert np.isfinite(found).all()
     if name != "numbers":  # where items say what is padding, numbers there do not count
         for feature in steps[1:]:
-            inputs[feature.name] = inputs[feature.name] + noise * (~real).reshape(
-                *real.shape, *[1] * (inputs[feature.name].ndim - 2)
-            ).astype("float32")
+            inputs[feature.name][~real] = noise
         np.testing.assert_allclose(model(inputs), found, rtol=1e-4, atol=1e-5)
     for row, length in enumerate(lengths):
         newest = slice(max(0, length - 4), length)
         alone = {n: v[row : row + 1] for n, v in inputs.items()}
         for feature in steps:
             value = inputs[feature.name][row, newest]
-            padded = np.zeros((4, *value.shape[1:]), value.dtype)
+            padding = 0 if feature is HISTORY else np.nan
+            padded = np.full((4, *value.shape[1:]), padding, value.dtype)
             padded[: len(value)] = value
             alone[feature.name] = padded[None]
         np.testing.assert_allclose(np.asarray(model(alone))[0], found[row], rtol=1e-4, atol=1e-5)
@@ -143,7 +142,8 @@ def test_each_step_scores_as_its_history_does(name):
             if feature.name in packed:
                 events = packed[feature.name][:, begin : step + 1]
                 widths = [(0, 0), (0, 4 - events.shape[1])] + [(0, 0)] * (events.ndim - 2)
-                inputs[feature.name] = np.pad(events, widths)
+                padding = 0 if feature is HISTORY else np.nan
+                inputs[feature.name] = np.pad(events, widths, constant_values=padding)
         np.testing.assert_allclose(np.asarray(model(inputs))[0], found[step], rtol=1e-4, atol=1e-5)
 
 
@@ -163,8 +163,27 @@ def test_one_step_is_the_equation():
 
     state = sigmoid(1.5 + 0.3) * np.tanh(sigmoid(0.5 + 0.1) * np.tanh(1.0 + 0.2))
     inputs = {"user_id": np.array([2, 2]), "item_id": np.array([3, 3])}
-    inputs["ratings"] = np.array([[0.5, 0, 0, 0], [0, 0, 0, 0]], "float32")
+    none = np.nan
+    inputs["ratings"] = np.array([[0.5, none, none, none], [none] * 4], "float32")
     np.testing.assert_allclose(model(inputs), [5 * state + 0.25, 0.25], rtol=1e-5)
+
+
+def test_events_of_zeros_count():
+    model = MODELS["numbers"]
+    inputs = random_inputs(DENSE, 1, seed=5)
+    inputs["ratings"] = np.array([[1.0, np.nan, np.nan, np.nan]], "float32")
+    inputs["pictures"] = np.ones((1, 4, 2), "float32") * np.isfinite(inputs["ratings"])[..., None]
+    scores = []
+    for zeros in range(4):
+        inputs["ratings"][0, 1 : 1 + zeros] = 0
+        scores.append(float(model(inputs)[0]))
+    # One event and several are no more alike than two that differ.
+    assert np.abs(np.diff(scores)).min() > 1e-4
+    # As at training time, where `place` tells where a sequence ends.
+    place = np.arange(4, dtype="int32")[None]
+    packed = {n: v if n in ("ratings", "pictures") else v[:, None] for n, v in inputs.items()}
+    packed["item_id"] = packed["item_id"].repeat(4, axis=1)
+    np.testing.assert_allclose(model.step_logits(packed, place)[0], scores, rtol=1e-4, atol=1e-5)
 
 
 def test_no_cudnn_op_is_traced_even_where_a_gpu_is_visible():

@@ -48,7 +48,8 @@ def test_what_does_not_fit_is_told(exported, inputs, exclude, message):
     "change, message",
     [
         ({"user": [7]}, "'user': expected strings .*received 7. Pass strings"),
-        ({"history": [[1, 2, 3, 4]]}, r"shape \(batch, 3\); received a row of 4"),
+        ({"history": [["x", 2]]}, r"shape \(batch, n\); received"),
+        ({"genres": [["a", "b", "c", "d", "e"]]}, r"shape \(batch, \d\); received a row of 5"),
         ({"vector": [[1.0, 2.0, 3.0]]}, r"numbers of shape \(batch, 2\); received the shape"),
         ({"vector": [["a", "b"]]}, "'vector': expected numbers"),
         ({"age": [[1.0]]}, "'age': expected numbers"),

@@ -52,7 +52,10 @@ def test_what_a_query_is_known_by():
     numbers = StackedLSTMClassifier(Schema(user=(Categorical("user", 5), steps), **ids))
     plain = Popularity(Schema(user=Categorical("user", 5), **ids))
     assert [known_by(model) for model in (both, numbers, plain)] == ["history", "steps", "user"]
-    assert nothing_known(np.float32([[0, 1], [0, 0]])).tolist() == [False, True]
+    none = np.nan
+    assert nothing_known(np.float32([[none, 1], [0, 0], [none, none]])).tolist() == [
+        False, False, True,
+    ]  # fmt: skip
     assert nothing_known(np.array([2, 1, 0])).tolist() == [False, True, True]
 
 

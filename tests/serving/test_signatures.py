@@ -185,10 +185,11 @@ def test_examples_lose_nothing_and_what_they_lack_is_filled_in():
         "history": np.array([[7, -1], [-1, -1]]),
         "age": np.float32([1.5, 0]),
         "place": np.float32([[0, 2], [0, 0]]),
-        "gaps": np.float32([[[1, 2], [3, 0]], [[0, 0], [0, 0]]]),
+        # The second row has no event, the first one of zeros.
+        "gaps": np.float32([[[1, 2], [0, 0]], [[np.nan] * 2] * 2]),
     }
     rows = make_examples(inputs)
-    assert not tf.train.Example.FromString(rows[1]).features.feature
+    assert list(tf.train.Example.FromString(rows[1]).features.feature) == ["place"]
     raw = parse_examples(tf.constant(rows), FEATURES, DTYPES)
     for name, value in inputs.items():
         expected = tf.constant(value, tf.as_dtype(DTYPES[name]))

@@ -1,0 +1,63 @@
+"""A ranking does not depend on where the padding of the histories stands."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from kerasrec.evaluation import pointwise, ranking
+from kerasrec.evaluation.queries import SeenPairs, make_queries
+from kerasrec.models import GRU4Rec, SASRec, StackedLSTMClassifier
+from kerasrec.schema import NumericSequence
+from kerasrec.testing import random_inputs, tiny_schema
+from kerasrec.testing.asserting import shake
+from kerasrec.testing.cases import scattered
+
+SCHEMA = tiny_schema(features=True)
+SCHEMA = dataclasses.replace(
+    SCHEMA, item=SCHEMA.item[:1], context=(*SCHEMA.context, NumericSequence(
+        "gaps", of="gap", max_length=4
+    )),
+)  # fmt: skip
+
+
+def front(inputs):
+    """Padding as `keras.utils.pad_sequences` puts it."""
+    length = (inputs["history"] > 0).sum(axis=1)
+    order = (np.arange(4) + length[:, None]) % 4
+    moved = {n: np.take_along_axis(inputs[n], order, axis=1) for n in ("history", "gaps")}
+    return {**inputs, **moved}
+
+
+@pytest.mark.parametrize("kind", [SASRec, GRU4Rec, StackedLSTMClassifier])
+def test_metrics_stay(kind):
+    model = kind(SCHEMA, embedding_dim=8)
+    shake(model)
+    rows = random_inputs(SCHEMA, 30)
+    rows["label"] = (np.arange(30) % 2).astype("float32")
+    right = ranking(model, rows, seen=None, k=5, drop_repeats=False)
+    errors = pointwise(model, rows)
+    assert right["mrr"] > 0
+    for name, moved in {
+        "in front": front(rows),
+        "between": scattered(SCHEMA, rows, 0, seed=1),
+        "wide": scattered(SCHEMA, rows, 5, seed=2),
+    }.items():
+        found = ranking(model, moved, seen=None, k=5, drop_repeats=False)
+        for measure in ("mrr", "hr@5", "ndcg@5"):
+            assert found[measure] == pytest.approx(right[measure], abs=1e-6), (name, measure)
+        assert pointwise(model, moved)["rmse"] == pytest.approx(errors["rmse"], abs=1e-5), name
+
+
+def test_the_same_history_is_one_query_however_it_is_padded():
+    rows = {n: v[:1].repeat(3, axis=0) for n, v in random_inputs(SCHEMA, 1).items()}
+    rows["item_id"] = np.array([3, 4, 5], "int32")
+    rows["history"] = np.array([[7, 8, 0, 0], [0, 0, 7, 8], [7, 0, 0, 8]])
+    none = np.nan
+    rows["gaps"] = np.float32([[1, 0, none, none], [none, none, 1, 0], [1, none, none, 0]])
+    options = {"drop_repeats": False, "one_per_row": False}
+    found = make_queries(rows, SCHEMA, SeenPairs.of(None, SCHEMA), **options)
+    assert found.num_positives.tolist() == [3]
+    rows["gaps"][2, 3] = 2
+    found = make_queries(rows, SCHEMA, SeenPairs.of(None, SCHEMA), **options)
+    assert sorted(found.num_positives.tolist()) == [1, 2]
