@@ -1,6 +1,7 @@
 """Reads the source, and holds it to docs/architecture.md."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -64,9 +65,20 @@ BASES = ("__init__", "base", "perceptron", "sequential")
 MODELS = sorted(p for p in (PACKAGE / "models").glob("*.py") if p.stem not in BASES)
 
 
+@functools.cache
+def parsed(path):
+    """The tree of a file, which several tests walk through."""
+    return ast.parse(path.read_text("utf-8"))
+
+
+@functools.cache
 def imports(path):
     """(module, line) of every import in a file, lazy ones inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    return list(_imports(path))
+
+
+def _imports(path):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -182,7 +194,7 @@ def test_a_model_is_one_file_one_test_one_import_and_one_row(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_public_things_have_docstrings_and_files_stay_readable(path):
     source = path.read_text("utf-8")
-    tree = ast.parse(source)
+    tree = parsed(path)
     assert ast.get_docstring(tree), f"{path} has no docstring"
     assert len(source.splitlines()) <= 450, f"{path} is too long"
     for node in public(tree):
