@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def drawn(kills: int, epochs: int, seed: int) -> list[tuple[int, float, int]]:
-    """Draw epoch, moment and worker of each kill, in the order of the epochs.
+    """Draw epoch, moment and worker of each kill, in the order of time.
 
     The moment is a batch, or from `STEPS` on the share of the file that is written, plus `STEPS`.
     """
@@ -89,7 +89,8 @@ def drawn(kills: int, epochs: int, seed: int) -> list[tuple[int, float, int]]:
             found.append((epoch, STEPS + min(1.0, draw.uniform(0.0, 1.5)), 0))
         else:
             found.append((epoch, float(draw.randrange(STEPS)), draw.randrange(2)))
-    return found
+    # In the order of time, so that none comes after its moment.
+    return sorted(found)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -29,7 +29,7 @@ import numpy as np
 import pages
 import turns
 
-ABOUT = """# Training on data larger than memory
+ABOUT = """# Training on streamed files: speed and memory
 
 Matrix factorisation with 32 columns and biases, `kerasrec.optimizers.Adam`, stock `fit`, on a \
 synthetic Parquet set of a user, an item and a label a row. Users and items follow a power law, \
