@@ -231,6 +231,8 @@ def _codes(column: ArrowColumn) -> np.ndarray:
     """Numbers from 0 by first appearance; missing values get one of their own."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.indices
     encoded = column.dictionary_encode(null_encoding="encode")
     return np.asarray(encoded.indices)
 
