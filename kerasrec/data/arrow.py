@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 # From here on, neighbouring integers are one float.
 MAX_WHOLE = 2.0**53
 MICROSECONDS = 1_000_000
+
+# Text ids are stored as numbers of distinct texts: each text once, however many rows there are.
+# Offsets of 64 bits, because 60 million UUIDs are more bytes than 32 bits can count.
+TEXT_IDS = pa.dictionary(pa.int32(), pa.large_string())
 
 ArrowColumn: TypeAlias = Any  # pa.Array | pa.ChunkedArray: Arrow carries no types for mypy
 
@@ -23,12 +28,8 @@ def to_arrow(values: Any, name: str) -> ArrowColumn:
     Raises:
         ValueError: if the values are not one column of one type.
     """
+    values = _as_arrow(values, name)
     try:
-        if not isinstance(values, pa.Array | pa.ChunkedArray):
-            if hasattr(values, "__arrow_c_stream__"):
-                values = pa.chunked_array(values)
-            else:
-                values = pa.array(values, from_pandas=True)
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
         if pa.types.is_string_view(values.type):
@@ -36,26 +37,45 @@ def to_arrow(values: Any, name: str) -> ArrowColumn:
             values = values.cast(pa.large_string())
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name}: expected one column of values of one type; received "
-            f"{type(values).__name__}, which Arrow refuses: {error}. Convert every value to a "
-            "string, or every value to an integer below 2**63."
-        ) from error
+    except pa.ArrowException as error:
+        raise _not_one_type(values, name, error) from error
     return values
 
 
+def _as_arrow(values: Any, name: str) -> ArrowColumn:
+    try:
+        if isinstance(values, pa.Array | pa.ChunkedArray):
+            return values
+        if hasattr(values, "__arrow_c_stream__"):
+            return pa.chunked_array(values)
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise _not_one_type(values, name, error) from error
+
+
+def _not_one_type(values: Any, name: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{name}: expected one column of values of one type; received {type(values).__name__}, "
+        f"which Arrow refuses: {error}. Convert every value to a string, or every value to an "
+        "integer below 2**63."
+    )
+
+
 def to_ids(values: Any, name: str) -> ArrowColumn:
-    """Raw ids as int64 or string, missing values kept; an empty string counts as missing.
+    """Return raw ids as int64 or `TEXT_IDS`, missing values kept; an empty string is missing.
 
     Args:
-        values: anything `to_arrow` takes; bytes are read as UTF-8.
+        values: anything `to_arrow` takes; bytes are read as UTF-8, whole floats as integers.
         name: what to call the column in an error message.
 
     Raises:
         ValueError: if the type is neither integer nor string, or an integer is 2**63 or more.
     """
-    column = to_arrow(values, name)
+    column = _as_arrow(values, name)
+    kind = column.type
+    if pa.types.is_dictionary(kind) and is_text(kind.value_type):
+        return _text_ids(column, name)
+    column = to_arrow(column, name)
     kind = column.type
     if pa.types.is_integer(kind):
         try:
@@ -66,21 +86,69 @@ def to_ids(values: Any, name: str) -> ArrowColumn:
                 f"{pc.max(column).as_py()}. Pass such ids as strings."
             ) from error
     if is_text(kind):
-        try:
-            text = column.cast(pa.string())
-        except pa.ArrowInvalid as error:
-            raise ValueError(
-                f"{name}: expected UTF-8 text; received other bytes ({error})."
-            ) from error
-        return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+        return _text_ids(column, name)
     if pa.types.is_null(kind):
-        return column.cast(pa.string())
+        return _text_ids(column.cast(pa.large_string()), name)
     if pa.types.is_floating(kind):
         return _whole(column, name)
     raise ValueError(
         f"{name}: ids must be integers or strings; received the type {kind}. Cast the column to "
         "int64 or to string."
     )
+
+
+def _text_ids(column: ArrowColumn, name: str) -> pa.DictionaryArray:
+    """Text as one array of `TEXT_IDS`, empty texts as missing."""
+    if isinstance(column, pa.Array):
+        column = pa.chunked_array([column])
+    if column.type == TEXT_IDS and column.num_chunks == 1:
+        return column.chunk(0)
+    try:
+        if pa.types.is_dictionary(column.type):
+            column = column.unify_dictionaries()
+            chunks = [_recoded(chunk) for chunk in column.chunks]
+        else:
+            column = column.cast(pa.large_string()).dictionary_encode()
+            chunks = column.chunks
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{name}: expected UTF-8 text; received other bytes ({error}).") from error
+    # All chunks have one dictionary now.
+    texts = chunks[0].dictionary if chunks else pa.array([], pa.large_string())
+    numbers = pa.chunked_array([chunk.indices for chunk in chunks], pa.int32()).combine_chunks()
+    if not _lengths(texts).all():
+        empty = pc.index(texts, "").as_py()
+        numbers = pc.if_else(pc.equal(numbers, empty), pa.scalar(None, pa.int32()), numbers)
+    return pa.DictionaryArray.from_arrays(numbers, texts)
+
+
+def _recoded(chunk: pa.DictionaryArray) -> pa.DictionaryArray:
+    """A dictionary of any origin as `TEXT_IDS`, each of its texts once."""
+    texts = chunk.dictionary.cast(pa.large_string()).dictionary_encode()
+    numbers = texts.indices.take(chunk.indices)
+    return pa.DictionaryArray.from_arrays(numbers, texts.dictionary)
+
+
+def distinct_ids(ids: ArrowColumn) -> tuple[pa.Array, np.ndarray]:
+    """Return the distinct values in the order of their first appearance, and where each row's is.
+
+    Args:
+        ids: int64, float or `TEXT_IDS`, none missing.
+
+    Returns:
+        values, text as large_string; and positions in them `(rows,)` int32.
+
+    Example:
+
+    >>> values, positions = distinct_ids(to_ids(["b", "a", "b"], "user_id"))
+    >>> values.to_pylist(), positions.tolist()
+    (['b', 'a'], [0, 1, 0])
+    """
+    column = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    if not pa.types.is_dictionary(column.type):
+        encoded = column.dictionary_encode()
+        return encoded.dictionary, np.asarray(encoded.indices)
+    encoded = column.indices.dictionary_encode()
+    return column.dictionary.take(encoded.dictionary), np.asarray(encoded.indices)
 
 
 def _whole(column: ArrowColumn, name: str) -> ArrowColumn:
@@ -134,13 +202,64 @@ def check_ids(ids: ArrowColumn, name: str) -> None:
                 f"{lowest}. Drop these rows, or pass the ids as strings."
             )
         return
+    texts = ids
+    if pa.types.is_dictionary(ids.type):
+        texts, _ = distinct_ids(ids) if _has_breaks(_dictionary(ids)) else (_NONE, None)
     for mark in ("\n", "\r"):
-        broken = pc.match_substring(ids, mark)
+        broken = pc.match_substring(texts, mark)
         if pc.any(broken).as_py():
             raise ValueError(
                 f"{name}: ids must be one line of text; received "
-                f"{ids.filter(broken)[0].as_py()!r}. Remove the line break."
+                f"{texts.filter(broken)[0].as_py()!r}. Remove the line break."
             )
+
+
+_NONE = pa.array([], pa.large_string())
+
+
+def _dictionary(ids: ArrowColumn) -> pa.Array:
+    if isinstance(ids, pa.ChunkedArray):
+        return ids.chunk(0).dictionary if ids.num_chunks else _NONE
+    return ids.dictionary
+
+
+def _lengths(texts: pa.LargeStringArray) -> np.ndarray:
+    return np.diff(_offsets(texts))
+
+
+def _offsets(texts: pa.LargeStringArray) -> np.ndarray:
+    if not len(texts):
+        return np.zeros(1, np.int64)
+    offsets = np.frombuffer(texts.buffers()[1], np.int64)
+    return offsets[texts.offset : texts.offset + len(texts) + 1]
+
+
+def _has_breaks(texts: pa.LargeStringArray) -> bool:
+    """Look for line breaks in the bytes of all texts at once."""
+    offsets, buffer = _offsets(texts), texts.buffers()[2]
+    if buffer is None:
+        return False
+    some = np.frombuffer(buffer, np.uint8)[offsets[0] : offsets[-1]]
+    return bool((some == 10).any() or (some == 13).any())
+
+
+def plain_text(values: Any, name: str) -> list[pa.LargeStringArray] | None:
+    """Return text as arrays of large_string if it is plain: no dictionary, none missing or empty.
+
+    Args:
+        values: anything `to_arrow` takes.
+        name: what to call the column in an error message.
+    """
+    column = _as_arrow(values, name)
+    if not is_text(column.type) or column.null_count:
+        return None
+    if isinstance(column, pa.Array):
+        column = pa.chunked_array([column])
+    try:
+        chunks = list(column.cast(pa.large_string()).chunks)
+    except pa.ArrowInvalid:
+        return None
+    return chunks if all(_lengths(chunk).all() for chunk in chunks) else None
 
 
 def columns_of(data: Any) -> Mapping[str, Any]:

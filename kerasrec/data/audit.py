@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,10 @@ def audit(
     label: str | None = "rating",
     time: str | None = "timestamp",
 ) -> Audit:
-    """Looks at rows without refusing them: finds what `Interactions` would refuse, and leaks.
+    """Look at rows without refusing them: find what `Interactions` would refuse, and leaks.
+
+    Columns are looked at one after the other, those of a Parquet file as they are read, so that
+    memory holds a few numbers a row however wide the rows are.
 
     Args:
         source: a path, `Interactions` (whose own roles are used), or a table as `from_table` takes.
@@ -130,56 +133,84 @@ def audit(
     (3, 2, 2, 1, 1)
     """
     name, file = f"{type(source).__name__}", None
-    if isinstance(source, Interactions):
-        user, item, label, time = source.user, source.item, source.label, source.time
-        raw: Mapping[str, Any] = columns_of(source.table)
-    elif isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike):
         name = str(source)
         roles: dict[str, str | None] = {"user": user, "item": item, "label": label, "time": time}
         form = FileForm(format, columns, separator, quote, encoding, decimal, id_type)
         file = TableFile.open(source, form, roles)
-        found = file.roles(roles)
-        user, item, label, time = (
-            str(found["user"]),
-            str(found["item"]),
-            found["label"],
-            found["time"],
-        )
+        roles = file.roles(roles)
         try:
-            check_columns(list(file.names), {"user": user, "item": item})
+            check_columns(list(file.names), {"user": roles["user"], "item": roles["item"]})
         except ValueError as error:
             raise ValueError(f"{name}: {error}{file.header_hint()}") from error
-        raw = columns_of(file.read())
+        # A Parquet file gives its columns one by one. Text is read once.
+        table = None if file.form.format == "parquet" else file.read()
+        rows = _Rows(name, file.names, table, file)
     else:
-        raw = columns_of(source)
+        if isinstance(source, Interactions):
+            user, item, label, time = source.user, source.item, source.label, source.time
+        raw = columns_of(source.table if isinstance(source, Interactions) else source)
+        roles = {"user": user, "item": item, "label": label, "time": time}
         check_columns(list(raw), {"user": user, "item": item})
-    arrays = {column: to_arrow(values, f"column {column!r}") for column, values in raw.items()}
-    return _audit(joined(arrays), name, file, user, item, label, time)
+        table = joined({key: to_arrow(values, f"column {key!r}") for key, values in raw.items()})
+        rows = _Rows(name, tuple(table.column_names), table, None)
+    return _audit(rows, str(roles["user"]), str(roles["item"]), roles["label"], roles["time"])
 
 
-def _audit(
-    table: pa.Table,
-    source: str,
-    file: TableFile | None,
-    user: str,
-    item: str,
-    label: str | None,
-    time: str | None,
-) -> Audit:
-    rows = table.num_rows
-    if not rows:
-        raise ValueError(f"{source}: expected at least one row; received none.")
+@dataclasses.dataclass
+class _Rows:
+    """Columns that are looked at one after the other, so that memory holds one at a time.
+
+    Args:
+        source: what is looked at.
+        names: of the columns.
+        table: the columns in memory; None to read each when it is asked for.
+        file: where they are from; None for a table.
+        missing: missing values of the columns that were looked at.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    table: pa.Table | None
+    file: TableFile | None
+    missing: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def column(self, name: str) -> tuple[ArrowColumn, np.ndarray]:
+        """A column and the mask of its missing values."""
+        if self.table is not None:
+            column = self.table[name]
+        elif self.file is not None:
+            column = to_arrow(self.file.read([name])[name], f"column {name!r}")
+        mask = missing_values(column)
+        self.missing[name] = int(np.count_nonzero(mask))
+        return column, mask
+
+    def typed(self, column: ArrowColumn, role: str, name: str) -> ArrowColumn:
+        """The column of a file as its role asks."""
+        return column if self.file is None else self.file.typed(column, role, name)
+
+
+def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | None) -> Audit:
     problems: list[str] = []
-    masks = {name: missing_values(table[name]) for name in table.column_names}
-    ids = {}
+    leaks: list[str] = []
+    codes: dict[str, np.ndarray] = {}
+    complete = np.ones(1, bool)
     for name in (user, item):
-        ids[name] = _ids(table[name], name, file, problems)
-    user_codes, item_codes = (_codes(ids[name]) for name in (user, item))
-    complete = ~(masks[user] | masks[item])
-    users, items = (_count_distinct(codes[complete]) for codes in (user_codes, item_codes))
-    pairs = (user_codes.astype(np.int64) * (item_codes.max() + 1) + item_codes)[complete]
+        column, mask = rows.column(name)
+        if not len(column):
+            raise ValueError(f"{rows.source}: expected at least one row; received none.")
+        ids = _ids(rows.typed, column, name, problems)
+        if _counts_rows(ids):
+            leaks.append(f"{name!r} is the number of the row, not an id")
+        codes[name] = _codes(ids)
+        complete = complete & ~mask
+    del column, mask, ids
+    users, items = (_count_codes(codes[name][complete]) for name in (user, item))
+    pairs = _joint(codes[user], codes[item])[complete]
+    count, total = len(pairs), len(complete)
     distinct = _count_distinct(pairs)
-    if repeats := len(pairs) - distinct:
+    del pairs, complete
+    if repeats := count - distinct:
         problems.append(
             f"{repeats:,} rows repeat a (user, item) pair; deduplicate, or read with "
             "duplicates='keep' if repeats are meant"
@@ -187,37 +218,42 @@ def _audit(
     for role, count in (("user", users), ("item", items)):
         if count < 2:
             problems.append(f"{count} {role}: nothing can be learned from fewer than two {role}s")
-    values = _optional(table, label, "label", problems, file)
-    moments = _optional(table, time, "time", problems, file)
-    labels = values[np.isfinite(values)] if values is not None else np.empty(0)
-    for column in (user, item, label, time):
-        if column in masks and (count := int(masks[column].sum())):
-            problems.append(f"column {column!r}: {count:,} of {rows:,} values are missing")
-    times = moments[np.isfinite(moments)] if moments is not None else np.empty(0)
+    labels = _optional(rows, label, "label", problems)
+    moments = _optional(rows, time, "time", problems)
+    for looked_at in (user, item, label, time):
+        if looked_at is not None and (count := rows.missing.get(looked_at, 0)):
+            problems.append(f"column {looked_at!r}: {count:,} of {total:,} values are missing")
+    times = None
+    if moments is not None and np.isfinite(moments).any():
+        known = moments if np.isfinite(moments).all() else moments[np.isfinite(moments)]
+        times = int(known.min()), int(known.max())
+        if len(known) > 1 and times[0] == times[1]:
+            leaks.append(f"{time!r} is the same in all rows: it orders nothing")
+    del moments
+    leaks += _leaks(rows, codes, labels, label, time)
+    finite = np.empty(0) if labels is None else labels[np.isfinite(labels)]
     return Audit(
-        source=source,
-        rows=rows,
+        source=rows.source,
+        rows=total,
         users=users,
         items=items,
         density=distinct / max(users * items, 1),
         duplicates=repeats,
-        missing={name: int(mask.sum()) for name, mask in masks.items()},
-        labels=_distribution(labels),
-        time_range=(int(times.min()), int(times.max())) if times.size else None,
+        missing={name: rows.missing[name] for name in rows.names},
+        labels=_distribution(finite),
+        time_range=times,
         problems=tuple(problems),
-        leaks=tuple(
-            _leaks(table, {user: user_codes, item: item_codes}, ids, values, times, label, time)
-        ),
+        leaks=tuple(leaks),
     )
 
 
 def _ids(
-    column: ArrowColumn, name: str, file: TableFile | None, problems: list[str]
+    typed: Callable[..., ArrowColumn], column: ArrowColumn, name: str, problems: list[str]
 ) -> ArrowColumn:
     """The ids as far as they can be read, else their text; what is wrong goes to the problems."""
     owner = f"column {name!r}"
     try:
-        ids = to_ids(file.typed(column, "user", name) if file else column, owner)
+        ids = to_ids(typed(column, "user", name), owner)
         check_ids(ids.drop_null(), owner)
     except ValueError as error:
         if pa.types.is_nested(column.type):
@@ -227,33 +263,40 @@ def _ids(
     return ids
 
 
+def _counts_rows(ids: ArrowColumn) -> bool:
+    if not pa.types.is_integer(ids.type) or len(ids) <= 2 or ids.null_count:
+        return False
+    return ids[0].as_py() in (0, 1) and bool((np.diff(ids.to_numpy()) == 1).all())
+
+
 def _codes(column: ArrowColumn) -> np.ndarray:
     """Numbers from 0 by first appearance; missing values get one of their own."""
-    if isinstance(column, pa.ChunkedArray):
+    if isinstance(column, pa.ChunkedArray) and pa.types.is_dictionary(column.type):
         column = column.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.indices
     encoded = column.dictionary_encode(null_encoding="encode")
-    return np.asarray(encoded.indices)
+    chunks = encoded.chunks if isinstance(encoded, pa.ChunkedArray) else [encoded]
+    return np.concatenate([np.asarray(chunk.indices) for chunk in chunks] or [np.empty(0, int)])
 
 
-def _optional(
-    table: pa.Table, name: str | None, role: str, problems: list[str], file: TableFile | None
-) -> np.ndarray | None:
+def _optional(rows: _Rows, name: str | None, role: str, problems: list[str]) -> np.ndarray | None:
     """Label or time as floats (time to the microsecond), NaN where there is no number."""
     if name is None:
         return None
     try:
-        check_columns(table.column_names, {role: name})
+        check_columns(list(rows.names), {role: name})
     except ValueError as error:
         problems.append(str(error))
         return None
-    column, owner = table[name], f"column {name!r}"
+    (column, mask), owner = rows.column(name), f"column {name!r}"
     convert = to_float32 if role == "label" else to_time
     try:
-        array = _numbers(convert(file.typed(column, role, name) if file else column, owner))
+        array = _numbers(convert(rows.typed(column, role, name), owner))
     except ValueError as error:
         problems.append(str(error))
         array = _numbers(column)
-    if count := int((np.isnan(array) & ~missing_values(column)).sum()):
+    if count := int((np.isnan(array) & ~mask).sum()):
         problems.append(f"{owner}: {count:,} of {len(column):,} values are no number")
     if infinite := int(np.isinf(array).sum()):
         problems.append(f"{owner}: {infinite:,} of {len(array):,} values are infinite")
@@ -282,56 +325,70 @@ def _distribution(labels: np.ndarray) -> tuple[tuple[str, int], ...]:
 
 
 def _leaks(
-    table: pa.Table,
+    rows: _Rows,
     codes: Mapping[str, np.ndarray],
-    ids: Mapping[str, ArrowColumn],
     labels: np.ndarray | None,
-    times: np.ndarray,
     label: str | None,
     time: str | None,
 ) -> list[str]:
     found = []
-    for name, column in ids.items():
-        if pa.types.is_integer(column.type) and len(column) > 2 and not column.null_count:
-            first = column[0].as_py()
-            if first in (0, 1) and (np.diff(column.to_numpy()) == 1).all():
-                found.append(f"{name!r} is the number of the row, not an id")
-    if len(times) > 1 and times.min() == times.max():
-        found.append(f"{time!r} is the same in all rows: it orders nothing")
-    if labels is None:
-        return found
-    known = np.isfinite(labels)
-    values, label_codes, counts = np.unique(labels[known], return_inverse=True, return_counts=True)
-    if len(values) < 2:
+    known: Any = slice(None) if labels is None or np.isfinite(labels).all() else np.isfinite(labels)
+    values, counts = np.unique(np.empty(0) if labels is None else labels[known], return_counts=True)
+    constant = labels is not None and len(values) < 2
+    if labels is not None and constant:
         found.append(f"{label!r} is the same in all rows: there is nothing to predict")
-        return found
-    if len(values) <= MAX_LISTED_LABELS and values[0] in (-1, 0) and counts[0] < 0.01 * len(labels):
-        found.append(
-            f"{label!r} is {values[0]:g} in {counts[0]:,} rows ({counts[0] / len(labels):.2%}): "
-            "make sure that it is no code for 'unknown'"
-        )
-    for name in table.column_names:
-        if name in (label, time):
+    elif labels is not None and len(values) <= MAX_LISTED_LABELS and values[0] in (-1, 0):
+        share = counts[0] / len(labels)
+        if share < 0.01:
+            found.append(
+                f"{label!r} is {values[0]:g} in {counts[0]:,} rows ({share:.2%}): make sure that "
+                "it is no code for 'unknown'"
+            )
+    # Where there is nothing to predict, a column is only asked for its missing values.
+    label_codes = None
+    if labels is not None and not constant:
+        label_codes = np.searchsorted(values, labels[known]).astype(np.int32)
+    for name in rows.names:
+        if name in (label, time) and name in rows.missing:
             continue
-        column = codes[name] if name in codes else _codes(table[name])
-        if _determines(column[known], label_codes):
+        column = None if name in codes else rows.column(name)[0]
+        if labels is None or label_codes is None:
+            continue
+        if column is not None and pa.types.is_nested(column.type):  # lists have no numbers
+            continue
+        numbers = _codes(column) if column is not None else codes[name]
+        if _determines(numbers[known], label_codes):
             found.append(f"{name!r} determines {label!r}: each of its values has one label alone")
-        elif name not in codes and _correlation(table[name], labels) > 0.999:
+        elif column is not None and _correlation(column, labels) > 0.999:
             found.append(f"{name!r} is {label!r} in another scale (correlation above 0.999)")
     return found
 
 
 def _determines(column: np.ndarray, labels: np.ndarray) -> bool:
     """Whether equal values always have equal labels, with two rows a value on average."""
-    distinct = _count_distinct(column)
+    distinct = _count_codes(column)
     if not 2 <= distinct <= len(column) / 2:
         return False
-    joint = column.astype(np.int64) * (int(labels.max()) + 1) + labels
-    return _count_distinct(joint) == distinct
+    return _count_distinct(_joint(column, labels)) == distinct
+
+
+def _joint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """One number for each pair of codes, `(rows,)` int64."""
+    joint = first.astype(np.int64)
+    joint *= int(second.max()) + 1
+    joint += second
+    return joint
+
+
+def _count_codes(codes: np.ndarray) -> int:
+    """Number of distinct codes, which are numbers from 0."""
+    return int(np.count_nonzero(np.bincount(codes)))
 
 
 def _count_distinct(numbers: np.ndarray) -> int:
-    return int(pc.count_distinct(pa.array(numbers)).as_py())
+    """Number of distinct values; the array is sorted in place, where a hash table takes more."""
+    numbers.sort()
+    return int(len(numbers) > 0) + int(np.count_nonzero(numbers[1:] != numbers[:-1]))
 
 
 def _correlation(column: ArrowColumn, labels: np.ndarray) -> float:

@@ -1,25 +1,32 @@
 """Encoding: interactions to the numpy columns and the schema that models are built from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from kerasrec.data.counting import vocabularies_of_files
 from kerasrec.data.interactions import Interactions
+from kerasrec.data.paths import Paths
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Categorical, Feature, Numeric, Schema
 
 IMPLICIT_LABEL = "label"
 
 
-def fit_vocabularies(train: Interactions) -> dict[str, Vocabulary]:
-    """A vocabulary for the user, the item and each context column that is no float.
+def fit_vocabularies(
+    train: Interactions | Paths, *, columns: Sequence[str] = ("user_id", "item_id")
+) -> dict[str, Vocabulary]:
+    """Fit a vocabulary for the user, the item and each context column that is no float.
 
     Args:
-        train: the training rows alone: ids of other rows stay unknown.
+        train: the training rows alone: ids of other rows stay unknown. Or Parquet files of them: a
+            file, several, or a folder, which are counted piece by piece and may be larger than
+            memory.
+        columns: for files, the columns of ids: user, item, then categories.
 
     Raises:
-        ValueError: if there are no rows, or a single user or item.
+        ValueError: if there are no rows, or a single user or item, or a file is refused.
 
     Example:
 
@@ -29,21 +36,27 @@ def fit_vocabularies(train: Interactions) -> dict[str, Vocabulary]:
     >>> {name: values.tolist() for name, values in encode(rows, vocabularies).items()}
     {'user_id': [2, 3], 'item_id': [2, 3], 'rating': [4.0, 5.0]}
     """
-    if not len(train):
-        raise ValueError(
-            "fit_vocabularies: received no rows; expected the training rows. Check the split."
-        )
-    vocabularies = {
-        name: Vocabulary.fit(train.table[name], name)
-        for name in (train.user, train.item, *train.context)
-        if not _is_float(train, name)
-    }
-    for role, name in (("user", train.user), ("item", train.item)):
-        if len(vocabularies[name]) < 2:
+    if isinstance(train, Interactions):
+        if not len(train):
+            raise ValueError(
+                "fit_vocabularies: received no rows; expected the training rows. Check the split."
+            )
+        roles = {"user": train.user, "item": train.item}
+        vocabularies = {
+            name: Vocabulary.fit(train.table[name], name)
+            for name in (train.user, train.item, *train.context)
+            if not _is_float(train, name)
+        }
+    else:
+        vocabularies = vocabularies_of_files(train, columns)
+        roles = dict(zip(("user", "item"), columns, strict=False))
+    for role, name in roles.items():
+        vocabulary = vocabularies[name]
+        if len(vocabulary) < 2:
             raise ValueError(
                 f"fit_vocabularies: nothing can be learned from a single {role}; all "
-                f"{len(train)} training rows have {name!r} == {train.table[name][0].as_py()!r}. "
-                f"Give rows of at least two {role}s."
+                f"{vocabulary.counts[0]} training rows have {name!r} == "
+                f"{vocabulary.ids.tolist()[0]!r}. Give rows of at least two {role}s."
             )
     return vocabularies
 

@@ -1,9 +1,14 @@
-"""A hash table of 64-bit integers that is built once and looked up in by whole arrays."""
+"""Hash tables of integers and of texts that are built once and looked up in by whole arrays."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 # Odd, near 2**64 divided by the golden ratio: its product spreads neighbours over the table.
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+WORD = 8
+FULL = np.uint64(2**64 - 1)
+SEEDS = 16
 
 
 class IdTable:
@@ -62,3 +67,79 @@ class IdTable:
     def _first(self, values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             return ((values.view(np.uint64) * MULTIPLIER) >> self._shift).view(np.int64)
+
+
+class TextTable:
+    """Places of texts in an array: a table of their hashes, built once, and a comparison.
+
+    Args:
+        texts: large_string `(texts,)`, each once.
+
+    Example:
+
+    >>> import pyarrow as pa
+    >>> table = TextTable(pa.array(["ann", "bob"], pa.large_string()))
+    >>> table.find(pa.array(["bob", "eve"], pa.large_string())).tolist()
+    [1, -1]
+    """
+
+    def __init__(self, texts: pa.LargeStringArray) -> None:
+        self._texts = texts
+        for seed in range(SEEDS):
+            hashes = hash_texts(texts, seed)
+            if len(np.unique(hashes)) == len(texts):
+                break
+        else:
+            raise ValueError(
+                f"TextTable: expected {len(texts)} texts, each once; some share all of {SEEDS} "
+                "hashes. Give each id once."
+            )
+        self._seed, self._table = seed, IdTable(hashes)
+
+    def find(self, texts: pa.LargeStringArray) -> np.ndarray:
+        """Return the place of each text, -1 where it is none of them.
+
+        Args:
+            texts: large_string `(values,)`, none missing.
+
+        Returns:
+            int32 `(values,)`.
+        """
+        places = self._table.find(hash_texts(texts, self._seed))
+        rows = np.flatnonzero(places >= 0)
+        same = pc.equal(self._texts.take(pa.array(places[rows])), texts.take(pa.array(rows)))
+        places[rows[~same.to_numpy(zero_copy_only=False)]] = -1
+        return places
+
+
+def hash_texts(texts: pa.LargeStringArray, seed: int) -> np.ndarray:
+    """Return a 64-bit hash of each text, from eight of its bytes at a time.
+
+    Args:
+        texts: large_string `(texts,)`, none missing.
+        seed: gives other hashes.
+
+    Returns:
+        int64 `(texts,)`.
+    """
+    _, offsets_buffer, data_buffer = texts.buffers()
+    count = len(texts)
+    if not count:
+        return np.empty(0, np.int64)
+    offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + count + 1]
+    data = np.zeros(int(offsets[-1] - offsets[0]) + WORD, np.uint8)
+    if data_buffer is not None:
+        data[:-WORD] = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
+    # The word at each byte, not only at each eighth one.
+    words = np.ndarray((len(data) - WORD + 1,), "<u8", data, strides=(1,))
+    begins, lengths = offsets[:-1] - offsets[0], np.diff(offsets)
+    with np.errstate(over="ignore"):
+        hashes = (lengths.astype(np.uint64) + np.uint64(seed + 1)) * MULTIPLIER
+        rows = np.arange(count)
+        for done in range(0, int(lengths.max(initial=0)), WORD):
+            rows = rows[lengths[rows] > done]
+            kept = np.minimum(lengths[rows] - done, WORD).astype(np.uint64)
+            word = words[begins[rows] + done] & (FULL >> (np.uint64(8) * (np.uint64(WORD) - kept)))
+            mixed = (hashes[rows] ^ word) * MULTIPLIER
+            hashes[rows] = mixed ^ (mixed >> np.uint64(29))
+    return hashes.view(np.int64)

@@ -10,9 +10,12 @@ import pyarrow.compute as pc
 
 from kerasrec.data.aliases import nearest
 from kerasrec.data.arrow import (
+    TEXT_IDS,
     ArrowColumn,
     check_ids,
     columns_of,
+    distinct_ids,
+    is_text,
     joined,
     to_context,
     to_float32,
@@ -27,13 +30,14 @@ class Interactions:
 
     | role | type in the table | what may be given to `from_table` |
     |---|---|---|
-    | user, item | int64 or string | integers 0 .. 2**63 - 1, strings, UTF-8 bytes, categories |
+    | user, item | int64 or text | integers 0 .. 2**63 - 1, strings, UTF-8 bytes, categories |
     | label | float32, finite | integers, floats, decimals, booleans |
-    | time | int64 | integers, floats without a fraction, timestamps and dates |
-    | context | int64, string or float32 | as an id (a category), or floats (a numeric feature) |
+    | time | int64 | integers, floats, timestamps and dates |
+    | context | int64, text or float32 | as an id (a category), or floats (a numeric feature) |
 
-    Numbers in the time column keep their unit; timestamps and dates become microseconds since 1970
-    (UTC where the column has a time zone).
+    Text is stored once for each distinct value, as an Arrow dictionary. Whole numbers in the time
+    column keep their unit. Timestamps, dates, and numbers with a fraction, which are seconds,
+    become microseconds since 1970 (UTC where the column has a time zone).
 
     Args:
         table: the columns named by the roles, of the types above; further columns are left out.
@@ -71,7 +75,12 @@ class Interactions:
                 f"{type(self.table).__name__}. Use Interactions.from_table for other data."
             )
         check_columns(self.table.column_names, self.roles, self.context)
-        object.__setattr__(self, "table", self.table.select(self.columns).combine_chunks())
+        table = self.table.select(self.columns)
+        for place, name in enumerate(self.columns):
+            kind = table.schema.types[place]
+            if is_text(kind) or pa.types.is_dictionary(kind):
+                table = table.set_column(place, name, to_ids(table[name], name))
+        object.__setattr__(self, "table", table.combine_chunks())
         for name in self.columns:
             self._check_column(name, self.table[name])
 
@@ -167,12 +176,12 @@ class Interactions:
     @property
     def num_users(self) -> int:
         """Number of distinct users."""
-        return int(pc.count_distinct(self.table[self.user]).as_py())
+        return len(self.distinct(self.user))
 
     @property
     def num_items(self) -> int:
         """Number of distinct items."""
-        return int(pc.count_distinct(self.table[self.item]).as_py())
+        return len(self.distinct(self.item))
 
     def column(self, name: str) -> np.ndarray:
         """A column as numpy array `(rows,)`: int64, float32, or an object array of strings.
@@ -192,8 +201,19 @@ class Interactions:
         """
         if name not in self.columns:
             raise ValueError(f"Interactions have no column {name!r}; they have {self.columns}.")
-        encoded = self.table[name].combine_chunks().dictionary_encode()
-        return np.asarray(encoded.indices)
+        return distinct_ids(self.table[name])[1]
+
+    def distinct(self, name: str) -> pa.Array:
+        """Return the distinct values of a column in the order of their first appearance.
+
+        Row r holds the value number `codes(name)[r]` of them.
+
+        Raises:
+            ValueError: if there is no such column.
+        """
+        if name not in self.columns:
+            raise ValueError(f"Interactions have no column {name!r}; they have {self.columns}.")
+        return distinct_ids(self.table[name])[0]
 
     def pairs(self) -> np.ndarray:
         """One number for each row's (user, item) pair, `(rows,)` int64; equal pairs agree."""
@@ -274,14 +294,14 @@ class Interactions:
         kinds = {
             "label": (pa.float32(),),
             "time": (pa.int64(),),
-            "context": (pa.int64(), pa.string(), pa.float32()),
-        }.get(role, (pa.int64(), pa.string()))
+            "context": (pa.int64(), TEXT_IDS, pa.float32()),
+        }.get(role, (pa.int64(), TEXT_IDS))
         if column.type not in kinds:
             raise ValueError(
                 f"{owner} must be of type {' or '.join(map(str, kinds))}; received {column.type}. "
                 "Interactions.from_table converts other types."
             )
-        if column.type in (pa.int64(), pa.string()) and role != "time":
+        if column.type in (pa.int64(), TEXT_IDS) and role != "time":
             check_ids(column, owner)
             return
         if column.null_count:

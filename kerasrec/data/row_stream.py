@@ -9,8 +9,8 @@ import pyarrow as pa
 import tensorflow as tf
 
 from kerasrec.data import columns as check
+from kerasrec.data.arrow import to_float32
 from kerasrec.data.blocks import Arrays, block_dataset, cut_blocks, take_rows
-from kerasrec.data.encode import encode
 from kerasrec.data.interactions import Interactions
 from kerasrec.data.sharding import Group, share
 from kerasrec.data.vocabulary import Vocabulary
@@ -73,19 +73,31 @@ class RowEncoder:
         Raises:
             ValueError: if `Interactions` refuses the rows.
         """
-        schema, user, item = self.schema, self.schema.user_id.name, self.schema.item_id.name
+        schema, encoded = self.schema, {}
+        for feature in schema.features:
+            name = feature.name
+            if isinstance(feature, Numeric):
+                encoded[name] = to_float32(table[name], f"{self.owner}: column {name!r}")
+            else:  # text is looked up as it comes, without a table of its distinct values
+                encoded[name] = self.vocabularies[name].encode(table[name])
+        if not self.implicit:
+            encoded[schema.label] = table[schema.label]
         rows = Interactions.from_table(
-            table,
-            user=user,
-            item=item,
+            encoded,
+            user=schema.user_id.name,
+            item=schema.item_id.name,
             label=None if self.implicit else schema.label,
             time=None,
-            context=[f.name for f in schema.features if f.name not in (user, item)],
+            context=[f.name for f in schema.features if isinstance(f, Numeric)],
             duplicates="keep",
         )
-        encoded = encode(rows, self.vocabularies)
-        features = {feature.name: encoded[feature.name] for feature in schema.features}
-        label = np.ones(len(rows), np.float32) if self.implicit else encoded[schema.label]
+        features = {
+            feature.name: rows.column(feature.name)
+            if isinstance(feature, Numeric)
+            else encoded[feature.name]
+            for feature in schema.features
+        }
+        label = np.ones(len(rows), np.float32) if self.implicit else rows.column(schema.label)
         if self.weight is None:
             return features, label
         weights = {self.weight: table[self.weight].to_numpy()}

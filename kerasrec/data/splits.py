@@ -68,11 +68,11 @@ class Split:
         for name in ("valid", "test"):
             part = getattr(self, name)
             for role, column in (("users", part.user), ("items", part.item)):
-                cold = _cold(self.train, part, column)
-                if cold.size:
-                    rows = pc.sum(pc.is_in(part.table[column], value_set=pa.array(cold))).as_py()
+                unknown = _is_cold(self.train, part, column)
+                if cold := np.count_nonzero(unknown):
+                    rows = np.count_nonzero(unknown[part.codes(column)])
                     lines.append(
-                        f"{name}: {cold.size:,} {role} have no training row ({rows:,} of "
+                        f"{name}: {cold:,} {role} have no training row ({rows:,} of "
                         f"{len(part):,} rows); to a model their ids are unknown"
                     )
         if repeated := self.repeated_pairs:
@@ -279,9 +279,8 @@ def given_folds(
         if part.table.schema.types != train.table.schema.types:
             raise ValueError(
                 f"given_folds: the columns {train.columns} have the types "
-                f"{[str(t) for t in train.table.schema.types]} in train and "
-                f"{[str(t) for t in part.table.schema.types]} in {name}. Give the ids of all "
-                "parts one type."
+                f"{_types(train)} in train and {_types(part)} in {name}. Give the ids of all parts "
+                "one type: read their files with the same id_type."
             )
     if not len(train) or not len(test):
         raise ValueError(
@@ -364,17 +363,31 @@ def _cut(ordered: np.ndarray, later: int) -> tuple[int, int]:
     return int(cut), int(np.searchsorted(ordered, cut))
 
 
+def _is_cold(train: Interactions, part: Interactions, column: str) -> np.ndarray:
+    """Mask of the part's distinct values that have no training row."""
+    known = pc.is_in(part.distinct(column), value_set=train.distinct(column))
+    return ~np.asarray(known.to_numpy(zero_copy_only=False))
+
+
 def _cold(train: Interactions, part: Interactions, column: str) -> np.ndarray:
-    distinct = pc.unique(part.table[column])
-    known = pc.is_in(distinct, value_set=train.table[column].combine_chunks())
-    return np.asarray(distinct.filter(pc.invert(known)).to_numpy(zero_copy_only=False))
+    mask = pa.array(_is_cold(train, part, column))
+    return np.asarray(part.distinct(column).filter(mask).to_numpy(zero_copy_only=False))
 
 
 def _shared_rows(train: Interactions, part: Interactions) -> int:
-    if not len(part):
-        return 0
-    names = train.columns
-    return int(part.table.join(train.table, keys=names, join_type="left semi").num_rows)
+    """Number of the part's rows that are training rows in each column."""
+    both = dataclasses.replace(train, table=pa.concat_tables([train.table, part.table]))
+    rows = np.zeros(len(both), np.int64)
+    for name in train.columns:
+        codes = both.codes(name)
+        rows = rows * (int(codes.max(initial=0)) + 1) + codes
+        rows = np.unique(rows, return_inverse=True)[1]  # numbers below the rows: no overflow
+    return int(np.isin(rows[len(train) :], rows[: len(train)]).sum())
+
+
+def _types(rows: Interactions) -> list[str]:
+    kinds = rows.table.schema.types
+    return ["string" if pa.types.is_dictionary(kind) else str(kind) for kind in kinds]
 
 
 def _two(cuts: tuple[int, int]) -> tuple[int, int]:

@@ -1,20 +1,18 @@
 """Batches from Parquet files that are larger than memory."""
 
 import dataclasses
-import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
 from kerasrec.data import row_stream
+from kerasrec.data.paths import Paths, files
 from kerasrec.data.row_stream import RowEncoder
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Schema
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 OWNER = "stream_parquet"
 READ_BYTES = 1 << 20
@@ -132,32 +130,6 @@ class _RowGroup:
                     yield part
                 if first >= stop:
                     return
-
-
-def files(owner: str, paths: Paths, pattern: str) -> list[pathlib.Path]:
-    """The files that are meant, those of a folder in the order of their names.
-
-    Args:
-        owner: function that asks, named in the error message.
-        paths: a file, several, or a folder.
-        pattern: of the names of the files in a folder.
-
-    Raises:
-        ValueError: if there are none, or one is missing.
-    """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found: list[pathlib.Path] = []
-    for path in map(pathlib.Path, given):
-        inside = sorted(path.glob(pattern)) if path.is_dir() else [path]
-        if not inside or not inside[0].is_file():
-            raise ValueError(
-                f"{owner}: expected a file, or a folder with files named {pattern}; there is none "
-                f"at {str(path)!r}."
-            )
-        found += inside
-    if not found:
-        raise ValueError(f"{owner}: received no paths.")
-    return found
 
 
 def _row_groups(path: pathlib.Path, encoder: RowEncoder) -> list[_RowGroup]:

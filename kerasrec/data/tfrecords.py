@@ -14,8 +14,8 @@ import tensorflow as tf
 from kerasrec.data import columns as check
 from kerasrec.data import row_stream
 from kerasrec.data.arrow import columns_of, joined, to_arrow, to_context
+from kerasrec.data.paths import Paths, files
 from kerasrec.data.row_stream import RowEncoder
-from kerasrec.data.streaming import Paths, files
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Schema
 

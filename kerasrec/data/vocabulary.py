@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kerasrec.data.arrow import ArrowColumn, check_ids, to_ids
-from kerasrec.data.id_table import IdTable
+from kerasrec.data.arrow import check_ids, distinct_ids, plain_text, to_ids
+from kerasrec.data.id_table import IdTable, TextTable
 from kerasrec.schema import FIRST_ID, UNKNOWN_ID
 
 FILE_NAME = "vocabularies.parquet"
@@ -54,19 +54,20 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         owner = f"Vocabulary {self.name!r}"
-        values = _one_chunk(to_ids(self.ids, owner))
-        check_ids(values, owner)
+        column = to_ids(self.ids, owner)
+        check_ids(column, owner)
+        distinct, positions = distinct_ids(column)
+        values = distinct.take(pa.array(positions))
         counts = np.array(self.counts)
         if counts.shape != (len(values),) or counts.dtype.kind not in "iu" or (counts < 0).any():
             raise ValueError(
                 f"{owner}: expected {len(values)} non-negative integer counts, one an id; received "
                 f"shape {counts.shape} of {counts.dtype}."
             )
-        distinct = pc.count_distinct(values).as_py()
-        if distinct != len(values):
+        if len(distinct) != len(values):
             raise ValueError(
                 f"{owner}: every id must occur once; received {len(values)} ids of which "
-                f"{distinct} are distinct. Use Vocabulary.fit to count repeated values."
+                f"{len(distinct)} are distinct. Use Vocabulary.fit to count repeated values."
             )
         if len(values) + FIRST_ID > 2**31 - 1:
             raise ValueError(f"{owner}: {len(values)} ids do not fit in int32.")
@@ -94,8 +95,8 @@ class Vocabulary:
         check_ids(column, owner)
         if not len(column):
             raise ValueError(f"{owner}: received no values; expected at least one training row.")
-        counted = pc.value_counts(column)
-        return cls(counted.field("values"), counted.field("counts").to_numpy(), name)
+        distinct, positions = distinct_ids(column)
+        return cls(distinct, np.bincount(positions, minlength=len(distinct)), name)
 
     @property
     def dtype(self) -> str:
@@ -141,29 +142,43 @@ class Vocabulary:
             ValueError: if the type differs from the vocabulary's, or an id is not a valid raw id.
         """
         owner = f"Vocabulary {self.name!r}"
+        if self.dtype == "string" and len(self):
+            chunks = plain_text(values, owner)
+            if chunks:
+                return np.concatenate([self._find_texts(chunk, owner) for chunk in chunks])
         column = to_ids(values, owner)
         if not len(column):
             return np.empty(0, np.int32)
         check_ids(column, owner)
-        if column.type != self._values.type:
+        text = pa.types.is_dictionary(column.type)
+        if text != (self.dtype == "string"):
+            example = column[0].as_py()
             raise ValueError(
-                f"{owner}: it holds {self.dtype} ids; received {column.type}, such as "
-                f"{column[0].as_py()!r}. Cast the values to {self.dtype}."
+                f"{owner}: it holds {self.dtype} ids; received "
+                f"{'string' if text else column.type}, such as {example!r}. Cast the values to "
+                f"{self.dtype}, or read all files with the same id_type."
             )
-        if self._table is not None:
+        if not len(self):
+            return np.full(len(column), UNKNOWN_ID, np.int32)
+        if not text:
             return self._table.find(column.to_numpy()) + np.int32(FIRST_ID)
-        # A value that is not found comes back as null: -1 + FIRST_ID is the unknown id.
-        found = pc.fill_null(pc.index_in(column, value_set=self._values), UNKNOWN_ID - FIRST_ID)
-        return np.asarray(
-            found.to_numpy(zero_copy_only=False)
-            if isinstance(found, pa.Array)
-            else found.to_numpy()
-        ) + np.int32(FIRST_ID)
+        texts, rows = column.dictionary, np.asarray(column.indices)
+        if len(texts) > len(rows):  # some rows of many
+            texts, rows = distinct_ids(column)
+        return (self._table.find(texts) + np.int32(FIRST_ID))[rows]
+
+    def _find_texts(self, texts: pa.LargeStringArray, owner: str) -> np.ndarray:
+        """Encode texts as they come. Known ones are valid ids, so only the others are checked."""
+        places = self._table.find(texts)
+        unknown = np.flatnonzero(places < 0)
+        if len(unknown):
+            check_ids(to_ids(texts.take(pa.array(unknown)), owner), owner)
+        return np.asarray(places + np.int32(FIRST_ID))
 
     @functools.cached_property
-    def _table(self) -> IdTable | None:
-        """Where integer ids stand; Arrow would find that out anew in each call."""
-        return IdTable(self.ids) if self.dtype == "int64" and len(self) else None
+    def _table(self) -> Any:
+        """Where the ids stand; Arrow would find that out anew in each call."""
+        return IdTable(self.ids) if self.dtype == "int64" else TextTable(self._values)
 
     def decode(self, ids: Any) -> np.ndarray:
         """The raw ids of encoded ids.
@@ -259,7 +274,7 @@ def save_vocabularies(
                 {
                     "feature": pa.array([feature] * len(vocabulary), pa.string()),
                     "int64_id": empty.cast(pa.int64()) if is_text else ids,
-                    "string_id": ids if is_text else empty.cast(pa.string()),
+                    "string_id": ids if is_text else empty.cast(pa.large_string()),
                     "count": vocabulary.counts,
                 }
             )
@@ -314,7 +329,3 @@ def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Vocabulary
         ids = part["string_id" if part["int64_id"].null_count else "int64_id"]
         vocabularies[feature] = Vocabulary(ids, part["count"].to_numpy(), feature)
     return vocabularies
-
-
-def _one_chunk(column: ArrowColumn) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

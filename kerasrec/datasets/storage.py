@@ -73,7 +73,8 @@ def read_fields(
 
 def id_column(ids: list[str], interactions: Interactions, name: str) -> pa.Array:
     """Ids of a side table, typed as in the interactions."""
-    return pa.array(ids).cast(interactions.table[name].type)
+    kind = interactions.table[name].type
+    return pa.array(ids).cast(kind if pa.types.is_integer(kind) else pa.string())
 
 
 def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:

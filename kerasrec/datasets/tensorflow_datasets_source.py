@@ -75,7 +75,7 @@ def from_tfds(
             value.decode() if isinstance(value, bytes) else str(value)
             for value in columns[name][first]
         ]
-        items = pa.table({item: interactions.table[item].take(first), "title": texts})
+        items = pa.table({item: interactions.column(item)[first], "title": texts})
     return Dataset(
         f"tfds:{builder}",
         interactions,

@@ -1,8 +1,12 @@
+import dataclasses
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kerasrec.data import audit as audit_of_the_package
@@ -210,3 +214,48 @@ def test_ml_100k():
 
 def test_the_function_stays_under_the_name_of_its_module():
     assert audit_of_the_package is audit
+
+
+def test_a_parquet_file_is_looked_at_column_by_column(tmp_path, monkeypatch):
+    table = pa.table({**GOOD, "note": ["a", None, "b", ""], "vector": [[0.0] * 9] * 4})
+    pq.write_table(table, tmp_path / "r.parquet")
+    read, seen = pq.ParquetFile.read, []
+    monkeypatch.setattr(
+        pq.ParquetFile, "read", lambda self, columns: seen.append(columns) or read(self, columns)
+    )
+    report = audit(tmp_path / "r.parquet")
+    assert max(map(len, seen)) == 1 and {name for [name] in seen} == set(table.column_names)
+    assert report.missing == {
+        **dict.fromkeys(table.column_names, 0), "note": 2,
+    }  # fmt: skip
+    assert dataclasses.replace(report, source="") == dataclasses.replace(audit(table), source="")
+
+
+def test_memory_is_a_few_numbers_a_row():
+    rng, rows = np.random.default_rng(0), 200_000
+    table = pa.table({
+        "user_id": rng.integers(0, 9000, rows),
+        "item_id": rng.integers(0, 3000, rows),
+        "rating": rng.integers(1, 6, rows).astype(np.float64),
+        "timestamp": rng.integers(0, 2**31, rows),
+        **{f"other{n}": rng.random(rows) for n in range(5)},
+    })  # fmt: skip
+    tracemalloc.start()
+    try:
+        assert audit(table).rows == rows
+        assert tracemalloc.get_traced_memory()[1] < 80 * rows
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_is_read_as_read_reads_it(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_bytes("userId;movieId;stars;ts\n007;1;4,5;1,5\n7;é;3;2\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="encoding="):
+        audit(path)
+    report = audit(path, encoding="latin-1")
+    assert (report.users, report.items, report.problems) == (2, 2, ())
+    assert report.labels == (("3", 1), ("4.5", 1)) and report.time_range == (1_500_000, 2_000_000)
+    assert "received '007' in row 1" in "".join(
+        audit(path, encoding="latin-1", id_type="integer").problems
+    )

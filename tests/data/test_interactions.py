@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kerasrec.data.arrow import TEXT_IDS
 from kerasrec.data.interactions import Interactions
 
 COLUMNS = {"user_id": [1, 2], "item_id": [5, 6], "rating": [1.0, 2.0], "timestamp": [10, 20]}
@@ -29,7 +30,7 @@ def test_roles_become_the_columns_and_their_types():
         pa.float32(),
         pa.int64(),
         pa.int64(),
-        pa.string(),
+        TEXT_IDS,
         pa.float32(),
     ]
     assert rows.table.schema.types == types

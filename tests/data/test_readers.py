@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kerasrec.data.arrow import TEXT_IDS
 from kerasrec.data.readers import detect_format, read
 
 HEADER = "user_id,item_id,rating,timestamp\n"
@@ -193,7 +194,7 @@ def test_recbole_types_decide(tmp_path):
     )
     path = write(tmp_path, "r.inter", text)
     rows = read(path, label=None, time=None, context=("age", "code"))
-    assert rows.table.schema.types == [pa.int64(), pa.string(), pa.float32(), pa.string()]
+    assert rows.table.schema.types == [pa.int64(), TEXT_IDS, pa.float32(), TEXT_IDS]
     with pytest.raises(ValueError, match="'tags': expected one value a row.*token_seq"):
         read(path, label=None, time=None, context=("tags",))
     with pytest.raises(

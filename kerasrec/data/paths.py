@@ -1,0 +1,33 @@
+"""The files that are meant by a path, several, or a folder."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def files(owner: str, paths: Paths, pattern: str) -> list[pathlib.Path]:
+    """Return the files that are meant, those of a folder in the order of their names.
+
+    Args:
+        owner: function that asks, named in the error message.
+        paths: a file, several, or a folder.
+        pattern: of the names of the files in a folder.
+
+    Raises:
+        ValueError: if there are none, or one is missing.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found: list[pathlib.Path] = []
+    for path in map(pathlib.Path, given):
+        inside = sorted(path.glob(pattern)) if path.is_dir() else [path]
+        if not inside or not inside[0].is_file():
+            raise ValueError(
+                f"{owner}: expected a file, or a folder with files named {pattern}; there is none "
+                f"at {str(path)!r}."
+            )
+        found += inside
+    if not found:
+        raise ValueError(f"{owner}: received no paths.")
+    return found
