@@ -48,13 +48,14 @@ def serve(
         certificate_file: PEM file of the certificate chain, for TLS.
         key_file: PEM file of its private key.
         titles_file: CSV of item ids and titles, for the page.
-        history_file: CSV of user ids and item ids, for the page.
+        history_file: CSV of user ids and item ids, oldest first or with a column timestamp, for the
+            page.
         log_requests: log every request, not only failures.
 
     Raises:
         ValueError: if nothing can be served, a port is taken, or the extra `serve` is missing.
     """
-    import_tensorflow(told=False)  # stderr is the server's log, one JSON a line
+    import_tensorflow(told=False)  # stderr is the server's log
     for package in ("aiohttp", "prometheus_client"):
         if importlib.util.find_spec(package) is None:
             raise ValueError(f'kerasrec serve needs {package}: pip install "kerasrec[serve]"')

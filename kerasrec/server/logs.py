@@ -1,7 +1,9 @@
-"""Logs as lines of JSON on stderr."""
+"""Logs on stderr: lines for people on a terminal, lines of JSON elsewhere."""
 
 import json
 import logging
+import sys
+from typing import Any
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -24,17 +26,37 @@ class JsonFormatter(logging.Formatter):
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
             "event": record.getMessage(),
-            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
+            **_extra(record),
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return json.dumps(fields, default=str)
 
 
+class TextFormatter(logging.Formatter):
+    """One line a record, with what was given as `extra` behind the event.
+
+    >>> record = logging.makeLogRecord({"msg": "ready", "levelname": "INFO", "url": "http://x/"})
+    >>> TextFormatter().format(record)[9:]
+    'INFO     ready  url=http://x/'
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        extra = "".join(f"  {key}={value}" for key, value in _extra(record).items() if value != "")
+        time = self.formatTime(record, "%H:%M:%S")
+        text = f"{time} {record.levelname:8} {record.getMessage()}{extra}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
 def log_to_stderr() -> None:
-    """Sends the records of the server to stderr, and keeps TensorFlow's advice off it."""
+    """Send the records of the server to stderr, and keep TensorFlow's advice off it."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(TextFormatter() if sys.stderr.isatty() else JsonFormatter())
     logger = logging.getLogger("kerasrec.server")
     logger.handlers[:] = [handler]
     logger.propagate = False

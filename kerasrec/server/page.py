@@ -3,11 +3,13 @@
 import pathlib
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from aiohttp import web
 
 from kerasrec.data.readers import FileForm, TableFile
-from kerasrec.schema import Schema
+from kerasrec.schema import NumericSequence, Schema, Sequence
 from kerasrec.server.errors import invalid
 from kerasrec.server.inference import Inference
 from kerasrec.serving import reference
@@ -29,21 +31,21 @@ def add_routes(app: web.Application, inference: Inference) -> None:
     """
     settings = inference.settings
     titles = {} if settings.titles_file is None else read_titles(settings.titles_file)
-    histories = None if settings.history_file is None else _read(settings.history_file)
+    histories = None if settings.history_file is None else read_histories(settings.history_file)
     text = PAGE.read_text(encoding="utf-8")
 
     async def page(request: web.Request) -> web.Response:
         return web.Response(text=text, content_type="text/html")
 
     async def about(request: web.Request) -> web.Response:
-        return web.json_response(_about(inference))
+        return web.json_response({**_about(inference), "histories": histories is not None})
 
     async def history(request: web.Request) -> web.Response:
         user = request.query.get("user", "")
         if histories is None:
             return web.json_response({"known": False, "items": []})
         users, items = histories
-        mine = items.filter(pc.equal(users, user)).slice(0, LONGEST_HISTORY).to_pylist()
+        mine = items.filter(pc.equal(users, user)).to_pylist()[-LONGEST_HISTORY:]
         found = [{"item_id": item, "title": titles.get(item, "")} for item in mine]
         return web.json_response({"known": bool(mine), "items": found})
 
@@ -72,6 +74,21 @@ def read_titles(path: str) -> dict[str, str]:
     return dict(zip(ids.to_pylist(), titles.to_pylist(), strict=True))
 
 
+def read_histories(path: str) -> tuple[Any, Any]:
+    """Read users and items, oldest first: by `timestamp` if there is one, else as in the file.
+
+    Raises:
+        ValueError: if there are no such columns.
+    """
+    users, items = _read(path)
+    file = TableFile.open(path, FileForm(id_type="string"))
+    if "timestamp" not in file.names:
+        return users, items
+    times = file.typed(file.read(["timestamp"])["timestamp"], "time", "timestamp")
+    order = np.argsort(times.to_numpy(), kind="stable")
+    return users.take(pa.array(order)), items.take(pa.array(order))
+
+
 def _read(path: str, names: tuple[str, str] = ("user_id", "item_id")) -> tuple[Any, Any]:
     """Two columns as text, as they are written in the file."""
     file = TableFile.open(path, FileForm(id_type="string"))
@@ -93,11 +110,18 @@ def _about(inference: Inference) -> dict[str, Any]:
             "version": loaded.number,
             "user": None,
             "item": None,
+            "history": None,
+            "beside": [],
             "examples": [],
             "signatures": {
                 name: {
-                    key: {"dtype": port.dtype.name, "rank": len(port.shape or ())}
+                    key: {
+                        "dtype": port.dtype.name,
+                        "rank": len(shape),
+                        **({"size": shape[2]} if len(shape) > 2 else {}),
+                    }
                     for key, port in signature.inputs.items()
+                    for shape in [port.shape or ()]
                 }
                 for name, signature in loaded.signatures.items()
             },
@@ -107,6 +131,11 @@ def _about(inference: Inference) -> dict[str, Any]:
             schema = Schema.from_json(schema_file.read_text(encoding="utf-8"))
             found["user"], found["item"] = schema.user_id.name, schema.item_id.name
             found["examples"] = _examples(loaded.path)
+            for feature in schema.query:
+                if isinstance(feature, NumericSequence):
+                    found["beside"].append(feature.name)
+                elif isinstance(feature, Sequence) and feature.of == found["item"]:
+                    found["history"] = found["history"] or feature.name
         return found
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,7 @@ async def running(
     Raises:
         ValueError: if there is no version that loads, or a port is taken.
     """
+    check_ports(settings)
     # What lives now lives on: collecting the garbage of old versions need not look at it.
     gc.collect()
     gc.freeze()
@@ -115,13 +117,48 @@ async def running(
             await server.start()
             rest_port = runner.addresses[0][1]
             ports = {"rest_port": rest_port, "grpc_port": grpc_port}
-            LOG.info("ready", extra={"model": name, "pid": os.getpid(), **ports})
+            url = page_url(settings, rest_port)
+            LOG.info("ready", extra={"url": url, "model": name, "pid": os.getpid(), **ports})
             yield rest_port, grpc_port
         finally:
             watch.cancel()
             # Neither takes new requests; both wait for those in flight.
             await asyncio.gather(server.stop(settings.grace_seconds), runner.cleanup())
             await versions.close()
+
+
+def check_ports(settings: Settings) -> None:
+    """Check that the ports are free, before a model is loaded for a minute in vain.
+
+    Args:
+        settings: addresses of the server.
+
+    Raises:
+        ValueError: if a port is taken.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    for name in ("rest_port", "grpc_port"):
+        port = getattr(settings, name)
+        if not port:
+            continue
+        try:
+            socket.create_server((settings.host, port), family=family).close()
+        except OSError as error:
+            raise ValueError(
+                f"{name}: cannot listen on {settings.host}:{port}: {error}. Stop what listens "
+                f"there, or pass another {name}."
+            ) from error
+
+
+def page_url(settings: Settings, rest_port: int) -> str:
+    """Return the address of the page, as a browser on this machine opens it.
+
+    >>> page_url(Settings(host="0.0.0.0"), 8501)
+    'http://127.0.0.1:8501/'
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    scheme = "http" if settings.certificate_file is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{rest_port}/"
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

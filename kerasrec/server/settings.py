@@ -26,7 +26,8 @@ class Settings:
         certificate_file: PEM file of the certificate chain, for TLS.
         key_file: PEM file of its private key.
         titles_file: CSV of item ids and titles, for the page.
-        history_file: CSV of user ids and item ids, for the page.
+        history_file: CSV of user ids and item ids, oldest first or with a column timestamp, for the
+            page.
         log_requests: whether to log every request, not only failures.
 
     Raises:

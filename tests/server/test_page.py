@@ -7,7 +7,11 @@ import subprocess
 
 import pytest
 
-from kerasrec.server.page import PAGE, read_titles
+from kerasrec.data import Vocabulary
+from kerasrec.models import StackedLSTMClassifier
+from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
+from kerasrec.server.page import PAGE, read_histories, read_titles
+from kerasrec.serving import export
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -63,6 +67,66 @@ def test_files_of_titles(tmp_path):
         read_titles(str(file))
 
 
+def test_histories_are_read_oldest_first(tmp_path):
+    file = tmp_path / "history.csv"
+    file.write_text("user_id,item_id,timestamp\nann,1,30\nann,2,10\nbob,3,5\n")
+    users, items = read_histories(str(file))
+    assert (users.to_pylist(), items.to_pylist()) == (["bob", "ann", "ann"], ["3", "2", "1"])
+    file.write_text("user_id,item_id\nann,7\nann,2\n")
+    assert read_histories(str(file))[1].to_pylist() == ["7", "2"]
+
+
+@pytest.fixture(scope="module")
+def sequences(serving, tmp_path_factory):
+    """A model of histories of items and numbers, and a file of histories, the newest last."""
+    schema = Schema(
+        user=[
+            Categorical("user_id", 4),
+            Sequence("history", of="item_id", max_length=3),
+            NumericSequence("gaps", size=2, of="gap", max_length=3),
+        ],
+        item=Categorical("item_id", 42),
+    )
+    model = StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(6,), stddev=2.0)
+    vocabularies = {
+        "user_id": Vocabulary.fit(["ann", "bob"]), "item_id": Vocabulary.fit(list(range(100, 140))),
+    }  # fmt: skip
+    folder = tmp_path_factory.mktemp("sequences")
+    export(model, folder / "films", vocabularies=vocabularies, k=5, signatures=["recommend"])
+    history = folder / "history.csv"
+    lines = [f"bob,{item}" for item in range(100, 140) for _ in range(6)] + ["ann,117"]
+    history.write_text("\n".join(["user_id,item_id", *lines]) + "\n")
+    with serving(folder / "films", history_file=str(history)) as client:
+        yield client
+
+
+def test_the_page_knows_what_a_history_is(sequences):
+    about = json.loads(sequences.raw("GET", "/page/about")[1])
+    assert (about["history"], about["beside"], about["histories"]) == ("history", ["gaps"], True)
+    assert about["signatures"]["recommend"]["gaps"] == {"dtype": "float32", "rank": 3, "size": 2}
+    # Of a long history the newest are sent.
+    found = json.loads(sequences.raw("GET", "/page/history?user=bob")[1])["items"]
+    assert len(found) == 200 and found[-1]["item_id"] == "139"
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_the_page_sends_the_history_that_it_shows(sequences):
+    dom = browser(f"http://127.0.0.1:{sequences.rest_port}/", "--dump-dom")
+    assert re.search(r'id="error" role="alert"></p>', dom), dom[-3000:]
+    history = re.search(r'<ol id="history">(.*?)</ol>', dom)[1]
+    shown = re.findall(r"<li>.*?(\d+)", history)
+    assert len(shown) == 200 and shown[0] == "139"
+    inputs = {
+        "user_id": ["bob"], "history": [[139, 139, 139]], "gaps": [[[0, 0]] * 3],
+        "exclude": [list(range(106, 140))],
+    }  # fmt: skip
+    answer = sequences.post({"signature_name": "recommend", "inputs": inputs})[1]["outputs"]
+    assert answer["fallback"] == [False]
+    found = re.findall(r'data-item="(\d+)"', dom)
+    assert found == [str(item) for item in answer["item_id"][0][: len(found)]] and found
+
+
 def browser(address, *flags):
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1100,800"]
     timing = ["--virtual-time-budget=8000", "--run-all-compositor-stages-before-draw"]
@@ -88,7 +152,11 @@ def test_the_page_in_a_browser(films):
     # Titles are text, whatever they hold.
     assert f"Film &lt;b&gt;{best[0]}&lt;/b&gt;" in dom
     history = re.search(r'<ol id="history">(.*?)</ol>', dom)[1]
-    assert re.findall(r"<li>.*?(\d+)", history) == ["101", "139"]
+    assert re.findall(r"<li>.*?(\d+)", history) == ["139", "101"]  # newest first
+    # Bars start at zero: the longest is full, and another is as long as its score says.
+    scores = films.post(body)[1]["outputs"]["score"][0]
+    widths = [float(width) for width in re.findall(r'style="width: ([\d.e-]+)%', dom)]
+    assert widths == pytest.approx([100 * abs(s) / max(map(abs, scores)) for s in scores], rel=1e-3)
     similar = re.search(r'<ol id="similar">(.*?)</ol>', dom)[1]
     inputs = {"item_id": [best[0]]}
     expected = films.post({"signature_name": "similar_items", "inputs": inputs})[1]["outputs"]

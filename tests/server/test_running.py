@@ -1,9 +1,14 @@
 """Tokens, TLS, time limits, the command line and how it ends."""
 
+import asyncio
 import contextlib
 import http.client
+import io
 import json
+import logging
+import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +22,8 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 from kerasrec.cli import main
 from kerasrec.server import Settings
 from kerasrec.server.loaded import LoadedVersion
+from kerasrec.server.logs import log_to_stderr
+from kerasrec.server.running import page_url, running
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +123,63 @@ def test_ports_that_are_taken(hand_made, serving):
             flags = {"rest_port": 0, "grpc_port": 0, port: getattr(client, port)}
             command = [f"--{name}={value}" for name, value in flags.items()]
             assert run_cli([str(hand_made), *command]).startswith(f"kerasrec: {port}: cannot li")
+
+
+@pytest.mark.parametrize("name", ["rest_port", "grpc_port"])
+def test_a_port_is_checked_before_anything_is_loaded(name, hand_made, monkeypatch):
+    monkeypatch.setattr(LoadedVersion, "__init__", None)  # loading would fail
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = Settings(**{"rest_port": 0, "grpc_port": 0, name: port})
+
+        async def start():
+            async with running(hand_made, "half", settings):
+                pass
+
+        with pytest.raises(ValueError, match=f"{name}: cannot listen on 127.0.0.1:{port}"):
+            asyncio.run(start())
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_logs_are_for_people_on_a_terminal_and_json_elsewhere(stream, monkeypatch):
+    monkeypatch.setattr("sys.stderr", stream())
+    logger = logging.getLogger("kerasrec.server")
+    before = logger.handlers[:], logger.propagate, logger.level
+    try:
+        log_to_stderr()
+        logger.info("ready", extra={"url": "http://127.0.0.1:8501/"})
+        try:
+            raise KeyError("x")
+        except KeyError:
+            logger.exception("request failed")
+    finally:
+        logger.handlers[:], logger.propagate = before[:2]
+        logger.setLevel(before[2])
+    text = sys.stderr.getvalue()
+    if stream is Terminal:
+        assert re.match(r"\d\d:\d\d:\d\d INFO     ready  url=http://127.0.0.1:8501/\n", text)
+        assert "ERROR    request failed\nTraceback" in text
+    else:
+        lines = [json.loads(line) for line in text.splitlines()]
+        assert [line["event"] for line in lines] == ["ready", "request failed"]
+        assert lines[0]["url"] == "http://127.0.0.1:8501/" and "KeyError" in lines[1]["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({}, "http://127.0.0.1:81/"),
+        ({"host": "::"}, "http://[::1]:81/"),
+        ({"certificate_file": __file__, "key_file": __file__}, "https://127.0.0.1:81/"),
+    ],
+)
+def test_the_address_of_the_page(settings, url):
+    assert page_url(Settings(**settings), 81) == url
 
 
 def run_cli(arguments):
