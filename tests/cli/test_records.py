@@ -73,6 +73,6 @@ def test_records_hold_every_query(prepared):
         mean = sum(part["queries"] * part[f"ndcg@{at}"] for part in rows) / row["queries"]
         assert mean == pytest.approx(row[f"ndcg@{at}"])
     assert [part["segment"] for part in made.about["segments"]["mf"]["popularity"]][0] == "head"
-    assert "training rows are later than the first test row" in " ".join(made.about["findings"])
+    assert "training rows follow the first test row" in " ".join(made.about["findings"])
     assert made.about["seconds"]["evaluation"] > 0
     assert "tensorflow" in made.about["versions"]
