@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from kerasrec import data, evaluation
 from kerasrec.cli.preparing import Prepared
-from kerasrec.cli.records import lists_of, record
+from kerasrec.cli.records import lists_of, record, samples_of
 from kerasrec.datasets import Dataset
 from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
 
@@ -57,6 +60,31 @@ def test_lists_are_those_of_an_argsort(kind, prepared):
     np.testing.assert_allclose(found["train_rows"][-2:], [1 - counts[-1] / 12, 1])
     assert found["items"][0] == found["listed"][0] == 0.0
     assert found["items"][-1] == found["listed"][-1] == 1.0
+
+
+def test_sample_lists_are_of_the_same_users_and_hold_no_seen_item(prepared):
+    model, counts = MatrixFactorization(prepared.schema, embedding_dim=3), popularity(prepared)
+    made = record({"popularity": counts, "mf": model}, prepared, ratings=None).about["samples"]
+    assert [one["user"] for one in made["mf"]] == [one["user"] for one in made["popularity"]]
+    assert len(made["mf"]) == 3
+    for one in made["mf"]:
+        assert one["items"] and not set(one["items"]) & set(one["history"])
+
+
+def test_titles_are_those_of_the_items(prepared):
+    items = pa.table({"item_id": np.arange(12), "title": [f"Film {n}" for n in range(12)]})
+    titled = dataclasses.replace(
+        prepared, dataset=dataclasses.replace(prepared.dataset, items=items)
+    )
+    model = popularity(prepared)
+    ranked = evaluation.rank_queries(
+        model, prepared.test, seen=[prepared.train, prepared.valid], k=3
+    )
+    for plain, one in zip(
+        samples_of(model, ranked, prepared, 3), samples_of(model, ranked, titled, 3), strict=True
+    ):
+        for part in ("items", "history", "test"):
+            assert one[part] == [f"Film {item}" for item in plain[part]]
 
 
 def test_records_hold_every_query(prepared):
