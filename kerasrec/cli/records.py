@@ -32,6 +32,7 @@ CUTOFFS = (1, 2, 3, 5, 10, 20, 50)
 LIST_LENGTH = 10
 MAX_LISTS = 10_000
 CURVE_POINTS = 20
+SAMPLES, HISTORY = 3, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None
     cutoffs = [k for k in CUTOFFS if k <= catalogue]
     at = max(k for k in cutoffs if k <= LIST_LENGTH)
     raw = np.array([str(value) for value in prepared.vocabularies[schema.user_id.name].ids])
-    metrics, queries, segments, lists = [], [], {}, {}
+    metrics, queries, segments, lists, samples = [], [], {}, {}, {}
     facts: dict[str, Any] = {}
     start = time.perf_counter()
     for name, model in models.items() if len(prepared.split.test) else ():
@@ -88,6 +89,7 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None
         queries.append(pa.table({"model": [name] * len(users), "user": users, **columns}))
         segments[name] = segments_of(ranked, prepared, at)
         lists[name] = lists_of(model, ranked, prepared, at)
+        samples[name] = samples_of(model, ranked, prepared, at)
     return Records(
         metrics,
         pa.concat_tables(queries) if queries else pa.table({"model": [], "user": []}),
@@ -97,6 +99,7 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None
             "list_length": at,
             "segments": segments,
             "lists": lists,
+            "samples": samples,
             "findings": findings(prepared),
             "audit": str(kerasrec.data.audit(prepared.dataset.interactions)),
             "split": prepared.split.describe(),
@@ -192,6 +195,49 @@ def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[s
         "listed": shares(listed),
         "train_rows": shares(rows),
     }
+
+
+def samples_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> list[dict[str, Any]]:
+    """Collect the lists of some users, with titles where the data set has them.
+
+    Args:
+        model: what recommends.
+        ranked: its ranking of the test rows, of whose users an even sample is taken.
+        prepared: the rows, those of train and valid being left out of the lists.
+        k: length of a list.
+
+    Returns:
+        For each user `user`, the last items of the `history`, those of the `test` rows, and the
+        `items` of the list, best first.
+    """
+    user, item = prepared.schema.user_id, prepared.schema.item_id
+    total = len(ranked.users)
+    chosen = np.unique(np.linspace(0, total - 1, min(total, SAMPLES)).astype(int))
+    features = {name: values[chosen] for name, values in ranked.queries.items()}
+    seen = [prepared.train, prepared.valid]
+    lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k)
+    raw = {name: prepared.vocabularies[name] for name in (user.name, item.name)}
+    table = prepared.dataset.items
+    titles: dict[str, str] = {}
+    if table is not None and "title" in table.column_names:
+        ids = map(str, table[prepared.dataset.interactions.item].to_pylist())
+        titles = dict(zip(ids, map(str, table["title"].to_pylist()), strict=True))
+
+    def named(ids: np.ndarray) -> list[str]:
+        known = [str(one) for one in raw[item.name].decode(ids[ids >= FIRST_ID]).tolist()]
+        return [titles.get(one, one) for one in known]
+
+    return [
+        {
+            "user": str(raw[user.name].decode(lists.users[at : at + 1])[0]),
+            "history": named(
+                np.concatenate([p[item.name][p[user.name] == one] for p in seen])[-5:]
+            ),
+            "test": named(prepared.test[item.name][prepared.test[user.name] == one]),
+            "items": named(lists.items[at]),
+        }
+        for at, one in enumerate(lists.users)
+    ]
 
 
 def findings(prepared: Prepared) -> list[str]:

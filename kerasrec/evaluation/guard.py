@@ -32,7 +32,7 @@ def check_split(split: Split) -> list[str]:
     - Training rows of a user later than a test row of the same user: the model has seen where the
       user went afterwards.
 
-    The valid part is held against train in the same way.
+    The valid part is held against train where there is no test part, and for repeated pairs always.
 
     Args:
         split: the parts.
@@ -62,17 +62,20 @@ def check_split(split: Split) -> list[str]:
                 f"as well ({split.method}). Remove duplicates before the split "
                 "(kerasrec.data.deduplicate), or rank with drop_repeats=True."
             )
-        if train.time is None:
-            continue
-        ours, theirs = train.column(train.time), part.column(part.time)
-        later = int((ours > theirs.min()).sum())
+    held_out = next((name for name in ("test", "valid") if len(getattr(split, name))), None)
+    if train.time is not None and held_out:
+        part = getattr(split, held_out)
+        later = int((train.column(train.time) > part.column(part.time).min()).sum())
+        share = later / max(1, len(train))
+        many = f"{share:.0%} of training rows" if share >= 0.01 else f"{later:,} training rows"
         if later:
-            users, same = _later_rows_of_the_same_user(split, name)
+            found.append(f"{many} follow the first {held_out} row; time_split avoids it.")
+        users, same = _later_rows_of_the_same_user(split, held_out)
+        if same:
             found.append(
-                f"{later:,} of {len(train):,} training rows are later than the first {name} row, "
-                f"and {same:,} {name} rows of {users:,} users are earlier than a training row of "
-                f"the same user ({split.method}). The model knows the future; time_split and "
-                "time_folds exclude that."
+                f"{same:,} {held_out} rows of {users:,} users are earlier than a training row of "
+                f"the same user ({split.method}): the model has seen where the user went next. "
+                "time_split and time_folds exclude that."
             )
     return _warned(found)
 

@@ -1,7 +1,8 @@
 """One model in figures, several models side by side."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,11 +12,14 @@ from kerasrec.evaluation.guard import check_ranking
 from kerasrec.evaluation.queries import Per, SeenColumns, seen_parts
 from kerasrec.evaluation.rating_errors import pointwise
 from kerasrec.evaluation.sampling import Candidates
+from kerasrec.evaluation.scoring import check_ranker
 from kerasrec.types import Columns, Ranker
 
 Row = dict[str, float | int | str]
 
 _BASELINE = "popularity"
+# Ranking metrics, those first that say most beside the others.
+_MAIN = ("ndcg", "hr", "recall", "mrr", "map", "precision", "auc")
 
 
 def evaluate(
@@ -65,18 +69,36 @@ def evaluate(
     >>> evaluate(HighestId(), test, seen=train, k=1)["mrr"]
     0.5
     """
+    _check_clip(clip, ratings)
+    found = _row(
+        model, test, {"seen": seen, "k": k, "candidates": candidates, "items": items, "per": per},
+        ratings=ratings, clip=clip,
+    )  # fmt: skip
+    check_ranking(model.schema, test, seen=seen, candidates=candidates, items=items)
+    return found
+
+
+def _check_clip(clip: tuple[float, float] | None, ratings: bool) -> None:
     if clip is not None and not ratings:
         raise ValueError(
             f"evaluate: clip={clip!r} bounds predicted ratings, which are not evaluated. Pass "
             "ratings=True if the model predicts the label, or leave clip out."
         )
+
+
+def _row(
+    model: Ranker,
+    test: Columns,
+    shared: Mapping[str, Any],
+    *,
+    ratings: bool = False,
+    clip: tuple[float, float] | None = None,
+) -> Row:
     errors: Row = {}
     if ratings:
         found = pointwise(model, test, clip=clip)
         errors = {"rmse": found["rmse"], "mae": found["mae"]}
-    ranks = ranking(model, test, seen=seen, k=k, candidates=candidates, items=items, per=per)
-    check_ranking(model.schema, test, seen=seen, candidates=candidates, items=items)
-    return errors | ranks
+    return errors | ranking(model, test, **shared)
 
 
 def compare(
@@ -138,31 +160,45 @@ def compare(
     shared: dict[str, Any] = {
         "seen": seen, "k": k, "candidates": candidates, "items": items, "per": per,
     }  # fmt: skip
+    _check_clip(clip, ratings)
+    for model in models.values():
+        check_ranker(model)
+    schema = next(iter(models.values())).schema
     rows: list[Row] = []
     if _BASELINE not in {name.casefold() for name in models}:
-        schema = next(iter(models.values())).schema
         counted = seen_parts(seen)[:1] if train is None else train
-        rows.append({"model": _BASELINE, **evaluate(MostSeen(schema, counted), test, **shared)})
+        rows.append({"model": _BASELINE, **_row(MostSeen(schema, counted), test, shared)})
     for name, model in models.items():
-        figures = evaluate(model, test, ratings=ratings, clip=clip, **shared)
-        rows.append({"model": name, **figures})
+        rows.append({"model": name, **_row(model, test, shared, ratings=ratings, clip=clip)})
+    # Once: the protocol is that of all the models.
+    check_ranking(schema, test, seen=seen, candidates=candidates, items=items)
     return rows
 
 
-def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of figures as an aligned text table.
+def format_table(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    metrics: Sequence[str] | Literal["main", "all"] = "main",
+    width: int = 80,
+) -> str:
+    """Format rows of metrics as an aligned text table.
 
     Floats get four decimals, missing values a dash. Counts and texts that are the same in every
-    row stand below the table instead of in a column.
+    row stand below the table instead of in a column. A metric that equals an earlier one in every
+    row, as recall equals the hit rate where queries have one positive, is named below it.
 
     Args:
         rows: dicts, such as those `compare` gives; the first key of the first names the rows.
+        metrics: which of the ranking metrics are columns. `"main"`: three, the first that differ
+            of NDCG, hit rate, recall, MRR, MAP, precision and AUC, at every k. `"all"`, or names
+            such as `["map@10", "auc"]`. Other columns (rating errors, seconds) are always there.
+        width: characters of a line. Columns beyond it go on in another table below.
 
     Returns:
         The table, without a newline at the end.
 
     Raises:
-        ValueError: if there are no rows.
+        ValueError: if there are no rows, or a metric is in none of them.
 
     Example:
 
@@ -183,6 +219,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     # The order of the row with the most columns, then what it lacks.
     names = list(dict.fromkeys(name for row in sorted(rows, key=len)[::-1] for name in row))
     label = next(iter(rows[0]))
+    cells = {name: [_cell(row.get(name)) for row in rows] for name in names}
     shared = [
         name
         for name in names
@@ -190,20 +227,70 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
         and isinstance(rows[0].get(name), str | int)
         and all(row.get(name) == rows[0][name] for row in rows)
     ]
-    columns = [label] + [name for name in names if name != label and name not in shared]
-    cells = [columns] + [[_cell(row.get(name)) for name in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    cells.insert(1, ["-" * width for width in widths])
-    lines = [
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-        for line in cells
-    ]
-    if shared:
-        lines.append(", ".join(f"{name}: {_cell(rows[0][name])}" for name in shared))
+    columns, equal = _columns([n for n in names if n not in (label, *shared)], rows, metrics)
+    lines: list[str] = []
+    for some in _within(label, columns, cells, width):
+        widths = [max(len(name), *map(len, cells[name])) for name in some]
+        table = [some, ["-" * size for size in widths]]
+        table += [list(line) for line in zip(*(cells[name] for name in some), strict=True)]
+        lines += [
+            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+            for line in table
+        ]
+    below = [f"{name} = {first}" for name, first in equal.items()]
+    below += [f"{name}: {_cell(rows[0][name])}" for name in shared]
+    if below:
+        lines += textwrap.wrap(", ".join(below), max(20, width), break_long_words=False)
     return "\n".join(lines)
+
+
+def _columns(
+    names: Sequence[str], rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | str
+) -> tuple[list[str], dict[str, str]]:
+    """The columns in their order; and those left out, with the earlier column that they equal."""
+    first: dict[tuple[object, ...], str] = {}
+    order = sorted(names, key=lambda name: _MAIN.index(_kind(name)) if _kind(name) in _MAIN else -1)
+    equal = {}
+    for name in order:
+        values = tuple(row.get(name) for row in rows)
+        if _kind(name) in _MAIN and first.setdefault(values, name) != name:
+            equal[name] = first[values]
+    if metrics == "all":
+        chosen = [name for name in names if name not in equal]
+    elif metrics == "main":
+        differ = [name for name in order if _kind(name) in _MAIN and name not in equal]
+        kinds = list(dict.fromkeys(map(_kind, differ)))[:3]
+        chosen = [n for n in names if _kind(n) not in _MAIN or (n in differ and _kind(n) in kinds)]
+    else:
+        if unknown := [name for name in metrics if name not in names]:
+            raise ValueError(
+                f"format_table: expected metrics among {list(names)}; received {unknown}. Rank "
+                "with the k that they need, or leave them out."
+            )
+        others = [name for name in names if _kind(name) not in _MAIN]
+        return [*others, *(name for name in metrics if name not in others)], {}
+    return chosen, {name: one for name, one in equal.items() if one in chosen}
+
+
+def _within(
+    label: str, columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: int
+) -> list[list[str]]:
+    """The columns of one table after the other, none wider than the width if it can be."""
+    sizes = {name: max(len(name), *map(len, cells[name])) for name in (label, *columns)}
+    tables = [[label]]
+    for name in columns:
+        used = sum(sizes[n] + 2 for n in tables[-1]) - 2
+        if len(tables[-1]) > 1 and used + 2 + sizes[name] > width:
+            tables.append([label])
+        tables[-1].append(name)
+    return tables
+
+
+def _kind(name: str) -> str:
+    return name.split("@")[0]
 
 
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float | np.floating) else str(value)

@@ -111,8 +111,8 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
 def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
     """Everything that a report shows, as plain numbers and texts.
 
-    The models are the runs in their order, and popularity from the first of them, unless a run is
-    popularity itself: the same counts of the same training rows. Intervals are
+    The models are the runs, the best by the first metric first, and popularity from the first run,
+    unless a run is popularity itself: the same counts of the same training rows. Intervals are
     95 % bootstrap intervals over the queries; each model is tested against the first run, query by
     query, by permutation, with Holm's correction over all models and metrics.
 
@@ -151,6 +151,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
     _test(models)
     for model in models:
         del model["values"], model["users"]
+    models.sort(key=lambda model: -model["metrics"][metrics[0]]["mean"])
     return {
         "version": VERSION,
         "data": first.flags["data"],
@@ -161,6 +162,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
         "protocol": first.about["facts"],
         "list_length": k,
         "metrics": metrics,
+        "best": _best(models, metrics),
         "reference": first.name,
         "draws": DRAWS,
         "models": models,
@@ -186,13 +188,33 @@ def _model(
         "curves": _curves(intervals),
         "segments": _finite(run.about["segments"][model]),
         "lists": _finite(run.about["lists"][model]),
+        "samples": run.about.get("samples", {}).get(model, []),
         "history": {} if baseline else _finite(run.history),
         "seed": None if baseline else run.flags["seed"],
+        "loss": "" if baseline else _loss(run.flags),
         "flags": {} if baseline else run.flags,
         "seconds": {} if baseline else run.about["seconds"],
         "versions": run.about["versions"],
         "machine": run.about["machine"],
     }
+
+
+def _best(models: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[str]]:
+    """Names of the models with the best value of each metric and error."""
+    values = {n: {m["name"]: m["metrics"][n]["mean"] for m in models} for n in metrics}
+    errors = sorted({name for m in models for name in m["errors"]})
+    values |= {n: {m["name"]: -m["errors"][n] for m in models if n in m["errors"]} for n in errors}
+    return {
+        name: [model for model, value in found.items() if value == max(found.values())]
+        for name, found in values.items()
+    }
+
+
+def _loss(flags: Mapping[str, Any]) -> str:
+    """What the loss of a run is a number of: losses of two kinds share no axis."""
+    kind = str(flags.get("loss") or "")
+    drawn = flags.get("negatives")
+    return f"{kind}, {drawn} negatives" if kind and drawn is not None else kind
 
 
 def _curves(intervals: Mapping[str, Interval]) -> dict[str, Any]:

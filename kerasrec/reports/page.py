@@ -43,6 +43,7 @@ pre { overflow-x: auto; padding: 12px; background: var(--card); border-radius: 8
 .empty { color: var(--soft); padding: 24px 0; text-align: center }
 """
 _TEXTS = ("versions", "machine")
+_LOSSES = ("loss", "val_loss")
 _DASHES = ("none", "6 3", "2 3", "8 3 2 3", "1 2", "10 4")
 
 
@@ -63,6 +64,7 @@ def page(numbers: Mapping[str, Any]) -> str:
         ("Learning curves", _learning(models)),
         ("Segments", _segments(models, k)),
         ("Popularity and coverage", _lists(models, k)),
+        ("Sample lists", _samples(models)),
         ("Runs", _runs(models)),
         ("Data", _data(numbers)),
     ]
@@ -98,20 +100,28 @@ def _summary(numbers: Mapping[str, Any]) -> str:
         row = [_name(model)]
         for name in metrics:
             value = model["metrics"][name]
+            mean = _best(_number(value["mean"]), model, name, numbers)
             row.append(
-                f"{value['mean']:.4f}{_mark(model, name)}"
+                f"{mean}{_mark(model, name)}"
                 f"<small>{value['low']:.4f} to {value['high']:.4f}</small>"
             )
-        row += [_number(model["errors"].get(name)) for name in errors]
+        for name in errors:
+            row.append(_best(_number(model["errors"].get(name)), model, name, numbers))
         rows.append(row)
     facts = numbers["protocol"]
     return _table(rows) + (
         f'<p class="soft">{html.escape(str(facts["protocol"]))}, {facts["queries"]:,} queries of '
-        f"{facts['users']:,} users, {facts['candidates']:,} candidates. Below each mean its 95 % "
+        f"{facts['users']:,} users, {facts['candidates']:,} candidates. Best first, by "
+        f"{html.escape(metrics[0])}; the best of a column is bold. Below each mean its 95 % "
         f"bootstrap interval over the queries. ▲ and ▼: better or worse than "
         f"{html.escape(numbers['reference'])}, p &lt; 0.05 in a paired permutation test "
         f"({numbers['draws']:,} draws) after Holm's correction over all models and metrics.</p>"
     )
+
+
+def _best(text: str, model: Mapping[str, Any], metric: str, numbers: Mapping[str, Any]) -> str:
+    best = model["name"] in numbers["best"].get(metric, ())
+    return f'<strong class="best">{text}</strong>' if best else text
 
 
 def _mark(model: Mapping[str, Any], metric: str) -> str:
@@ -136,12 +146,16 @@ def _against_k(models: Sequence[Mapping[str, Any]], kind: str) -> str:
 
 
 def _learning(models: Sequence[Mapping[str, Any]]) -> str:
-    names = list(dict.fromkeys(n for m in models for n in m["history"]))
-    plain = [n for n in names if "/" not in n and n != "learning_rate"]
-    figures = [
-        _figure(name, line_chart(name, _histories(models, name), x_label="epoch", y_label=name))
-        for name in plain
-    ]
+    figures = []
+    for name in dict.fromkeys(n for m in models for n in m["history"]):
+        if "/" in name or name == "learning_rate":
+            continue
+        # Losses of two kinds are numbers of two things, and share no axis.
+        kinds = {m["loss"] if name in _LOSSES else "" for m in models if name in m["history"]}
+        for kind in sorted(kinds):
+            lines = _histories(models, name, kind if name in _LOSSES else None)
+            chart = line_chart(name, lines, x_label="epoch", y_label=name)
+            figures.append(_figure(f"{name}: {kind}" if kind else name, chart))
     norms = [
         Line(m["name"], at, *_norms(m["history"]))
         for at, m in enumerate(models)
@@ -156,11 +170,11 @@ def _learning(models: Sequence[Mapping[str, Any]]) -> str:
     return _legend(models, [at for at, m in enumerate(models) if m["history"]]) + _grid(figures)
 
 
-def _histories(models: Sequence[Mapping[str, Any]], name: str) -> list[Line]:
+def _histories(models: Sequence[Mapping[str, Any]], name: str, loss: str | None) -> list[Line]:
     return [
         Line(m["name"], at, range(1, len(m["history"][name]) + 1), m["history"][name])
         for at, m in enumerate(models)
-        if name in m["history"]
+        if name in m["history"] and loss in (None, m["loss"])
     ]
 
 
@@ -221,6 +235,28 @@ def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
     )  # fmt: skip
 
 
+def _samples(models: Sequence[Mapping[str, Any]]) -> str:
+    """The lists of some users, model beside model, what they came back for marked."""
+    models = [m for m in models if m["samples"]]
+    if not models:
+        return '<p class="empty">These runs have no sample lists.</p>'
+    tables = []
+    for at, user in enumerate(models[0]["samples"]):
+        theirs = [m["samples"][at]["items"] for m in models]
+        hits = set(user["test"])
+        rows = [["place", *map(_name, models)]]
+        for place in range(max(map(len, theirs))):
+            titles = [items[place] if place < len(items) else "" for items in theirs]
+            cells = [f"{html.escape(t)}{' ●' if t in hits else ''}" for t in titles]
+            rows.append([str(place + 1), *cells])
+        past, test = (html.escape("; ".join(user[part])) for part in ("history", "test"))
+        tables.append(
+            f"<h3>User {html.escape(user['user'])}</h3><p>Before: {past or '-'}</p>"
+            f"<p>Test ●: {test}</p>{_table(rows, texts=True)}"
+        )
+    return "".join(tables)
+
+
 def _runs(models: Sequence[Mapping[str, Any]]) -> str:
     rows = [["run", "model", "seed", "epochs", "training s", "evaluation s", "versions", "machine"]]
     for model in models:
@@ -278,8 +314,11 @@ def _grid(figures: Sequence[str]) -> str:
     return f'<div class="grid">{"".join(figures)}</div>'
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    kinds = [' class="text"' if cell in _TEXTS else "" for cell in rows[0]]
+def _table(rows: Sequence[Sequence[str]], *, texts: bool = False) -> str:
+    kinds = [
+        ' class="text"' if cell in _TEXTS or (texts and at) else ""
+        for at, cell in enumerate(rows[0])
+    ]
     head = "".join(f'<th scope="col"{kinds[at]}>{cell}</th>' for at, cell in enumerate(rows[0]))
     body = "".join(
         f"<tr>{''.join(f'<td{kinds[at]}>{cell}</td>' for at, cell in enumerate(row))}</tr>"

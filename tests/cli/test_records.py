@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from kerasrec import data, evaluation
 from kerasrec.cli.preparing import Prepared
-from kerasrec.cli.records import lists_of, record
+from kerasrec.cli.records import lists_of, record, samples_of
 from kerasrec.datasets import Dataset
 from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
 
@@ -59,6 +62,31 @@ def test_lists_are_those_of_an_argsort(kind, prepared):
     assert found["items"][-1] == found["listed"][-1] == 1.0
 
 
+def test_sample_lists_are_of_the_same_users_and_hold_no_seen_item(prepared):
+    model, counts = MatrixFactorization(prepared.schema, embedding_dim=3), popularity(prepared)
+    made = record({"popularity": counts, "mf": model}, prepared, ratings=None).about["samples"]
+    assert [one["user"] for one in made["mf"]] == [one["user"] for one in made["popularity"]]
+    assert len(made["mf"]) == 3
+    for one in made["mf"]:
+        assert one["items"] and not set(one["items"]) & set(one["history"])
+
+
+def test_titles_are_those_of_the_items(prepared):
+    items = pa.table({"item_id": np.arange(12), "title": [f"Film {n}" for n in range(12)]})
+    titled = dataclasses.replace(
+        prepared, dataset=dataclasses.replace(prepared.dataset, items=items)
+    )
+    model = popularity(prepared)
+    ranked = evaluation.rank_queries(
+        model, prepared.test, seen=[prepared.train, prepared.valid], k=3
+    )
+    for plain, one in zip(
+        samples_of(model, ranked, prepared, 3), samples_of(model, ranked, titled, 3), strict=True
+    ):
+        for part in ("items", "history", "test"):
+            assert one[part] == [f"Film {item}" for item in plain[part]]
+
+
 def test_records_hold_every_query(prepared):
     model = MatrixFactorization(prepared.schema, embedding_dim=3)
     made = record({"popularity": popularity(prepared), "mf": model}, prepared, ratings=None)
@@ -73,6 +101,6 @@ def test_records_hold_every_query(prepared):
         mean = sum(part["queries"] * part[f"ndcg@{at}"] for part in rows) / row["queries"]
         assert mean == pytest.approx(row[f"ndcg@{at}"])
     assert [part["segment"] for part in made.about["segments"]["mf"]["popularity"]][0] == "head"
-    assert "training rows are later than the first test row" in " ".join(made.about["findings"])
+    assert "training rows follow the first test row" in " ".join(made.about["findings"])
     assert made.about["seconds"]["evaluation"] > 0
     assert "tensorflow" in made.about["versions"]

@@ -9,6 +9,7 @@ from kerasrec.evaluation import (
     ProtocolWarning,
     check_ranking,
     check_split,
+    compare,
     evaluate,
     ranking,
 )
@@ -40,12 +41,14 @@ def test_a_clean_split_is_silent():
 def test_the_future_in_train():
     # User 1 trains at 1 and is tested at 2; user 2 trains at 3, which is later, and tests at 4.
     data = rows([1, 1, 2, 2], [5, 6, 5, 7], [1, 2, 3, 4])
-    with pytest.warns(ProtocolWarning, match="1 of 2 training rows are later than the first test"):
+    with pytest.warns(ProtocolWarning, match="50% of training rows follow the first test"):
         (found,) = check_split(leave_last_out(data, valid=0, test=1))
-    assert "0 test rows of 0 users are earlier" in found
+    assert "\n" not in found
+    assert len("Warning: " + found) <= 80
     train, test = rows(["a", "b"], [5, 5], [9, 1]), rows(["b", "a"], [7, 6], [8, 2])
-    with pytest.warns(ProtocolWarning, match="1 test rows of 1 users are earlier than a training"):
-        check_split(given_folds(train, test))
+    with pytest.warns(ProtocolWarning):
+        _, earlier = check_split(given_folds(train, test))
+    assert earlier.startswith("1 test rows of 1 users are earlier than a training row of the same")
 
 
 def test_test_rows_in_train():
@@ -54,11 +57,27 @@ def test_test_rows_in_train():
         check_split(given_folds(data.take([0, 2]), data.take([1, 3])))
 
 
-def test_valid_is_held_against_train_too():
+def test_the_default_split_is_warned_of_once():
     data = rows(np.repeat([1, 2], 10), np.tile(np.arange(10), 2), np.arange(20))
     with pytest.warns(ProtocolWarning) as caught:
-        check_split(random_split(data, valid=0.3, test=0.3, seed=1))
-    assert [str(w.message).split("first ")[1][:5] for w in caught] == ["valid", "test "]
+        (found,) = check_split(leave_last_out(data))
+    assert len(caught) == 1
+    assert found == "50% of training rows follow the first test row; time_split avoids it."
+
+
+def test_few_later_rows_are_counted_and_not_rounded_to_none():
+    data = rows([1] * 300 + [2, 2], [*range(300), 5, 6], [*range(300), -5, 298])
+    with pytest.warns(ProtocolWarning):
+        found = check_split(given_folds(data.take(range(301)), data.take([301])))
+    assert found[0].startswith("1 training rows follow the first test row")
+
+
+def test_valid_is_held_against_train_where_there_is_no_test():
+    data = rows(np.repeat([1, 2], 10), np.tile(np.arange(10), 2), np.arange(20))
+    with pytest.warns(ProtocolWarning) as caught:
+        check_split(random_split(data, valid=0.3, test=0.0, seed=1))
+    assert "follow the first valid row" in str(caught[0].message)
+    assert "valid rows of 2 users are earlier" in str(caught[1].message)
 
 
 def test_no_time_no_verdict_on_time():
@@ -101,3 +120,11 @@ def test_evaluate_warns_and_ranking_does_not(table_ranker):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert figures == ranking(model, test, seen=None, k=1)
+
+
+def test_compare_warns_once_for_all_models(table_ranker):
+    model = table_ranker(np.tile(np.arange(8.0), (5, 1)))
+    train = columns([(2, 3), (3, 4)])
+    with pytest.warns(ProtocolWarning) as caught:
+        compare({"a": model, "b": model}, train, seen=train, k=1)
+    assert len(caught) == 1

@@ -90,6 +90,49 @@ def test_table():
     ]
 
 
+def ranked_rows(k=(10,), models=("popularity", "MatrixFactorization"), recall=0.02):
+    kinds = {"hr": 0.0, "recall": recall, "precision": 0.3, "ndcg": 0.04, "map": 0.05}
+    facts = {"protocol": "full catalogue", "per": "user", "users": 943, "queries": 943}
+    facts |= {"candidates": 1682, "test_rows": 943, "unknown_user_rows": 0, "repeated_rows": 0}
+    return [
+        {
+            "model": model, "rmse": 0.9 + i,
+            **{f"{n}@{at}": 0.5 + i / 10 + v + at / 1000 for n, v in kinds.items() for at in k},
+            "mrr": 0.25, "map": 0.125, "auc": 0.875, **facts,
+        }
+        for i, model in enumerate(models)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("metrics", ["main", "all"])
+@pytest.mark.parametrize("k", [(10,), (5, 10), (1, 2, 3, 5, 10, 20, 50)])
+def test_a_table_holds_eighty_columns(k, metrics):
+    text = format_table(ranked_rows(k, ("popularity", "a model of some length")), metrics=metrics)
+    assert max(map(len, text.splitlines())) <= 80
+    for at in k:
+        assert f"ndcg@{at}" in text
+    assert "candidates: 1682" in " ".join(text.split())
+
+
+def test_three_metrics_unless_others_are_asked_for():
+    header = format_table(ranked_rows()).splitlines()[0]
+    assert header.split() == ["model", "rmse", "hr@10", "recall@10", "ndcg@10"]
+    header = format_table(ranked_rows(), metrics=["auc", "map"]).splitlines()[0]
+    assert header.split() == ["model", "rmse", "auc", "map"]
+    with pytest.raises(ValueError, match=r"expected metrics among .*; received \['auc@3'\]"):
+        format_table(ranked_rows(), metrics=["auc@3"])
+
+
+def test_equal_columns_stand_once():
+    lines = format_table(ranked_rows(recall=0.0)).splitlines()
+    assert lines[0].split() == ["model", "rmse", "hr@10", "ndcg@10", "mrr"]
+    assert lines[4].startswith("recall@10 = hr@10, protocol: full catalogue")
+    # Where one of the models differs, both stay.
+    rows = ranked_rows(recall=0.0)
+    rows[1]["recall@10"] += 1e-4
+    assert "recall@10" in format_table(rows).splitlines()[0]
+
+
 @pytest.mark.parametrize("rows", [[], [{}]])
 def test_table_needs_rows(rows):
     with pytest.raises(ValueError, match="expected rows"):

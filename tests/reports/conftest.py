@@ -35,6 +35,7 @@ def write_recorded(directory, shift=0.0, users=60, **changes):
         "listed": [0.0, 1.0, 1.0],
         "train_rows": [0.0, 0.75, 1.0],
     }
+    sample = {"user": "u7", "history": ["Brazil"], "test": ["Alien"]}
     names = ("popularity", "MatrixFactorization")
     about = {
         "version": 1,
@@ -42,6 +43,17 @@ def write_recorded(directory, shift=0.0, users=60, **changes):
         "list_length": 10,
         "segments": {name: {"activity": rows, "popularity": rows} for name in names},
         "lists": dict.fromkeys(names, lists),
+        "samples": {
+            "MatrixFactorization": [
+                {
+                    "user": "u7",
+                    "history": ["Brazil"],
+                    "test": ["Alien"],
+                    "items": ["Alien", "<Jaws>"],
+                }
+            ],
+            "popularity": [{**sample, "items": ["Heat", "Alien"]}],
+        },
         "findings": ["7 of 9 training rows are <later>."],
         "audit": "audit of made rows\nrows          180",
         "split": "leave_last_out(valid=1, test=1)",
@@ -57,7 +69,9 @@ def write_recorded(directory, shift=0.0, users=60, **changes):
         "history.json": json.dumps(changes.get("history", history)),
         "metrics.json": json.dumps([{"model": "MatrixFactorization", "rmse": 0.91, "mae": 0.7}]),
         "split.json": json.dumps(changes.get("split", {"test": {"rows": users}})),
-        "config.yaml": yaml.safe_dump({"model": "MatrixFactorization", "data": "made", "seed": 3}),
+        "config.yaml": yaml.safe_dump(
+            {"model": "MatrixFactorization", "data": "made", "seed": 3, **changes.get("flags", {})}
+        ),
     }
     for name, text in texts.items():
         (directory / name).write_text(text)

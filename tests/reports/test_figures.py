@@ -1,7 +1,9 @@
+import importlib
 import json
 
 import pytest
 
+from kerasrec.evaluation import Comparison, Interval
 from kerasrec.reports import figures, read_recorded
 
 
@@ -12,8 +14,9 @@ def read(*directories):
 def test_means_intervals_and_tests(write, tmp_path):
     runs = read(write(tmp_path / "a"), write(tmp_path / "b", 0.1), write(tmp_path / "c", 0.0))
     numbers = figures(runs)
-    assert [m["name"] for m in numbers["models"]] == ["a", "b", "c", "popularity"]
-    a, b, c, popularity = numbers["models"]
+    assert [m["name"] for m in numbers["models"]] == ["b", "a", "c", "popularity"]
+    assert numbers["reference"] == "a"
+    b, a, c, popularity = numbers["models"]
     found = a["metrics"]["ndcg@10"]
     assert found["mean"] == pytest.approx(0.375)
     assert found["low"] < 0.375 < found["high"]
@@ -26,6 +29,39 @@ def test_means_intervals_and_tests(write, tmp_path):
     assert popularity["against"]["mrr"]["mean"] < 0
     assert a["errors"] == {"rmse": 0.91, "mae": 0.7}
     json.dumps(numbers, allow_nan=False)
+
+
+def test_the_best_of_every_column_is_named(write, tmp_path):
+    runs = read(write(tmp_path / "a"), write(tmp_path / "b", 0.1), write(tmp_path / "c", 0.1))
+    best = figures(runs)["best"]
+    assert best["ndcg@10"] == best["mrr"] == ["b", "c"]
+    assert set(best["rmse"]) == {"a", "b", "c"}
+
+
+def test_p_holds_for_all_models_and_metrics_together(write, tmp_path, monkeypatch):
+    """Each difference alone has p = 0.02, and none is left of the 8 once Holm has corrected."""
+    module = importlib.import_module("kerasrec.reports.figures")
+
+    def compared(first, second, users, *, draws):
+        return {name: Comparison(0.5, 0.25, Interval(0.25, 0.1, 0.4), 0.02, 0.02) for name in first}
+
+    monkeypatch.setattr(module, "paired_comparison", compared)
+    numbers = figures(read(write(tmp_path / "a"), write(tmp_path / "b", 0.1)))
+    tested = [m["against"] for m in numbers["models"] if m["name"] != "a"]
+    count = sum(map(len, tested))
+    assert count == 2 * len(numbers["metrics"]) == 8
+    for found in (found for against in tested for found in against.values()):
+        assert found["p"] == 0.02
+        assert found["p_holm"] == pytest.approx(count * 0.02)
+        assert not found["significant"]
+
+
+def test_losses_of_two_kinds_are_told_apart(write, tmp_path):
+    flags = [{"loss": "softmax", "negatives": 256}, {"loss": "mse", "negatives": None}, {}]
+    runs = [write(tmp_path / f"run{n}", flags=some) for n, some in enumerate(flags)]
+    losses = {m["name"]: m["loss"] for m in figures(read(*runs))["models"]}
+    expected = {"run0": "softmax, 256 negatives", "run1": "mse", "run2": "", "popularity": ""}
+    assert losses == expected
 
 
 def test_segments_curves_and_lists(write, tmp_path):

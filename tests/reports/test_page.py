@@ -67,15 +67,44 @@ def test_the_numbers_on_the_page_are_those_of_the_json(numbers):
             value = model["metrics"][name]
             assert f"{value['mean']:.4f}" in row
             assert f"{value['low']:.4f} to {value['high']:.4f}" in row
-    assert "0.4750 ▲" in rows[1] and "0.1875 ▼" in rows[2]
-    assert "▲" not in rows[0] and "▼" not in rows[0]
+    # The better run first, then the reference, which is tested against nothing.
+    assert '<strong class="best">0.4750</strong> ▲' in rows[0] and "0.1875 ▼" in rows[2]
+    assert "▲" not in rows[1] and "▼" not in rows[1]
+    assert 'class="best"' not in rows[2] and "0.3750</strong>" not in rows[1]
+
+
+def test_losses_of_two_kinds_share_no_axis(write, tmp_path):
+    runs = [
+        write(tmp_path / name, flags={"loss": loss})
+        for name, loss in (("a", "softmax"), ("b", "mse"), ("c", "mse"))
+    ]
+    text = page(figures([read_recorded(run) for run in runs]))
+    titles = re.findall(r"<figure><h3>((?:val_)?loss[^<]*)</h3>(.*?)</figure>", text)
+    names = ["loss: mse", "loss: softmax", "val_loss: mse", "val_loss: softmax"]
+    assert [title for title, _ in titles] == names
+    assert [chart.count('<path class="line') for _, chart in titles] == [2, 1, 2, 1]
+
+
+def test_sample_lists_have_titles_and_mark_what_was_found(numbers):
+    text = page(numbers)
+    section = text.split("<h2>Sample lists</h2>")[1].split("</section>")[0]
+    assert "<h3>User u7</h3>" in section and "Before: Brazil" in section
+    rows = re.findall(r"<tr><td>(.*?)</tr>", section)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", f"<td>{row}") for row in rows]
+    assert [row[1:] for row in cells] == [
+        ["Alien ●", "Alien ●", "Heat"], ["&lt;Jaws&gt;", "&lt;Jaws&gt;", "Alien ●"],
+    ]  # fmt: skip
+    for model in numbers["models"]:
+        model["samples"] = []
+    assert "These runs have no sample lists." in page(numbers)
 
 
 def test_gradient_norms_are_summed_over_variables(numbers):
     text = page(numbers)
     assert "Gradient norm" in text
-    del numbers["models"][1]["history"]["grad_norm/a"]
-    del numbers["models"][1]["history"]["grad_norm/b"]
+    for model in numbers["models"]:
+        for name in ("grad_norm/a", "grad_norm/b"):
+            model["history"].pop(name, None)
     assert "Gradient norm" not in page(numbers)
 
 
