@@ -83,7 +83,7 @@ def _fit(model: Any, train: Columns, valid: Columns, *, learning_rate: float) ->
         epochs=epochs,
     )
     model.compile(
-        optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0),
+        optimizer=kerasrec.optimizers.Adam(schedule, clipnorm=1.0),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         jit_compile=True,
     )

@@ -430,18 +430,20 @@ def _batches(
 
 
 def _optimizer(training: Training, *, steps: int) -> Any:
+    """Ours where there is one of the name: they sum duplicate ids and replicas before they clip."""
     import keras
 
+    named = {name: getattr(kerasrec.optimizers, name) for name in kerasrec.optimizers.__all__}
     kinds = {
         name.lower(): kind
-        for name, kind in vars(keras.optimizers).items()
+        for name, kind in {**vars(keras.optimizers), **named}.items()
         if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
     }
     del kinds["optimizer"]
     if training.optimizer.lower() not in kinds:
         raise ValueError(
-            f"--optimizer {training.optimizer}: there is no such Keras optimizer; expected one of "
-            f"{sorted(kinds)}."
+            f"--optimizer {training.optimizer}: there is no such optimizer of kerasrec or Keras; "
+            f"expected one of {sorted(kinds)}."
         )
     learning_rate: Any = training.learning_rate
     if training.decay_rate:

@@ -79,7 +79,7 @@ class Training:
         negatives: items drawn: per row for binary_crossentropy (4 by default), per batch for
             softmax (256 by default). Models of histories draw per batch, for softmax only if this
             is given.
-        optimizer: name of a Keras optimizer.
+        optimizer: name of an optimizer of kerasrec, or of Keras where kerasrec has none of it.
         learning_rate: rate of the first step.
         decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step.
         clipnorm: largest norm of the gradient of one variable.

@@ -249,7 +249,10 @@ def test_data_that_changed_since_the_training_are_refused(
         (["--data", "nothing.csv"], "'nothing.csv' is no data set and no file"),
         (["--data", "synthetic", "--user", "person"], "'synthetic' takes"),
         (["--item", "film"], "film"),
-        (["--optimizer", "adem"], "--optimizer adem: there is no such Keras optimizer.*'adam'"),
+        (
+            ["--optimizer", "adem"],
+            "--optimizer adem: there is no such optimizer of kerasrec or Keras.*'adam'",
+        ),
         (["--batch_size", "0"], "batch_size must be"),
         (["--valid", "0.1"], "valid must be an integer"),
         (["--embedding_dim", "-3"], "-3"),
