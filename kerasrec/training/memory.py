@@ -18,7 +18,9 @@ def keep_freed_memory() -> bool:
     in another, and the system then fills the pages with zeros at every step: up to half of the time
     of a small step on a CPU.
 
-    The process then stays about as large as it once was, also after everything is freed: MEASURED
+    The process then stays as large as it once was, since each heap keeps what was freed in it. With
+    eight threads that have each used and freed 300 MiB it keeps all 2,400 MiB, where glibc left to
+    itself keeps about 15.
 
     Returns:
         whether it was done: not without glibc, and not if the environment already says how malloc
