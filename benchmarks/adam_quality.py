@@ -114,6 +114,9 @@ def train(way: str, seed: int, epochs: int) -> dict[str, float]:
         def on_epoch_end(self, epoch, logs=None):
             seconds.append(time.perf_counter() - self.began)
 
+    from kerasrec.training import keep_freed_memory
+
+    keep_freed_memory()
     history = model.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=[Clock()])
     row = evaluation.evaluate(model, test, seen=columns, candidates=candidates)
     return {

@@ -179,6 +179,9 @@ def train(kind: str, index: str, first: str, second: str) -> dict[str, float]:
         model.compile(
             optimizers.Adam(0.001, clipnorm=1.0), keras.losses.BinaryCrossentropy(from_logits=True)
         )
+    from kerasrec.training import keep_freed_memory
+
+    keep_freed_memory()
     model.fit(
         batches, steps_per_epoch=WARM_UP + STEPS, verbose=0, shuffle=False, callbacks=[Clock()]
     )

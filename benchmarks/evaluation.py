@@ -335,6 +335,9 @@ def epoch(options: argparse.Namespace) -> dict:
         def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
             times[-1] = time.perf_counter() - times[-1]
 
+    from kerasrec.training import keep_freed_memory
+
+    keep_freed_memory()
     fitted.fit(batches, epochs=2 + options.repeats, verbose=0, shuffle=False, callbacks=[Clock()])
     ranking = callbacks.RankingValidation(test, train, ranker=model)
     ranking.set_model(fitted)

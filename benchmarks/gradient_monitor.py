@@ -32,6 +32,7 @@ from kerasrec.callbacks import Doctor, GradientMonitor
 from kerasrec.models import MatrixFactorization
 from kerasrec.optimizers import SGD, Adam
 from kerasrec.schema import Categorical, Schema
+from kerasrec.training import keep_freed_memory
 
 STEPS, TARGET = 400, 0.05
 SIDES = {"without": False, "with": True}
@@ -126,6 +127,7 @@ def measure(case: Case, settings: dict[str, Any]) -> dict[str, list[float]]:
     model.compile(optimizer(), "mse", **compiling)
     both = Turns(callback)
     epochs = 2 * settings["rounds"] + 2
+    keep_freed_memory()
     model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[both])
     check(callback, settings)
     # The first epoch of each side traces, and finds the caches cold.

@@ -265,6 +265,9 @@ def train(
         )
     path = pathlib.Path(folder, "training.npz")
     resume = callbacks.Resume(path, batches, keep=int(epoch) >= 0, save_freq=save_freq)
+    from kerasrec.training import keep_freed_memory
+
+    keep_freed_memory()
     model.fit(
         batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[Kill(), resume],
     )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
 from kerasrec.retrieval import SampledSoftmax
 from kerasrec.schema import Schema
+from kerasrec.training import keep_freed_memory
 from kerasrec.types import Columns
 
 HELD_OUT = 0.1
@@ -163,6 +164,7 @@ def train_ranking(
             watch.append(
                 keras.callbacks.EarlyStopping(measure, mode="max", patience=settings.patience)
             )
+    keep_freed_memory()
     history = fitted.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=watch).history
     return model, history, passed()
 
@@ -254,6 +256,7 @@ def train_rating(
         held_out = data.pointwise(
             data.encode(valid, vocabularies), schema, batch_size=len(valid), shuffle=False
         )
+    keep_freed_memory()
     history = model.fit(
         batches, validation_data=held_out, epochs=epochs, shuffle=False, verbose=0
     ).history

@@ -136,6 +136,9 @@ def prepare_movielens(folder: pathlib.Path) -> None:
     trainer = SampledSoftmax(model, negatives=256, seed=SEED)
     trainer.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
     batches = data.pointwise(data.encode(rows, vocabularies), schema, batch_size=2048, seed=SEED)
+    from kerasrec.training import keep_freed_memory
+
+    keep_freed_memory()
     trainer.fit(batches, epochs=10, verbose=0, shuffle=False)
     for kind in KINDS:
         serving.export(

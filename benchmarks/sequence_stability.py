@@ -114,6 +114,9 @@ def train(cell: str, make_optimizer: Callable[[], Any], seed: int, data: Any) ->
     trainer.compile(make_optimizer(), jit_compile=True)
     rows = next_items(columns, schema, batch_size=BATCH, time=None, pack_rows=False, seed=seed)
     losses = [float(trainer.evaluate(rows, verbose=0))]
+    from kerasrec.training import keep_freed_memory
+
+    keep_freed_memory()
     history = trainer.fit(rows, epochs=LOOKS, shuffle=False, verbose=0, callbacks=[monitor]).history
     return Curve(
         losses + [float(loss) for loss in history["loss"]],
@@ -154,6 +157,9 @@ def measured(side: str) -> dict[str, Any]:
     rows = next_items(columns, schema, batch_size=MEMORY_ROWS // parts, **options)
     peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
+    from kerasrec.training import keep_freed_memory
+
+    keep_freed_memory()
     trainer.fit(rows, epochs=2, shuffle=False, verbose=0)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -16,6 +16,7 @@ from kerasrec import data, evaluation, models, optimizers
 from kerasrec.retrieval import NextItem
 from kerasrec.schema import Schema
 from kerasrec.schema import Sequence as History
+from kerasrec.training import keep_freed_memory
 from kerasrec.types import Columns
 
 HISTORY = "history"
@@ -151,6 +152,7 @@ def fit_with_early_stopping(
         passed = clock()
         last = min(state["epoch"] + settings.every, settings.epochs)
         for epoch in range(state["epoch"], last):
+            keep_freed_memory()
             history = trainer.fit(
                 epochs_of(epoch), initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0
             ).history

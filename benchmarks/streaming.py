@@ -238,6 +238,9 @@ def train(arguments: argparse.Namespace) -> dict[str, float]:
         batches = data.pointwise(columns, schema, batch_size=arguments.batch_size)
         epochs = 3
     clock = Clock()
+    from kerasrec.training import keep_freed_memory
+
+    keep_freed_memory()
     history = model.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[clock])
     rows = rows_of(folder) if side == "streamed" else len(columns["user"])
     seconds = clock.seconds[0] if epochs == 1 else min(clock.seconds[1:])

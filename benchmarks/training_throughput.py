@@ -204,6 +204,7 @@ def kerasrec_epochs(folder: pathlib.Path, layout: str) -> list[float]:
 
     from kerasrec import data, models, optimizers
     from kerasrec.schema import Schema
+    from kerasrec.training import keep_freed_memory
 
     keras.utils.set_random_seed(0)
     schema = Schema.from_dict(json.loads((folder / "schema.json").read_text()))
@@ -218,6 +219,7 @@ def kerasrec_epochs(folder: pathlib.Path, layout: str) -> list[float]:
         columns[schema.label] = columns.pop("label")
         shuffle = layout == "shuffled"
         batches = data.pointwise(columns, schema, batch_size=BATCH, shuffle=shuffle)
+    keep_freed_memory()
     return fit(model, [batches], {"shuffle": False})
 
 

@@ -29,6 +29,7 @@ from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
 from kerasrec.retrieval import NextItem
 from kerasrec.schema import Schema
 from kerasrec.schema import Sequence as History
+from kerasrec.training import keep_freed_memory
 
 HISTORY, TIME, SEEDS = 100, "timestamp", (0, 1, 2)
 # The same for all models.
@@ -118,6 +119,7 @@ def train(name: str, rows: Rows, seed: int) -> tuple[Any, dict[str, Any]]:
         "val_ndcg@10", mode="max", patience=PATIENCE, restore_best_weights=True
     )
     budget = Budget(stop)
+    keep_freed_memory()
     history = trainer.fit(
         batches, epochs=EPOCHS, callbacks=[ranked, stop, budget], shuffle=False, verbose=0
     )

@@ -88,4 +88,5 @@ def _fit(model: Any, train: Columns, valid: Columns, *, learning_rate: float) ->
         jit_compile=True,
     )
     stop = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True, verbose=1)
+    kerasrec.training.keep_freed_memory()
     model.fit(batches, validation_data=held_out, epochs=epochs, callbacks=[stop], shuffle=False)

@@ -287,6 +287,7 @@ def train(
         loss=loss,
         jit_compile=training.jit_compile,
     )
+    kerasrec.training.keep_freed_memory()
     interrupted = False
     with _said_warnings():
         try:

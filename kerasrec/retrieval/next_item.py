@@ -8,7 +8,7 @@ from keras import ops
 from kerasrec.losses import binary_loss, catalogue_softmax, sampled_softmax
 from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
 from kerasrec.schema import FIRST_ID
-from kerasrec.training.replicas import mean_over_replicas
+from kerasrec.training.replicas import mean_over_replicas, with_share
 from kerasrec.types import Features, Tensor
 
 LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
@@ -108,6 +108,8 @@ class NextItem(RetrieverTrainer):
         """Mean over the steps with a target, and the penalties of the model."""
         if sample_weight is not None:
             raise ValueError("NextItem: sample weights are not supported; received some.")
+        # Before replicas take turns: the losses of a layer are those of the replica that runs.
+        penalty = self._penalty(self.model.losses)
         vectors = ops.reshape(y_pred, (-1, y_pred.shape[-1]))  # (batch * length, dim)
         targets = ops.reshape(ops.cast(y, "int32"), (-1,))
         real = targets >= FIRST_ID
@@ -121,7 +123,7 @@ class NextItem(RetrieverTrainer):
             total = ops.sum(ops.where(real, losses, 0.0))
         # The share of a replica is that of its targets, which differ in number.
         mean = mean_over_replicas(total, ops.sum(ops.cast(real, "float32")))
-        return mean + sum(self._aggregate_additional_loss(one) for one in self.model.losses)
+        return mean + with_share(penalty, ops.shape(y_pred)[0])
 
     def _against_drawn(self, vectors: Tensor, targets: Tensor, training: bool) -> Tensor:
         item = self.model.schema.item_id

@@ -127,9 +127,9 @@ def losses_by_element(y: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any
         y_pred: scores.
         sample_weight: weights, or None.
     """
-    shapes = [getattr(part, "shape", None) for part in (y, y_pred, sample_weight)]
-    if any(shape is None for shape in shapes):
+    if not all(hasattr(part, "shape") for part in (y, y_pred, sample_weight)):
         return y, y_pred
+    shapes = [part.shape for part in (y, y_pred, sample_weight)]
     rank = len(shapes[0])
     alike = all(len(shape) == rank for shape in shapes)
     if rank < 2 or not alike or any(shape[-1] == 1 for shape in shapes):

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.training.replicas import mean_over_replicas
+from kerasrec.training.replicas import mean_over_replicas, with_share
 from kerasrec.training.wrapper import Wrapper
 
 
@@ -77,6 +77,8 @@ class EveryStep(Wrapper):
                 "EveryStep: expected (features, label, weight), as of kerasrec.data.next_labels; "
                 "received no weight."
             )
+        # Before replicas take turns: the losses of a layer are those of the replica that runs.
+        penalty = self._penalty(self.model.losses)
         if self.model.num_classes is None:
             losses = keras.losses.binary_crossentropy(
                 y[..., None], y_pred[..., None], from_logits=True
@@ -84,4 +86,4 @@ class EveryStep(Wrapper):
         else:
             losses = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
         mean = mean_over_replicas(ops.sum(losses * sample_weight), ops.sum(sample_weight))
-        return mean + sum(self._aggregate_additional_loss(one) for one in self.model.losses)
+        return mean + with_share(penalty, ops.shape(y_pred)[0])

@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import keras
+from keras import ops
 
 from kerasrec.training.arguments import check_size
 from kerasrec.training.batch_counting import steps_at_once
@@ -11,7 +12,7 @@ from kerasrec.training.class_weights import by_element, losses_by_element
 from kerasrec.training.epoch_steps import EpochSteps
 from kerasrec.training.kept_functions import KeptFunctions
 from kerasrec.training.multi_worker import batch_spec, own_part, with_an_axis
-from kerasrec.training.replicas import with_share
+from kerasrec.training.replicas import loss_with_share
 from kerasrec.training.train_function import train_function_of
 
 # A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
@@ -213,10 +214,18 @@ class LongFits(keras.Model):
 
         Labels, scores and weights of one shape `(batch, n)` are weighted one by one.
         """
-        if training and self._replicated():
-            y_pred = with_share(y_pred, sample_weight, getattr(self, "loss", None))
-        y, y_pred = losses_by_element(y, y_pred, sample_weight)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
+        columns = losses_by_element(y, y_pred, sample_weight)
+        total = super().compute_loss(x, *columns, sample_weight, training)
+        if not training or not self._replicated():
+            return total
+        # Before replicas take turns: the losses of a layer are those of the replica that runs.
+        penalty = self._penalty(self.losses)
+        compiled = getattr(self, "loss", None)
+        return loss_with_share(total, penalty, y_pred, sample_weight, compiled)
+
+    def _penalty(self, losses: list[Any]) -> Any:
+        """Penalties as Keras scales them for a replica."""
+        return sum((self._aggregate_additional_loss(one) for one in losses), ops.zeros(()))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """`keras.Model.compute_metrics`; see `compute_loss` for weights."""

@@ -9,54 +9,73 @@ import tensorflow as tf
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
-def with_share(y_pred: Any, sample_weight: Any, loss: Any) -> Any:
-    """Predictions as they are, whose gradient is that of the loss of the whole batch.
+def with_share(value: Any, own: Any) -> Any:
+    """A loss or penalty of a replica as it is, with its part of the whole batch's gradient.
 
     Keras lets each of R replicas divide by its own rows, and then by R: right where all have as
     many. The gradient is multiplied here by n R / N, of n own rows among N of all replicas, so that
     the sum over the replicas is the gradient of the mean over the batch, also where one of them has
-    no rows. The value of the loss stays the mean over the own rows, of which Keras' metrics take
-    the mean over rows.
+    no rows. Penalties that are sums over weights stay what they are, since all shares are R.
 
     Args:
+        value: as Keras scales it, divided by the replicas.
+        own: rows of this replica, or the sum of their weights.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return value
+    share = _share_of(own)
+
+    @tf.custom_gradient
+    def shared(value: Any) -> Any:
+        return tf.identity(value), lambda gradient: gradient * tf.cast(share, gradient.dtype)
+
+    return shared(value)
+
+
+def loss_with_share(
+    total: Any, penalty: Any, y_pred: Any, sample_weight: Any, compiled: Any
+) -> Any:
+    """The loss of a replica that Keras has computed, with its part of the whole batch's gradient.
+
+    The loss that Keras shows is the mean over rows of what the replicas return: that is the loss of
+    the batch if they divide by rows, and is made so here if they do not.
+
+    Args:
+        total: as Keras scales it, with penalties.
+        penalty: the penalties alone.
         y_pred: what the model returned.
-        sample_weight: weights of the batch, or None.
-        loss: as compiled.
+        sample_weight: weights of the rows, or None.
+        compiled: the compiled loss.
 
     Raises:
         ValueError: if some of several losses divide by rows and others by weights or not at all.
     """
-    tensors = keras.tree.flatten(y_pred)
-    if not tensors or tf.distribute.in_cross_replica_context() or _even(tensors):
-        return y_pred
-    reductions = {getattr(one, "reduction", MEANS[0]) for one in keras.tree.flatten(loss)}
-    if not reductions & {*MEANS}:
-        return y_pred
-    by_weight = MEANS[2] in reductions and sample_weight is not None
-    if not reductions <= {*MEANS} or (by_weight and len(reductions) > 1):
+    rows = tf.shape(keras.tree.flatten(y_pred)[0])[0]
+    kinds = {getattr(one, "reduction", MEANS[0]) or "none" for one in keras.tree.flatten(compiled)}
+    by_weight = MEANS[2] in kinds and sample_weight is not None
+    if kinds & {*MEANS} and (not kinds <= {*MEANS} or (by_weight and len(kinds) > 1)):
         raise ValueError(
             "fit: under several replicas all losses must be reduced alike; received "
-            f"{sorted(map(str, reductions))}. Give them one reduction."
+            f"{sorted(map(str, kinds))}. Give them one reduction."
         )
+    if kinds & {*MEANS} and not by_weight:
+        return with_share(total, rows)
+    data_loss = total - penalty
+    value, share = tf.stop_gradient(data_loss), tf.ones(())
     if by_weight:
-        own = sum(tf.reduce_sum(tf.cast(w, "float32")) for w in keras.tree.flatten(sample_weight))
-    else:
-        own = tf.cast(tf.shape(tensors[0])[0], "float32")
+        own = tf.add_n([tf.reduce_sum(w) for w in keras.tree.flatten(sample_weight)])
+        data_loss, share = with_share(data_loss, own), _share_of(own)
     context = tf.distribute.get_replica_context()
+    everything = context.all_reduce(tf.distribute.ReduceOp.SUM, value * share)
+    shown = everything / context.num_replicas_in_sync
+    return data_loss + (shown - value) + with_share(penalty, rows)
+
+
+def _share_of(own: Any) -> Any:
+    context = tf.distribute.get_replica_context()
+    own = tf.cast(own, "float32")
     everything = context.all_reduce(tf.distribute.ReduceOp.SUM, own)
-    share = tf.math.divide_no_nan(own * float(context.num_replicas_in_sync), everything)
-
-    @tf.custom_gradient
-    def shared(values: Any) -> Any:
-        return tf.identity(values), lambda gradient: gradient * tf.cast(share, gradient.dtype)
-
-    def with_mask(values: Any) -> Any:
-        made = shared(values)
-        if (mask := getattr(values, "_keras_mask", None)) is not None:
-            made._keras_mask = mask
-        return made
-
-    return keras.tree.map_structure(with_mask, y_pred)
+    return tf.math.divide_no_nan(own * float(context.num_replicas_in_sync), everything)
 
 
 def mean_over_replicas(total: Any, count: Any) -> Any:
@@ -78,9 +97,3 @@ def mean_over_replicas(total: Any, count: Any) -> Any:
     value = tf.stop_gradient(own)
     mean = context.all_reduce(tf.distribute.ReduceOp.SUM, value) / context.num_replicas_in_sync
     return own + (mean - value)
-
-
-def _even(tensors: list[Any]) -> bool:
-    """Tell whether all replicas have as many rows: batches of one size that is known beforehand."""
-    shape = tensors[0].shape
-    return not shape.rank or (not tf.executing_eagerly() and shape[0] is not None)

@@ -33,7 +33,7 @@ def with_negatives(negatives=3):
 
 
 def expected_loss(model, batches, weights, given=1.0):
-    """Mean over all labels of weight times loss, written out; batches are of one size or weighted."""
+    """Mean over all labels of weight times loss, written out."""
     total = count = 0
     for x, y in batches:
         z = np.asarray(model(x), "float64")

@@ -57,7 +57,13 @@ def updates(model):
 
 def test_steps_per_epoch_is_kept_to_exactly():
     model, seen = made(), Seen()
-    options = {"epochs": 20, "steps_per_epoch": 50, "verbose": 0, "callbacks": [seen]}
+    options = {
+        "epochs": 20,
+        "steps_per_epoch": 50,
+        "verbose": 0,
+        "shuffle": False,
+        "callbacks": [seen],
+    }
     model.fit(batches().repeat(), **options)
     assert updates(model) == 1000
     assert seen.at_once == 25 and seen.numbers == [24, 49] * 20
@@ -66,14 +72,21 @@ def test_steps_per_epoch_is_kept_to_exactly():
 def test_validation_steps_are_kept_to_exactly():
     model, seen = made(), Seen()
     valid = batches().repeat()
-    options = {"validation_data": valid, "validation_steps": 6, "verbose": 0}
+    options = {"validation_data": valid, "validation_steps": 6, "verbose": 0, "shuffle": False}
     model.fit(batches(), epochs=5, callbacks=[seen], **options)
     assert seen.at_once == 6 and seen.tested == [5] * 5
 
 
 def test_the_last_call_of_an_epoch_has_the_number_of_the_last_batch(capsys):
     model, seen = made(), Seen()
-    model.fit(batches(40), epochs=2, verbose=1, callbacks=[seen], validation_data=batches(3))
+    model.fit(
+        batches(40),
+        epochs=2,
+        verbose=1,
+        shuffle=False,
+        callbacks=[seen],
+        validation_data=batches(3),
+    )
     assert seen.at_once == 32 and seen.numbers == [31, 39] * 2 and seen.tested == [2, 2]
     shown = capsys.readouterr().out
     assert "40/40" in shown and "64/40" not in shown
@@ -82,21 +95,21 @@ def test_the_last_call_of_an_epoch_has_the_number_of_the_last_batch(capsys):
 
 def test_who_counts_batches_sees_each_of_them(tmp_path):
     model, seen = made(), Counted()
-    model.fit(batches(), epochs=5, verbose=0, callbacks=[seen])
+    model.fit(batches(), epochs=5, verbose=0, shuffle=False, callbacks=[seen])
     assert seen.at_once == 1 and seen.numbers == [*range(10)] * 5
     names = str(tmp_path / "{batch}.weights.h5")
     every = keras.callbacks.ModelCheckpoint(names, save_freq=7, save_weights_only=True)
-    made().fit(batches(50), verbose=0, callbacks=[every])
+    made().fit(batches(50), verbose=0, shuffle=False, callbacks=[every])
     expected = {f"{batch}.weights.h5" for batch in range(7, 51, 7)}
     assert {path.name for path in tmp_path.iterdir()} == expected
 
 
-def test_what_keras_caps_is_kept_to_exactly(monkeypatch):
+def test_what_keras_caps_is_kept_to_exactly():
     keras.config.set_max_steps_per_epoch(7)
     try:
         model = made()
         with pytest.warns(UserWarning, match="Limiting steps_per_epoch to 7"):
-            model.fit(batches(), epochs=6, verbose=0)
+            model.fit(batches().repeat(), epochs=6, steps_per_epoch=9, verbose=0, shuffle=False)
     finally:
         keras.config.set_max_steps_per_epoch(None)
     assert updates(model) == 42
@@ -113,31 +126,34 @@ def counting_loss(calls):
 def test_the_second_long_fit_traces_nothing():
     calls = []
     model = made()
-    model.compile(SGD(0.1), counting_loss(calls), jit_compile=True)
-    fitted = [model.fit(batches(), epochs=5, verbose=0, validation_data=batches(3)) for _ in (1, 2)]
+    model.compile(SGD(0.1), counting_loss(calls), jit_compile=False)
+    fitted = [
+        model.fit(batches(), epochs=5, verbose=0, shuffle=False, validation_data=batches(3))
+        for _ in (1, 2)
+    ]
     traced = len(calls)
-    model.fit(batches(), epochs=1, verbose=0)  # a short one has functions of its own
+    model.fit(batches(), epochs=1, verbose=0, shuffle=False)  # a short one has functions of its own
     assert len(calls) > traced
     traced = len(calls)
     for epochs in (5, 1, 5):
-        model.fit(batches(), epochs=epochs, verbose=0, validation_data=batches(3))
+        model.fit(batches(), epochs=epochs, verbose=0, shuffle=False, validation_data=batches(3))
         traced, before = len(calls), traced
         assert epochs == 1 or traced == before
     assert fitted[1].history["loss"][-1] < fitted[0].history["loss"][0]
-    model.compile(SGD(0.1), counting_loss(calls), jit_compile=True)
-    model.fit(batches(), epochs=5, verbose=0)
+    model.compile(SGD(0.1), counting_loss(calls), jit_compile=False)
+    model.fit(batches(), epochs=5, verbose=0, shuffle=False)
     assert len(calls) > traced
 
 
 def test_a_frozen_table_is_not_trained_by_a_function_from_before():
     model = made()
-    model.fit(batches(), epochs=5, verbose=0)
+    model.fit(batches(), epochs=5, verbose=0, shuffle=False)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Embedding):
             layer.trainable = False
     before = {v.path: v.numpy() for v in model.non_trainable_variables}
     assert before
-    model.fit(batches(), epochs=5, verbose=0)
+    model.fit(batches(), epochs=5, verbose=0, shuffle=False)
     for variable in model.non_trainable_variables:
         np.testing.assert_array_equal(variable.numpy(), before[variable.path])
 
@@ -145,4 +161,4 @@ def test_a_frozen_table_is_not_trained_by_a_function_from_before():
 def test_fit_leaves_malloc_alone(monkeypatch):
     monkeypatch.setattr("kerasrec.training.memory.keep_freed_memory", lambda: pytest.fail("called"))
     assert not hasattr(long_fits, "keep_freed_memory")
-    made().fit(batches(), verbose=0)
+    made().fit(batches(), verbose=0, shuffle=False)

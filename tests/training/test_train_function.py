@@ -67,6 +67,7 @@ def data_of(model):
 def test_what_three_interrupted_trainings_leave_is_gone_at_the_next(make):
     model = make()
     x, y = data_of(model)
+    model.fit(x, y, 4, verbose=0)
     plain = model.optimizer.__dict__.keys() - {"_observer"}
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
