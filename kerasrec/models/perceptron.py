@@ -93,12 +93,35 @@ class PerceptronRecommender(Recommender):
         """
         items = self.features(inputs, names=[f.name for f in self.schema.item])
         query = align(self.features(inputs, names=[f.name for f in self.schema.query]), items)
-        lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
-        query = ops.broadcast_to(query, (*lead, query.shape[-1]))
-        x = ops.concatenate([query, items], axis=-1)
-        for layer in self.hidden:
+        if self._shares_query(items):
+            x = self.drop(self._first_of_candidates(query, items), training=training)
+            hidden = self.hidden[1:]
+        else:
+            lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
+            query = ops.broadcast_to(query, (*lead, query.shape[-1]))
+            x, hidden = ops.concatenate([query, items], axis=-1), self.hidden
+        for layer in hidden:
             x = self.drop(layer(x), training=training)
         return x
+
+    def _shares_query(self, items: Tensor) -> bool:
+        """Whether several candidates share a query, and the first layer is a plain product."""
+        if len(items.shape) < 3 or not self.hidden or not self.hidden[0].built:
+            return False
+        return getattr(self.hidden[0], "quantization_mode", None) is None
+
+    def _first_of_candidates(self, query: Tensor, items: Tensor) -> Tensor:
+        """The first hidden layer, whose product with the query is computed once per query.
+
+        W [q, i] = W_q q + W_i i: for a thousand candidates a thousandth of the one part.
+        """
+        layer = self.hidden[0]
+        kernel = ops.cast(layer.kernel, layer.compute_dtype)
+        bias = ops.cast(layer.bias, layer.compute_dtype)
+        query, items = (ops.cast(side, layer.compute_dtype) for side in (query, items))
+        width = query.shape[-1]
+        x = ops.matmul(items, kernel[width:]) + (ops.matmul(query, kernel[:width]) + bias)
+        return layer.activation(x)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kerasrec.models import EmbeddingMLP
+from kerasrec.models import EmbeddingMLP, perceptron
 from kerasrec.testing import CHECKS, ModelCase, random_inputs, tiny_schema
 
 USERS, ITEMS = 11 + 2, 17 + 2  # padding and unknown are rows too
@@ -73,3 +73,38 @@ def test_bad_arguments(argument, value):
     names = "rate" if argument == "dropout" else argument  # dropout is refused by Keras itself
     with pytest.raises(ValueError, match=f"{names}.*{number!r}"):
         EmbeddingMLP(tiny_schema(), **{argument: value})
+
+
+@pytest.mark.parametrize("hidden_units", [(12, 6), (5,), ()])
+def test_candidates_that_share_a_query_score_as_pairs_do(hidden_units):
+    """The part of the first layer that reads the query is computed once per query."""
+    schema = tiny_schema(features=True)
+    model = EmbeddingMLP(schema, embedding_dim=8, hidden_units=hidden_units)
+    inputs = random_inputs(schema, 5, candidates=7)
+    together = np.asarray(model(inputs))
+    items = {feature.name for feature in schema.item}
+    for at in range(7):
+        pairs = {n: values[:, at] if n in items else values for n, values in inputs.items()}
+        np.testing.assert_allclose(together[:, at], model(pairs), rtol=1e-5, atol=1e-5)
+
+
+def test_the_query_is_multiplied_once_whatever_the_number_of_candidates(monkeypatch):
+    model = EmbeddingMLP(tiny_schema(), embedding_dim=8, hidden_units=(12,))
+    shapes = []
+    matmul = perceptron.ops.matmul
+
+    def watch(left, right):
+        shapes.append(tuple(left.shape))
+        return matmul(left, right)
+
+    monkeypatch.setattr(perceptron.ops, "matmul", watch)
+    model(random_inputs(tiny_schema(), 5, candidates=7))
+    assert sorted(shapes)[:2] == [(5, 1, 8), (5, 7, 8)]
+
+
+def test_a_quantized_first_layer_is_called_as_it_is():
+    model = EmbeddingMLP(tiny_schema(), embedding_dim=8, hidden_units=(12,))
+    inputs = random_inputs(tiny_schema(), 5, candidates=7)
+    before = np.asarray(model(inputs))
+    model.hidden[0].quantize("int8")
+    np.testing.assert_allclose(model(inputs), before, atol=0.05)
