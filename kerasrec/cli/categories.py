@@ -1,6 +1,6 @@
 """Categories of the items, by which `kerasrec export --filter_by` lets requests filter."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -38,25 +38,40 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
                 "Give a CSV or Parquet file of items and categories with --items."
             )
         return dataset.items
+    return side_table(run, file, role="item", flag="--items")
+
+
+def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str) -> "pa.Table":
+    """Read a file about users or items, with their ids as the run has them.
+
+    Args:
+        run: a run directory.
+        file: any file that `kerasrec.data.read` knows, with a column of ids that is named as in the
+            run or in a usual way. If there is none, the table comes as it is.
+        role: whose ids they are.
+        flag: the flag that named the file, for messages.
+
+    Raises:
+        ValueError: if the file cannot be read.
+    """
     from kerasrec.data.readers import FileForm, TableFile
 
-    item = run.model.schema.item_id.name
-    dtype = run.vocabularies[item].dtype
+    own = (run.schema.item_id if role == "item" else run.schema.user_id).name
+    dtype = run.vocabularies[own].dtype
     form = FileForm(
         encoding=run.flags.get("encoding", "utf-8"),
         id_type="string" if dtype == "string" else "integer",
     )
     try:
         table = TableFile.open(file, form)
-        column = table.roles({"item": "item_id"})["item"]
-        name = item if item in table.names else column
+        name = own if own in table.names else table.roles({role: f"{role}_id"})[role]
         raw = table.read()
         if name not in table.names:
             return raw
-        ids = table.typed(raw[name], "item", name)
+        ids = table.typed(raw[name], role, name)
     except ValueError as error:
-        raise ValueError(f"--items {error}") from error
-    return raw.set_column(raw.column_names.index(name), item, ids)
+        raise ValueError(f"{flag} {error}") from error
+    return raw.set_column(raw.column_names.index(name), own, ids)
 
 
 def item_categories(
@@ -77,7 +92,7 @@ def item_categories(
     Raises:
         ValueError: if a column is missing, no item has a category, or an item stands there twice.
     """
-    item = run.model.schema.item_id.name
+    item = run.schema.item_id.name
     for name in (item, filter_by):
         if name not in table.column_names:
             raise ValueError(

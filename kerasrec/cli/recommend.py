@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import kerasrec
-from kerasrec.cli.categories import item_table
+from kerasrec.cli.categories import item_table, side_table
 from kerasrec.cli.output import Report
 from kerasrec.cli.preparing import all_rows, encoded, load
 from kerasrec.cli.runs import Run, read_run
@@ -42,11 +42,11 @@ def recommend(
     Args:
         run: directory written by `kerasrec fit`.
         user: raw id. A user without training rows gets the most popular items, marked as such.
-        users: CSV or Parquet file of users instead, with the column of user ids of the training.
+        users: file of users instead, with the column of user ids of the training.
         item: raw id of an item instead, of which the most similar ones are found.
         k: length of a list; shorter where fewer items are left for one of many users.
         exclude: leave out the items that the user has anywhere in the data, or none.
-        items: CSV or Parquet file with the column of item ids of the training and a column title.
+        items: file with the column of item ids of the training and a column title.
         data: file of newer rows, of the same columns as those of the training, whose items count as
             seen and as history; null for the rows of the training.
         output: CSV or Parquet file to write, a row for each item of each list.
@@ -138,29 +138,19 @@ def _parsed(flag: str, raw: str, vocabulary: "Vocabulary") -> int | str:
 
 def _users_of(file: str, run: Run) -> list[Any]:
     """The users of a file, each once, in the type of the training."""
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
     name = run.schema.user_id.name
-    vocabulary = run.vocabularies[name]
-    kind = pa.string() if vocabulary.dtype == "string" else pa.int64()
-    try:
-        if Path(file).suffix == ".parquet":
-            table = parquet.read_table(file)
-        else:  # by declaration: a guess would read 007 as 7
-            table = csv.read_csv(
-                file, convert_options=csv.ConvertOptions(column_types={name: kind})
-            )
-        if name not in table.column_names:
-            raise ValueError(f"there is no column {name!r} among {table.column_names}")
-        column = table[name].cast(kind)
-        if column.null_count or not len(column):
-            raise ValueError(f"{column.null_count} of its {len(column)} ids are missing")
-    except (pa.ArrowException, OSError, ValueError) as error:
+    table = side_table(run, file, role="user", flag="--users")
+    if name not in table.column_names:
         raise ValueError(
-            f"--users {file}: expected a CSV or Parquet file with a column {name!r} of user ids, "
-            f"{vocabulary.dtype} as in the run; {error}."
-        ) from error
+            f"--users {file}: expected a column {name!r} of user ids; received "
+            f"{table.column_names}."
+        )
+    column = table[name]
+    if column.null_count or not len(column):
+        raise ValueError(
+            f"--users {file}: {column.null_count} of the {len(column)} ids in {name!r} are "
+            "missing. Give a row with an id for each user."
+        )
     return list(dict.fromkeys(column.to_pylist()))
 
 

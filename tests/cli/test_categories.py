@@ -48,7 +48,7 @@ class FakeRun:
 
     def __init__(self, ids):
         item = SimpleNamespace(name="item_id")
-        self.model = SimpleNamespace(schema=SimpleNamespace(item_id=item))
+        self.schema = SimpleNamespace(item_id=item)
         self.vocabularies = {"item_id": kerasrec.data.Vocabulary.fit(ids, "item_id")}
         self.flags = {}
 
