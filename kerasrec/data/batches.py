@@ -96,6 +96,7 @@ def with_negatives(
     item_columns: Mapping[str, np.ndarray] | None = None,
     shuffle: bool = True,
     seed: int = 0,
+    weight: str | None = None,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """Each row as a positive (label 1) in column 0, then items its user has not seen (label 0).
@@ -118,11 +119,13 @@ def with_negatives(
         item_columns: for item features besides the id, their values by item id `(num_ids, ...)`.
         shuffle: whether to reorder the positives in each pass.
         seed: of the order and the negatives.
+        weight: name of a column of sample weights of the positives; each is that of its group.
         drop_remainder: whether to leave out the last groups that do not fill a batch.
 
     Returns:
         dataset of (dict of query features `(groups, ...)` and item features
-        `(groups, 1 + negatives, ...)`, float32 label `(groups, 1 + negatives)`).
+        `(groups, 1 + negatives, ...)`, float32 label `(groups, 1 + negatives)`[, float32 weight
+        `(groups,)`]).
 
     Raises:
         ValueError: as `pointwise`; and if a label is 0 or less, a user has seen every item,
@@ -152,6 +155,8 @@ def with_negatives(
     queries, positives, tables = _positives(columns, schema, item_columns, owner)
     sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
     users, item = queries[schema.user_id.name], schema.item_id.name
+    weights = () if weight is None else (check.weights(columns, weight, owner),)
+    check.check_rows(columns, [item, *([weight] if weight else [])], owner)
     if negatives:
         sampler.check_users(users)
 
@@ -162,7 +167,7 @@ def with_negatives(
         features |= {item: items} | {name: table[items] for name, table in tables.items()}
         label = np.zeros(items.shape, np.float32)
         label[:, 0] = 1
-        return features, label
+        return features, label, *(values[rows] for values in weights)
 
     groups = batch_size // group
     return _dataset(owner, make, len(positives), groups, shuffle, seed, drop_remainder)

@@ -32,8 +32,9 @@ def strategy(
         "auto"         "multiworker" if `TF_CONFIG` names several workers, "tpu" if `TPU_NAME` is
                        set, "mirrored" if there are several GPUs, else one device
 
-    Batches are global: a batch of 8,192 is cut into equal parts, one for each replica, and losses,
-    clipping and updates are those of the whole batch; see `batches`. Call it first thing in the
+    Batches are global: a batch of 8,192 is cut into parts, one for each replica, and losses,
+    clipping and updates are those of the whole batch, also where the parts of the last batch differ
+    in size or one is empty; see `batches`. Call it first thing in the
     script: TensorFlow cannot divide CPUs or connect workers once it has run anything.
 
     Args:
@@ -114,8 +115,8 @@ def batches(strategy: tf.distribute.Strategy, global_batch: int) -> Batches:
         global_batch: rows of one step of the optimizer.
 
     Raises:
-        ValueError: if the replicas cannot have equal parts: their means would then not be the mean
-            of the batch.
+        ValueError: if the replicas cannot have equal parts. `fit` of this library trains as one
+            device on any parts, but the replicas with fewer rows wait for the others at each step.
 
     Example:
 

@@ -140,3 +140,23 @@ def test_a_dataset_keeps_its_part():
     dataset.part = "mine"
     options = {"x": dataset, "y": None, "sample_weight": None, "class_weight": {0: 1.0}}
     assert by_element(options, "mse")["x"].part == "mine"
+
+
+def test_a_weight_column_beside_negatives():
+    """Each group has the weight of its positive, and class weights are multiplied by it."""
+    positives = {
+        "user": np.array([2, 3, 4], "int32"),
+        "item": np.array([5, 6, 7], "int32"),
+        "w": np.array([1.0, 4.0, 0.5], "float32"),
+    }
+    options = {"batch_size": 12, "negatives": 3, "shuffle": False, "weight": "w"}
+    batches = data.with_negatives(positives, SCHEMA, **options).cache()
+    ((x, y, w),) = batches
+    assert w.numpy().tolist() == [1.0, 4.0, 0.5] and y.shape == (3, 4)
+    for weights in (None, {0: 2.0, 1: 30.0}):
+        model = made()
+        history = model.fit(batches, verbose=0, shuffle=False, class_weight=weights)
+        expected = expected_loss(model, [(x, y)], weights or {0: 1.0, 1: 1.0}, w.numpy()[:, None])
+        assert history.history["loss"][0] == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="with_negatives: .*'nothing'"):
+        data.with_negatives(positives, SCHEMA, **{**options, "weight": "nothing"})

@@ -81,3 +81,43 @@ def test_what_the_environment_says_about_malloc_counts_more(environment):
     code = "from kerasrec.training.memory import keep_freed_memory; print(keep_freed_memory())"
     done = run(code, **environment)
     assert done.stdout.strip() == "False", done.stdout + done.stderr
+
+
+KEPT = """
+import ctypes, threading
+from kerasrec.training.memory import keep_freed_memory
+
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.malloc.argtypes = [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+def use():
+    blocks = [library.malloc(10 << 20) for _ in range(10)]
+    for block in blocks:
+        library.memset(block, 1, 10 << 20)
+    barrier.wait()
+    for block in blocks:
+        library.free(block)
+
+keep_freed_memory()
+barrier = threading.Barrier(4)
+before = resident()
+threads = [threading.Thread(target=use) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc of glibc, which is Linux")
+def test_what_each_thread_freed_stays_as_the_docstring_says():
+    done = run(KEPT)
+    assert float(done.stdout) > 390, done.stdout + done.stderr  # of 400 MiB
