@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kerasrec.data import read
+from kerasrec.data.aliases import nearest
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.movielens import movielens_1m, movielens_100k
 from kerasrec.datasets.movietweetings import movietweetings_100k
@@ -72,6 +73,7 @@ def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
         raise ValueError(
             f"load: {os.fspath(name)!r} is no data set and no file; expected one of {names()}, "
             "'tfds:<builder>' such as 'tfds:movielens/100k-ratings', or the path of a file."
+            f"{nearest(os.fspath(name), names())}"
         )
     return Dataset(str(path), _call(str(path), read, options, path))
 

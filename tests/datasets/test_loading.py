@@ -31,6 +31,7 @@ def test_a_path_with_roles(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
+        ("movielens100k", {}, "Did you mean 'movielens-100k'"),
         ("movielens-9k", {}, "is no data set and no file; expected one of .*'gowalla-lightgcn'"),
         ("synthetic", {"num_user": 3}, "takes the options .'num_users'.*received .'num_user'."),
         ("movielens-100k", {"seed": 3}, "'movielens-100k' takes no options; received .'seed'."),
