@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from kerasrec.evaluation import pointwise, ranking
-from kerasrec.evaluation.queries import SeenPairs, make_queries
 from kerasrec.models import GRU4Rec, SASRec, StackedLSTMClassifier
 from kerasrec.schema import NumericSequence
 from kerasrec.testing import random_inputs, tiny_schema
@@ -49,15 +48,13 @@ def test_metrics_stay(kind):
         assert pointwise(model, moved)["rmse"] == pytest.approx(errors["rmse"], abs=1e-5), name
 
 
-def test_the_same_history_is_one_query_however_it_is_padded():
-    rows = {n: v[:1].repeat(3, axis=0) for n, v in random_inputs(SCHEMA, 1).items()}
-    rows["item_id"] = np.array([3, 4, 5], "int32")
-    rows["history"] = np.array([[7, 8, 0, 0], [0, 0, 7, 8], [7, 0, 0, 8]])
-    none = np.nan
-    rows["gaps"] = np.float32([[1, 0, none, none], [none, none, 1, 0], [1, none, none, 0]])
-    options = {"drop_repeats": False, "one_per_row": False}
-    found = make_queries(rows, SCHEMA, SeenPairs.of(None, SCHEMA), **options)
-    assert found.num_positives.tolist() == [3]
-    rows["gaps"][2, 3] = 2
-    found = make_queries(rows, SCHEMA, SeenPairs.of(None, SCHEMA), **options)
-    assert sorted(found.num_positives.tolist()) == [1, 2]
+def test_the_query_of_a_user_is_the_same_row_however_its_histories_are_padded():
+    model = SASRec(SCHEMA, embedding_dim=8)
+    shake(model)
+    rows = random_inputs(SCHEMA, 30, seed=1)
+    rows["user_id"] = (2 + np.arange(30) % 5).astype("int32")
+    options = {"seen": None, "k": 5, "drop_repeats": False}
+    right = ranking(model, rows, **options)
+    assert right["mrr"] > 0
+    for moved in (front(rows), scattered(SCHEMA, rows, 4, seed=3)):
+        assert ranking(model, moved, **options)["mrr"] == pytest.approx(right["mrr"], abs=1e-6)

@@ -61,3 +61,20 @@ def test_tables_of_what_is_asked_for_alone_and_numbers_of_steps():
     values = np.arange(12, dtype="float32").reshape(2, 3, 2)
     found = layer({"age": np.ones(2), "steps": values}, names=["age", "steps"])
     assert np.asarray(found).tolist() == [[1, *range(6)], [1, *range(6, 12)]]
+
+
+def test_of_histories_the_newest_count_wherever_padding_stands():
+    steps = NumericSequence("steps", of="x", max_length=3)
+    schema = tiny_schema(features=True)
+    schema = Schema((*schema.user, steps), schema.item, schema.context)
+    layer = FeatureEmbedding(schema, embedding_dim=1)
+    layer.build()
+    table = layer.tables["item_id"]
+    table.embeddings.assign(np.arange(table.input_dim, dtype="float32")[:, None])
+    none = np.nan
+    inputs = {
+        "history": np.array([[17, 5, 0, 7, 9, 0, 11], [0, 0, 0, 0, 0, 0, 6]]),  # the newest 4
+        "steps": np.array([[8, none, 0, 2, 3], [none, none, none, none, 4]], "float32"),
+    }
+    found = np.asarray(layer(inputs, names=["history", "steps"]))
+    np.testing.assert_allclose(found, [[(5 + 7 + 9 + 11) / 4, 0, 2, 3], [6, 4, 0, 0]])
