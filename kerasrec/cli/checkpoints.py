@@ -83,6 +83,10 @@ class Checkpoint(Resume):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = final.with_name(f".{final.name}.partial")
         with open(temporary, "wb") as file:
-            arrays: dict[str, Any] = {str(at): value for at, value in enumerate(self._best or ())}
+            # Types that numpy does not know (bfloat16) would be saved as bytes without a name.
+            arrays: dict[str, Any] = {
+                str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
+                for at, value in enumerate(self._best or ())
+            }
             np.savez(file, **arrays)
         os.replace(temporary, final)

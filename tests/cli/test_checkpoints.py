@@ -39,7 +39,7 @@ class Weights(keras.callbacks.Callback):
         self.kept.append(self.model.get_weights())
 
 
-def train(folder, losses, *, epochs=6, patience=2, interrupt=None, name="state"):
+def train(folder, losses, *, epochs=6, patience=2, interrupt=None, name="state", dtype=None):
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     columns = {
@@ -48,7 +48,7 @@ def train(folder, losses, *, epochs=6, patience=2, interrupt=None, name="state")
         "label": rng.normal(size=40).astype(np.float32),
     }
     batches = pointwise(columns, SCHEMA, batch_size=10)
-    model = MatrixFactorization(SCHEMA, embedding_dim=2)
+    model = MatrixFactorization(SCHEMA, embedding_dim=2, dtype=dtype)
     model.compile(keras.optimizers.Adam(0.05), "mse")
     weights, kept = Weights(), Checkpoint(folder, batches, patience=patience, name=name)
     callbacks = [Stop(losses, interrupt), weights, kept]
@@ -98,10 +98,11 @@ def test_a_broken_training_keeps_the_best_and_ends_like_an_unbroken_one(losses, 
     assert resumed.history == whole.history
 
 
-def test_a_training_that_had_ended_does_not_go_on(tmp_path):
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_a_training_that_had_ended_does_not_go_on(dtype, tmp_path):
     losses = [3.0, 1.0, 2.0, 1.5, 0.5, 0.1]
-    final, _, _ = train(tmp_path, losses)
-    again, by_epoch, kept = train(tmp_path, losses)
+    final, _, _ = train(tmp_path, losses, dtype=dtype)
+    again, by_epoch, kept = train(tmp_path, losses, dtype=dtype)
     assert by_epoch == [] and same(again, final) and kept.best_epoch == 1
 
 
