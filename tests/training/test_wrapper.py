@@ -79,6 +79,7 @@ def test_the_best_epoch_comes_back_and_is_saved(make, tmp_path):
     assert any((a != b).any() for a, b in zip(best, copies.held[3], strict=True))
     loaded = keras.saving.load_model(tmp_path / "best.keras")
     again, _ = make()
+    again.optimizer.build(again.trainable_variables)
     again.load_weights(tmp_path / "best.weights.h5")
     for model in (trainer.model, loaded.model, again.model):
         for ours, theirs in zip(model.get_weights(), best, strict=True):
