@@ -89,7 +89,7 @@ def test_titles_are_those_of_the_items(prepared):
 
 def test_records_hold_every_query(prepared):
     model = MatrixFactorization(prepared.schema, embedding_dim=3)
-    made = record({"popularity": popularity(prepared), "mf": model}, prepared, ratings=None)
+    made = record({"popularity": popularity(prepared), "mf": model}, prepared, losses={})
     queries = made.queries.to_pandas()
     assert set(queries["model"]) == {"popularity", "mf"}
     at = made.about["list_length"]
