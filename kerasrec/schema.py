@@ -399,7 +399,7 @@ class Schema:
         missing = sorted(set(keys) - set(config))
         if unknown or missing:
             raise ValueError(
-                f"Schema: expected version and the keys {keys}; missing {missing}; not {unknown}."
+                f"Schema: expected version and {keys}; missing {missing}, unknown {unknown}."
             )
         return cls(
             user=tuple(_read_feature(f) for f in config["user"]),
