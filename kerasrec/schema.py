@@ -8,35 +8,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from kerasrec._checks import check_count, check_fingerprint, check_name, read_comparison
+
 PADDING_ID = 0
 UNKNOWN_ID = 1
 FIRST_ID = 2
 
-# 2: numeric sequences. 3: fingerprints of vocabularies. Older versions are read as they are.
-SCHEMA_VERSION = 3
-
-
-def _check_name(kind: str, name: object) -> None:
-    if not isinstance(name, str) or not name:
-        raise ValueError(
-            f"{kind} needs a non-empty string as its name; received {name!r}. "
-            "Use the name of the column, such as 'user_id'."
-        )
-
-
-def _check_count(owner: str, argument: str, value: object, minimum: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(
-            f"{owner}: {argument} must be an integer of at least {minimum}; received {value!r}."
-        )
-
-
-def _check_fingerprint(owner: str, value: object) -> None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise ValueError(
-            f"{owner}: fingerprint must be that of a Vocabulary, a text, or None where the ids "
-            f"come from elsewhere; received {value!r}."
-        )
+# 2: numeric sequences. 3: fingerprints. 4: positives. Older versions are read as they are.
+SCHEMA_VERSION = 4
+ANY_POSITIVE_LABEL = ">0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +36,9 @@ class Categorical:
     fingerprint: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        _check_name("Categorical", self.name)
-        _check_fingerprint(f"Categorical {self.name!r}", self.fingerprint)
-        _check_count(f"Categorical {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
+        check_name("Categorical", self.name)
+        check_fingerprint(f"Categorical {self.name!r}", self.fingerprint)
+        check_count(f"Categorical {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
         if self.num_ids > 2**31 - 1:
             raise ValueError(
                 f"Categorical {self.name!r}: num_ids must fit in int32; received {self.num_ids}."
@@ -93,10 +73,10 @@ class Bag:
     fingerprint: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        _check_name("Bag", self.name)
-        _check_fingerprint(f"Bag {self.name!r}", self.fingerprint)
-        _check_count(f"Bag {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
-        _check_count(f"Bag {self.name!r}", "max_length", self.max_length, 1)
+        check_name("Bag", self.name)
+        check_fingerprint(f"Bag {self.name!r}", self.fingerprint)
+        check_count(f"Bag {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
+        check_count(f"Bag {self.name!r}", "max_length", self.max_length, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -124,8 +104,8 @@ class Numeric:
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
-        _check_name(kind, self.name)
-        _check_count(f"{kind} {self.name!r}", "size", self.size, 1)
+        check_name(kind, self.name)
+        check_count(f"{kind} {self.name!r}", "size", self.size, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -156,9 +136,9 @@ class Sequence:
     max_length: int
 
     def __post_init__(self) -> None:
-        _check_name("Sequence", self.name)
-        _check_name(f"Sequence {self.name!r}: of", self.of)
-        _check_count(f"Sequence {self.name!r}", "max_length", self.max_length, 1)
+        check_name("Sequence", self.name)
+        check_name(f"Sequence {self.name!r}: of", self.of)
+        check_count(f"Sequence {self.name!r}", "max_length", self.max_length, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -192,8 +172,8 @@ class NumericSequence(Numeric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_name(f"NumericSequence {self.name!r}: of", self.of)
-        _check_count(f"NumericSequence {self.name!r}", "max_length", self.max_length, 1)
+        check_name(f"NumericSequence {self.name!r}: of", self.of)
+        check_count(f"NumericSequence {self.name!r}", "max_length", self.max_length, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -217,10 +197,13 @@ class Schema:
         item: features of the item; the first `Categorical` is the item id.
         context: features of the moment (hour, device), on the query side with the user's.
         label: name of the label column.
+        positive: which labels are positives, such as `">0"` or `">=4"`. Other rows are no hits, are
+            not learned as choices, and count as seen. Without a label, every row is a positive.
 
     Raises:
         ValueError: if a role holds something else than features, two features share a name, the
-            user or item id is missing, or a `Sequence` refers to no `Categorical` of the schema.
+            user or item id is missing, a `Sequence` refers to no `Categorical` of the schema, or
+            `positive` is no such text.
 
     Example:
 
@@ -235,8 +218,10 @@ class Schema:
     item: tuple[Feature, ...]
     context: tuple[Feature, ...] = ()
     label: str = "label"
+    positive: str = ANY_POSITIVE_LABEL
 
     def __post_init__(self) -> None:
+        read_comparison(self.positive)
         for role in ("user", "item", "context"):
             features = getattr(self, role)
             if isinstance(features, str | bytes | Mapping) or not hasattr(features, "__iter__"):
@@ -250,7 +235,7 @@ class Schema:
                         f"received {feature!r} of type {type(feature).__name__}."
                     )
             object.__setattr__(self, role, features)
-        _check_name("Schema: label", self.label)
+        check_name("Schema: label", self.label)
         names = [feature.name for feature in self.features] + [self.label]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
@@ -293,6 +278,19 @@ class Schema:
     def features(self) -> tuple[Feature, ...]:
         """All features: user, context, item."""
         return self.user + self.context + self.item
+
+    def is_positive(self, labels: Any) -> Any:
+        """Compare labels with `positive`: the one rule of training, evaluation and popularity.
+
+        Args:
+            labels: a number, or an array of numbers.
+
+        Example:
+
+        >>> Schema(Categorical("user", 4), Categorical("item", 6), positive=">=4").is_positive(3.5)
+        False
+        """
+        return read_comparison(self.positive)(labels)
 
     def feature(self, name: str) -> Feature:
         """The feature of that name.
@@ -375,6 +373,7 @@ class Schema:
             "item": described(self.item),
             "context": described(self.context),
             "label": self.label,
+            "positive": self.positive,
         }
 
     @classmethod
@@ -389,24 +388,25 @@ class Schema:
                 f"Schema: expected a JSON object; received {type(config).__name__}: {config!r:.80}."
             )
         version = config.get("version")
-        if version not in range(1, SCHEMA_VERSION + 1):
+        if not isinstance(version, int) or version not in range(1, SCHEMA_VERSION + 1):
             raise ValueError(
                 f"Schema: this kerasrec reads schema versions 1 to {SCHEMA_VERSION}; received "
                 f"version {version!r}. A newer version needs a newer kerasrec: pip install -U "
                 "kerasrec."
             )
-        unknown = sorted(set(config) - {"version", "user", "item", "context", "label"})
-        missing = sorted({"user", "item", "context", "label"} - set(config))
+        keys = ["user", "item", "context", "label"] + (["positive"] if version >= 4 else [])
+        unknown = sorted(set(config) - {"version", *keys})
+        missing = sorted(set(keys) - set(config))
         if unknown or missing:
             raise ValueError(
-                "Schema: expected the keys version, user, item, context, label; missing "
-                f"{missing}, unknown {unknown}."
+                f"Schema: expected version and {keys}; missing {missing}, unknown {unknown}."
             )
         return cls(
             user=tuple(_read_feature(f) for f in config["user"]),
             item=tuple(_read_feature(f) for f in config["item"]),
             context=tuple(_read_feature(f) for f in config["context"]),
             label=config["label"],
+            positive=config.get("positive", ANY_POSITIVE_LABEL),
         )
 
     def to_json(self) -> str:

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +59,7 @@ def test_a_sequence_shares_the_ids_of_its_feature():
 
 def test_json_round_trip():
     assert Schema.from_json(SCHEMA.to_json()) == SCHEMA
-    assert json.loads(SCHEMA.to_json())["version"] == 3
+    assert json.loads(SCHEMA.to_json())["version"] == 4
 
 
 names = st.lists(st.text(min_size=1, max_size=9), min_size=4, max_size=4, unique=True)
@@ -116,9 +117,9 @@ def test_what_is_refused(make, message):
 
 
 def test_a_newer_version_is_refused_by_number():
-    config = SCHEMA.to_dict() | {"version": 4}
+    config = SCHEMA.to_dict() | {"version": 5}
     with pytest.raises(
-        ValueError, match="reads schema versions 1 to 3; received version 4.*pip install"
+        ValueError, match="reads schema versions 1 to 4; received version 5.*pip install"
     ):
         Schema.from_dict(config)
 
@@ -161,9 +162,32 @@ def test_a_numeric_sequence_is_a_numeric_with_steps():
         NumericSequence("x", 0, of="rating", max_length=1)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_schema_of_an_older_version_is_read(version):
-    assert Schema.from_dict(SCHEMA.to_dict() | {"version": version}) == SCHEMA
+    config = {name: value for name, value in SCHEMA.to_dict().items() if name != "positive"}
+    assert Schema.from_dict(config | {"version": version}) == SCHEMA
+    with pytest.raises(ValueError, match=r"missing \['positive'\]"):
+        Schema.from_dict(config | {"version": 4})
+
+
+@given(st.floats(-1e6, 1e6), st.sampled_from([">", ">=", " >= "]), st.lists(st.floats(-1e6, 1e6)))
+def test_positives_are_above_the_threshold(threshold, sign, labels):
+    schema = Schema(Categorical("a", 5), Categorical("b", 5), positive=f"{sign}{threshold!r}")
+    expected = [x >= threshold if "=" in sign else x > threshold for x in labels]
+    assert [schema.is_positive(x) for x in labels] == expected
+    assert schema.is_positive(np.array(labels)).tolist() == expected
+    assert Schema.from_json(schema.to_json()) == schema
+    assert schema != SCHEMA
+
+
+def test_labels_above_0_are_positives_by_default():
+    assert SCHEMA.is_positive(np.array([-1, 0, 1, 5])).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("rule", ["4", 4, None, "", ">", ">=", ">x", "<3", "=4", ">nan", ">=inf"])
+def test_a_rule_that_is_no_comparison(rule):
+    with pytest.raises(ValueError, match="positive: expected '>' or '>=' and a number.*received"):
+        Schema(Categorical("a", 5), Categorical("b", 5), positive=rule)
 
 
 @given(st.none() | st.text(min_size=1), st.none() | st.text(min_size=1))

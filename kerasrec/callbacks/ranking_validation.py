@@ -9,7 +9,7 @@ import numpy as np
 from kerasrec.evaluation import ranking
 from kerasrec.evaluation.columns import take_rows
 from kerasrec.evaluation.queries import Per
-from kerasrec.schema import FIRST_ID
+from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns, Ranker
 
 # Figures that are means over queries, so that blocks of users can be averaged.
@@ -37,7 +37,8 @@ class RankingValidation(keras.callbacks.Callback):
     With `verbose=1` in `fit` a progress bar runs over blocks of users.
 
     Args:
-        valid: encoded validation rows, see `kerasrec.evaluation.ranking`.
+        valid: encoded validation rows, of which the positives are ranked, see
+            `kerasrec.evaluation.ranking`.
         seen: encoded rows whose items are taken out of a user's list: the training rows.
         every: epochs from one ranking to the next.
         k: cutoffs.
@@ -105,9 +106,7 @@ class RankingValidation(keras.callbacks.Callback):
                 f"RankingValidation: {type(model).__name__} has no schema to rank by. Pass the "
                 "kerasrec model that it trains as `ranker`."
             )
-        self._blocks = _blocks(
-            self.valid, self.seen, self.candidates, user=model.schema.user_id.name
-        )
+        self._blocks = _blocks(self.valid, self.seen, self.candidates, schema=model.schema)
         self._epochs_since, self._figures = None, {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -150,9 +149,13 @@ def _blocks(
     seen: Columns | Sequence[Columns] | None,
     candidates: np.ndarray | None,
     *,
-    user: str,
+    schema: Schema,
 ) -> list[dict[str, Any]]:
-    """Arguments of `ranking` for blocks of users, unknown users among those of the first."""
+    """Arguments of `ranking` for blocks of users, unknown users among those of the first.
+
+    Only positives are kept of the validation rows: a block must not be without any.
+    """
+    user = schema.user_id.name
     parts: list[Any] = [seen] if isinstance(seen, Mapping) else list(seen or [])
     for name, columns in [("valid", valid), *(("seen", part) for part in parts)]:
         if user not in columns:
@@ -160,6 +163,11 @@ def _blocks(
                 f"RankingValidation: {name} has no column {user!r}; received {sorted(columns)}. "
                 "Pass encoded columns."
             )
+    if schema.label in valid:
+        chosen = np.flatnonzero(schema.is_positive(np.asarray(valid[schema.label])))
+        if len(chosen):  # where there is none, `ranking` says so
+            valid = {name: take_rows(values, chosen) for name, values in valid.items()}
+            candidates = None if candidates is None else np.asarray(candidates)[chosen]
     users = np.unique(valid[user])
     users = users[users >= FIRST_ID]
     count = max(1, len(users) // USERS_PER_BLOCK)

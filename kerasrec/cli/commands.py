@@ -14,7 +14,7 @@ from kerasrec.cli.output import Report
 from kerasrec.cli.preparing import Prepared, load, prepare, say_form
 from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.recommend import history_of
-from kerasrec.cli.records import findings, with_findings
+from kerasrec.cli.records import findings, label_metrics, with_findings
 from kerasrec.cli.runs import Run, changes, read_run
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import step
@@ -91,8 +91,12 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = Non
             prepared.test,
             seen=[prepared.train, prepared.valid],
             k=k,
-            ratings=found.flags["loss"] == "mse",
         )
+        labels = label_metrics(found.model, prepared, loss=str(found.flags["loss"]))
+    rows = [
+        {"model": row["model"], **(labels if row["model"] == found.flags["model"] else {}), **row}
+        for row in rows
+    ]
     known = findings(prepared)
     text = with_findings(kerasrec.evaluation.format_table(rows), known)
     return Report({"run": run, "metrics": rows, "findings": known}, text)

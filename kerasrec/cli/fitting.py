@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 import kerasrec
 from kerasrec.cli.output import Report
 from kerasrec.cli.preparing import Prepared, prepare
 from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.records import record, with_findings
+from kerasrec.cli.rows import shares_products, training_batches
 from kerasrec.cli.runs import write_run
 from kerasrec.cli.settings import Source, Splitting, Training
 from kerasrec.cli.terminal import say, step
@@ -101,6 +100,9 @@ def _fit(
     fingerprint = prepared.fingerprint()
     remember_rows(folder, fingerprint)
     say(prepared.split.describe())
+    if line := prepared.describe_positives():
+        say(line)
+    prepared.check_positives()
     import_tensorflow()
     name = flags["model"]
     kind, training = _kind(name, splitting, training)
@@ -111,10 +113,10 @@ def _fit(
     recommender = _made(kind, prepared, hyperparameters, training)
     trained = train(recommender, prepared, training, folder)
     seconds = {"training": time.perf_counter() - start}
-    ratings = name if training.loss == "mse" and trained.history else None
+    learned = str(training.loss) if trained.history else ""
     with step("Ranking the test rows"):
         compared = _beside_popularity(name, recommender, prepared)
-        records = record(compared, prepared, ratings=ratings)
+        records = record(compared, prepared, losses={name: learned})
     if trained.problem is not None:
         records.about["findings"].append(trained.problem)
     served = prepared
@@ -267,12 +269,15 @@ def train(
         model.adapt(prepared.train)
         say(f"{model.name} counts rows; there are no weights to train.")
         return Trained({})
-    rows = _batches(model, prepared.train, prepared, training)
+    rows = training_batches(model, prepared.train, prepared, training)
     valid = None
-    if len(prepared.split.valid):
-        valid = _batches(model, prepared.valid, prepared, training, seen=prepared.train)
+    # Labels are learned whatever they are; all other losses need a positive to look for.
+    by_label = training.loss in ("mse", "log_loss")
+    if len(prepared.split.valid) and (by_label or prepared.has_targets(prepared.valid)):
+        valid = training_batches(model, prepared.valid, prepared, training, seen=prepared.train)
     elif epochs is None:
-        say("No validation rows: training runs for all epochs.")
+        positive = "positive " if len(prepared.split.valid) else ""
+        say(f"No {positive}validation rows: training runs for all epochs.")
     doctor = kerasrec.callbacks.Doctor(batch_path=None)
     kept = Checkpoint(
         folder, rows, patience=training.patience, name="state" if epochs is None else "refit"
@@ -333,101 +338,36 @@ def _said_warnings() -> Iterator[None]:
         say(f"Warning: {warning.message}")
 
 
-def _shares_products(model: Any, training: Training) -> bool:
-    """Whether the softmax is over one matrix product of the batch with the items it shares."""
-    retriever = isinstance(model, kerasrec.types.Retriever) and len(model.schema.item) == 1
-    return training.loss == "softmax" and retriever
-
-
 def _with_loss(model: Any, training: Training) -> tuple[Any, Any]:
     """What is compiled and fitted, and its loss: a retriever's softmax has a wrapper around it."""
     import keras
 
     if hasattr(model, "states"):
         return _next_item(model, training), None
-    if _shares_products(model, training):
+    if shares_products(model, training):
         drawn = {} if training.negatives is None else {"negatives": training.negatives}
         model = kerasrec.retrieval.SampledSoftmax(model, seed=training.seed, **drawn)
         return model, keras.losses.BinaryCrossentropy(from_logits=True)
     return model, {
         "softmax": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         "binary_crossentropy": keras.losses.BinaryCrossentropy(from_logits=True),
+        "log_loss": keras.losses.BinaryCrossentropy(from_logits=True),
         "mse": keras.losses.MeanSquaredError(),
     }[str(training.loss)]
 
 
 def _next_item(model: Any, training: Training) -> Any:
     """The wrapper that trains a model of histories."""
-    if training.loss == "mse":
+    if training.loss in ("mse", "log_loss"):
         raise ValueError(
-            f"--loss mse: {type(model).__name__} tells the next item, not a rating. Choose softmax "
-            "or binary_crossentropy."
+            f"--loss {training.loss}: {type(model).__name__} tells the next item, not a label. "
+            "Choose softmax or binary_crossentropy."
         )
     drawn = {} if training.negatives is None else {"negatives": training.negatives}
     loss = "bce" if training.loss == "binary_crossentropy" else "softmax"
     if loss == "softmax" and drawn:
         loss = "sampled_softmax"
     return kerasrec.retrieval.NextItem(model, loss=loss, seed=training.seed, **drawn)
-
-
-def _next_items(
-    columns: dict[str, np.ndarray],
-    prepared: Prepared,
-    training: Training,
-    seen: dict[str, np.ndarray] | None,
-) -> Any:
-    """The next item after each training row; or the newest validation row of each user."""
-    options: dict[str, Any] = {
-        "batch_size": training.batch_size, "time": prepared.split.train.time,
-    }  # fmt: skip
-    if seen is None:
-        return kerasrec.data.next_items(
-            columns, prepared.schema, windows="all", seed=training.seed, **options
-        )
-    user = prepared.schema.user_id.name
-    theirs = np.isin(seen[user], columns[user])
-    rows = {name: np.concatenate([seen[name][theirs], columns[name]]) for name in seen}
-    return kerasrec.data.next_items(
-        rows, prepared.schema, targets="last", shuffle=False, **options
-    ).cache()
-
-
-def _batches(
-    model: Any,
-    columns: dict[str, np.ndarray],
-    prepared: Prepared,
-    training: Training,
-    *,
-    seen: dict[str, np.ndarray] | None = None,
-) -> Any:
-    """Training rows, or with `seen` (the training rows) validation rows that stay the same.
-
-    Negatives come with the rows; a `SampledSoftmax` draws its own, seen items among them.
-    """
-    if hasattr(model, "states"):
-        return _next_items(columns, prepared, training, seen)
-    shared: dict[str, Any] = {
-        "batch_size": training.batch_size,
-        "seed": training.seed,
-        "shuffle": seen is None,
-    }
-    if training.loss == "mse":
-        return kerasrec.data.pointwise(columns, prepared.schema, **shared)
-    if _shares_products(model, training):
-        label = prepared.schema.label
-        ones = np.ones(len(columns[prepared.schema.item_id.name]), np.float32)
-        return kerasrec.data.pointwise({**columns, label: ones}, prepared.schema, **shared)
-    if training.negatives is not None:
-        shared["negatives"] = training.negatives
-    if training.loss == "binary_crossentropy":
-        rows = kerasrec.data.with_negatives(columns, prepared.schema, seen=seen, **shared)
-    elif seen is None:
-        rows = kerasrec.data.shared_negatives(columns, prepared.schema, **shared)
-    else:
-        rows = kerasrec.data.shared_negatives(
-            columns, prepared.schema, seen=seen, allow_seen=False, **shared
-        )
-    return rows if seen is None else rows.cache()
 
 
 def _optimizer(training: Training, *, steps: int) -> Any:

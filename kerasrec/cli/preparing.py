@@ -10,7 +10,7 @@ import numpy as np
 import kerasrec
 from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.terminal import say
-from kerasrec.schema import FIRST_ID, Schema, Sequence
+from kerasrec.schema import ANY_POSITIVE_LABEL, FIRST_ID, Schema, Sequence
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
     from kerasrec.data import Interactions, Split, Vocabulary
@@ -29,6 +29,7 @@ class Prepared:
         train: encoded training rows.
         valid: encoded validation rows.
         test: encoded test rows.
+        min_count: training rows of an id that the vocabularies know.
     """
 
     dataset: "Dataset"
@@ -38,6 +39,7 @@ class Prepared:
     train: dict[str, np.ndarray]
     valid: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
+    min_count: int = 1
 
     def with_histories(self, max_length: int) -> "Prepared":
         """The same, each held-out row with the items that its user had before it.
@@ -60,6 +62,42 @@ class Prepared:
             past = {name: np.concatenate([past[name], part[name]]) for name in past}
         valid, test = held_out
         return dataclasses.replace(self, schema=schema, valid=valid, test=test)
+
+    def positives(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """Mark the rows of a part that are positives, as float32 labels of 1 and 0."""
+        labels = columns[self.schema.label]
+        return np.asarray(self.schema.is_positive(labels)).astype(np.float32)
+
+    def has_targets(self, columns: dict[str, np.ndarray]) -> bool:
+        """Whether a part has a positive of an item that the training knows."""
+        known = columns[self.schema.item_id.name] >= FIRST_ID
+        return bool((self.positives(columns) * known).any())
+
+    def describe_positives(self) -> str | None:
+        """Say in one line which rows are positives; nothing where there is no label column."""
+        rows = self.dataset.interactions
+        if rows.label is None:
+            return None
+        count = int(np.count_nonzero(self.schema.is_positive(rows.column(rows.label))))
+        return (
+            f"Positives: {count:,} of {len(rows):,} rows have a {rows.label} "
+            f"{self.schema.positive}; others only count as seen. To change it: --positive '>=4'."
+        )
+
+    def check_positives(self) -> None:
+        """Refuse rows without any positive to learn from, or to look for.
+
+        Raises:
+            ValueError: if the training or the test rows have no positive.
+        """
+        for name, columns in (("training", self.train), ("test", self.test)):
+            labels = columns[self.schema.label]
+            if len(labels) and not self.positives(columns).any():
+                raise ValueError(
+                    f"--positive {self.schema.positive!r}: none of {len(labels):,} {name} rows "
+                    f"has such a {self.schema.label!r}; the highest is {labels.max():g}. Choose "
+                    "another --positive or another split."
+                )
 
     def fingerprint(self) -> dict[str, Any]:
         """Rows of each part, and the checksum of each of its raw columns: ids, labels, times."""
@@ -89,7 +127,12 @@ class Prepared:
 
     def of_all_rows(self) -> "Prepared":
         """Return all rows as training rows, with vocabularies of all of them."""
-        return encoded(self.dataset, all_rows(self.dataset.interactions))
+        return encoded(
+            self.dataset,
+            all_rows(self.dataset.interactions),
+            positive=self.schema.positive,
+            min_count=self.min_count,
+        )
 
 
 def load(source: Source) -> "Dataset":
@@ -99,7 +142,7 @@ def load(source: Source) -> "Dataset":
         ValueError: if it cannot be read, or does not take one of the flags.
     """
     roles = {field.name: field.default for field in dataclasses.fields(Source)}
-    for name in ("data", "duplicates", "k_core"):
+    for name in ("data", "positive", "duplicates", "k_core", "min_count"):
         del roles[name]
     given = {**dataclasses.asdict(source), "context": tuple(source.context)}  # YAML has lists
     options = {name: given[name] for name, default in roles.items() if given[name] != default}
@@ -164,7 +207,9 @@ def prepare(
         split = kerasrec.data.temporal_split(dataset.interactions, **sizes)
     else:
         split = kerasrec.data.time_split(dataset.interactions, **sizes)
-    return encoded(dataset, split, vocabularies)
+    return encoded(
+        dataset, split, vocabularies, positive=source.positive, min_count=source.min_count
+    )
 
 
 def all_rows(rows: "Interactions") -> "Split":
@@ -177,7 +222,12 @@ def all_rows(rows: "Interactions") -> "Split":
 
 
 def encoded(
-    dataset: "Dataset", split: "Split", vocabularies: "Mapping[str, Vocabulary] | None" = None
+    dataset: "Dataset",
+    split: "Split",
+    vocabularies: "Mapping[str, Vocabulary] | None" = None,
+    *,
+    positive: str = ANY_POSITIVE_LABEL,
+    min_count: int = 1,
 ) -> Prepared:
     """Encode the parts of a split.
 
@@ -185,14 +235,17 @@ def encoded(
         dataset: the cleaned data set.
         split: its parts.
         vocabularies: see `prepare`.
+        positive: labels that are positives, see `Schema`.
+        min_count: training rows of an id that the vocabularies know.
     """
     if vocabularies is None:
-        vocabularies = kerasrec.data.fit_vocabularies(split.train)
+        vocabularies = kerasrec.data.fit_vocabularies(split.train, min_count=min_count)
     return Prepared(
         dataset,
         split,
         dict(vocabularies),
-        kerasrec.data.make_schema(split.train, vocabularies),
+        kerasrec.data.make_schema(split.train, vocabularies, positive=positive),
+        min_count=min_count,
         train=kerasrec.data.encode(split.train, vocabularies),
         valid=kerasrec.data.encode(split.valid, vocabularies),
         test=kerasrec.data.encode(split.test, vocabularies),

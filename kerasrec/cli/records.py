@@ -52,13 +52,13 @@ class Records:
     titles: "pa.Table | None" = None
 
 
-def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None) -> Records:
+def record(models: Mapping[str, Any], prepared: Prepared, *, losses: Mapping[str, str]) -> Records:
     """Ranks the test rows with each model, and keeps what a report needs.
 
     Args:
         models: models by name, popularity among them.
         prepared: the rows.
-        ratings: name of the model that predicts the label column, if one does.
+        losses: what the models were trained with, as far as it is known, by their names.
 
     Raises:
         ValueError: if the test rows cannot be ranked.
@@ -75,10 +75,7 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, ratings: str | None
     facts: dict[str, Any] = {}
     start = time.perf_counter()
     for name, model in models.items() if len(prepared.split.test) else ():
-        errors = {}
-        if name == ratings:
-            found = kerasrec.evaluation.pointwise(model, prepared.test)
-            errors = {"rmse": found["rmse"], "mae": found["mae"]}
+        errors = label_metrics(model, prepared, loss=losses.get(name, ""))
         ranked = kerasrec.evaluation.rank_queries(model, prepared.test, seen=seen, k=cutoffs)
         summary = ranked.summary()
         facts = {n: v for n, v in summary.items() if not isinstance(v, float)}
@@ -122,6 +119,30 @@ def titles_of(prepared: Prepared) -> "pa.Table | None":
     if items is None or "title" not in items.column_names:
         return None
     return items.select([name, "title"])
+
+
+def label_metrics(model: Any, prepared: Prepared, *, loss: str) -> dict[str, Any]:
+    """Measure how well a model predicts the labels of the test rows.
+
+    Args:
+        model: the model.
+        prepared: the rows.
+        loss: what it was trained with.
+
+    Returns:
+        `rmse` and `mae` of a model trained by mse; `log_loss`, `normalized_entropy`, `click_auc`,
+        `gauc` and `calibration` of one trained by log_loss; nothing of others.
+    """
+    if loss == "mse":
+        found = kerasrec.evaluation.pointwise(model, prepared.test)
+        return {"rmse": found["rmse"], "mae": found["mae"]}
+    if loss != "log_loss":
+        return {}
+    clicks = {**prepared.test, prepared.schema.label: prepared.positives(prepared.test)}
+    figures = kerasrec.evaluation.click_metrics(model, clicks)
+    names = {name: name for name in ("log_loss", "normalized_entropy", "gauc", "calibration")}
+    names["auc"] = "click_auc"  # that of the ranking is another
+    return {names[name]: value for name, value in figures.items() if name in names}
 
 
 def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[dict[str, Any]]]:

@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+from kerasrec.schema import ANY_POSITIVE_LABEL
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -24,13 +26,17 @@ class Source:
         user: column of user ids, or a usual name such as userId. Roles of columns are for files;
             named data sets know theirs.
         item: column of item ids.
-        label: column of ratings; null for implicit feedback.
+        label: column of ratings or clicks; null for implicit feedback.
+        positive: labels that are positives, as ">" or ">=" and a number: ">0" for clicks, ">=4" for
+            stars. Other rows are no hits, are not learned as choices, and still count as seen.
         time: column that orders the rows; null where there is none.
-        context: further columns that describe the moment.
+        context: further columns that describe the moment, or the user; such as describe the item
+            are refused.
         missing: refuse rows with missing values, or leave them out.
         duplicates: refuse repeated (user, item) pairs, keep all rows, keep the last, or take the
             mean rating.
         k_core: rows that every user and every item must have; 1 keeps all rows.
+        min_count: ids with fewer training rows count as unknown ones; 1 knows all.
     """
 
     data: str
@@ -44,11 +50,13 @@ class Source:
     user: str = "user_id"
     item: str = "item_id"
     label: str | None = "rating"
+    positive: str = ANY_POSITIVE_LABEL
     time: str | None = "timestamp"
     context: Sequence[str] = ()
     missing: Literal["error", "drop"] = "error"
     duplicates: Literal["error", "keep", "last", "mean"] = "error"
     k_core: int = 1
+    min_count: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +80,10 @@ class Training:
     """How to train.
 
     Args:
-        loss: binary_crossentropy against items drawn for each row, softmax over items that the
-            batch shares (both take every row as a positive), or mse on the ratings; null for
-            binary_crossentropy. Models of histories tell the next item after each row; null is
-            softmax for them, over all items.
+        loss: binary_crossentropy against items drawn for each positive, softmax over items that the
+            batch shares, log_loss on the labels given (positive or not, nothing is drawn), or mse
+            on the ratings; null for binary_crossentropy. Models of histories predict the next
+            item after each row; null is softmax for them, over all items.
         negatives: items drawn: per row for binary_crossentropy (4 by default), per batch for
             softmax (256 by default). Models of histories draw per batch, for softmax only if this
             is given.
@@ -87,6 +95,9 @@ class Training:
         epochs: passes over the training rows at most.
         batch_size: rows of one step, the negatives of binary_crossentropy included; null for 4096.
             Models of histories take so many rows of max_length steps; null is 32 for them.
+        unknown_share: share of the ids that training shows as unknown, so that users and items
+            without training rows get trained scores; not with softmax of a model of two vectors,
+            nor for models of histories.
         max_length: newest items of a user that a model of histories reads.
         patience: epochs without a better validation loss before training stops.
         gradient_interval: updates from one look at the gradients to the next, whose norms go to
@@ -95,7 +106,7 @@ class Training:
         jit_compile: whether XLA compiles the steps.
     """
 
-    loss: Literal["binary_crossentropy", "softmax", "mse"] | None = None
+    loss: Literal["binary_crossentropy", "softmax", "log_loss", "mse"] | None = None
     negatives: int | None = None
     optimizer: str = "adam"
     learning_rate: float = 0.002
@@ -104,6 +115,7 @@ class Training:
     clipvalue: float | None = None
     epochs: int = 30
     batch_size: int | None = None
+    unknown_share: float = 0.02
     max_length: int = 50
     patience: int = 2
     gradient_interval: int | None = None

@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "interactions": ["Interactions"],
         "negatives": ["NegativeSampler"],
         "next_items": ["next_items", "next_labels"],
+        "positives": ["positives"],
         "readers": ["read"],
         "recency": ["recency_weights"],
         "sequences": ["add_history", "time_gaps"],

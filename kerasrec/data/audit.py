@@ -24,6 +24,7 @@ from kerasrec.data.arrow import (
 from kerasrec.data.clean import missing_values
 from kerasrec.data.interactions import Interactions, check_columns
 from kerasrec.data.readers import FileForm, TableFile
+from kerasrec.data.sides import side_of
 from kerasrec.data.typed_text import IdType
 
 _NUMBER = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)$"
@@ -47,7 +48,8 @@ class Audit:
         labels: value (or range) and number of rows.
         time_range: first and last time.
         problems: what `Interactions` would refuse, or nothing could be learned from.
-        leaks: columns that seem to give the label away, or to say nothing.
+        leaks: columns that seem to give the label or the item away, or to say nothing.
+        features: further columns that describe the user, not the moment.
     """
 
     source: str
@@ -61,6 +63,7 @@ class Audit:
     time_range: tuple[int, int] | None
     problems: tuple[str, ...]
     leaks: tuple[str, ...]
+    features: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         missing = [f"{name} {count:,}" for name, count in self.missing.items() if count]
@@ -82,7 +85,8 @@ class Audit:
             lines.append(
                 f"  {value:>{width}} {count:>12,} {count / self.rows:>7.2%} {bar}".rstrip()
             )
-        for title, findings in (("problems", self.problems), ("likely leaks", self.leaks)):
+        found = [("problems", self.problems), ("likely leaks", self.leaks)]
+        for title, findings in found + ([("features", self.features)] if self.features else []):
             lines.append(f"{title:<13} {'' if findings else 'none'}".rstrip())
             lines.extend(f"  - {finding}" for finding in findings)
         return "\n".join(lines)
@@ -167,6 +171,7 @@ class _Rows:
         table: the columns in memory; None to read each when it is asked for.
         file: where they are from; None for a table.
         missing: missing values of the columns that were looked at.
+        sides: what the further columns describe, see `side_of`.
     """
 
     source: str
@@ -174,6 +179,7 @@ class _Rows:
     table: pa.Table | None
     file: TableFile | None
     missing: dict[str, int] = dataclasses.field(default_factory=dict)
+    sides: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def column(self, name: str) -> tuple[ArrowColumn, np.ndarray]:
         """A column and the mask of its missing values."""
@@ -231,6 +237,17 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
             leaks.append(f"{time!r} is the same in all rows: it orders nothing")
     del moments
     leaks += _leaks(rows, codes, labels, label, time)
+    features = [
+        f"{name!r} is the same in all rows of each {user!r}: a user feature"
+        for name, side in rows.sides.items()
+        if side == "user"
+    ]
+    leaks += [
+        f"{name!r} is the same in all rows of each {item!r}: an item feature, which as context "
+        "would tell which item is asked for"
+        for name, side in rows.sides.items()
+        if side == "item"
+    ]
     finite = np.empty(0) if labels is None else labels[np.isfinite(labels)]
     return Audit(
         source=rows.source,
@@ -244,6 +261,7 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
         time_range=times,
         problems=tuple(problems),
         leaks=tuple(leaks),
+        features=tuple(features),
     )
 
 
@@ -352,11 +370,13 @@ def _leaks(
         if name in (label, time) and name in rows.missing:
             continue
         column = None if name in codes else rows.column(name)[0]
-        if labels is None or label_codes is None:
-            continue
         if column is not None and pa.types.is_nested(column.type):  # lists have no numbers
             continue
         numbers = _codes(column) if column is not None else codes[name]
+        if column is not None:
+            rows.sides[name] = side_of(numbers, *codes.values())
+        if labels is None or label_codes is None:
+            continue
         if _determines(numbers[known], label_codes):
             found.append(f"{name!r} determines {label!r}: each of its values has one label alone")
         elif column is not None and _correlation(column, labels) > 0.999:

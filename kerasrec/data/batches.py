@@ -21,8 +21,10 @@ from kerasrec.data import columns as check
 from kerasrec.data.blocks import Arrays, block_dataset, count_batches, cut_blocks
 from kerasrec.data.columns import History
 from kerasrec.data.negatives import NegativeSampler
+from kerasrec.data.positives import positive_rows
 from kerasrec.data.sequences import add_history
-from kerasrec.schema import Schema
+from kerasrec.data.unknown import hiding, known_items
+from kerasrec.schema import FIRST_ID, Schema
 
 LazyColumns = Mapping[str, np.ndarray | History]
 
@@ -35,6 +37,7 @@ def pointwise(
     shuffle: bool = True,
     seed: int = 0,
     weight: str | None = None,
+    unknown_share: float = 0.0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """Rows as they are, with their labels.
@@ -47,6 +50,8 @@ def pointwise(
         shuffle: whether to reorder the rows in each pass.
         seed: of the order.
         weight: name of a column of sample weights.
+        unknown_share: share of the ids that are shown as unknown, others in each pass, so that the
+            unknown id is trained.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Returns:
@@ -78,8 +83,11 @@ def pointwise(
         values.append(check.weights(columns, weight, owner))
     check.check_rows(columns, [*features, schema.label, *([weight] if weight else [])], owner)
 
+    hide = hiding(owner, schema, unknown_share)
+
     def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
-        return {name: column[rows] for name, column in features.items()}, *(v[rows] for v in values)
+        shown = hide({name: column[rows] for name, column in features.items()}, rng)
+        return shown, *(v[rows] for v in values)
 
     return _dataset(owner, make, len(values[0]), batch_size, shuffle, seed, drop_remainder)
 
@@ -94,12 +102,17 @@ def with_negatives(
     allow_seen: bool = False,
     popularity: np.ndarray | None = None,
     item_columns: Mapping[str, np.ndarray] | None = None,
+    unknown_share: float = 0.0,
     shuffle: bool = True,
     seed: int = 0,
     weight: str | None = None,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Each row as a positive (label 1) in column 0, then items its user has not seen (label 0).
+    """Each positive row in column 0 (label 1), then items its user has not seen (label 0).
+
+    Rows whose label is no positive by `Schema.positive` are not learned from; they only count as
+    seen. Without a label column, every row is a positive. Rows of unknown items, which no drawn
+    item stands against, are left out.
 
     The query features of a positive and its negatives are given, looked up and trained once. A
     batch holds `batch_size // (1 + negatives)` of these groups: 1638 groups, which are 8190 pairs,
@@ -107,16 +120,17 @@ def with_negatives(
     pairs. Negatives are drawn anew in each pass, with replacement, by `NegativeSampler`.
 
     Args:
-        columns: encoded columns of the positives; a label column is only checked.
-        schema: names and sizes of the features.
+        columns: encoded columns; of the rows with a label, the positives are taken.
+        schema: names and sizes of the features, and which labels are positives.
         batch_size: pairs per batch at most, negatives included.
         negatives: items drawn per positive.
         seen: columns of further (user, item) pairs never to draw, such as the validation rows.
-            The pairs of `columns` are never drawn.
+            The pairs of `columns` are never drawn, but for the unknown user, who is many.
         allow_seen: whether to draw any item, seen or not.
         popularity: weight of each real item in the draw `(num_ids - 2,)`, such as
             `vocabulary.counts ** 0.75`; None for all alike.
         item_columns: for item features besides the id, their values by item id `(num_ids, ...)`.
+        unknown_share: see `pointwise`; users and items, drawn ones too, are shown so.
         shuffle: whether to reorder the positives in each pass.
         seed: of the order and the negatives.
         weight: name of a column of sample weights of the positives; each is that of its group.
@@ -128,7 +142,7 @@ def with_negatives(
         `(groups,)`]).
 
     Raises:
-        ValueError: as `pointwise`; and if a label is 0 or less, a user has seen every item,
+        ValueError: as `pointwise`; and if no label is a positive, a user has seen every item,
             `seen` comes with `allow_seen`, or a batch has no room for one group.
 
     Example:
@@ -152,22 +166,25 @@ def with_negatives(
             f"{owner}: batch_size counts pairs, so it must be at least 1 + negatives = {group}; "
             f"received {batch_size}."
         )
-    queries, positives, tables = _positives(columns, schema, item_columns, owner)
+    queries, items_of, tables = _queries(columns, schema, item_columns, owner)
+    positives = known_items(positive_rows(columns, schema, owner), items_of, owner)
     sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
+    hide = hiding(owner, schema, unknown_share)
     users, item = queries[schema.user_id.name], schema.item_id.name
     weights = () if weight is None else (check.weights(columns, weight, owner),)
     check.check_rows(columns, [item, *([weight] if weight else [])], owner)
     if negatives:
-        sampler.check_users(users)
+        sampler.check_users(users[positives])
 
-    def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
+    def make(chosen: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
+        rows = positives[chosen]
         drawn = sampler.sample(users[rows], negatives, rng)
-        items = np.concatenate([positives[rows, None], drawn], axis=1)  # (rows, group)
+        items = np.concatenate([items_of[rows, None], drawn], axis=1)  # (rows, group)
         features = {name: query[rows] for name, query in queries.items()}
         features |= {item: items} | {name: table[items] for name, table in tables.items()}
         label = np.zeros(items.shape, np.float32)
         label[:, 0] = 1
-        return features, label, *(values[rows] for values in weights)
+        return hide(features, rng), label, *(values[rows] for values in weights)
 
     groups = batch_size // group
     return _dataset(owner, make, len(positives), groups, shuffle, seed, drop_remainder)
@@ -183,11 +200,16 @@ def shared_negatives(
     allow_seen: bool = True,
     popularity: np.ndarray | None = None,
     item_columns: Mapping[str, np.ndarray] | None = None,
+    unknown_share: float = 0.0,
     shuffle: bool = True,
     seed: int = 0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Each row as a positive in column 0, then the same drawn items for all rows of the batch.
+    """Each positive row in column 0, then the same drawn items for all rows of the batch.
+
+    Rows whose label is no positive by `Schema.positive` are not learned from; they only count as
+    seen. Without a label column, every row is a positive. Rows of unknown items, which no drawn
+    item stands against, are left out.
 
     For a softmax over candidates: the label is the place of the positive, 0, as
     `SparseCategoricalCrossentropy(from_logits=True)` wants it. Since the items are shared, some
@@ -195,14 +217,15 @@ def shared_negatives(
     `allow_seen=False` draws each of them again for its row alone.
 
     Args:
-        columns: encoded columns of the positives; a label column is only checked.
-        schema: names and sizes of the features.
+        columns: encoded columns; of the rows with a label, the positives are taken.
+        schema: names and sizes of the features, and which labels are positives.
         batch_size: positives per batch.
         negatives: items drawn per batch, with replacement.
         seen: with `allow_seen=False`, columns of further (user, item) pairs to draw again.
         allow_seen: whether to keep accidental hits.
         popularity: weight of each real item in the draw `(num_ids - 2,)`; None for all alike.
         item_columns: for item features besides the id, their values by item id `(num_ids, ...)`.
+        unknown_share: see `with_negatives`.
         shuffle: whether to reorder the positives in each pass.
         seed: of the order and the negatives.
         drop_remainder: whether to leave out the last positives that do not fill a batch.
@@ -225,19 +248,22 @@ def shared_negatives(
     """
     owner = "shared_negatives"
     check.check_integer(owner, "negatives", negatives, 1)
-    queries, positives, tables = _positives(columns, schema, item_columns, owner)
+    queries, items_of, tables = _queries(columns, schema, item_columns, owner)
+    positives = known_items(positive_rows(columns, schema, owner), items_of, owner)
     sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
+    hide = hiding(owner, schema, unknown_share)
     users, item = queries[schema.user_id.name], schema.item_id.name
-    sampler.check_users(users)
+    sampler.check_users(users[positives])
 
-    def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
+    def make(chosen: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
+        rows = positives[chosen]
         shared = sampler.draw((batches, negatives), rng)
         drawn = np.repeat(shared, len(rows) // batches, axis=0)  # (rows, negatives)
         drawn = sampler.replace_seen(users[rows], drawn, rng)
-        items = np.concatenate([positives[rows, None], drawn], axis=1)
+        items = np.concatenate([items_of[rows, None], drawn], axis=1)
         features = {name: query[rows] for name, query in queries.items()}
         features |= {item: items} | {name: table[items] for name, table in tables.items()}
-        return features, np.zeros(len(rows), np.int32)
+        return hide(features, rng), np.zeros(len(rows), np.int32)
 
     return _dataset(owner, make, len(positives), batch_size, shuffle, seed, drop_remainder)
 
@@ -253,6 +279,7 @@ def histories(
     shuffle: bool = True,
     seed: int = 0,
     weight: str | None = None,
+    unknown_share: float = 0.0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """Rows with the items their user had before, right-padded with 0 and newest last.
@@ -270,6 +297,7 @@ def histories(
         shuffle: whether to reorder the rows in each pass.
         seed: of the order.
         weight: name of a column of sample weights.
+        unknown_share: see `pointwise`; each item of a history counts for itself.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Returns:
@@ -302,6 +330,7 @@ def histories(
         shuffle=shuffle,
         seed=seed,
         weight=weight,
+        unknown_share=unknown_share,
         drop_remainder=drop_remainder,
     )
 
@@ -341,7 +370,7 @@ def _dataset(
     return block_dataset(one_pass, example, batches=batches, rows=batch_rows)
 
 
-def _positives(
+def _queries(
     columns: LazyColumns,
     schema: Schema,
     item_columns: Mapping[str, np.ndarray] | None,
@@ -350,16 +379,7 @@ def _positives(
     """Query columns, item ids, and the tables of the other item features."""
     queries = check.features(columns, schema.query, schema, owner)
     items = check.user_or_item(columns, schema.item_id, owner)
-    names = [*queries, schema.item_id.name]
-    if schema.label in columns:
-        label = check.numbers(columns, schema.label, owner)
-        names.append(schema.label)
-        if len(label) and label.min() <= 0:
-            raise ValueError(
-                f"{owner}: every row is taken as a positive, but {np.count_nonzero(label <= 0)} "
-                f"rows have a {schema.label!r} of 0 or less (lowest {label.min()}). Select the "
-                "rows that are positive first, such as those of a rating of 4 and more."
-            )
+    names = [*queries, schema.item_id.name, *([schema.label] if schema.label in columns else [])]
     check.check_rows(columns, names, owner)
     others = tuple(feature for feature in schema.item if feature != schema.item_id)
     if others and item_columns is None:
@@ -397,4 +417,7 @@ def _sampler(
         feature.name: np.concatenate([check.user_or_item(p, feature, owner) for p in parts])
         for feature in (schema.user_id, schema.item_id)
     }
+    # The unknown user stands for many; together they may have seen all there is to draw.
+    known = pairs[schema.user_id.name] >= FIRST_ID
+    pairs = {name: ids[known] for name, ids in pairs.items()}
     return NegativeSampler(schema, seen=pairs, popularity=popularity)

@@ -8,14 +8,18 @@ import pyarrow as pa
 from kerasrec.data.counting import vocabularies_of_files
 from kerasrec.data.interactions import Interactions
 from kerasrec.data.paths import Paths
+from kerasrec.data.sides import side_of
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.schema import Categorical, Feature, Numeric, Schema
+from kerasrec.schema import ANY_POSITIVE_LABEL, Categorical, Feature, Numeric, Schema
 
 IMPLICIT_LABEL = "label"
 
 
 def fit_vocabularies(
-    train: Interactions | Paths, *, columns: Sequence[str] = ("user_id", "item_id")
+    train: Interactions | Paths,
+    *,
+    columns: Sequence[str] = ("user_id", "item_id"),
+    min_count: int = 1,
 ) -> dict[str, Vocabulary]:
     """Fit a vocabulary for the user, the item and each context column that is no float.
 
@@ -24,9 +28,11 @@ def fit_vocabularies(
             file, several, or a folder, which are counted piece by piece and may be larger than
             memory.
         columns: for files, the columns of ids: user, item, then categories.
+        min_count: ids with fewer training rows are unknown too, and so train the unknown id.
 
     Raises:
-        ValueError: if there are no rows, or a single user or item, or a file is refused.
+        ValueError: if there are no rows, a single user or item, `min_count` leaves no ids, or a
+            file is refused.
 
     Example:
 
@@ -50,26 +56,40 @@ def fit_vocabularies(
     else:
         vocabularies = vocabularies_of_files(train, columns)
         roles = dict(zip(("user", "item"), columns, strict=False))
+    vocabularies = {name: found.frequent(min_count) for name, found in vocabularies.items()}
     for role, name in roles.items():
         vocabulary = vocabularies[name]
         if len(vocabulary) < 2:
+            rows = f"all {vocabulary.counts[0]} training rows have"
+            if min_count > 1:
+                rows = f"with min_count={min_count} what is left has"
             raise ValueError(
-                f"fit_vocabularies: nothing can be learned from a single {role}; all "
-                f"{vocabulary.counts[0]} training rows have {name!r} == "
-                f"{vocabulary.ids.tolist()[0]!r}. Give rows of at least two {role}s."
+                f"fit_vocabularies: nothing can be learned from a single {role}; {rows} {name!r} "
+                f"== {vocabulary.ids.tolist()[0]!r}. Give rows of at least two {role}s."
             )
     return vocabularies
 
 
-def make_schema(train: Interactions, vocabularies: Mapping[str, Vocabulary]) -> Schema:
+def make_schema(
+    train: Interactions,
+    vocabularies: Mapping[str, Vocabulary],
+    *,
+    positive: str = ANY_POSITIVE_LABEL,
+) -> Schema:
     """The schema of encoded interactions: ids and categories as `Categorical`, floats as `Numeric`.
+
+    A context column that has one value in all rows of a user becomes a feature of the user. One
+    that has one value in all rows of an item is refused: on the query side it would tell the model
+    which item is asked for.
 
     Args:
         train: interactions whose roles and column types are described.
         vocabularies: the result of `fit_vocabularies`.
+        positive: which labels are positives, such as `">=4"`; see `Schema`.
 
     Raises:
-        ValueError: if a vocabulary is missing.
+        ValueError: if a vocabulary is missing, a context column describes the item, or `positive`
+            is no comparison with a number.
     """
 
     def feature(name: str) -> Feature:
@@ -78,11 +98,21 @@ def make_schema(train: Interactions, vocabularies: Mapping[str, Vocabulary]) -> 
         vocabulary = _vocabulary(vocabularies, name)
         return Categorical(name, vocabulary.num_ids, fingerprint=vocabulary.fingerprint)
 
+    users, items = train.codes(train.user), train.codes(train.item)
+    sides = {name: side_of(train.codes(name), users, items) for name in train.context}
+    if given_away := [name for name, side in sides.items() if side == "item"]:
+        raise ValueError(
+            f"make_schema: the context columns {given_away} have one value in all rows of each "
+            f"{train.item!r}, so they describe the item, and a model that reads them beside the "
+            "user is told which item is asked for. Leave them out of the context (--context on "
+            "the command line), or make them item features in a Schema of your own."
+        )
     return Schema(
-        user=(feature(train.user),),
+        user=tuple(feature(name) for name in (train.user, *_of(sides, "user"))),
         item=(feature(train.item),),
-        context=tuple(feature(name) for name in train.context),
+        context=tuple(feature(name) for name in _of(sides, "context")),
         label=train.label or IMPLICIT_LABEL,
+        positive=positive,
     )
 
 
@@ -119,6 +149,10 @@ def encode(
     else:
         encoded[IMPLICIT_LABEL] = np.ones(len(interactions), np.float32)
     return encoded
+
+
+def _of(sides: Mapping[str, str], side: str) -> list[str]:
+    return [name for name, found in sides.items() if found == side]
 
 
 def _is_float(interactions: Interactions, name: str) -> bool:

@@ -45,7 +45,7 @@ class Interactions:
         item: column of item ids.
         label: column of ratings or clicks; None for implicit feedback, where each row counts as 1.
         time: column that orders the rows; None where there is none.
-        context: columns that describe the moment (hour, device).
+        context: columns that describe the moment (hour, device), or the user.
 
     Raises:
         ValueError: if a column is missing, has another type, or holds values that are refused.

@@ -10,6 +10,7 @@ from kerasrec.data import blocks
 from kerasrec.data import columns as check
 from kerasrec.data.blocks import Arrays, block_dataset, count_batches
 from kerasrec.data.packing import pack
+from kerasrec.data.positives import is_positive, no_positive
 from kerasrec.data.sequences import event_numbers, first_rows, history_features, in_order
 from kerasrec.schema import NumericSequence, Schema, Sequence
 from kerasrec.types import Columns
@@ -41,6 +42,10 @@ def next_items(
         place     0 1 2 0 1
         target    b c d y z
 
+    Only positives by `Schema.positive` are targets. A row of another label stays in the history,
+    since the user has seen its item, and the step before it has no target. Without a label column,
+    every row is a positive.
+
     A user's steps never see another user's, nor anything later: that is up to the model, which
     `kerasrec.testing.check_model` checks. Rows beyond the last one are empty (0 everywhere).
 
@@ -51,7 +56,8 @@ def next_items(
         batch_size: rows of a batch; all replicas of a distribution strategy together.
         time: name of the time column, ties in the order of the file; None if the rows of each user
             are in order already.
-        targets: "all" for the next item at every step, "last" for each user's newest item alone.
+        targets: "all" for the next item at every step, "last" for each user's newest item alone,
+            where that is a positive.
         windows: "newest" for the newest `max_length` steps of each user, "all" for every step, in
             windows of `max_length` counted from the newest one back, so that the oldest window is
             the one that may be shorter. What stands before a window is not seen in it.
@@ -65,7 +71,8 @@ def next_items(
 
     Raises:
         ValueError: if the schema has no such sequence, a column is missing, empty or of another
-            length or dtype, no user has two rows, or an argument is out of range.
+            length or dtype, no user has a row and a positive after it, or an argument is out of
+            range.
 
     Example:
 
@@ -95,14 +102,29 @@ def next_items(
         raise ValueError(
             f"{owner}: windows='all' adds steps that targets='last' gives no target. Pass one."
         )
-    steps = _Steps.of(owner, columns, schema, time, feature.max_length, every=windows == "all")
-    last = steps.newest if targets == "last" else None
+    positive = is_positive(columns, schema, owner)
+    steps = _Steps.of(
+        owner,
+        columns,
+        schema,
+        time,
+        feature.max_length,
+        every=windows == "all",
+        # Nothing is learned beyond a user's last positive. For "last" the newest row itself counts.
+        until=None if targets == "last" else positive,
+    )
+    # The target of a step is the row after it.
+    chosen = np.append(positive[steps.order][1:], False)
+    if targets == "last":
+        chosen &= steps.newest
+        if not chosen.any():
+            raise ValueError(no_positive(int(steps.newest.sum()), schema, f"{owner}: targets"))
     fields = {feature.name: (steps.items, 0), "target": (steps.items, 1)}
 
     def finish(arrays: dict[str, np.ndarray]) -> Arrays:
         return arrays, arrays.pop("target")
 
-    return steps.dataset(fields, finish, batch_size, pack_rows, shuffle, seed, targets_at=last)
+    return steps.dataset(fields, finish, batch_size, pack_rows, shuffle, seed, targets_at=chosen)
 
 
 def next_labels(
@@ -211,8 +233,12 @@ class _Steps:
         time: str | None,
         width: int,
         every: bool = False,
+        until: np.ndarray | None = None,
     ) -> "_Steps":
-        """Those of checked columns; the newest `width` steps of each user, or every step."""
+        """Those of checked columns; the newest `width` steps of each user, or every step.
+
+        With a mask `until`, a user's steps end at the last row that it marks.
+        """
         names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
         for name in names:
             check.column(columns, name, owner)
@@ -220,12 +246,17 @@ class _Steps:
         order, users, items = in_order([columns], schema, time, owner)
         begins = first_rows(users)
         ends = np.append(begins[1:], len(users))
-        enough = ends - begins >= 2
-        if not enough.any():
+        if not (ends - begins >= 2).any():
             raise ValueError(
                 f"{owner}: no user has the two rows that an item and its successor take. Pass all "
                 "rows of the users, not a sample of rows."
             )
+        if until is not None:
+            marked = np.where(until[order], np.arange(1, len(users) + 1), 0)
+            ends = np.maximum(begins, np.maximum.reduceat(marked, begins))
+        enough = ends - begins >= 2
+        if not enough.any():
+            raise ValueError(no_positive(len(users), schema, f"{owner}: rows after the first"))
         ends = ends[enough] - 1  # the newest item has no successor
         begins = begins[enough]
         if every:

@@ -98,6 +98,30 @@ class Vocabulary:
         distinct, positions = distinct_ids(column)
         return cls(distinct, np.bincount(positions, minlength=len(distinct)), name)
 
+    def frequent(self, min_count: int) -> "Vocabulary":
+        """Return the vocabulary of the ids that occur at least so often, in the same order.
+
+        Args:
+            min_count: training occurrences. Ids with fewer become unknown ids.
+
+        Raises:
+            ValueError: if it is no positive integer, or no id occurs so often.
+        """
+        owner = f"Vocabulary {self.name!r}"
+        if isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1:
+            raise ValueError(
+                f"{owner}: min_count must be an integer of at least 1; received {min_count!r}."
+            )
+        kept = self.counts >= min_count
+        if kept.all():
+            return self
+        if not kept.any():
+            raise ValueError(
+                f"{owner}: no id occurs {min_count} times; the most frequent one has "
+                f"{self.counts.max()} rows. Lower min_count."
+            )
+        return Vocabulary(self.ids[kept], self.counts[kept], self.name)
+
     @property
     def dtype(self) -> str:
         """Type of the raw ids: "int64" or "string"."""

@@ -2,17 +2,18 @@
 
 import numpy as np
 
-from kerasrec.evaluation.queries import SeenColumns, row_counts
+from kerasrec.data.positives import is_positive
+from kerasrec.evaluation.queries import SeenColumns, row_counts, seen_parts
 from kerasrec.schema import Schema
 from kerasrec.types import Features
 
 
 class MostSeen:
-    """Scores an item by how often it was seen.
+    """Scores an item by how often it was chosen.
 
     Args:
-        schema: names of the user and the item id.
-        seen: encoded rows to count.
+        schema: names of the user and the item id, and which labels are positives.
+        seen: encoded rows; of those with a label, the positives are counted.
 
     Raises:
         ValueError: if there is no row to count.
@@ -28,11 +29,17 @@ class MostSeen:
 
     def __init__(self, schema: Schema, seen: SeenColumns) -> None:
         self.schema = schema
-        counts = row_counts(seen, schema.item_id)
+        name = schema.item_id.name
+        chosen = [
+            {name: np.asarray(part[name])[is_positive(part, schema, "popularity: seen")]}
+            for part in seen_parts(seen)
+            if name in part  # where it is not, row_counts says so
+        ]
+        counts = row_counts(chosen, schema.item_id)
         if not counts.any():
             raise ValueError(
-                "popularity counts the rows of `seen`; received none. Pass the encoded training "
-                "rows."
+                "popularity counts the rows of `seen`; received none with a "
+                f"{schema.label!r} {schema.positive}. Pass the encoded training rows."
             )
         # The rank of a count instead of the count: exact in float32 however large counts grow.
         self._rank = np.unique(counts, return_inverse=True)[1].astype(np.float32)

@@ -8,6 +8,7 @@ has NaN.
 
 import numpy as np
 
+from kerasrec.data.positives import is_positive
 from kerasrec.evaluation.baseline import MostSeen
 from kerasrec.evaluation.lists import Lists, recommend
 from kerasrec.evaluation.queries import SeenColumns, SeenPairs
@@ -233,6 +234,8 @@ def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Colum
 
         |listed, in the user's test rows, not among the k most popular unseen items| / |listed|
 
+    Of the test rows, the positives by `Schema.positive` count.
+
     Ge et al. (2010), "Beyond Accuracy: Evaluating Recommender Systems by Coverage and
     Serendipity", with popularity as the primitive model.
 
@@ -246,7 +249,12 @@ def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Colum
         ValueError: if a column is missing or badly encoded.
     """
     popular = recommend(
-        MostSeen(Schema((schema.user_id,), (schema.item_id,)), train),
+        MostSeen(
+            Schema(
+                (schema.user_id,), (schema.item_id,), label=schema.label, positive=schema.positive
+            ),
+            train,
+        ),
         {schema.user_id.name: lists.users},
         seen=train,
         k=lists.k,
@@ -260,7 +268,9 @@ def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Colum
         Schema((Categorical(schema.user_id.name, len(lists.users) + 2),), (schema.item_id,)),
     )
     users = lists.users.astype(np.int64)[:, None]
-    right = SeenPairs.of(test, schema).contains(users, lists.items)
+    chosen = is_positive(test, schema, "serendipity: test")
+    ids = {f.name: np.asarray(test[f.name])[chosen] for f in (schema.user_id, schema.item_id)}
+    right = SeenPairs.of(ids, schema).contains(users, lists.items)
     expected = obvious.contains(np.arange(len(users))[:, None] + 2, lists.items)
     return _list_mean(lists, (right & ~expected).astype(np.float64))
 

@@ -30,8 +30,9 @@ def ranking(
 
     A query is a user, or with `per="row"` a test row. The unit belongs to the evaluation and not to
     the model, so that models with other features are measured by the same queries. The positives of
-    a user are the user's test items; all of them stay in the one list that is ranked. Means are
-    over queries:
+    a user are the user's test items whose label is one by `Schema.positive` (all of them where the
+    test rows have no label column); all stay in the one list that is ranked. Means are over
+    queries:
 
         hr@k         a positive among the first k
         recall@k     share of the positives among the first k
@@ -49,7 +50,11 @@ def ranking(
     What is ranked, and what is not:
 
     - Padding and unknown ids are never candidates.
-    - Items of the user in `seen` are no candidates, except the query's positives.
+    - Items of the user in `seen` are no candidates, whatever their label, except the query's
+      positives.
+    - Test items of other labels (shown and not clicked, rated low) are no hits: they are candidates
+      like all others, and a query without any positive is none. `negative_rows` says how many
+      such rows there are.
     - A test row that repeats a seen pair counts as a positive (people do come back), unless
       `drop_repeats` leaves it out of the test set; `repeated_rows` says how many there are.
     - The same (query, item) twice in the test set counts once.
@@ -61,7 +66,8 @@ def ranking(
     Args:
         model: what is evaluated; a `Retriever` is ranked by matrix products, any other `Ranker`
             by scoring pairs.
-        test: encoded test rows: the query side features and the item id.
+        test: encoded test rows: the query side features, the item id and, if there is one, the
+            label.
         seen: encoded rows whose items are taken out of a user's list: usually the training rows,
             or a list of the training and the validation rows. None takes out nothing.
         k: cutoffs; all of them are computed in one pass.
@@ -85,12 +91,12 @@ def ranking(
     Returns:
         dict with these metrics (those at k for every cutoff), `protocol`, `per`, and the counts
         `users`, `queries`, `candidates` (before seen items are taken out), `test_rows`,
-        `unknown_user_rows`, `unknown_item_rows` and `repeated_rows`.
+        `negative_rows`, `unknown_user_rows`, `unknown_item_rows` and `repeated_rows`.
 
     Raises:
-        ValueError: if the test set is empty (or is once unknown users and dropped repeats are out),
-            k exceeds the catalogue, a column is missing or badly encoded, `per` is neither of the
-            two, or a score is NaN.
+        ValueError: if the test set has no positive (or has none once unknown users and dropped
+            repeats are out), k exceeds the catalogue, a column is missing or badly encoded, `per`
+            is neither of the two, or a score is NaN.
 
     Example:
 
@@ -156,6 +162,7 @@ def rank_queries(
         raise ValueError(f"ranking: max_memory_mb must be at least 1; received {max_memory_mb!r}.")
     check_per(per)
     names = [feature.name for feature in schema.query] + [schema.item_id.name]
+    names += [schema.label] if schema.label in test else []
     rows = check_columns(test, names, what="ranking: test")
     items = catalogue(schema, items)
     seen_pairs = SeenPairs.of(seen, schema)
@@ -181,6 +188,7 @@ def rank_queries(
         "queries": len(queries.test_row),
         "candidates": width,
         "test_rows": rows,
+        "negative_rows": queries.negative_rows,
         "unknown_user_rows": queries.unknown_user_rows,
         "unknown_item_rows": int((~positives.listed).sum()),
         "repeated_rows": queries.repeated_rows,

@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from kerasrec.data.sides import side_of
 from kerasrec.data.splits import Split
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.full_ranking import catalogue
@@ -92,6 +93,7 @@ def check_ranking(
 
     - No seen items are taken out: the lists are full of what users have already.
     - Test rows are in `seen` as well.
+    - A context feature has one value in all rows of each item, and so tells which one is right.
     - Candidates are given or sampled, or `items` leave out some of the catalogue: such figures are
       higher, and their order of the models may be another (Krichene and Rendle, 2020, "On Sampled
       Metrics for Item Recommendation").
@@ -135,6 +137,14 @@ def check_ranking(
             f"{repeated:,} of {len(users):,} test rows are in `seen` as well; they count as "
             "positives all the same. Rank with drop_repeats=True to leave them out."
         )
+    for feature in schema.context:
+        if feature.name in test and np.ndim(test[feature.name]) == 1:
+            codes = np.unique(test[feature.name], return_inverse=True)[1]
+            if side_of(codes, users, ids) == "item":
+                found.append(
+                    f"the context feature {feature.name!r} has one value in all test rows of each "
+                    "item: every query tells which items may be right. Make it an item feature."
+                )
     every = schema.item_id.num_ids - FIRST_ID
     if candidates is not None:
         given = candidates if isinstance(candidates, Candidates) else Candidates(candidates)

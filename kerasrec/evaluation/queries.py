@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from kerasrec.data.columns import History
+from kerasrec.data.positives import is_positive, no_positive
 from kerasrec.evaluation.columns import check_columns, check_ids, known, take_rows
 from kerasrec.schema import Categorical, Schema
 from kerasrec.schema import Sequence as IdSequence
@@ -112,6 +113,7 @@ class Queries:
         test_row: `(queries,)` test row whose features the query has.
         query: `(positives,)` index of the query, ascending.
         item: `(positives,)` item id.
+        negative_rows: test rows that were left out for their label.
         unknown_user_rows: test rows that were left out for their user.
         repeated_rows: test rows of known users whose pair was seen before.
     """
@@ -120,6 +122,7 @@ class Queries:
     test_row: np.ndarray
     query: np.ndarray
     item: np.ndarray
+    negative_rows: int
     unknown_user_rows: int
     repeated_rows: int
 
@@ -134,18 +137,25 @@ def make_queries(
 ) -> Queries:
     """Group test rows into queries: one per user, or one per row.
 
+    Rows whose label is no positive ask nothing; their items stay candidates.
+
     Raises:
-        ValueError: if no row is left once unknown users and dropped repeats are out.
+        ValueError: if no row is left once other labels, unknown users and dropped repeats are out.
     """
     users = check_ids(test[schema.user_id.name], schema.user_id, what="ranking: test")
     items = check_ids(test[schema.item_id.name], schema.item_id, what="ranking: test")
+    positive = is_positive(test, schema, "ranking: test")
+    if not positive.any():
+        raise ValueError(no_positive(len(users), schema, "ranking: test"))
     repeated = known(users) & seen.contains(users, items)
-    kept = np.flatnonzero(known(users) & ~repeated if drop_repeats else known(users))
+    asked = known(users) & positive
+    kept = np.flatnonzero(asked & ~repeated if drop_repeats else asked)
     if not len(kept):
         raise ValueError(
-            f"ranking: expected a test row of a user with training rows; of {len(users)} rows "
-            f"{(~known(users)).sum()} have an unknown user and {repeated.sum()} repeat a seen pair "
-            f"(drop_repeats={drop_repeats}). Use another split."
+            f"ranking: expected a positive test row of a user with training rows; of {len(users)} "
+            f"rows {(~known(users)).sum()} have an unknown user, {(~positive).sum()} are no "
+            f"positives and {repeated.sum()} repeat a seen pair (drop_repeats={drop_repeats}). Use "
+            "another split."
         )
     if per == "row":
         test_row, query, item = kept, np.arange(len(kept)), items[kept]
@@ -162,6 +172,7 @@ def make_queries(
         test_row=test_row,
         query=query,
         item=item,
+        negative_rows=int((~positive).sum()),
         unknown_user_rows=int((~known(users)).sum()),
         repeated_rows=int(repeated.sum()),
     )

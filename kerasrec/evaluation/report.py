@@ -120,7 +120,7 @@ def compare(
     is added first unless a model has that name.
 
     Args:
-        models: models by name; all share one schema's id spaces.
+        models: models by name; all share one schema's id spaces and positives.
         test: encoded test rows.
         seen: see `ranking`.
         train: the rows that the models learned from, which popularity counts. By default the first
@@ -136,7 +136,8 @@ def compare(
         One dict per model with its name under `model` and the figures of `evaluate`.
 
     Raises:
-        ValueError: see `evaluate`; or if there is no model, or no row to count.
+        ValueError: see `evaluate`; or if there is no model, no row to count, or the models' schemas
+            take other labels as positives.
 
     Example:
 
@@ -156,6 +157,12 @@ def compare(
         raise ValueError(
             f"compare: expected a dict of models by name; received {models!r:.80}. "
             "Pass for example {'mf': model}."
+        )
+    rules = {name: model.schema.positive for name, model in models.items()}
+    if len(set(rules.values())) > 1:
+        raise ValueError(
+            f"compare: expected one rule of which test rows are hits; the schemas say {rules}. "
+            "Give the models schemas with the same `positive`."
         )
     shared: dict[str, Any] = {
         "seen": seen, "k": k, "candidates": candidates, "items": items, "per": per,

@@ -17,6 +17,7 @@ class Popularity(Recommender):
 
         score(u, i) = count_i
 
+    count_i is the number of training rows of the item that are positives by `Schema.positive`.
     Nothing is trained: `adapt` counts. Equal counts give equal scores, and up to 2^24 rows an item
     different counts give different ones.
 
@@ -58,13 +59,15 @@ class Popularity(Recommender):
         self.build()
 
     def adapt(self, columns: Columns) -> None:
-        """Counts the items of encoded training columns; an earlier count is forgotten.
+        """Count the items of encoded training columns; an earlier count is forgotten.
 
         Args:
-            columns: dict with the item id `(rows,)`, as made by `kerasrec.data.encode`.
+            columns: dict with the item id `(rows,)` and, if there is one, the label, as made by
+                `kerasrec.data.encode`. Without a label, every row is a positive.
 
         Raises:
-            ValueError: if the column is missing or holds ids outside the schema.
+            ValueError: if the column is missing or holds ids outside the schema, the label has
+                another length, or no row is a positive.
         """
         item = self.schema.item_id
         if item.name not in columns:
@@ -79,6 +82,22 @@ class Popularity(Recommender):
                 f"Popularity.adapt: {item.name!r} must hold integer ids from 0 to "
                 f"{item.num_ids - 1}; received {ids!r:.100}. Encode raw ids first."
             )
+        label = self.schema.label
+        if label in columns:
+            labels = np.asarray(columns[label])
+            if labels.shape != ids.shape:
+                raise ValueError(
+                    f"Popularity.adapt: expected one label an item; received the shapes "
+                    f"{ids.shape} of {item.name!r} and {labels.shape} of {label!r}."
+                )
+            positive = self.schema.is_positive(labels)
+            if len(ids) and not positive.any():
+                raise ValueError(
+                    f"Popularity.adapt: none of {len(ids):,} rows has a {label!r} "
+                    f"{self.schema.positive}, so there is nothing to count. Say in the schema "
+                    "which labels are positives."
+                )
+            ids = ids[positive]
         counts = np.bincount(ids, minlength=item.num_ids)
         counts[:FIRST_ID] = 0  # padding and unknown are no items
         self.item_scores.assign(counts.astype("float32")[:, None])

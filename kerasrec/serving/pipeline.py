@@ -255,7 +255,7 @@ def merged(retriever: Schema, ranker: Schema) -> Schema:
                 )
         extra = tuple(f for f in getattr(ranker, role) if f.name not in features)
         roles[role] = (*getattr(retriever, role), *extra)
-    return Schema(**roles, label=ranker.label)
+    return Schema(**roles, label=ranker.label, positive=ranker.positive)
 
 
 def parts_of(model: Any) -> tuple[Any, ...]:

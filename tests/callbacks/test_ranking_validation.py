@@ -218,3 +218,15 @@ def test_rows_that_are_refused():
 def test_scores_that_are_not_numbers_name_the_model():
     with pytest.raises(ValueError, match="MatrixFactorization gave NaN for 100.00%"):
         fit(RankingValidation(VALID, TRAIN), learning_rate=float("nan"))
+
+
+def test_positives_alone_are_ranked(monkeypatch):
+    """Among blocks of one user, those without a positive are none."""
+    monkeypatch.setattr(ranking_validation, "USERS_PER_BLOCK", 1)
+    label = (np.arange(len(VALID["user_id"])) % 3 == 0).astype(np.float32)
+    model, history = fit(RankingValidation({**VALID, "label": label}, TRAIN, k=5), epochs=1)
+    chosen = {name: values[label > 0] for name, values in VALID.items()}
+    expected = evaluation.ranking(model, chosen, seen=TRAIN, k=5)
+    assert history["val_ndcg@5"][-1] == pytest.approx(expected["ndcg@5"], abs=1e-12)
+    with pytest.raises(ValueError, match="none of .* rows has a 'label' >0"):
+        fit(RankingValidation({**VALID, "label": label * 0}, TRAIN, k=5), epochs=1)

@@ -64,7 +64,7 @@ def test_lists_are_those_of_an_argsort(kind, prepared):
 
 def test_sample_lists_are_of_the_same_users_and_hold_no_seen_item(prepared):
     model, counts = MatrixFactorization(prepared.schema, embedding_dim=3), popularity(prepared)
-    made = record({"popularity": counts, "mf": model}, prepared, ratings=None).about["samples"]
+    made = record({"popularity": counts, "mf": model}, prepared, losses={}).about["samples"]
     assert [one["user"] for one in made["mf"]] == [one["user"] for one in made["popularity"]]
     assert len(made["mf"]) == 3
     for one in made["mf"]:
@@ -89,7 +89,7 @@ def test_titles_are_those_of_the_items(prepared):
 
 def test_records_hold_every_query(prepared):
     model = MatrixFactorization(prepared.schema, embedding_dim=3)
-    made = record({"popularity": popularity(prepared), "mf": model}, prepared, ratings=None)
+    made = record({"popularity": popularity(prepared), "mf": model}, prepared, losses={})
     queries = made.queries.to_pandas()
     assert set(queries["model"]) == {"popularity", "mf"}
     at = made.about["list_length"]

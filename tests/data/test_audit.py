@@ -259,3 +259,24 @@ def test_a_file_is_read_as_read_reads_it(tmp_path):
     assert "received '007' in row 1" in "".join(
         audit(path, encoding="latin-1", id_type="integer").problems
     )
+
+
+def test_columns_of_the_item_and_of_the_user():
+    rng = np.random.default_rng(0)
+    user, item = np.repeat(np.arange(8), 6), np.tile(np.arange(6), 8)
+    report = audit(
+        {
+            "user_id": user,
+            "item_id": item,
+            "rating": rng.integers(1, 6, 48),
+            "genre": np.array(list("abcabb"))[item],
+            "city": np.array(list("xyxyzzxy"))[user],
+            "hour": rng.integers(0, 24, 48),
+        },
+        time=None,
+    )
+    assert [text.split(":")[0] for text in report.leaks] == [
+        "'genre' is the same in all rows of each 'item_id'"
+    ]
+    assert report.features == ("'city' is the same in all rows of each 'user_id': a user feature",)
+    assert "features\n  - 'city'" in str(report) and "hour" not in str(report).split("leaks")[1]

@@ -20,6 +20,9 @@ from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
 SCHEMA = Schema(user=[Categorical("user", 20)], item=[Categorical("item", 50)])
 
 
+SIDES = ("user", "item")
+
+
 def make_columns(rows: int = 23, seed: int = 0) -> dict[str, np.ndarray]:
     """Distinct (user, item) pairs; each user has seen a few items."""
     rng = np.random.default_rng(seed)
@@ -176,6 +179,24 @@ def test_any_size_gives_each_positive_once(rows, negatives, batch_size, drop_rem
         assert positives == sorted(columns["item"].tolist())
 
 
+@settings(max_examples=10, deadline=None)
+@given(
+    make=st.sampled_from([with_negatives, shared_negatives]),
+    labels=st.lists(st.integers(0, 5), min_size=1, max_size=40).filter(lambda n: max(n) >= 3),
+    seed=st.integers(0, 99),
+)
+def test_rows_below_the_threshold_are_seen_and_not_learned(make, labels, seed):
+    schema = Schema(SCHEMA.user, SCHEMA.item, positive=">=3")
+    columns = make_columns(len(labels), seed) | {"label": np.array(labels, np.float32)}
+    found = everything(make(columns, schema, batch_size=9, negatives=3, allow_seen=False))
+    users, items = (np.concatenate([batch[0][name] for batch in found]) for name in SIDES)
+    pairs = list(zip(columns["user"], columns["item"], strict=True))
+    liked = [pair for pair, label in zip(pairs, labels, strict=True) if label >= 3]
+    assert sorted(zip(users, items[:, 0], strict=True)) == sorted(liked)
+    drawn = zip(np.repeat(users, 3), items[:, 1:].ravel(), strict=True)
+    assert not set(drawn) & set(pairs)
+
+
 def test_seen_pairs_of_other_rows_are_not_drawn_either():
     schema = Schema(user=[Categorical("user", 4)], item=[Categorical("item", 6)])
     columns = {"user": np.array([2, 3]), "item": np.array([2, 2])}
@@ -216,12 +237,16 @@ def test_one_user_and_one_item():
         with_negatives(columns, schema, batch_size=8)
 
 
-def test_unknown_users_and_items_are_rows_like_others():
-    columns = {"user": np.array([1, 1, 2]), "item": np.array([1, 7, 1])}
-    dataset = with_negatives(columns, SCHEMA, batch_size=300, negatives=99, shuffle=False)
-    items = joined(dataset, "item")
-    assert items[:, 0].tolist() == [1, 7, 1]
-    assert items[:, 1:].min() >= 2 and 7 not in items[:2, 1:]
+@pytest.mark.parametrize("make", [with_negatives, shared_negatives])
+def test_unknown_users_are_rows_like_others_and_unknown_items_no_positives(make):
+    columns = {"user": np.array([1, 1, 2]), "item": np.array([1, 7, 8])}
+    options = {"batch_size": 300, "negatives": 99, "shuffle": False}
+    ((features, _),) = everything(make(columns, SCHEMA, **options))
+    assert features["user"].tolist() == [1, 2]
+    assert features["item"][:, 0].tolist() == [7, 8] and features["item"][:, 1:].min() >= 2
+    columns["item"][:] = 1
+    with pytest.raises(ValueError, match="items of all 3 positive rows are unknown"):
+        make(columns, SCHEMA, **options)
 
 
 def test_huge_id_spaces_need_no_users_times_items_array():
@@ -497,7 +522,12 @@ def test_bad_columns_and_arguments(columns, options, message):
         (with_negatives, GOOD, {"batch_size": 0}, "batch_size must be an integer of at least 1"),
         (shared_negatives, GOOD, {"negatives": 0}, "negatives must be an integer of at least 1"),
         (with_negatives, GOOD, {"seen": GOOD, "allow_seen": True}, "Pass one of the two"),
-        (with_negatives, {**GOOD, "label": GOOD["label"] * 0}, {}, "6 rows have a 'label' of 0"),
+        (
+            with_negatives,
+            {**GOOD, "label": GOOD["label"] * 0},
+            {},
+            "none of 6 rows has a 'label' >0",
+        ),
         (with_negatives, GOOD, {"seen": {"user": GOOD["user"]}}, "expected a column 'item'"),
         (with_negatives, GOOD, {"popularity": np.ones(3)}, "popularity needs 48 numbers"),
         (histories, GOOD, {}, "expected a schema with a sequence of 'item'"),

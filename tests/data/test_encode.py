@@ -107,3 +107,54 @@ def test_refusals():
 
 def test_the_function_stays_under_the_name_of_its_module():
     assert encode_of_the_package is encode
+
+
+def joined(**columns):
+    """40 rows, each of 8 users with each of 5 items."""
+    pairs = {"user_id": np.repeat(np.arange(8), 5), "item_id": np.tile(np.arange(5), 8)}
+    table = {**pairs, **columns}
+    return Interactions.from_table(table, label=None, time=None, context=list(columns))
+
+
+@pytest.mark.parametrize("values", [["a", "b", "a", "c", "c"], [1, 2, 3, 4, 4], [0.5, 1, 2, 2, 3]])
+def test_a_column_of_the_item_is_refused_as_context(values):
+    train = joined(hour=np.arange(40) % 7, about=np.tile(np.array(values), 8))
+    vocabularies = fit_vocabularies(train)
+    message = r"context columns \['about'\] have one value in all rows of each 'item_id'.*--context"
+    with pytest.raises(ValueError, match=message):
+        make_schema(train, vocabularies)
+
+
+def test_a_column_of_the_user_is_a_user_feature():
+    train = joined(hour=np.arange(40) % 7, job=np.repeat(list("abcabcab"), 5))
+    schema = make_schema(train, fit_vocabularies(train))
+    assert [f.name for f in schema.user] == ["user_id", "job"]
+    assert [f.name for f in schema.context] == ["hour"]
+    assert set(encode(train, fit_vocabularies(train))) >= {f.name for f in schema.features}
+
+
+def test_the_schema_says_which_labels_are_positives():
+    train = made()
+    vocabularies = fit_vocabularies(train)
+    assert make_schema(train, vocabularies).positive == ">0"
+    assert make_schema(train, vocabularies, positive=">=4").positive == ">=4"
+
+
+def test_ids_with_few_rows_are_unknown():
+    train = joined(hour=np.arange(40) % 7)
+    more = Interactions.from_table(
+        {"user_id": [*np.repeat(np.arange(8), 5), 99], "item_id": [*np.tile(np.arange(5), 8), 77]},
+        label=None, time=None,
+    )  # fmt: skip
+    assert 99 in fit_vocabularies(more)["user_id"].ids
+    vocabularies = fit_vocabularies(more, min_count=2)
+    assert (
+        encode(more, vocabularies)["user_id"][-1] == encode(more, vocabularies)["item_id"][-1] == 1
+    )
+    with pytest.raises(ValueError, match="'user_id': no id occurs 6 times; .* has 5 rows"):
+        fit_vocabularies(train, min_count=6)
+    rows = Interactions.from_table(
+        {"user_id": [1, 1, 2], "item_id": [5, 6, 5]}, label=None, time=None
+    )
+    with pytest.raises(ValueError, match="single user; with min_count=2 what is left has 'user_id"):
+        fit_vocabularies(rows, min_count=2)

@@ -237,3 +237,43 @@ def test_histories_of_labels_have_one_length():
     schema = dataclasses.replace(LABELLED, context=context)
     with pytest.raises(ValueError, match=r"one max_length; received .*'history': 3.*'other': 4"):
         next_labels(labelled([(2, 3, 1), (2, 4, 2)]), schema, batch_size=1)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 2), max_size=9), min_size=1, max_size=6),
+    st.integers(1, 5),
+    st.booleans(),
+)
+def test_targets_are_the_positives_that_have_something_before_them(labels, length, together):
+    columns = rows(*(
+        (2 + user, 10 * (user + 1) + step, step)
+        for user, given in enumerate(labels) for step in range(len(given))
+    ), (8, 99, 0))  # fmt: skip
+    columns["label"] = np.array([x for given in labels for x in given] + [1], np.float32)
+    options = {"batch_size": 2, "windows": "all", "pack_rows": together}
+    expected = sorted(
+        10 * (user + 1) + step
+        for user, given in enumerate(labels)
+        for step, label in enumerate(given)
+        if step and label > 0
+    )
+    if not expected:
+        with pytest.raises(ValueError, match="so none is a positive|no user has the two rows"):
+            next_items(columns, schema_of(length), **options)
+        return
+    found = sequences(next_items(columns, schema_of(length), **options))
+    assert sorted(t for _, targets in found for t in targets if t) == expected
+    for history, target in found:  # what was seen stays, and is followed by the very next row
+        assert history == list(range(history[0], history[0] + len(history)))
+        assert all(t in (0, item + 1) for item, t in zip(history, target, strict=True))
+
+
+def test_the_newest_item_is_a_target_where_it_is_a_positive():
+    columns = rows((2, 10, 1), (2, 11, 2), (2, 12, 3), (3, 20, 1), (3, 21, 2))
+    columns["label"] = np.array([1, 1, 0, 1, 1], np.float32)
+    found = sequences(next_items(columns, schema_of(4), batch_size=1, targets="last"))
+    assert sorted(found) == [([10, 11], [0, 0]), ([20], [21])]
+    columns["label"][-1] = 0
+    with pytest.raises(ValueError, match="targets: none of 2 rows has a 'label' >0"):
+        next_items(columns, schema_of(4), batch_size=1, targets="last")

@@ -227,3 +227,22 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         save_vocabularies({"item_id": Vocabulary.fit([3])}, tmp_path)
     assert load_vocabularies(tmp_path)["item_id"].ids.tolist() == [1, 2]
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+@given(st.lists(st.integers(0, 6), min_size=1), st.integers(1, 5))
+def test_rare_ids_are_unknown(values, min_count):
+    frequent = [x for x in dict.fromkeys(values) if values.count(x) >= min_count]
+    if not frequent:
+        with pytest.raises(ValueError, match=f"no id occurs {min_count} times; the most frequent"):
+            Vocabulary.fit(values).frequent(min_count)
+        return
+    vocabulary = Vocabulary.fit(values).frequent(min_count)
+    assert vocabulary.ids.tolist() == frequent
+    assert vocabulary.counts.tolist() == [values.count(x) for x in frequent]
+    assert (vocabulary.encode(values) == 1).tolist() == [x not in frequent for x in values]
+
+
+@pytest.mark.parametrize("min_count", [0, -1, 1.5, True, None])
+def test_min_count_is_a_positive_integer(min_count):
+    with pytest.raises(ValueError, match="min_count must be an integer of at least 1"):
+        Vocabulary.fit([1, 1]).frequent(min_count)

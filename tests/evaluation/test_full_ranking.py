@@ -123,6 +123,59 @@ def test_several_seen_columns(table_model):
     assert ranking(table_model(table), test, seen=[nothing], k=1)["mrr"] == 1 / 5
 
 
+@pytest.mark.parametrize("labels", [[1, 0, 0, 0], [True, False, False, False], [5, 3.5, 0, -1]])
+def test_items_that_were_ignored_are_no_hits(table_model, labels):
+    """40 users, one choice and three ignored items each: who ranks these first is wrong."""
+    rng = np.random.default_rng(0)
+    items = np.stack([rng.permutation(np.arange(2, 32))[:4] for _ in range(40)])
+    test = columns(np.stack([np.repeat(np.arange(2, 42), 4), items.ravel()], 1))
+    test["click"] = np.tile(np.array(labels), 40)
+    schema = Schema(
+        Categorical("user", 42), Categorical("item", 32), label="click",
+        positive=">=4" if labels[0] == 5 else ">0",
+    )  # fmt: skip
+    right, wrong = rng.random((2, 42, 32)) / 10
+    wrong[test["user"], test["item"]] += np.where(test["click"] == labels[0], 1, 2)
+    right[test["user"], test["item"]] += np.where(test["click"] == labels[0], 2, 1)
+    found = [ranking(table_model(t, schema), test, seen=None, k=3) for t in (right, wrong)]
+    assert [result["ndcg@3"] for result in found] == [1.0, 0.0]
+    assert found[0]["negative_rows"] == 120 and found[0]["queries"] == 40
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    test=PAIRS, seen=PAIRS, seed=st.integers(0, 1000), threshold=st.integers(0, 5),
+    sampled=st.booleans(),
+)  # fmt: skip
+def test_other_labels_change_nothing_but_what_is_asked(
+    table_model, test, seen, seed, threshold, sampled
+):
+    rng = np.random.default_rng(seed)
+    table = rng.permutation(60).reshape(6, 10).astype(np.float32)
+    schema = Schema(Categorical("user", 6), Categorical("item", 10), positive=f">={threshold}")
+    labels = rng.integers(0, 6, len(test))
+    given = columns(test) | {"label": labels}
+    candidates = rng.integers(2, 10, (len(test), 3)) if sampled else None
+    chosen = labels >= threshold
+    model = table_model(table, schema)
+    options = {"seen": columns(seen), "k": (1, 3)}
+    if not chosen.any():
+        with pytest.raises(
+            ValueError, match=f"none of {len(test)} rows has a 'label' >={threshold}"
+        ):
+            ranking(model, given, candidates=candidates, **options)
+        return
+    found = ranking(model, given, candidates=candidates, **options)
+    alone = {name: values[chosen] for name, values in columns(test).items()}
+    some = None if candidates is None else candidates[chosen]
+    expected = ranking(model, alone, candidates=some, **options)
+    counts = ("test_rows", "negative_rows", "repeated_rows")
+    assert {n: v for n, v in found.items() if n not in counts} == {
+        n: v for n, v in expected.items() if n not in counts
+    }
+    assert found["negative_rows"] == (~chosen).sum()
+
+
 def test_repeated_pairs_count_unless_dropped(table_model):
     table = np.tile(np.arange(8.0), (4, 1))
     test, seen = columns([(2, 7), (3, 3)]), columns([(2, 7), (2, 6), (3, 7)])

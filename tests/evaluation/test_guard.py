@@ -128,3 +128,17 @@ def test_compare_warns_once_for_all_models(table_ranker):
     with pytest.warns(ProtocolWarning) as caught:
         compare({"a": model, "b": model}, train, seen=train, k=1)
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize(("of", "warned"), [("item", True), ("user", False), ("row", False)])
+def test_a_context_that_tells_the_item_is_warned_of(of, warned):
+    test = columns([(user, item) for user in range(2, 10) for item in range(2, 8)])
+    test["kind"] = {"item": test["item"] % 3, "user": test["user"] % 3, "row": np.arange(48) % 5}[
+        of
+    ]
+    schema = Schema(Categorical("user", 10), Categorical("item", 8), Categorical("kind", 9))
+    seen = columns([(2, 2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ProtocolWarning)
+        found = check_ranking(schema, test, seen=seen)
+    assert any("context feature 'kind' has one value" in text for text in found) == warned

@@ -146,3 +146,12 @@ def test_importing_and_using_needs_no_tensorflow():
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_models_of_one_comparison_agree_on_what_a_hit_is(table_model):
+    schema = Schema(Categorical("user", 4), Categorical("item", 6), label="rating", positive=">=4")
+    models = {"any": table_model(TABLE), "liked": table_model(TABLE, schema)}
+    with pytest.raises(ValueError, match="one rule.*'any': '>0', 'liked': '>=4'"):
+        compare(models, TEST, seen=TRAIN, k=1)
+    (popularity, liked) = compare({"liked": models["liked"]}, TEST, seen=TRAIN, k=1)
+    assert popularity["queries"] == liked["queries"] == 1

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,20 @@ def test_bad_ids(items):
 def test_missing_column():
     with pytest.raises(ValueError, match="missing column 'item_id'"):
         Popularity(tiny_schema()).adapt({"movie": np.array([2])})
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"), [(">0", [2, 1, 0]), (">=4", [1, 1, 0]), (">=0", [2, 2, 1])]
+)
+def test_positives_alone_are_counted(rule, expected):
+    model = Popularity(dataclasses.replace(tiny_schema(), positive=rule))
+    model.adapt({"item_id": np.array([3, 3, 4, 4, 5]), "label": np.array([5, 1, 4, 0, 0])})
+    assert scores(model, [3, 4, 5]).tolist() == expected
+
+
+def test_labels_that_count_nothing():
+    ids = np.array([3, 4])
+    with pytest.raises(ValueError, match="none of 2 rows has a 'label' >0"):
+        Popularity(tiny_schema()).adapt({"item_id": ids, "label": np.zeros(2)})
+    with pytest.raises(ValueError, match="expected one label an item"):
+        Popularity(tiny_schema()).adapt({"item_id": ids, "label": np.zeros(3)})

@@ -1,0 +1,49 @@
+"""Checks of what a schema is made of. Only the standard library is used here."""
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+
+def check_name(kind: str, name: object) -> None:
+    """Refuse anything but a non-empty text."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(
+            f"{kind} needs a non-empty string as its name; received {name!r}. "
+            "Use the name of the column, such as 'user_id'."
+        )
+
+
+def check_count(owner: str, argument: str, value: object, minimum: int) -> None:
+    """Refuse anything but an integer of at least the minimum."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(
+            f"{owner}: {argument} must be an integer of at least {minimum}; received {value!r}."
+        )
+
+
+def check_fingerprint(owner: str, value: object) -> None:
+    """Refuse anything but a non-empty text or None."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ValueError(
+            f"{owner}: fingerprint must be that of a Vocabulary, a text, or None where the ids "
+            f"come from elsewhere; received {value!r}."
+        )
+
+
+def read_comparison(rule: object) -> Callable[[Any], Any]:
+    """Read a comparison with a number, such as ">=4"."""
+    text = rule.strip() if isinstance(rule, str) else ""
+    sign = ">=" if text.startswith(">=") else ">"
+    try:
+        threshold = float(text.removeprefix(sign)) if text.startswith(sign) else math.nan
+    except ValueError:
+        threshold = math.nan
+    if not math.isfinite(threshold):
+        raise ValueError(
+            "positive: expected '>' or '>=' and a number, such as '>0' or '>=4'; received "
+            f"{rule!r}."
+        )
+    compare = operator.ge if sign == ">=" else operator.gt
+    return lambda labels: compare(labels, threshold)

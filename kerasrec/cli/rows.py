@@ -1,0 +1,91 @@
+"""From prepared rows to the batches that `kerasrec fit` trains on."""
+
+from typing import Any
+
+import numpy as np
+
+import kerasrec
+from kerasrec.cli.preparing import Prepared
+from kerasrec.cli.settings import Training
+
+
+def shares_products(model: Any, training: Training) -> bool:
+    """Whether the softmax is over one matrix product of the batch with the items it shares.
+
+    Args:
+        model: the model.
+        training: how to train.
+    """
+    retriever = isinstance(model, kerasrec.types.Retriever) and len(model.schema.item) == 1
+    return training.loss == "softmax" and retriever
+
+
+def _next_items(
+    columns: dict[str, np.ndarray],
+    prepared: Prepared,
+    training: Training,
+    seen: dict[str, np.ndarray] | None,
+) -> Any:
+    """The next item after each training row; or the newest validation row of each user."""
+    options: dict[str, Any] = {
+        "batch_size": training.batch_size, "time": prepared.split.train.time,
+    }  # fmt: skip
+    if seen is None:
+        return kerasrec.data.next_items(
+            columns, prepared.schema, windows="all", seed=training.seed, **options
+        )
+    user = prepared.schema.user_id.name
+    theirs = np.isin(seen[user], columns[user])
+    rows = {name: np.concatenate([seen[name][theirs], columns[name]]) for name in seen}
+    return kerasrec.data.next_items(
+        rows, prepared.schema, targets="last", shuffle=False, **options
+    ).cache()
+
+
+def training_batches(
+    model: Any,
+    columns: dict[str, np.ndarray],
+    prepared: Prepared,
+    training: Training,
+    *,
+    seen: dict[str, np.ndarray] | None = None,
+) -> Any:
+    """Batch training rows, or with `seen` (the training rows) validation rows that stay the same.
+
+    Negatives come with the rows; a `SampledSoftmax` draws its own, seen items among them.
+
+    Args:
+        model: the model.
+        columns: the encoded rows.
+        prepared: what they are rows of.
+        training: how to train.
+        seen: the training rows, if these are validation rows.
+    """
+    if hasattr(model, "states"):
+        return _next_items(columns, prepared, training, seen)
+    shared: dict[str, Any] = {
+        "batch_size": training.batch_size,
+        "seed": training.seed,
+        "shuffle": seen is None,
+    }
+    if seen is None and not shares_products(model, training):
+        shared["unknown_share"] = training.unknown_share
+    if training.loss == "mse":
+        return kerasrec.data.pointwise(columns, prepared.schema, **shared)
+    if training.loss == "log_loss":
+        given = {**columns, prepared.schema.label: prepared.positives(columns)}
+        return kerasrec.data.pointwise(given, prepared.schema, **shared)
+    if shares_products(model, training):
+        chosen = kerasrec.data.positives(columns, prepared.schema)
+        return kerasrec.data.pointwise(chosen, prepared.schema, **shared)
+    if training.negatives is not None:
+        shared["negatives"] = training.negatives
+    if training.loss == "binary_crossentropy":
+        rows = kerasrec.data.with_negatives(columns, prepared.schema, seen=seen, **shared)
+    elif seen is None:
+        rows = kerasrec.data.shared_negatives(columns, prepared.schema, **shared)
+    else:
+        rows = kerasrec.data.shared_negatives(
+            columns, prepared.schema, seen=seen, allow_seen=False, **shared
+        )
+    return rows if seen is None else rows.cache()

@@ -1,0 +1,74 @@
+"""Unknown ids in training: how their row of an embedding table comes to be trained."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Numeric, Schema
+
+
+def hiding(
+    owner: str, schema: Schema, share: float
+) -> Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]:
+    """Make a function that shows this share of the ids of a block as unknown.
+
+    No training row has an id that the vocabulary does not know, unless rare ones were left out of
+    it: without this, the row of the unknown id stays as it was initialised.
+
+    Args:
+        owner: function that asks, named in the error message.
+        schema: which features are ids.
+        share: probability that an id is hidden, each on its own; 0 changes and draws nothing.
+
+    Returns:
+        A function of the features of a block and a source of randomness.
+
+    Raises:
+        ValueError: if the share is no number from 0 to less than 1.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical
+    >>> hide = hiding("example", Schema(Categorical("user", 9), Categorical("item", 9)), 0.7)
+    >>> block = {"user": np.arange(8), "item": np.arange(8)}
+    >>> hide(block, np.random.default_rng(0))["item"].tolist()
+    [0, 1, 1, 3, 1, 1, 6, 7]
+    """
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise ValueError(
+            f"{owner}: unknown_share must be a number from 0 to less than 1; received {share!r}."
+        )
+    names = [feature.name for feature in schema.features if not isinstance(feature, Numeric)]
+
+    def hide(features: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        if not share:
+            return features
+        shown = dict(features)
+        for name in names:
+            ids = features[name]
+            hidden = (rng.random(ids.shape, np.float32) < share) & (ids >= FIRST_ID)
+            shown[name] = np.where(hidden, np.int32(UNKNOWN_ID), ids)
+        return shown
+
+    return hide
+
+
+def known_items(rows: np.ndarray, items: np.ndarray, owner: str) -> np.ndarray:
+    """Leave out positive rows of the unknown item, against which no negative ever stands.
+
+    Args:
+        rows: positions of the positive rows.
+        items: item ids of all rows.
+        owner: function that asks, named in the error message.
+
+    Raises:
+        ValueError: if no row is left.
+    """
+    known = rows[items[rows] >= FIRST_ID]
+    if not len(known):
+        raise ValueError(
+            f"{owner}: the items of all {len(rows)} positive rows are unknown, and unknown items "
+            "are not learned as choices. Fit the vocabularies on these rows."
+        )
+    return known
