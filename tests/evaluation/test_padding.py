@@ -49,15 +49,13 @@ def test_metrics_stay(kind):
         assert pointwise(model, moved)["rmse"] == pytest.approx(errors["rmse"], abs=1e-5), name
 
 
-def test_the_same_history_is_one_query_however_it_is_padded():
+@pytest.mark.parametrize("first", [[7, 8, 0, 0], [0, 0, 7, 8], [7, 0, 0, 8], [0, 7, 8, 0]])
+def test_the_first_row_of_a_user_is_found_however_it_is_padded(first):
     rows = {n: v[:1].repeat(3, axis=0) for n, v in random_inputs(SCHEMA, 1).items()}
     rows["item_id"] = np.array([3, 4, 5], "int32")
-    rows["history"] = np.array([[7, 8, 0, 0], [0, 0, 7, 8], [7, 0, 0, 8]])
-    none = np.nan
-    rows["gaps"] = np.float32([[1, 0, none, none], [none, none, 1, 0], [1, none, none, 0]])
-    options = {"drop_repeats": False, "one_per_row": False}
-    found = make_queries(rows, SCHEMA, SeenPairs.of(None, SCHEMA), **options)
+    # The file is in no order: the row with the shortest history came first.
+    rows["history"] = np.array([[7, 8, 5, 4], first, [7, 8, 5, 0]])
+    found = make_queries(rows, SCHEMA, SeenPairs.of(None, SCHEMA), drop_repeats=False, per="user")
     assert found.num_positives.tolist() == [3]
-    rows["gaps"][2, 3] = 2
-    found = make_queries(rows, SCHEMA, SeenPairs.of(None, SCHEMA), **options)
-    assert sorted(found.num_positives.tolist()) == [1, 2]
+    assert found.test_row.tolist() == [1]
+    np.testing.assert_array_equal(found.features["history"], [first])
