@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import digamma
 
 # Positions of tie blocks held at once, and the exponent of a probability below rounding.
-_POSITIONS = 1 << 20
+_POSITIONS = 1 << 14
 _NEGLIGIBLE = 42.0
 
 

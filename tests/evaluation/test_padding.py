@@ -58,3 +58,15 @@ def test_the_query_of_a_user_is_the_same_row_however_its_histories_are_padded():
     assert right["mrr"] > 0
     for moved in (front(rows), scattered(SCHEMA, rows, 4, seed=3)):
         assert ranking(model, moved, **options)["mrr"] == pytest.approx(right["mrr"], abs=1e-6)
+
+
+@pytest.mark.parametrize("first", [[7, 8, 0, 0], [0, 0, 7, 8], [7, 0, 0, 8], [0, 7, 8, 0]])
+def test_the_first_row_of_a_user_is_found_however_it_is_padded(first):
+    rows = {n: v[:1].repeat(3, axis=0) for n, v in random_inputs(SCHEMA, 1).items()}
+    rows["item_id"] = np.array([3, 4, 5], "int32")
+    # The file is in no order: the row with the shortest history came first.
+    rows["history"] = np.array([[7, 8, 5, 4], first, [7, 8, 5, 0]])
+    found = make_queries(rows, SCHEMA, SeenPairs.of(None, SCHEMA), drop_repeats=False, per="user")
+    assert found.num_positives.tolist() == [3]
+    assert found.test_row.tolist() == [1]
+    np.testing.assert_array_equal(found.features["history"], [first])
