@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kerasrec.evaluation import pointwise, ranking
+from kerasrec.evaluation.queries import SeenPairs, make_queries
 from kerasrec.models import GRU4Rec, SASRec, StackedLSTMClassifier
 from kerasrec.schema import NumericSequence
 from kerasrec.testing import random_inputs, tiny_schema
