@@ -144,6 +144,8 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
         for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", "map", "mrr", "auc")
         if name in first.queries.column_names
     ]
+    if all(_equal(run.queries, f"hr@{k}", f"recall@{k}") for run in runs):
+        metrics = [name for name in metrics if name != f"recall@{k}"]  # queries of one positive
     models = [_model(run, run.model, run.name, metrics) for run in runs]
     counted = any(run.model.casefold() == "popularity" for run in runs)
     if not counted and "popularity" in first.queries["model"].to_pylist():
@@ -197,6 +199,12 @@ def _model(
         "versions": run.about["versions"],
         "machine": run.about["machine"],
     }
+
+
+def _equal(queries: pa.Table, first: str, second: str) -> bool:
+    if not {first, second} <= set(queries.column_names):
+        return False
+    return np.array_equal(queries[first].to_numpy(), queries[second].to_numpy())
 
 
 def _best(models: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[str]]:

@@ -1,6 +1,9 @@
+import dataclasses
 import importlib
 import json
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from kerasrec.evaluation import Comparison, Interval
@@ -31,6 +34,16 @@ def test_means_intervals_and_tests(write, tmp_path):
     json.dumps(numbers, allow_nan=False)
 
 
+def test_recall_is_no_second_column_of_the_hit_rate(write, tmp_path):
+    runs = read(write(tmp_path / "a"), write(tmp_path / "b", 0.1))
+    assert figures(runs)["metrics"] == ["ndcg@10", "hr@10", "mrr"]
+    table = runs[1].queries
+    changed = pc.multiply(table["recall@10"], pa.scalar(0.5, pa.float32()))
+    at = table.column_names.index("recall@10")
+    runs[1] = dataclasses.replace(runs[1], queries=table.set_column(at, "recall@10", changed))
+    assert figures(runs)["metrics"] == ["ndcg@10", "hr@10", "recall@10", "mrr"]
+
+
 def test_the_best_of_every_column_is_named(write, tmp_path):
     runs = read(write(tmp_path / "a"), write(tmp_path / "b", 0.1), write(tmp_path / "c", 0.1))
     best = figures(runs)["best"]
@@ -39,7 +52,7 @@ def test_the_best_of_every_column_is_named(write, tmp_path):
 
 
 def test_p_holds_for_all_models_and_metrics_together(write, tmp_path, monkeypatch):
-    """Each difference alone has p = 0.02, and none is left of the 8 once Holm has corrected."""
+    """Each difference alone has p = 0.02, and none is left of the 6 once Holm has corrected."""
     module = importlib.import_module("kerasrec.reports.figures")
 
     def compared(first, second, users, *, draws):
@@ -49,7 +62,7 @@ def test_p_holds_for_all_models_and_metrics_together(write, tmp_path, monkeypatc
     numbers = figures(read(write(tmp_path / "a"), write(tmp_path / "b", 0.1)))
     tested = [m["against"] for m in numbers["models"] if m["name"] != "a"]
     count = sum(map(len, tested))
-    assert count == 2 * len(numbers["metrics"]) == 8
+    assert count == 2 * len(numbers["metrics"]) == 6
     for found in (found for against in tested for found in against.values()):
         assert found["p"] == 0.02
         assert found["p_holm"] == pytest.approx(count * 0.02)
