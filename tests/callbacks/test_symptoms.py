@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kerasrec.callbacks.symptoms import blame, collapse, suspicions
-from kerasrec.schema import Bag, Categorical, Numeric, Schema
+from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema
 
 SCHEMA = Schema(
     user=[Categorical("user", 5), Numeric("age")], item=[Categorical("item", 4), Bag("tags", 3, 2)]
@@ -68,3 +68,10 @@ def test_collapse():
     scores = np.array([[1.0, 2, 3, 4], [4, 3, 2, 1], [1, 2, 4, 3]])
     assert collapse(scores, 2) == pytest.approx(2 / 3)
     assert collapse(np.zeros((5, 30)), 10) == 1
+
+
+def test_the_padding_of_numbers_of_events_is_not_to_blame():
+    steps = NumericSequence("steps", of="x", max_length=2)
+    schema = Schema(user=[*SCHEMA.user, steps], item=SCHEMA.item)
+    columns = {"steps": np.array([[1, np.nan], [np.nan, np.nan]]), "age": np.array([1, np.nan])}
+    assert blame(columns, schema) == ["'age' has NaN in 1 of 2 rows (first: row 1)"]
