@@ -118,7 +118,7 @@ def test_evaluate_at_one_k(run, capsys):
     assert main(["evaluate", str(run), "--k", "5"]) == 0
     assert "hr@5" in capsys.readouterr().out
     assert main(["evaluate", str(run), "--k", "5000"]) == 2
-    assert "k=5000 exceeds the" in capsys.readouterr().err
+    assert "--k 5000 exceeds the" in capsys.readouterr().err
 
 
 def test_evaluate_gives_the_figures_of_the_training(run, capsys):
