@@ -30,7 +30,6 @@ TO_BE_REMADE = {
     "distribute",
     "evaluation",
     "evaluation_accuracy",
-    "exploding_gradients",
     "first_use",
     "gowalla-lightgcn",
     "gradient_monitor",
