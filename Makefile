@@ -16,10 +16,10 @@ PARALLEL := --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo notebook notebooks test test-fast test-slow check lint doctest docs format clean
+.PHONY: help install demo notebook notebooks test test-fast test-slow test-nightly check lint doctest docs format clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
 
 install: $(INSTALLED)  ## Prepare .venv with kerasrec and its tools
 
@@ -42,13 +42,16 @@ notebook: install  ## Open the notebooks in JupyterLab
 notebooks: install  ## Execute the notebooks, half an hour, into docs/notebooks
 	$(BIN)/python notebooks/render.py
 
-test: test-fast test-slow  ## All tests
+test: test-fast test-slow  ## All tests but the nightly ones
 
 test-fast: install  ## Tests of some seconds at most
-	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
+	$(BIN)/python -m pytest -m "not slow and not nightly" $(PARALLEL)
 
 test-slow: install  ## The long ones: real trainings, fresh processes
-	$(BIN)/python -m pytest -m slow $(PARALLEL)
+	$(BIN)/python -m pytest -m "slow and not nightly" $(PARALLEL)
+
+test-nightly: install  ## What is long and rarely breaks
+	$(BIN)/python -m pytest -m nightly $(PARALLEL)
 
 check: lint doctest docs test  ## Style, types, examples in the docstrings, documentation, tests
 

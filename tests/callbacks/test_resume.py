@@ -218,8 +218,10 @@ def all_three(order):
     return [*(named[name] for name in order), steps], steps, monitor
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("trial", range(10))
+@pytest.mark.parametrize(
+    "trial",
+    [pytest.param(n, marks=pytest.mark.slow if n < 2 else pytest.mark.nightly) for n in range(10)],
+)
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: "-".join(order))
 def test_in_every_order_with_others_killed_at_random_steps(order, trial, whole, tmp_path):
     """Weights, number of updates, history and steps seen are those of the unbroken training."""

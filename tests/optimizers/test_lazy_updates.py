@@ -221,18 +221,16 @@ def followed(kind, rows, event=None, callbacks=(), steps=STEPS, layer=Embedding,
 
 
 def for_each():
-    """Adam on every size, and each optimizer on the middle one; the others in the slow tests."""
+    """Every optimizer on every size: the fast tests have little of it, the nightly ones all."""
 
-    def quick(kind, rows):
-        return (kind == "adam" and rows < 600_000) or (kind == "sgd" and rows == 10)
+    def marks(kind, rows):
+        if (kind == "adam" and rows < 600_000) or (kind == "sgd" and rows == 10):
+            return []
+        return pytest.mark.slow if kind == "adam" or rows == 8_000 else pytest.mark.nightly
 
     return pytest.mark.parametrize(
         ("kind", "rows"),
-        [
-            pytest.param(kind, rows, marks=[] if quick(kind, rows) else pytest.mark.slow)
-            for kind in KINDS
-            for rows in ROWS
-        ],
+        [pytest.param(kind, rows, marks=marks(kind, rows)) for kind in KINDS for rows in ROWS],
     )
 
 
