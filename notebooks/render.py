@@ -62,6 +62,13 @@ def small_picture(data: bytes) -> bytes:
     return found.getvalue()
 
 
+def without_gaps(page: str) -> str:
+    """Keep one blank line of several outside of code: versions of nbconvert write other numbers."""
+    parts = re.split(r"(^```.*?^```$)", page, flags=re.M | re.S)
+    parts[::2] = [re.sub(r"\n{3,}", "\n\n", part) for part in parts[::2]]
+    return "".join(parts)
+
+
 def write(path: pathlib.Path, notebook: nbformat.NotebookNode) -> pathlib.Path:
     """Writes the page and its pictures, in place of older ones.
 
@@ -78,7 +85,7 @@ def write(path: pathlib.Path, notebook: nbformat.NotebookNode) -> pathlib.Path:
     for name, data in resources["outputs"].items():
         (PAGES / name).write_bytes(small_picture(data))
     body = re.sub(r"^!\[png\]", "![What the cell above draws]", body, flags=re.M)
-    body = re.sub(r"[ \t]+$", "", body, flags=re.M)
+    body = without_gaps(re.sub(r"[ \t]+$", "", body, flags=re.M))
     page = PAGES / f"{path.stem}.md"
     page.write_text(body.strip() + "\n", "utf-8")
     return page

@@ -53,7 +53,9 @@ class BatchTap:
         return wrapped
 
     def _look(self, data: Any, outputs: Any) -> None:
-        step = self._steps.assign_add(1, read_value=True)
+        # Where one step is a call, Keras 3.16 runs this outside of a graph: there an assignment
+        # gives the variable, which `numpy_function` does not take.
+        step = tf.convert_to_tensor(self._steps.assign_add(1, read_value=True))
         loss = outputs.get("loss") if isinstance(outputs, dict) else None
         loss = tf.zeros(()) if loss is None else tf.cast(tf.reduce_mean(loss), "float32")
         fault = self._fault() | tf.logical_not(tf.math.is_finite(loss))

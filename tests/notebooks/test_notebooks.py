@@ -147,6 +147,17 @@ def test_a_page_has_text_code_outputs_and_pictures(render, tmp_path, monkeypatch
     assert not older.exists()
 
 
+def test_one_blank_line_stands_where_several_did_and_code_stays(render):
+    page = "# Title\n\n\n```python\none = 1\n\n\ntwo = 2\n```\n\n\n    1\n\n\n\nText\n"
+    expected = "# Title\n\n```python\none = 1\n\n\ntwo = 2\n```\n\n    1\n\nText\n"
+    assert render.without_gaps(page) == expected
+
+
+@each
+def test_the_page_has_no_gaps(path, render):
+    assert render.without_gaps(page_of(path)) == page_of(path)
+
+
 @pytest.fixture
 def execute(render, tmp_path, monkeypatch):
     """Runs a notebook at small size in an empty folder; gives its figures."""
