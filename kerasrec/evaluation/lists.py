@@ -1,18 +1,31 @@
 """The lists a model would show: the first k items for every query, seen items left out."""
 
 import dataclasses
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from kerasrec.evaluation.best import Best, best_columns
 from kerasrec.evaluation.columns import check_columns, check_ids
 from kerasrec.evaluation.full_ranking import catalogue
+from kerasrec.evaluation.positions import cores
 from kerasrec.evaluation.queries import SeenColumns, SeenPairs
-from kerasrec.evaluation.scoring import block_scorer, check_ranker
+from kerasrec.evaluation.scoring import ItemVectors, block_scorer, check_ranker, slices
 from kerasrec.schema import PADDING_ID
-from kerasrec.types import Columns, Ranker
+from kerasrec.types import Columns, Ranker, Retriever
 
 # Scores, and the copies that selection makes of them.
 _BYTES_PER_SCORE = 16
+# Queries whose lists a thread makes at a time. With fewer, BLAS has the threads.
+_QUERIES_PER_STEP = 128
+_FEW_QUERIES = 24
+
+# Scores of some rows of a block of queries, which is given by its features.
+_RowScorer = Callable[[slice], np.ndarray]
+_BlockScorer = Callable[[Columns], _RowScorer]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,36 +103,69 @@ def recommend(
     pairs = SeenPairs.of(seen, schema)
     position = np.full(schema.item_id.num_ids, -1)
     position[ids] = np.arange(len(ids))
-    score = block_scorer(model, items, max_memory_mb=max_memory_mb)
     rng = np.random.default_rng(seed)
     listed = np.empty((rows, k), np.int32)
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * len(ids)))
-    for start in range(0, rows, size):
-        part = slice(start, start + size)
-        scores = score({f.name: queries[f.name][part] for f in schema.query}, None)
-        row, item = pairs.items_of(users[part])
+
+    def best_unseen(scores: np.ndarray, of: np.ndarray) -> Best:
+        row, item = pairs.items_of(of)
         at = position[item]
         scores[row[at >= 0], at[at >= 0]] = np.nan
-        best, found = _top(scores, int(k), rng)
-        listed[part] = np.where(found, ids[best], PADDING_ID)
+        return best_columns(scores, int(k))
+
+    step = max(1, min(size // (2 * cores()), _QUERIES_PER_STEP))
+    threads = None
+    if isinstance(model, Retriever) and step >= _FEW_QUERIES:
+        threads = 1  # of BLAS, since each of ours makes products
+        score_block = _products(model, items, step)
+    else:
+        score_block = _scored(model, items, max_memory_mb)
+    with threadpool_limits(threads, "blas"), ThreadPoolExecutor(cores()) as pool:
+
+        def best_of(part: slice) -> list[Best]:
+            score = score_block({f.name: queries[f.name][part] for f in schema.query})
+            of = users[part]
+            some = slices(len(of), step)
+            return list(pool.map(lambda few: best_unseen(score(few), of[few]), some))
+
+        for part in slices(rows, size):
+            # One thread draws, a block at a time: no list depends on the number of threads.
+            best, real = _in_order(best_of(part), rng)
+            listed[part] = np.where(real, ids[best], PADDING_ID)
     return Lists(users, listed, ids)
 
 
-def _top(scores: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Columns `(rows, k)` of the highest scores, NaN last, and which of them are no NaN."""
-    width = scores.shape[1]
-    # NaN sorts last, as the lowest score must.
-    keys = -scores
-    if k < width:
-        best = np.argpartition(keys, k - 1, axis=1)[:, :k]
-        last = np.take_along_axis(keys, best, axis=1).max(axis=1)  # NaN where fewer are left
-        for row in np.flatnonzero((keys == last[:, None]).sum(axis=1) > 1):
-            tied = np.flatnonzero(keys[row] == last[row])
-            certain = np.flatnonzero(keys[row] < last[row])
-            best[row] = np.append(certain, rng.choice(tied, k - len(certain), replace=False))
-    else:
-        best = np.broadcast_to(np.arange(width), scores.shape)
-    chosen = np.take_along_axis(keys, best, axis=1)
-    order = np.lexsort((rng.random(chosen.shape), chosen), axis=1)
-    best = np.take_along_axis(best, order, axis=1)
-    return best, ~np.isnan(np.take_along_axis(chosen, order, axis=1))
+def _in_order(blocks: list[Best], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Columns `(rows, k)`, best first, and which of them have a score."""
+    for block in blocks:
+        block.draw(rng)
+    keys = np.concatenate([block.keys for block in blocks])
+    order = np.lexsort((rng.random(keys.shape), keys), axis=1)
+    columns = np.concatenate([block.columns for block in blocks])
+    real = ~np.isnan(np.take_along_axis(keys, order, axis=1))
+    return np.take_along_axis(columns, order, axis=1), real
+
+
+def _products(model: Retriever, items: Columns, step: int) -> _BlockScorer:
+    """Multiply the rows that are asked for, in the thread that asks."""
+    catalogue = ItemVectors.of(model, items)
+    own = threading.local()  # an array of scores a thread: fresh memory costs as much as selecting
+
+    def score_block(features: Columns) -> _RowScorer:
+        vectors = catalogue.queries(features)
+
+        def score(rows: slice) -> np.ndarray:
+            if not hasattr(own, "scores"):
+                own.scores = np.empty((step, len(catalogue.vectors)), np.float32)
+            some = vectors[rows]
+            return catalogue.scores(some, out=own.scores[: len(some)])
+
+        return score
+
+    return score_block
+
+
+def _scored(model: Ranker, items: Columns, max_memory_mb: int) -> _BlockScorer:
+    """Score a block before any of its rows is asked for."""
+    score = block_scorer(model, items, max_memory_mb=max_memory_mb)
+    return lambda features: score(features, None).__getitem__

@@ -163,7 +163,7 @@ def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndar
 
 def _retrieved(model: Retriever, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]
     catalogue = ItemVectors.of(model, items)
-    width, threads = len(catalogue.vectors), _cores()
+    width, threads = len(catalogue.vectors), cores()
     most = (max_memory_mb << 20) // width // _BYTES_PER_PRODUCT
     few = threads > 1 and most // threads < _FEW_QUERIES
     size = max(1, min((most if few else most // threads) - 1, _QUERIES_PER_BLOCK))
@@ -255,5 +255,6 @@ def _not_listed(ids: np.ndarray, users: np.ndarray, task: Task) -> np.ndarray:
     return (task.position[ids] < 0) | repeated | task.seen.contains(users[:, None], ids)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

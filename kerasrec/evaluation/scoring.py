@@ -68,7 +68,8 @@ def check_scores(scores: np.ndarray, shape: tuple[int, ...], model: object) -> n
     return scores
 
 
-def _slices(length: int, step: int) -> list[slice]:
+def slices(length: int, step: int) -> list[slice]:
+    """Cut rows into slices of so many, the last of which may end beyond them."""
     return [slice(start, start + step) for start in range(0, length, step)]
 
 
@@ -89,7 +90,7 @@ def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
         raise ValueError(f"batch_size must be at least 1; received {batch_size!r}.")
     rows = len(columns[model.schema.item_id.name])
     found = np.empty(rows, np.float32)
-    for part in _slices(rows, batch_size):
+    for part in slices(rows, batch_size):
         scores = to_numpy(model(take_features(columns, model.schema.features, part)))
         found[part] = check_scores(scores, found[part].shape, model)
     return found
@@ -142,7 +143,7 @@ class ItemVectors:
         """The vectors of a catalogue."""
         num_items = len(items[model.schema.item_id.name])
         vectors = np.empty((0, 0), np.float32)
-        for rows in _slices(num_items, _ITEMS_PER_CALL):
+        for rows in slices(num_items, _ITEMS_PER_CALL):
             some = to_numpy(model.item_embedding(take_features(items, model.schema.item, rows)))
             expected = len(range(num_items)[rows])
             if (
@@ -156,7 +157,9 @@ class ItemVectors:
                 )
             if not rows.start:
                 vectors = np.empty((num_items, some.shape[1]), np.float32)
-            vectors[rows] = some
+            np.add(
+                some, 0.0, out=vectors[rows]
+            )  # -0.0 becomes 0.0, and so hashes and ties as it does
         repeats, originals = _repeats(vectors)
         largest = max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
         bound = largest * vectors.shape[1]
@@ -169,7 +172,7 @@ class ItemVectors:
         step = max(1, _QUERY_VALUES_PER_CALL * count // max(1, values))
         parts = [
             to_numpy(self.model.query_embedding({n: c[rows] for n, c in features.items()}))
-            for rows in _slices(max(1, count), step)
+            for rows in slices(max(1, count), step)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -226,7 +229,7 @@ def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> B
             return catalogue.scores(queries)
         found = np.empty(positions.shape, np.float32)
         step = max(1, (max_memory_mb << 20) // (4 * positions.shape[1] * vectors.shape[1]))
-        for part in _slices(len(queries), step):
+        for part in slices(len(queries), step):
             np.einsum("qd,qcd->qc", queries[part], vectors[positions[part]], out=found[part])
         return check_scores(found, positions.shape, model)
 
@@ -245,9 +248,9 @@ def _ranker_scorer(model: Ranker, items: Columns, max_memory_mb: int) -> BlockSc
         found = np.empty(positions.shape, np.float32)
         width = min(positions.shape[1], pairs)
         height = max(1, pairs // width)
-        for rows in _slices(num_queries, height):
+        for rows in slices(num_queries, height):
             side = take_features(query, model.schema.query, rows)
-            for part in _slices(positions.shape[1], width):
+            for part in slices(positions.shape[1], width):
                 candidates = positions[rows, part]
                 inputs = {**side, **take_features(items, model.schema.item, candidates)}
                 found[rows, part] = check_scores(to_numpy(model(inputs)), candidates.shape, model)

@@ -537,7 +537,7 @@ def test_many_threads_and_blocks_agree(monkeypatch):
     for cores, per_block, per_call, few in (
         (1, 128, 16384, 64), (4, 7, 100, 0), (3, 1, 33, 0), (2, 9, 100, 10**9), (7, 256, 90, 10**9),
     ):  # fmt: skip
-        monkeypatch.setattr(positions, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(positions, "cores", lambda cores=cores: cores)
         monkeypatch.setattr(positions, "_FEW_QUERIES", few)
         monkeypatch.setattr(positions, "_QUERIES_PER_BLOCK", per_block)
         monkeypatch.setattr(positions, "_QUERIES_PER_CALL", per_call)

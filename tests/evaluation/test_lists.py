@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import rank_queries, recommend, row_counts
+from kerasrec.evaluation import lists, rank_queries, recommend, row_counts
 from kerasrec.schema import Categorical, Schema
 
 
@@ -104,8 +104,21 @@ def test_blocks_do_not_change_untied_lists(table_model):
     table = np.random.default_rng(0).permutation(40 * 3000).reshape(40, 3000)
     queries = {"user": np.arange(2, 40)}
     model = table_model(table.astype(np.float32))
-    lists = [recommend(model, queries, seen=None, max_memory_mb=mb).items for mb in (1, 999)]
-    np.testing.assert_array_equal(*lists)
+    found = [recommend(model, queries, seen=None, max_memory_mb=mb).items for mb in (1, 999)]
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("levels", [2, 50])
+def test_threads_do_not_change_lists(table_model, levels, monkeypatch):
+    """Chance is drawn by one thread, in the order of the queries."""
+    table = np.random.default_rng(0).integers(0, levels, (202, 900)).astype(np.float32)
+    queries = {"user": np.arange(2, 202)}
+    found = []
+    for cores in (1, 2, 7, 64):
+        monkeypatch.setattr(lists, "cores", lambda cores=cores: cores)
+        found.append(recommend(table_model(table), queries, seen=None, max_memory_mb=2).items)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
 
 def test_a_smaller_catalogue_and_minus_infinity(table_model):
