@@ -198,6 +198,15 @@ def test_fit_is_what_it_was_before_and_a_second_fit_works():
     model.evaluate(*rows(), verbose=0)
 
 
+def test_a_look_outside_of_a_graph_gives_no_warning():
+    """As Keras 3.16 makes single steps, and earlier ones with run_eagerly."""
+    model, doctor = dense(run_eagerly=True), Doctor(batch_path=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(model, rows(bad_row=9), doctor)
+    assert doctor.step is not None and "NaN" in doctor.diagnosis
+
+
 def test_training_is_the_same_with_and_without():
     weights = []
     for callbacks in ([], [Doctor(restore_weights=True)]):
