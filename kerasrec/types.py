@@ -38,3 +38,23 @@ class Retriever(Ranker, Protocol):
     def item_embedding(self, inputs: Features) -> Tensor:
         """Vectors `(items, dim)` from the item side, with `dot == call`."""
         ...
+
+
+@runtime_checkable
+class PartsRanker(Ranker, Protocol):
+    """A ranker that reads queries and items once each, however many pairs of them it scores.
+
+    Rankings of the whole catalogue use it, unless a subclass defines another `call` alone.
+    """
+
+    def item_part(self, inputs: Features) -> Tensor:
+        """Vectors `(items, width)`: all that scores need of items. None: they need the pairs."""
+        ...
+
+    def query_part(self, inputs: Features) -> Tensor:
+        """Vectors `(batch, width)`: all that scores need of queries."""
+        ...
+
+    def score_parts(self, query: Tensor, items: Tensor) -> Tensor:
+        """Scores `(batch, items)` of every query with every item, as `call` gives them."""
+        ...

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from kerasrec.schema import Feature
-from kerasrec.types import Columns, Ranker, Retriever, Tensor
+from kerasrec.types import Columns, PartsRanker, Ranker, Retriever, Tensor
 
 # Scores (query, item) for a block of queries: all items, or those at the given positions.
 BlockScorer = Callable[[Columns, np.ndarray | None], np.ndarray]
 
 # What a pair is reckoned to cost inside a model that scores pairs: 1024 float32 activations.
 _BYTES_PER_PAIR = 4096
+# The same where the model has read both sides before: hidden layers alone.
+_BYTES_PER_PAIR_OF_PARTS = 2048
 _ITEMS_PER_CALL = 65_536
 # Numbers of the features of the queries of one call. Of a history each becomes some hundred.
 _QUERY_VALUES_PER_CALL = 65_536
@@ -100,7 +102,9 @@ def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockS
     """A function that scores blocks of queries against a catalogue, or against given candidates.
 
     A `Retriever` is asked for its vectors, the catalogue's once, and scores are products of
-    matrices; any other `Ranker` is called on pairs through its candidate axis.
+    matrices. A `PartsRanker` is asked for what it needs of the catalogue once, too. Any other
+    `Ranker` is called on pairs through its candidate axis, and so is a `PartsRanker` for given
+    candidates.
 
     Args:
         model: what scores.
@@ -114,7 +118,10 @@ def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockS
     """
     if isinstance(model, Retriever):
         return _retriever_scorer(model, items, max_memory_mb)
-    return _ranker_scorer(model, items, max_memory_mb)
+    of_pairs = _ranker_scorer(model, items, max_memory_mb)
+    if isinstance(model, PartsRanker) and _has_own_parts(model):
+        return _parts_scorer(model, items, max_memory_mb, of_pairs)
+    return of_pairs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,14 +174,7 @@ class ItemVectors:
 
     def queries(self, features: Columns) -> np.ndarray:
         """The query vectors `(queries, dim)`."""
-        count = len(next(iter(features.values())))
-        values = sum(column.size for column in features.values())
-        step = max(1, _QUERY_VALUES_PER_CALL * count // max(1, values))
-        parts = [
-            to_numpy(self.model.query_embedding({n: c[rows] for n, c in features.items()}))
-            for rows in slices(max(1, count), step)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return _of_queries(self.model.query_embedding, features)
 
     def scores(self, queries: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The products `(queries, items)`.
@@ -200,6 +200,18 @@ class ItemVectors:
         if not largest < np.finfo(np.float32).max:  # NaN and infinity are no less
             check_scores(found, found.shape, self.model)
         return found
+
+
+def _of_queries(read: Callable[[Columns], Tensor], features: Columns) -> np.ndarray:
+    """The vectors `(queries, width)` of queries, so many at a time as their features allow."""
+    count = len(next(iter(features.values())))
+    values = sum(column.size for column in features.values())
+    step = max(1, _QUERY_VALUES_PER_CALL * count // max(1, values))
+    parts = [
+        to_numpy(read({name: column[rows] for name, column in features.items()}))
+        for rows in slices(max(1, count), step)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _repeats(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -232,6 +244,44 @@ def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> B
         for part in slices(len(queries), step):
             np.einsum("qd,qcd->qc", queries[part], vectors[positions[part]], out=found[part])
         return check_scores(found, positions.shape, model)
+
+    return scores
+
+
+def _has_own_parts(model: PartsRanker) -> bool:
+    """Tell whether no subclass has replaced `call` without `score_parts`, which then is another."""
+
+    def depth(name: str) -> int:
+        classes = type(model).__mro__
+        return next((at for at, kind in enumerate(classes) if name in vars(kind)), len(classes))
+
+    return depth("score_parts") <= min(depth("call"), depth("__call__"))
+
+
+def _parts_scorer(
+    model: PartsRanker, items: Columns, max_memory_mb: int, of_pairs: BlockScorer
+) -> BlockScorer:
+    num_items = len(items[model.schema.item_id.name])
+    pairs = max(1, (max_memory_mb << 20) // _BYTES_PER_PAIR_OF_PARTS)
+    width = min(num_items, pairs)
+    height = pairs // width
+    columns = slices(num_items, width)
+    parts = [model.item_part(take_features(items, model.schema.item, part)) for part in columns]
+    if any(part is None for part in parts):
+        return of_pairs
+
+    def scores(query: Columns, positions: np.ndarray | None = None) -> np.ndarray:
+        if positions is not None:
+            return of_pairs(query, positions)
+        features = {feature.name: query[feature.name] for feature in model.schema.query}
+        queries = _of_queries(model.query_part, features)
+        found = np.empty((len(queries), num_items), np.float32)
+        for rows in slices(len(queries), height):
+            for columns_of_part, part in zip(columns, parts, strict=True):
+                block = found[rows, columns_of_part]
+                some = to_numpy(model.score_parts(queries[rows], part))
+                block[:] = check_scores(some, block.shape, model)
+        return found
 
     return scores
 

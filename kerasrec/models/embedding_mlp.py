@@ -82,3 +82,17 @@ class EmbeddingMLP(PerceptronRecommender):
         """Scores of the pairs."""
         score = self.output_layer(self.perceptron(inputs, training))
         return ops.cast(ops.squeeze(score, axis=-1), "float32")
+
+    def item_part(self, inputs: Features) -> Tensor:
+        """W_i i, see `kerasrec.types.PartsRanker`; None without hidden layers."""
+        return self.part_of_items(inputs)
+
+    def query_part(self, inputs: Features) -> Tensor:
+        """W_q q + b_1."""
+        return self.part_of_query(inputs)
+
+    def score_parts(self, query: Tensor, items: Tensor) -> Tensor:
+        """Scores `(batch, items)` of every query with every item."""
+        query, items = (ops.cast(part, self.compute_dtype) for part in (query, items))
+        score = self.output_layer(self.of_parts(query, items))
+        return ops.cast(ops.reshape(score, (-1, items.shape[0])), "float32")

@@ -107,3 +107,28 @@ class NeuMF(PerceptronRecommender):
         product = align(user, item) * item  # (batch[, candidates], embedding_dim)
         x = ops.concatenate([product, self.perceptron(inputs, training)], axis=-1)
         return ops.cast(ops.squeeze(self.output_layer(x), axis=-1), "float32")
+
+    def item_part(self, inputs: Features) -> Tensor:
+        """[W_i i, q], see `kerasrec.types.PartsRanker`; None if a layer is quantized."""
+        hidden = self.part_of_items(inputs)
+        if hidden is None:
+            return None
+        item = self.item_vectors(inputs[self.schema.item_id.name])
+        return ops.concatenate([hidden, item], axis=-1)
+
+    def query_part(self, inputs: Features) -> Tensor:
+        """[W_q q + b_1, w of g * p]."""
+        user = self.user_vectors(inputs[self.schema.user_id.name])
+        weights = ops.cast(self.output_layer.kernel[: self.embedding_dim, 0], user.dtype)
+        return ops.concatenate([self.part_of_query(inputs), weights * user], axis=-1)
+
+    def score_parts(self, query: Tensor, items: Tensor) -> Tensor:
+        """Scores `(batch, items)` of every query with every item; w . g is a matrix product."""
+        query, items = (ops.cast(part, self.compute_dtype) for part in (query, items))
+        width = self.hidden_units[0]
+        layer = self.output_layer
+        kernel, bias = (ops.cast(w, self.compute_dtype) for w in (layer.kernel, layer.bias))
+        h = self.of_parts(query[:, :width], items[:, :width])
+        score = ops.reshape(ops.matmul(h, kernel[self.embedding_dim :]), (-1, items.shape[0]))
+        score += ops.matmul(query[:, width:], ops.transpose(items[:, width:])) + bias
+        return ops.cast(score, "float32")

@@ -8,7 +8,7 @@ from keras import ops
 
 from kerasrec.layers import Dropout, FeatureEmbedding
 from kerasrec.models.base import Recommender, align
-from kerasrec.schema import Schema
+from kerasrec.schema import Feature, Schema
 from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
@@ -91,37 +91,73 @@ class PerceptronRecommender(Recommender):
             inputs: named features.
             training: whether hidden units are dropped.
         """
-        items = self.features(inputs, names=[f.name for f in self.schema.item])
-        query = align(self.features(inputs, names=[f.name for f in self.schema.query]), items)
-        if self._shares_query(items):
-            x = self.drop(self._first_of_candidates(query, items), training=training)
-            hidden = self.hidden[1:]
-        else:
-            lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
-            query = ops.broadcast_to(query, (*lead, query.shape[-1]))
-            x, hidden = ops.concatenate([query, items], axis=-1), self.hidden
-        for layer in hidden:
-            x = self.drop(layer(x), training=training)
-        return x
+        items = self._embedded(inputs, self.schema.item)
+        query = align(self._embedded(inputs, self.schema.query), items)
+        if len(items.shape) > 2 and self._adds_up():
+            return self.after_sum(self._sum_of_query(query) + self._sum_of_items(items), training)
+        lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
+        query = ops.broadcast_to(query, (*lead, query.shape[-1]))
+        return self._through(self.hidden, ops.concatenate([query, items], axis=-1), training)
 
-    def _shares_query(self, items: Tensor) -> bool:
-        """Whether several candidates share a query, and the first layer is a plain product."""
-        if len(items.shape) < 3 or not self.hidden or not self.hidden[0].built:
-            return False
-        return getattr(self.hidden[0], "quantization_mode", None) is None
+    def part_of_items(self, inputs: Features) -> Tensor:
+        """W_i i, the part of the first layer's sum that is the items', `(items, width)`.
 
-    def _first_of_candidates(self, query: Tensor, items: Tensor) -> Tensor:
-        """The first hidden layer, whose product with the query is computed once per query.
+        None if there is no such sum: no layer is hidden, or one is quantized.
+        """
+        if not self._adds_up():
+            return None
+        return self._sum_of_items(self._embedded(inputs, self.schema.item))
+
+    def part_of_query(self, inputs: Features) -> Tensor:
+        """W_q q + b_1, the part of the first layer's sum that is the query's, `(batch, width)`."""
+        return self._sum_of_query(self._embedded(inputs, self.schema.query))
+
+    def of_parts(self, query: Tensor, items: Tensor) -> Tensor:
+        """h of every query with every item, `(batch * items, width of the last hidden layer)`.
+
+        Args:
+            query: `part_of_query`.
+            items: `part_of_items`.
+        """
+        # Products of matrices: with a third axis they take longer.
+        x = ops.expand_dims(query, 1) + items
+        return self.after_sum(ops.reshape(x, (-1, x.shape[-1])), training=False)
+
+    def after_sum(self, x: Tensor, training: bool) -> Tensor:
+        """h of the first layer's sums, `(..., width of the first hidden layer)`."""
+        x = self.drop(self.hidden[0].activation(x), training=training)
+        return self._through(self.hidden[1:], x, training)
+
+    def _embedded(self, inputs: Features, features: Sequence[Feature]) -> Tensor:
+        return self.features(inputs, names=[feature.name for feature in features])
+
+    def _adds_up(self) -> bool:
+        """Tell whether the first layer is a plain product, and so the sum of two.
 
         W [q, i] = W_q q + W_i i: for a thousand candidates a thousandth of the one part.
         """
+        if not self.hidden or not self.hidden[0].built:
+            return False
+        layers = (self.hidden[0], self.output_layer)
+        return all(getattr(layer, "quantization_mode", None) is None for layer in layers)
+
+    def _sum_of_query(self, query: Tensor) -> Tensor:
         layer = self.hidden[0]
-        kernel = ops.cast(layer.kernel, layer.compute_dtype)
-        bias = ops.cast(layer.bias, layer.compute_dtype)
-        query, items = (ops.cast(side, layer.compute_dtype) for side in (query, items))
-        width = query.shape[-1]
-        x = ops.matmul(items, kernel[width:]) + (ops.matmul(query, kernel[:width]) + bias)
-        return layer.activation(x)
+        columns = slice(query.shape[-1])
+        return self._times(query, layer, columns) + ops.cast(layer.bias, layer.compute_dtype)
+
+    def _sum_of_items(self, items: Tensor) -> Tensor:
+        return self._times(items, self.hidden[0], slice(-items.shape[-1], None))
+
+    @staticmethod
+    def _times(x: Tensor, layer: Any, rows: slice) -> Tensor:
+        kernel = ops.cast(layer.kernel, layer.compute_dtype)[rows]
+        return ops.matmul(ops.cast(x, layer.compute_dtype), kernel)
+
+    def _through(self, layers: Sequence[Any], x: Tensor, training: bool) -> Tensor:
+        for layer in layers:
+            x = self.drop(layer(x), training=training)
+        return x
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID, Bag, Sequence
 from kerasrec.testing.asserting import demand, same, score, shake
 from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs, scattered
-from kerasrec.types import Retriever
+from kerasrec.testing.sides import check_parts, check_retrieval
 
 
 def check_model(case: ModelCase) -> None:
@@ -311,28 +311,6 @@ def check_saved_model(case: ModelCase) -> None:
             same(scores, model(inputs), case, f"SavedModel = Keras at batch {batch_size}")
 
 
-def check_retrieval(case: ModelCase) -> None:
-    """If it retrieves: dot product of the embeddings = call, and top-k = argsort of call."""
-    model = case.new()
-    if not isinstance(model, Retriever):
-        return
-    shake(model)
-    num_items = case.schema.item_id.num_ids
-    inputs = random_inputs(case.schema, 5)
-    everything = random_inputs(case.schema, num_items - FIRST_ID)
-    everything[case.schema.item_id.name] = np.arange(FIRST_ID, num_items, dtype="int32")
-    query = np.asarray(model.query_embedding(inputs))  # (5, dim)
-    items = np.asarray(model.item_embedding(everything))  # (items, dim)
-    pairs = dict(inputs)
-    for feature in case.schema.item:
-        column = everything[feature.name]
-        pairs[feature.name] = np.broadcast_to(column, (5, *column.shape))
-    scores = score(model, pairs)  # (5, items)
-    same(query @ items.T, scores, case, "dot product = call")
-    top = tf.math.top_k(tf.matmul(query, items, transpose_b=True), k=3).values
-    same(top, -np.sort(-scores, axis=1)[:, :3], case, "top-k = argsort of call")
-
-
 def check_states(case: ModelCase) -> None:
     """States of a sequence model: no look ahead, no neighbours, histories of any length."""
     model = case.new()
@@ -418,6 +396,7 @@ CHECKS: tuple[Callable[[ModelCase], None], ...] = (
     check_keras_file,
     check_saved_model,
     check_retrieval,
+    check_parts,
     check_states,
     check_two_replicas,
 )

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from keras import ops
 
-from kerasrec.models import EmbeddingMLP, perceptron
+from kerasrec.evaluation import scoring
+from kerasrec.evaluation.scoring import block_scorer
+from kerasrec.models import EmbeddingMLP, NeuMF, perceptron
 from kerasrec.testing import CHECKS, ModelCase, random_inputs, tiny_schema
 
 USERS, ITEMS = 11 + 2, 17 + 2  # padding and unknown are rows too
@@ -108,3 +111,63 @@ def test_a_quantized_first_layer_is_called_as_it_is():
     before = np.asarray(model(inputs))
     model.hidden[0].quantize("int8")
     np.testing.assert_allclose(model(inputs), before, atol=0.05)
+
+
+def test_only_models_whose_layers_are_plain_products_have_parts():
+    """Without hidden layers, or with quantized ones, the pairs themselves are scored."""
+    items = {"item_id": np.arange(2, 19)}
+    assert EmbeddingMLP(tiny_schema(), hidden_units=()).item_part(items) is None
+    model = EmbeddingMLP(tiny_schema(), embedding_dim=8, hidden_units=(12,))
+    assert model.item_part(items).shape == (17, 12)
+    model.output_layer.quantize("int8")
+    assert model.item_part(items) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("kind", [EmbeddingMLP, NeuMF])
+def test_a_ranking_reads_each_item_once(kind, dtype):
+    """However many queries there are; the scores are those of the pairs."""
+    schema = tiny_schema()
+    model = kind(schema, embedding_dim=8, hidden_units=(12, 6), dtype=dtype)
+    read = []
+    table = model.features.tables["item_id"]
+    call = table.call
+    table.call = lambda ids, **_: read.append(int(np.size(ids))) or call(ids)
+    items = {"item_id": np.arange(2, 19)}
+    score = block_scorer(model, items, max_memory_mb=1)
+    query = {"user_id": np.arange(2, 13)}
+    found = score(query, None)
+    assert read == [17]
+    pairs = score(query, np.broadcast_to(np.arange(17), (11, 17)))  # as candidates of a query
+    assert sum(read[1:]) == 11 * 17
+    bound = 1e-5 if dtype == "float32" else 0.05
+    np.testing.assert_allclose(found, pairs, rtol=bound, atol=bound)
+
+
+def test_small_memory_cuts_items_too(monkeypatch):
+    schema = tiny_schema(features=True)
+    model = EmbeddingMLP(schema, embedding_dim=8, hidden_units=(12,))
+    items, query = random_inputs(schema, 23), random_inputs(schema, 9, seed=1)
+    whole = block_scorer(model, items, max_memory_mb=1)(query, None)
+    monkeypatch.setattr(scoring, "_BYTES_PER_PAIR_OF_PARTS", 1 << 17)  # 8 pairs a call
+    np.testing.assert_allclose(
+        block_scorer(model, items, max_memory_mb=1)(query, None), whole, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_a_subclass_with_another_call_alone_is_ranked_by_it():
+    class Shifted(EmbeddingMLP):
+        def call(self, inputs, training=False):
+            return super().call(inputs, training) - 100.0 * ops.cast(inputs["item_id"], "float32")
+
+    model = Shifted(tiny_schema(), embedding_dim=8)
+    score = block_scorer(model, {"item_id": np.arange(2, 19)}, max_memory_mb=1)
+    assert (np.diff(score({"user_id": np.arange(2, 5)}, None), axis=1) < -50).all()
+
+
+def test_parts_that_give_no_numbers_are_refused():
+    model = EmbeddingMLP(tiny_schema(), embedding_dim=8)
+    model.output_layer.bias.assign([np.nan])
+    score = block_scorer(model, {"item_id": np.arange(2, 19)}, max_memory_mb=1)
+    with pytest.raises(ValueError, match="EmbeddingMLP gave NaN for 100.00%"):
+        score({"user_id": np.arange(2, 5)}, None)

@@ -1,0 +1,51 @@
+"""Checks of models that read queries and items once each, before they are paired."""
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.schema import FIRST_ID
+from kerasrec.testing.asserting import demand, same, score, shake
+from kerasrec.testing.cases import ModelCase, random_inputs
+from kerasrec.types import PartsRanker, Retriever
+
+
+def check_retrieval(case: ModelCase) -> None:
+    """If it retrieves: dot product of the embeddings = call, and top-k = argsort of call."""
+    model = case.new()
+    if not isinstance(model, Retriever):
+        return
+    shake(model)
+    num_items = case.schema.item_id.num_ids
+    inputs = random_inputs(case.schema, 5)
+    everything = random_inputs(case.schema, num_items - FIRST_ID)
+    everything[case.schema.item_id.name] = np.arange(FIRST_ID, num_items, dtype="int32")
+    query = np.asarray(model.query_embedding(inputs))  # (5, dim)
+    items = np.asarray(model.item_embedding(everything))  # (items, dim)
+    pairs = dict(inputs)
+    for feature in case.schema.item:
+        column = everything[feature.name]
+        pairs[feature.name] = np.broadcast_to(column, (5, *column.shape))
+    scores = score(model, pairs)  # (5, items)
+    same(query @ items.T, scores, case, "dot product = call")
+    top = tf.math.top_k(tf.matmul(query, items, transpose_b=True), k=3).values
+    same(top, -np.sort(-scores, axis=1)[:, :3], case, "top-k = argsort of call")
+
+
+def check_parts(case: ModelCase) -> None:
+    """If it reads queries and items once each: the scores of their parts = call."""
+    model = case.new()
+    if not isinstance(model, PartsRanker):
+        return
+    shake(model)
+    inputs, others = random_inputs(case.schema, 5), random_inputs(case.schema, 7, seed=1)
+    items = model.item_part(others)
+    if items is None:
+        return
+    pairs = dict(inputs)
+    for feature in case.schema.item:
+        pairs[feature.name] = np.broadcast_to(
+            others[feature.name], (5, *others[feature.name].shape)
+        )
+    found = model.score_parts(model.query_part(inputs), items)
+    demand(found.dtype == tf.float32, case, f"float32 scores of parts, not {found.dtype}")
+    same(found, score(model, pairs), case, "scores of parts = call")
