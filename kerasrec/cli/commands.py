@@ -66,7 +66,7 @@ def audit(
             found = kerasrec.data.audit(data, **given)
         else:
             found = kerasrec.data.audit(load(source).interactions)
-    problems = tuple(in_flags(text, given) for text in found.problems)
+    problems = tuple(in_flags(text, (*given, "duplicates")) for text in found.problems)
     found = dataclasses.replace(found, problems=problems)
     return Report(dataclasses.asdict(found), str(found))
 

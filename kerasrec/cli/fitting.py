@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -316,7 +317,10 @@ def train(
 def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
     """What came of a training."""
     if diagnosis is not None and kept.best_epoch is None:
-        raise ValueError(f"{diagnosis} No epoch ended before, so that no run is written.")
+        raise ValueError(
+            f"{diagnosis.splitlines()[0]} No epoch before had a finite loss, so that no run is "
+            "written."
+        )
     problem, epochs = None, kept.best_epoch + 1
     if diagnosis is not None:
         problem = f"{diagnosis.splitlines()[0]} Kept are the weights after epoch {epochs}."
@@ -330,8 +334,9 @@ def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
 
 @contextlib.contextmanager
 def _said_warnings() -> Iterator[None]:
-    """Gives what the training warns of as lines of the command line."""
-    with warnings.catch_warnings(record=True) as found:
+    """Gives what the training warns of and prints as lines of the command line."""
+    diagnosed = contextlib.redirect_stdout(sys.stderr)  # results alone go to stdout
+    with warnings.catch_warnings(record=True) as found, diagnosed:
         warnings.filterwarnings("always", message="Doctor:")
         yield
     for warning in found:

@@ -4,6 +4,8 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from shlex import quote
 from typing import Any
 
 _DEDUPLICATE = re.compile(r", or then apply kerasrec\.data\.deduplicate\(.*?\) or 'mean'")
@@ -102,11 +104,16 @@ def in_flags(message: str, names: Iterable[str]) -> str:
     for name in names:
         start = rf"(?<![\w.\-(]){name}="
         message = re.sub(rf"{start}None\b", f"--{name} null", message)
-        message = re.sub(rf"{start}'([^'\s]+)'", rf"--{name} \1", message)
+        message = re.sub(rf"{start}'([^'\s]+)'", partial(_pasted, name), message)
         message = re.sub(rf"{start}(?=['\"])", f"--{name} ", message)
         message = re.sub(rf"{start}(\d[\w.]*)", rf"--{name} \1", message)
         message = re.sub(rf"{start}(?=[\s.,;:]|$)", f"--{name}", message)
     return message
+
+
+def _pasted(name: str, found: re.Match[str]) -> str:
+    """Return a flag and its value as a shell takes them."""
+    return f"--{name} {quote(found[1])}"
 
 
 def suggestion(message: str, names: Iterable[str]) -> str:

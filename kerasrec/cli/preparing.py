@@ -79,10 +79,15 @@ class Prepared:
         if rows.label is None:
             return None
         count = int(np.count_nonzero(self.schema.is_positive(rows.column(rows.label))))
-        return (
-            f"Positives: {count:,} of {len(rows):,} rows have a {rows.label} "
-            f"{self.schema.positive}; others only count as seen. To change it: --positive '>=4'."
+        line = (
+            f"Positives: {count:,} of {len(rows):,} rows have a {rows.label} {self.schema.positive}"
         )
+        if count < len(rows):
+            line += "; others only count as seen"
+        graded = rows.column(rows.label).max() > 1
+        if graded and self.schema.positive == ANY_POSITIVE_LABEL:
+            line += ". --positive '>=4' would change it"
+        return f"{line}."
 
     def check_positives(self) -> None:
         """Refuse rows without any positive to learn from, or to look for.

@@ -228,8 +228,8 @@ def samples_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> list
         k: length of a list.
 
     Returns:
-        For each user `user`, the last items of the `history`, those of the `test` rows, and the
-        `items` of the list, best first.
+        For each user `user`, the last items of the `history`, those of the positive `test` rows,
+        and the `items` of the list, best first.
     """
     user, item = prepared.schema.user_id, prepared.schema.item_id
     total = len(ranked.users)
@@ -244,6 +244,13 @@ def samples_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> list
         ids = map(str, table[prepared.dataset.interactions.item].to_pylist())
         titles = dict(zip(ids, map(str, table["title"].to_pylist()), strict=True))
 
+    columns = {name: np.concatenate([part[name] for part in seen]) for name in raw}
+    time = prepared.split.train.time
+    if time is not None:  # the newest rows of a user stand last in no file but a sorted one
+        order = np.argsort(np.concatenate([part[time] for part in seen]), kind="stable")
+        columns = {name: values[order] for name, values in columns.items()}
+    positive = prepared.positives(prepared.test) > 0
+
     def named(ids: np.ndarray) -> list[str]:
         known = [str(one) for one in raw[item.name].decode(ids[ids >= FIRST_ID]).tolist()]
         return [titles.get(one, one) for one in known]
@@ -251,10 +258,8 @@ def samples_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> list
     return [
         {
             "user": str(raw[user.name].decode(lists.users[at : at + 1])[0]),
-            "history": named(
-                np.concatenate([p[item.name][p[user.name] == one] for p in seen])[-5:]
-            ),
-            "test": named(prepared.test[item.name][prepared.test[user.name] == one]),
+            "history": named(columns[item.name][columns[user.name] == one][-HISTORY:]),
+            "test": named(prepared.test[item.name][(prepared.test[user.name] == one) & positive]),
             "items": named(lists.items[at]),
         }
         for at, one in enumerate(lists.users)
@@ -275,10 +280,11 @@ def findings(prepared: Prepared) -> list[str]:
         return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
-        return [
+        found = [
             *kerasrec.evaluation.check_split(prepared.split),
             *kerasrec.evaluation.check_ranking(prepared.schema, prepared.test, seen=seen),
         ]
+    return [text.replace("time_split", "--split time") for text in found]
 
 
 def with_findings(text: str, found: Sequence[str]) -> str:

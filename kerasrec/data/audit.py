@@ -428,8 +428,8 @@ def _describe_times(times: tuple[int, int] | None) -> str:
     for unit in (1, 10**3, 10**6):
         if times[0] / unit >= 10**8 and times[1] / unit < 10**10:
             first, last = (
-                datetime.datetime.fromtimestamp(t / unit, datetime.UTC).isoformat(" ", "seconds")
+                f"{datetime.datetime.fromtimestamp(t / unit, datetime.UTC):%Y-%m-%d %H:%M:%S}"
                 for t in times
             )
-            return f"{text} ({first} .. {last})"
+            return f"{text}\n              {first} .. {last} UTC"  # one line would be wider than 80
     return text

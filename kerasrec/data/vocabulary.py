@@ -118,7 +118,7 @@ class Vocabulary:
         if not kept.any():
             raise ValueError(
                 f"{owner}: no id occurs {min_count} times; the most frequent one has "
-                f"{self.counts.max()} rows. Lower min_count."
+                f"{self.counts.max()} rows. Pass a lower number as min_count=."
             )
         return Vocabulary(self.ids[kept], self.counts[kept], self.name)
 

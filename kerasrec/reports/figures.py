@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,16 @@ VERSION = 1
 SIGNIFICANT = 0.05
 DRAWS = 10_000
 CURVES = ("ndcg", "recall", "hr")
+LABEL_METRICS: Mapping[str, Callable[[float], float]] = {
+    "rmse": lambda value: -value,
+    "mae": lambda value: -value,
+    "log_loss": lambda value: -value,
+    "normalized_entropy": lambda value: -value,
+    "click_auc": lambda value: value,
+    "gauc": lambda value: value,
+    "calibration": lambda value: -abs(value - 1),
+}
+"""How well labels are predicted, each with what is larger for a better model."""
 _FILES = ("run.json", "queries.parquet", "history.json", "config.yaml")
 
 
@@ -59,9 +69,10 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
     """
     path = Path(directory)
     if not (path / "config.yaml").is_file():
+        kind = "has no config.yaml" if path.is_dir() else "is no directory"
         raise ValueError(
-            f"{directory}: expected a directory that `kerasrec fit` wrote; there is no "
-            "config.yaml. Give the path that followed --output."
+            f"{directory}: expected a directory that `kerasrec fit` wrote; this {kind}. Give the "
+            "path that followed --output."
         )
     if missing := [name for name in _FILES if not (path / name).is_file()]:
         raise ValueError(
@@ -123,7 +134,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
         A dict that JSON can carry.
 
     Raises:
-        ValueError: if there is no run, two have one name, or their rows differ.
+        ValueError: if there is no run, two have one name, or their rows or positives differ.
     """
     if not runs:
         raise ValueError("report: expected at least one run directory; received none.")
@@ -138,14 +149,20 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
                 f"expected {first.split}; received {run.split}. Compare runs of one data set, "
                 "split and seed of the split."
             )
+        if _positives(run) != _positives(first):
+            raise ValueError(
+                f"report: {run.name} counts other labels as positives than {first.name}: expected "
+                f"{_positives(first)}; received {_positives(run)}. Compare runs of one --positive."
+            )
     k = first.about["list_length"]
     metrics = [
         name
-        for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", "map", "mrr", "auc")
+        for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", "mrr", "map", "auc")
         if name in first.queries.column_names
     ]
-    if all(_equal(run.queries, f"hr@{k}", f"recall@{k}") for run in runs):
-        metrics = [name for name in metrics if name != f"recall@{k}"]  # queries of one positive
+    for name, other in ((f"recall@{k}", f"hr@{k}"), ("map", "mrr")):  # of queries of one positive
+        if name in metrics and all(_equal(run.queries, other, name) for run in runs):
+            metrics.remove(name)
     models = [_model(run, run.model, run.name, metrics) for run in runs]
     counted = any(run.model.casefold() == "popularity" for run in runs)
     if not counted and "popularity" in first.queries["model"].to_pylist():
@@ -174,6 +191,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
 def _model(
     run: Recorded, model: str, name: str, metrics: Sequence[str], *, baseline: bool = False
 ) -> dict[str, Any]:
+    kinds = [kind for kind in CURVES if any(metric.startswith(f"{kind}@") for metric in metrics)]
     queries = run.queries.filter(pc.equal(run.queries["model"], model))
     names = [n for n in queries.column_names if n not in ("model", "user")]
     values = {n: queries[n].to_numpy().astype(np.float64) for n in names}
@@ -186,8 +204,8 @@ def _model(
         "values": {n: values[n] for n in metrics},
         "users": users,
         "metrics": {n: dataclasses.asdict(intervals[n]) for n in metrics},
-        "errors": {n: stored[n] for n in ("rmse", "mae") if n in stored},
-        "curves": _curves(intervals),
+        "errors": {n: stored[n] for n in LABEL_METRICS if stored.get(n) is not None},
+        "curves": _curves(intervals, kinds),
         "segments": _finite(run.about["segments"][model]),
         "lists": _finite(run.about["lists"][model]),
         "samples": run.about.get("samples", {}).get(model, []),
@@ -201,6 +219,11 @@ def _model(
     }
 
 
+def _positives(run: Recorded) -> str:
+    """Return the rule by which labels are positives in a run."""
+    return str(run.flags.get("positive", ">0"))
+
+
 def _equal(queries: pa.Table, first: str, second: str) -> bool:
     if not {first, second} <= set(queries.column_names):
         return False
@@ -210,8 +233,11 @@ def _equal(queries: pa.Table, first: str, second: str) -> bool:
 def _best(models: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[str]]:
     """Names of the models with the best value of each metric and error."""
     values = {n: {m["name"]: m["metrics"][n]["mean"] for m in models} for n in metrics}
-    errors = sorted({name for m in models for name in m["errors"]})
-    values |= {n: {m["name"]: -m["errors"][n] for m in models if n in m["errors"]} for n in errors}
+    values |= {
+        n: {m["name"]: better(m["errors"][n]) for m in models if n in m["errors"]}
+        for n, better in LABEL_METRICS.items()
+        if any(n in m["errors"] for m in models)
+    }
     return {
         name: [model for model, value in found.items() if value == max(found.values())]
         for name, found in values.items()
@@ -225,9 +251,9 @@ def _loss(flags: Mapping[str, Any]) -> str:
     return f"{kind}, {drawn} negatives" if kind and drawn is not None else kind
 
 
-def _curves(intervals: Mapping[str, Interval]) -> dict[str, Any]:
+def _curves(intervals: Mapping[str, Interval], kinds: Sequence[str]) -> dict[str, Any]:
     curves = {}
-    for kind in CURVES:
+    for kind in kinds:
         at = sorted(int(n.split("@")[1]) for n in intervals if n.startswith(f"{kind}@"))
         if at:
             found = [intervals[f"{kind}@{k}"] for k in at]

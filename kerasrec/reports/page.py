@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasrec.reports.charts import Line, bar_chart, colours, line_chart
+from kerasrec.reports.figures import LABEL_METRICS
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --text: #1b1f24; --soft: #59636e; --rule: #d8dee4;
@@ -94,7 +95,7 @@ def _style() -> str:
 
 def _summary(numbers: Mapping[str, Any]) -> str:
     models, metrics = numbers["models"], numbers["metrics"]
-    errors = sorted({name for model in models for name in model["errors"]}, reverse=True)
+    errors = [name for name in LABEL_METRICS if any(name in m["errors"] for m in models)]
     rows = [["model", *metrics, *errors]]
     for model in models:
         row = [_name(model)]

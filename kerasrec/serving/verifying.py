@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,13 +54,21 @@ class Verification:
         return tuple(problem for check in self.signatures for problem in check.problems)
 
     def __str__(self) -> str:
-        lines = [
+        about = [
             f"{self.path}: loaded by TensorFlow {self.tensorflow} in a fresh process, kerasrec and "
             "keras not imported",
             f"users: {', '.join(self.rows)}; in batches of 1, 7 and 64",
             f"graph: {self.graph_bytes:,} bytes, {self.operations} kinds of operations, all stock; "
             f"{self.warmed} warm-up requests ran",
             *self._about_tables(),
+        ]
+        lines = [
+            *(
+                textwrap.fill(
+                    line, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+                )
+                for line in about
+            ),
             f"{'signature':<16} {'requests':>8} {'max difference':>15} {'between batches':>16} "
             f"{'cold ms':>8} {'warm ms':>8}",
         ]

@@ -62,13 +62,13 @@ def find_version(directory: StrPath) -> pathlib.Path:
     if not path.is_dir():
         raise ValueError(
             f"expected an exported directory; {str(path)!r} is not a directory. "
-            "Write one with kerasrec.serving.export."
+            "Write one with `kerasrec export` or kerasrec.serving.export."
         )
     versions = _versions(path)
     if not versions:
         raise ValueError(
             f"expected numbered versions, or {_GRAPH}, in {str(path)!r}; there are none. "
-            "Write one with kerasrec.serving.export."
+            "Write one with `kerasrec export` or kerasrec.serving.export."
         )
     newest = versions[max(versions)]
     if not (newest / _GRAPH).is_file():

@@ -41,9 +41,10 @@ print(sorted({{"tensorflow", "keras", "pyarrow", "scipy"}} & set(sys.modules)))
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_console_script_is_this():
+@pytest.mark.parametrize("module", ["kerasrec", "kerasrec.cli"])
+def test_the_console_script_is_this(module):
     done = subprocess.run(
-        [sys.executable, "-m", "kerasrec.cli", "--version"],
+        [sys.executable, "-m", module, "--version"],
         capture_output=True,
         text=True,
         check=True,

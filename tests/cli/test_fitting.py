@@ -93,8 +93,10 @@ def diverge(monkeypatch, *, from_epoch):
 def test_a_loss_that_is_nan_stops_with_the_diagnosis(ratings, tmp_path, monkeypatch, capsys):
     diverge(monkeypatch, from_epoch=0)
     assert fit(ratings, tmp_path / "mf") == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert re.search("stopped at step 1 of this fit, in epoch 1: .* Try: .*no run is", error)
+    out, error = capsys.readouterr()
+    assert "Doctor" not in out and error.count("Try: ") == 1
+    assert error.count("Gradient norms over the last updates:\n") == 1
+    assert re.search("stopped at step 1 .* epoch 1: .* no run is", error.splitlines()[-1])
     assert list(tmp_path.iterdir()) == []
 
 

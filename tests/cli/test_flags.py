@@ -114,3 +114,8 @@ def test_repeats_can_be_kept(tmp_path):
 def test_only_flags_of_the_command_are_replaced():
     text = "Pass user='a', x=3, f(user='b') and time=None."
     assert in_flags(text, ["user", "time"]) == "Pass --user a, x=3, f(user='b') and --time null."
+
+
+def test_values_in_messages_can_be_pasted_into_a_shell():
+    text = "Pass quote='\"', or positive='>=4'."
+    assert in_flags(text, ["quote", "positive"]) == "Pass --quote '\"', or --positive '>=4'."

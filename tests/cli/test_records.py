@@ -29,6 +29,31 @@ def prepared():
     return Prepared(Dataset("made", rows), split, vocabularies, schema, *parts)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_samples_show_positives_and_the_newest_rows_of_any_order_of_the_file(seed):
+    rng = np.random.default_rng(seed)
+    users, items = (part.ravel() for part in np.mgrid[:5, :9])
+    times = rng.permuted(np.tile(np.arange(9), (5, 1)), axis=1).ravel()
+    order = rng.permutation(45)
+    rows = data.Interactions.from_table(
+        {"user_id": users[order], "item_id": items[order], "timestamp": times[order],
+         "rating": (times[order] + users[order]) % 3}
+    )  # fmt: skip
+    split = data.leave_last_out(rows, valid=1, test=3)
+    vocabularies = data.fit_vocabularies(split.train)
+    parts = (data.encode(part, vocabularies) for part in (split.train, split.valid, split.test))
+    schema = data.make_schema(split.train, vocabularies, positive=">=2")
+    made = Prepared(Dataset("made", rows), split, vocabularies, schema, *parts)
+    model = popularity(made)
+    ranked = evaluation.rank_queries(model, made.test, seen=[made.train, made.valid], k=3)
+    for sample in samples_of(model, ranked, made, 3):
+        user = int(sample["user"])
+        item_at = dict(zip(times[users == user], items[users == user], strict=True))
+        assert sample["history"] == [str(item_at[time]) for time in range(1, 6)]
+        liked = {str(item_at[time]) for time in (6, 7, 8) if (time + user) % 3 == 2}
+        assert set(sample["test"]) == liked
+
+
 def popularity(prepared):
     model = Popularity(prepared.schema)
     model.adapt(prepared.train)

@@ -44,6 +44,48 @@ def test_recall_is_no_second_column_of_the_hit_rate(write, tmp_path):
     assert figures(runs)["metrics"] == ["ndcg@10", "hr@10", "recall@10", "mrr"]
 
 
+def test_map_is_no_second_column_of_an_equal_mrr(write, tmp_path):
+    run = read(write(tmp_path / "a"))[0]
+    table = run.queries
+    both = dataclasses.replace(run, queries=table.append_column("map", table["mrr"]))
+    assert figures([both])["metrics"] == ["ndcg@10", "hr@10", "mrr"]
+    lower = pc.multiply(table["mrr"], pa.scalar(0.5, pa.float32()))
+    other = dataclasses.replace(run, name="b", queries=table.append_column("map", lower))
+    assert figures([both, other])["metrics"] == ["ndcg@10", "hr@10", "mrr", "map"]
+
+
+def test_a_column_that_is_left_out_has_no_chart(write, tmp_path):
+    model = figures(read(write(tmp_path / "a")))["models"][0]
+    assert list(model["curves"]) == ["ndcg", "hr"]
+
+
+def test_clicks_have_columns_and_their_best(write, tmp_path):
+    def clicks(name, **values):
+        run = read(write(tmp_path / name))[0]
+        return dataclasses.replace(run, metrics=[{"model": "MatrixFactorization", **values}])
+
+    low = clicks("low", log_loss=0.3, click_auc=0.6, calibration=0.8, gauc=None)
+    high = clicks("high", log_loss=0.5, click_auc=0.7, calibration=1.1, gauc=None)
+    numbers = figures([low, high, read(write(tmp_path / "ratings"))[0]])
+    best = numbers["best"]
+    assert best["log_loss"] == ["low"] and best["click_auc"] == best["calibration"] == ["high"]
+    assert "gauc" not in best and best["rmse"] == ["ratings"]
+    assert next(m for m in numbers["models"] if m["name"] == "low")["errors"] == {
+        "log_loss": 0.3, "click_auc": 0.6, "calibration": 0.8
+    }  # fmt: skip
+
+
+def test_runs_of_other_positives_are_not_compared(write, tmp_path):
+    runs = read(
+        write(tmp_path / "any", flags={"positive": ">0"}),
+        write(tmp_path / "old"),
+        write(tmp_path / "high", flags={"positive": ">=4"}),
+    )
+    assert len(figures(runs[:2])["models"]) == 3
+    with pytest.raises(ValueError, match="high counts other labels .* expected >0; received >=4"):
+        figures(runs)
+
+
 def test_the_best_of_every_column_is_named(write, tmp_path):
     runs = read(write(tmp_path / "a"), write(tmp_path / "b", 0.1), write(tmp_path / "c", 0.1))
     best = figures(runs)["best"]

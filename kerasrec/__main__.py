@@ -1,0 +1,8 @@
+"""`python -m kerasrec` is `kerasrec`."""
+
+import sys
+
+from kerasrec.cli.app import main
+
+if __name__ == "__main__":
+    sys.exit(main())
