@@ -12,9 +12,9 @@ import tensorflow as tf
 from kerasrec.types import Tensor
 
 # Tables of at most so many rows for each id of a batch are updated as a whole, with rows that rest
-# masked out: up to there that is faster than to find the touched rows. Where the number of ids is
-# not known when the step is traced, tables of at most so many weights.
-ROWS_PER_ID, SMALL_TABLE = 2, 2**17
+# masked out: up to there that is faster than to find the touched rows, for which XLA has to sort.
+# Where the number of ids is not known when the step is traced, tables of at most so many weights.
+ROWS_PER_ID, ROWS_PER_ID_IN_XLA, SMALL_TABLE = 2, 6, 2**17
 
 
 class Slices(tf.IndexedSlices):
@@ -141,7 +141,9 @@ def is_small_table(gradient: Any, shape: tuple[int, ...]) -> bool:
     if not isinstance(gradient, tf.IndexedSlices):
         return False
     ids = gradient.indices.shape[0]
-    return math.prod(shape) <= SMALL_TABLE if ids is None else shape[0] <= ROWS_PER_ID * ids
+    if ids is None:
+        return math.prod(shape) <= SMALL_TABLE
+    return shape[0] <= ids * (ROWS_PER_ID_IN_XLA if compiling() else ROWS_PER_ID)
 
 
 def sum_into_table(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:

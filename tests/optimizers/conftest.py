@@ -115,7 +115,7 @@ def layout(monkeypatch):
     """A function that says whether sparse gradients update whole tables or their touched rows."""
 
     def choose(whole):
-        monkeypatch.setattr(rows, "ROWS_PER_ID", 2**40 if whole else 0)
-        monkeypatch.setattr(rows, "SMALL_TABLE", 2**40 if whole else 0)
+        for limit in ("ROWS_PER_ID", "ROWS_PER_ID_IN_XLA", "SMALL_TABLE"):
+            monkeypatch.setattr(rows, limit, 2**40 if whole else 0)
 
     return choose
