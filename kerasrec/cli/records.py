@@ -33,6 +33,8 @@ LIST_LENGTH = 10
 MAX_LISTS = 10_000
 CURVE_POINTS = 20
 SAMPLES, HISTORY = 3, 5
+MANY_UNKNOWN = 0.1
+"""Share of test rows without a ranking above which the figures are said to be of the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,7 +275,8 @@ def findings(prepared: Prepared) -> list[str]:
         prepared: the rows.
 
     Returns:
-        The findings of `check_split` and `check_ranking`, without their warnings.
+        The findings of `check_split` and `check_ranking`, without their warnings, and that many
+        test rows are not ranked, if they are.
     """
     seen = [prepared.train, prepared.valid]
     if not len(prepared.split.test):
@@ -284,6 +287,10 @@ def findings(prepared: Prepared) -> list[str]:
             *kerasrec.evaluation.check_split(prepared.split),
             *kerasrec.evaluation.check_ranking(prepared.schema, prepared.test, seen=seen),
         ]
+    unknown = float(np.mean(prepared.test[prepared.schema.user_id.name] < FIRST_ID))
+    if unknown > MANY_UNKNOWN:
+        cause = f" (--min_count {prepared.min_count})" if prepared.min_count > 1 else ""
+        found.append(f"{unknown:.0%} of test rows are of unknown users{cause}: not ranked.")
     return [text.replace("time_split", "--split time") for text in found]
 
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from kerasrec import data, evaluation
-from kerasrec.cli.preparing import Prepared
-from kerasrec.cli.records import lists_of, record, samples_of
+from kerasrec.cli.preparing import Prepared, encoded
+from kerasrec.cli.records import findings, lists_of, record, samples_of
 from kerasrec.datasets import Dataset
 from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
 
@@ -52,6 +52,24 @@ def test_samples_show_positives_and_the_newest_rows_of_any_order_of_the_file(see
         assert sample["history"] == [str(item_at[time]) for time in range(1, 6)]
         liked = {str(item_at[time]) for time in (6, 7, 8) if (time + user) % 3 == 2}
         assert set(sample["test"]) == liked
+
+
+@pytest.mark.parametrize("min_count", [1, 4, 7])
+def test_many_test_rows_of_unknown_users_are_said(min_count):
+    lengths = np.array([3, 4, 5, 6, 7, 8, 9, 10])
+    users = np.repeat(np.arange(8), lengths)
+    rows = data.Interactions.from_table(
+        {"user_id": users, "item_id": np.arange(len(users)), "timestamp": np.arange(len(users))},
+        label=None,
+    )
+    all_ids = data.fit_vocabularies(rows)
+    vocabularies = {**all_ids, "user_id": all_ids["user_id"].frequent(min_count)}
+    split = data.Split(rows, rows.take([]), rows, "the same rows")
+    made = encoded(Dataset("made", rows), split, vocabularies, min_count=min_count)
+    found = [text for text in findings(made) if "unknown users" in text]
+    rare = lengths[lengths < min_count].sum() / lengths.sum()
+    expected = [f"{rare:.0%} of test rows are of unknown users (--min_count 7): not ranked."]
+    assert found == (expected if rare > 0.1 else [])
 
 
 def popularity(prepared):
