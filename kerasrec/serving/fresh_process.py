@@ -107,11 +107,11 @@ def _replay(session: Any, signatures: Any, request: dict[str, Any]) -> list[dict
             fed = {tensor: array[rows] for tensor, array in feeds.items()}
             for tensor in variable:
                 array = fed[tensor]
-                padding = "" if array.dtype == object else -1
+                floats = array.dtype.kind == "f"
+                padding = "" if array.dtype == object else np.nan if floats else -1
                 if batch == 1:
-                    fed[tensor] = array[
-                        :, : int((array != padding).any(0).nonzero()[0].max(initial=-1)) + 1
-                    ]
+                    real = ~np.isnan(array) if floats else array != padding
+                    fed[tensor] = array[:, : int(real.any(0).nonzero()[0].max(initial=-1)) + 1]
                 elif batch == BATCHES[-1]:
                     wide = np.full((batch, 2), padding, array.dtype)
                     fed[tensor] = np.concatenate([array, wide], axis=1)
