@@ -131,10 +131,7 @@ def report(page: pages.Page, found: dict[str, list[dict[str, float]]]) -> str:
     """Return a line for each way."""
     settings = page.settings
     lines = page.head(f"settings  {settings['epochs']} epochs, seeds {settings['seeds']}")
-    lines.append(
-        f"{'':<32}{'HR@10':>15}{'differs':>30}{'NDCG@10':>18}{'differs':>30}{'loss':>8}"
-        f"{'s/epoch':>9}"
-    )
+    lines.append(f"{'':<32}{'HR@10':>15}{'differs':>30}{'NDCG@10':>18}{'differs':>30}{'loss':>8}")
     for way, rows in found.items():
         line = f"{WAYS[way]:<32}"
         for metric, width in (("hr@10", 15), ("ndcg@10", 18)):
@@ -147,8 +144,8 @@ def report(page: pages.Page, found: dict[str, list[dict[str, float]]]) -> str:
                 gains = turns.mean([row[metric] - dense[metric] for row, dense in pairs])
                 differs = gains.show("+.4f")
             line += f"{differs:>30}"
-        line += f"{statistics.mean(row['loss'] for row in rows):>8.4f}"
-        lines.append(line + f"{statistics.median(row['seconds'] for row in rows):>9.2f}")
+        # No times: the trainings need no idle machine, and another page has the speed.
+        lines.append(line + f"{statistics.mean(row['loss'] for row in rows):>8.4f}")
     return "\n".join(lines)
 
 

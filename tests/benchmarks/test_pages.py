@@ -25,7 +25,6 @@ TABLES = (
 PAGES = sorted(path.stem for path in DOCS.glob("*.md") if path.stem != "index")
 # Stale: the script has changed, or the page names no commit yet. Remake a page, take it off.
 TO_BE_REMADE = {
-    "adam_quality",
     "amazon-beauty-s3rec",
     "distribute",
     "evaluation",
@@ -34,7 +33,6 @@ TO_BE_REMADE = {
     "gowalla-lightgcn",
     "gradient_monitor",
     "input_pipeline",
-    "kill_workers",
     "kills",
     "ml-100k-ratings",
     "ml-1m-ratings",
