@@ -42,8 +42,7 @@ def read_comparison(rule: object) -> Callable[[Any], Any]:
         threshold = math.nan
     if not math.isfinite(threshold):
         raise ValueError(
-            "positive: expected '>' or '>=' and a number, such as '>0' or '>=4'; received "
-            f"{rule!r}."
+            f"positive={rule!r}: expected '>' or '>=' and a number, such as '>0' or '>=4'."
         )
     compare = operator.ge if sign == ">=" else operator.gt
     return lambda labels: compare(labels, threshold)

@@ -268,7 +268,7 @@ def train(
 
     if not model.trainable_weights:
         model.adapt(prepared.train)
-        say(f"{model.name} counts rows; there are no weights to train.")
+        say(f"{type(model).__name__} counts rows; there are no weights to train.")
         return Trained({})
     rows = training_batches(model, prepared.train, prepared, training)
     valid = None

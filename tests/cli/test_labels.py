@@ -92,7 +92,7 @@ def test_ratings_that_reach_down_to_0_train_and_say_what_counts(ratings, tmp_pat
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--positive", "4"], "positive: expected '>' or '>=' and a number"),
+        (["--positive", "4"], "--positive 4: expected '>' or '>=' and a number"),
         (["--positive", ">4"], "none of 160 training rows has such a 'rating'; the highest is 4"),
     ],
 )
