@@ -72,7 +72,10 @@ def versions(*packages: str, torch_python: str | None = None) -> str:
     """
     named = [f"Python {platform.python_version()}"]
     for package in ("kerasrec", "keras", "tensorflow", "numpy", *packages):
-        named.append(f"{package} {importlib.metadata.version(package)}")
+        try:
+            named.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            named.append(f"{package} not installed")
     if torch_python is not None:
         program = "import torch; print(torch.__version__)"
         done = subprocess.run(

@@ -79,7 +79,7 @@ def test_a_run_is_never_overwritten(tmp_path):
 
 def test_another_directory_is_refused(tmp_path):
     (tmp_path / "model.keras").touch()
-    with pytest.raises(ValueError, match=r"there is no \['schema.json', 'vocabularies.parquet'"):
+    with pytest.raises(ValueError, match="this has no schema.json and no vocabularies.parquet"):
         read_run(tmp_path)
 
 
