@@ -244,7 +244,9 @@ def encoded(
         min_count: training rows of an id that the vocabularies know.
     """
     if vocabularies is None:
-        vocabularies = kerasrec.data.fit_vocabularies(split.train, min_count=min_count)
+        vocabularies = kerasrec.data.fit_vocabularies(
+            split.train, min_count=min_count, positive=positive
+        )
     return Prepared(
         dataset,
         split,

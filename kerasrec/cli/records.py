@@ -169,7 +169,9 @@ def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[
         ),
         "popularity": kerasrec.evaluation.segment_rows(
             ranked,
-            items=kerasrec.evaluation.item_popularity(counts(prepared.train, schema.item_id)),
+            items=kerasrec.evaluation.item_popularity(
+                counts(prepared.train, schema.item_id, positives=schema)
+            ),
         ),
     }
     kept = ("segment", "queries", f"ndcg@{k}", f"recall@{k}")
@@ -192,7 +194,7 @@ def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[s
     Returns:
         `figures` of `beyond_accuracy`; `coverage` of lists of 1 to k; and, over the share `items`
         of the catalogue, the most popular first, the share of places in lists (`listed`) and of
-        training rows (`train_rows`).
+        positive training rows (`train_rows`).
     """
     schema = prepared.schema
     seen = [prepared.train, prepared.valid]
@@ -201,7 +203,8 @@ def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[s
     features = {name: values[chosen] for name, values in ranked.queries.items()}
     lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k)
     figures, _ = kerasrec.evaluation.beyond_accuracy(lists, schema, train=seen, test=prepared.test)
-    rows = kerasrec.evaluation.row_counts(prepared.train, schema.item_id)[lists.catalogue]
+    rows = kerasrec.evaluation.row_counts(prepared.train, schema.item_id, positives=schema)
+    rows = rows[lists.catalogue]
     listed = np.bincount(lists.items.ravel(), minlength=schema.item_id.num_ids)[lists.catalogue]
     order = np.argsort(-rows, kind="stable")
     ends = np.unique(np.ceil(np.linspace(0, 1, CURVE_POINTS + 1) * len(order)).astype(int))

@@ -10,7 +10,7 @@ from kerasrec.data.interactions import Interactions
 from kerasrec.data.paths import Paths
 from kerasrec.data.sides import side_of
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.schema import ANY_POSITIVE_LABEL, Categorical, Feature, Numeric, Schema
+from kerasrec.schema import ANY_POSITIVE_LABEL, FIRST_ID, Categorical, Feature, Numeric, Schema
 
 IMPLICIT_LABEL = "label"
 
@@ -20,19 +20,25 @@ def fit_vocabularies(
     *,
     columns: Sequence[str] = ("user_id", "item_id"),
     min_count: int = 1,
+    positive: str = ANY_POSITIVE_LABEL,
 ) -> dict[str, Vocabulary]:
     """Fit a vocabulary for the user, the item and each context column that is no float.
+
+    The counts of the item's vocabulary are its popularity: rows whose label is a positive. Where
+    there is no label, in files, and in the other vocabularies, all rows count.
 
     Args:
         train: the training rows alone: ids of other rows stay unknown. Or Parquet files of them: a
             file, several, or a folder, which are counted piece by piece and may be larger than
             memory.
         columns: for files, the columns of ids: user, item, then categories.
-        min_count: ids with fewer training rows are unknown too, and so train the unknown id.
+        min_count: ids with fewer training rows, whatever their label, are unknown too, and so train
+            the unknown id.
+        positive: which labels are positives. Give `make_schema` the same rule.
 
     Raises:
-        ValueError: if there are no rows, a single user or item, `min_count` leaves no ids, or a
-            file is refused.
+        ValueError: if there are no rows, a single user or item, `min_count` leaves no ids, a file
+            is refused, or `positive` is no comparison with a number or is given for files.
 
     Example:
 
@@ -54,6 +60,12 @@ def fit_vocabularies(
             if not _is_float(train, name)
         }
     else:
+        if positive != ANY_POSITIVE_LABEL:
+            raise ValueError(
+                "fit_vocabularies: of files all rows are counted, whatever their label; received "
+                f"positive={positive!r}. Leave it out and give it to make_schema alone, or fit on "
+                "Interactions."
+            )
         vocabularies = vocabularies_of_files(train, columns)
         roles = dict(zip(("user", "item"), columns, strict=False))
     vocabularies = {name: found.frequent(min_count) for name, found in vocabularies.items()}
@@ -67,7 +79,22 @@ def fit_vocabularies(
                 f"fit_vocabularies: nothing can be learned from a single {role}; {rows} {name!r} "
                 f"== {vocabulary.ids.tolist()[0]!r}. Give rows of at least two {role}s."
             )
+    if isinstance(train, Interactions):
+        vocabularies[train.item] = _popularity(train, vocabularies[train.item], positive)
     return vocabularies
+
+
+def _popularity(train: Interactions, items: Vocabulary, positive: str) -> Vocabulary:
+    """The vocabulary of the items, with the numbers of their positives as counts."""
+    if train.label is None:
+        return items
+    user, item = Categorical(train.user, FIRST_ID + 1), Categorical(train.item, items.num_ids)
+    rule = Schema((user,), (item,), positive=positive)
+    chosen = np.asarray(rule.is_positive(train.column(train.label)))
+    if chosen.all():
+        return items
+    ids = items.encode(train.table[train.item])[chosen]
+    return Vocabulary(items.ids, np.bincount(ids, minlength=items.num_ids)[FIRST_ID:], items.name)
 
 
 def make_schema(

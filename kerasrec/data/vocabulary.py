@@ -32,7 +32,8 @@ class Vocabulary:
 
     Args:
         ids: raw ids, each once; int64 or strings (object array).
-        counts: training occurrences of each id, which is its popularity.
+        counts: training occurrences of each id; of items those with a positive label, which are
+            its popularity (see `fit_vocabularies`).
         name: what to call the ids in an error message, such as the column name.
 
     Raises:

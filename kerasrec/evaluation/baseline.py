@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from kerasrec.data.positives import is_positive
-from kerasrec.evaluation.queries import SeenColumns, row_counts, seen_parts
+from kerasrec.evaluation.queries import SeenColumns, row_counts
 from kerasrec.schema import Schema
 from kerasrec.types import Features
 
@@ -29,13 +28,7 @@ class MostSeen:
 
     def __init__(self, schema: Schema, seen: SeenColumns) -> None:
         self.schema = schema
-        name = schema.item_id.name
-        chosen = [
-            {name: np.asarray(part[name])[is_positive(part, schema, "popularity: seen")]}
-            for part in seen_parts(seen)
-            if name in part  # where it is not, row_counts says so
-        ]
-        counts = row_counts(chosen, schema.item_id)
+        counts = row_counts(seen, schema.item_id, positives=schema)
         if not counts.any():
             raise ValueError(
                 "popularity counts the rows of `seen`; received none with a "

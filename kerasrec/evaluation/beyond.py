@@ -10,8 +10,9 @@ import numpy as np
 
 from kerasrec.data.positives import is_positive
 from kerasrec.evaluation.baseline import MostSeen
+from kerasrec.evaluation.columns import check_columns
 from kerasrec.evaluation.lists import Lists, recommend
-from kerasrec.evaluation.queries import SeenColumns, SeenPairs
+from kerasrec.evaluation.queries import SeenColumns, SeenPairs, seen_parts
 from kerasrec.evaluation.segments import item_popularity
 from kerasrec.schema import PADDING_ID, Categorical, Schema
 from kerasrec.types import Columns
@@ -33,7 +34,8 @@ def beyond_accuracy(
     Args:
         lists: what `recommend` gave.
         schema: names of the user and the item id.
-        train: encoded training rows: what is popular, and what users have seen.
+        train: encoded training rows: their positives say what is popular and what users chose,
+            all of them what users have seen.
         test: encoded test rows, for `serendipity`.
         vectors: `(item ids, dim)` embeddings or features, for `diversity`.
 
@@ -54,12 +56,14 @@ def beyond_accuracy(
     >>> figures["coverage@2"], values["novelty@2"].tolist()
     (0.75, [1.0, 1.0])
     """
-    users, items = SeenPairs.of(train, schema).pairs()
+    chosen = _positives(train, schema)
+    users, items = SeenPairs.of(chosen, schema).pairs()
     counts = np.bincount(items, minlength=schema.item_id.num_ids)  # a user who comes back is one
     if not counts.any():
         raise ValueError(
-            "beyond_accuracy: train has no row with a known user and item; expected the rows that "
-            "the model was trained on. Popularity is counted there."
+            "beyond_accuracy: train has no row with a known user and item and a "
+            f"{schema.label!r} {schema.positive}; expected the rows that the model was trained on. "
+            "Popularity is counted there."
         )
     values = {
         "novelty": novelty(lists, counts, int((np.bincount(users) > 0).sum())),
@@ -74,7 +78,7 @@ def beyond_accuracy(
         f"coverage@{lists.k}": coverage(lists),
         f"gini@{lists.k}": gini(lists),
         f"entropy@{lists.k}": entropy(lists),
-        f"popularity_lift@{lists.k}": popularity_lift(lists, counts, schema, train),
+        f"popularity_lift@{lists.k}": popularity_lift(lists, counts, schema, chosen),
     }
     return figures | {name: _mean(found) for name, found in values.items()}, values
 
@@ -114,6 +118,17 @@ def entropy(lists: Lists) -> float:
     x = _exposure(lists)
     p = x[x > 0] / x.sum()
     return float(-(p * np.log2(p)).sum() + 0.0)
+
+
+def _positives(train: SeenColumns, schema: Schema) -> list[Columns]:
+    """User and item of the rows whose label is a positive."""
+    names = schema.user_id.name, schema.item_id.name
+    found: list[Columns] = []
+    for part in seen_parts(train):
+        check_columns(part, names, what="seen")
+        chosen = is_positive(part, schema, "beyond_accuracy: train")
+        found.append({name: np.asarray(part[name])[chosen] for name in names})
+    return found
 
 
 def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:

@@ -35,12 +35,16 @@ def seen_parts(seen: SeenColumns) -> list[Columns]:
     return [part for part in parts if any(len(values) for values in part.values())]
 
 
-def row_counts(rows: SeenColumns, feature: Categorical) -> np.ndarray:
-    """How many rows each id has: `(ids,)`, zero for padding and unknown.
+def row_counts(
+    rows: SeenColumns, feature: Categorical, *, positives: Schema | None = None
+) -> np.ndarray:
+    """Count the rows of each id: `(ids,)`, zero for padding and unknown.
 
     Args:
         rows: encoded rows, usually those of training; several columns are added up.
         feature: the user or the item id of the schema.
+        positives: the schema whose positives alone are counted: the popularity of items. Default:
+            every row counts, whatever its label: the activity of users.
 
     Raises:
         ValueError: if a column is missing or badly encoded.
@@ -54,7 +58,10 @@ def row_counts(rows: SeenColumns, feature: Categorical) -> np.ndarray:
     for part in seen_parts(rows):
         check_columns(part, [feature.name], what="rows")
         ids = check_ids(part[feature.name], feature, what="rows")
-        counts += np.bincount(ids[known(ids)], minlength=feature.num_ids)
+        counted = known(ids)
+        if positives is not None:
+            counted &= is_positive(part, positives, "rows")
+        counts += np.bincount(ids[counted], minlength=feature.num_ids)
     return counts
 
 

@@ -42,7 +42,7 @@ def sample_candidates(
     """Draws items that the user has not seen, without repeats, for every test row.
 
     A user's other test items are not drawn either. By popularity, an item is drawn with a
-    probability proportional to its rows in `seen`, among those not drawn yet. Both are the
+    probability proportional to its positives in `seen`, among those not drawn yet. Both are the
     protocols of published tables; such figures compare neither with the full catalogue's nor with
     another number of candidates (Krichene and Rendle, 2020, "On Sampled Metrics for Item
     Recommendation").
@@ -83,9 +83,14 @@ def sample_candidates(
     users = check_ids(test[names[0]], schema.user_id, what="sample_candidates: test")
     weight = np.ones(num_items)
     if by == "popularity":
-        weight = row_counts(seen, schema.item_id)[FIRST_ID:].astype(np.float64)
+        counts = row_counts(seen, schema.item_id, positives=schema)
+        weight = counts[FIRST_ID:].astype(np.float64)
         if not weight.any():
-            raise ValueError("sample_candidates: popularity counts the rows of `seen`; got none.")
+            raise ValueError(
+                "sample_candidates: popularity counts the rows of `seen`; got none with a "
+                f"{schema.label!r} {schema.positive}. Pass the encoded training rows, or draw "
+                "by='uniform'."
+            )
     removed = SeenPairs.of([*seen_parts(seen), test], schema)
     rng = np.random.default_rng(seed)
     ids = np.full((len(users), negatives), PADDING_ID, np.int32)

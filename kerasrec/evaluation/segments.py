@@ -15,7 +15,8 @@ def user_activity(counts: np.ndarray, *, bounds: tuple[int, int] | None = None) 
     """Names users by how many rows they have: cold, warm or hot.
 
     Args:
-        counts: rows of each user, such as `row_counts(train, schema.user_id)[ranked.users]`.
+        counts: rows of each user, whatever their label, such as
+            `row_counts(train, schema.user_id)[ranked.users]`.
         bounds: most rows of a cold and of a warm user. By default a third of these users is cold
             and a third warm, as far as users with equally many rows, who stay together, allow.
 
@@ -55,7 +56,8 @@ def item_popularity(counts: np.ndarray) -> np.ndarray:
     together, in the part of the first of them.
 
     Args:
-        counts: `(item ids,)` rows of each item, see `row_counts`.
+        counts: `(item ids,)` positives of each item, such as
+            `row_counts(train, schema.item_id, positives=schema)`.
 
     Returns:
         Names `(item ids,)`. Ids without a row, and those of padding and unknown, are tail.

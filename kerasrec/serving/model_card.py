@@ -70,9 +70,11 @@ def render(
         "## Data",
         "",
     ]
-    for name, vocabulary in vocabularies.items():
-        rows = int(vocabulary.counts.sum())
-        lines.append(f"- `{name}`: {len(vocabulary):,} ids, of {rows:,} training rows")
+    sums = {name: int(vocabulary.counts.sum()) for name, vocabulary in vocabularies.items()}
+    for name, rows in sums.items():
+        fewer = name == schema.item_id.name and rows < sums.get(schema.user_id.name, 0)
+        kind = "training rows" + " that count as popularity" * fewer
+        lines.append(f"- `{name}`: {len(vocabularies[name]):,} ids, of {rows:,} {kind}")
     lines.append("")
     if "data" in card:
         lines += [_section(card["data"]), ""]

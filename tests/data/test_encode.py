@@ -1,9 +1,13 @@
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kerasrec.data import encode as encode_of_the_package
 from kerasrec.data.encode import encode, fit_vocabularies, make_schema
 from kerasrec.data.interactions import Interactions
+from kerasrec.data.positives import positives
+from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Categorical, Numeric, Schema
 
 
@@ -158,3 +162,61 @@ def test_ids_with_few_rows_are_unknown():
     )
     with pytest.raises(ValueError, match="single user; with min_count=2 what is left has 'user_id"):
         fit_vocabularies(rows, min_count=2)
+
+
+@pytest.mark.parametrize(
+    ("positive", "expected"), [(">0", [2, 0, 1]), (">=0", [3, 1, 1]), (">=2", [1, 0, 0])]
+)
+def test_popularity_of_items_counts_positives(positive, expected):
+    """Rows of other labels stay rows of ids: they are known, and frequent enough."""
+    table = {"user_id": [1, 1, 1, 2, 2], "item_id": [5, 6, 5, 5, 7], "rating": [1, 0, 0, 2, 1]}
+    rows = Interactions.from_table(table, time=None, duplicates="keep")
+    found = fit_vocabularies(rows, positive=positive)
+    assert found["item_id"].ids.tolist() == [5, 6, 7]
+    assert found["item_id"].counts.tolist() == expected
+    assert found["user_id"].counts.tolist() == [3, 2]
+
+
+def test_min_count_counts_rows_of_any_label():
+    table = {
+        "user_id": [1, 2] * 4,
+        "item_id": [5, 5, 6, 6, 7, 8, 8, 8],
+        "rating": [0] * 5 + [1] * 3,
+    }
+    rows = Interactions.from_table(table, time=None, duplicates="keep")
+    items = fit_vocabularies(rows, min_count=2)["item_id"]
+    assert items.ids.tolist() == [5, 6, 8]
+    assert items.counts.tolist() == [0, 0, 3]
+    with pytest.raises(ValueError, match="positive: expected '>' or '>='"):
+        fit_vocabularies(rows, positive="4")
+
+
+@pytest.mark.parametrize("positive", [">0", ">=4", ">=1", ">4.5"])
+@pytest.mark.parametrize("min_count", [1, 8])
+def test_popularity_is_that_of_the_schema_with_the_same_rule(positive, min_count):
+    rng = np.random.default_rng(1)
+    table = {
+        "user_id": rng.integers(0, 9, 200),
+        "item_id": rng.zipf(1.5, 200) % 30,
+        "rating": rng.integers(2, 11, 200) / 2,  # 1 to 5, in halves
+    }
+    rows = Interactions.from_table(table, time=None, duplicates="keep")
+    found = fit_vocabularies(rows, positive=positive, min_count=min_count)
+    schema = make_schema(rows, found, positive=positive)
+    items = positives(encode(rows, found), schema)["item_id"]
+    item = found["item_id"]
+    assert item.counts.tolist() == np.bincount(items, minlength=item.num_ids)[2:].tolist()
+    every = Vocabulary.fit(table["item_id"], "item_id").frequent(min_count)
+    assert item.fingerprint == every.fingerprint  # labels never decide which ids are known
+    if positive in (">0", ">=1"):  # all grades of such ratings are positives
+        assert item.counts.tolist() == every.counts.tolist()
+
+
+def test_without_labels_and_of_files_all_rows_are_popularity(tmp_path):
+    table = {"user_id": [1, 1, 2], "item_id": [5, 6, 5], "rating": [0, 1, 0]}
+    rows = Interactions.from_table(table, time=None, label=None)
+    assert fit_vocabularies(rows, positive=">=4")["item_id"].counts.tolist() == [2, 1]
+    pq.write_table(pa.table(table), tmp_path / "rows.parquet")
+    assert fit_vocabularies(tmp_path)["item_id"].counts.tolist() == [2, 1]
+    with pytest.raises(ValueError, match="of files all rows are counted.* received positive='>=4'"):
+        fit_vocabularies(tmp_path, positive=">=4")

@@ -183,3 +183,24 @@ def test_messages():
         diversity(LISTS, np.ones((3, 2)))
     with pytest.raises(ValueError, match="received NaN or infinity"):
         diversity(LISTS, np.full((8, 2), np.nan))
+
+
+def test_popularity_is_of_positives():
+    """Rows of other labels make no item popular, and are no choices of a user."""
+    schema = Schema(Categorical("user", 5), Categorical("item", 8), positive=">=4")
+    rng = np.random.default_rng(0)
+    rows = {"user": rng.integers(2, 5, 60), "item": rng.integers(2, 8, 60)}
+    rows["label"] = rng.integers(1, 6, 60)
+    chosen = {name: values[rows["label"] >= 4] for name, values in rows.items()}
+    lists = Lists(
+        np.array([2, 3, 4]),
+        rng.permuted(np.tile(np.arange(2, 8), (3, 1)), axis=1)[:, :2],
+        np.arange(2, 8),
+    )
+    figures, values = beyond_accuracy(lists, schema, train=rows)
+    expected, of_each = beyond_accuracy(lists, schema, train=chosen)
+    assert figures == expected
+    for name in values:
+        np.testing.assert_array_equal(values[name], of_each[name])
+    with pytest.raises(ValueError, match="a 'label' >=4"):
+        beyond_accuracy(lists, schema, train={**rows, "label": np.ones(60)})

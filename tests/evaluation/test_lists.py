@@ -136,6 +136,11 @@ def test_row_counts():
     rows = [{"item": np.array([2, 2, 5])}, {"item": np.array([0, 1, 5])}]
     assert row_counts(rows, item).tolist() == [0, 0, 2, 0, 0, 2]
     assert row_counts(None, item).tolist() == [0] * 6
+    graded = [{**part, "label": np.array([3, 4, 5])} for part in rows]
+    schema = Schema(Categorical("user", 4), item, positive=">=4")
+    assert row_counts(graded, item).tolist() == [0, 0, 2, 0, 0, 2]
+    assert row_counts(graded, item, positives=schema).tolist() == [0, 0, 1, 0, 0, 2]
+    assert row_counts(rows, item, positives=schema).tolist() == [0, 0, 2, 0, 0, 2]  # no labels
 
 
 def test_messages(table_ranker):

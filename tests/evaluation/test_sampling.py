@@ -103,3 +103,18 @@ def test_the_protocol_is_named(table_model):
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         sample_candidates(TEST, SCHEMA, **{"seen": SEEN, "negatives": 5, **arguments})
+
+
+def test_popularity_is_of_positives():
+    """An item that was only shown is never drawn, and shown items are not drawn more often."""
+    schema = Schema(Categorical("user", 402), Categorical("item", 6), label="click")
+    shown = {"user": np.full(9, 1), "item": np.array([2, 2, 2, 2, 3, 3, 4, 4, 5])}
+    seen = {**shown, "click": np.array([0, 0, 0, 0, 1, 0, 1, 1, 1])}
+    test = {"user": np.arange(2, 402), "item": np.full(400, 5)}
+    drawn = sample_candidates(test, schema, seen=seen, negatives=1, by="popularity").ids[:, 0]
+    shares = np.bincount(drawn, minlength=6) / 400
+    np.testing.assert_allclose(shares, [0, 0, 0, 1 / 3, 2 / 3, 0], atol=0.08)
+    with pytest.raises(ValueError, match="none with a 'click' >0"):
+        sample_candidates(
+            test, schema, seen={**shown, "click": np.zeros(9)}, negatives=1, by="popularity"
+        )
