@@ -332,7 +332,8 @@ def test_rows_are_looked_up_as_they_were_constrained(kind, rows, constraint):
         table = follow.model.get_layer("table")
         rows = table(follow.batches[0][step], training=True)
         flat = keras.ops.reshape(rows, (-1, DIM))
-        np.testing.assert_allclose(constraint(flat), flat, atol=1e-6)
+        # Keras adds 1e-7 to a norm: what is made of a row of length 0.002 is 5e-5 short of 1.
+        np.testing.assert_allclose(constraint(flat), flat, atol=1e-4)
 
     followed(kind, rows, look_up, build=build, constraint=constraint)
 
