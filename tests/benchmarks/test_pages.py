@@ -27,7 +27,6 @@ PAGES = sorted(path.stem for path in DOCS.glob("*.md") if path.stem != "index")
 TO_BE_REMADE = {
     "amazon-beauty-s3rec",
     "distribute",
-    "evaluation",
     "evaluation_accuracy",
     "first_use",
     "gowalla-lightgcn",
@@ -45,7 +44,6 @@ TO_BE_REMADE = {
     "serving",
     "step_time",
     "streaming",
-    "training_throughput",
 }
 FRESH = [name for name in PAGES if name not in TO_BE_REMADE]
 
