@@ -13,8 +13,10 @@ from kerasrec.types import Tensor
 
 # Tables of at most so many rows for each id of a batch are updated as a whole, with rows that rest
 # masked out: up to there that is faster than to find the touched rows, for which XLA has to sort.
-# Where the number of ids is not known when the step is traced, tables of at most so many weights.
-ROWS_PER_ID, ROWS_PER_ID_IN_XLA, SMALL_TABLE = 2, 6, 2**17
+ROWS_PER_ID, ROWS_PER_ID_IN_XLA = 2, 6
+# Where the number of ids is not known when the step is traced, as of batches the last of which is
+# shorter: tables of at most so many weights.
+SMALL_TABLE, SMALL_TABLE_IN_XLA = 2**17, 2**19
 
 
 class Slices(tf.IndexedSlices):
@@ -142,7 +144,7 @@ def is_small_table(gradient: Any, shape: tuple[int, ...]) -> bool:
         return False
     ids = gradient.indices.shape[0]
     if ids is None:
-        return math.prod(shape) <= SMALL_TABLE
+        return math.prod(shape) <= (SMALL_TABLE_IN_XLA if compiling() else SMALL_TABLE)
     return shape[0] <= ids * (ROWS_PER_ID_IN_XLA if compiling() else ROWS_PER_ID)
 
 

@@ -53,6 +53,7 @@ def test_the_layout_of_updates_does_not_show(monkeypatch):
         monkeypatch.setattr("kerasrec.optimizers.rows.ROWS_PER_ID", rows_per_id)
         monkeypatch.setattr("kerasrec.optimizers.rows.ROWS_PER_ID_IN_XLA", rows_per_id)
         monkeypatch.setattr("kerasrec.optimizers.rows.SMALL_TABLE", rows_per_id)
+        monkeypatch.setattr("kerasrec.optimizers.rows.SMALL_TABLE_IN_XLA", rows_per_id)
         keras.utils.set_random_seed(0)
         model = MatrixFactorization(SCHEMA, embedding_dim=4)
         model.compile(Adam(0.05), "mse")

@@ -49,6 +49,7 @@ def test_validation_and_callbacks_see_the_same_in_each_layout_of_updates(monkeyp
     monkeypatch.setattr(rows, "ROWS_PER_ID", 0)
     monkeypatch.setattr(rows, "ROWS_PER_ID_IN_XLA", 0)
     monkeypatch.setattr(rows, "SMALL_TABLE", 0)
+    monkeypatch.setattr(rows, "SMALL_TABLE_IN_XLA", 0)
     our_losses, ours_by_epoch, _ = fit(Adam(0.01))
     np.testing.assert_allclose(our_losses, losses, rtol=1e-5)
     for ours, theirs in zip(ours_by_epoch, by_epoch, strict=True):

@@ -115,7 +115,8 @@ def layout(monkeypatch):
     """A function that says whether sparse gradients update whole tables or their touched rows."""
 
     def choose(whole):
-        for limit in ("ROWS_PER_ID", "ROWS_PER_ID_IN_XLA", "SMALL_TABLE"):
+        limits = ("ROWS_PER_ID", "ROWS_PER_ID_IN_XLA", "SMALL_TABLE", "SMALL_TABLE_IN_XLA")
+        for limit in limits:
             monkeypatch.setattr(rows, limit, 2**40 if whole else 0)
 
     return choose
