@@ -244,7 +244,7 @@ def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | 
             f"--item: {type(model).__name__} has no vectors of items to compare. Train a "
             "retriever, such as MatrixFactorization."
         )
-    from kerasrec.serving.catalogue import similarity
+    from kerasrec.serving.item_vectors import similarity
 
     ids = np.arange(FIRST_ID, vocabulary.num_ids, dtype=np.int32)
     vectors = np.asarray(model.item_embedding({name: ids}), np.float32)

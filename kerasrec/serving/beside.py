@@ -5,10 +5,10 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.serving import checksums, model_card, reference, warmup
 from kerasrec.serving.json_tensors import example_to_json, to_json
 from kerasrec.serving.signature_defs import CLASSIFY, REGRESS, signature_defs
+from kerasrec.serving.spec import ExportSpec
 
 SCHEMA_FILE = "schema.json"
 REQUESTS_FOLDER = "requests"
@@ -18,24 +18,22 @@ ROWS = 2
 
 def write(
     folder: pathlib.Path,
-    model: Any,
-    vocabularies: Mapping[str, Vocabulary],
+    spec: ExportSpec,
     recorded: Mapping[str, Any],
     *,
     name: str,
     card: Mapping[str, Any] | None,
 ) -> None:
-    """Fills the folder of a version whose graph is written; the checksums come last.
+    """Fill the folder of a version whose graph is written; the checksums come last.
 
     Args:
         folder: the version.
-        model: the exported model.
-        vocabularies: vocabulary by feature.
+        spec: what is exported.
         recorded: as `reference.record` gives it.
         name: name of the served model.
         card: see `model_card.check_card`.
     """
-    (folder / SCHEMA_FILE).write_text(model.schema.to_json(), encoding="utf-8")
+    (folder / SCHEMA_FILE).write_text(spec.schema.to_json(), encoding="utf-8")
     reference.write(recorded, folder)
     warmup.write(recorded, folder, name=name)
     definitions = signature_defs(folder)
@@ -44,7 +42,7 @@ def write(
     for signature, body in rest_requests(recorded, definitions).items():
         text = json.dumps(body, ensure_ascii=False, indent=1)
         (requests / f"{signature}.json").write_text(text + "\n", encoding="utf-8")
-    text = model_card.render(model, vocabularies, signatures=definitions, card=card)
+    text = model_card.render(spec, signatures=definitions, card=card)
     (folder / model_card.FILE_NAME).write_text(text, encoding="utf-8")
     checksums.write(folder)
 

@@ -1,21 +1,19 @@
 """The catalogue in the served graph: what may be recommended, and how it is searched."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.retrieval import LOWEST_SCORE, TopK, VectorTable, blocked_top_k, rescored
 from kerasrec.retrieval.categories import passes, wanted_categories
 from kerasrec.retrieval.reranking import category_shares
-from kerasrec.schema import FIRST_ID, PADDING_ID, Schema
-from kerasrec.serving.raw_ids import PADDING, filter_space
-from kerasrec.types import Columns, Retriever, Tensor
-
-if TYPE_CHECKING:
-    from kerasrec.serving.signatures import Options
+from kerasrec.schema import FIRST_ID, PADDING_ID
+from kerasrec.serving.item_vectors import similarity
+from kerasrec.serving.raw_ids import PADDING
+from kerasrec.serving.spec import ExportSpec
+from kerasrec.types import Tensor
 
 # Numbers of (query, item) pairs that are scored at once. A dot product holds one float a pair; any
 # other model holds the activations of its layers.
@@ -33,26 +31,11 @@ class Catalogue:
     """The items that may be recommended, in the order of their encoded ids.
 
     Args:
-        schema: the features of the model.
-        vocabularies: as checked by `check_vocabularies`.
-        candidates: as checked by `candidate_columns`.
-        options: of the export.
-        retriever: gives the vectors of the items; None for a model that scores pair by pair.
-        units: whether vectors of length 1 are needed, for similarity.
+        spec: what is exported.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        vocabularies: Mapping[str, Vocabulary],
-        candidates: Columns,
-        options: "Options",
-        retriever: Retriever | None,
-        *,
-        units: bool = False,
-    ) -> None:
-        items = vocabularies[schema.item_id.name]
-        ids = candidates[schema.item_id.name]
+    def __init__(self, spec: ExportSpec) -> None:
+        items, ids = spec.items, spec.item_ids
         self.size = len(ids)
         positions = np.full(items.num_ids, -1, np.int32)
         positions[ids] = np.arange(len(ids), dtype=np.int32)
@@ -62,19 +45,16 @@ class Catalogue:
         raw = [*items.decode(ids).tolist(), PADDING[items.dtype]]
         self.raw_items = _constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
         self.features = {
-            f.name: _constant(f"candidates_{f.name}", candidates[f.name]) for f in schema.item
+            f.name: _constant(f"candidates_{f.name}", spec.candidates[f.name])
+            for f in spec.schema.item
         }
-        self.has_categories = options.filter_by is not None
-        if options.filter_by is not None:
-            column = candidates[options.filter_by].reshape(self.size, -1)
-            self.categories = _constant("categories", column)
-            space = filter_space(schema, options.filter_by)
-            self.num_categories = vocabularies[space].num_ids
-        if retriever is not None:
-            self.vectors = VectorTable(
-                item_vectors(retriever, candidates), options.tables, name="item_vectors"
-            )
-            if "similar_items" in options.signatures or units:
+        self.has_categories = spec.categories is not None
+        if spec.categories is not None:
+            self.categories = _constant("categories", spec.categories)
+            self.num_categories = spec.num_categories
+        if spec.item_vectors is not None:
+            self.vectors = VectorTable(spec.item_vectors, spec.options.tables, name="item_vectors")
+            if spec.compares_items:
                 columns, norms = similarity(self.vectors.numpy())
                 self.similar_columns = _constant("similar_columns", columns)
                 self.inverse_norms = _constant("inverse_norms", norms)
@@ -232,53 +212,6 @@ class Catalogue:
             pairs_per_block=pairs,
         )
         return best if exact is None else rescored(best, k, exact)
-
-
-def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) -> np.ndarray:
-    """The vectors `(candidates, dim)` of a catalogue, computed block by block.
-
-    Args:
-        model: a retriever.
-        candidates: encoded item features, one row an item.
-        rows: size of a block.
-    """
-    total = len(next(iter(candidates.values())))
-    blocks = [
-        np.asarray(
-            model.item_embedding(
-                {
-                    name: tf.constant(column[start : start + rows])
-                    for name, column in candidates.items()
-                }
-            )
-        )
-        for start in range(0, total, rows)
-    ]
-    return np.concatenate(blocks)
-
-
-def similarity(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What makes dot products of item vectors cosines.
-
-    A column that is the same for all items, such as the 1 that carries a user's bias, says nothing
-    of an item and is left out.
-
-    Args:
-        vectors: of the catalogue, `(items, dim)`.
-
-    Returns:
-        float32 `(dim,)`, 1 where a column counts, and `(items,)`, 1 / length over those columns; 0
-        for a vector of zeros.
-
-    Example:
-
-    >>> columns, norms = similarity(np.float32([[0, 1, 4], [0, 1, 0]]))
-    >>> columns.tolist(), norms.tolist()
-    ([0.0, 0.0, 1.0], [0.25, 0.0])
-    """
-    columns = (vectors != vectors[:1]).any(axis=0).astype(np.float32)
-    lengths = np.linalg.norm(vectors * columns, axis=1)
-    return columns, np.divide(1, lengths, where=lengths > 0, out=np.zeros_like(lengths))
 
 
 def _constant(name: str, value: Any) -> tf.Variable:

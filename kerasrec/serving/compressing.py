@@ -1,4 +1,4 @@
-"""Smaller exports: embedding tables in fewer bytes, within a budget that export checks."""
+"""The budget of smaller tables, and what they cost: measured by export, kept beside the graph."""
 
 import dataclasses
 import itertools
@@ -7,15 +7,13 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.retrieval.vector_table import NARROW, VectorTable
 from kerasrec.schema import FIRST_ID, Categorical, Numeric, Schema
-from kerasrec.serving.catalogue import Catalogue, item_vectors
-from kerasrec.serving.pipeline import retriever_of
-from kerasrec.types import Columns, Tensor
+from kerasrec.serving.catalogue import Catalogue
+from kerasrec.serving.spec import ExportSpec
+from kerasrec.types import Columns
 
 FILE_NAME = "tables.json"
 RECALL_AT = 100
@@ -39,46 +37,12 @@ class Budget:
     recall: float = 0.99
 
 
-def compress_layers(model: keras.Model, kind: str) -> list[VectorTable]:
-    """Makes every embedding layer read a smaller table; the layers' own weights stay as they are.
+def check_budget(spec: ExportSpec, served: Any, budget: Budget) -> dict[str, Any]:
+    """Compare what smaller tables answer with what the model answers.
 
     Args:
-        model: a model that is not needed otherwise.
-        kind: "float16" or "int8".
-
-    Returns:
-        The tables.
-    """
-    tables = []
-    for layer in _wide_embeddings(model):
-        table = VectorTable(np.asarray(layer.embeddings.value), kind, name=layer.name)
-        layer.call = _lookup_in(table)
-        tables.append(table)
-    return tables
-
-
-def round_tables(model: keras.Model, kind: str) -> None:
-    """Gives every embedding layer the numbers that a smaller table reads.
-
-    Args:
-        model: a model that is not needed otherwise.
-        kind: "float32", "float16" or "int8".
-    """
-    for layer in _wide_embeddings(model):
-        table = VectorTable(np.asarray(layer.embeddings.value), kind)
-        layer.embeddings.assign(table.numpy())
-
-
-def check_budget(
-    model: Any, served: Any, candidates: Columns, kind: str, budget: Budget
-) -> dict[str, Any]:
-    """Compares what smaller tables answer with what the model answers.
-
-    Args:
-        model: the model in float32.
-        served: what is exported, with its `model` and `catalogue`.
-        candidates: as checked by `candidate_columns`.
-        kind: how the tables are stored.
+        spec: what is exported.
+        served: its graph, with `parts` and a `catalogue`.
         budget: what they may cost; of a pipeline, retriever and ranker count alike.
 
     Returns:
@@ -87,16 +51,14 @@ def check_budget(
     Raises:
         ValueError: if the budget is passed.
     """
-    schema: Schema = model.schema
-    ids = candidates[schema.item_id.name]
-    k = min(RECALL_AT, len(ids))
+    before, after, kind = spec.exact, served.parts, spec.options.tables
+    k = min(RECALL_AT, len(spec.item_ids))
     worst, found = 0.0, []
     comparisons = []
-    if (retriever := retriever_of(model)) is not None:
-        comparisons.append(_by_vectors(retriever, served, candidates, k))
-    if retriever is not model:
-        ranker = getattr(model, "ranker", model), getattr(served.model, "ranker", served.model)
-        comparisons.append(_by_pairs(*ranker, schema, candidates, k))
+    if before.retriever is not None:
+        comparisons.append(_by_vectors(spec, served, k))
+    if before.ranker is not before.retriever:
+        comparisons.append(_by_pairs(spec, before.ranker, after.ranker, k))
     for exact, smaller, ranked in itertools.chain(*comparisons):
         distance = np.abs(smaller - exact) / np.maximum(1, np.abs(exact))
         worst = max(worst, float(distance.max()))
@@ -142,29 +104,16 @@ def read_report(folder: pathlib.Path) -> dict[str, Any] | None:
         raise ValueError(f"{str(path)!r} is damaged: {error}. Export the model again.") from error
 
 
-def _wide_embeddings(model: Any) -> Iterator[Any]:
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        if isinstance(layer, keras.layers.Embedding) and layer.output_dim >= NARROW:
-            yield layer
-
-
-def _lookup_in(table: VectorTable) -> Any:
-    def call(inputs: Tensor, training: bool | None = None) -> Tensor:
-        return table.rows(tf.cast(inputs, tf.int32))
-
-    return call
-
-
 Comparison = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Scores `(batch, items)` before and after, and the best by what is served, `(batch, k)`."""
 
 
-def _by_vectors(retriever: Any, served: Any, candidates: Columns, k: int) -> Iterator[Comparison]:
+def _by_vectors(spec: ExportSpec, served: Any, k: int) -> Iterator[Comparison]:
     catalogue: Catalogue = served.catalogue
-    before = item_vectors(retriever, candidates)
-    after = catalogue.vectors.numpy()
-    for query in _queries(served.schema, QUERIES, len(before)):
-        vectors = tf.convert_to_tensor(served.retriever.query_embedding(query))
+    before, after = spec.exact.retriever, served.parts.retriever
+    old_items, items = np.asarray(spec.item_vectors), catalogue.vectors.numpy()
+    for query in _queries(spec.schema, QUERIES, len(items)):
+        vectors = tf.convert_to_tensor(after.query_embedding(query))
         batch = vectors.shape[0]
         best = catalogue.nearest(
             vectors,
@@ -173,15 +122,13 @@ def _by_vectors(retriever: Any, served: Any, candidates: Columns, k: int) -> Ite
             unknown=tf.zeros([batch], tf.bool),
             allow=None,
         )
-        exact = np.asarray(retriever.query_embedding(query)) @ before.T
-        yield exact, vectors.numpy() @ after.T, best.positions.numpy()
+        exact = np.asarray(before.query_embedding(query)) @ old_items.T
+        yield exact, vectors.numpy() @ items.T, best.positions.numpy()
 
 
-def _by_pairs(
-    before: Any, after: Any, schema: Schema, candidates: Columns, k: int
-) -> Iterator[Comparison]:
-    for query in _queries(schema, QUERIES_OF_RANKER, len(candidates[schema.item_id.name])):
-        exact, smaller = (_pair_scores(model, query, candidates) for model in (before, after))
+def _by_pairs(spec: ExportSpec, before: Any, after: Any, k: int) -> Iterator[Comparison]:
+    for query in _queries(spec.schema, QUERIES_OF_RANKER, len(spec.item_ids)):
+        exact, smaller = (_pair_scores(model, query, spec.candidates) for model in (before, after))
         yield exact, smaller, np.argsort(-smaller, axis=1, kind="stable")[:, :k]
 
 

@@ -1,25 +1,18 @@
 """The lists of items that a served model must answer, by scoring everything and sorting."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.retrieval import LOWEST_SCORE, VectorTable
-from kerasrec.schema import FIRST_ID, Schema
-from kerasrec.serving.catalogue import item_vectors, similarity
-from kerasrec.serving.pipeline import Pipeline, retriever_of
-from kerasrec.serving.raw_ids import (
-    PADDING,
-    as_raw,
-    encode_raw,
-    filter_space,
-    known_by,
-    nothing_known,
-)
-from kerasrec.serving.signatures import Options
+from kerasrec.schema import FIRST_ID
+from kerasrec.serving.item_vectors import similarity
+from kerasrec.serving.pipeline import Pipeline
+from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, nothing_known
+from kerasrec.serving.spec import ExportSpec
 from kerasrec.types import Columns, Retriever
 
 # Recorded beyond the k slots, so that an item that ties with the last slot is recognised.
@@ -34,50 +27,24 @@ class ExpectedLists:
     """Lists for some rows of inputs.
 
     Args:
-        model: a model in float32, its tables rounded as they are stored.
+        spec: what is exported.
         encoded: encoded features of the rows.
-        vocabularies: as checked by `check_vocabularies`.
-        candidates: as checked by `candidate_columns`.
-        options: of the export.
-        exact: the same model with its tables not rounded.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        encoded: Columns,
-        vocabularies: Mapping[str, Vocabulary],
-        candidates: Columns,
-        options: Options,
-        *,
-        exact: Any,
-    ) -> None:
-        self.pipeline = model if isinstance(model, Pipeline) else None
-        self.model = retriever_of(model) or model
-        self.exact = retriever_of(exact) or exact
-        self.tables = options.tables
-        self.filter_by = options.filter_by
-        self.categories_of_items: dict[str, Any] = {}
-        if self.filter_by is not None:
-            self.categories = candidates[self.filter_by].reshape(
-                len(candidates[self.filter_by]), -1
-            )
-            self.category_ids = vocabularies[filter_space(model.schema, self.filter_by)]
-            self.categories_of_items = {
-                "categories": self.categories,
-                "num_categories": self.category_ids.num_ids,
-            }
-        self.schema: Schema = model.schema
+    def __init__(self, spec: ExportSpec, encoded: Columns) -> None:
+        self.spec = spec
+        self.model = spec.rounded.retriever or spec.rounded.whole
         self.encoded = encoded
-        self.candidates = candidates
-        self.items = vocabularies[self.schema.item_id.name]
-        self.ids = candidates[self.schema.item_id.name]
-        self.fallback = nothing_known(encoded[known_by(model)])
+        self.items, self.ids = spec.items, spec.item_ids
+        self.fallback = nothing_known(encoded[spec.known_by])
+        if spec.category_space is not None:
+            self.category_ids = spec.vocabularies[spec.category_space]
 
     @functools.cached_property
     def vectors(self) -> np.ndarray:
         """Vectors `(candidates, dim)` of a retriever, as they are stored."""
-        return VectorTable(item_vectors(self.exact, self.candidates), self.tables).numpy()
+        exact = np.asarray(self.spec.item_vectors)
+        return VectorTable(exact, self.spec.options.tables).numpy()
 
     @functools.cached_property
     def scores(self) -> np.ndarray:
@@ -87,14 +54,14 @@ class ExpectedLists:
             if fallback:
                 scores[row] = self.items.counts[self.ids - FIRST_ID]
                 continue
-            query = {f.name: self.encoded[f.name][row : row + 1] for f in self.schema.query}
-            if self.tables != "float32" and isinstance(self.model, Retriever):
+            query = {f.name: self.encoded[f.name][row : row + 1] for f in self.spec.schema.query}
+            if self.spec.options.tables != "float32" and isinstance(self.model, Retriever):
                 # By the vectors as they are stored, which are rounded on their own.
                 scores[row] = self.vectors @ np.asarray(self.model.query_embedding(query))[0]
                 continue
             for start in range(0, len(self.ids), _PAIRS):
                 stop = start + _PAIRS
-                block = {name: c[None, start:stop] for name, c in self.candidates.items()}
+                block = {name: c[None, start:stop] for name, c in self.spec.candidates.items()}
                 scores[row, start:stop] = self.model({**query, **block}, training=False)[0]
         return scores
 
@@ -141,13 +108,14 @@ class ExpectedLists:
         """
         excluded = encode_raw(exclude, self.items, padded=True)
         allowed = np.stack([~np.isin(self.ids, row) for row in excluded])
-        if allow is not None:
+        categories = self.spec.categories
+        if allow is not None and categories is not None:
             for row, wanted in enumerate(encode_raw(allow, self.category_ids, padded=True)):
                 if wanted.any():
                     known = wanted[wanted >= FIRST_ID]
-                    allowed[row] &= np.isin(self.categories, known).any(axis=1)
-        if self.pipeline is not None:
-            return self._by_pipeline(self.pipeline, allowed, k)
+                    allowed[row] &= np.isin(categories, known).any(axis=1)
+        if self.spec.rounded.pipeline is not None:
+            return self._by_pipeline(self.spec.rounded.pipeline, allowed, k)
         found = self._best(self.scores, allowed, k)
         found["answers"]["fallback"] = self.fallback.tolist()
         return found
@@ -156,11 +124,12 @@ class ExpectedLists:
         found = pipeline.recommend(
             self.encoded,
             k=k,
-            candidates=self.candidates,
+            candidates=self.spec.candidates,
             popularity=self.items.counts[self.ids - FIRST_ID],
             allowed=allowed,
             vectors=self.vectors,
-            **self.categories_of_items,
+            categories=self.spec.categories,
+            num_categories=self.spec.num_categories,
         )
         raw = self.items.decode(np.maximum(found.pop("item"), FIRST_ID))
         real = np.arange(k) < found["count"][:, None]

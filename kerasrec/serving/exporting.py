@@ -6,19 +6,15 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.schema import Schema
 from kerasrec.serving import beside, reference
 from kerasrec.serving.compressing import Budget, check_budget, write_report
 from kerasrec.serving.graph import ServedModel
 from kerasrec.serving.model_card import check_card
-from kerasrec.serving.pipeline import parts_of
-from kerasrec.serving.raw_ids import candidate_columns, check_names, check_vocabularies
-from kerasrec.serving.signatures import make_options, set_methods
+from kerasrec.serving.signatures import set_methods
+from kerasrec.serving.spec import make_spec
 from kerasrec.serving.versions import (
     StrPath,
     check_keep,
@@ -135,13 +131,15 @@ def export(
     ...     path.name, sorted(file.name for file in path.iterdir())[:3]
     ('1', ['SHA256SUMS', 'assets', 'assets.extra'])
     """
-    check_model(model)
-    schema: Schema = model.schema
-    check_names(schema, filter_by)
-    used = check_vocabularies(schema, vocabularies, filter_by)
-    catalogue = candidate_columns(schema, used, candidates, filter_by)
-    size = len(catalogue[schema.item_id.name])
-    options = make_options(model, k, signatures, size, filter_by=filter_by, tables=tables)
+    spec = make_spec(
+        model,
+        vocabularies,
+        candidates,
+        k=k,
+        signatures=signatures,
+        filter_by=filter_by,
+        tables=tables,
+    )
     check_version(directory, version)
     check_keep(keep)
     check_card(card)
@@ -149,18 +147,16 @@ def export(
     def write(folder: pathlib.Path) -> None:
         texts = folder.parent / "vocabularies"
         texts.mkdir()
-        served = ServedModel(float32_copy(model), used, catalogue, options=options, folder=texts)
+        served = ServedModel(spec, texts)
         if tables != "float32":
-            report = check_budget(in_float32(model), served, catalogue, tables, budget or Budget())
-            write_report(report, folder)
+            write_report(check_budget(spec, served, budget or Budget()), folder)
         functions = served.signatures()
         with _quiet_tensorflow():
             read = served.used(functions.values())
             tf.saved_model.save(read, str(folder), signatures=functions)
         set_methods(folder)
-        recorded = reference.record(in_float32(model), used, catalogue, options)
         name = pathlib.Path(directory).resolve().name
-        beside.write(folder, model, used, recorded, name=name, card=card)
+        beside.write(folder, spec, reference.record(spec), name=name, card=card)
 
     try:
         return write_version(directory, version, write, keep=keep)
@@ -171,53 +167,6 @@ def export(
             f"new version is left; the versions {kept} are as they were. Free some space or choose "
             "another directory."
         ) from error
-
-
-def check_model(model: Any) -> None:
-    """Refuses what cannot be exported.
-
-    Args:
-        model: the model.
-
-    Raises:
-        ValueError: if it is no built Keras model with a schema, gives several logits, or a weight
-            is NaN or infinite.
-    """
-    if not isinstance(model, keras.Model) or not isinstance(getattr(model, "schema", None), Schema):
-        raise ValueError(
-            "export: model must be a Keras model with a `schema`, such as those of "
-            f"kerasrec.models; received {type(model).__name__}."
-        )
-    for part in parts_of(model):
-        if not isinstance(part, keras.Model):
-            raise ValueError(
-                "export: the models of a pipeline must be Keras models; received "
-                f"{type(part).__name__}."
-            )
-    if getattr(model, "output_kind", "score") == "logits":
-        raise ValueError(
-            f"export: the logits of several classes rank nothing; received {type(model).__name__} "
-            "with num_classes. Train it with num_classes=None, or save it by keras' model.export."
-        )
-    for weight in model.weights:
-        if not np.isfinite(np.asarray(weight.value, np.float32)).all():
-            raise ValueError(
-                f"export: weight {weight.path!r} holds NaN or infinity. Training diverged: lower "
-                "the learning rate or clip gradients, and train again."
-            )
-
-
-def in_float32(model: Any) -> Any:
-    """The model itself, or its copy in float32 if it computes in another type."""
-    same = all(part.compute_dtype == "float32" for part in parts_of(model))
-    return model if same else float32_copy(model)
-
-
-def float32_copy(model: Any) -> Any:
-    """A copy that computes in float32; tracing it leaves the caller's model as it was."""
-    copy = type(model).from_config({**model.get_config(), "dtype": "float32"})
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def _reason(error: Exception) -> str:

@@ -2,30 +2,21 @@
 
 import functools
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.schema import (
-    FIRST_ID,
-    Categorical,
-    Feature,
-    Numeric,
-    NumericSequence,
-    Schema,
-    Sequence,
-)
+from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, NumericSequence, Sequence
 from kerasrec.serving.catalogue import Catalogue
-from kerasrec.serving.compressing import compress_layers
 from kerasrec.serving.examples import parse_examples
 from kerasrec.serving.lookup import IdLookup, newest_alone
-from kerasrec.serving.pipeline import Pipeline, retriever_of
+from kerasrec.serving.parts import float32_copy
 from kerasrec.serving.pipeline_graph import run_pipeline
-from kerasrec.serving.raw_ids import filter_space, known_by, raw_dtype
-from kerasrec.serving.signatures import SCORES, Options
-from kerasrec.types import Columns, Features, Tensor
+from kerasrec.serving.quantization import compress_layers
+from kerasrec.serving.signatures import SCORES
+from kerasrec.serving.spec import ExportSpec
+from kerasrec.types import Features, Tensor
 
 CLASSES = ("0", "1")
 """What `classify` calls a pair without and with the label."""
@@ -35,56 +26,31 @@ class ServedModel:
     """All that is exported: weights, vocabularies, catalogue, and the signatures.
 
     Args:
-        model: scores encoded features; its `schema` names them. A copy: with smaller tables its
-            layers are altered.
-        vocabularies: vocabulary of every feature with ids of its own.
-        candidates: encoded item features of the catalogue, one row an item.
-        options: which signatures, and how long the lists are.
+        spec: what is exported.
         folder: where the vocabulary files are written.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        vocabularies: Mapping[str, Vocabulary],
-        candidates: Columns,
-        *,
-        options: Options,
-        folder: pathlib.Path,
-    ) -> None:
-        self.model = model
-        self.call = functools.partial(model, training=False)
-        self.schema: Schema = model.schema
-        self.options = options
-        self.known_by = known_by(model)
-        self.dtypes = {
-            f.name: raw_dtype(self.schema, vocabularies, f) for f in model.schema.features
-        }
+    def __init__(self, spec: ExportSpec, folder: pathlib.Path) -> None:
+        self.spec = spec
+        self.schema = spec.schema
+        # A copy, which is traced, and whose layers read smaller tables.
+        self.parts = float32_copy(spec.model)
+        self.call = functools.partial(self.parts.whole, training=False)
         self.lookups = {
             name: IdLookup(vocabulary, folder / f"{name}.txt")
-            for name, vocabulary in vocabularies.items()
+            for name, vocabulary in spec.vocabularies.items()
         }
-        self.retriever = retriever_of(model)
-        self.pipeline = model if isinstance(model, Pipeline) else None
-        self.catalogue = Catalogue(
-            self.schema,
-            vocabularies,
-            candidates,
-            options,
-            self.retriever,
-            units=self.pipeline is not None and self.pipeline.reranker is not None,
-        )
-        # After the vectors of the items, which are rounded once, from the exact ones.
-        self.tables = [] if options.tables == "float32" else compress_layers(model, options.tables)
+        self.catalogue = Catalogue(spec)
+        kind = spec.options.tables
+        self.tables = [] if kind == "float32" else compress_layers(self.parts.whole, kind)
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """The functions to export, with names, shapes and types from the schema."""
-        schema = self.schema
-        item_dtype = tf.as_dtype(self.dtypes[schema.item_id.name])
+        schema, options = self.schema, self.spec.options
+        item_dtype = tf.as_dtype(self.spec.items.dtype)
         limits = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
-        if self.options.filter_by is not None:
-            lookup = self.lookups[filter_space(schema, self.options.filter_by)]
-            dtype = tf.as_dtype(lookup.dtype)
+        if self.spec.category_space is not None:
+            dtype = tf.as_dtype(self.lookups[self.spec.category_space].dtype)
             limits["allow"] = tf.TensorSpec((None, None), dtype, "allow")
         query = {feature.name: self._spec(feature) for feature in schema.query}
         item = {feature.name: self._spec(feature) for feature in schema.item}
@@ -98,21 +64,21 @@ class ServedModel:
             "regress": (self.regress, examples["inputs"]),
             "classify": (self.classify, examples["inputs"]),
         }
-        for k in self.options.ks:
+        for k in options.ks:
             recommend = functools.partial(self.recommend, k=k)
             endpoints[f"recommend_{k}"] = (recommend, {**query, **limits})
         functions: dict[str, Callable[..., Any]] = {}
-        for name in self.options.signatures:
+        for name in options.signatures:
             # Two names of one thing share its graph.
             source = "score" if name in SCORES else name
-            if name in self.options.lists:
-                source = f"recommend_{self.options.lists[name]}"
+            if name in options.lists:
+                source = f"recommend_{options.lists[name]}"
             if source not in functions:
                 function, specs = endpoints[source]
                 # Nothing here is Python control flow, so AutoGraph has nothing to rewrite.
                 functions[source] = tf.function(function, input_signature=[specs], autograph=False)
             functions[name] = functions[source]
-        return {name: functions[name] for name in self.options.signatures}
+        return {name: functions[name] for name in options.signatures}
 
     def used(self, functions: Iterable[Any]) -> tf.Module:
         """The weights and tables that these functions read, and no others: what is to be saved.
@@ -126,7 +92,7 @@ class ServedModel:
             for tensor in function.get_concrete_function().captured_inputs
         }
         # The values, not the model: SavedModel would store all that hangs on a Keras object.
-        weights = [weight.value for weight in self.model.variables]
+        weights = [weight.value for weight in self.parts.whole.variables]
         saved = tf.Module(name="served_model")
         tables = [variable for table in self.tables for variable in table.variables_stored]
         stored = [*weights, *tables, *self.catalogue.variables]
@@ -141,7 +107,7 @@ class ServedModel:
 
     def predict_examples(self, raw: Features) -> dict[str, Tensor]:
         """Scores `(batch,)` of pairs given by serialised Examples."""
-        return self.score(parse_examples(raw["examples"], self.schema.features, self.dtypes))
+        return self.score(parse_examples(raw["examples"], self.schema.features, self.spec.dtypes))
 
     def regress(self, raw: Features) -> dict[str, Tensor]:
         """Scores `(batch,)` as Regress wants them."""
@@ -156,17 +122,17 @@ class ServedModel:
     def user_embedding(self, raw: Features) -> dict[str, Tensor]:
         """Query vectors `(batch, dim)`."""
         query = self._encode(raw, self.schema.query)
-        return {"embedding": tf.cast(self.retriever.query_embedding(query), tf.float32)}
+        return {"embedding": tf.cast(self.parts.retriever.query_embedding(query), tf.float32)}
 
     def item_embedding(self, raw: Features) -> dict[str, Tensor]:
         """Item vectors `(batch, dim)`."""
         item = self._encode(raw, self.schema.item)
-        return {"embedding": tf.cast(self.retriever.item_embedding(item), tf.float32)}
+        return {"embedding": tf.cast(self.parts.retriever.item_embedding(item), tf.float32)}
 
     def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
         """The k best items of each query, or the most popular ones where nothing is known."""
         query = self._encode(raw, self.schema.query)
-        unknown = self._unknown(query[self.known_by])
+        unknown = self._unknown(query[self.spec.known_by])
         catalogue = self.catalogue
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
         limits: dict[str, Any] = {
@@ -174,13 +140,12 @@ class ServedModel:
             "unknown": unknown,
             "allow": None,
         }
-        if self.options.filter_by is not None:
-            lookup = self.lookups[filter_space(self.schema, self.options.filter_by)]
-            limits["allow"] = lookup(raw["allow"], padded=True)
-        if self.pipeline is not None:
-            best = run_pipeline(self.pipeline, catalogue, query, k, **limits)
-        elif self.retriever is not None:
-            best = catalogue.nearest(self.retriever.query_embedding(query), k, **limits)
+        if self.spec.category_space is not None:
+            limits["allow"] = self.lookups[self.spec.category_space](raw["allow"], padded=True)
+        if self.parts.pipeline is not None:
+            best = run_pipeline(self.parts.pipeline, catalogue, query, k, **limits)
+        elif self.parts.retriever is not None:
+            best = catalogue.nearest(self.parts.retriever.query_embedding(query), k, **limits)
         else:
             best = catalogue.best(self._pairs(query), k, **limits)
         return {**catalogue.answer(best), "fallback": unknown}
@@ -188,12 +153,12 @@ class ServedModel:
     def similar_items(self, raw: Features) -> dict[str, Tensor]:
         """The items of the catalogue with the largest cosine, the asked item left out."""
         name = self.schema.item_id.name
-        best = self.catalogue.similar(self.lookups[name](raw[name]), self.options.ks[0])
+        best = self.catalogue.similar(self.lookups[name](raw[name]), self.spec.options.ks[0])
         return self.catalogue.answer(best)
 
     def _unknown(self, known: Tensor) -> Tensor:
         """Tell the queries `(batch,)` of which nothing is known, by the feature that names them."""
-        feature = self.schema.feature(self.known_by)
+        feature = self.schema.feature(self.spec.known_by)
         if isinstance(feature, NumericSequence):
             return tf.reduce_all(tf.math.is_nan(known), axis=list(range(1, known.shape.rank)))
         if isinstance(feature, Sequence):
@@ -201,7 +166,7 @@ class ServedModel:
         return known < FIRST_ID
 
     def _spec(self, feature: Feature) -> tf.TensorSpec:
-        dtype = tf.as_dtype(self.dtypes[feature.name])
+        dtype = tf.as_dtype(self.spec.dtypes[feature.name])
         shape: tuple[int | None, ...] = feature.shape
         if isinstance(feature, Sequence | NumericSequence):  # histories come in any width
             shape = (None, *shape[1:])

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import kerasrec
-from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.schema import Schema
+from kerasrec.serving.spec import ExportSpec
 
 FILE_NAME = "model_card.md"
 SECTIONS = ("description", "data", "metrics", "limits", "licence")
@@ -34,22 +33,17 @@ def check_card(card: Mapping[str, Any] | None) -> None:
 
 
 def render(
-    model: Any,
-    vocabularies: Mapping[str, Vocabulary],
-    *,
-    signatures: Mapping[str, Any],
-    card: Mapping[str, Any] | None,
+    spec: ExportSpec, *, signatures: Mapping[str, Any], card: Mapping[str, Any] | None
 ) -> str:
-    """The card as Markdown.
+    """Return the card as Markdown.
 
     Args:
-        model: the exported model.
-        vocabularies: vocabulary by feature.
+        spec: what is exported.
         signatures: `SignatureDef` by name.
         card: what the caller knows, see `check_card`.
     """
     card = card or {}
-    schema: Schema = model.schema
+    model, schema = spec.model, spec.schema
     versions = [f"kerasrec {kerasrec.__version__}"]
     versions += [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
     config = {k: v for k, v in model.get_config().items() if k not in ("schema", "trainable")}
@@ -70,11 +64,11 @@ def render(
         "## Data",
         "",
     ]
-    sums = {name: int(vocabulary.counts.sum()) for name, vocabulary in vocabularies.items()}
+    sums = {name: int(vocabulary.counts.sum()) for name, vocabulary in spec.vocabularies.items()}
     for name, rows in sums.items():
         fewer = name == schema.item_id.name and rows < sums.get(schema.user_id.name, 0)
         kind = "training rows" + " that count as popularity" * fewer
-        lines.append(f"- `{name}`: {len(vocabularies[name]):,} ids, of {rows:,} {kind}")
+        lines.append(f"- `{name}`: {len(spec.vocabularies[name]):,} ids, of {rows:,} {kind}")
     lines.append("")
     if "data" in card:
         lines += [_section(card["data"]), ""]

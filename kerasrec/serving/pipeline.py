@@ -10,7 +10,7 @@ import tensorflow as tf
 from kerasrec.retrieval import LOWEST_SCORE
 from kerasrec.retrieval.reranking import Reranker, Shortlist, category_shares
 from kerasrec.schema import PADDING_ID, Feature, Schema, Sequence
-from kerasrec.serving.catalogue import item_vectors, similarity
+from kerasrec.serving.item_vectors import item_vectors, similarity
 from kerasrec.serving.raw_ids import known_by, nothing_known
 from kerasrec.types import Columns, Features, Retriever, Tensor
 
@@ -256,15 +256,3 @@ def merged(retriever: Schema, ranker: Schema) -> Schema:
         extra = tuple(f for f in getattr(ranker, role) if f.name not in features)
         roles[role] = (*getattr(retriever, role), *extra)
     return Schema(**roles, label=ranker.label, positive=ranker.positive)
-
-
-def parts_of(model: Any) -> tuple[Any, ...]:
-    """The two models of a pipeline, or the model itself."""
-    return (model.retriever, model.ranker) if isinstance(model, Pipeline) else (model,)
-
-
-def retriever_of(model: Any) -> Any:
-    """What gives the vectors of a model: itself, the retriever of a pipeline, or None."""
-    if isinstance(model, Pipeline):
-        return model.retriever
-    return model if isinstance(model, Retriever) else None

@@ -14,13 +14,12 @@ import numpy as np
 
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Categorical, Feature, Numeric, Schema
-from kerasrec.serving.compressing import round_tables
 from kerasrec.serving.examples import make_examples
 from kerasrec.serving.expected_lists import ExpectedLists, absent
 from kerasrec.serving.graph import CLASSES
-from kerasrec.serving.pipeline import retriever_of
 from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw
-from kerasrec.serving.signatures import SCORES, Options
+from kerasrec.serving.signatures import SCORES
+from kerasrec.serving.spec import ExportSpec
 from kerasrec.types import Columns
 
 FILE_NAME = "assets.extra/requests.json"
@@ -29,31 +28,21 @@ ROWS = 9
 LONG_ID = "x" * 4096
 
 
-def record(
-    model: Any, vocabularies: Mapping[str, Vocabulary], candidates: Columns, options: Options
-) -> dict[str, Any]:
-    """Requests to the signatures of an export with the answers of the Keras model.
+def record(spec: ExportSpec) -> dict[str, Any]:
+    """Return requests to the signatures of an export with the answers of the Keras model.
 
     Args:
-        model: a model in float32.
-        vocabularies: as checked by `check_vocabularies`.
-        candidates: as checked by `candidate_columns`.
-        options: of the export.
+        spec: what is exported.
 
     Returns:
         JSON-able dict: `options`, and `requests`, each with `signature`, `inputs`, `answers` and,
         for lists of items, the longer `ranking` with its scores. Bytes are `{"b64": ...}`, as in
         TensorFlow Serving's JSON.
     """
-    schema: Schema = model.schema
-    exact = model
-    if options.tables != "float32":
-        model = type(model).from_config(model.get_config())
-        model.set_weights(exact.get_weights())
-        round_tables(model, options.tables)
-    kinds, inputs = _inputs(schema, vocabularies, np.random.default_rng(0))
+    schema, options, retriever = spec.schema, spec.options, spec.rounded.retriever
+    kinds, inputs = _inputs(schema, spec.vocabularies, np.random.default_rng(0))
     encoded = {
-        feature.name: _encode(feature, schema, vocabularies, inputs[feature.name])
+        feature.name: _encode(feature, schema, spec.vocabularies, inputs[feature.name])
         for feature in schema.features
     }
     requests: list[dict[str, Any]] = []
@@ -61,11 +50,11 @@ def record(
     def add(name: str, inputs: Columns, found: Mapping[str, Any]) -> None:
         requests.append({"signature": name, "inputs": _as_lists(inputs), **found})
 
-    scores = np.asarray(model(encoded, training=False))
+    scores = np.asarray(spec.rounded.whole(encoded, training=False))
     examples = make_examples(inputs)
     query = {feature.name: inputs[feature.name] for feature in schema.query}
     item = {feature.name: inputs[feature.name] for feature in schema.item}
-    lists = ExpectedLists(model, encoded, vocabularies, candidates, options, exact=exact)
+    lists = ExpectedLists(spec, encoded)
     limits = {} if options.filter_by is None else {"allow": lists.filters()}
     for name in options.signatures:
         if name in SCORES:
@@ -80,9 +69,9 @@ def record(
             found = lists.similar(encoded[schema.item_id.name], options.ks[0])
             add(name, {schema.item_id.name: asked}, found)
         elif name == "user_embedding":
-            add(name, query, _answers(embedding=retriever_of(model).query_embedding(encoded)))
+            add(name, query, _answers(embedding=retriever.query_embedding(encoded)))
         elif name == "item_embedding":
-            add(name, item, _answers(embedding=retriever_of(model).item_embedding(encoded)))
+            add(name, item, _answers(embedding=retriever.item_embedding(encoded)))
         elif name == "predict_examples":
             add(name, {"examples": examples}, _answers(score=scores))
         elif name == "regress":

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kerasrec.retrieval.exact import check_k
-from kerasrec.retrieval.vector_table import check_kind
-from kerasrec.serving.pipeline import Pipeline, retriever_of
+from kerasrec.serving.parts import Parts
+from kerasrec.serving.pipeline import Pipeline
 
 SCORES = ("serving_default", "score")
 METHODS = {
@@ -66,7 +66,7 @@ class Options:
 
 
 def make_options(
-    model: Any,
+    parts: Parts,
     k: int | Sequence[int],
     signatures: Sequence[str] | None,
     num_candidates: int,
@@ -74,10 +74,10 @@ def make_options(
     filter_by: str | None = None,
     tables: str = "float32",
 ) -> Options:
-    """The options of an export, checked.
+    """Return the options of an export, checked.
 
     Args:
-        model: the model.
+        parts: of the model.
         k: length of the lists, or several.
         signatures: names, or None for all that the model has.
         num_candidates: size of the catalogue.
@@ -85,12 +85,10 @@ def make_options(
         tables: how tables are stored.
 
     Raises:
-        ValueError: if a length does not fit the catalogue, or the model has no such signature, or
-            there is no such kind of table.
+        ValueError: if a length does not fit the catalogue, or the model has no such signature.
     """
-    check_kind(tables)
-    if isinstance(model, Pipeline):
-        _check_pipeline(model, k, filter_by)
+    if parts.pipeline is not None:
+        _check_pipeline(parts.pipeline, k, filter_by)
     more: dict[str, Any] = {"filter_by": filter_by, "tables": tables}
     ks = tuple(k) if isinstance(k, Sequence) and not isinstance(k, str) else (k,)
     if not ks or len(set(ks)) < len(ks):
@@ -100,10 +98,10 @@ def make_options(
     every = [*SCORES, "recommend"]
     if len(ks) > 1:
         every += [f"recommend_{one}" for one in ks]
-    if retriever_of(model) is not None:
+    if parts.retriever is not None:
         every += ["similar_items", "user_embedding", "item_embedding"]
     every += ["predict_examples", "regress"]
-    kind = getattr(model, "output_kind", "score")
+    kind = getattr(parts.whole, "output_kind", "score")
     logits = ["classify"] if kind != "rating" else []
     if signatures is None:
         return Options(ks, (*every, *(logits if kind == "logit" else [])), **more)
@@ -111,8 +109,8 @@ def make_options(
     wrong = [name for name in names if name not in [*every, *logits]]
     if wrong or not names:
         raise ValueError(
-            f"export: {type(model).__name__} has the signatures {[*every, *logits]}; received "
-            f"{names}. Name some of them, or pass None for all."
+            f"export: {type(parts.whole).__name__} has the signatures {[*every, *logits]}; "
+            f"received {names}. Name some of them, or pass None for all."
         )
     # In our order, each once; the score is served under both of its names.
     if set(names) & set(SCORES):
@@ -120,16 +118,16 @@ def make_options(
     return Options(ks, tuple(name for name in [*every, *logits] if name in names), **more)
 
 
-def _check_pipeline(model: Pipeline, k: Any, filter_by: str | None) -> None:
+def _check_pipeline(pipeline: Pipeline, k: Any, filter_by: str | None) -> None:
     longest = max(k) if isinstance(k, Sequence) and k else k
-    if isinstance(longest, int) and longest > model.retrieve:
+    if isinstance(longest, int) and longest > pipeline.retrieve:
         raise ValueError(
-            f"export: a pipeline that retrieves {model.retrieve} items recommends at most as many; "
-            f"received k={longest}. Build it with a larger retrieve=."
+            f"export: a pipeline that retrieves {pipeline.retrieve} items recommends at most as "
+            f"many; received k={longest}. Build it with a larger retrieve=."
         )
-    if model.reranker is not None and model.reranker.needs_categories and filter_by is None:
+    if pipeline.reranker is not None and pipeline.reranker.needs_categories and filter_by is None:
         raise ValueError(
-            f"export: {type(model.reranker).__name__} needs the categories of the items: pass "
+            f"export: {type(pipeline.reranker).__name__} needs the categories of the items: pass "
             "filter_by=, the column of candidates that holds them."
         )
 

@@ -16,8 +16,8 @@ from kerasrec.serving import reference
 from kerasrec.serving.checksums import check_checksums
 from kerasrec.serving.comparing import BOUND, SignatureCheck, compare
 from kerasrec.serving.compressing import read_report
-from kerasrec.serving.raw_ids import candidate_columns, check_vocabularies
 from kerasrec.serving.signatures import Options
+from kerasrec.serving.spec import make_spec
 from kerasrec.serving.versions import StrPath, find_version
 from kerasrec.types import Columns
 
@@ -190,17 +190,21 @@ def _record_anew(
     candidates: Columns | None,
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    from kerasrec.serving.exporting import check_model, in_float32
-
     if vocabularies is None:
         raise ValueError(
             "verify: model= needs vocabularies=, those that the model was exported with."
         )
-    check_model(model)
     made = Options.from_dict(options)
-    used = check_vocabularies(model.schema, vocabularies, made.filter_by)
-    catalogue = candidate_columns(model.schema, used, candidates, made.filter_by)
-    return reference.record(in_float32(model), used, catalogue, made)
+    spec = make_spec(
+        model,
+        vocabularies,
+        candidates,
+        k=made.ks,
+        signatures=made.signatures,
+        filter_by=made.filter_by,
+        tables=made.tables,
+    )
+    return reference.record(spec)
 
 
 def _run_fresh(path: pathlib.Path, recorded: Mapping[str, Any]) -> dict[str, Any]:

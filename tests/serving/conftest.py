@@ -54,10 +54,11 @@ def id_schema():
 
 
 def _make_case(kind, user_dtype="string", item_dtype="int64"):
-    """A case: "mf", "popularity", "mlp" over ids, or "features", an MLP over all kinds."""
+    """A case: "mf", "wide", "popularity", "mlp" over ids, or "features", an MLP over all kinds."""
     vocabularies = id_vocabularies(user_dtype, item_dtype)
-    if kind == "mf":
-        model = MatrixFactorization(id_schema(), embedding_dim=4, stddev=1.0, l2=0.1)
+    if kind in ("mf", "wide"):  # tables of 8 columns and more can be stored in fewer bytes
+        dim = 4 if kind == "mf" else 8
+        model = MatrixFactorization(id_schema(), embedding_dim=dim, stddev=1.0, l2=0.1)
         return Case(model, vocabularies)
     if kind == "popularity":
         model = Popularity(id_schema())

@@ -11,7 +11,7 @@ from kerasrec.models import EmbeddingMLP, MatrixFactorization
 from kerasrec.retrieval import VectorTable
 from kerasrec.schema import Categorical, Schema
 from kerasrec.serving import Budget, export, verify
-from kerasrec.serving.compressing import compress_layers, round_tables
+from kerasrec.serving.quantization import compress_layers, round_tables
 
 ITEMS = 300
 SCHEMA = Schema(user=Categorical("user", 22), item=Categorical("item", ITEMS + 2))

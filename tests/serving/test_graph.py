@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.data import Vocabulary
-from kerasrec.serving.catalogue import item_vectors
+from kerasrec.serving.item_vectors import item_vectors
 from kerasrec.serving.lookup import IdLookup
 from kerasrec.serving.raw_ids import encode_raw
 

@@ -9,8 +9,7 @@ from kerasrec.models import EmbeddingMLP, MatrixFactorization, SASRec
 from kerasrec.retrieval import Calibrated, MaximalMarginalRelevance, PopularityBalance
 from kerasrec.schema import Categorical, Numeric, Schema, Sequence
 from kerasrec.serving import Pipeline, export, load, verify
-from kerasrec.serving.exporting import in_float32
-from kerasrec.serving.pipeline import parts_of
+from kerasrec.serving.parts import in_float32, parts_of
 
 ITEMS = 40
 USER, ITEM = Categorical("user", 7), Categorical("item", ITEMS + 2)
@@ -170,12 +169,12 @@ def test_what_does_not_fit_is_refused(tmp_path):
 def test_parts_of_mixed_precision_are_copied_in_float32():
     first, second = models()
     mixed = type(first).from_config({**first.get_config(), "dtype": "mixed_bfloat16"})
-    copy = in_float32(Pipeline(mixed, second))
-    assert [part.compute_dtype for part in parts_of(copy)] == ["float32", "float32"]
+    copy = in_float32(parts_of(Pipeline(mixed, second)))
+    assert [part.compute_dtype for part in (copy.retriever, copy.ranker)] == ["float32", "float32"]
     for old, new in zip(mixed.get_weights(), copy.retriever.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    pipeline = Pipeline(first, second)
-    assert in_float32(pipeline) is pipeline
+    parts = parts_of(Pipeline(first, second))
+    assert in_float32(parts) is parts
 
 
 @pytest.mark.slow

@@ -7,16 +7,13 @@ import pytest
 
 from kerasrec.data import Vocabulary
 from kerasrec.serving import reference
-from kerasrec.serving.raw_ids import candidate_columns
-from kerasrec.serving.signatures import make_options
+from kerasrec.serving.spec import make_spec
 
 
 def recorded(case, k):
-    schema = case.model.schema
-    candidates = candidate_columns(schema, case.vocabularies, case.candidates)
     names = ["serving_default", "recommend"]
-    options = make_options(case.model, k, names, len(candidates[schema.item_id.name]))
-    return reference.record(case.model, case.vocabularies, candidates, options)
+    spec = make_spec(case.model, case.vocabularies, case.candidates, k=k, signatures=names)
+    return reference.record(spec)
 
 
 def test_rows_cover_known_unknown_and_unicode_ids(make_case):

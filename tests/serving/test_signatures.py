@@ -11,6 +11,7 @@ from kerasrec.models import MatrixFactorization, Popularity
 from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema, Sequence
 from kerasrec.serving import export, load, verify
 from kerasrec.serving.examples import make_examples, parse_examples
+from kerasrec.serving.parts import parts_of
 from kerasrec.serving.signatures import make_options
 from kerasrec.types import Retriever
 
@@ -153,17 +154,17 @@ def test_what_no_signature_reads_is_not_written(tmp_path):
 def test_names_of_signatures():
     schema = Schema(user=Categorical("user", 5), item=Categorical("item", 6))
     ranker = Popularity(schema)
-    assert make_options(ranker, 3, ["regress", "score"], 4).signatures == (
+    assert make_options(parts_of(ranker), 3, ["regress", "score"], 4).signatures == (
         "serving_default",
         "score",
         "regress",
     )
-    assert "classify" not in make_options(ranker, 3, None, 4).signatures
+    assert "classify" not in make_options(parts_of(ranker), 3, None, 4).signatures
     ranker.output_kind = "logit"
-    assert make_options(ranker, 3, None, 4).signatures[-1] == "classify"
+    assert make_options(parts_of(ranker), 3, None, 4).signatures[-1] == "classify"
     ranker.output_kind = "rating"
     with pytest.raises(ValueError, match="received .'classify'"):
-        make_options(ranker, 3, ["classify"], 4)
+        make_options(parts_of(ranker), 3, ["classify"], 4)
 
 
 FEATURES = (

@@ -1,0 +1,53 @@
+"""The vectors of a catalogue, and what makes their products cosines."""
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.types import Columns, Retriever
+
+
+def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) -> np.ndarray:
+    """Compute the vectors `(candidates, dim)` of a catalogue, block by block.
+
+    Args:
+        model: a retriever.
+        candidates: encoded item features, one row an item.
+        rows: size of a block.
+    """
+    total = len(next(iter(candidates.values())))
+    blocks = [
+        np.asarray(
+            model.item_embedding(
+                {
+                    name: tf.constant(column[start : start + rows])
+                    for name, column in candidates.items()
+                }
+            )
+        )
+        for start in range(0, total, rows)
+    ]
+    return np.concatenate(blocks)
+
+
+def similarity(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the factors that make dot products of item vectors cosines.
+
+    A column that is the same for all items, such as the 1 that carries a user's bias, says nothing
+    of an item and is left out.
+
+    Args:
+        vectors: of the catalogue, `(items, dim)`.
+
+    Returns:
+        float32 `(dim,)`, 1 where a column counts, and `(items,)`, 1 / length over those columns; 0
+        for a vector of zeros.
+
+    Example:
+
+    >>> columns, norms = similarity(np.float32([[0, 1, 4], [0, 1, 0]]))
+    >>> columns.tolist(), norms.tolist()
+    ([0.0, 0.0, 1.0], [0.25, 0.0])
+    """
+    columns = (vectors != vectors[:1]).any(axis=0).astype(np.float32)
+    lengths = np.linalg.norm(vectors * columns, axis=1)
+    return columns, np.divide(1, lengths, where=lengths > 0, out=np.zeros_like(lengths))

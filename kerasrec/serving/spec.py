@@ -1,0 +1,168 @@
+"""All that an export is made from: checked and computed once, then read by every writer."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.retrieval.vector_table import check_kind
+from kerasrec.schema import Schema
+from kerasrec.serving.item_vectors import item_vectors
+from kerasrec.serving.parts import Parts, float32_copy, in_float32, parts_of
+from kerasrec.serving.quantization import round_tables
+from kerasrec.serving.raw_ids import (
+    candidate_columns,
+    check_names,
+    check_vocabularies,
+    filter_space,
+    known_by,
+    raw_dtype,
+)
+from kerasrec.serving.signatures import Options, make_options
+from kerasrec.types import Columns
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExportSpec:
+    """A model with its vocabularies, its catalogue, the options, and what follows from them.
+
+    The served graph, the files beside it, the recorded answers and the model card are made from one
+    spec. `make_spec` makes it.
+
+    Attributes:
+        model: the model as it was passed.
+        schema: the features of the model.
+        vocabularies: vocabulary of every feature with ids of its own, and of the filter.
+        candidates: encoded item features of the catalogue, one row an item, ordered by item id.
+        options: which signatures, how long the lists are, how tables are stored.
+        exact: the model in float32: itself, or a copy if it computes in another type.
+        rounded: the same with its tables as they are stored; `exact` itself for float32.
+        item_vectors: exact vectors of the catalogue `(items, dim)`; None without a retriever.
+        dtypes: type of the raw values by feature: "string", "int64" or "float32".
+        known_by: name of the feature that a query is known by.
+        category_space: name of the vocabulary of the filter; None without a filter.
+    """
+
+    model: Any
+    schema: Schema
+    vocabularies: Mapping[str, Vocabulary]
+    candidates: Columns
+    options: Options
+    exact: Parts
+    rounded: Parts
+    item_vectors: np.ndarray | None
+    dtypes: Mapping[str, str]
+    known_by: str
+    category_space: str | None
+
+    @property
+    def items(self) -> Vocabulary:
+        """Vocabulary of the item id."""
+        return self.vocabularies[self.schema.item_id.name]
+
+    @property
+    def item_ids(self) -> np.ndarray:
+        """Encoded ids of the catalogue `(items,)`, ascending."""
+        return self.candidates[self.schema.item_id.name]
+
+    @property
+    def num_categories(self) -> int:
+        """Number of category ids of the filter; 0 without a filter."""
+        return 0 if self.category_space is None else self.vocabularies[self.category_space].num_ids
+
+    @property
+    def categories(self) -> np.ndarray | None:
+        """Encoded categories of the catalogue `(items, n)`; None without a filter."""
+        if self.options.filter_by is None:
+            return None
+        return self.candidates[self.options.filter_by].reshape(len(self.item_ids), -1)
+
+    @property
+    def compares_items(self) -> bool:
+        """Tell whether items are compared with each other, for `similar_items` or a reranker."""
+        pipeline = self.exact.pipeline
+        reranks = pipeline is not None and pipeline.reranker is not None
+        return reranks or "similar_items" in self.options.signatures
+
+
+def make_spec(
+    model: Any,
+    vocabularies: Mapping[str, Vocabulary],
+    candidates: Columns | None,
+    *,
+    k: int | Sequence[int],
+    signatures: Sequence[str] | None = None,
+    filter_by: str | None = None,
+    tables: str = "float32",
+) -> ExportSpec:
+    """Check all that an export is made from, and compute what follows from it.
+
+    Args:
+        model: see `export`, as all arguments.
+        vocabularies: vocabulary by feature name.
+        candidates: encoded item features, or None.
+        k: length of the lists, or several.
+        signatures: names, or None for all.
+        filter_by: column of the candidates with categories.
+        tables: how tables of vectors are stored.
+
+    Raises:
+        ValueError: as `export` does.
+    """
+    parts = parts_of(model)
+    _check_model(parts)
+    check_kind(tables)
+    exact = rounded = in_float32(parts)
+    if tables != "float32":
+        rounded = float32_copy(model)
+        round_tables(rounded.whole, tables)
+    schema: Schema = model.schema
+    check_names(schema, filter_by)
+    used = check_vocabularies(schema, vocabularies, filter_by)
+    columns = candidate_columns(schema, used, candidates, filter_by)
+    size = len(columns[schema.item_id.name])
+    options = make_options(parts, k, signatures, size, filter_by=filter_by, tables=tables)
+    vectors = None if exact.retriever is None else item_vectors(exact.retriever, columns)
+    return ExportSpec(
+        model=model,
+        schema=schema,
+        vocabularies=used,
+        candidates=columns,
+        options=options,
+        exact=exact,
+        rounded=rounded,
+        item_vectors=vectors,
+        dtypes={feature.name: raw_dtype(schema, used, feature) for feature in schema.features},
+        known_by=known_by(model),
+        category_space=None if filter_by is None else filter_space(schema, filter_by),
+    )
+
+
+def _check_model(parts: Parts) -> None:
+    """Raise a ValueError for what cannot be exported."""
+    model = parts.whole
+    if not isinstance(model, keras.Model) or not isinstance(getattr(model, "schema", None), Schema):
+        raise ValueError(
+            "export: model must be a Keras model with a `schema`, such as those of "
+            f"kerasrec.models; received {type(model).__name__}."
+        )
+    for part in (parts.retriever, parts.ranker):
+        if part is not None and not isinstance(part, keras.Model):
+            raise ValueError(
+                "export: the models of a pipeline must be Keras models; received "
+                f"{type(part).__name__}."
+            )
+    if getattr(model, "output_kind", "score") == "logits":
+        raise ValueError(
+            f"export: the logits of several classes rank nothing; received {type(model).__name__} "
+            "with num_classes. Train it with num_classes=None, or save it by keras' model.export."
+        )
+    for weight in model.weights:
+        if not np.isfinite(np.asarray(weight.value, np.float32)).all():
+            raise ValueError(
+                f"export: weight {weight.path!r} holds NaN or infinity. Training diverged: lower "
+                "the learning rate or clip gradients, and train again."
+            )
