@@ -157,12 +157,16 @@ def gowalla_lightgcn() -> Table:
             "Popularity": RankingSettings(kind="Popularity", epochs=0, k=20),
         },
         goals=[
-            ("MatrixFactorization", "recall@20", 0.1754),
-            ("MatrixFactorization", "ndcg@20", 0.1473),
+            ("MatrixFactorization", "recall@20", 0.1941),
+            ("MatrixFactorization", "ndcg@20", 0.1616),
             ("MatrixFactorization", "recall@20", 0.1837),
             ("MatrixFactorization", "ndcg@20", 0.1493),
         ],
         published=rows_from(
+            "their papers", measures,
+            ("ChebyCF (2025, closed form)", "0.1941", "0.1616"),
+            ("BSPM", "0.1921", "0.1597"),
+        ) + rows_from(
             bars, measures,
             ("SimpleX", "0.1872", "0.1557"),
             ("UltraGCN", "0.1862", "0.1580"),
@@ -211,7 +215,7 @@ FOLDS = tuple(f"fold{number}" for number in range(1, 6))
 
 def _ratings(
     data: str, title: str, settings: RatingSettings, goal: float, *published: Sequence[str],
-    note: str,
+    note: str, tuned: Sequence[Published] = (),
 ) -> Table:  # fmt: skip
     return Table(
         title=title,
@@ -222,8 +226,8 @@ def _ratings(
             "biases only": dataclasses.replace(settings, embedding_dim=1, stddev=0.0),
         },
         goals=[("biased MF", "rmse", goal)],
-        published=rows_from(SURPRISE, ("rmse", "mae"), *published),
-        protocol=f"""{RATING_PROTOCOL}{note}{EPOCH}
+        published=[*tuned, *rows_from(SURPRISE, ("rmse", "mae"), *published)],
+        protocol=f"""{RATING_PROTOCOL}The rows of Surprise are its defaults, untuned. {note}{EPOCH}
 Held out is a random tenth of the training part of each fold; settings other than the epoch were
 looked at on that of fold 1 alone, whose rows are test rows of other folds.""",
         training=RATING_TRAINING,
@@ -239,10 +243,16 @@ def ml_100k_ratings() -> Table:
         "movielens-100k",
         "Rating prediction on MovieLens 100K",
         RatingSettings(),
-        0.919,
+        0.8785,
         ("SVD++", "0.919", "0.721"),
         ("SVD (biased MF)", "0.934", "0.737"),
         ("Baseline (biases only)", "0.944", "0.748"),
+        tuned=rows_from(
+            "myfm, run on these folds: rank 10, 300 draws",
+            ("rmse",),
+            ("Bayesian factorisation machine, with dates", "0.8785"),
+            ("Bayesian factorisation machine, ids alone", "0.8809"),
+        ),
         note="""
 Two reservations: `l2` was also looked at on held-out tenths of folds 2 and 4, and the test part of
 fold 1 had been scored once before the learning rate went from 0.01 to 0.015, which was decided on
@@ -264,7 +274,10 @@ def ml_1m_ratings() -> Table:
         ("SVD (biased MF)", "0.873", "0.686"),
         ("k-NN baseline", "0.895", "0.706"),
         ("Baseline (biases only)", "0.909", "0.719"),
-        note="488 of the 1,000,209 rows, whose rating is unknown in our copy, are left out.\n",
+        note="""488 of the 1,000,209 rows, whose rating is unknown in our copy, are left out. A
+Bayesian factorisation machine (myfm) has RMSE 0.8140 on another split, a random tenth as test; on
+these folds it has not been run.
+""",
     )
 
 
