@@ -53,6 +53,9 @@ class History:
         return len(self.end)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        if not isinstance(rows, slice) and np.ndim(rows) == 0:
+            # One row; without this, iteration would take numpy's IndexError for the end.
+            return self[np.asarray([rows])][0]
         end = self.end[rows][:, None]
         begin = np.maximum(self.begin[rows][:, None], end - self.max_length)
         places = begin + np.arange(self.max_length, dtype=begin.dtype)
