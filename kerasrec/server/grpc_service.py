@@ -28,10 +28,10 @@ from kerasrec.types import Columns
 
 
 def make_server(inference: Inference) -> tuple[grpc.aio.Server, int]:
-    """A server that is not started yet, and its port.
+    """Return a server that is not started yet, and its port.
 
     Args:
-        inference: answers.
+        inference: runs the requests.
 
     Raises:
         ValueError: if the port is taken.
