@@ -108,8 +108,7 @@ def lengths(history: Tensor) -> Tensor:
 
 
 def at_the_end(states: Tensor, history: Tensor) -> Tensor:
-    """Return the state `(batch, dim)` at the last item, or at the first position of an empty
-    history.
+    """Return the state `(batch, dim)` at the last item, or at position 0 of an empty history.
 
     Args:
         states: `(batch, length, dim)`.

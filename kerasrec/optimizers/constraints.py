@@ -56,8 +56,8 @@ def is_row_wise(constraint: Any, rank: int) -> bool:
     """Return whether a constraint on a table can be applied to some of its rows only.
 
     Args:
-        constraint: a Keras constraint. A custom one declares it with an attribute `row_wise =
-            True`.
+        constraint: a Keras constraint. A custom one declares this with the attribute
+            `row_wise = True`.
         rank: number of axes of the table.
 
     Returns:

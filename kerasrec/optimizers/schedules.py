@@ -13,8 +13,8 @@ from kerasrec.types import Tensor
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up to a learning rate, followed by that rate or its schedule.
 
-        lr(t) = lr(0) (t + 1) / (warmup_steps + 1) for t < warmup_steps lr(t) = schedule(t -
-        warmup_steps) afterwards
+        lr(t) = lr(0) (t + 1) / (warmup_steps + 1)    for t < warmup_steps
+        lr(t) = schedule(t - warmup_steps)            afterwards
 
     The first step already moves the weights, and step `warmup_steps` is the first at the full rate.
     Warm-up keeps the first steps short, when gradients are largest and least informative. It works
@@ -95,8 +95,8 @@ def inverse_time_decay(
     With `warmup_steps` = w, the rate first rises linearly to `learning_rate` at step w. It then
     decays as above over the remaining steps:
 
-        lr(step) = learning_rate * (step + 1) / (w + 1) for step < w lr(step) = learning_rate / (1 +
-        beta * (step - w)) afterwards
+        lr(step) = learning_rate * (step + 1) / (w + 1)                 for step < w
+        lr(step) = learning_rate / (1 + beta * (step - w))              afterwards
 
     Args:
         learning_rate: rate at the first step.
