@@ -1,4 +1,4 @@
-"""The tables of next items that `published.py` can write."""
+"""Next-item tables of `published.py`."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +60,7 @@ def _table(
 
 
 def sasrec_ml_1m() -> Table:
-    """The sequences of MovieLens 1M as SASRec has them."""
+    """Return the table of SASRec's MovieLens 1M sequences."""
     dross = "Klenitskiy and Vasilev 2023, README of antklen/sasrec-bert4rec-recsys23"
     gsasrec = "README of asash/gSASRec-pytorch, 7e35028"
     replicated = "Petrov and Macdonald 2022, README of asash/bert4rec_repro"
@@ -81,7 +81,7 @@ def sasrec_ml_1m() -> Table:
                 paper=True, dropout=0.2, windows="all", batch_size=16, epochs=24
             ),
             "GRU4Rec": SequenceSettings(**GRU, hidden_units=(128,), clipnorm=1.0),
-            # The rate stays, so that the validation ends the training and not the plan.
+            # The rate is constant, so that validation ends the training and not the plan.
             "StackedLSTM": SequenceSettings(
                 **STACKED, hidden_units=(128, 64), clipnorm=1.0, last_rate=3e-3, epochs=60,
                 patience=8,
@@ -122,7 +122,7 @@ rank 290 items more, so they are near but not the same task.""",
 
 
 def amazon_beauty_s3rec() -> Table:
-    """Amazon Beauty as S3-Rec has it."""
+    """Return the table of S3-Rec's Amazon Beauty."""
     s3rec = "README of RUCAIBox/CIKM2020-S3Rec, 2a81540, full ranking"
     tiger = "Rajput et al. 2023, arXiv 2305.05065, table 1"
     beauty = {"max_length": 50, "embedding_dim": 128, "dropout": 0.5, "epochs": 12}
