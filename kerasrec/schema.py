@@ -240,7 +240,7 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(
-                "Schema: every feature and the label need a name of their own; received "
+                "Schema: every feature and the label need a unique name; received "
                 f"{repeated} more than once. Rename one of them."
             )
         for role in ("user", "item"):

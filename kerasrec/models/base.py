@@ -68,7 +68,7 @@ class Recommender(LongFits):
         if missing:
             raise ValueError(
                 f"{type(self).__name__}: missing input {missing}; received {sorted(inputs)}, the "
-                f"schema wants {self._wanted()}. Add the column, or leave it out of the schema."
+                f"schema needs {self._wanted()}. Add the column, or leave it out of the schema."
             )
         inputs = {name: inputs[name] for name in self._wanted()}
         item = inputs[self.schema.item_id.name]

@@ -87,15 +87,15 @@ class Popularity(Recommender):
             labels = np.asarray(columns[label])
             if labels.shape != ids.shape:
                 raise ValueError(
-                    f"Popularity.adapt: expected one label an item; received the shapes "
+                    f"Popularity.adapt: expected one label per item; received the shapes "
                     f"{ids.shape} of {item.name!r} and {labels.shape} of {label!r}."
                 )
             positive = self.schema.is_positive(labels)
             if len(ids) and not positive.any():
                 raise ValueError(
                     f"Popularity.adapt: none of {len(ids):,} rows has a {label!r} "
-                    f"{self.schema.positive}, so there is nothing to count. Say in the schema "
-                    "which labels are positives."
+                    f"{self.schema.positive}, so there is nothing to count. Set `positive` in "
+                    "the schema."
                 )
             ids = ids[positive]
         counts = np.bincount(ids, minlength=item.num_ids)

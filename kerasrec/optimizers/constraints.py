@@ -92,7 +92,7 @@ def get_row_constraint(name: str, constraint: Any) -> Any:
     if found is None or is_row_wise(found, rank=2):
         return found
     raise ValueError(
-        f"{name}: row_constraint must look at each row of a table by itself, such as "
+        f"{name}: row_constraint must apply to each row of a table separately, such as "
         "keras.constraints.MaxNorm(1.0, axis=1), UnitNorm(axis=1), NonNeg() or "
         "kerasrec.optimizers.ClipWeights(0.5); received "
         f"{constraint!r} {getattr(found, 'get_config', dict)()}, and the axis of Keras' norms is 0 "

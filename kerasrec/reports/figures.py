@@ -29,7 +29,7 @@ LABEL_METRICS: Mapping[str, Callable[[float], float]] = {
     "gauc": lambda value: value,
     "calibration": lambda value: -abs(value - 1),
 }
-"""How well labels are predicted, each with what is larger for a better model."""
+"""Rating metrics, each with whether larger is better."""
 _FILES = ("run.json", "queries.parquet", "history.json", "config.yaml")
 
 
@@ -69,7 +69,7 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
     """
     path = Path(directory)
     if not (path / "config.yaml").is_file():
-        kind = "has no config.yaml" if path.is_dir() else "is no directory"
+        kind = "has no config.yaml" if path.is_dir() else "is not a directory"
         raise ValueError(
             f"{directory}: expected a directory that `kerasrec fit` wrote; this {kind}. Give the "
             "path that followed --output."

@@ -189,7 +189,7 @@ class _Index(tf.Module):
             )
         if len(np.unique(raw)) < self.size:
             raise ValueError(
-                f"ExactTopK: every item needs an id of its own; of {self.size} ids "
+                f"ExactTopK: every item needs a unique id; of {self.size} ids "
                 f"{len(np.unique(raw))} are different."
             )
         dtype = tf.string if raw.dtype == object else tf.int64

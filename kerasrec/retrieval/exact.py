@@ -13,7 +13,7 @@ import tensorflow as tf
 from kerasrec.types import Tensor
 
 LOWEST_SCORE = float(np.finfo(np.float32).min)
-"""Score of a slot that holds no candidate: finite, so that JSON can carry it."""
+"""Score of an empty slot, finite so that JSON can represent it."""
 
 ScoreBlock = Callable[[Tensor, Tensor], Tensor]
 

@@ -9,7 +9,7 @@ from kerasrec.types import Tensor
 
 KINDS = ("float32", "float16", "int8")
 NARROW = 8
-"""Tables of fewer columns stay float32: they are small, and a scale a row would outweigh them."""
+"""Tables with fewer columns stay float32, since one scale per row would outweigh the gain."""
 
 
 class VectorTable(tf.Module):
@@ -59,7 +59,7 @@ class VectorTable(tf.Module):
         if self.kind == "float16" and np.abs(values).max(initial=0) > np.finfo(np.float16).max:
             raise ValueError(
                 f"{name}: float16 holds numbers up to {np.finfo(np.float16).max:,.0f}; received "
-                f"{np.abs(values).max():,.0f}. Take int8, which has a scale for each row."
+                f"{np.abs(values).max():,.0f}. Use int8, which has a scale for each row."
             )
         self.values = _variable(values.astype(self.kind), name)
 

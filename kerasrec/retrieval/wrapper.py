@@ -9,7 +9,7 @@ from kerasrec.training import Wrapper, check_size
 from kerasrec.types import Retriever, Tensor
 
 LOWEST = -1e9
-"""A logit that no softmax gives a share."""
+"""Logit of a masked item, with softmax probability 0."""
 
 
 class RetrieverTrainer(Wrapper):
@@ -36,7 +36,7 @@ class RetrieverTrainer(Wrapper):
             )
         if len(model.schema.item) > 1:
             raise ValueError(
-                f"{name}: drawn items are known by their id alone, and this model reads "
+                f"{name}: sampled items have no feature but the id, and this model uses "
                 f"{[feature.name for feature in model.schema.item]}. Train it on "
                 "`shared_negatives` with item_columns."
             )

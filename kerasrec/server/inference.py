@@ -97,7 +97,7 @@ class Inference:
                 async with asyncio.timeout(limit if timeout is None else min(limit, timeout)):
                     outputs = await served.batcher.run(signature, arrays, rows)
             except TimeoutError as error:
-                raise ServingError("DEADLINE_EXCEEDED", "the request took too long.") from error
+                raise ServingError("DEADLINE_EXCEEDED", "the request timed out.") from error
             if "score" in outputs:
                 self.metrics.scores(outputs["score"])
             return Answer(served.loaded.number, signature, rows, outputs)

@@ -85,7 +85,7 @@ def measure_load(
     if address.scheme != "http" or not address.hostname:
         raise ValueError(f"measure_load: url must be http://host:port/path; received {url!r}.")
     if not bodies:
-        raise ValueError("measure_load: bodies is empty. Pass the body of one request at least.")
+        raise ValueError("measure_load: bodies is empty. Pass at least one request body.")
     if isinstance(clients, bool) or not isinstance(clients, int) or clients < 1:
         raise ValueError(f"measure_load: clients must be 1 or more; received {clients!r}.")
     if not 0 < seconds < float("inf"):
@@ -96,7 +96,7 @@ def measure_load(
         first.connect()
     except OSError as error:
         raise ValueError(
-            f"measure_load: nobody answers at {url!r}: {error}. Start the server first."
+            f"measure_load: no server answers at {url!r}: {error}. Start the server first."
         ) from error
     finally:
         first.close()

@@ -175,7 +175,7 @@ def _rows(answer: Answer) -> list[Any]:
     lists = {key: to_json(array, key) for key, array in answer.outputs.items()}
     lengths = {len(a) if a.ndim else None for a in answer.outputs.values()}
     if len(lengths) != 1 or None in lengths:
-        raise invalid("the outputs have no common batch size. Ask with 'inputs'.")
+        raise invalid("the outputs have no common batch size. Use 'inputs'.")
     if len(lists) == 1:
         rows: list[Any] = next(iter(lists.values()))
         return rows
@@ -259,7 +259,7 @@ def _authorised(token: str | None) -> Any:
         if wanted is not None and request.path != "/":
             given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
             if not hmac.compare_digest(given, wanted):
-                raise ServingError("UNAUTHENTICATED", "a bearer token is wanted.")
+                raise ServingError("UNAUTHENTICATED", "missing or invalid bearer token.")
         return await handler(request)
 
     return middleware

@@ -145,8 +145,8 @@ def check_ports(settings: Settings) -> None:
             socket.create_server((settings.host, port), family=family).close()
         except OSError as error:
             raise ValueError(
-                f"{name}: cannot listen on {settings.host}:{port}: {error}. Stop what listens "
-                f"there, or pass another {name}."
+                f"{name}: cannot listen on {settings.host}:{port}: {error}. Stop the process "
+                f"that listens there, or pass another {name}."
             ) from error
 
 
@@ -168,5 +168,5 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(settings.certificate_file, settings.key_file)
     except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"certificate_file and key_file do not fit: {error}") from error
+        raise ValueError(f"certificate_file and key_file do not match: {error}") from error
     return context

@@ -60,7 +60,7 @@ class Signature:
         """
         if self.method != method:
             raise invalid(
-                f"signature {self.name!r} has the method {self.method!r}; this request wants "
+                f"signature {self.name!r} has the method {self.method!r}; this request needs "
                 f"{method!r}."
             )
 
@@ -72,7 +72,7 @@ class Signature:
         """
         self.expect(method)
         if len(self.inputs) != 1:
-            raise ServingError("FAILED_PRECONDITION", f"signature {self.name!r}: one input wanted")
+            raise ServingError("FAILED_PRECONDITION", f"signature {self.name!r}: needs one input")
         return next(iter(self.inputs))
 
     def check(self, arrays: Columns, max_rows: int) -> int:
@@ -99,10 +99,10 @@ class Signature:
             return 1
         sizes = {key: arrays[key].shape[0] for key in self.inputs}
         if len(set(sizes.values())) > 1:
-            raise invalid(f"the inputs need one batch size; received {sizes}.")
+            raise invalid(f"the inputs must have the same batch size; received {sizes}.")
         rows = next(iter(sizes.values()))
         if rows > max_rows:
-            raise invalid(f"a request may have {max_rows} rows; received {rows}. Split it.")
+            raise invalid(f"a request may have at most {max_rows} rows; received {rows}. Split it.")
         return rows
 
     def shapes(self, arrays: Columns) -> tuple[Any, ...]:
@@ -149,8 +149,8 @@ def result_rows(signature: Signature, outputs: Columns, rows: int) -> dict[str, 
         shapes = {key: array.shape for key, array in outputs.items()}
         raise ServingError(
             "FAILED_PRECONDITION",
-            f"signature {signature.name!r} answers {shapes} to {rows} examples; {signature.method} "
-            f"wants {sorted(wanted)} of rank {rank}.",
+            f"signature {signature.name!r} returns {shapes} for {rows} examples; "
+            f"{signature.method} needs {sorted(wanted)} of rank {rank}.",
         )
     return shaped
 

@@ -23,7 +23,7 @@ PAIRS_OF_RETRIEVER = 2**22
 PAIRS_OF_RANKER = 2**16
 
 SHORTLIST = 4
-"""How many times more items a coarse search finds than are wanted after a closer look."""
+"""Ratio of the items found by a coarse search to those kept after rescoring."""
 
 Scores = Callable[[Tensor, Tensor], Tensor]
 Everything = Callable[[Tensor], Tensor]

@@ -59,8 +59,8 @@ class SavedRecommender:
             self._loaded = tf.saved_model.load(str(path))
         except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
             raise ValueError(
-                f"load: {str(path)!r} is not a whole SavedModel: {' '.join(str(error).split())}. "
-                "Export the model again."
+                f"load: {str(path)!r} is not a complete SavedModel: "
+                f"{' '.join(str(error).split())}. Export the model again."
             ) from error
 
     def inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
@@ -166,7 +166,9 @@ class SavedRecommender:
         arrays = {name: _array(inputs[name], spec) for name, spec in specs.items()}
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"{signature}: inputs need one batch size; received {lengths}.")
+            raise ValueError(
+                f"{signature}: the inputs must have the same batch size; received {lengths}."
+            )
         answer = self._loaded.signatures[signature](
             **{name: tf.constant(array, specs[name].dtype) for name, array in arrays.items()}
         )

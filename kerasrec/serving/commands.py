@@ -82,7 +82,7 @@ def served_base(directory: StrPath) -> pathlib.Path:
     if not re.fullmatch(r"[0-9]+", version.name):
         raise ValueError(
             f"TensorFlow Serving serves numbered versions; received {str(version)!r}. Export into "
-            "the folder that is to hold them."
+            "their parent folder."
         )
     return version.parent
 

@@ -8,7 +8,7 @@ import numpy as np
 
 BOUND = 1e-5
 NUMBERS = ("embedding", "outputs", "score", "scores")
-"""Outputs that may differ by the bound; lists of items may differ in ties, all else not at all."""
+"""Outputs that may differ by the bound. Lists may differ in ties, other outputs not at all."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ from kerasrec.serving.signatures import SCORES, Options
 from kerasrec.types import Columns, Features, Tensor
 
 CLASSES = ("0", "1")
-"""What `classify` calls a pair without and with the label."""
+"""Class names of `classify`: without and with the label."""
 
 
 class ServedModel:

@@ -133,7 +133,7 @@ def batch_size(arrays: Columns) -> int:
     """
     sizes = {name: array.shape[0] if array.ndim else None for name, array in arrays.items()}
     if len(set(sizes.values())) != 1 or None in sizes.values():
-        raise ValueError(f"the inputs need one batch size; received {sizes}.")
+        raise ValueError(f"the inputs must have the same batch size; received {sizes}.")
     return int(next(iter(arrays.values())).shape[0])
 
 
@@ -162,7 +162,7 @@ def _bytes(value: Any) -> bytes:
         try:
             return base64.b64decode(value["b64"], validate=True)
         except (binascii.Error, ValueError) as error:
-            raise ValueError(f"no base 64: {value!r:.100}.") from error
+            raise ValueError(f"invalid base64: {value!r:.100}.") from error
     raise ValueError(f'expected a string or {{"b64": "..."}}; received {value!r:.100}.')
 
 

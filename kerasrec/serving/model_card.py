@@ -81,8 +81,8 @@ def render(
     defaults = {
         "metrics": "Not given.",
         "limits": "Ids that the training rows do not hold are unknown to the model: such users get "
-        "the most popular items, marked as `fallback`. The model repeats the habits of its "
-        "training rows, their biases included.",
+        "the most popular items, marked as `fallback`. The model reproduces the patterns of "
+        "its training rows, including their biases.",
         "licence": "Not given; the terms of the training data may bind the model too.",
     }
     for section, default in defaults.items():

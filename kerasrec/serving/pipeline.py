@@ -72,7 +72,7 @@ class Pipeline(keras.Model):
         if not isinstance(retriever, Retriever):
             raise ValueError(
                 "Pipeline: expected a retriever with query_embedding and item_embedding; received "
-                f"{type(retriever).__name__}. Let it be the ranker."
+                f"{type(retriever).__name__}. Use it as the ranker."
             )
         if not isinstance(getattr(ranker, "schema", None), Schema) or not callable(ranker):
             raise ValueError(

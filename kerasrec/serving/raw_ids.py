@@ -21,7 +21,7 @@ from kerasrec.schema import (
 from kerasrec.types import Columns
 
 PADDING: dict[str, str | int | float] = {"string": "", "int64": -1, "float32": float("nan")}
-"""What fills the unused places of a raw matrix, of ids or of the numbers of events, by type."""
+"""Padding value of a matrix of raw ids or event numbers, by type."""
 
 
 def check_vocabularies(
@@ -223,13 +223,13 @@ def candidate_columns(
             raise ValueError(
                 f"export: filter_by={filter_by!r} needs the categories of the items: pass "
                 f"candidates=, a dict of the encoded columns {[item.name, filter_by]} with one row "
-                "an item."
+                "per item."
             )
         if len(schema.item) > 1:
             raise ValueError(
                 f"export: the items have the features {[f.name for f in schema.item]}, so the "
-                "catalogue must come along: pass candidates=, a dict of these encoded columns with "
-                "one row an item."
+                "catalogue must be given: pass candidates=, a dict of these encoded columns with "
+                "one row per item."
             )
         return {item.name: np.arange(FIRST_ID, item.num_ids, dtype=np.int32)}
     columns: dict[str, np.ndarray] = {}
@@ -260,7 +260,9 @@ def candidate_columns(
         columns[extra] = _categories(extra, candidates, vocabularies[extra].num_ids)
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"export: candidates need one length; received {lengths}.")
+        raise ValueError(
+            f"export: all candidates columns must have the same length; received {lengths}."
+        )
     ids = columns[item.name]
     order = np.argsort(ids, kind="stable")
     if (np.diff(ids[order]) == 0).any():

@@ -26,7 +26,7 @@ METHODS = {
     "classify": "tensorflow/serving/classify",
     "regress": "tensorflow/serving/regress",
 }
-"""Method names that TensorFlow Serving's Classify and Regress demand; all else is Predict."""
+"""Method names required by TensorFlow Serving's Classify and Regress; others are Predict."""
 
 
 @dataclasses.dataclass(frozen=True)

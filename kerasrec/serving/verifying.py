@@ -137,8 +137,8 @@ def verify(
     if model is None:
         if vocabularies is not None or candidates is not None:
             raise ValueError(
-                "verify: vocabularies and candidates serve to compute answers anew; pass model= "
-                "as well."
+                "verify: vocabularies and candidates are only used to recompute answers; pass "
+                "model= as well."
             )
         recorded = reference.read(path)
     else:

@@ -42,8 +42,8 @@ def by_element(options: dict[str, Any], loss: Any) -> dict[str, Any]:
         return {**options, "x": _mapped(x, table), "class_weight": None}
     if label is not options["y"]:
         raise ValueError(
-            f"fit: class_weight of labels {tuple(label.shape)} is by element, which a "
-            f"{type(x).__name__} cannot be given from outside; received class_weight={weights!r}. "
+            f"fit: class_weight of labels {tuple(label.shape)} is by element, which is "
+            f"not possible for a {type(x).__name__}; received class_weight={weights!r}. "
             "Return (features, label, weight) from it, with the weight of each label, and no "
             "class_weight."
         )
@@ -87,8 +87,8 @@ def _table(weights: Any) -> np.ndarray:
 def _mapped(dataset: Any, table: np.ndarray) -> Any:
     if not hasattr(dataset, "map"):
         raise ValueError(
-            f"fit: class_weight of labels with more than one axis is by element, which a "
-            f"{type(dataset).__name__} cannot be given from outside. Map the dataset to (features, "
+            f"fit: class_weight of labels with more than one axis is by element, which is "
+            f"not possible for a {type(dataset).__name__}. Map the dataset to (features, "
             "label, weight) before it is distributed, with the weight of each label."
         )
 

@@ -93,8 +93,8 @@ def check_static(data: tf.data.Dataset) -> None:
     shapes = [spec.shape for spec in tf.nest.flatten(data.element_spec)]
     if not all(shape.is_fully_defined() for shape in shapes):
         raise ValueError(
-            "fit: on a TPU all batches must have one shape that is known beforehand; received "
-            f"{data.element_spec}. Pass drop_remainder=True to what makes the batches."
+            "fit: on a TPU all batches must have the same static shape; received "
+            f"{data.element_spec}. Pass drop_remainder=True where the batches are made."
         )
 
 
@@ -112,8 +112,8 @@ def from_part(strategy: Any, data: Any) -> Any:
     replicas = strategy.num_replicas_in_sync // place_of(strategy)[1]
     if batch % replicas:
         raise ValueError(
-            f"fit: the {batch} rows of a step on this worker cannot be cut into equal parts for "
-            f"its {replicas} replicas. Take a batch_size that all replicas can share."
+            f"fit: the {batch} rows of a step on this worker cannot be split evenly among "
+            f"its {replicas} replicas. Use a batch_size that the replicas can share evenly."
         )
     if replicas == 1:
         return strategy.distribute_datasets_from_function(lambda context: data)

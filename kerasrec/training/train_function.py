@@ -67,8 +67,8 @@ class TrainFunction:
         model = self._model
         if isinstance(part, WrapsStep) and not hasattr(model, STEP_HOOK):
             raise ValueError(
-                f"Keras {keras.__version__} makes its train function in a way that is not known "
-                "here; kerasrec works with 3.15."
+                f"Keras {keras.__version__} creates its train function in an unsupported way; "
+                "kerasrec works with 3.15."
             )
         if not self.parts:
             self._fit = getattr(model, "history", None)
