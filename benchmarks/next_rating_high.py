@@ -316,7 +316,7 @@ def by_row(results: dict[str, list[dict[str, Any]]]) -> dict[str, np.ndarray]:
 def resampled(
     scores: dict[str, np.ndarray], labels: np.ndarray, users: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """AUC, averaged over the seeds, in `DRAWS` resamples of the users, the same for all models."""
+    """Return the AUC, averaged over the seeds, in `DRAWS` shared resamples of the users."""
     _, user = np.unique(users, return_inverse=True)
     own = np.split(np.argsort(user, kind="stable"), np.cumsum(np.bincount(user))[:-1])
     rng = np.random.default_rng(0)

@@ -190,7 +190,7 @@ _KINDS: dict[str, type] = {
 
 @dataclasses.dataclass(frozen=True)
 class Schema:
-    """The features of a recommender by role.
+    """Features of a recommender by role.
 
     Args:
         user: features of the user; the first `Categorical` is the user id.

@@ -138,5 +138,5 @@ def seen_by_each(place: Tensor) -> Tensor:
     """
     place = ops.cast(place, "int32")
     index = ops.arange(place.shape[1], dtype="int32")
-    begin = (index - place)[:, :, None]  # where the sequence of the looking step begins
+    begin = (index - place)[:, :, None]  # start of the attending step's sequence
     return (index >= begin) & (index <= index[:, None])

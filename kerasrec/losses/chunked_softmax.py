@@ -7,7 +7,7 @@ from keras import ops
 
 from kerasrec.types import Tensor
 
-# Number of logits held at once: 8 MB of float32 stay in the cache of a core's neighbourhood.
+# Number of logits held at once: 8 MB of float32 fit into the cache shared by nearby cores.
 CHUNK_LOGITS = 1 << 21
 LEAST_ROWS = 16
 # Softmax probabilities are multiplied by this in float16, whose smallest normal number is 6e-5.
@@ -66,7 +66,7 @@ def catalogue_softmax(
         chunks = -(-rows // chunk_rows)
     else:
         chunks = max(1, -(-rows // chunk_rows))
-        chunk_rows = -(-rows // chunks)  # all alike
+        chunk_rows = -(-rows // chunks)  # equal chunks
     # Positions with a target come first. The rest, and the padding of the last chunk, have target
     # -1.
     order = tf.argsort(tf.cast(targets < 0, "int32"), stable=True)

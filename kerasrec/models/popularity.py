@@ -99,7 +99,7 @@ class Popularity(Recommender):
                 )
             ids = ids[positive]
         counts = np.bincount(ids, minlength=item.num_ids)
-        counts[:FIRST_ID] = 0  # padding and unknown are no items
+        counts[:FIRST_ID] = 0  # padding and unknown are not items
         self.item_scores.assign(counts.astype("float32")[:, None])
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:

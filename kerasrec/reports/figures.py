@@ -160,7 +160,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
         for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", "mrr", "map", "auc")
         if name in first.queries.column_names
     ]
-    for name, other in ((f"recall@{k}", f"hr@{k}"), ("map", "mrr")):  # of queries of one positive
+    for name, other in ((f"recall@{k}", f"hr@{k}"), ("map", "mrr")):  # with one positive per query
         if name in metrics and all(_equal(run.queries, other, name) for run in runs):
             metrics.remove(name)
     models = [_model(run, run.model, run.name, metrics) for run in runs]

@@ -104,7 +104,7 @@ class Batcher:
             while queue and (not requests or rows + queue[0].rows <= self._max_rows):
                 request = queue.popleft()
                 self._queued -= 1
-                if not request.future.done():  # nobody waits for it any more
+                if not request.future.done():  # its client no longer waits
                     requests.append(request)
                     rows += request.rows
             if not queue:
@@ -118,7 +118,7 @@ class Batcher:
         started = time.perf_counter()
         try:
             answers = await loop.run_in_executor(self._executor, self._answer, signature, requests)
-        except Exception as error:  # whatever it is, those who wait must hear of it
+        except Exception as error:  # any error must reach the waiting requests
             answers = [ServingError("INTERNAL", f"{type(error).__name__}: {error}")] * len(requests)
         seconds = time.perf_counter() - started
         for request, answer in zip(requests, answers, strict=True):
@@ -142,7 +142,7 @@ class Batcher:
         except ServingError as error:
             if len(requests) == 1:
                 return [error]
-            return self._one_by_one(signature, requests)  # one of them is at fault
+            return self._one_by_one(signature, requests)  # find the faulty one
         if len(requests) == 1:
             return [outputs]
         if any(not array.ndim or len(array) != rows for array in outputs.values()):

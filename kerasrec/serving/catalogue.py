@@ -155,7 +155,7 @@ class Catalogue:
             ids: encoded item ids `(batch,)`; ids outside the catalogue get empty lists.
             k: length of the lists.
         """
-        position = tf.gather(self.positions, ids)  # -1: not there
+        position = tf.gather(self.positions, ids)  # -1: missing
         place = tf.maximum(position, 0)
         query = self.unit_vectors(place)
         there = position[:, None] >= 0

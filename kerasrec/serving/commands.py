@@ -28,7 +28,7 @@ def serve_command(
     check_port("rest_port", rest_port)
     check_port("grpc_port", grpc_port)
     source = f"source={base}"
-    if re.search(r'[",]', source):  # Docker reads --mount as a line of CSV
+    if re.search(r'[",]', source):  # Docker parses --mount as CSV
         source = '"' + source.replace('"', '""') + '"'
     return shlex.join(
         [

@@ -40,7 +40,7 @@ def main(model: str, requests: str, result: str) -> None:
     recorded = json.loads(pathlib.Path(requests).read_text(encoding="utf-8"))
     try:
         answer = _run(model, recorded["requests"])
-    except Exception as error:  # whatever it is, the caller's process reports it
+    except Exception as error:  # any error is reported by the caller's process
         answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split()):.500}"}
     answer["imported"] = [name for name in FORBIDDEN if sys.modules.get(name) is not None]
     pathlib.Path(result).write_text(json.dumps(answer), encoding="utf-8")

@@ -204,7 +204,7 @@ class ServedModel:
     def _spec(self, feature: Feature) -> tf.TensorSpec:
         dtype = tf.as_dtype(self.dtypes[feature.name])
         shape: tuple[int | None, ...] = feature.shape
-        if isinstance(feature, Sequence | NumericSequence):  # histories come in any width
+        if isinstance(feature, Sequence | NumericSequence):  # histories may have any width
             shape = (None, *shape[1:])
         return tf.TensorSpec((None, *shape), dtype, feature.name)
 

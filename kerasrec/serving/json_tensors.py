@@ -42,7 +42,7 @@ def to_array(value: Any, dtype: tf.DType) -> np.ndarray:
     if wrong := [element for element in flat if type(element) not in _KINDS.get(kind, ())]:
         raise ValueError(f"expected values of type {dtype.name}; received {wrong[0]!r:.100}.")
     try:
-        with np.errstate(over="ignore"):  # a float beyond the range is infinite
+        with np.errstate(over="ignore"):  # a float out of range becomes infinite
             return np.array(flat, dtype.as_numpy_dtype).reshape(shape)
     except OverflowError as error:
         raise ValueError(f"expected values of type {dtype.name}: {error}.") from error

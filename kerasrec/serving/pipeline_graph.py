@@ -61,7 +61,7 @@ def _shares(
     if not catalogue.has_categories or pipeline.history is None:
         return ()
     read = newest_alone(query[pipeline.history.name], pipeline.history.max_length)
-    history = tf.gather(catalogue.positions, read)  # -1: not there
+    history = tf.gather(catalogue.positions, read)  # -1: missing
     own = catalogue.shares(tf.maximum(history, 0))
     own = tf.where(history[..., None] >= 0, own, 0.0)  # (batch, length, categories)
     profile = tf.math.divide_no_nan(

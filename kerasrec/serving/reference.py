@@ -141,7 +141,7 @@ def _inputs(
     for index, feature in enumerate(schema.features):
         if isinstance(feature, Numeric):
             inputs[feature.name] = rng.normal(size=(ROWS, *feature.shape)).astype(np.float32)
-            inputs[feature.name][0] = 0  # which an Example leaves out
+            inputs[feature.name][0] = 0  # left out of an Example
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
         _, ids = _nine(vocabulary)

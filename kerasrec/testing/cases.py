@@ -118,7 +118,7 @@ def random_inputs(
         if isinstance(feature, Numeric):
             inputs[feature.name] = rng.normal(size=shape).astype("float32")
             if isinstance(feature, NumericSequence) and not ids_beside:
-                if feature.max_length not in lengths_by_width:  # of the same events
+                if feature.max_length not in lengths_by_width:  # numbers of the same events
                     drawn = rng.integers(0, feature.max_length + 1, size=lead)
                     lengths_by_width[feature.max_length] = drawn
                 ends = lengths_by_width[feature.max_length][..., None]

@@ -221,7 +221,7 @@ def check_weights(case: ModelCase) -> None:
     model.compile("sgd", "mse", weighted_metrics=["mae"])
     repeated = model.evaluate({n: v[twice] for n, v in inputs.items()}, labels[twice], verbose=0)
     same(weighted[1], repeated[1], case, "weighted metric = repeated rows")
-    if not model.losses:  # the penalty is on rows looked up, whatever their weight
+    if not model.losses:  # the penalty ignores sample weights
         same(weighted[0], repeated[0], case, "weighted loss = repeated rows")
 
 
@@ -327,7 +327,7 @@ def check_states(case: ModelCase) -> None:
         cut = np.where(np.arange(width) < length, full, 0)
         same(model.states(cut)[:, :length], states[:, :length], case, "later steps")
         same(model.states(cut[:, :length]), states[:, :length], case, "padding cut off")
-    for length in range(1, width):  # two sequences in one row, and the same alone
+    for length in range(1, width):  # two sequences in one row, and each on its own
         both = np.concatenate([full[0, :length], full[1, : width - length]])[None]
         place = np.concatenate([np.arange(length), np.arange(width - length)])[None]
         packed = np.asarray(model.states(both, place.astype("int32")))[0]

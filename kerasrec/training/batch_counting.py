@@ -69,7 +69,7 @@ def counts_batches(callback: Any) -> bool:
     if not all(str(method.__module__).startswith("keras.") for method in own):
         return True
     if isinstance(callback, keras.callbacks.ProgbarLogger):
-        return False  # It is told the number of the last step.
+        return False  # It gets the number of the last step.
     if getattr(callback, "_should_trace", False):
         return True  # TensorBoard that profiles some batches
     rhythm = [getattr(callback, name) for name in FREQUENCIES if hasattr(callback, name)]

@@ -78,7 +78,7 @@ def _table(weights: Any) -> np.ndarray:
             "fit: class_weight must be a dict of a weight for each class 0, 1, ...; received "
             f"{weights!r}."
         )
-    table = np.ones(max(weights) + 2, "float32")  # the last one for all classes above
+    table = np.ones(max(weights) + 2, "float32")  # the last one serves all higher classes
     for name, weight in weights.items():
         table[name] = weight
     return table

@@ -35,7 +35,7 @@ def keep_freed_memory() -> bool:
     library.mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
     settings = {
         M_TRIM_THRESHOLD: 8 * LARGEST_BLOCK,
-        M_TOP_PAD: 2 * LARGEST_BLOCK,  # A heap that ran empty stays, too.
+        M_TOP_PAD: 2 * LARGEST_BLOCK,  # An empty heap is kept, too.
         M_MMAP_THRESHOLD: LARGEST_BLOCK,
     }
     results = [library.mallopt(name, value) for name, value in settings.items()]
