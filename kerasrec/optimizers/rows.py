@@ -127,7 +127,10 @@ def sum_duplicates(gradient: tf.IndexedSlices, num_rows: int) -> Rows:
 
 
 def pad(ids: Tensor, count: Tensor) -> Tensor:
-    """Pad with the first id, so that few lengths occur."""
+    """Pad with the first id, so that few lengths occur.
+
+    Lengths are multiples of 32, or of an eighth of the power of two below.
+    """
     octave = tf.math.log(tf.cast(tf.maximum(count, 1), "float32")) / tf.math.log(2.0)
     step = tf.bitwise.left_shift(1, tf.cast(tf.maximum(octave - 3.0, 5.0), "int32"))
     return tf.concat([ids, tf.tile(ids[:1], [-count % step])], axis=0)
