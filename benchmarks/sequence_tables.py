@@ -1,4 +1,4 @@
-"""The tables of next items that `published.py` can write."""
+"""Next-item tables of `published.py`."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +60,7 @@ def _table(
 
 
 def sasrec_ml_1m() -> Table:
-    """The sequences of MovieLens 1M as SASRec has them."""
+    """Return the table of SASRec's MovieLens 1M sequences."""
     dross = "Klenitskiy and Vasilev 2023, README of antklen/sasrec-bert4rec-recsys23"
     gsasrec = "README of asash/gSASRec-pytorch, 7e35028"
     replicated = "Petrov and Macdonald 2022, README of asash/bert4rec_repro"
@@ -83,7 +83,7 @@ def sasrec_ml_1m() -> Table:
                 paper=True, dropout=0.2, windows="all", batch_size=16, epochs=24
             ),
             "GRU4Rec": SequenceSettings(**GRU, hidden_units=(128,), clipnorm=1.0),
-            # The rate stays, so that the validation ends the training and not the plan.
+            # The rate is constant, so that validation ends the training and not the plan.
             "StackedLSTM": SequenceSettings(
                 **STACKED, hidden_units=(128, 64), clipnorm=1.0, last_rate=3e-3, epochs=60,
                 patience=8,
@@ -135,7 +135,7 @@ these 3,416 items that were not picked on the test items.""",
 
 
 def amazon_beauty_s3rec() -> Table:
-    """Amazon Beauty as S3-Rec has it."""
+    """Return the table of S3-Rec's Amazon Beauty."""
     s3rec = "README of RUCAIBox/CIKM2020-S3Rec, 2a81540, full ranking"
     board = "RecBoard, mean of 5 seeds, not picked on the test items"
     bsarec = "log of the authors of BSARec (Shin et al. 2024, AAAI)"
