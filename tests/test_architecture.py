@@ -75,7 +75,7 @@ def parsed(path):
 
 @functools.cache
 def imports(path):
-    """(module, line) of every import in a file, lazy ones too, and every `kerasrec.x` that is read."""
+    """(module, line) of every import, lazy ones too, and of every `kerasrec.x` that is read."""
     return list(_imports(path))
 
 
@@ -89,10 +89,14 @@ def _imports(path):
             yield node.module, node.lineno
             if node.module == "kerasrec":
                 yield from ((f"kerasrec.{alias.name}", node.lineno) for alias in node.names)
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "kerasrec"
+            and not node.attr.startswith("__")
+        ):
             # Packages load when their attribute is read.
-            if node.value.id == "kerasrec" and not node.attr.startswith("__"):
-                yield f"kerasrec.{node.attr}", node.lineno
+            yield f"kerasrec.{node.attr}", node.lineno
 
 
 def room(path):
