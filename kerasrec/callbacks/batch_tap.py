@@ -1,4 +1,4 @@
-"""The batches that stock `fit` trains on, one by one, for a callback that asks for some of them."""
+"""Access to the batches that stock `fit` trains on, for callbacks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from kerasrec.types import Tensor
 
 
 class BatchTap:
-    """Hands batches of `fit` to Python when a condition in the graph says so.
+    """Tap that passes batches of `fit` to Python when a condition in the graph holds.
 
     A part of a train function, see `kerasrec.training.train_function`. It is outside of what XLA
     compiles and inside the loop of `steps_per_execution`, so it sees every step, with the batch
@@ -40,7 +40,7 @@ class BatchTap:
         self.attached = False
 
     def wrap_step(self, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The step, and a look at its batch behind it."""
+        """Return the step, followed by a look at its batch."""
         self.attached = True
 
         def tapped(data: Any) -> Any:
@@ -76,7 +76,7 @@ class BatchTap:
         tf.cond(fault | self.wanted, send, lambda: tf.constant(0))
 
     def _whole(self, column: Any) -> Tensor:
-        """A column with the parts of all replicas; of a ragged or sparse one its values."""
+        """Concatenate the parts of all replicas. Ragged and sparse columns give their values."""
         parts = [
             part.flat_values if isinstance(part, tf.RaggedTensor) else getattr(part, "values", part)
             for part in self._strategy.experimental_local_results(column)
@@ -85,7 +85,7 @@ class BatchTap:
 
 
 def _named(data: Any) -> dict[str, Any]:
-    """The tensors of a batch by name: features by their own, then `label` and `weight`."""
+    """Return the tensors of a batch by name: the features, then `label` and `weight`."""
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     found: dict[str, Any] = {}
     for owner, part in (("", x), ("label", y), ("weight", weight)):

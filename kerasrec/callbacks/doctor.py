@@ -1,4 +1,4 @@
-"""A callback that says why a training went wrong."""
+"""Callback that diagnoses failed training."""
 
 import os
 import tempfile
@@ -31,7 +31,7 @@ Case = tuple[int | None, float, dict[str, np.ndarray]]
 
 
 class Doctor(keras.callbacks.Callback):
-    """Stops stock `fit` at the first non-finite loss or weight, and says what is wrong.
+    """Stop stock `fit` at the first non-finite loss or weight, and report the cause.
 
     One message, printed and kept in `diagnosis`, says at which step it was, which feature of the
     batch is to blame (NaN or infinity, an id outside of the schema, an extreme value), which
@@ -109,7 +109,7 @@ class Doctor(keras.callbacks.Callback):
         self._tap: BatchTap | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begins to watch the model."""
+        """Start watching the model."""
         self._leave()
         self.diagnosis = self.step = None
         self._case: Case | None = None
@@ -135,13 +135,13 @@ class Doctor(keras.callbacks.Callback):
         train_function_of(self.model).add(self._tap)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Keeps the weights, which are finite."""
+        """Copy the weights, which are finite at this point."""
         self._epoch = epoch
         if self.restore_weights and self.diagnosis is None:
             self._kept = [(v, tf.identity(v.value)) for v in self._state()]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Looks whether a batch was handed over, and why."""
+        """Examine the batch that was handed over, if any."""
         if self._tap is not None and not self._tap.attached:
             self._look_from_outside(logs)
         if self._case is not None:
@@ -150,14 +150,14 @@ class Doctor(keras.callbacks.Callback):
             self._judge()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Looks at all weights."""
+        """Check all weights."""
         if not self._judged:
             self._judge()
         if self.diagnosis is None and (bad := self._nonfinite_weights()):
             self._stop(None, bad)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Compares the lists of some users, and leaves the model as it was."""
+        """Compare the lists of some users, and restore the model's train function."""
         self._leave()
         if self.diagnosis is None:
             self._compare_lists()
@@ -170,7 +170,7 @@ class Doctor(keras.callbacks.Callback):
             self._tap = None
 
     def _receive(self, step: int, fault: bool, loss: float, columns: dict[str, np.ndarray]) -> None:
-        """Called out of the graph of `fit`."""
+        """Store a batch. Called from the graph of `fit`."""
         if not fault:
             self._samples.append(columns)
             self._rows += len(next(iter(columns.values())))
@@ -178,14 +178,14 @@ class Doctor(keras.callbacks.Callback):
             self._case = step, loss, columns
 
     def _look_from_outside(self, logs: Any) -> None:
-        """Looks at loss and gradients after a call of a train function that shows no batches."""
+        """Check loss and gradients after a call, if the train function shows no batches."""
         loss = float(np.mean((logs or {}).get("loss", 0.0)))
         if self._case is None and (bool(self._recorder.fault()) or not np.isfinite(loss)):
             numbers, _ = self._recorder.last()
             self._case = int(numbers[-1]) if len(numbers) else None, loss, {}
 
     def _examine(self) -> None:
-        """Stops, unless a gradient was not finite and did no harm."""
+        """Stop training, unless the gradient was non-finite but did no harm."""
         if self.diagnosis is None and self._case is not None:
             bad = self._nonfinite_weights()
             if bad or not np.isfinite(self._case[1]):
@@ -232,7 +232,7 @@ class Doctor(keras.callbacks.Callback):
         print(self.diagnosis)
 
     def _first(self, numbers: np.ndarray, norms: np.ndarray, bad: list[str]) -> str:
-        """Which variables were the first with something that is not finite."""
+        """Name the first variables with non-finite values."""
         broken = ~np.isfinite(norms)
         parts = []
         if broken.any():
@@ -256,7 +256,7 @@ class Doctor(keras.callbacks.Callback):
         return list({id(variable): variable for variable in found}.values())
 
     def _nonfinite_weights(self) -> list[str]:
-        """Names of weights that are not finite, and how many rows or numbers of each."""
+        """Return the names of non-finite weights, with the number of rows affected."""
         found = []
         names = {id(variable): name for name, variable in self._named.items()}
         for variable in self.model.weights:
@@ -272,7 +272,7 @@ class Doctor(keras.callbacks.Callback):
         return found
 
     def _schema(self) -> tuple[Schema | None, Any]:
-        """The schema of the model, or of the one that it wraps, and whose it is."""
+        """Return the schema of the model, or of the model it wraps, and its owner."""
         for model in (self.model, getattr(self.model, "model", None)):
             schema = getattr(model, "schema", None)
             if isinstance(schema, Schema):
@@ -280,7 +280,7 @@ class Doctor(keras.callbacks.Callback):
         return None, None
 
     def _judge(self) -> None:
-        """Warns of columns that nothing can be learned from."""
+        """Warn about columns that carry nothing to learn."""
         self._judged = True
         if self._tap is not None:
             self._tap.wanted.assign(False)
@@ -296,7 +296,7 @@ class Doctor(keras.callbacks.Callback):
             warnings.warn(f"Doctor: {sentence}.", UserWarning, stacklevel=2)
 
     def _compare_lists(self) -> None:
-        """Warns if most users would be shown the same items."""
+        """Warn if most users would be shown the same items."""
         schema, model = self._schema()
         if schema is None or not self._samples or not isinstance(model, Ranker):
             return
@@ -330,7 +330,7 @@ class Doctor(keras.callbacks.Callback):
 
 
 def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
-    """Writes columns as `.npz`, whole or not at all; text as unicode.
+    """Write columns to a `.npz` file atomically, text as unicode.
 
     Args:
         path: where to.
@@ -353,7 +353,7 @@ def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
 
 
 def _joined(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The rows of all batches; columns whose shapes differ are those of the first."""
+    """Concatenate the rows of all batches. Where shapes differ, keep the first batch."""
     joined = {}
     for name, first in samples[0].items():
         parts = [sample[name] for sample in samples]
@@ -363,7 +363,7 @@ def _joined(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _table(names: list[str], numbers: np.ndarray, norms: np.ndarray) -> list[str]:
-    """Norms over the last updates, those of the largest gradients first."""
+    """Format the gradient norms of the last updates, largest first."""
     if not len(numbers):
         return []
     order = np.argsort(-np.where(np.isfinite(norms), norms, -1).max(axis=0), kind="stable")[:SHOWN]
@@ -376,7 +376,7 @@ def _table(names: list[str], numbers: np.ndarray, norms: np.ndarray) -> list[str
 
 
 def _advice(guilty: list[str], norms: np.ndarray) -> list[str]:
-    """What to try, likeliest first."""
+    """Return suggestions, most likely cause first."""
     text = " ".join(guilty)
     found = []
     if "NaN" in text or "infinity" in text:

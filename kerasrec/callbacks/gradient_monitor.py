@@ -1,4 +1,4 @@
-"""What the gradients do during `fit`: a callback for History, TensorBoard and a plot."""
+"""Callback that logs gradient statistics to History, TensorBoard and a plot."""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ CHUNK = 2**16
 
 
 class GradientMonitor(keras.callbacks.Callback):
-    """Records what gradients, clipping and updates do to each variable, in stock `fit`.
+    """Record gradient norms, clipping and update sizes of each variable in stock `fit`.
 
     At every `interval`-th update it looks at each variable. At the end of an epoch the logs, and
     with them `History`, `CSVLogger` and Keras' `TensorBoard`, have for each variable `v`
@@ -102,7 +102,7 @@ class GradientMonitor(keras.callbacks.Callback):
         self._epochs: list[dict[str, float]] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begins to watch the model's optimizer."""
+        """Start watching the model's optimizer."""
         self._stop_watching()
         self._reset()
         named = variable_names(self.model, self.only)
@@ -121,13 +121,13 @@ class GradientMonitor(keras.callbacks.Callback):
         watch(self.model, self._recorder)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Looks at the first update."""
+        """Request a look at the first update."""
         if not self._epochs:
             self._note_beginning()
         self._recorder.look_at_next()
 
     def _note_beginning(self) -> None:
-        """Notes the weights and the step; `Resume` behind this callback may have set them."""
+        """Note the initial weights and step, which a later `Resume` may have set."""
         iterations = watched_optimizer(self.model).iterations
         self._first_step = int(tf.convert_to_tensor(getattr(iterations, "value", iterations)))
         # Ids of rows that are untouched so far, and the fingerprints of these rows.
@@ -138,7 +138,7 @@ class GradientMonitor(keras.callbacks.Callback):
         }
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Fetches what was recorded, and adds it to the logs."""
+        """Fetch the recorded values and add them to the logs."""
         record = self._recorder.take()
         found = {name: record.looks[:, :, place] for place, name in enumerate(FIELDS)}
         observed = {"step": self._first_step + record.steps, "learning_rate": record.learning_rate}
@@ -165,7 +165,7 @@ class GradientMonitor(keras.callbacks.Callback):
             logs.update(summary)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leaves the model and its optimizer as they were."""
+        """Stop watching the optimizer."""
         self._stop_watching()
 
     def _stop_watching(self) -> None:
@@ -174,17 +174,17 @@ class GradientMonitor(keras.callbacks.Callback):
 
     @property
     def observations(self) -> dict[str, np.ndarray]:
-        """Numbers of each look, by the names in the logs, and `step`, the updates before it."""
+        """Return the values of each look by log name, and `step`, the updates before it."""
         return {name: np.concatenate(parts) for name, parts in self._observations.items()}
 
     @property
     def epochs(self) -> dict[str, np.ndarray]:
-        """Numbers of each epoch, by the names in the logs, and `step`, the updates at its end."""
+        """Return the values of each epoch by log name, and `step`, the updates at its end."""
         names = self._epochs[0] if self._epochs else {}
         return {name: np.array([epoch[name] for epoch in self._epochs]) for name in names}
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws gradient norms, clipping, update ratios and untouched rows against the updates.
+        """Plot gradient norms, clipping, update ratios and untouched rows by update.
 
         Args:
             path: where to save the picture; its ending says in which form.
@@ -216,7 +216,7 @@ class GradientMonitor(keras.callbacks.Callback):
         return int(same.sum())
 
     def _write(self, observed: dict[str, np.ndarray], epoch: dict[str, float]) -> None:
-        """TensorBoard scalars of the looks, and of the epoch what looks do not have."""
+        """Write TensorBoard scalars of each look, and the epoch values that looks lack."""
         if self.log_dir is None:
             return
         writer = tf.summary.create_file_writer(os.fspath(self.log_dir))
@@ -233,7 +233,7 @@ class GradientMonitor(keras.callbacks.Callback):
 def variable_names(
     model: keras.Model, only: Sequence[str] | None = None
 ) -> dict[str, keras.Variable]:
-    """Trainable variables by their path in the model, without the model's own name.
+    """Return trainable variables by their path, without the model's own name.
 
     Args:
         model: a model with weights.
@@ -260,7 +260,7 @@ def variable_names(
 
 
 def embedding_tables(model: keras.Model) -> set[int]:
-    """`id` of the variable of each embedding layer."""
+    """Return the `id` of each embedding layer's variable."""
     layers = (
         layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)
     )
@@ -268,7 +268,7 @@ def embedding_tables(model: keras.Model) -> set[int]:
 
 
 def fingerprints(table: tf.Variable, ids: np.ndarray) -> np.ndarray:
-    """A number for each of some rows, which changes if the row does: `(ids,)`.
+    """Compute a fingerprint of each of some rows: `(ids,)`.
 
     A change of one weight always changes it, a change of several but in one case of 2^64.
     """
@@ -291,7 +291,7 @@ def _mean(numbers: np.ndarray) -> float:
 
 
 def _ratio(update: Any, weights: Any) -> np.ndarray:
-    """Their quotient; 0 if nothing moved."""
+    """Return the quotient, 0 if nothing moved."""
     update, weights = np.asarray(update, np.float64), np.asarray(weights, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(update == 0, 0.0, update / weights)

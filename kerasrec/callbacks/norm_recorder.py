@@ -1,4 +1,4 @@
-"""Gradient norms of the last updates of a training, kept in the graph."""
+"""Recorder of the latest gradient norms, in the graph."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ SLOTS = KEPT + 1
 
 
 class NormRecorder:
-    """An observer of updates (see `watch`): norms of the last of them, up to the first fault.
+    """Observer of updates (see `watch`) that keeps the last norms up to the first fault.
 
     A fault is a gradient whose norm is not finite. From then on nothing is recorded, so that what
     led to it is still there when an execution of many steps has ended. With an optimizer of
@@ -39,7 +39,7 @@ class NormRecorder:
             self._fault = per_replica_variable(False, "bool", "fault")
 
     def before_update(self, variables: list[Any], summed: list[Any], clipped: list[Any]) -> None:
-        """Writes the norms of this update."""
+        """Write the norms of this update."""
         line = [tf.zeros(())] * len(self._places)
         for variable, gradient in zip(variables, summed, strict=True):
             if id(variable) in self._places:
@@ -52,19 +52,19 @@ class NormRecorder:
         self._fault.assign(before | tf.logical_not(tf.math.is_finite(tf.reduce_sum(norms))))
 
     def after_update(self, variables: list[Any], clipped: list[Any], before: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def fault(self) -> Tensor:
-        """Whether a norm was not finite, for use in the graph outside of the replicas."""
+        """Return whether a norm was not finite. For use in the graph, outside replicas."""
         return tf.convert_to_tensor(first_replica(self._strategy, self._fault))
 
     def forget(self) -> None:
-        """Goes on after a fault that did no harm."""
+        """Continue after a fault that did no harm."""
         with self._strategy.scope():
             self._fault.assign(False)
 
     def last(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the last updates, from 1, and their norms `(updates, variables)`."""
+        """Return the last updates' numbers, from 1, and norms `(updates, variables)`."""
         count = int(first_replica(self._strategy, self._count).numpy())
         numbers = np.arange(max(0, count - KEPT), count)
         return numbers + 1, first_replica(self._strategy, self._norms).numpy()[numbers % SLOTS]

@@ -19,7 +19,7 @@ _CANDIDATES = "\0candidates"
 
 
 class RankingValidation(keras.callbacks.Callback):
-    """Ranks the catalogue for the validation rows and adds `val_ndcg@10` and others to the logs.
+    """Rank the catalogue for validation rows and add `val_ndcg@10` and others to the logs.
 
     The logs of an epoch go to `History`, to Keras' progress bar and to the callbacks that follow
     in the list, so put it before `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`. They
@@ -99,7 +99,7 @@ class RankingValidation(keras.callbacks.Callback):
         self._figures: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that there is something to rank, and shares the rows out by user."""
+        """Check that the model can rank, and group the rows by user."""
         model = self._ranked()
         if not isinstance(model, Ranker):
             raise ValueError(
@@ -110,7 +110,7 @@ class RankingValidation(keras.callbacks.Callback):
         self._epochs_since, self._figures = None, {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Ranks, or repeats the last figures, and adds them to the logs."""
+        """Rank, or repeat the last figures, and add them to the logs."""
         last = epoch + 1 == (self.params or {}).get("epochs")
         due = self._epochs_since is None or self._epochs_since + 1 >= self.every or last
         if due:
@@ -120,7 +120,7 @@ class RankingValidation(keras.callbacks.Callback):
             logs.update(self._figures)
 
     def rank(self) -> dict[str, float]:
-        """The figures of the weights as they are now, under their names in the logs."""
+        """Return the figures of the current weights, under their names in the logs."""
         verbose = (self.params or {}).get("verbose") == 1 and len(self._blocks) > 1
         if verbose:
             print()  # the bar of the epoch stands on the line
@@ -151,7 +151,7 @@ def _blocks(
     *,
     schema: Schema,
 ) -> list[dict[str, Any]]:
-    """Arguments of `ranking` for blocks of users, unknown users among those of the first.
+    """Return arguments of `ranking` for blocks of users. Unknown users join the first block.
 
     Only positives are kept of the validation rows: a block must not be without any.
     """

@@ -1,4 +1,4 @@
-"""A training that was killed goes on as if nothing had happened."""
+"""Callback that continues an interrupted training exactly."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ HISTORY, METRIC = "history", "metric"
 
 
 class Resume(keras.callbacks.Callback):
-    """Writes all that a training depends on, now and then; the same script, run again, goes on.
+    """Save the full state of a training, so that the same script continues after a crash.
 
     The file holds the weights, the state of the optimizer (its slots and its step, which schedules
     read), the random numbers of dropout, the losses so far, and how far the passes over the data
@@ -108,7 +108,7 @@ class Resume(keras.callbacks.Callback):
         self._held: tuple[int, list[np.ndarray], list[np.ndarray]] = 0, [], []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Resume":
-        """A callback like this one, over the same batches; tuners copy callbacks for each trial."""
+        """Return a copy that shares the batches. Tuners copy callbacks for each trial."""
         copied: Resume = type(self).__new__(type(self))
         memo[id(self)] = copied
         # A dataset cannot be copied, and a model is the trial's own.
@@ -119,11 +119,11 @@ class Resume(keras.callbacks.Callback):
 
     @property
     def counts_batches(self) -> bool:
-        """Whether it writes within an epoch; see `kerasrec.training.LongFits.compile`."""
+        """Return whether it writes within an epoch; see `kerasrec.training.LongFits.compile`."""
         return self.save_freq != "epoch"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Reads the file, if there is one."""
+        """Read the file, if there is one."""
         done, step = self._read() if self.path.is_file() else (0, 0)
         if done:
             self._begin = _FirstEpoch(self.model, done)
@@ -135,25 +135,25 @@ class Resume(keras.callbacks.Callback):
             self._skip(step)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the number of the epoch."""
+        """Note the number of the epoch."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the file, if it is time."""
+        """Write the file when `save_freq` steps have passed."""
         step = batch + 1
         if isinstance(self.save_freq, int) and step - self._saved_step >= self.save_freq:
             self._saved_step = step
             self._write(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the file."""
+        """Write the file."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         self._saved_step = 0
         self._write(epoch + 1, 0)
 
     def _skip(self, step: int) -> None:
-        """Lets `fit` begin after the steps that are done already."""
+        """Make `fit` start after the steps already done."""
         at_once = self.model.steps_per_execution
         if step % at_once and step != (self.params or {}).get("steps"):
             raise ValueError(
@@ -163,7 +163,7 @@ class Resume(keras.callbacks.Callback):
         skip_steps(self.model, step, self._put_back_metrics)
 
     def _put_back_metrics(self, batch: Any) -> None:
-        """Gives the metrics the sums that they had within the epoch."""
+        """Restore the running sums of the metrics within the epoch."""
         strategy = self.model.distribute_strategy
         # Metrics have no variables before the first step, and a step may draw random numbers.
         tf.function(lambda data: strategy.run(self.model.test_step, args=(data,)))(batch)
@@ -208,13 +208,13 @@ class Resume(keras.callbacks.Callback):
             ) from error
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Removes the file: the next `fit` is another training."""
+        """Remove the file, since the next `fit` is a new training."""
         train_function_of(self.model).remove(self._begin)
         if not self.keep and self._is_chief():
             self.path.unlink(missing_ok=True)
 
     def _read(self) -> tuple[int, int]:
-        """Sets every variable; the epochs that are done, and the steps of the one after them."""
+        """Restore every variable. Return the epochs done, and the steps of the next epoch."""
         try:
             with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as held:
                 note = json.loads(str(held[HISTORY]))
@@ -247,7 +247,7 @@ class Resume(keras.callbacks.Callback):
         return [*self.model.variables, *optimizer.variables]
 
     def _names(self) -> list[str]:
-        """Path, shape and type of every variable, but the numbers that Keras adds to names."""
+        """Return path, shape and type of every variable, without numbers added by Keras."""
         return [
             f"{re.sub(r'_[0-9]+', '', variable.path)} {tuple(variable.shape)} {variable.dtype}"
             for variable in self._variables()
@@ -262,7 +262,7 @@ class Resume(keras.callbacks.Callback):
 
 
 class _FirstEpoch:
-    """A part of a train function that lets `fit` begin with another epoch, this once."""
+    """Part of a train function that makes `fit` start at another epoch once."""
 
     def __init__(self, model: Any, epoch: int) -> None:
         self._model = model
@@ -270,7 +270,7 @@ class _FirstEpoch:
         model._initial_epoch = epoch
 
     def close(self) -> None:
-        """Lets the next `fit` begin as it is told."""
+        """Let the next `fit` start at its own initial epoch."""
         self._model._initial_epoch = None
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a batch, or suspicious in many: plain functions of numpy columns."""
+"""Checks of batches for faulty or suspicious columns, as functions of numpy arrays."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ MOST = 0.5
 def blame(
     columns: Mapping[str, np.ndarray], schema: Schema | None = None, num_rows: int | None = None
 ) -> list[str]:
-    """What in a batch can make a loss NaN: a sentence for each column that has it.
+    """Return a sentence for each column of a batch that can make a loss NaN.
 
     Args:
         columns: features, label and weight of a batch.
@@ -79,7 +79,7 @@ def _rows(name: str, mask: np.ndarray, what: str, column: np.ndarray | None = No
 def suspicions(
     columns: Mapping[str, np.ndarray], schema: Schema | None = None, *, label: str | None = None
 ) -> list[str]:
-    """What in the first rows of a training makes a model learn nothing.
+    """Return a sentence for each column in which a model would find nothing to learn.
 
     Args:
         columns: features and label of many rows.
@@ -119,7 +119,7 @@ def suspicions(
 
 
 def collapse(scores: np.ndarray, k: int = 10) -> float:
-    """Share of users whose k best items are the most common set of k.
+    """Compute the share of users whose k best items are the most common set of k.
 
     Args:
         scores: `(users, items)`.

@@ -1,4 +1,4 @@
-"""Observers of an optimizer's updates: of ours and of stock Keras, during one `fit`."""
+"""Observers of optimizer updates during one `fit`, for our optimizers and stock Keras ones."""
 
 import threading
 from typing import Any
@@ -17,7 +17,7 @@ HOOKS = ("_clip_gradients", "_apply_weight_decay", "_backend_update_step")
 
 
 class Observers:
-    """Several observers of one optimizer as one, a part of a train function.
+    """Group of observers of one optimizer, as a part of a train function.
 
     Args:
         optimizer: of this library, see `SparseUpdates.watch`, or of Keras.
@@ -33,7 +33,7 @@ class Observers:
             optimizer.__dict__.update(_stock_hooks(optimizer, self))
 
     def close(self) -> None:
-        """Leaves the optimizer as it was."""
+        """Restore the optimizer."""
         if isinstance(self.optimizer, SparseUpdates):
             self.optimizer.watch(self._previous)
         else:
@@ -41,21 +41,21 @@ class Observers:
                 del self.optimizer.__dict__[name]
 
     def is_watched(self) -> bool:
-        """Tell whether there are observers beside the one that was there before."""
+        """Return whether there are observers besides the one present before."""
         return any(member is not self._previous for member in self.members)
 
     def before_update(self, *args: Any) -> list[Any]:
-        """Asks each of them."""
+        """Call each observer."""
         return [member.before_update(*args) for member in self.members]
 
     def after_update(self, variables: Any, clipped: Any, results: list[Any]) -> None:
-        """Gives each of them what it returned."""
+        """Pass each observer the value it returned."""
         for member, result in zip(self.members, results, strict=True):
             member.after_update(variables, clipped, result)
 
 
 def watch(model: keras.Model, observer: Any) -> None:
-    """Lets an observer see every update of a model's optimizer, and has `fit` traced anew.
+    """Attach an observer to a model's optimizer, and have `fit` traced again.
 
     An optimizer of this library gives gradients that are summed over replicas and duplicates. A
     stock one clips before it sums: the observer sees the gradient of its own replica, where the
@@ -81,7 +81,7 @@ def watch(model: keras.Model, observer: Any) -> None:
 
 
 def unwatch(model: keras.Model, observer: Any) -> None:
-    """Ends what `watch` began; after the last observer `fit` is what it was before.
+    """Detach an observer. After the last one, `fit` is what it was before.
 
     Args:
         model: the model.
@@ -99,7 +99,7 @@ def unwatch(model: keras.Model, observer: Any) -> None:
 
 
 def watched_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer that updates the weights: the one that a LossScaleOptimizer wraps.
+    """Return the optimizer that updates the weights, unwrapped from a LossScaleOptimizer.
 
     Raises:
         ValueError: if the model has no Keras optimizer.
@@ -116,14 +116,14 @@ def watched_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
 
 
 def touched_rows(gradient: Tensor, num_rows: int) -> Tensor:
-    """The gradient with its duplicates summed: `Rows` if it was sparse, else as it is."""
+    """Sum the duplicates of a sparse gradient to `Rows`. Return other gradients as they are."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
     return sum_duplicates(tf.IndexedSlices(gradient.values, gradient.indices), num_rows)
 
 
 def gradient_norm(gradient: Tensor) -> Tensor:
-    """Euclidean norm of a tensor or of `Rows`, float32."""
+    """Compute the Euclidean norm of a tensor or of `Rows`, float32."""
     if isinstance(gradient, Rows):
         scale = tf.cast(gradient.scale, "float32")
         scale = tf.reshape(scale, (-1,) + (1,) * (len(gradient.sums.shape) - 1))
@@ -132,13 +132,13 @@ def gradient_norm(gradient: Tensor) -> Tensor:
 
 
 def norm(values: Tensor) -> Tensor:
-    """Euclidean norm in float32."""
+    """Compute the Euclidean norm in float32."""
     # As the optimizers write it: one of two equal operations is left out of the graph.
     return tf.sqrt(sum_of_squares(values))
 
 
 def per_replica_variable(value: Any, dtype: str, name: str) -> tf.Variable:
-    """A variable that each replica writes for itself and that nobody saves; read: the first's."""
+    """Create an unsaved variable per replica. Reading it gives the first replica's value."""
     return tf.Variable(
         value,
         dtype=dtype,
@@ -150,12 +150,12 @@ def per_replica_variable(value: Any, dtype: str, name: str) -> tf.Variable:
 
 
 def first_replica(strategy: Any, variable: Any) -> tf.Variable:
-    """The part of a distributed variable that the first replica holds."""
+    """Return the part of a distributed variable that the first replica holds."""
     return strategy.experimental_local_results(variable)[0]
 
 
 def _stock_hooks(optimizer: keras.optimizers.Optimizer, observers: Observers) -> dict[str, Any]:
-    """The methods that clip and update, with calls of the observers around the update."""
+    """Return the clip and update methods, with calls of the observers around the update."""
     clip, decay, update = (getattr(optimizer, name) for name in HOOKS)
     # Replicas are traced in threads of their own, and take turns.
     seen = threading.local()

@@ -1,4 +1,4 @@
-"""The command line: flags from signatures, one YAML file of the same names, plain messages."""
+"""Command line entry point: flags from signatures, YAML files, error messages."""
 
 import contextlib
 import functools
@@ -40,7 +40,7 @@ WITHOUT_REPORT = ("serve", "demo")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Run one command.
 
     Args:
         arguments: what follows `kerasrec` on the command line; `sys.argv` by default.
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Runs a command and prints its report; with `--json` nothing else goes to stdout."""
+    """Run a command and print its report. With `--json` nothing else goes to stdout."""
     command, as_json = parse(arguments)
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         found = command()
@@ -94,7 +94,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
-    """The command that the arguments ask for, ready to run, and whether as JSON.
+    """Return the requested command, ready to run, and whether to print JSON.
 
     Raises:
         ArgumentError: if a flag or the YAML file is wrong.
@@ -128,7 +128,7 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
 
 
 def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
-    """A model's flags are its constructor's arguments, beside those of reading and training."""
+    """Parse `fit`, whose flags are a model's constructor arguments besides the common ones."""
     parser = _parser(_summary(fitting.fit))
     parser.prog = "kerasrec fit"
     subcommands = parser.add_subcommands(dest="model", metavar="model", help="")
@@ -173,7 +173,7 @@ def _parser(description: str) -> ArgumentParser:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    """The part of the arguments that names a command, with its model."""
+    """Return the part of the arguments that names a command, with its model."""
     words = ["kerasrec"]
     if arguments and arguments[0] in COMMANDS:
         words.append(arguments[0])
@@ -183,7 +183,7 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def _functions(arguments: Sequence[str]) -> list[Callable[..., Any]]:
-    """The functions and classes whose arguments are flags of the command."""
+    """Return the functions and classes whose arguments are flags of the command."""
     words = _command(arguments).split()
     if words[1:2] == ["fit"]:
         return [Source, Splitting, Training, *map(constructor, words[2:])]
@@ -191,7 +191,7 @@ def _functions(arguments: Sequence[str]) -> list[Callable[..., Any]]:
 
 
 def _flags(arguments: Sequence[str]) -> list[str]:
-    """The names of the flags of the command."""
+    """Return the names of the command's flags."""
     functions = _functions(arguments)
     names = [name for function in functions for name in inspect.signature(function).parameters]
     return [*names, "config", "json", "output"]

@@ -1,4 +1,4 @@
-"""Categories of the items, by which `kerasrec export --filter_by` lets requests filter."""
+"""Item categories for `kerasrec export --filter_by`."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +19,7 @@ SEPARATOR = "|"
 
 
 def item_table(run: Run, file: str | None) -> "pa.Table":
-    """What is known of the items: a file, or the side table of a named data set.
+    """Return the item table: a file, or the side table of a named data set.
 
     Args:
         run: a run directory.
@@ -77,7 +77,7 @@ def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str)
 def item_categories(
     run: Run, table: "pa.Table", *, filter_by: str
 ) -> tuple[dict[str, np.ndarray], "Vocabulary"]:
-    """The candidates of an export with their categories, and the vocabulary of these.
+    """Return the export's candidates with their categories, and the category vocabulary.
 
     Args:
         run: a run directory; all items of its vocabulary are candidates.
@@ -123,7 +123,7 @@ def item_categories(
 
 
 def _categories(cell: object) -> list[str]:
-    """The categories of one cell, each once."""
+    """Return the distinct categories of one cell."""
     if cell is None:
         return []
     found = cell if isinstance(cell, list) else str(cell).split(SEPARATOR)

@@ -1,4 +1,4 @@
-"""A callback of `kerasrec fit` that keeps the best epoch and takes up a killed training."""
+"""Callback of `kerasrec fit` that keeps the best epoch and resumes an interrupted training."""
 
 import math
 import os
@@ -11,7 +11,7 @@ from kerasrec.callbacks import Resume
 
 
 class Checkpoint(Resume):
-    """Keep the best epoch, stop when no better one comes, and write the state after each epoch.
+    """Keep the best epoch, stop early, and save the state after each epoch.
 
     With `--resume` a later process goes on from the file. The best epoch and the patience are then
     found again in the losses of the epochs before.
@@ -30,7 +30,7 @@ class Checkpoint(Resume):
         self._best: list[np.ndarray] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes up the state, if there is one."""
+        """Restore the state, if there is one."""
         super().on_train_begin(logs)
         done = len(self.history.get("loss", ()))
         if not done:
@@ -46,7 +46,7 @@ class Checkpoint(Resume):
             self._best = self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the weights if they are the best, and writes the state; a broken epoch counts not.
+        """Keep the weights if they are the best, and write the state. Skip non-finite epochs.
 
         The weights are written before the state, which then always finds those it needs.
         """
@@ -67,7 +67,7 @@ class Checkpoint(Resume):
                 self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Puts back the weights of the best epoch."""
+        """Restore the weights of the best epoch."""
         super().on_train_end(logs)
         if self._best is not None:
             self.model.set_weights(self._best)

@@ -1,4 +1,4 @@
-"""The commands that look at data, at run directories and at exports, and report what is there."""
+"""Commands that inspect data, run directories and exports."""
 
 import dataclasses
 import json
@@ -201,7 +201,7 @@ def rollback(directory: str, *, to: int | None = None) -> Report:
 
 
 def _card(run: Run, licence: str | None) -> dict[str, Any]:
-    """What a run knows of its model."""
+    """Return the model card entries that a run provides."""
     card: dict[str, Any] = {
         "description": f"Written by `kerasrec fit {run.flags['model']}`.",
         "data": {
@@ -216,7 +216,7 @@ def _card(run: Run, licence: str | None) -> dict[str, Any]:
 
 
 def _reopen(directory: str, data: str | None) -> tuple[Run, Prepared]:
-    """A run, and the very rows it was made of."""
+    """Read a run and the rows it was made of."""
     with step(f"Reading {directory}"):
         run = read_run(directory)
         if run.flags["refit"]:

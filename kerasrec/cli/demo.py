@@ -1,4 +1,4 @@
-"""The whole way in one function, from ratings to a served model: a place to start reading."""
+"""Complete example in one function, from ratings to a served model."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
 
 
 def _fit(model: Any, train: Columns, valid: Columns, *, learning_rate: float) -> None:
-    """Trains by cross-entropy against films that the user has not seen, four for each one seen."""
+    """Train by cross-entropy with four unseen films for each seen one."""
     import keras
 
     print(f"\n{type(model).__name__}: {model.count_params():,} parameters")

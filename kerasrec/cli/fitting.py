@@ -24,7 +24,7 @@ from kerasrec.cli.unfinished import begin, give_up, remember_rows
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The outcome of a training, whose model has the weights of its best epoch.
+    """Result of a training, whose model has the weights of its best epoch.
 
     Args:
         history: losses by epoch.
@@ -94,7 +94,7 @@ def _fit(
     folder: Path,
     directory: Path,
 ) -> Report:
-    """Everything between the two directories."""
+    """Run the training between creating its folder and removing it."""
     source, splitting, training = settings
     with step(f"Reading {source.data}"):
         prepared = prepare(source, splitting, seed=training.seed)
@@ -162,7 +162,7 @@ _SETTINGS = {"model", "refit"} | {
 
 
 def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Training]:
-    """The class of the model, and the flags with what null stands for."""
+    """Return the model class, and the flags with defaults filled in."""
     kind = getattr(kerasrec.models, name)
     if hasattr(kind, "step_logits"):
         raise ValueError(
@@ -181,7 +181,7 @@ def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Tra
 def _made(
     kind: Any, prepared: Prepared, hyperparameters: dict[str, Any], training: Training
 ) -> Any:
-    """A fresh model, the same for the same seed."""
+    """Build a fresh model, the same for the same seed."""
     import keras
 
     keras.utils.set_random_seed(training.seed)
@@ -196,7 +196,7 @@ def _refitted(
     epochs: int,
     folder: Path,
 ) -> tuple[Prepared, Any, str]:
-    """A new model of all rows, trained for the epochs that were found; and a note about it."""
+    """Train a new model on all rows for the epochs found. Return a note about it too."""
     whole = prepared.of_all_rows()
     if hasattr(kind, "states"):
         whole = whole.with_histories(training.max_length)
@@ -220,7 +220,7 @@ def _refitted(
 
 
 def _resolved(training: Training, reads_histories: bool) -> Training:
-    """The flags, with what null stands for."""
+    """Return the flags with the defaults that null stands for."""
     loss: Literal["softmax", "binary_crossentropy"]
     loss = "softmax" if reads_histories else "binary_crossentropy"
     batch_size = 32 if reads_histories else 4096
@@ -232,7 +232,7 @@ def _resolved(training: Training, reads_histories: bool) -> Training:
 
 
 def _beside_popularity(name: str, model: Any, prepared: Prepared) -> dict[str, Any]:
-    """The models whose figures a run holds, popularity of the training rows first."""
+    """Return the models a run reports on, popularity of the training rows first."""
     if name.casefold() == "popularity":
         return {name: model}
     popularity = kerasrec.models.Popularity(prepared.schema)
@@ -248,7 +248,7 @@ def train(
     *,
     epochs: int | None = None,
 ) -> Trained:
-    """Compiles and fits, or counts where there is nothing to train.
+    """Compile and fit, or count rows if there is nothing to train.
 
     Ctrl-C and a loss that is not finite end the training; the best epoch before is kept.
 
@@ -315,7 +315,7 @@ def train(
 
 
 def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
-    """What came of a training."""
+    """Return the result of a training."""
     if diagnosis is not None and kept.best_epoch is None:
         raise ValueError(
             f"{diagnosis.splitlines()[0]} No epoch before had a finite loss, so that no run is "
@@ -334,7 +334,7 @@ def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
 
 @contextlib.contextmanager
 def _said_warnings() -> Iterator[None]:
-    """Gives what the training warns of and prints as lines of the command line."""
+    """Print training warnings as lines of the command line."""
     diagnosed = contextlib.redirect_stdout(sys.stderr)  # results alone go to stdout
     with warnings.catch_warnings(record=True) as found, diagnosed:
         warnings.filterwarnings("always", message="Doctor:")
@@ -344,7 +344,7 @@ def _said_warnings() -> Iterator[None]:
 
 
 def _with_loss(model: Any, training: Training) -> tuple[Any, Any]:
-    """What is compiled and fitted, and its loss: a retriever's softmax has a wrapper around it."""
+    """Return the model to compile, in a wrapper for a retriever's softmax, and its loss."""
     import keras
 
     if hasattr(model, "states"):
@@ -362,7 +362,7 @@ def _with_loss(model: Any, training: Training) -> tuple[Any, Any]:
 
 
 def _next_item(model: Any, training: Training) -> Any:
-    """The wrapper that trains a model of histories."""
+    """Wrap a model of histories for next-item training."""
     if training.loss in ("mse", "log_loss"):
         raise ValueError(
             f"--loss {training.loss}: {type(model).__name__} tells the next item, not a label. "
@@ -376,7 +376,7 @@ def _next_item(model: Any, training: Training) -> Any:
 
 
 def _optimizer(training: Training, *, steps: int) -> Any:
-    """Ours where there is one of the name: they sum duplicate ids and replicas before they clip."""
+    """Return the optimizer of this name, from kerasrec if it has one, else from Keras."""
     import keras
 
     named = {name: getattr(kerasrec.optimizers, name) for name in kerasrec.optimizers.__all__}

@@ -1,4 +1,4 @@
-"""Flags as people type them, and messages of the library in the words of the command line."""
+"""Conversion of typed flags, and of library messages to the terms of the command line."""
 
 import inspect
 import json
@@ -60,7 +60,7 @@ def with_lists(arguments: Sequence[str], flags: Mapping[str, str]) -> list[str]:
 
 
 def with_marks(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with `#` and `~` written out where YAML would take them for nothing.
+    """Escape `#` and `~` in the arguments, which YAML would read as comment and null.
 
     >>> with_marks(["--separator", "#"])
     ['--separator', '\\\\x23']
@@ -88,7 +88,7 @@ def _bracketed(value: str, annotation: str) -> str:
 
 
 def in_flags(message: str, names: Iterable[str]) -> str:
-    """Return a message of the library with flags in place of arguments of Python.
+    """Replace Python arguments in a message of the library by flags.
 
     Args:
         message: the text of an error, or a report.
@@ -112,12 +112,12 @@ def in_flags(message: str, names: Iterable[str]) -> str:
 
 
 def _pasted(name: str, found: re.Match[str]) -> str:
-    """Return a flag and its value as a shell takes them."""
+    """Return a flag and its value, quoted for a shell."""
     return f"--{name} {quote(found[1])}"
 
 
 def suggestion(message: str, names: Iterable[str]) -> str:
-    """Return a question after the flag or name that is most like the one that was refused.
+    """Return a "Did you mean ...?" question with the closest flag or name.
 
     Args:
         message: of argparse.

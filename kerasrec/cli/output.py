@@ -1,4 +1,4 @@
-"""What a command reports: a text for people, or one JSON document for machines."""
+"""Output of a command: text for people, or one JSON document for programs."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ class Report:
     code: int = 0
 
     def json(self) -> str:
-        """The document as JSON.
+        """Return the document as JSON.
 
         >>> print(Report({"hr@10": 0.1}, "HR@10 is 0.1").json())
         {
@@ -34,7 +34,7 @@ class Report:
 
 
 def plain(value: Any) -> Any:
-    """The value in the types of JSON; NaN and infinity, which it lacks, become null.
+    """Convert a value to JSON types. NaN and infinity become null.
 
     Args:
         value: see `Report`.

@@ -1,4 +1,4 @@
-"""Importing TensorFlow without its start-up messages."""
+"""Import of TensorFlow without its start-up messages."""
 
 import contextlib
 import importlib
@@ -10,7 +10,7 @@ from kerasrec.cli.terminal import step
 
 
 def import_tensorflow(*, told: bool = True) -> None:
-    """Imports TensorFlow and keeps what its libraries write while they load, unless it fails.
+    """Import TensorFlow, hiding its start-up messages unless the import fails.
 
     Some of these messages heed no setting, because they come before TensorFlow reads any. They
     would be the first thing a user sees: that there is no GPU, twice.

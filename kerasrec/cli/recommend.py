@@ -1,4 +1,4 @@
-"""`kerasrec recommend`: items for a user or for many, or items like one item, from a run."""
+"""`kerasrec recommend`: items for users, or items like one item, from a run."""
 
 import os
 from pathlib import Path
@@ -126,7 +126,7 @@ def history_of(schema: Schema) -> History | None:
 
 
 def _parsed(flag: str, raw: str, vocabulary: "Vocabulary") -> int | str:
-    """An id of the command line in the type of the training."""
+    """Parse an id of the command line to the type used in training."""
     if vocabulary.dtype == "string":
         return raw
     if not (raw.isascii() and raw.isdigit()):
@@ -137,7 +137,7 @@ def _parsed(flag: str, raw: str, vocabulary: "Vocabulary") -> int | str:
 
 
 def _users_of(file: str, run: Run) -> list[Any]:
-    """The users of a file, each once, in the type of the training."""
+    """Read the distinct users of a file, in the type used in training."""
     name = run.schema.user_id.name
     table = side_table(run, file, role="user", flag="--users")
     if name not in table.column_names:
@@ -155,7 +155,7 @@ def _users_of(file: str, run: Run) -> list[Any]:
 
 
 def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
-    """Users and items of other rows than those of the training."""
+    """Read users and items of rows newer than the training."""
     with step(f"Reading {data}"):
         dataset = load(choose(Source, {**run.flags, "data": data}))
         rows = dataset.interactions
@@ -175,7 +175,7 @@ def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
 def _lists(
     run: Run, users: np.ndarray, seen: dict[str, np.ndarray], k: int, exclude: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Encoded items and scores for each user, best first."""
+    """Return encoded items and scores for each user, best first."""
     schema = run.schema
     user, item = schema.user_id.name, schema.item_id.name
     known = np.flatnonzero(users >= FIRST_ID)
@@ -228,7 +228,7 @@ def histories(
 
 
 def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | None) -> Report:
-    """Items like one item, by the cosine of their vectors."""
+    """Find the items most like one item, by the cosine of their vectors."""
     name = run.schema.item_id.name
     vocabulary = run.vocabularies[name]
     asked = int(vocabulary.encode([_parsed("--item", item, vocabulary)])[0])
@@ -270,7 +270,7 @@ def _described(
 
 
 def _text(rows: list[dict[str, Any]], output: str | None) -> str:
-    """The lists for people; how many there are where a file holds them."""
+    """Format the lists as text, or only their number if a file holds them."""
     if output is not None:
         return f"{len(rows):,} lists are in {output}."
     lines = []
@@ -293,7 +293,7 @@ def _text(rows: list[dict[str, Any]], output: str | None) -> str:
 
 
 def _write(output: str, schema: Schema, rows: list[dict[str, Any]]) -> None:
-    """A table with a row for each item of each list."""
+    """Write a table with a row for each item of each list."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
@@ -321,7 +321,7 @@ def _write(output: str, schema: Schema, rows: list[dict[str, Any]]) -> None:
 
 
 def _titles(run: Run, file: str | None) -> dict[Any, str]:
-    """Titles by raw item id: of a file, or those that the data set of the training brought."""
+    """Return titles by raw item id, from a file or from the data set of the training."""
     name = run.schema.item_id.name
     table: pa.Table | None = run.titles() if file is None else item_table(run, file)
     if table is None:

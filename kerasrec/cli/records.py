@@ -1,4 +1,4 @@
-"""What a run remembers for `kerasrec report`: figures of every query, lists, times, versions.
+"""Records of a run for `kerasrec report`: figures of every query, lists, times, versions.
 
 | file | holds |
 |---|---|
@@ -39,7 +39,7 @@ MANY_UNKNOWN = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """The records of one run, before they are written.
+    """Records of one run, before they are written.
 
     Args:
         metrics: figures by model, as `compare` gives them.
@@ -55,7 +55,7 @@ class Records:
 
 
 def record(models: Mapping[str, Any], prepared: Prepared, *, losses: Mapping[str, str]) -> Records:
-    """Ranks the test rows with each model, and keeps what a report needs.
+    """Rank the test rows with each model, and collect what a report needs.
 
     Args:
         models: models by name, popularity among them.
@@ -148,7 +148,7 @@ def label_metrics(model: Any, prepared: Prepared, *, loss: str) -> dict[str, Any
 
 
 def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[dict[str, Any]]]:
-    """Figures at k by activity of the users and by popularity of the test items.
+    """Compute figures at k by activity of users and by popularity of test items.
 
     Args:
         ranked: one model's ranking of the test rows.
@@ -181,7 +181,7 @@ def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[
 
 
 def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, Any]:
-    """What the lists are like besides right.
+    """Compute coverage, novelty and similar figures of the recommended lists.
 
     Of more than 10,000 queries an even sample of those gets its list.
 
@@ -272,7 +272,7 @@ def samples_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> list
 
 
 def findings(prepared: Prepared) -> list[str]:
-    """What a reader of the figures must know about the split and the protocol.
+    """Return notes on the split and the protocol that a reader of the figures needs.
 
     Args:
         prepared: the rows.
@@ -298,7 +298,7 @@ def findings(prepared: Prepared) -> list[str]:
 
 
 def with_findings(text: str, found: Sequence[str]) -> str:
-    """The text with the findings below it, beside the figures that they are about.
+    """Append the findings to the text as warnings.
 
     Args:
         text: a table of figures.
@@ -308,7 +308,7 @@ def with_findings(text: str, found: Sequence[str]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what takes part."""
+    """Return the versions of Python, kerasrec and its main dependencies."""
     named = {"python": platform.python_version(), "kerasrec": kerasrec.__version__}
     for package in ("keras", "tensorflow", "numpy"):
         named[package] = importlib.metadata.version(package)
@@ -316,7 +316,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """CPU model and the cores this process may use."""
+    """Return the CPU model and the cores available to this process."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""Run directories: what `fit` made, and all that is needed to look at it again.
+"""Run directories, as `fit` writes them.
 
 | file | holds |
 |---|---|
@@ -51,7 +51,7 @@ FILES = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run directory, read.
+    """Contents of a run directory.
 
     Args:
         directory: where it lies.
@@ -69,7 +69,7 @@ class Run:
 
     @functools.cached_property
     def model(self) -> Any:
-        """The trained `Recommender`; TensorFlow is loaded for it.
+        """Load the trained `Recommender`, importing TensorFlow.
 
         Raises:
             ValueError: if the file is damaged, or of another schema.
@@ -112,7 +112,7 @@ class Run:
 
 
 def training_directory(output: str | os.PathLike[str]) -> Path:
-    """Return where an unfinished training of a run lies, see `cli/checkpoints.py`.
+    """Return the path of a run's unfinished training, see `cli/checkpoints.py`.
 
     Args:
         output: the run directory.
@@ -137,7 +137,7 @@ def write_run(
     records: Records,
     seen: Mapping[str, np.ndarray],
 ) -> Path:
-    """Writes a run directory: whole, or not at all.
+    """Write a run directory atomically.
 
     Args:
         directory: the new directory.
@@ -190,7 +190,7 @@ def write_run(
 
 
 def read_run(directory: str | os.PathLike[str]) -> Run:
-    """Reads what `write_run` wrote.
+    """Read a run directory.
 
     Raises:
         ValueError: if it is no run directory, or one of its files cannot be read.
@@ -230,7 +230,7 @@ def _damaged(directory: Path, error: Exception) -> ValueError:
 
 
 def changes(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:
-    """Name what differs between the rows of a training and others.
+    """List the differences between the rows of a training and others.
 
     Args:
         expected: `split.json` of a run.

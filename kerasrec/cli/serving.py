@@ -1,4 +1,4 @@
-"""The command that serves an export."""
+"""Command that serves an export."""
 
 import importlib.util
 

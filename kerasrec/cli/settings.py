@@ -1,4 +1,4 @@
-"""The flags of `kerasrec fit` that are no model's: what to read, how to split, how to train.
+"""Flags of `kerasrec fit` for data, splitting and training.
 
 Each class is a group of flags on the command line and of keys in the YAML file.
 """
@@ -12,7 +12,7 @@ from kerasrec.schema import ANY_POSITIVE_LABEL
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What to read.
+    """Data to read.
 
     Args:
         data: name of a data set, such as movielens-100k or tfds:<builder>, or path of a file.
@@ -61,7 +61,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Splitting:
-    """What to hold out: validation rows choose the epoch, test rows are looked at once.
+    """Rows to hold out: validation rows choose the epoch, test rows measure the result.
 
     Args:
         split: the last rows of each user, random rows, the last share of each user, or the last
@@ -77,7 +77,7 @@ class Splitting:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How to train.
+    """Training options.
 
     Args:
         loss: binary_crossentropy against items drawn for each positive, softmax over items that the
@@ -127,7 +127,7 @@ Settings = TypeVar("Settings", Source, Splitting, Training)
 
 
 def choose(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
-    """The settings of one kind among all flags.
+    """Pick the settings of one group from all flags.
 
     Raises:
         ValueError: if one is missing.

@@ -14,7 +14,7 @@ from kerasrec import models
 
 
 def model_names() -> list[str]:
-    """Names of the models, without their base class.
+    """Return the names of the models, without their base class.
 
     >>> "MatrixFactorization" in model_names()
     True
@@ -23,7 +23,7 @@ def model_names() -> list[str]:
 
 
 def constructor(name: str) -> Callable[..., None]:
-    """A function with the hyper-parameters and the docstring of a model's constructor.
+    """Return a stub with the hyper-parameters and docstring of a model's constructor.
 
     Args:
         name: one of `model_names()`.

@@ -1,4 +1,4 @@
-"""What people see and machines do not: colours, errors of one paragraph, and that work goes on.
+"""Terminal output: colours, error paragraphs and progress.
 
 Results go to stdout, all of this to stderr. Colours and moving lines are for terminals; `NO_COLOR`
 and `TERM=dumb` are heeded.
@@ -20,7 +20,7 @@ SHOWN_AFTER = 2.0
 
 
 def console(stream: TextIO | None = None) -> "Console":
-    """A console of rich, without its highlighting of numbers and paths.
+    """Return a rich console that does not highlight numbers and paths.
 
     Args:
         stream: where to write; stderr by default.
@@ -31,7 +31,7 @@ def console(stream: TextIO | None = None) -> "Console":
 
 
 def say(text: str, *, style: str | None = None, stream: TextIO | None = None) -> None:
-    """Prints a line, in a style of rich if it goes to a terminal.
+    """Print a line, styled if it goes to a terminal.
 
     Args:
         text: the line.
@@ -46,7 +46,7 @@ def say(text: str, *, style: str | None = None, stream: TextIO | None = None) ->
 
 
 def say_error(text: str) -> None:
-    """Prints an error as one paragraph, the name of the program in red.
+    """Print an error as one paragraph, with the program name in red.
 
     Args:
         text: the message; line breaks and runs of spaces become one space.
@@ -62,7 +62,7 @@ def say_error(text: str) -> None:
 
 @contextlib.contextmanager
 def step(text: str, *, stream: TextIO | None = None) -> Iterator[None]:
-    """Shows that something is being done, for as long as the block runs.
+    """Show progress for as long as the block runs.
 
     On a terminal a line with a spinner and the seconds, gone at the end. Elsewhere a line once the
     step has taken two seconds, and one with its seconds at the end.
@@ -106,7 +106,7 @@ def step(text: str, *, stream: TextIO | None = None) -> Iterator[None]:
 
 
 def bar(*columns: "ProgressColumn", stream: TextIO | None = None) -> "Progress":
-    """A moving line on a terminal, gone at the end.
+    """Return a transient progress bar for a terminal.
 
     Args:
         *columns: what it shows.

@@ -1,4 +1,4 @@
-"""The directory of a training that has not ended, beside that of the run to be.
+"""Directory of an unfinished training, beside the future run directory.
 
 While `kerasrec fit --output runs/mf` trains, `runs/.mf.training` holds
 
@@ -26,7 +26,7 @@ from kerasrec.cli.runs import changes, training_directory
 
 
 def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: bool) -> Path:
-    """Make and try the directory of a training, before anything is read.
+    """Create the directory of a training and check that it can be written.
 
     Args:
         output: the run directory to be.
@@ -67,7 +67,7 @@ def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: b
 
 
 def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
-    """Write the checksums of the rows, or hold them against those of the training before.
+    """Write the checksums of the rows, or compare them with the earlier training's.
 
     Args:
         folder: the directory of the training.
@@ -88,7 +88,7 @@ def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
 
 
 def give_up(folder: Path) -> None:
-    """Remove the directory of a training of which no epoch ended.
+    """Remove the directory of a training in which no epoch ended.
 
     Args:
         folder: the directory.

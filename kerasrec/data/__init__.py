@@ -1,4 +1,4 @@
-"""From rows to batches: interactions, readers, vocabularies, cleaning, splits, negatives, audit."""
+"""Interactions, readers, vocabularies, cleaning, splits, negatives, audit and batches."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Column names as people write them: usual names of each role, and the nearest of some names."""
+"""Common column names of each role, and suggestions for misspelled names."""
 
 import difflib
 import re
@@ -40,7 +40,7 @@ def plain(name: str) -> str:
 def find_roles(
     names: Sequence[str], roles: Mapping[str, str | None], context: Sequence[str] = ()
 ) -> dict[str, str | None]:
-    """Return the column of each role, found by its usual names where the default is not there.
+    """Return the column of each role, found by common names if the default is missing.
 
     Args:
         names: of the columns of a file.
@@ -74,7 +74,7 @@ def find_roles(
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return a question after the name that is most like the one given, or nothing.
+    """Return a "Did you mean ...?" question with the closest name, or an empty text.
 
     >>> nearest("useer_id", ["user_id", "item_id"])
     " Did you mean 'user_id'?"

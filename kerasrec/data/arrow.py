@@ -1,4 +1,4 @@
-"""Columns of any origin to the few Arrow types that interactions and vocabularies hold."""
+"""Conversion of columns to the Arrow types of interactions and vocabularies."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ ArrowColumn: TypeAlias = Any  # pa.Array | pa.ChunkedArray: Arrow carries no typ
 
 
 def to_arrow(values: Any, name: str) -> ArrowColumn:
-    """One column as an Arrow array, dictionaries decoded and NaN taken as missing.
+    """Convert one column to an Arrow array, with dictionaries decoded and NaN as missing.
 
     Args:
         values: numpy array, Arrow array, list, or a pandas or polars series.
@@ -62,7 +62,7 @@ def _not_one_type(values: Any, name: str, error: Exception) -> ValueError:
 
 
 def to_ids(values: Any, name: str) -> ArrowColumn:
-    """Return raw ids as int64 or `TEXT_IDS`, missing values kept; an empty string is missing.
+    """Convert raw ids to int64 or `TEXT_IDS`. Empty strings and null stay missing.
 
     Args:
         values: anything `to_arrow` takes; bytes are read as UTF-8, whole floats as integers.
@@ -98,7 +98,7 @@ def to_ids(values: Any, name: str) -> ArrowColumn:
 
 
 def _text_ids(column: ArrowColumn, name: str) -> pa.DictionaryArray:
-    """Text as one array of `TEXT_IDS`, empty texts as missing."""
+    """Convert text to one array of `TEXT_IDS`, with empty texts as missing."""
     if isinstance(column, pa.Array):
         column = pa.chunked_array([column])
     if column.type == TEXT_IDS and column.num_chunks == 1:
@@ -122,14 +122,14 @@ def _text_ids(column: ArrowColumn, name: str) -> pa.DictionaryArray:
 
 
 def _recoded(chunk: pa.DictionaryArray) -> pa.DictionaryArray:
-    """A dictionary of any origin as `TEXT_IDS`, each of its texts once."""
+    """Convert a dictionary to `TEXT_IDS` with distinct texts."""
     texts = chunk.dictionary.cast(pa.large_string()).dictionary_encode()
     numbers = texts.indices.take(chunk.indices)
     return pa.DictionaryArray.from_arrays(numbers, texts.dictionary)
 
 
 def distinct_ids(ids: ArrowColumn) -> tuple[pa.Array, np.ndarray]:
-    """Return the distinct values in the order of their first appearance, and where each row's is.
+    """Return the distinct values by first appearance, and each row's position among them.
 
     Args:
         ids: int64, float or `TEXT_IDS`, none missing.
@@ -152,7 +152,7 @@ def distinct_ids(ids: ArrowColumn) -> tuple[pa.Array, np.ndarray]:
 
 
 def _whole(column: ArrowColumn, name: str) -> ArrowColumn:
-    """Floats as integers, which is what pandas makes of integers with gaps."""
+    """Convert whole floats to integers, since pandas stores integers with gaps as floats."""
     wrong = pc.or_(
         pc.not_equal(pc.floor(column), column), pc.greater_equal(pc.abs(column), MAX_WHOLE)
     )
@@ -167,7 +167,7 @@ def _whole(column: ArrowColumn, name: str) -> ArrowColumn:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type holds text or bytes."""
+    """Return whether an Arrow type holds text or bytes."""
     return (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
@@ -178,7 +178,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def check_ids(ids: ArrowColumn, name: str) -> None:
-    """Refuses ids that the served model could not tell from padding or could not store.
+    """Validate ids: none missing, negative or with a line break.
 
     Args:
         ids: the result of `to_ids`.
@@ -244,7 +244,7 @@ def _has_breaks(texts: pa.LargeStringArray) -> bool:
 
 
 def plain_text(values: Any, name: str) -> list[pa.LargeStringArray] | None:
-    """Return text as arrays of large_string if it is plain: no dictionary, none missing or empty.
+    """Return text as arrays of large_string, or None if some is encoded, missing or empty.
 
     Args:
         values: anything `to_arrow` takes.
@@ -263,7 +263,7 @@ def plain_text(values: Any, name: str) -> list[pa.LargeStringArray] | None:
 
 
 def columns_of(data: Any) -> Mapping[str, Any]:
-    """Columns by name of a dict or of any table of the Arrow protocol.
+    """Return columns by name, from a dict or any table of the Arrow protocol.
 
     Raises:
         ValueError: if the data are something else, or names repeat.
@@ -295,7 +295,7 @@ def columns_of(data: Any) -> Mapping[str, Any]:
 
 
 def joined(columns: Mapping[str, ArrowColumn]) -> pa.Table:
-    """One table of columns.
+    """Join columns to one table.
 
     Raises:
         ValueError: if they differ in length.
@@ -307,7 +307,7 @@ def joined(columns: Mapping[str, ArrowColumn]) -> pa.Table:
 
 
 def to_float32(values: Any, name: str) -> ArrowColumn:
-    """Labels and numeric features as float32, missing values kept.
+    """Convert labels and numeric features to float32. Missing values stay missing.
 
     Raises:
         ValueError: if the values are no numbers.
@@ -328,7 +328,7 @@ def to_float32(values: Any, name: str) -> ArrowColumn:
 
 
 def to_time(values: Any, name: str) -> ArrowColumn:
-    """Times as int64: numbers in their unit, timestamps and dates in microseconds since 1970.
+    """Convert times to int64: numbers keep their unit, dates become microseconds since 1970.
 
     Numbers of which any has a fraction are seconds, as most systems log them. They become
     microseconds too.
@@ -375,7 +375,7 @@ def to_time(values: Any, name: str) -> ArrowColumn:
 
 
 def to_context(values: Any, name: str) -> ArrowColumn:
-    """Floats as float32, which makes a numeric feature; anything else as ids, a category.
+    """Convert floats to float32 (a numeric feature) and other values to ids (a category).
 
     Raises:
         ValueError: if the values are neither numbers nor text.

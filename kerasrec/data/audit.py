@@ -1,4 +1,4 @@
-"""Audit: what a table of interactions holds and what is wrong with it, before any model sees it."""
+"""Audit of interactions before training: counts, problems and likely leaks."""
 
 import dataclasses
 import datetime
@@ -35,7 +35,7 @@ BAR_WIDTH = 40
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """The findings of `audit`; `str` makes the report.
+    """Findings of `audit`. `str` formats the report.
 
     Args:
         source: what was looked at.
@@ -107,7 +107,7 @@ def audit(
     label: str | None = "rating",
     time: str | None = "timestamp",
 ) -> Audit:
-    """Look at rows without refusing them: find what `Interactions` would refuse, and leaks.
+    """Check rows without rejecting them, and report problems and likely leaks.
 
     Columns are looked at one after the other, those of a Parquet file as they are read, so that
     memory holds a few numbers a row however wide the rows are.
@@ -163,7 +163,7 @@ def audit(
 
 @dataclasses.dataclass
 class _Rows:
-    """Columns that are looked at one after the other, so that memory holds one at a time.
+    """Columns that are read one at a time to bound memory.
 
     Args:
         source: what is looked at.
@@ -182,7 +182,7 @@ class _Rows:
     sides: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def column(self, name: str) -> tuple[ArrowColumn, np.ndarray]:
-        """A column and the mask of its missing values."""
+        """Return a column and the mask of its missing values."""
         if self.table is not None:
             column = self.table[name]
         elif self.file is not None:
@@ -192,7 +192,7 @@ class _Rows:
         return column, mask
 
     def typed(self, column: ArrowColumn, role: str, name: str) -> ArrowColumn:
-        """The column of a file as its role asks."""
+        """Convert a column of a file to the type of its role."""
         return column if self.file is None else self.file.typed(column, role, name)
 
 
@@ -268,7 +268,7 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
 def _ids(
     typed: Callable[..., ArrowColumn], column: ArrowColumn, name: str, problems: list[str]
 ) -> ArrowColumn:
-    """The ids as far as they can be read, else their text; what is wrong goes to the problems."""
+    """Convert ids where possible, else return their text and record the problem."""
     owner = f"column {name!r}"
     try:
         ids = to_ids(typed(column, "user", name), owner)
@@ -288,7 +288,7 @@ def _counts_rows(ids: ArrowColumn) -> bool:
 
 
 def _codes(column: ArrowColumn) -> np.ndarray:
-    """Numbers from 0 by first appearance; missing values get one of their own."""
+    """Return codes from 0 by first appearance. Missing values get a code of their own."""
     if isinstance(column, pa.ChunkedArray) and pa.types.is_dictionary(column.type):
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
@@ -299,7 +299,7 @@ def _codes(column: ArrowColumn) -> np.ndarray:
 
 
 def _optional(rows: _Rows, name: str | None, role: str, problems: list[str]) -> np.ndarray | None:
-    """Label or time as floats (time to the microsecond), NaN where there is no number."""
+    """Return label or time as floats (time to the microsecond), NaN where not a number."""
     if name is None:
         return None
     try:
@@ -322,7 +322,7 @@ def _optional(rows: _Rows, name: str | None, role: str, problems: list[str]) -> 
 
 
 def _numbers(column: ArrowColumn) -> np.ndarray:
-    """The values that are numbers, as floats; NaN for the others."""
+    """Return the values that are numbers as floats, NaN for the others."""
     if is_text(column.type):
         text = column.cast(pa.string())
         column = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None)
@@ -385,7 +385,7 @@ def _leaks(
 
 
 def _determines(column: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether equal values always have equal labels, with two rows a value on average."""
+    """Return whether equal values have equal labels, with two rows per value on average."""
     distinct = _count_codes(column)
     if not 2 <= distinct <= len(column) / 2:
         return False
@@ -393,7 +393,7 @@ def _determines(column: np.ndarray, labels: np.ndarray) -> bool:
 
 
 def _joint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """One number for each pair of codes, `(rows,)` int64."""
+    """Combine two codes to one number for each row, `(rows,)` int64."""
     joint = first.astype(np.int64)
     joint *= int(second.max()) + 1
     joint += second
@@ -401,12 +401,12 @@ def _joint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _count_codes(codes: np.ndarray) -> int:
-    """Number of distinct codes, which are numbers from 0."""
+    """Count the distinct codes, which are numbers from 0."""
     return int(np.count_nonzero(np.bincount(codes)))
 
 
 def _count_distinct(numbers: np.ndarray) -> int:
-    """Number of distinct values; the array is sorted in place, where a hash table takes more."""
+    """Count the distinct values. Sorts the array in place to save memory."""
     numbers.sort()
     return int(len(numbers) > 0) + int(np.count_nonzero(numbers[1:] != numbers[:-1]))
 
@@ -421,7 +421,7 @@ def _correlation(column: ArrowColumn, labels: np.ndarray) -> float:
 
 
 def _describe_times(times: tuple[int, int] | None) -> str:
-    """The range, with dates if the numbers look like seconds, milli- or microseconds since 1970."""
+    """Format a time range, with dates if it looks like seconds, milli- or microseconds."""
     if times is None:
         return "none"
     text = f"{times[0]} .. {times[1]}"

@@ -1,4 +1,4 @@
-"""Numpy columns to `tf.data` batches of (features, label[, weight]).
+"""`tf.data` batches of (features, label[, weight]) from numpy columns.
 
 Rows are shuffled, cut and given negatives in numpy, some hundred thousand numbers at a time, while
 the previous block trains; `unbatch` then hands the batches of a block out one by one. Shuffling
@@ -40,7 +40,7 @@ def pointwise(
     unknown_share: float = 0.0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Rows as they are, with their labels.
+    """Batch rows with their labels.
 
     Args:
         columns: encoded columns with the features and the label of the schema; others are left
@@ -108,7 +108,7 @@ def with_negatives(
     weight: str | None = None,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Each positive row in column 0 (label 1), then items its user has not seen (label 0).
+    """Batch positives (column 0, label 1), each with items its user has not seen (label 0).
 
     Rows whose label is no positive by `Schema.positive` are not learned from; they only count as
     seen. Without a label column, every row is a positive. Rows of unknown items, which no drawn
@@ -205,7 +205,7 @@ def shared_negatives(
     seed: int = 0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Each positive row in column 0, then the same drawn items for all rows of the batch.
+    """Batch positives (column 0) with drawn items that all rows of the batch share.
 
     Rows whose label is no positive by `Schema.positive` are not learned from; they only count as
     seen. Without a label column, every row is a positive. Rows of unknown items, which no drawn
@@ -282,7 +282,7 @@ def histories(
     unknown_share: float = 0.0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Rows with the items their user had before, right-padded with 0 and newest last.
+    """Batch rows with the user's earlier items, right-padded with 0 and newest last.
 
     This is `pointwise` over `kerasrec.data.add_history`; for histories with negatives
     pass what `add_history` returns to `with_negatives` or `shared_negatives`.
@@ -344,7 +344,7 @@ def _dataset(
     seed: int,
     drop_remainder: bool,
 ) -> tf.data.Dataset:
-    """Batches of what `make(rows, rng, batches)` returns for `batch_size` source rows each."""
+    """Build batches from `make(rows, rng, batches)`, with `batch_size` source rows each."""
     check.check_integer(owner, "batch_size", batch_size, 1)
     check.check_integer(owner, "seed", seed, 0)
     batches = count_batches(owner, rows, batch_size, drop_remainder)
@@ -376,7 +376,7 @@ def _queries(
     item_columns: Mapping[str, np.ndarray] | None,
     owner: str,
 ) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
-    """Query columns, item ids, and the tables of the other item features."""
+    """Return query columns, item ids, and the tables of the other item features."""
     queries = check.features(columns, schema.query, schema, owner)
     items = check.user_or_item(columns, schema.item_id, owner)
     names = [*queries, schema.item_id.name, *([schema.label] if schema.label in columns else [])]

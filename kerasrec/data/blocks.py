@@ -1,4 +1,4 @@
-"""Blocks of batches that numpy makes, as a `tf.data.Dataset` of the batches."""
+"""`tf.data.Dataset` of batches that numpy makes in blocks."""
 
 import itertools
 import threading
@@ -23,7 +23,7 @@ Arrays = tuple[Any, ...]  # (features by name, label[, weight])
 def block_dataset(
     blocks: Callable[[int], Iterator[Arrays]], example: Arrays, *, batches: int, rows: int | None
 ) -> tf.data.Dataset:
-    """A dataset of the batches in blocks that Python makes in the background.
+    """Build a dataset of batches from blocks that Python makes in the background.
 
     Not `Dataset.from_generator`: on Python 3.11 and later that sets glibc's `M_MMAP_THRESHOLD` to
     128 KiB for the process, and from then on every larger tensor of the training itself is mapped,
@@ -64,7 +64,7 @@ def block_dataset(
 
 
 class _Passes:
-    """Blocks of passes by number and place.
+    """Blocks of each pass, by number and position.
 
     The latest passes are held as running iterators. One that was dropped, because it was
     abandoned or others ran beside it, is made anew up to the block that is asked for.
@@ -79,18 +79,18 @@ class _Passes:
         self.dtypes = [array.dtype for array in self._end]
 
     def start(self) -> np.int64:
-        """The number of a new pass."""
+        """Return the number of a new pass."""
         with self._lock:
             self._next += 1
             return np.int64(self._next - 1)
 
     def go_to(self, number: int) -> None:
-        """Lets the next pass be that one, counted from 0."""
+        """Set the number of the next pass, counted from 0."""
         with self._lock:
             self._next = number
 
     def block(self, number: int, index: int) -> list[np.ndarray]:
-        """One block, flat; an empty one when the pass is over."""
+        """Return one block, flattened, or an empty one at the end of the pass."""
         with self._lock:
             number, index = int(number), int(index)
             place, arrays = self._running.pop(number, (0, None))
@@ -106,7 +106,7 @@ class _Passes:
 
 
 def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
-    """Rows of whole batches as blocks of about `BLOCK_VALUES` numbers.
+    """Cut rows of whole batches into blocks of about `BLOCK_VALUES` numbers.
 
     Args:
         arrays: nested arrays `(rows, ...)`.
@@ -119,7 +119,7 @@ def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
 
 
 def take_rows(arrays: Arrays, rows: np.ndarray | slice) -> Arrays:
-    """Some rows of nested arrays.
+    """Take some rows of nested arrays.
 
     Args:
         arrays: nested arrays of the same length.
@@ -129,7 +129,7 @@ def take_rows(arrays: Arrays, rows: np.ndarray | slice) -> Arrays:
 
 
 def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:
-    """Number of batches of a pass.
+    """Count the batches of a pass.
 
     Raises:
         ValueError: if there would be none.

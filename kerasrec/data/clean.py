@@ -1,4 +1,4 @@
-"""Cleaning: missing values, duplicates, k-core, outliers and scaling, each a plain function."""
+"""Cleaning functions: missing values, duplicates, k-core, outliers and scaling."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from kerasrec.data.interactions import Interactions
 
 
 def drop_missing(data: Any, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a table that have no null, NaN or empty string.
+    """Drop the rows of a table with a null, NaN or empty string.
 
     Args:
         data: a dict of columns or a table of the Arrow protocol.
@@ -49,7 +49,7 @@ def drop_missing(data: Any, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def missing_values(column: pa.ChunkedArray) -> np.ndarray:
-    """Mask `(rows,)` of the nulls, NaN and empty strings of a column."""
+    """Return a mask `(rows,)` of the nulls, NaN and empty strings of a column."""
     missing = pc.is_null(column, nan_is_null=True)
     if is_text(column.type):
         missing = pc.or_(missing, pc.fill_null(pc.equal(pc.binary_length(column), 0), True))
@@ -59,7 +59,7 @@ def missing_values(column: pa.ChunkedArray) -> np.ndarray:
 def deduplicate(
     interactions: Interactions, policy: Literal["last", "mean", "error"] = "last"
 ) -> Interactions:
-    """One row for each (user, item) pair.
+    """Keep one row for each (user, item) pair.
 
     Args:
         interactions: the rows, read with `duplicates="keep"`.
@@ -108,7 +108,7 @@ def deduplicate(
 
 
 def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Interactions:
-    """The largest set of rows in which each user and each item has at least so many rows.
+    """Keep the largest set of rows in which all users and items have enough rows.
 
     Args:
         interactions: the rows.
@@ -149,7 +149,7 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
 
 
 class _Side:
-    """The users or the items of some rows, and how many rows each has left."""
+    """Users or items of some rows, with the number of rows each has left."""
 
     def __init__(self, codes: np.ndarray, least: int) -> None:
         self.codes, self.least = codes, least
@@ -169,7 +169,7 @@ class _Side:
         return self._order[np.repeat(self._start[ids], size) + within]
 
     def remove(self, rows: np.ndarray) -> np.ndarray:
-        """Count rows as removed, and return the ids that become short by it."""
+        """Mark rows as removed, and return the ids that now have too few rows."""
         codes = self.codes[rows]
         np.subtract.at(self.counts, codes, 1)
         return self.short(np.unique(codes))
@@ -182,7 +182,7 @@ def drop_outliers(
     high: float | None = None,
     z_score: float | None = None,
 ) -> Interactions:
-    """The rows whose label lies in a range.
+    """Keep the rows whose label lies in a range.
 
     Args:
         interactions: the rows.
@@ -224,7 +224,7 @@ def drop_outliers(
 
 @dataclasses.dataclass(frozen=True)
 class MinMaxScaler:
-    """Maps [low, high] to [0, 1]: `(x - low) / (high - low)`.
+    """Scaler from [low, high] to [0, 1]: `(x - low) / (high - low)`.
 
     Values outside the range that was seen in training map outside [0, 1].
 
@@ -256,7 +256,7 @@ class MinMaxScaler:
 
     @classmethod
     def fit(cls, values: Any) -> "MinMaxScaler":
-        """The scaler of the values of training rows `(rows,)`.
+        """Fit the scaler to the values of training rows `(rows,)`.
 
         Raises:
             ValueError: if there are no values, they are all equal, or some are not finite.
@@ -265,19 +265,19 @@ class MinMaxScaler:
         return cls(float(array.min()), float(array.max()))
 
     def transform(self, values: Any) -> np.ndarray:
-        """Scaled values, float32, of the same shape."""
+        """Scale values to float32 of the same shape."""
         scaled = (np.asarray(values, np.float64) - self.low) / (self.high - self.low)
         return np.asarray(scaled.astype(np.float32))
 
     def inverse(self, values: Any) -> np.ndarray:
-        """Values in the unit of the training rows, float32, of the same shape."""
+        """Convert scaled values back to the original unit, float32 of the same shape."""
         restored = np.asarray(values, np.float64) * (self.high - self.low) + self.low
         return np.asarray(restored.astype(np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
 class StandardScaler:
-    """Maps to mean 0 and standard deviation 1: `(x - mean) / deviation`.
+    """Scaler to mean 0 and standard deviation 1: `(x - mean) / deviation`.
 
     Args:
         mean: mean of the training rows.
@@ -306,7 +306,7 @@ class StandardScaler:
 
     @classmethod
     def fit(cls, values: Any) -> "StandardScaler":
-        """The scaler of the values of training rows `(rows,)`.
+        """Fit the scaler to the values of training rows `(rows,)`.
 
         Raises:
             ValueError: if there are no values, they are all equal, or some are not finite.
@@ -317,12 +317,12 @@ class StandardScaler:
         return cls(float(array.mean()), deviation)
 
     def transform(self, values: Any) -> np.ndarray:
-        """Scaled values, float32, of the same shape."""
+        """Scale values to float32 of the same shape."""
         scaled = (np.asarray(values, np.float64) - self.mean) / self.deviation
         return np.asarray(scaled.astype(np.float32))
 
     def inverse(self, values: Any) -> np.ndarray:
-        """Values in the unit of the training rows, float32, of the same shape."""
+        """Convert scaled values back to the original unit, float32 of the same shape."""
         restored = np.asarray(values, np.float64) * self.deviation + self.mean
         return np.asarray(restored.astype(np.float32))
 

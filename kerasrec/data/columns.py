@@ -1,4 +1,4 @@
-"""Encoded columns: dicts of numpy arrays, one row per interaction, and their checks.
+"""Validation of encoded columns, which are dicts of numpy arrays with one row per interaction.
 
 The checks run once, when a dataset is built, so that bad input is reported in words and not by a
 failing gather in the middle of an epoch.
@@ -15,7 +15,7 @@ from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Numeric, NumericSe
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class History:
-    """A column of histories that is cut from one sorted array when rows are asked for.
+    """Column of histories, cut from one sorted array on request.
 
     It takes 20 bytes or less per row and not `max_length` ids, so it fits in memory whenever the
     interactions do. `history[rows]` is an array `(rows, max_length)`, newest item last, padded on
@@ -36,17 +36,17 @@ class History:
 
     @property
     def dtype(self) -> np.dtype:
-        """That of the items."""
+        """Return the dtype of the items."""
         return self.items.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows, max_length, and what an item has beyond."""
+        """Return rows, max_length, and the shape of one item."""
         return len(self), self.max_length, *self.items.shape[1:]
 
     @property
     def lengths(self) -> np.ndarray:
-        """Number of earlier items of each row, those beyond max_length included."""
+        """Return the number of earlier items of each row, beyond max_length too."""
         return self.end - self.begin
 
     def __len__(self) -> int:
@@ -62,16 +62,16 @@ class History:
         return np.where(real, found, self.dtype.type(np.nan if self.dtype.kind == "f" else 0))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All rows, for numpy: evaluation takes a history like any other column."""
+        """Return all rows for numpy, so that evaluation takes a history as any column."""
         return self[np.arange(len(self))].astype(dtype or self.dtype, copy=False)
 
     def take(self, rows: np.ndarray) -> "History":
-        """The history column of some of the rows."""
+        """Return the history column of some of the rows."""
         return dataclasses.replace(self, begin=self.begin[rows], end=self.end[rows])
 
 
 def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
-    """The column of that name.
+    """Return the column of that name.
 
     Args:
         columns: arrays by name.
@@ -103,7 +103,7 @@ def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
 
 
 def check_rows(columns: Mapping[str, Any], names: Iterable[str], owner: str) -> int:
-    """Number of rows that all the named columns have.
+    """Return the number of rows that all the named columns share.
 
     Raises:
         ValueError: if there are none, or the lengths differ.
@@ -123,7 +123,7 @@ def check_rows(columns: Mapping[str, Any], names: Iterable[str], owner: str) -> 
 def ids(
     columns: Mapping[str, Any], feature: Feature, num_ids: int, owner: str, least: int = 0
 ) -> np.ndarray:
-    """The column of a categorical, bag or sequence feature as int32.
+    """Return the column of a categorical, bag or sequence feature as int32.
 
     Args:
         columns: arrays by name.
@@ -152,14 +152,14 @@ def ids(
 
 
 def user_or_item(columns: Mapping[str, Any], feature: Categorical, owner: str) -> np.ndarray:
-    """The user or item ids of the rows: as `ids`, and no row may be padding."""
+    """Return the user or item ids of the rows as `ids`, without padding."""
     return ids(columns, feature, feature.num_ids, owner, least=UNKNOWN_ID)
 
 
 def numbers(
     columns: Mapping[str, Any], name: str, owner: str, shape: tuple[int, ...] = ()
 ) -> np.ndarray:
-    """A column of finite numbers as float32: a label, a weight, a numeric feature.
+    """Return a column of finite numbers as float32: a label, a weight or a numeric feature.
 
     Args:
         columns: arrays by name.
@@ -190,7 +190,7 @@ def numbers(
 
 
 def weights(columns: Mapping[str, Any], name: str, owner: str) -> np.ndarray:
-    """A column of sample weights: `numbers` of at least 0."""
+    """Return a column of sample weights: `numbers` of at least 0."""
     values = numbers(columns, name, owner)
     if len(values) and values.min() < 0:
         raise ValueError(
@@ -202,7 +202,7 @@ def weights(columns: Mapping[str, Any], name: str, owner: str) -> np.ndarray:
 def features(
     columns: Mapping[str, Any], wanted: Iterable[Feature], schema: Schema, owner: str
 ) -> dict[str, Any]:
-    """The columns of some features of a schema, checked; a `History` was when it was made."""
+    """Return the validated columns of some features. A `History` is already validated."""
     checked: dict[str, Any] = {}
     for feature in wanted:
         name = feature.name
@@ -223,7 +223,7 @@ def features(
 
 
 def check_integer(owner: str, argument: str, value: object, least: int) -> None:
-    """Refuses anything but an integer of at least that much."""
+    """Validate an integer argument against its lower bound."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(
             f"{owner}: {argument} must be an integer of at least {least}; received {value!r}."

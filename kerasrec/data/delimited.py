@@ -1,4 +1,4 @@
-"""Delimited text to Arrow tables of text: the header, the quotes, and the columns that are read."""
+"""Reader of delimited text: header, quotes and selected columns as Arrow text."""
 
 import csv
 import dataclasses
@@ -20,7 +20,7 @@ BLOCK_BYTES = (1 << 20, 1 << 24, 1 << 28)
 
 @dataclasses.dataclass(frozen=True)
 class Delimited:
-    """A text file of separated fields.
+    """Text file of separated fields.
 
     Args:
         path: the file.
@@ -43,7 +43,7 @@ class Delimited:
     line: int = 1
 
     def with_header(self) -> "Delimited":
-        """Return the same with the names that its first line with any text holds.
+        """Return a copy with the column names of its first non-empty line.
 
         Raises:
             ValueError: if the file has no text, or a name repeats.
@@ -82,7 +82,7 @@ class Delimited:
         return dataclasses.replace(self, names=tuple(names), begin=end, line=lines + 1)
 
     def with_names(self, names: Sequence[str]) -> "Delimited":
-        """Return the same without a header, its columns named.
+        """Return a copy without a header, with the given column names.
 
         Raises:
             ValueError: if a name repeats, or the first row has another number of fields.
@@ -94,7 +94,7 @@ class Delimited:
         return dataclasses.replace(self, names=tuple(names), begin=begin)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return columns as text, empty fields as null.
+        """Read columns as text, empty fields as null.
 
         Args:
             columns: names; None for all. Others are not converted.

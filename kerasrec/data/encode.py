@@ -1,4 +1,4 @@
-"""Encoding: interactions to the numpy columns and the schema that models are built from."""
+"""Encoding of interactions to numpy columns and a schema."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ def fit_vocabularies(
     min_count: int = 1,
     positive: str = ANY_POSITIVE_LABEL,
 ) -> dict[str, Vocabulary]:
-    """Fit a vocabulary for the user, the item and each context column that is no float.
+    """Fit a vocabulary for the user, the item and each context column that holds ids.
 
     The counts of the item's vocabulary are its popularity: rows whose label is a positive. Where
     there is no label, in files, and in the other vocabularies, all rows count.
@@ -85,7 +85,7 @@ def fit_vocabularies(
 
 
 def _popularity(train: Interactions, items: Vocabulary, positive: str) -> Vocabulary:
-    """The vocabulary of the items, with the numbers of their positives as counts."""
+    """Return the item vocabulary with the numbers of positives as counts."""
     if train.label is None:
         return items
     user, item = Categorical(train.user, FIRST_ID + 1), Categorical(train.item, items.num_ids)
@@ -103,7 +103,7 @@ def make_schema(
     *,
     positive: str = ANY_POSITIVE_LABEL,
 ) -> Schema:
-    """The schema of encoded interactions: ids and categories as `Categorical`, floats as `Numeric`.
+    """Make the schema of encoded interactions: ids as `Categorical`, floats as `Numeric`.
 
     A context column that has one value in all rows of a user becomes a feature of the user. One
     that has one value in all rows of an item is refused: on the query side it would tell the model
@@ -146,7 +146,7 @@ def make_schema(
 def encode(
     interactions: Interactions, vocabularies: Mapping[str, Vocabulary]
 ) -> dict[str, np.ndarray]:
-    """Numpy columns: ids int32 (unknown ones 1), floats and label float32, time int64.
+    """Encode to numpy columns: ids int32 (unknown ones 1), floats and label float32, time int64.
 
     Args:
         interactions: rows of any part of the split.

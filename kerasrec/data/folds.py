@@ -1,4 +1,4 @@
-"""Folds of cross-validation: iterators over splits, drawn again and again or moved along time."""
+"""Cross-validation folds: repeated k-fold, and windows along time."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def repeated_k_fold(
     seed: int = 0,
     valid: float = 0.0,
 ) -> Iterator[Split]:
-    """`k_fold` with the seeds `seed`, `seed + 1`, ...: each row is tested once per repeat.
+    """Repeat `k_fold` with the seeds `seed`, `seed + 1`, ....
 
     Args:
         interactions: the rows.
@@ -52,7 +52,7 @@ def repeated_k_fold(
 def time_folds(
     interactions: Interactions, *, folds: int = 5, valid: bool = False
 ) -> Iterator[Split]:
-    """Test windows that move along time, each after all rows it is trained on.
+    """Split into test windows along time, each after all rows it is trained on.
 
     The rows are cut at `folds` moments into `folds + 1` blocks of about equal size, rows of the
     same time in one block. Fold i trains on the first i blocks and tests on the next; with `valid`,

@@ -1,4 +1,4 @@
-"""Hash tables of integers and of texts that are built once and looked up in by whole arrays."""
+"""Hash tables of integers and texts with vectorised look-up."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ SEEDS = 16
 
 
 class IdTable:
-    """Places of integers in an array, by open addressing with steps of one slot.
+    """Hash table from integers to their positions, with linear probing.
 
     Arrow's `index_in` builds its table anew in each call, which for millions of ids takes most of
     a second: too long for rows that come piece by piece.
@@ -42,7 +42,7 @@ class IdTable:
             waiting, slots = waiting[lost], (slots[lost] + 1) & self._mask
 
     def find(self, values: np.ndarray) -> np.ndarray:
-        """The place of each value, -1 where it is none of the ids.
+        """Return the position of each value, -1 if it is none of the ids.
 
         Args:
             values: int64 `(values,)`.
@@ -70,7 +70,7 @@ class IdTable:
 
 
 class TextTable:
-    """Places of texts in an array: a table of their hashes, built once, and a comparison.
+    """Hash table from texts to their positions: hashes first, then a comparison.
 
     Args:
         texts: large_string `(texts,)`, each once.
@@ -97,7 +97,7 @@ class TextTable:
         self._seed, self._table = seed, IdTable(hashes)
 
     def find(self, texts: pa.LargeStringArray) -> np.ndarray:
-        """Return the place of each text, -1 where it is none of them.
+        """Return the position of each text, -1 if it is none of them.
 
         Args:
             texts: large_string `(values,)`, none missing.
@@ -113,7 +113,7 @@ class TextTable:
 
 
 def hash_texts(texts: pa.LargeStringArray, seed: int) -> np.ndarray:
-    """Return a 64-bit hash of each text, from eight of its bytes at a time.
+    """Compute a 64-bit hash of each text, eight bytes at a time.
 
     Args:
         texts: large_string `(texts,)`, none missing.

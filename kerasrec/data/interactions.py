@@ -1,4 +1,4 @@
-"""Interactions: one validated Arrow table of (user, item) rows with named roles."""
+"""Interactions: a validated Arrow table of (user, item) rows with named roles."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from kerasrec.data.arrow import (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Interactions:
-    """Rows of `(user, item[, label][, time][, context...])`, checked and never changed.
+    """Immutable, validated rows of `(user, item[, label][, time][, context...])`.
 
     | role | type in the table | what may be given to `from_table` |
     |---|---|---|
@@ -97,7 +97,7 @@ class Interactions:
         missing: Literal["error", "drop"] = "error",
         duplicates: Literal["error", "keep"] = "error",
     ) -> "Interactions":
-        """Interactions from any table: Arrow, pandas, polars, DuckDB, or a dict of arrays.
+        """Create from any table: Arrow, pandas, polars, DuckDB, or a dict of arrays.
 
         Args:
             data: an object of the Arrow C stream protocol, or a dict of columns.
@@ -156,12 +156,12 @@ class Interactions:
 
     @property
     def roles(self) -> dict[str, str | None]:
-        """Column of each role but context: user, item, label, time."""
+        """Return the column of each role except context: user, item, label, time."""
         return {"user": self.user, "item": self.item, "label": self.label, "time": self.time}
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns: user, item, label, time, then context."""
+        """Return the names of the columns: user, item, label, time, then context."""
         return [name for name in self.roles.values() if name is not None] + list(self.context)
 
     def __len__(self) -> int:
@@ -175,16 +175,16 @@ class Interactions:
 
     @property
     def num_users(self) -> int:
-        """Number of distinct users."""
+        """Return the number of distinct users."""
         return len(self.distinct(self.user))
 
     @property
     def num_items(self) -> int:
-        """Number of distinct items."""
+        """Return the number of distinct items."""
         return len(self.distinct(self.item))
 
     def column(self, name: str) -> np.ndarray:
-        """A column as numpy array `(rows,)`: int64, float32, or an object array of strings.
+        """Return a column as numpy array `(rows,)`: int64, float32, or strings as objects.
 
         Raises:
             ValueError: if there is no such column.
@@ -194,7 +194,7 @@ class Interactions:
         return self.table[name].to_numpy()
 
     def codes(self, name: str) -> np.ndarray:
-        """A column's values as numbers from 0 in the order of first appearance, `(rows,)` int32.
+        """Return a column as codes from 0 by first appearance, `(rows,)` int32.
 
         Raises:
             ValueError: if there is no such column.
@@ -216,11 +216,11 @@ class Interactions:
         return distinct_ids(self.table[name])[0]
 
     def pairs(self) -> np.ndarray:
-        """One number for each row's (user, item) pair, `(rows,)` int64; equal pairs agree."""
+        """Return one number for each row's (user, item) pair, `(rows,)` int64."""
         return self.codes(self.user).astype(np.int64) * self.num_items + self.codes(self.item)
 
     def take(self, indices: Any) -> "Interactions":
-        """The rows at these positions, in this order.
+        """Return the rows at these positions, in this order.
 
         Args:
             indices: integer positions, or a boolean mask of one value a row.
@@ -251,7 +251,7 @@ class Interactions:
         return dataclasses.replace(self, table=self.table.take(pa.array(positions)))
 
     def with_column(self, name: str, values: Any) -> "Interactions":
-        """The same rows with other values in one column, for example a scaled label.
+        """Return a copy with other values in one column, for example a scaled label.
 
         Args:
             name: one of the columns.
@@ -267,7 +267,7 @@ class Interactions:
         return dataclasses.replace(self, table=self._replaced(name, converted))
 
     def with_time(self, values: Any, name: str = "timestamp") -> "Interactions":
-        """The same rows with a time column, for example row numbers where the file is in order.
+        """Return a copy with a time column, for example row numbers of a sorted file.
 
         Args:
             values: the times `(rows,)`.
@@ -317,7 +317,7 @@ class Interactions:
             )
 
     def refuse_duplicates(self) -> None:
-        """Checks that every (user, item) pair occurs once.
+        """Check that every (user, item) pair occurs once.
 
         Raises:
             ValueError: if one occurs more often.
@@ -367,7 +367,7 @@ def _check_roles(roles: Mapping[str, str | None], context: Sequence[str]) -> tup
 def check_columns(
     available: list[str], roles: Mapping[str, str | None], context: Sequence[str] = ()
 ) -> None:
-    """Refuses a role whose column does not exist.
+    """Check that the column of each role exists.
 
     Args:
         available: names of the columns that exist.

@@ -1,4 +1,4 @@
-"""libFM files: rows of `label feature:value feature:value ...`."""
+"""Reader of libFM files: rows of `label feature:value feature:value ...`."""
 
 import pathlib
 import re
@@ -37,7 +37,7 @@ def libfm_names(path: pathlib.Path, head: str, roles: Mapping[str, str | None]) 
 
 
 def read_libfm(path: pathlib.Path, names: Sequence[str]) -> pa.Table:
-    """Return the columns of a libFM file.
+    """Read the columns of a libFM file.
 
     Args:
         path: the file.

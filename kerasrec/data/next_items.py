@@ -1,4 +1,4 @@
-"""Batches that train a model to tell, at every step of a user, what comes next."""
+"""Batches for next-item and next-label training at every step of a user."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,7 @@ def next_items(
     shuffle: bool = True,
     seed: int = 0,
 ) -> tf.data.Dataset:
-    """One sequence per user: at each step the items so far, and as the target the next one.
+    """Batch one sequence per user: at each step the items so far, with the next as target.
 
     Of a user with more than `max_length + 1` items the newest are taken, or with `windows="all"`
     the older ones too, as sequences of their own that begin anew. Sequences of several users share
@@ -137,7 +137,7 @@ def next_labels(
     shuffle: bool = True,
     seed: int = 0,
 ) -> tf.data.Dataset:
-    """One sequence per user: at each step the events so far, the next row, and its label.
+    """Batch one sequence per user: at each step the events so far, the next row, its label.
 
     What `histories` gives one row a label, `next_items` gives all at once; this does so for labels
     (of the next rating whether it is high), for `kerasrec.training.EveryStep`:
@@ -215,7 +215,7 @@ def next_labels(
 
 @dataclasses.dataclass(frozen=True)
 class _Steps:
-    """Rows by user and time, and where the steps of each user lie: a row and its successor."""
+    """Sorted rows, and where the steps of each user lie: a row and its successor."""
 
     owner: str
     order: np.ndarray
@@ -235,7 +235,7 @@ class _Steps:
         every: bool = False,
         until: np.ndarray | None = None,
     ) -> "_Steps":
-        """Those of checked columns; the newest `width` steps of each user, or every step.
+        """Create from columns, with the newest `width` steps of each user or every step.
 
         With a mask `until`, a user's steps end at the last row that it marks.
         """
@@ -270,7 +270,7 @@ class _Steps:
 
     @property
     def newest(self) -> np.ndarray:
-        """Whether a row is the last that has a successor."""
+        """Mark the last row of each user that has a successor."""
         found = np.zeros(len(self.items), bool)
         found[self.begins + self.lengths - 1] = True
         return found
@@ -285,7 +285,7 @@ class _Steps:
         seed: int,
         targets_at: np.ndarray | None = None,
     ) -> tf.data.Dataset:
-        """Packed rows.
+        """Build the dataset of packed rows.
 
         Args:
             fields: by name, a value for each of the sorted rows, and how many rows after the step
@@ -311,7 +311,7 @@ class _Steps:
         step = max(1, blocks.BLOCK_VALUES // (numbers * batch_size * width))
 
         def make(rows: np.ndarray, begin: np.ndarray, count: int) -> Arrays:
-            """The block of `count` batches that holds these rows."""
+            """Make the block of `count` batches that holds these rows."""
             chosen = first_slot[rows + 1] - first_slot[rows]
             slot = _ranges(first_slot[rows], chosen)
             length = slot_lengths[slot]
@@ -343,7 +343,7 @@ class _Steps:
 
 
 def _ranges(start: np.ndarray | int, count: np.ndarray) -> np.ndarray:
-    """The numbers from each start on, so many of each, one after the other."""
+    """Concatenate ranges: `count` numbers from each start."""
     ends = np.cumsum(count)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) + np.repeat(start - (ends - count), count)

@@ -1,4 +1,4 @@
-"""Files as streams of bytes: compressed ones unpacked, text of any declared encoding as UTF-8."""
+"""Files as byte streams: decompressed, and text of any declared encoding as UTF-8."""
 
 import codecs
 import contextlib
@@ -25,7 +25,7 @@ UNREADABLE = (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
 
 
 def is_packed(path: pathlib.Path) -> bool:
-    """Return True for a compressed file, by its first bytes."""
+    """Return whether a file is compressed, judged by its first bytes."""
     start = _start(path)
     return start.startswith((*_ARROW, b"\xfd7zXZ\x00", b"PK\x03\x04"))
 
@@ -87,7 +87,7 @@ def open_text(path: pathlib.Path, encoding: str) -> Iterator[IO[bytes]]:
 
 
 def without_mark(head: bytes, path: pathlib.Path) -> int:
-    """Return the number of bytes of the byte order mark at the beginning of UTF-8 text.
+    """Return the length in bytes of the byte order mark of UTF-8 text.
 
     Raises:
         ValueError: if the mark is that of UTF-16.
@@ -130,7 +130,7 @@ def _start(path: pathlib.Path) -> bytes:
 
 
 def _nearest(path: pathlib.Path) -> str:
-    """Return a hint at a file of a similar name in the same folder."""
+    """Return a "Did you mean ...?" question with a similarly named file in the folder."""
     import difflib
 
     with contextlib.suppress(OSError):

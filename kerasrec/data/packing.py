@@ -1,4 +1,4 @@
-"""Sequences of different lengths in rows of one width, with little padding between them."""
+"""Packing of sequences of different lengths into rows of one width."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Packing:
-    """Where sequences lie: slots by falling length, which are filled anew in each pass.
+    """Slots of sequences by descending length, filled again in each pass.
 
     Which lengths share a row is settled once; which sequence of a length takes which slot, and in
     what order the rows come, is drawn in each pass. All passes therefore have the same number of
@@ -28,7 +28,7 @@ class Packing:
     width: int
 
     def assign(self, lengths: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """The sequence of each slot `(sequences,)`.
+        """Return the sequence of each slot `(sequences,)`.
 
         Args:
             lengths: the lengths that were packed, in any order.
@@ -39,7 +39,7 @@ class Packing:
 
 
 def pack(lengths: np.ndarray, width: int, *, alone: bool = False) -> Packing:
-    """Packs sequences, the longest first, each into the fullest row that has room for it.
+    """Pack sequences, longest first, each into the fullest row with room for it.
 
     Best fit for falling lengths needs at most about 11/9 of the least number of rows (Johnson,
     1974); with many short sequences it leaves hardly any gaps. All sequences of one length are

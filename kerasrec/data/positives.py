@@ -1,4 +1,4 @@
-"""Positives: the rows whose label says that the user chose the item."""
+"""Positives: rows whose label marks a choice of the user."""
 
 from collections.abc import Mapping
 
@@ -82,7 +82,7 @@ def is_positive(
 
 
 def no_positive(rows: int, schema: Schema, owner: str) -> str:
-    """Say that none of so many rows is a positive, and what to do."""
+    """Return the error message for rows without any positive."""
     return (
         f"{owner}: none of {rows:,} rows has a {schema.label!r} {schema.positive}, so none is a "
         "positive. Give rows with such labels, or say in the schema which labels are positives: "

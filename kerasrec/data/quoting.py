@@ -17,7 +17,7 @@ _NEWLINES = b"\r\n"
 
 @dataclasses.dataclass
 class Quotes:
-    """What a scan has found so far.
+    """Findings of a scan so far.
 
     Args:
         quoted: some field is quoted.
@@ -30,7 +30,7 @@ class Quotes:
 
 @dataclasses.dataclass(frozen=True)
 class QuoteRules:
-    """How fields are quoted.
+    """Quoting rules of a file.
 
     Args:
         separator: the byte between two fields.
@@ -82,7 +82,7 @@ def record_end(data: bytes, start: int, rules: QuoteRules | None, final: bool) -
 
 
 def _opening(data: bytes, begin: int, end: int, rules: QuoteRules) -> int:
-    """Return the position of the first quote between the two that begins a field, else -1."""
+    """Return the position of the first quote in a range that begins a field, else -1."""
     at = data.find(rules.quote, begin, end)
     while at >= 0:
         if at == 0 or data[at - 1 : at] in (rules.separator, b"\n", b"\r"):
@@ -224,7 +224,7 @@ def _follow(
 
 
 def _check_breaks(data: bytes, opening: int, rules: QuoteRules, path: Any, line: int) -> None:
-    """Refuse a quoted field whose lines, the first and a later one, look like rows."""
+    """Check that the lines of a quoted field do not look like rows."""
     match = rules.field().match(data, opening)
     if match is None or rules.fields < 2:
         return

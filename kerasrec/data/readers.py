@@ -1,4 +1,4 @@
-"""The one reader of files: every usual format to columns, and to `Interactions`."""
+"""Reader of all supported file formats, to columns and to `Interactions`."""
 
 import dataclasses
 import os
@@ -40,7 +40,7 @@ _RECBOLE_KINDS = {"token", "float", "token_seq", "float_seq"}
 
 @dataclasses.dataclass(frozen=True)
 class FileForm:
-    """How a file is read; what is None follows from its name and its first lines.
+    """Format of a file. Values of None are inferred from its name and first lines.
 
     Args:
         format: one of `FORMATS`.
@@ -186,7 +186,7 @@ def read(
 
 @dataclasses.dataclass(frozen=True)
 class TableFile:
-    """A file whose form is known, ready to read some of its columns.
+    """File of known form, ready to read some of its columns.
 
     Args:
         path: the file.
@@ -207,7 +207,7 @@ class TableFile:
         form: FileForm | None = None,
         roles: Mapping[str, str | None] | None = None,
     ) -> "TableFile":
-        """Look at the beginning of a file.
+        """Inspect the beginning of a file.
 
         Args:
             path: the file.
@@ -257,7 +257,7 @@ class TableFile:
     def roles(
         self, roles: Mapping[str, str | None], context: Sequence[str] = ()
     ) -> dict[str, str | None]:
-        """Return the columns of the roles, with usual names for the default ones.
+        """Return the column of each role, found by common names for the default ones.
 
         Raises:
             ValueError: if several columns have usual names of one role.
@@ -278,7 +278,7 @@ class TableFile:
         return {name: types[name] for name in names if name in types}
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return columns: text as it stands, other values with the types of the file.
+        """Read columns: text as it stands, other values with the types of the file.
 
         Args:
             columns: names; None for all. Others are not read.
@@ -304,7 +304,7 @@ class TableFile:
         return table
 
     def typed(self, column: ArrowColumn, kind: str, name: str) -> ArrowColumn:
-        """Return a column as its role asks, see `typed_text.typed`.
+        """Convert a column to the type of its role, see `typed_text.typed`.
 
         Raises:
             ValueError: if a value is not of the kind.
@@ -318,7 +318,7 @@ class TableFile:
         )
 
     def header_hint(self) -> str:
-        """Return what to add to a message about a missing column if the header looks like none."""
+        """Return a hint for messages on missing columns, if the header looks wrong."""
         if self.form.format not in ("csv", "tsv") or self.form.columns:
             return ""
         if len(self.names) == 1:
@@ -331,7 +331,7 @@ class TableFile:
         return ""
 
     def describe(self, roles: Mapping[str, str | None]) -> str:
-        """Return one line that says how the file is read."""
+        """Describe in one line how the file is read."""
         separator = self.form.separator
         form = f"{self.form.format}"
         if self.form.format in ("csv", "tsv") and separator:
@@ -352,7 +352,7 @@ class TableFile:
 
 
 def detect_format(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
-    """Return the format of a file, by its suffix or else by its first lines.
+    """Detect the format of a file, by its suffix or else by its first lines.
 
     Args:
         path: the file.
@@ -394,7 +394,7 @@ def _first_line(head: str) -> str:
 
 
 def _sniff(kind: str, head: str, columns: Sequence[str] | None) -> str:
-    """Return the separator of a file: the usual one of its format if the first line has it."""
+    """Detect the separator of a file, preferring the usual one of its format."""
     usual, line = _SEPARATORS[kind], _first_line(head)
     if kind == "inter":
         return usual
@@ -411,7 +411,7 @@ def _sniff(kind: str, head: str, columns: Sequence[str] | None) -> str:
 def _positional(
     path: pathlib.Path, head: str, separator: str, roles: Mapping[str, str | None]
 ) -> list[str]:
-    """Column names of a file without header: user, item, label, time."""
+    """Return column names of a file without header: user, item, label, time."""
     names = [roles.get(role) or role for role in ("user", "item", "label", "time")]
     line = _first_line(head)
     count = line.count(separator) + 1

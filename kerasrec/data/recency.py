@@ -1,4 +1,4 @@
-"""Weights by which the newest rows of each user count most."""
+"""Sample weights that favour the newest rows of each user."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def recency_weights(
     half_life: float = 30.0,
     floor: float = 0.2,
 ) -> np.ndarray:
-    """Sample weights that fall with the number of newer rows that the user has.
+    """Compute sample weights that decay with the number of newer rows of the user.
 
         w = floor + (1 - floor) 2^(-age / half_life),    divided by the mean of all rows
 

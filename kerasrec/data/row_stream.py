@@ -1,4 +1,4 @@
-"""Rows read piece by piece, encoded, shuffled in a buffer of bounded size, and cut to batches."""
+"""Streamed batches: rows read in pieces, encoded, and shuffled in a bounded buffer."""
 
 import dataclasses
 import itertools
@@ -24,7 +24,7 @@ OPEN_GROUPS = 4
 
 @dataclasses.dataclass(frozen=True)
 class RowEncoder:
-    """Arrow rows to (features, label[, weight]).
+    """Encoder of Arrow rows to (features, label[, weight]).
 
     Args:
         owner: function that reads, named in error messages.
@@ -62,13 +62,13 @@ class RowEncoder:
 
     @property
     def names(self) -> list[str]:
-        """Columns to read."""
+        """Return the columns to read."""
         names = [feature.name for feature in self.schema.features]
         names += [] if self.implicit else [self.schema.label]
         return names + ([] if self.weight is None else [self.weight])
 
     def arrays(self, table: pa.Table) -> Arrays:
-        """Nested numpy arrays `(rows,)`.
+        """Encode a table to nested numpy arrays `(rows,)`.
 
         Raises:
             ValueError: if `Interactions` refuses the rows.
@@ -115,7 +115,7 @@ def row_stream(
     seed: int,
     drop_remainder: bool,
 ) -> tf.data.Dataset:
-    """Batches of the rows of groups.
+    """Build a dataset of batches of the rows of groups.
 
     A pass deals the groups anew, by the seed and its own number alone, so that workers agree
     without a word. A worker reads its part of them, some groups in turns, slice by slice, into a
@@ -184,7 +184,7 @@ def row_stream(
 def _slices(
     pieces: Sequence[tuple[Group, int, int]], rng: np.random.Generator | None
 ) -> Iterator[pa.Table | pa.RecordBatch]:
-    """Slices of the stretches: one after the other, or some of them in turns."""
+    """Read slices of the pieces in order, or several pieces in random turns."""
     waiting = [group.read(start, stop) for group, start, stop in reversed(pieces)]
     if rng is None:
         yield from itertools.chain.from_iterable(reversed(waiting))
@@ -202,7 +202,7 @@ def _slices(
 
 
 def _joined(slices: Iterator[pa.Table | pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """Tables of at least that many rows, because encoding costs one hash table each time."""
+    """Join slices to tables of at least `rows` rows, since encoding has a fixed cost."""
     pieces: list[pa.Table | pa.RecordBatch] = []
     count = 0
     for piece in slices:

@@ -1,4 +1,4 @@
-"""Histories: the items that a user had interacted with before each row."""
+"""Histories: the items a user interacted with before each row."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ def add_history(
     past: Columns | None = None,
     min_history: int = 0,
 ) -> dict[str, np.ndarray | History]:
-    """The columns and, for each `Sequence` of the item id, the user's earlier items.
+    """Add the user's earlier items for each `Sequence` of the item id.
 
     A `NumericSequence` gets the values of its column in the same earlier rows, and NaN at padding:
     scale the columns first, with a scaler that was fitted on training rows alone.
@@ -108,7 +108,7 @@ def time_gaps(
     past: Columns | None = None,
     unit: float = 1.0,
 ) -> np.ndarray:
-    """Time from the user's previous row to each row, 0 for the first: a column for a schema.
+    """Compute the time since the user's previous row, 0 for the first.
 
     Args:
         columns: encoded columns, one row per interaction.
@@ -153,7 +153,7 @@ def time_gaps(
 
 
 def event_numbers(parts: list[Columns], feature: NumericSequence, owner: str) -> np.ndarray:
-    """The float32 column that a numeric sequence holds, of all parts one after the other.
+    """Return the float32 column of a numeric sequence, of all parts concatenated.
 
     Raises:
         ValueError: if it is missing, of another shape, or not finite.
@@ -168,7 +168,7 @@ def _item_histories(schema: Schema) -> list[Sequence]:
 
 
 def history_features(schema: Schema, owner: str) -> list[Sequence]:
-    """The sequences of the item id on the query side.
+    """Return the sequences of the item id on the query side.
 
     Raises:
         ValueError: if there are none.
@@ -187,7 +187,7 @@ def history_features(schema: Schema, owner: str) -> list[Sequence]:
 def in_order(
     parts: list[Columns], schema: Schema, time: str | None, owner: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows by user and then by time; ties keep the order of the parts and of the file.
+    """Sort rows by user and then by time. Ties keep the order of the parts and of the file.
 
     Args:
         parts: encoded columns, one row per interaction.
@@ -211,7 +211,7 @@ def in_order(
 
 
 def first_rows(users: np.ndarray) -> np.ndarray:
-    """Where each user begins, in sorted users."""
+    """Return the position of the first row of each user, in sorted users."""
     return np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]]))
 
 

@@ -1,4 +1,4 @@
-"""Sides: whether a column describes the user, the item, or the moment of a row."""
+"""Detection of the side that a column describes: the user, the item or the context."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ _LUCK = 1e-6
 def side_of(
     column: np.ndarray, users: np.ndarray, items: np.ndarray
 ) -> Literal["user", "item", "context"]:
-    """Find what a column describes, from what it is constant within.
+    """Find what a column describes, by the groups within which it is constant.
 
     A column that is the same in all rows of a user is known before an item is chosen, so it is the
     user's even if it is constant within items as well. One that is the same in all rows of an item
@@ -34,7 +34,7 @@ def side_of(
 
 
 def _is_constant_within(column: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether all rows of each group have one value, and that is no luck."""
+    """Return whether all rows of each group share a value, beyond chance."""
     order = np.argsort(groups, kind="stable")
     group, value = groups[order], column[order]
     same_group = group[1:] == group[:-1]

@@ -1,4 +1,4 @@
-"""Batches from Parquet files that are larger than memory."""
+"""Batches from Parquet files larger than memory."""
 
 import dataclasses
 import pathlib
@@ -32,7 +32,7 @@ def stream_parquet(
     seed: int = 0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Rows of Parquet files as `pointwise` gives them, read and encoded piece by piece.
+    """Stream batches from Parquet files, read and encoded piece by piece.
 
     Row groups are read in random order, some of them in turns, slice by slice, into a buffer that
     is reordered and half emptied again and again. So rows up to about `buffer_rows` apart mix, and

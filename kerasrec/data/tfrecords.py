@@ -1,4 +1,4 @@
-"""Batches from TFRecord files of `tf.train.Example`, and the writing of such files."""
+"""Batches from TFRecord files of `tf.train.Example`, and a writer of such files."""
 
 import dataclasses
 import os
@@ -40,7 +40,7 @@ def stream_tfrecord(
     drop_remainder: bool = False,
     compression: Compression = "",
 ) -> tf.data.Dataset:
-    """Examples of TFRecord files, as `stream_parquet` gives the rows of Parquet files.
+    """Stream batches from TFRecord files, as `stream_parquet` does from Parquet files.
 
     A feature holds one value: an id as int64 or bytes, as its vocabulary does, a number, label or
     weight as float or int64. A TFRecord file does not say how many examples it has, so all files
@@ -114,7 +114,7 @@ def write_tfrecord(
     shards: int = 1,
     compression: Compression = "",
 ) -> list[pathlib.Path]:
-    """Rows of a table as TFRecord files of `tf.train.Example`, in equal parts.
+    """Write the rows of a table to TFRecord files of `tf.train.Example`, in equal parts.
 
     Integers and booleans become int64, other numbers float, text bytes.
 
@@ -164,7 +164,7 @@ def write_tfrecord(
 
 @dataclasses.dataclass(frozen=True)
 class _File:
-    """A TFRecord file; what is inside is parsed as it is read."""
+    """TFRecord file whose examples are parsed as they are read."""
 
     path: pathlib.Path
     rows: int
@@ -198,7 +198,7 @@ def _counted(path: pathlib.Path, encoder: RowEncoder, compression: str) -> _File
 
 
 def _records(path: pathlib.Path, compression: str, start: int, stop: int) -> Iterator[tf.Tensor]:
-    """Serialized examples `(slice,)`; a dataset without functions, so no thread waits for one."""
+    """Iterate over serialized examples `(slice,)`, without functions that block a thread."""
     records = tf.data.TFRecordDataset(str(path), compression, READ_BYTES).skip(start)
     return iter(records.take(stop - start if stop >= 0 else -1).batch(row_stream.SLICE_ROWS))
 
@@ -206,7 +206,7 @@ def _records(path: pathlib.Path, compression: str, start: int, stop: int) -> Ite
 def _parsers(
     path: pathlib.Path, record: bytes, encoder: RowEncoder
 ) -> dict[str, tf.io.FixedLenFeature]:
-    """How to read each column, after the first example of the file."""
+    """Return the parser of each column, judged by the first example of the file."""
     try:
         features = tf.train.Example.FromString(record).features.feature
     except Exception as error:  # protobuf's DecodeError has no public place

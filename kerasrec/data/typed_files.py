@@ -1,4 +1,4 @@
-"""Files whose values have types of their own: Parquet, and JSON lines of one object a row."""
+"""Readers of files with typed values: Parquet and JSON lines."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ SAMPLE_ROWS = 1000
 
 
 def first_rows(head: str, path: pathlib.Path) -> list[dict[str, object]]:
-    """Return the objects of the whole lines at the beginning of a file.
+    """Parse the complete lines at the beginning of a file to objects.
 
     Raises:
         ValueError: if the first line is no JSON object.
@@ -37,7 +37,7 @@ def first_rows(head: str, path: pathlib.Path) -> list[dict[str, object]]:
 def read_json_lines(
     path: pathlib.Path, columns: Sequence[str], sample: Sequence[dict[str, object]], encoding: str
 ) -> pa.Table:
-    """Return some columns of a file of JSON lines; a missing key or null is a missing value.
+    """Read some columns of a file of JSON lines. Missing keys and null are missing values.
 
     Arrow would take text that looks like a time for one, so the types are declared: those of the
     first rows, integers widened to floats where a later value asks for it.
@@ -101,7 +101,7 @@ def parquet_names(path: pathlib.Path) -> list[str]:
 
 
 def read_parquet(path: pathlib.Path, columns: Sequence[str]) -> pa.Table:
-    """Return some columns of a Parquet file; the others stay on the disk.
+    """Read some columns of a Parquet file.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Columns of text to ids, numbers and times, as their roles ask."""
+"""Conversion of text columns to ids, numbers and times."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ def typed(
     id_type: IdType = "auto",
     decimal: str | None = None,
 ) -> ArrowColumn:
-    """Return a column as its role (or a RecBole header) asks.
+    """Convert a column to the type of its role (or of a RecBole header).
 
     Args:
         column: text, or values that have a type already.
@@ -63,7 +63,7 @@ def typed(
 def to_id_type(
     column: ArrowColumn, name: str, id_type: IdType = "auto", *, floats: bool = True
 ) -> ArrowColumn:
-    """Return ids of the declared type.
+    """Convert ids to the declared type.
 
     Args:
         column: ids of any type; missing ones are null.
@@ -145,7 +145,7 @@ def _first(column: ArrowColumn, mask: ArrowColumn) -> str:
 
 
 def _with_points(column: ArrowColumn, decimal: str | None) -> ArrowColumn:
-    """Return text with a point as the mark of fractions.
+    """Return text with a point as decimal mark.
 
     Without a declared mark, a comma is one if no number has a point and the numbers cannot all be
     read as thousands.
@@ -189,7 +189,7 @@ def _text_to_floats(column: ArrowColumn, name: str, decimal: str | None) -> Arro
 
 
 def _has_decimal_comma(value: str) -> bool:
-    """Return True for digits with one comma among them."""
+    """Return whether the text is digits with one comma among them."""
     return value.count(",") == 1 and value.replace(",", "").lstrip("+-").isdigit()
 
 

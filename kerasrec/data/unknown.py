@@ -1,4 +1,4 @@
-"""Unknown ids in training: how their row of an embedding table comes to be trained."""
+"""Training of the unknown id's embedding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Numeric, Schema
 def hiding(
     owner: str, schema: Schema, share: float
 ) -> Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]:
-    """Make a function that shows this share of the ids of a block as unknown.
+    """Make a function that replaces a share of the ids of a block by the unknown id.
 
     No training row has an id that the vocabulary does not know, unless rare ones were left out of
     it: without this, the row of the unknown id stays as it was initialised.
@@ -55,7 +55,7 @@ def hiding(
 
 
 def known_items(rows: np.ndarray, items: np.ndarray, owner: str) -> np.ndarray:
-    """Leave out positive rows of the unknown item, against which no negative ever stands.
+    """Drop positive rows of the unknown item, which is never drawn as a negative.
 
     Args:
         rows: positions of the positive rows.

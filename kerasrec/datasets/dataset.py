@@ -1,4 +1,4 @@
-"""What `load` gives: interactions, side tables, and what there is to know about them."""
+"""Result of `load`: interactions, side tables and notes."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from kerasrec.datasets.optimum import Optimum
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """A data set by name.
+    """Data set with interactions, side tables, terms and notes.
 
     Args:
         name: what it was loaded by.

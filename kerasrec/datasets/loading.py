@@ -1,4 +1,4 @@
-"""One door to all data sets."""
+"""Loader of all data sets."""
 
 import inspect
 import os
@@ -30,12 +30,12 @@ _TFDS = "tfds:"
 
 
 def names() -> list[str]:
-    """The names that `load` knows, besides `tfds:<builder>` and paths."""
+    """Return the names that `load` knows, besides `tfds:<builder>` and paths."""
     return sorted(_NAMED)
 
 
 def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
-    """A data set by name, or from a file.
+    """Load a data set by name, or from a file.
 
     | name | what | options |
     |---|---|---|
@@ -79,7 +79,7 @@ def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
 
 
 def _call(name: str, function: Callable[..., Any], options: dict[str, Any], *first: Any) -> Any:
-    """Calls a loader, if it takes all the options."""
+    """Call a loader after checking that it takes all the options."""
     taken = list(inspect.signature(function).parameters)[len(first) :]
     if unknown := sorted(set(options) - set(taken)):
         raise ValueError(

@@ -36,7 +36,9 @@ _OCCUPATIONS = (
 
 
 def movielens_100k() -> Dataset:
-    """943 users, 1,682 films, 100,000 ratings from 1 to 5 with time stamps in seconds.
+    """Load MovieLens 100K: 943 users, 1,682 films, 100,000 ratings from 1 to 5.
+
+    Times are in seconds.
 
     Looked for as `ml-100k` in `$KERASREC_DATA`, then in the cache: the original files (`u.data`,
     `u.item`, `u.user`) or those of RecBole (`ml-100k.inter`, ...), which hold the same rows in the
@@ -120,7 +122,7 @@ def _items(
 
 
 def movielens_1m() -> Dataset:
-    """6,040 users, 3,706 rated films, 1,000,209 ratings from 1 to 5.
+    """Load MovieLens 1M: 6,040 users, 3,706 rated films, 1,000,209 ratings from 1 to 5.
 
     Looked for as `ml-1m` in `$KERASREC_DATA`, then in the cache: the original `ratings.dat`, or
     `ratings_reconstructed.csv` (columns user_id, movie_id, rating, time_rank), in which a rating of

@@ -1,4 +1,4 @@
-"""The truth behind synthetic data, to measure how far a model is from it."""
+"""Ground truth of synthetic data, to measure a model's distance from the optimum."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from kerasrec.data import Interactions
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Optimum:
-    """The expected rating of every pair, and what the best model could reach.
+    """Expected rating of every pair, and the figures of the best possible model.
 
     Args:
         user_ids: raw ids `(users,)`, ascending.
@@ -36,7 +36,7 @@ class Optimum:
     rmse: float
 
     def expected_ratings(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """The best prediction for each pair of raw ids, `(rows,)`.
+        """Return the best prediction for each pair of raw ids, `(rows,)`.
 
         Raises:
             ValueError: if an id is none of the data set's.
@@ -46,7 +46,7 @@ class Optimum:
         ]
 
     def best_items(self, seen: Interactions) -> np.ndarray:
-        """The best recommendation for each of `user_ids`: the unseen item they would rate highest.
+        """Return for each of `user_ids` the unseen item they would rate highest.
 
         Args:
             seen: rows whose items are no recommendation for that user, usually the training rows.
@@ -61,7 +61,7 @@ class Optimum:
         return self.item_ids[np.argmax(unseen, axis=1)]
 
     def regret(self, recommended: np.ndarray, seen: Interactions) -> float:
-        """Mean gap between the best unseen item and what is recommended, in expected rating.
+        """Compute the mean gap in expected rating between best unseen and recommended items.
 
         Args:
             recommended: one raw item id for each of `user_ids`, `(users,)`.
@@ -83,7 +83,7 @@ class Optimum:
         return float(np.mean(best - self.expected_ratings(self.user_ids, recommended)))
 
     def _unseen(self, seen: Interactions) -> np.ndarray:
-        """`(users, items)` expected ratings, -inf where seen."""
+        """Return the expected ratings `(users, items)`, -inf where seen."""
         unseen = self.expected.copy()
         users = _positions(self.user_ids, seen.column(seen.user), "user")
         items = _positions(self.item_ids, seen.column(seen.item), "item")

@@ -1,4 +1,4 @@
-"""Sets that were published as one sequence of items per user, for figures of the next item."""
+"""Data sets published as one sequence of items per user, for next-item benchmarks."""
 
 import pathlib
 
@@ -17,7 +17,7 @@ AMAZON_TERMS = (
 
 
 def sasrec_ml_1m() -> Dataset:
-    """MovieLens 1M as the sequences of SASRec (Kang and McAuley, 2018).
+    """Load MovieLens 1M as the sequences of SASRec (Kang and McAuley, 2018).
 
     6,040 users, 3,416 items with at least 5 ratings, 999,611 rows, ids from 1; ties in time are in
     the order of that file. The split is the published one: each user's last item is the test, the
@@ -35,7 +35,7 @@ def sasrec_ml_1m() -> Dataset:
 
 
 def amazon_beauty_s3rec() -> Dataset:
-    """Amazon Beauty as the sequences of S3-Rec (Zhou et al., 2020).
+    """Load Amazon Beauty as the sequences of S3-Rec (Zhou et al., 2020).
 
     22,363 users, 12,101 items, 198,502 rows, ids from 1, each user and item at least 5 times.
     Times are whole days, so that the order inside a day is that of the file. Split and `time_rank`

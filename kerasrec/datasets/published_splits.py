@@ -1,4 +1,4 @@
-"""Sets that were published already split, for figures that compare with printed ones."""
+"""Data sets with published splits, for figures comparable with papers."""
 
 import pathlib
 
@@ -19,7 +19,7 @@ GOWALLA_TERMS = (
 
 
 def ncf_ml_1m() -> Dataset:
-    """MovieLens 1M as split for neural collaborative filtering (He et al., 2017).
+    """Load MovieLens 1M as split for neural collaborative filtering (He et al., 2017).
 
     6,040 users and 3,706 items with ids from 0; 994,169 training rows, the last item of each user
     as test, and 99 items for each user to rank it among (`negatives`). No ratings;
@@ -58,7 +58,7 @@ def ncf_ml_1m() -> Dataset:
 
 
 def gowalla_lightgcn() -> Dataset:
-    """Gowalla check-ins as split for NGCF and LightGCN.
+    """Load Gowalla check-ins as split for NGCF and LightGCN.
 
     29,858 users and 40,981 items with ids from 0; 810,128 training and 217,242 test rows, a random
     fifth of each user's. No times.
@@ -85,7 +85,7 @@ def gowalla_lightgcn() -> Dataset:
 
 
 def _files(name: str, wanted: tuple[tuple[str, ...], ...], origin: str) -> tuple[pathlib.Path, ...]:
-    """A file for each tuple of possible names, all from one folder."""
+    """Return a file for each tuple of possible names, all from one folder."""
     for folder in folders(name):
         found = [
             next(filter(None, (find_file(folder, n) for n in names)), None) for names in wanted
@@ -97,7 +97,7 @@ def _files(name: str, wanted: tuple[tuple[str, ...], ...], origin: str) -> tuple
 
 
 def _pairs(path: pathlib.Path) -> np.ndarray:
-    """The first two columns of a file of tab-separated numbers, `(rows, 2)`."""
+    """Read the first two columns of a file of tab-separated numbers, `(rows, 2)`."""
     try:
         fields = head_of(path).partition("\n")[0].count("\t") + 1
         text = Delimited(path, "\t", "", False, "utf-8")
@@ -112,7 +112,7 @@ def _pairs(path: pathlib.Path) -> np.ndarray:
 
 
 def _negatives(path: pathlib.Path, test: np.ndarray) -> np.ndarray:
-    """Items `(rows, n)` of a file with a line `(user,item)<TAB>item...` for each test row."""
+    """Read items `(rows, n)` from a line `(user,item)<TAB>item...` for each test row."""
     found: list[list[int]] = []
     for number, line in enumerate(read_lines(path, encoding="utf-8"), 1):
         pair, *items = line.split("\t")
@@ -142,7 +142,7 @@ def _negatives(path: pathlib.Path, test: np.ndarray) -> np.ndarray:
 
 
 def read_lists(path: pathlib.Path) -> np.ndarray:
-    """Pairs `(rows, 2)` of a file of lines `user item item ...`.
+    """Read pairs `(rows, 2)` from a file of lines `user item item ...`.
 
     Args:
         path: the file; compressed ones are unpacked.
@@ -167,7 +167,7 @@ def read_lists(path: pathlib.Path) -> np.ndarray:
 def _split(
     train: np.ndarray, test: np.ndarray, method: str, *, timed: bool
 ) -> tuple[Interactions, Split]:
-    """All rows, and the published parts; with `timed`, the rank of a row among its user's."""
+    """Return all rows and the published parts. With `timed`, rank each row within its user."""
     pairs = np.concatenate([train, test])
     columns = {"user_id": pairs[:, 0], "item_id": pairs[:, 1]}
     if timed:

@@ -1,4 +1,4 @@
-"""Synthetic ratings, drawn from a truth that is known."""
+"""Synthetic ratings drawn from a known model."""
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ def synthetic(
     popularity: float = 0.8,
     seed: int = 0,
 ) -> Dataset:
-    """Ratings of low rank with noise, more often on items that are popular or liked.
+    """Draw noisy low-rank ratings, more often of popular or liked items.
 
         expected(u, i) = 3.5 + b_u + b_i + <p_u, q_i>,  rating = expected + noise * normal
         P(u takes i next) ~ exp(affinity(u, i)) over the items that u has not taken,

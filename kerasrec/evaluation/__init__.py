@@ -1,4 +1,4 @@
-"""How good a model is: rating errors, rank metrics over the whole catalogue, comparison tables.
+"""Evaluation: rating errors, rank metrics over the whole catalogue, comparison tables.
 
 Encoded columns go in, plain dicts come out. Models are seen through the two Protocols `Ranker` and
 `Retriever` alone, so anything that scores pairs can be evaluated.

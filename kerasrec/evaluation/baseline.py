@@ -1,4 +1,4 @@
-"""The models that every other is held against."""
+"""Popularity baseline for comparisons."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from kerasrec.types import Features
 
 
 class MostSeen:
-    """Scores an item by how often it was chosen.
+    """Popularity model that scores an item by the number of its positives.
 
     Args:
         schema: names of the user and the item id, and which labels are positives.
@@ -38,13 +38,13 @@ class MostSeen:
         self._rank = np.unique(counts, return_inverse=True)[1].astype(np.float32)
 
     def __call__(self, inputs: Features, training: bool = False) -> np.ndarray:
-        """Scores of the items, whoever asks."""
+        """Return the scores of the items, the same for every user."""
         return self._rank[inputs[self.schema.item_id.name]]
 
     def query_embedding(self, inputs: Features) -> np.ndarray:
-        """Ones `(batch, 1)`."""
+        """Return ones `(batch, 1)`."""
         return np.ones((len(inputs[self.schema.user_id.name]), 1), np.float32)
 
     def item_embedding(self, inputs: Features) -> np.ndarray:
-        """Scores `(items, 1)`."""
+        """Return the scores `(items, 1)`."""
         return self._rank[inputs[self.schema.item_id.name]][:, None]

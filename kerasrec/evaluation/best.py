@@ -1,4 +1,4 @@
-"""The k highest scores of every row, without sorting and mostly without copying the row.
+"""Selection of the k highest scores of every row without sorting.
 
 The k-th largest maximum of groups of columns is a bound that k scores of the row reach, and hardly
 any others do. Only these are looked at further. Rows in which equal scores meet, or with fewer than
@@ -18,7 +18,7 @@ _MANY = 4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Best:
-    """Columns of the highest scores of some rows, in no order.
+    """Columns of the highest scores of some rows, in no particular order.
 
     Args:
         columns: `(rows, k)`.
@@ -32,7 +32,7 @@ class Best:
     tied: dict[int, np.ndarray]
 
     def draw(self, rng: np.random.Generator) -> None:
-        """Let chance decide which of the scores that equal the k-th of a row are among its k."""
+        """Choose at random among the scores that tie with the k-th of a row."""
         for row in sorted(self.tied):
             keys = self.keys[row]
             higher = np.count_nonzero(keys < keys[-1])
@@ -61,7 +61,7 @@ def best_columns(scores: np.ndarray, k: int) -> Best:
 
 
 def _by_bound(scores: np.ndarray, k: int, found: Best) -> np.ndarray:
-    """Fill the rows whose k highest scores differ from each other and from the next: which ones."""
+    """Fill the rows whose k highest scores are distinct. Return a mask of the rows filled."""
     rows, width = scores.shape
     groups = width // _GROUP
     if groups < _GROUPS * k:
@@ -93,7 +93,7 @@ def _by_bound(scores: np.ndarray, k: int, found: Best) -> np.ndarray:
 
 
 def _as_a_whole(scores: np.ndarray, rows: np.ndarray, found: Best) -> None:
-    """Fill the named rows, whatever their scores."""
+    """Fill the given rows by partitioning all their scores."""
     width, k = scores.shape[1], found.columns.shape[1]
     keys = -scores[rows]  # NaN sorts last, as the lowest score must
     if k == width:

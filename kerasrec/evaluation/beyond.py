@@ -1,4 +1,4 @@
-"""What lists are like besides right: how much of the catalogue, how new, how varied, how popular.
+"""Beyond-accuracy metrics: coverage, novelty, diversity, popularity bias, serendipity.
 
 Two kinds of figures: those of all lists together (coverage, Gini, entropy, popularity lift), and
 those that every list has, as `(queries,)` arrays, which go into `bootstrap_intervals` and
@@ -29,7 +29,7 @@ def beyond_accuracy(
     test: Columns | None = None,
     vectors: np.ndarray | None = None,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """All figures of this module.
+    """Compute all figures of this module.
 
     Args:
         lists: what `recommend` gave.
@@ -84,7 +84,7 @@ def beyond_accuracy(
 
 
 def coverage(lists: Lists) -> float:
-    """Share of the catalogue that is in at least one list.
+    """Compute the share of the catalogue that is in at least one list.
 
     Ge et al. (2010), "Beyond Accuracy: Evaluating Recommender Systems by Coverage and
     Serendipity", catalogue coverage.
@@ -93,7 +93,7 @@ def coverage(lists: Lists) -> float:
 
 
 def gini(lists: Lists) -> float:
-    """Gini index of how often the n items of the catalogue are listed: 0 equally, 1 one alone.
+    """Compute the Gini index of item exposure: 0 if all items are listed equally, 1 if only one is.
 
         sum over i of (2 i - n - 1) x_i / ((n - 1) * sum of x),  x ascending
 
@@ -108,7 +108,7 @@ def gini(lists: Lists) -> float:
 
 
 def entropy(lists: Lists) -> float:
-    """Shannon entropy in bits of the item at a random place of a random list.
+    """Compute the Shannon entropy in bits of the item at a random place of a random list.
 
         -sum of p log2 p,  p the share of the places that an item holds
 
@@ -121,7 +121,7 @@ def entropy(lists: Lists) -> float:
 
 
 def _positives(train: SeenColumns, schema: Schema) -> list[Columns]:
-    """User and item of the rows whose label is a positive."""
+    """Return user and item of the rows whose label is a positive."""
     names = schema.user_id.name, schema.item_id.name
     found: list[Columns] = []
     for part in seen_parts(train):
@@ -132,7 +132,7 @@ def _positives(train: SeenColumns, schema: Schema) -> list[Columns]:
 
 
 def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:
-    """Mean self-information in bits of the items in a list.
+    """Compute the mean self-information in bits of the items in each list.
 
         mean of log2(users / users of the item)
 
@@ -149,7 +149,7 @@ def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:
 
 
 def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
-    """Mean distance of two items of a list, 1 - cosine of their vectors.
+    """Compute the mean distance of two items of each list, 1 - cosine of their vectors.
 
         sum over pairs i < j of (1 - cos(v_i, v_j)) / (n (n - 1) / 2)
 
@@ -189,7 +189,7 @@ def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
 
 
 def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: SeenColumns) -> float:
-    """Compute by how much more popular the listed items are than those in the histories.
+    """Compute by how much the listed items are more popular than those in the histories.
 
         (GAP_q - GAP_p) / GAP_p
 
@@ -230,7 +230,7 @@ def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: See
 
 
 def long_tail_share(lists: Lists, counts: np.ndarray) -> np.ndarray:
-    """Share of a list that items of the tail hold.
+    """Compute the share of tail items in each list.
 
     The tail are the least popular items, which together have a third of the training rows; see
     `item_popularity`. Abdollahpouri et al. (2019), "Managing Popularity Bias in Recommender Systems
@@ -245,7 +245,7 @@ def long_tail_share(lists: Lists, counts: np.ndarray) -> np.ndarray:
 
 
 def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Columns) -> np.ndarray:
-    """Share of a list that is right and not obvious: test items that a popularity list lacks.
+    """Compute the share of each list that is relevant and missing from a popularity list.
 
         |listed, in the user's test rows, not among the k most popular unseen items| / |listed|
 
@@ -291,13 +291,13 @@ def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Colum
 
 
 def _exposure(lists: Lists) -> np.ndarray:
-    """How many lists each item of the catalogue is in."""
+    """Count the lists that each item of the catalogue is in."""
     counts = np.bincount(lists.items.ravel(), minlength=int(lists.catalogue.max()) + 1)
     return counts[lists.catalogue]
 
 
 def _list_mean(lists: Lists, values: np.ndarray) -> np.ndarray:
-    """Mean over the items of each list, padding left out; NaN for none."""
+    """Average over the items of each list without padding. NaN for empty lists."""
     real = lists.items != PADDING_ID
     number = real.sum(axis=1)
     total = np.where(real, values, 0.0).sum(axis=1)
@@ -305,6 +305,6 @@ def _list_mean(lists: Lists, values: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Mean of the values that are defined."""
+    """Average the values that are defined."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")

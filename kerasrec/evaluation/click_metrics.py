@@ -1,4 +1,4 @@
-"""How well scores tell clicks from the rest: AUC, log loss, calibration."""
+"""Click prediction metrics: AUC, log loss, calibration."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from kerasrec.types import Columns, Ranker
 def click_metrics(
     model: Ranker, columns: Columns, *, bins: int = 10, batch_size: int = 8192
 ) -> dict[str, float | int]:
-    """Measures a model whose scores are logits of a binary label.
+    """Evaluate a model whose scores are logits of a binary label.
 
         auc        P(score of a positive > score of a negative), equal scores count half
         gauc       auc of each user with both labels, weighted by the user's rows (Zhu et al., 2017,
@@ -83,7 +83,7 @@ def click_metrics(
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Share of the (positive, negative) pairs in the right order; equal scores count half.
+    """Compute the share of (positive, negative) pairs in the right order. Ties count half.
 
     From the sum of the positives' mean ranks (Mann and Whitney, 1947). NaN if a label is missing.
 
@@ -108,7 +108,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def grouped_auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[float, int]:
-    """`auc` within each group that has both labels, weighted by rows; and how many have.
+    """Compute the row-weighted mean `auc` of groups with both labels, and their number.
 
     Args:
         labels: 0 or 1, `(rows,)`.
@@ -154,7 +154,7 @@ def grouped_auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
 
 
 def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
-    """Mean of log(1 + exp(-logit)) over positives and log(1 + exp(logit)) over negatives.
+    """Average log(1 + exp(-logit)) over positives and log(1 + exp(logit)) over negatives.
 
     Args:
         labels: 0 or 1, `(rows,)`.
@@ -189,14 +189,14 @@ class CalibrationCurve:
 
     @property
     def error(self) -> float:
-        """Mean of |predicted - observed|, weighted by rows: the expected calibration error."""
+        """Return the expected calibration error: mean |predicted - observed|, weighted by rows."""
         return float(np.average(np.abs(self.predicted - self.observed), weights=self.rows))
 
 
 def calibration_curve(
     labels: np.ndarray, predicted: np.ndarray, *, bins: int = 10
 ) -> CalibrationCurve:
-    """How often what was predicted came true.
+    """Compare predicted and observed rates in bins of the predictions.
 
         error = sum over bins of rows of the bin / rows * |mean prediction - mean label|
 
@@ -249,7 +249,7 @@ def _binary(labels: np.ndarray, what: str) -> np.ndarray:
 
 
 def _scores(scores: np.ndarray, rows: int, what: str) -> np.ndarray:
-    """The scores as float64, if there is one number for each label."""
+    """Validate that there is one score for each label, and return them as float64."""
     scores = np.asarray(scores, np.float64)
     if scores.shape != (rows,):
         raise ValueError(

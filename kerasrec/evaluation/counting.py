@@ -1,4 +1,4 @@
-"""How many candidates score higher than a positive, and how many the same.
+"""Counts of the candidates that score higher than a positive, or the same.
 
 Two ways give the same counts. Comparing a value with the scores of its row takes two passes over
 the row. Sorting takes one pass that copies the scores from the lowest of several values on, and a
@@ -78,7 +78,7 @@ def count_better(
 def _compared(
     scores: np.ndarray, rows: np.ndarray, start: np.ndarray, many: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
-    """How many of the lowest values of each row are compared; the others are sorted for."""
+    """Return how many of the lowest values of each row to compare. The others are sorted."""
     height, width = scores.shape
     run = max(_RUN, width // _RUNS)
     runs = max(1, width // run)
@@ -99,7 +99,7 @@ def _compared(
 def _groups(
     scores: np.ndarray, rows: np.ndarray, number: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Rows to compare in one go: which, their scores, and the number of values of each."""
+    """Group rows to compare together: their places, scores, and number of values each."""
     begins = np.ones(len(rows), bool)  # rows that cannot go with the row before
     begins[1:] = (np.diff(number) != 0) | (np.diff(rows) != 1)
     ends = [*np.flatnonzero(begins)[1:].tolist(), len(rows)]
@@ -114,7 +114,7 @@ def _groups(
 
 
 def _compare(lines: np.ndarray, values: np.ndarray, *, ties: bool = True) -> np.ndarray:
-    """Count the scores `(rows, width)` that are no less and, if `ties`, those that are greater.
+    """Count the scores `(rows, width)` that are greater (if `ties`) and not less.
 
     Gives int64 `(2, rows, values)` for values `(rows, values)`: greater, then no less.
     """
@@ -142,7 +142,7 @@ def _compare(lines: np.ndarray, values: np.ndarray, *, ties: bool = True) -> np.
 
 
 def _scratch(size: int) -> np.ndarray:
-    """Memory of this thread for flags: fresh memory costs as much as what is done with it."""
+    """Return reusable memory of this thread for flags, since allocating is as slow as counting."""
     if len(getattr(_local, "flags", ())) < size:
         _local.flags = np.empty(size, bool)
     flags: np.ndarray = _local.flags
@@ -150,7 +150,7 @@ def _scratch(size: int) -> np.ndarray:
 
 
 def _by_sorting(line: np.ndarray, values: np.ndarray, counts: np.ndarray) -> None:
-    """Write the counts of ascending values, from the sorted scores that reach the lowest."""
+    """Write the counts of ascending values, by sorting the scores that reach the lowest."""
     flags = np.greater_equal(line, values[0], out=_scratch(len(line)))
     kept = np.compress(flags, line)
     kept.sort()

@@ -1,4 +1,4 @@
-"""Several models on the same folds, to choose between them."""
+"""Cross-validation of several models on the same folds."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ from kerasrec.evaluation.statistics import Spread, float_values, spread
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """The figures of every model on every fold.
+    """Figures of every model on every fold.
 
     Args:
         values: by model, by figure, one value a fold `(folds,)`.
@@ -25,7 +25,7 @@ class CrossValidation:
     test_share: float
 
     def spreads(self) -> dict[str, dict[str, Spread]]:
-        """Mean and spread over the folds, by model and figure."""
+        """Compute mean and spread over the folds, by model and figure."""
         return {
             model: spread(
                 {
@@ -37,7 +37,7 @@ class CrossValidation:
         }
 
     def p(self, first: str, second: str, figure: str) -> float:
-        """Two-sided p of the difference of two models, by the corrected resampled t-test.
+        """Compute the two-sided p of two models' difference by the corrected resampled t-test.
 
             t = mean(d) / sqrt(var(d) * (1 / folds + test rows / train rows)),  folds - 1 degrees
 
@@ -75,7 +75,7 @@ class CrossValidation:
 def cross_validate(
     models: Mapping[str, Callable[[Split], Mapping[str, object]]], splits: Iterable[Split]
 ) -> CrossValidation:
-    """Trains and evaluates every model on every fold.
+    """Train and evaluate every model on every fold.
 
     Args:
         models: by name, a function that trains on the `train` part of a split (and stops on

@@ -26,7 +26,7 @@ def ranking(
     per: Per = "user",
     max_memory_mb: int = 128,
 ) -> dict[str, float | int | str]:
-    """Ranks the catalogue for every query and looks where the test items come.
+    """Rank the catalogue for every query and compute the metrics of the test items.
 
     A query is a user, or with `per="row"` a test row. The unit belongs to the evaluation and not to
     the model, so that models with other features are measured by the same queries. The positives of
@@ -137,7 +137,7 @@ def rank_queries(
     per: Per = "user",
     max_memory_mb: int = 128,
 ) -> Ranked:
-    """`ranking`, with the value of every query: for segments, intervals and comparisons.
+    """Rank as `ranking`, and keep the values of every query for further statistics.
 
     Args:
         model: see `ranking`.
@@ -199,7 +199,7 @@ def rank_queries(
 
 
 def catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:
-    """Item features of the catalogue, one row per item."""
+    """Return the item features of the catalogue, one row per item."""
     if items is None:
         if len(schema.item) > 1:
             raise ValueError(
@@ -220,7 +220,7 @@ def catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:
 
 
 def check_per(per: str) -> None:
-    """Refuse a unit that there is not.
+    """Validate the unit of a query.
 
     Raises:
         ValueError: if it is neither "user" nor "row".

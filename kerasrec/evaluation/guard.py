@@ -1,4 +1,4 @@
-"""Warnings about what makes figures look better than they are, or compare with nothing.
+"""Warnings about misleading or incomparable evaluation protocols.
 
 Nothing here changes a figure: each finding is a `ProtocolWarning` that says what was found, how
 much of it, and what to do.
@@ -19,11 +19,11 @@ from kerasrec.types import Columns
 
 
 class ProtocolWarning(UserWarning):
-    """Something in the data or the protocol of an evaluation that its reader must know."""
+    """Warning about the data or the protocol of an evaluation."""
 
 
 def check_split(split: Split) -> list[str]:
-    """Warns when a split leaks: test rows in train, or training rows later than test rows.
+    """Warn if a split leaks: test rows in train, or training rows later than test rows.
 
     - A test row whose (user, item) pair has a training row too: the answer was trained on. (People
       do come back to things; then `ranking` should be given `drop_repeats`.)
@@ -89,7 +89,7 @@ def check_ranking(
     candidates: np.ndarray | Candidates | None = None,
     items: Columns | None = None,
 ) -> list[str]:
-    """Warns when the protocol of a ranking is not that of the full catalogue without seen items.
+    """Warn if a ranking protocol is not that of the full catalogue without seen items.
 
     - No seen items are taken out: the lists are full of what users have already.
     - Test rows are in `seen` as well.
@@ -162,7 +162,7 @@ def check_ranking(
 
 
 def _later_rows_of_the_same_user(split: Split, name: str) -> tuple[int, int]:
-    """Users, and rows of the part, with a later training row of the same user."""
+    """Count the users, and rows of the part, with a later training row of the user."""
     train, part, time = split.train, getattr(split, name), str(split.train.time)
     ids, code = np.unique(
         np.concatenate([train.column(train.user), part.column(part.user)]), return_inverse=True

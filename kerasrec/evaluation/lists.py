@@ -1,4 +1,4 @@
-"""The lists a model would show: the first k items for every query, seen items left out."""
+"""Recommended lists: the first k items for every query, without seen items."""
 
 import dataclasses
 import threading
@@ -30,7 +30,7 @@ _BlockScorer = Callable[[Columns], _RowScorer]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Lists:
-    """Recommendations, one list per query.
+    """Recommended items, one list per query.
 
     Args:
         users: `(queries,)` user id of each query.
@@ -45,7 +45,7 @@ class Lists:
 
     @property
     def k(self) -> int:
-        """Length of a list."""
+        """Return the length of a list."""
         return int(self.items.shape[1])
 
 
@@ -59,7 +59,7 @@ def recommend(
     seed: int = 0,
     max_memory_mb: int = 128,
 ) -> Lists:
-    """The k items of the highest score for every query, without those the user has seen.
+    """Recommend the k items of the highest score for every query, without seen items.
 
     Equal scores are in random order, drawn for each list on its own, so that no order of ids shows
     in what is counted over the lists.
@@ -136,7 +136,7 @@ def recommend(
 
 
 def _in_order(blocks: list[Best], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Columns `(rows, k)`, best first, and which of them have a score."""
+    """Return the columns `(rows, k)`, best first, and a mask of those with a score."""
     for block in blocks:
         block.draw(rng)
     keys = np.concatenate([block.keys for block in blocks])
@@ -147,7 +147,7 @@ def _in_order(blocks: list[Best], rng: np.random.Generator) -> tuple[np.ndarray,
 
 
 def _products(model: Retriever, items: Columns, step: int) -> _BlockScorer:
-    """Multiply the rows that are asked for, in the thread that asks."""
+    """Return a scorer that multiplies the requested rows in the calling thread."""
     catalogue = ItemVectors.of(model, items)
     own = threading.local()  # an array of scores a thread: fresh memory costs as much as selecting
 
@@ -166,6 +166,6 @@ def _products(model: Retriever, items: Columns, step: int) -> _BlockScorer:
 
 
 def _scored(model: Ranker, items: Columns, max_memory_mb: int) -> _BlockScorer:
-    """Score a block before any of its rows is asked for."""
+    """Return a scorer that scores a whole block at once."""
     score = block_scorer(model, items, max_memory_mb=max_memory_mb)
     return lambda features: score(features, None).__getitem__

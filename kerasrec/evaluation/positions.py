@@ -1,4 +1,4 @@
-"""Where positives stand in the lists of their queries, without making the lists.
+"""Ranks of the positives in their queries' lists, without building the lists.
 
 Every metric of accuracy follows from two numbers per positive: how many candidates score higher,
 and how many the same. They are counted block by block of queries, so that there is never an array
@@ -37,7 +37,7 @@ _QUERIES_PER_CALL = 16_384
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """What is ranked for whom.
+    """Ranking task: the queries, the seen pairs and the candidates.
 
     Args:
         schema: names of the features.
@@ -56,7 +56,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Block:
-    """Some queries, a row of scores each, and their listed positives."""
+    """Block of queries with their listed positives."""
 
     queries: np.ndarray  # (rows,)
     users: np.ndarray  # (rows,)
@@ -72,7 +72,7 @@ _Better = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.nd
 def count_positives(
     model: Ranker, items: Columns, task: Task, *, max_memory_mb: int
 ) -> tuple[Positives, np.ndarray]:
-    """Scores all queries and counts the candidates above and beside each positive.
+    """Score all queries and count the candidates above and tied with each positive.
 
     Args:
         model: what scores.
@@ -100,7 +100,7 @@ def count_positives(
         others: np.ndarray,
         better: _Better = count_better,
     ) -> None:
-        """Of scores whose removed candidates are NaN already; writes where no other block does."""
+        """Count in scores whose removed candidates are NaN. Blocks write to disjoint places."""
         value = scores[block.row, column]
         scores[block.row, column] = np.nan  # positives are counted afterwards, among themselves
         at = block.positives
@@ -119,7 +119,7 @@ def count_positives(
 
 
 def _blocks(task: Task, size: int, within: int | None = None) -> Iterator[list[_Block]]:
-    """All queries in blocks of `size` rows, about `within` rows at a time.
+    """Yield all queries in blocks of `size` rows, about `within` rows at a time.
 
     Queries with equally many positives follow each other, since those are counted together.
     """
@@ -146,7 +146,7 @@ def _features(task: Task, queries: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Marks seen items as NaN, positives excepted; columns of the positives, and negatives."""
+    """Mark seen items as NaN, except positives. Return the positives' columns and the negatives."""
     row, item = task.seen.items_of(block.users)
     at = task.position[item]
     row, at = row[at >= 0], at[at >= 0]
@@ -179,7 +179,7 @@ def _retrieved(model: Retriever, items: Columns, task: Task, count, max_memory_m
 
 
 def _by_rows(catalogue: ItemVectors, task: Task, count, size: int, threads: int, pool):  # type: ignore[no-untyped-def]
-    """A function that ranks a block in the thread that calls it."""
+    """Return a function that ranks a block in the calling thread."""
     own = threading.local()  # one array of scores a thread: fresh memory costs as much as counting
 
     def one(block: _Block, queries: np.ndarray) -> None:
@@ -193,7 +193,7 @@ def _by_rows(catalogue: ItemVectors, task: Task, count, size: int, threads: int,
 
 
 def _by_columns(catalogue: ItemVectors, task: Task, count, size: int, threads: int, pool):  # type: ignore[no-untyped-def]
-    """A function that ranks a block with all threads, each with some of the columns."""
+    """Return a function that ranks a block with all threads, each on some columns."""
     width = len(catalogue.vectors)
     memory = np.empty((size, width), np.float32)
     edges = [width * thread // threads for thread in range(threads + 1)]
@@ -247,7 +247,7 @@ def _sampled(model: Ranker, items: Columns, task: Task, count, max_memory_mb: in
 
 
 def _not_listed(ids: np.ndarray, users: np.ndarray, task: Task) -> np.ndarray:
-    """Which of the ids `(queries, c)` are no candidates: not in the catalogue, repeated, seen."""
+    """Mark the ids `(queries, c)` that are no candidates: not in the catalogue, repeated, seen."""
     order = np.argsort(ids, axis=1, kind="stable")  # the positive, in column 0, before its repeats
     ranked = np.take_along_axis(ids, order, axis=1)
     repeated = np.zeros(ids.shape, bool)

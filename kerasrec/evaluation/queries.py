@@ -1,4 +1,4 @@
-"""What a ranking evaluation asks: the queries of a test set, their positives, the seen pairs."""
+"""Queries of a test set, their positives, and the seen pairs."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Per = Literal["user", "row"]
 
 
 def seen_parts(seen: SeenColumns) -> list[Columns]:
-    """The columns in `seen` that have rows.
+    """Return the columns in `seen` that have rows.
 
     Raises:
         ValueError: if it holds something else than columns.
@@ -67,7 +67,7 @@ def row_counts(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SeenPairs:
-    """The (user, item) pairs of some rows.
+    """Distinct (user, item) pairs of some rows.
 
     Args:
         keys: sorted user * num_items + item, each once; at the end one larger than all.
@@ -79,7 +79,7 @@ class SeenPairs:
 
     @classmethod
     def of(cls, seen: SeenColumns, schema: Schema) -> "SeenPairs":
-        """The pairs of known users and items in some columns, or in several."""
+        """Collect the pairs of known users and items in one or several sets of columns."""
         keys = [np.array([np.iinfo(np.int64).max])]
         for part in seen_parts(seen):
             check_columns(part, (schema.user_id.name, schema.item_id.name), what="seen")
@@ -93,17 +93,17 @@ class SeenPairs:
         return cls(ordered[new], schema.item_id.num_ids)
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """User and item of every pair."""
+        """Return user and item of every pair."""
         users, items = np.divmod(self.keys[:-1], self.num_items)
         return users, items
 
     def contains(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Which pairs are among them; the arrays broadcast."""
+        """Return which of the given pairs are included. The arrays broadcast."""
         keys = users * self.num_items + items
         return self.keys[np.searchsorted(self.keys, keys)] == keys
 
     def items_of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Index into `users`, and item, of every pair of those users."""
+        """Return index into `users`, and item, of every pair of those users."""
         start = np.searchsorted(self.keys, users * self.num_items)
         count = np.searchsorted(self.keys, (users + 1) * self.num_items) - start
         row = np.repeat(np.arange(len(users)), count)
@@ -113,7 +113,7 @@ class SeenPairs:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Queries:
-    """The queries of a test set and their positives.
+    """Queries of a test set and their positives.
 
     Args:
         features: query side features, one row per query.
@@ -135,7 +135,7 @@ class Queries:
 
     @property
     def num_positives(self) -> np.ndarray:
-        """`(queries,)` positives of each query."""
+        """Return the number of positives of each query, `(queries,)`."""
         return np.bincount(self.query, minlength=len(self.test_row))
 
 
@@ -188,7 +188,7 @@ def make_queries(
 def _first_rows(
     test: Columns, schema: Schema, kept: np.ndarray, users: np.ndarray, items: np.ndarray
 ) -> np.ndarray:
-    """The first of the kept rows of each user, in the order of the users.
+    """Return the first of the kept rows of each user, in the order of the users.
 
     The columns have no time that the schema knows. Where there are histories, the first row is the
     one with the shortest of them: a later row's history holds test items, which are the answers.

@@ -1,4 +1,4 @@
-"""Rank metrics whose ties are broken fairly: the exact mean over all orders of equal scores."""
+"""Rank metrics with fair ties: the exact mean over all orders of equal scores."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _NEGLIGIBLE = 42.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RankMetrics:
-    """One value per query; those at a cutoff are `(queries, cutoffs)`, the others `(queries,)`.
+    """Rank metrics per query: `(queries, cutoffs)` if they have a cutoff, else `(queries,)`.
 
     Args:
         hr: share of tie orders with a positive among the first k.
@@ -46,7 +46,7 @@ def expected_rank_metrics(
     negatives: np.ndarray,
     cutoffs: Sequence[int],
 ) -> RankMetrics:
-    """Rank metrics from tie blocks, as the mean over all orders of the tied candidates.
+    """Compute rank metrics from tie blocks, as the mean over all orders of tied candidates.
 
     A tie block is the set of candidates of a query that share a score: g candidates score higher,
     a of these are positives, t candidates (itself included) are tied, m of them are positives. In
@@ -126,7 +126,7 @@ def expected_rank_metrics(
 
 
 def _reciprocals(greater: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """1/(g+1) + ... + 1/(g+count), a difference of harmonic numbers."""
+    """Compute 1/(g+1) + ... + 1/(g+count) as a difference of harmonic numbers."""
     found = np.where(count == 0, 0.0, 1.0 / (greater + 1))
     several = count > 1  # few, where scores seldom tie
     g, n = greater[several], count[several]
@@ -141,7 +141,7 @@ def _precisions(
     before: np.ndarray,
     inside: np.ndarray,
 ) -> np.ndarray:
-    """Sum of the expected precision at the first `inside` positions of a block, were they hits."""
+    """Sum the expected precision at hits on the first `inside` positions of a block."""
     reciprocals = _reciprocals(greater, inside)
     slope = (positives - 1) / np.maximum(tied - 1, 1)
     # The sum of (x - 1) / (g + x) is that of 1 - (g + 1) / (g + x).
@@ -149,7 +149,7 @@ def _precisions(
 
 
 def _any_within(inside: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """Probability that one of the positives is among the first `inside` of `tied` positions."""
+    """Compute the probability that a positive is among the first `inside` of `tied` positions."""
     chance = inside / tied  # exact for one positive, for none of the block and for all of it
     some = np.flatnonzero((positives > 1) & (inside > 0) & (inside < tied))
     if len(some):
@@ -164,7 +164,7 @@ def _any_within(inside: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> 
 
 
 def _reciprocal_rank(greater: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """Expected 1 / rank of the first positive of a block."""
+    """Compute the expected 1 / rank of the first positive of a block."""
     mean = _reciprocals(greater, tied) / tied  # one positive
     several = np.flatnonzero((positives > 1) & (tied > 1))
     blocks, same = np.unique(

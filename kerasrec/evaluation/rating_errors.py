@@ -1,4 +1,4 @@
-"""Errors of predicted ratings."""
+"""Errors of rating predictions."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def pointwise(
     clip: tuple[float, float] | None = None,
     batch_size: int = 8192,
 ) -> dict[str, float | int]:
-    """Root mean squared error and mean absolute error of a model's scores against the labels.
+    """Compute root mean squared and mean absolute error of a model's scores.
 
         rmse = sqrt(mean((score - label)^2)),  mae = mean(|score - label|)
 

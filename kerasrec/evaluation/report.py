@@ -1,4 +1,4 @@
-"""One model in figures, several models side by side."""
+"""Evaluation of one model, and comparison tables of several."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def evaluate(
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
 ) -> Row:
-    """All figures of one model in one dict: `ranking`, and `pointwise` on demand.
+    """Evaluate one model: the figures of `ranking`, and of `pointwise` on demand.
 
     Args:
         model: what is evaluated.
@@ -114,7 +114,7 @@ def compare(
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
 ) -> list[Row]:
-    """Evaluate several models by the same queries, beside the popularity of the items.
+    """Evaluate several models on the same queries, beside item popularity.
 
     The row `popularity` ranks items by their number of rows in `train` and predicts no ratings. It
     is added first unless a model has that name.
@@ -254,7 +254,7 @@ def format_table(
 def _columns(
     names: Sequence[str], rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | str
 ) -> tuple[list[str], dict[str, str]]:
-    """The columns in their order; and those left out, with the earlier column that they equal."""
+    """Return the columns in order, and those left out with the earlier column they equal."""
     first: dict[tuple[object, ...], str] = {}
     order = sorted(names, key=lambda name: _MAIN.index(_kind(name)) if _kind(name) in _MAIN else -1)
     equal = {}
@@ -282,7 +282,7 @@ def _columns(
 def _within(
     label: str, columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: int
 ) -> list[list[str]]:
-    """The columns of one table after the other, none wider than the width if it can be."""
+    """Distribute the columns over tables that fit the width where possible."""
     sizes = {name: max(len(name), *map(len, cells[name])) for name in (label, *columns)}
     tables = [[label]]
     for name in columns:

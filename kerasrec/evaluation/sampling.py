@@ -1,4 +1,4 @@
-"""Candidates of the sampled protocols: each test row's positive among some drawn items."""
+"""Candidates for sampled protocols: each test row's positive among drawn items."""
 
 import dataclasses
 from typing import Literal
@@ -19,7 +19,7 @@ _ROUNDS = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidates:
-    """Item ids to rank each test row's positive among, and how they were had.
+    """Item ids to rank each test row's positive among, and the method of sampling.
 
     Args:
         ids: `(test rows, c)`; padding is no candidate.
@@ -39,7 +39,7 @@ def sample_candidates(
     by: Literal["uniform", "popularity"] = "uniform",
     seed: int = 0,
 ) -> Candidates:
-    """Draws items that the user has not seen, without repeats, for every test row.
+    """Sample unseen items without repeats for every test row.
 
     A user's other test items are not drawn either. By popularity, an item is drawn with a
     probability proportional to its positives in `seen`, among those not drawn yet. Both are the
@@ -102,7 +102,7 @@ def sample_candidates(
 
 
 class _Draw:
-    """Draws items one after the other, each with a chance proportional to its weight.
+    """Sequential draw of items with chances proportional to their weights.
 
     An item that is drawn again, or that the user has, is thrown away and another drawn: what stays
     is a draw without replacement among the other items. Where too few are left for that, all of
@@ -122,11 +122,11 @@ class _Draw:
 
     @staticmethod
     def width(negatives: int) -> int:
-        """Draws at once for a row that wants so many items."""
+        """Return how many items to draw at once for a row that needs `negatives`."""
         return negatives + negatives // 8 + 8
 
     def __call__(self, users: np.ndarray, ids: np.ndarray) -> None:
-        """Fill `(users, negatives)` with item ids; padding stays where there are too few.
+        """Fill `(users, negatives)` with item ids. Padding stays where there are too few.
 
         Args:
             users: user id of each row.
@@ -148,7 +148,7 @@ class _Draw:
             self._by_keys(users, ids, rest[start : start + step])
 
     def _add(self, users: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Draw once more for some rows; the rows that are not full after it."""
+        """Draw once more for some rows. Return the rows that are still not full."""
         wanted = ids.shape[1]
         have = (ids[rows] != PADDING_ID).sum(axis=1)
         shape = len(rows), self.width(int(wanted - have.min()))
@@ -173,7 +173,7 @@ class _Draw:
         return np.minimum(np.searchsorted(self._ends, points, side="right"), len(self._weight) - 1)
 
     def _by_keys(self, users: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
-        """Fill up some rows by keys for all items."""
+        """Fill up some rows by random keys for all items."""
         with np.errstate(divide="ignore"):
             keys = np.log(self._weight) + self._rng.gumbel(size=(len(rows), len(self._weight)))
         row, item = self._removed.items_of(users[rows])

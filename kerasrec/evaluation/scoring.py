@@ -1,4 +1,4 @@
-"""Scores of a model as numpy arrays, computed in blocks."""
+"""Blockwise scores of a model as numpy arrays."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ _QUERY_VALUES_PER_CALL = 65_536
 
 
 def to_numpy(values: Tensor) -> np.ndarray:
-    """A tensor of any backend, on any device, as a float32 array."""
+    """Convert a tensor of any backend to a float32 array."""
     if not isinstance(values, np.ndarray):
         import keras  # costs seconds, and models made of numpy do without
 
@@ -31,12 +31,12 @@ def to_numpy(values: Tensor) -> np.ndarray:
 
 
 def model_name(model: object) -> str:
-    """What to call a model in messages: its class."""
+    """Return the name of a model for messages, its class."""
     return type(model).__name__
 
 
 def check_ranker(model: object) -> None:
-    """Refuses what is not a `Ranker`.
+    """Check that a model is a `Ranker`.
 
     Raises:
         ValueError: if the object has no `schema` or cannot be called.
@@ -50,7 +50,7 @@ def check_ranker(model: object) -> None:
 
 
 def check_scores(scores: np.ndarray, shape: tuple[int, ...], model: object) -> np.ndarray:
-    """The scores, if they have that shape and none is NaN.
+    """Validate the shape of scores and that none is NaN, and return them.
 
     Raises:
         ValueError: otherwise.
@@ -71,19 +71,19 @@ def check_scores(scores: np.ndarray, shape: tuple[int, ...], model: object) -> n
 
 
 def slices(length: int, step: int) -> list[slice]:
-    """Cut rows into slices of so many, the last of which may end beyond them."""
+    """Cut a length into slices of `step`. The last one may end beyond it."""
     return [slice(start, start + step) for start in range(0, length, step)]
 
 
 def take_features(
     columns: Columns, features: Iterable[Feature], rows: np.ndarray | slice
 ) -> dict[str, np.ndarray]:
-    """The named features of some rows."""
+    """Return the named features of some rows."""
     return {feature.name: columns[feature.name][rows] for feature in features}
 
 
 def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
-    """The scores `(rows,)` of rows of pairs, float32.
+    """Compute the scores `(rows,)` of rows of pairs, float32.
 
     Raises:
         ValueError: if one is NaN, or `batch_size` is less than 1.
@@ -99,7 +99,7 @@ def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
 
 
 def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockScorer:
-    """A function that scores blocks of queries against a catalogue, or against given candidates.
+    """Return a function that scores blocks of queries against a catalogue or candidates.
 
     A `Retriever` is asked for its vectors, the catalogue's once, and scores are products of
     matrices. A `PartsRanker` is asked for what it needs of the catalogue once, too. Any other
@@ -126,7 +126,7 @@ def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockS
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ItemVectors:
-    """The item vectors of a retriever, whose products with query vectors are scores.
+    """Item vectors of a retriever, whose products with query vectors are scores.
 
     BLAS computes the columns at the edge of a product by another kernel, whose last bit may
     differ. So items with the same vector get the score of the first of them, and tie for certain.
@@ -147,7 +147,7 @@ class ItemVectors:
 
     @classmethod
     def of(cls, model: Retriever, items: Columns) -> "ItemVectors":
-        """The vectors of a catalogue."""
+        """Compute the vectors of a catalogue."""
         num_items = len(items[model.schema.item_id.name])
         vectors = np.empty((0, 0), np.float32)
         for rows in slices(num_items, _ITEMS_PER_CALL):
@@ -173,11 +173,11 @@ class ItemVectors:
         return cls(model, vectors, repeats, originals, bound)
 
     def queries(self, features: Columns) -> np.ndarray:
-        """The query vectors `(queries, dim)`."""
+        """Compute the query vectors `(queries, dim)`."""
         return _of_queries(self.model.query_embedding, features)
 
     def scores(self, queries: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The products `(queries, items)`.
+        """Compute the products `(queries, items)`.
 
         Raises:
             ValueError: if one is NaN.
@@ -185,7 +185,7 @@ class ItemVectors:
         return self.settle(np.matmul(queries, self.vectors.T, out=out), queries)
 
     def settle(self, found: np.ndarray, queries: np.ndarray) -> np.ndarray:
-        """Give items with equal vectors equal products, in place, and look for NaN.
+        """Give items with equal vectors equal products, in place, and check for NaN.
 
         Args:
             found: the products `(queries, items)`.
@@ -203,7 +203,7 @@ class ItemVectors:
 
 
 def _of_queries(read: Callable[[Columns], Tensor], features: Columns) -> np.ndarray:
-    """The vectors `(queries, width)` of queries, so many at a time as their features allow."""
+    """Compute the vectors `(queries, width)` of queries, in calls of bounded size."""
     count = len(next(iter(features.values())))
     values = sum(column.size for column in features.values())
     step = max(1, _QUERY_VALUES_PER_CALL * count // max(1, values))
@@ -215,7 +215,7 @@ def _of_queries(read: Callable[[Columns], Tensor], features: Columns) -> np.ndar
 
 
 def _repeats(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that an earlier row equals bit by bit, and the first such row of each."""
+    """Find the rows that equal an earlier row bit by bit, and the first such row of each."""
     words: Any = vectors.view(np.uint64 if vectors.shape[1] % 2 == 0 else np.uint32)
     odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], np.uint64) * 2 + 1
     # Equal rows have equal hashes; rows whose hash is an earlier row's are then compared.
@@ -249,7 +249,7 @@ def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> B
 
 
 def _has_own_parts(model: PartsRanker) -> bool:
-    """Tell whether no subclass has replaced `call` without `score_parts`, which then is another."""
+    """Return whether `score_parts` is defined in the class of `call`, or in a subclass of it."""
 
     def depth(name: str) -> int:
         classes = type(model).__mro__

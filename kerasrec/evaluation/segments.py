@@ -1,4 +1,4 @@
-"""Metrics of parts of the users or the items, side by side."""
+"""Metrics by segment of users or items."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ POPULARITY = ("head", "mid", "tail")
 
 
 def user_activity(counts: np.ndarray, *, bounds: tuple[int, int] | None = None) -> np.ndarray:
-    """Names users by how many rows they have: cold, warm or hot.
+    """Label users by their number of rows: cold, warm or hot.
 
     Args:
         counts: rows of each user, whatever their label, such as
@@ -49,7 +49,7 @@ def user_activity(counts: np.ndarray, *, bounds: tuple[int, int] | None = None) 
 
 
 def item_popularity(counts: np.ndarray) -> np.ndarray:
-    """Names items by their rows: head, mid or tail, a third of all rows each.
+    """Label items by their number of rows: head, mid or tail, a third of all rows each.
 
     Items are taken from the most rows to the least; the head ends with the item that completes a
     third of all rows, the mid with the one that completes two. Items with equally many rows stay
@@ -91,7 +91,7 @@ def segment_rows(
     items: np.ndarray | None = None,
     values: PerQuery | None = None,
 ) -> list[dict[str, float | int | str]]:
-    """The metrics of every segment, as rows for `format_table`.
+    """Compute the metrics of every segment, as rows for `format_table`.
 
     By `queries`, the metrics are means over the queries of a segment. By `items`, only the
     positives of a segment count: the others leave the lists, so that a positive competes with what

@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals over users, paired comparison of two models, spread over seeds.
+"""Uncertainty of figures: bootstrap intervals, paired comparison, spread over seeds.
 
 The unit of chance is the user: a user's queries stay together in every resample. Values come as a
 dict of arrays with one value per query, such as `Ranked.values`, and users as `Ranked.users`.
@@ -21,7 +21,7 @@ _MOST_DRAWS = 128
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A mean over queries and the ends of its bootstrap interval.
+    """Mean over queries and the ends of its bootstrap interval.
 
     Args:
         mean: over all queries.
@@ -36,7 +36,7 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One metric of two models on the same queries.
+    """Comparison of two models on one metric and the same queries.
 
     Args:
         first: mean of the first model.
@@ -55,7 +55,7 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """One figure under several seeds, or on several folds.
+    """Mean and spread of a figure over several seeds or folds.
 
     Args:
         mean: over the runs.
@@ -83,7 +83,7 @@ def bootstrap_intervals(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile bootstrap of the mean over queries, users drawn with replacement.
+    """Bootstrap percentile intervals of the mean over queries, resampling users.
 
     The interval holds `level` of the means of the resamples (Efron, 1979, "Bootstrap Methods:
     Another Look at the Jackknife"). It covers the choice of users, not the seed of the training:
@@ -132,7 +132,7 @@ def paired_comparison(
     draws: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Whether two models differ on the same queries, and by how much.
+    """Test whether two models differ on the same queries, and by how much.
 
     If it made no difference which model is which, a user's difference would be as likely with the
     other sign. The test flips the signs of the users' summed differences at random and asks how
@@ -198,7 +198,7 @@ def paired_comparison(
 
 
 def holm(p: Mapping[Name, float]) -> dict[Name, float]:
-    """Holm's (1979) step-down correction: p that hold for all the hypotheses together.
+    """Correct p values by Holm's (1979) step-down method, to hold for all hypotheses together.
 
     The i-th smallest of n is multiplied by n - i + 1, and is no less than those before it. Reject
     what stays below alpha: the chance of any false rejection is then at most alpha, however the
@@ -230,7 +230,7 @@ def holm(p: Mapping[Name, float]) -> dict[Name, float]:
 
 
 def spread(runs: Mapping[int, Mapping[str, object]]) -> dict[str, Spread]:
-    """Mean and spread of every figure over runs that differ in their seed.
+    """Compute mean and spread of every figure over runs that differ in their seed.
 
     Args:
         runs: by seed, the figures of a run, such as `evaluate` gives. Floats of Python and of numpy
@@ -289,7 +289,7 @@ def _check_draws(draws: int) -> None:
 def _per_user(
     values: PerQuery, users: np.ndarray | None, what: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums `(users, metrics)` and numbers `(users,)` of the queries, and means `(metrics,)`."""
+    """Return sums `(users, metrics)` and counts `(users,)` of queries, and means `(metrics,)`."""
     lengths = {name: len(column) for name, column in values.items()}
     if users is not None:
         lengths["users"] = len(users)
@@ -321,7 +321,7 @@ def _blocks(users: int, draws: int) -> Iterator[int]:
 
 
 def _resamples(users: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each user is drawn: float64 `(some draws, users)`, until there are all draws."""
+    """Yield how often each user is drawn, float64 `(some draws, users)`, for all draws."""
     rng = np.random.default_rng(seed)
     for count in _blocks(users, draws):
         drawn = rng.integers(0, users, (count, users))
@@ -331,7 +331,7 @@ def _resamples(users: int, draws: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def _sign_flips(differences: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """p `(metrics,)` of the totals of differences `(users, metrics)`; see `paired_comparison`."""
+    """Compute p `(metrics,)` from differences `(users, metrics)`; see `paired_comparison`."""
     users = len(differences)
     total = differences.sum(axis=0)
     # Sums in another order differ in the last bits; those count as equal.
