@@ -13,14 +13,14 @@ from kerasrec.types import Tensor
 class BatchTap:
     """Tap that passes batches of `fit` to Python when a condition in the graph holds.
 
-    A part of a train function, see `kerasrec.training.train_function`. It is outside of what XLA
-    compiles and inside the loop of `steps_per_execution`, so it sees every step, with the batch
-    that the step was made of. Other batches cost a comparison. Replicas' parts of a batch arrive as
-    one.
+    It is a part of a train function, see `kerasrec.training.train_function`. It runs outside of the
+    XLA-compiled code and inside the loop of `steps_per_execution`. So it sees every step with its
+    batch. A batch that is not passed on costs a single comparison. The parts of a batch on several
+    replicas arrive as one.
 
     Args:
-        strategy: of the model.
-        fault: gives the condition; called in the graph after the step.
+        strategy: the model's distribution strategy.
+        fault: returns the condition. Called in the graph after the step.
         receive: called with the number of the step (from 1), whether the condition or a non-finite
             loss is the reason, the running mean of the loss, and the columns by name.
     """
@@ -35,8 +35,8 @@ class BatchTap:
         self._steps = tf.Variable(0, trainable=False, dtype="int64")
         # Whether batches without a fault are wanted, too.
         self.wanted = tf.Variable(True, trainable=False)
-        # Whether the train function goes through `wrap_step`: not if a model makes it in its own
-        # way, without what Keras makes it with.
+        # True once the train function calls `wrap_step`. A model with a custom
+        # `make_train_function` may never do so.
         self.attached = False
 
     def wrap_step(self, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -53,8 +53,8 @@ class BatchTap:
         return wrapped
 
     def _look(self, data: Any, outputs: Any) -> None:
-        # Where one step is a call, Keras 3.16 runs this outside of a graph: there an assignment
-        # gives the variable, which `numpy_function` does not take.
+        # With one step per call, Keras 3.16 runs this outside of a graph. There an assignment
+        # returns the variable, which `numpy_function` does not accept.
         step = tf.convert_to_tensor(self._steps.assign_add(1, read_value=True))
         loss = outputs.get("loss") if isinstance(outputs, dict) else None
         loss = tf.zeros(()) if loss is None else tf.cast(tf.reduce_mean(loss), "float32")
@@ -63,7 +63,7 @@ class BatchTap:
         names = list(named)
 
         def receive(step: Any, fault: Any, loss: Any, *columns: Any) -> None:
-            # Copies, since the arrays are the memory of tensors that may be used again.
+            # Copy, since the arrays share memory with tensors that may be reused.
             arrays = [np.array(column) for column in columns]
             found = dict(zip(names, arrays, strict=True))
             self._receive(int(step), bool(fault), float(loss), found)

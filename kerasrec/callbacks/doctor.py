@@ -19,57 +19,56 @@ from kerasrec.schema import Schema
 from kerasrec.training.train_function import train_function_of
 from kerasrec.types import Ranker
 
-# Rows that are looked at for suspicious columns, and how many it takes to say anything.
+# Rows that are checked for suspicious columns, and the fewest that allow a verdict.
 ROWS, FEWEST_ROWS = 8192, 16
-# Users and items whose lists are compared, how many it takes, and the length of a list.
+# Users and items whose lists are compared, the fewest users that suffice, and the list length.
 USERS, ITEMS, FEWEST_USERS, LIST = 128, 256, 16, 10
-# Variables whose norms are told.
+# Variables whose norms are printed.
 SHOWN = 8
 
-# The step, None if it is not known, the loss and the columns of a batch that broke a training.
+# The step (None if unknown), the loss and the columns of the batch at which training failed.
 Case = tuple[int | None, float, dict[str, np.ndarray]]
 
 
 class Doctor(keras.callbacks.Callback):
     """Stop stock `fit` at the first non-finite loss or weight, and report the cause.
 
-    One message, printed and kept in `diagnosis`, says at which step it was, which feature of the
-    batch is to blame (NaN or infinity, an id outside of the schema, an extreme value), which
-    variables were the first with a non-finite gradient or weight, what the gradient norms were over
-    the last steps, and what to try. The batch goes to a `.npz` file, a column for each feature, the
-    label and the weight.
+    The diagnosis is printed and kept in `diagnosis`. It names the step, the faulty feature of the
+    batch (NaN or infinity, an id outside of the schema, an extreme value), the first variables with
+    a non-finite gradient or weight, the gradient norms of the last steps, and suggested fixes. The
+    batch is saved to a `.npz` file with a column for each feature, the label and the weight.
 
-    Works for any Keras model, with numpy arrays and datasets, `jit_compile`, `steps_per_execution`
-    and `MirroredStrategy`. The batches are seen in the loop of `fit` itself: nothing has to be
-    wrapped, nothing is replayed, and the file holds the rows that the step was made of. With
-    `steps_per_execution=n` training stops up to n - 1 steps later; the message and the file are
-    those of the first bad step.
+    The callback works for any Keras model, with numpy arrays and datasets, `jit_compile`,
+    `steps_per_execution` and `MirroredStrategy`. It reads batches inside the loop of `fit`, so
+    nothing has to be wrapped or replayed, and the file holds the very rows of the step. With
+    `steps_per_execution=n` training stops up to n - 1 steps later. Message and file are still those
+    of the first bad step.
 
-    It looks at every loss and every gradient; at all weights before `fit`, at the end of each epoch
-    and when a gradient was not finite. A gradient that overflows but does no harm, as with
-    clipping or `skip_nonfinite`, does not stop the training; a non-finite loss does.
+    Every loss and every gradient is checked. All weights are checked before `fit`, at the end of
+    each epoch, and after a non-finite gradient. A gradient that overflows but does no harm, as with
+    clipping or `skip_nonfinite`, does not stop training. A non-finite loss does.
 
-    It also warns (`UserWarning`), after the first rows, of a label that is constant, and for models
-    with a schema of ids that are nearly all unknown and of sequences that are all padding; and at
-    the end of the training of lists that are the same for most users: popularity collapse.
-    Labels are not judged where they are constant by design: under `SparseCategoricalCrossentropy`,
-    and for a wrapper around a model with a schema, such as `SampledSoftmax`.
+    After the first rows the callback warns (`UserWarning`) if the label is constant. For models
+    with a schema it also warns if nearly all ids are unknown or all sequences are padding. At the
+    end of training it warns of popularity collapse, that is, most users get the same list. Labels
+    are not checked where they are constant by design: under `SparseCategoricalCrossentropy`, and
+    for a wrapper around a model with a schema, such as `SampledSoftmax`.
 
-    A model whose `make_train_function` does without that of Keras shows no batches: then the loss
-    that it returns and the gradients are looked at after each call, and there is no file.
+    If a model's own `make_train_function` does not call that of Keras, its batches cannot be seen.
+    Then the returned loss and the gradients are checked after each call, and no file is written.
 
-    Not covered: an id outside of a table that TensorFlow refuses with an error of its own (on a
-    CPU without XLA); training with several workers. Of a `train_step` that does not return its
-    loss the gradients alone are watched, and under a stock optimizer those of the first replica.
+    Not covered are training with several workers, and ids outside of a table for which TensorFlow
+    raises an error (on a CPU without XLA). If `train_step` does not return its loss, only the
+    gradients are checked. With a stock optimizer these are the gradients of the first replica.
 
     Args:
-        restore_weights: whether to put back the weights and the optimizer's state of the beginning
+        restore_weights: whether to restore the weights and the optimizer's state from the beginning
             of the epoch. Keeps a copy of both.
-        batch_path: where to save the batch, `.npz`; None for nowhere.
+        batch_path: where to save the batch, `.npz`. None to save nothing.
 
     Raises:
-        ValueError: if an argument is out of range; from `fit`, if the model has no Keras optimizer
-            its weights do not exist yet, or are not finite before the first step.
+        ValueError: if an argument is out of range. From `fit`, if the model has no Keras optimizer,
+            or its weights do not exist yet or are not finite before the first step.
 
     Example:
 
@@ -84,7 +83,7 @@ class Doctor(keras.callbacks.Callback):
     (2, True)
     """
 
-    # What it looks at is in the graph of each step, see `kerasrec.training.LongFits.compile`.
+    # Its checks run in the graph of each step, see `kerasrec.training.LongFits.compile`.
     counts_batches = False
 
     def __init__(
@@ -302,7 +301,7 @@ class Doctor(keras.callbacks.Callback):
             return
         columns = _joined(self._samples)
         user, item = schema.user_id.name, schema.item_id.name
-        # In batches of sequences a user stands at every step, and no row is one query.
+        # In batches of sequences the user id is repeated at every step, so rows are not queries.
         if user not in columns or item not in columns or columns[user].ndim != 1:
             return
         users = np.unique(columns[user], return_index=True)[1][:USERS]
@@ -333,7 +332,7 @@ def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
     """Write columns to a `.npz` file atomically, text as unicode.
 
     Args:
-        path: where to.
+        path: file to write.
         columns: arrays by name.
     """
     path = os.fspath(path)

@@ -20,34 +20,34 @@ CHUNK = 2**16
 class GradientMonitor(keras.callbacks.Callback):
     """Record gradient norms, clipping and update sizes of each variable in stock `fit`.
 
-    At every `interval`-th update it looks at each variable. At the end of an epoch the logs, and
+    Each variable is observed at every `interval`-th update. At the end of an epoch the logs, and
     with them `History`, `CSVLogger` and Keras' `TensorBoard`, have for each variable `v`
 
-        grad_norm/v        norm of the gradient before clipping, mean over the looks
-        clipped_norm/v     norm of the gradient after clipping, mean over the looks
+        grad_norm/v        norm of the gradient before clipping, mean over the observations
+        clipped_norm/v     norm of the gradient after clipping, mean over the observations
         clipped_share/v    share of updates whose gradient was clipped
         update_ratio/v     ||new weights - old weights|| / ||old weights||, mean over mean
-        untouched_rows/v   rows of a table whose weights are those with which `fit` began
-        learning_rate      mean over the looks
+        untouched_rows/v   rows of a table unchanged since `fit` began
+        learning_rate      mean over the observations
 
-    `clipped_*` are there if the optimizer clips. The first update of an epoch is always looked at.
-    Of an embedding table, or whatever has a sparse gradient, the ratio is over the touched rows.
-    `observations` has the numbers of each look. Norms that overflow or are not finite are recorded
-    as they are.
+    `clipped_*` exist if the optimizer clips. The first update of an epoch is always observed. For
+    an embedding table, and any other variable with a sparse gradient, the ratio is over the touched
+    rows. `observations` has the values of each observation. Norms that overflow or are not finite
+    are recorded as they are.
 
-    With an optimizer of `kerasrec.optimizers` gradients are summed over replicas and duplicate ids
-    before they are clipped, and so are the norms; with `clipnorm` or `global_clipnorm` the share of
-    clipped updates counts all of them, else those that were looked at. A stock optimizer clips
-    first: there the norms are those of the first replica, duplicates are summed for the norm
-    alone, weight decay moves untouched rows too, and the share is of the looks. An update that
-    `skip_nonfinite` or a LossScaleOptimizer leaves out is not seen.
+    The optimizers of `kerasrec.optimizers` sum gradients over replicas and duplicate ids before
+    they clip, and the norms are those of the sums. With `clipnorm` or `global_clipnorm` the share
+    of clipped updates counts all updates, otherwise the observed ones. A stock optimizer clips
+    first. Then the norms are those of the first replica, duplicates are summed only for the norm,
+    weight decay moves untouched rows too, and the share counts observed updates. Updates skipped by
+    `skip_nonfinite` or a LossScaleOptimizer are not observed.
 
-    Put it before the callbacks that shall see its logs (`CSVLogger`, `TensorBoard`).
+    Put it before callbacks that read its logs (`CSVLogger`, `TensorBoard`).
 
     Args:
-        interval: updates from one look to the next.
+        interval: updates from one observation to the next.
         only: parts of variable paths; None for all trainable variables.
-        log_dir: where to write TensorBoard scalars of each look, under the same names; needs
+        log_dir: where to write TensorBoard scalars of each observation, under the same names. Needs
             `pip install "kerasrec[plots]"`.
 
     Raises:
@@ -187,7 +187,7 @@ class GradientMonitor(keras.callbacks.Callback):
         """Plot gradient norms, clipping, update ratios and untouched rows by update.
 
         Args:
-            path: where to save the picture; its ending says in which form.
+            path: where to save the plot. The suffix decides the file format.
 
         Returns:
             The `matplotlib.figure.Figure`.
@@ -237,7 +237,7 @@ def variable_names(
 
     Args:
         model: a model with weights.
-        only: parts of paths of the variables that are wanted; None for all.
+        only: parts of the paths of the variables to return; None for all.
 
     Raises:
         ValueError: if there is none.
@@ -270,7 +270,7 @@ def embedding_tables(model: keras.Model) -> set[int]:
 def fingerprints(table: tf.Variable, ids: np.ndarray) -> np.ndarray:
     """Compute a fingerprint of each of some rows: `(ids,)`.
 
-    A change of one weight always changes it, a change of several but in one case of 2^64.
+    A change of one weight always changes it. A change of several is missed in one case of 2^64.
     """
     size = int(np.prod(table.shape[1:]))
     odd = np.random.default_rng(0).integers(0, 2**63, size, dtype=np.uint64) * 2 + 1

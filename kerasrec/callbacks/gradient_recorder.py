@@ -18,18 +18,18 @@ from kerasrec.optimizers.rows import Rows, compiling, gather, scatter
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
 
-# Looks that are kept from one `take` to the next; of more, the last ones.
+# Observations kept from one `take` to the next. If there are more, the last ones are kept.
 CAPACITY = 1024
-# What a look finds of each variable.
+# Values of an observation for each variable.
 FIELDS = ("grad_norm", "clipped_norm", "update_norm", "weight_norm")
 
 
 class Record(NamedTuple):
     """Values recorded since the last `take`.
 
-    `looks`: a row for each look, `(looks, variables, FIELDS)`. `learning_rate`: `(looks,)`.
-    `steps`: updates before each look, `(looks,)`. `clipped_share`: `(variables,)`, of the updates
-    or of the looks.
+    `looks`: a row for each observation, `(looks, variables, FIELDS)`. `learning_rate`: `(looks,)`.
+    `steps`: updates before each observation, `(looks,)`. `clipped_share`: `(variables,)`, share of
+    the updates or of the observations.
     """
 
     looks: np.ndarray
@@ -39,18 +39,18 @@ class Record(NamedTuple):
 
 
 class GradientRecorder:
-    """Observer of updates (see `watch`) that looks at every `interval`-th update.
+    """Observer of updates (see `watch`) that records every `interval`-th update.
 
-    Between two looks a step costs little more than a comparison. What is found stays in variables
-    until `take` fetches it: nothing leaves the graph during an epoch.
+    Between two observations a step costs little more than a comparison. The values stay in
+    variables until `take` fetches them, so that nothing leaves the graph during an epoch.
 
     Args:
-        optimizer: the one that updates.
-        variables: the weights to look at.
-        tables: places of embedding tables among them. Their weights are those of touched rows;
-            what else has a sparse gradient joins them.
-        interval: updates from one look to the next.
-        strategy: of the model.
+        optimizer: the optimizer that updates.
+        variables: the weights to observe.
+        tables: indices of embedding tables among them. Their weight norms are over touched rows.
+            Other variables with a sparse gradient are added.
+        interval: updates from one observation to the next.
+        strategy: the model's distribution strategy.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class GradientRecorder:
     ) -> None:
         self.tables = set(tables)
         self.interval = interval
-        # Places of variables that are clipped, known once `fit` is traced.
+        # Indices of clipped variables, known once `fit` is traced.
         self.clipped: set[int] = set()
         self._sampled: set[int] = set()
         self._optimizer = optimizer
@@ -106,7 +106,7 @@ class GradientRecorder:
         def rest() -> Any:
             return tf.zeros((len(parts), 2)), self._placed({}), [part.nothing() for part in parts]
 
-        # Under XLA old values cost nothing to keep, but what a branch returns does.
+        # Under XLA keeping old values is free, but returning them from a branch is not.
         return due, parts, look if compiling() else tf.cond(due, look, rest)
 
     def after_update(self, variables: list[Any], clipped: list[Any], before: Any) -> None:
@@ -132,7 +132,7 @@ class GradientRecorder:
     def _scales(self, changing: list["_Part"], summed: list[Any]) -> dict[int, Tensor] | None:
         """Return the clipping factor of each gradient if only a norm decides, else None.
 
-        The norms are those that clipping has computed: at every step, and at no cost.
+        Clipping has computed these norms already, so they come at every step and at no cost.
         """
         optimizer = self._optimizer
         if not isinstance(optimizer, SparseUpdates) or not changing:
@@ -196,7 +196,7 @@ class _Part:
         self.place, self.table = place, table
         self.summed, self.clipped = summed, clipped
         self.is_sparse = isinstance(summed, Rows | tf.IndexedSlices)
-        # Elsewhere an old value that lives on makes the update copy the variable.
+        # Without XLA, a live reference to the old value would make the update copy the variable.
         self.old = None
         if compiling():
             by_row = isinstance(summed, Rows)

@@ -19,14 +19,14 @@ SLOTS = KEPT + 1
 class NormRecorder:
     """Observer of updates (see `watch`) that keeps the last norms up to the first fault.
 
-    A fault is a gradient whose norm is not finite. From then on nothing is recorded, so that what
-    led to it is still there when an execution of many steps has ended. With an optimizer of
-    `kerasrec.optimizers` the norm is that of the summed gradient before clipping; a stock optimizer
-    shows the gradient of its first replica, and in it duplicates of a row one by one.
+    A fault is a gradient whose norm is not finite. Recording stops there, so that the norms before
+    the fault are still available after an execution of many steps. With an optimizer of
+    `kerasrec.optimizers` the norm is that of the summed gradient before clipping. A stock optimizer
+    shows the gradient of its first replica, with duplicates of a row as separate entries.
 
     Args:
-        variables: whose gradients to look at.
-        strategy: of the model.
+        variables: weights whose gradients are recorded.
+        strategy: the model's distribution strategy.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], strategy: Any) -> None:
@@ -45,7 +45,7 @@ class NormRecorder:
             if id(variable) in self._places:
                 line[self._places[id(variable)]] = norm(_values(gradient))
         norms = tf.stack(line)
-        # Without a branch, which costs more: after a fault the slot behind it is written again.
+        # No branch, which would cost more. After a fault the next slot is overwritten each time.
         scatter(self._norms, tf.reshape(self._count % SLOTS, (1,)), norms[tf.newaxis])
         before = tf.convert_to_tensor(self._fault)
         self._count.assign_add(1 - tf.cast(before, "int32"))

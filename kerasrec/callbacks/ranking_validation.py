@@ -22,35 +22,35 @@ class RankingValidation(keras.callbacks.Callback):
     """Rank the catalogue for validation rows and add `val_ndcg@10` and others to the logs.
 
     The logs of an epoch go to `History`, to Keras' progress bar and to the callbacks that follow
-    in the list, so put it before `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`. They
-    need `mode="max"`: Keras refuses to guess the direction of a metric that it did not compile.
+    in the list. So put it before `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`. They
+    need `mode="max"`, since Keras does not know the direction of a metric that it did not compile.
 
         fit(..., callbacks=[
             RankingValidation(valid, train),
             keras.callbacks.EarlyStopping("val_ndcg@10", mode="max", patience=3),
         ])
 
-    The first epoch and every `every`-th after it are ranked, and the last that `fit` was asked
-    for. The epochs between repeat the figures of the last ranking: a `patience` counts them as
-    epochs without improvement, so give it at least `every`.
+    Ranking runs in the first epoch, in every `every`-th epoch after it, and in the last epoch of
+    `fit`. The epochs between repeat the last figures. A `patience` counts them as epochs without
+    improvement, so set it to at least `every`.
 
-    With `verbose=1` in `fit` a progress bar runs over blocks of users.
+    With `verbose=1` in `fit` a progress bar counts blocks of users.
 
     Args:
-        valid: encoded validation rows, of which the positives are ranked, see
+        valid: encoded validation rows, whose positives are ranked, see
             `kerasrec.evaluation.ranking`.
-        seen: encoded rows whose items are taken out of a user's list: the training rows.
+        seen: encoded rows whose items are removed from a user's list: the training rows.
         every: epochs from one ranking to the next.
         k: cutoffs.
-        ranker: what is ranked; the model that is fitted by default. Name the model inside when a
-            wrapper such as `SampledSoftmax` is fitted.
+        ranker: model to rank with; by default the fitted model. Pass the inner model when a wrapper
+            such as `SampledSoftmax` is fitted.
         candidates: item ids `(valid rows, c)` to rank among instead of the catalogue.
         items: item features of the catalogue, for models that need more than the item id.
         per: `"user"` or `"row"`, see `kerasrec.evaluation.ranking`.
 
     Raises:
         ValueError: if `every` is not positive, there are no validation rows, or the model cannot
-            rank; from `fit`, whatever `ranking` refuses.
+            rank. From `fit`, as in `ranking`.
 
     Example:
 
@@ -123,7 +123,7 @@ class RankingValidation(keras.callbacks.Callback):
         """Return the figures of the current weights, under their names in the logs."""
         verbose = (self.params or {}).get("verbose") == 1 and len(self._blocks) > 1
         if verbose:
-            print()  # the bar of the epoch stands on the line
+            print()  # the bar of the epoch occupies the current line
         bar = keras.utils.Progbar(
             len(self._blocks), verbose=int(verbose), unit_name="block of validation users"
         )
@@ -153,7 +153,7 @@ def _blocks(
 ) -> list[dict[str, Any]]:
     """Return arguments of `ranking` for blocks of users. Unknown users join the first block.
 
-    Only positives are kept of the validation rows: a block must not be without any.
+    Only the positives of the validation rows are kept, since every block needs at least one.
     """
     user = schema.user_id.name
     parts: list[Any] = [seen] if isinstance(seen, Mapping) else list(seen or [])
@@ -165,7 +165,7 @@ def _blocks(
             )
     if schema.label in valid:
         chosen = np.flatnonzero(schema.is_positive(np.asarray(valid[schema.label])))
-        if len(chosen):  # where there is none, `ranking` says so
+        if len(chosen):  # without any, `ranking` raises the error
             valid = {name: take_rows(values, chosen) for name, values in valid.items()}
             candidates = None if candidates is None else np.asarray(candidates)[chosen]
     users = np.unique(valid[user])

@@ -21,35 +21,35 @@ HISTORY, METRIC = "history", "metric"
 class Resume(keras.callbacks.Callback):
     """Save the full state of a training, so that the same script continues after a crash.
 
-    The file holds the weights, the state of the optimizer (its slots and its step, which schedules
-    read), the random numbers of dropout, the losses so far, and how far the passes over the data
-    are. `fit` in a new process then starts with the next epoch, or with `save_freq` within one,
-    over the rows in the order and with the negatives that it would have had, and ends with the
-    weights of a training that was never interrupted. A file is written under another name and then
-    renamed, so that a process killed at any moment leaves the file before whole.
+    The file holds the weights, the state of the optimizer (slots and step counter), the state of
+    the dropout seeds, the losses so far, and the position in the data. `fit` in a new process then
+    starts with the next epoch, or within an epoch if `save_freq` is a number. It sees the same rows
+    in the same order with the same negatives, and ends with the weights of an uninterrupted
+    training. The file is written under a temporary name and then renamed, so that a process killed
+    at any moment leaves the previous file intact.
 
-    A `Resume` may be copied with `copy.deepcopy`, as tuners do; its copies share `batches`.
+    A `Resume` may be copied with `copy.deepcopy`, as tuners do. Its copies share `batches`.
 
-    Within an epoch, the batches that are done already are made once more and thrown away, since
-    what follows depends on the same random numbers. Other callbacks, wherever they stand in the
-    list, see the steps that are left, by their numbers in the epoch. In a Keras model that is not
-    of this library they see the others too, with empty logs.
+    To continue within an epoch, the batches already done are generated again and discarded, since
+    later ones depend on the same random numbers. Other callbacks, wherever they are in the list,
+    see only the remaining steps, numbered as in the epoch. In a Keras model outside this library
+    they also see the skipped steps, with empty logs.
 
-    On several workers the first one writes, and all read: `path` must be on a disk that they share.
-    When one of them dies the others stop with an error; start all of them again. What other
-    callbacks remember, such as the patience of `EarlyStopping`, begins anew.
+    With several workers the first one writes and all read, so `path` must be on a shared disk. If
+    one of them dies, the others stop with an error; start all of them again. The state of other
+    callbacks, such as the patience of `EarlyStopping`, is not saved.
 
     Args:
-        path: file to write, ending in ".npz". It is removed when `fit` ends by itself.
-        batches: what is fitted: a dataset of `kerasrec.data`, as it came from there. None for data
+        path: file to write, ending in ".npz". It is removed when `fit` completes.
+        batches: the dataset passed to `fit`, exactly as `kerasrec.data` returned it. None for data
             that are the same in every epoch.
         keep: whether to keep the file when `fit` ends, to train more epochs later.
-        save_freq: "epoch", or a number of steps after which to write within an epoch as well; with
+        save_freq: "epoch", or a number of steps after which to write within an epoch as well. With
             `steps_per_execution`, at the end of the next execution.
 
     Raises:
-        ValueError: if `path`, `batches` or `save_freq` are of another kind, or, in `fit`, if the
-            file is damaged or belongs to another model, optimizer or data.
+        ValueError: if `path`, `batches` or `save_freq` are invalid. From `fit`, if the file is
+            damaged or belongs to another model, optimizer or data.
 
     Example:
 
@@ -111,7 +111,7 @@ class Resume(keras.callbacks.Callback):
         """Return a copy that shares the batches. Tuners copy callbacks for each trial."""
         copied: Resume = type(self).__new__(type(self))
         memo[id(self)] = copied
-        # A dataset cannot be copied, and a model is the trial's own.
+        # A dataset cannot be copied, and each trial sets its own model.
         shared = ("batches", "_model")
         for name, value in self.__dict__.items():
             copied.__dict__[name] = value if name in shared else copy.deepcopy(value, memo)
@@ -165,7 +165,8 @@ class Resume(keras.callbacks.Callback):
     def _put_back_metrics(self, batch: Any) -> None:
         """Restore the running sums of the metrics within the epoch."""
         strategy = self.model.distribute_strategy
-        # Metrics have no variables before the first step, and a step may draw random numbers.
+        # Metrics have no variables before the first step. The step that creates them may draw
+        # random numbers, so the variables are restored after it.
         tf.function(lambda data: strategy.run(self.model.test_step, args=(data,)))(batch)
         step, arrays, running = self._held
         for variable, array in zip(self._variables(), arrays, strict=True):
@@ -182,7 +183,7 @@ class Resume(keras.callbacks.Callback):
         self._held = 0, [], []
 
     def _write(self, epochs: int, step: int) -> None:
-        # On several workers each of them reads its variables, which they sum up together.
+        # Every worker reads the variables, since reading one may be a collective operation.
         arrays: dict[str, Any] = {
             _key(at): _value(variable) for at, variable in enumerate(self._variables())
         }
@@ -266,7 +267,7 @@ class _FirstEpoch:
 
     def __init__(self, model: Any, epoch: int) -> None:
         self._model = model
-        # What Keras' own BackupAndRestore sets: `fit` has read its argument already.
+        # Keras' own BackupAndRestore sets it too, since `fit` has read its argument by now.
         model._initial_epoch = epoch
 
     def close(self) -> None:
@@ -280,5 +281,5 @@ def _key(at: int, kind: str = "variable") -> str:
 
 def _value(variable: Any) -> np.ndarray:
     value = keras.ops.convert_to_numpy(tf.convert_to_tensor(variable.value))
-    # Types that numpy does not know (bfloat16) would be saved as bytes without a name.
+    # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
     return value if value.dtype.kind in "biuf" else value.astype(np.float32)

@@ -6,11 +6,11 @@ import numpy as np
 
 from kerasrec.schema import PADDING_ID, UNKNOWN_ID, Numeric, NumericSequence, Schema, Sequence
 
-# A number is extreme beyond this, or beyond SPREAD times what nine in ten of the others reach.
+# A number is extreme above EXTREME, or above SPREAD times the 90th percentile.
 EXTREME, SPREAD = 1e6, 1e4
-# Share of ids, or of sequences, that counts as nearly all.
+# Share of ids, or of sequences, above which they count as nearly all.
 NEARLY_ALL = 0.9
-# Share of users with one and the same list that counts as most of them.
+# Share of users with the same list above which they count as most users.
 MOST = 0.5
 
 
@@ -21,7 +21,7 @@ def blame(
 
     Args:
         columns: features, label and weight of a batch.
-        schema: of the features; without it an id is outside if no table has its row.
+        schema: schema of the features. Without it an id is outside if it exceeds the largest table.
         num_rows: rows of the largest table, None if there is no table.
 
     Example:
@@ -83,7 +83,7 @@ def suspicions(
 
     Args:
         columns: features and label of many rows.
-        schema: of the features; without it ids and sequences are not known as such.
+        schema: schema of the features. Without it ids and sequences are not checked.
         label: name of the label column, None if it may be constant.
 
     Example:

@@ -12,7 +12,7 @@ from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.training.train_function import train_function_of
 from kerasrec.types import Tensor
 
-# The hooks of a stock optimizer, in the order in which it calls them.
+# Hooks of a stock optimizer, in the order in which it calls them.
 HOOKS = ("_clip_gradients", "_apply_weight_decay", "_backend_update_step")
 
 
@@ -20,7 +20,7 @@ class Observers:
     """Group of observers of one optimizer, as a part of a train function.
 
     Args:
-        optimizer: of this library, see `SparseUpdates.watch`, or of Keras.
+        optimizer: an optimizer of this library, see `SparseUpdates.watch`, or of Keras.
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
@@ -57,9 +57,9 @@ class Observers:
 def watch(model: keras.Model, observer: Any) -> None:
     """Attach an observer to a model's optimizer, and have `fit` traced again.
 
-    An optimizer of this library gives gradients that are summed over replicas and duplicates. A
-    stock one clips before it sums: the observer sees the gradient of its own replica, where the
-    gradient of a gathered table is `tf.IndexedSlices` with duplicates.
+    An optimizer of this library passes gradients summed over replicas and duplicates. A stock one
+    clips before it sums. There the observer sees the gradient of its own replica, and the gradient
+    of a gathered table is `tf.IndexedSlices` with duplicates.
 
     Args:
         model: a compiled model, in `on_train_begin` or later.
@@ -85,7 +85,7 @@ def unwatch(model: keras.Model, observer: Any) -> None:
 
     Args:
         model: the model.
-        observer: what `watch` was given. One that does not watch is no error.
+        observer: the observer given to `watch`. One that is not attached is ignored.
     """
     function = train_function_of(model)
     for part in function.parts:
@@ -133,7 +133,7 @@ def gradient_norm(gradient: Tensor) -> Tensor:
 
 def norm(values: Tensor) -> Tensor:
     """Compute the Euclidean norm in float32."""
-    # As the optimizers write it: one of two equal operations is left out of the graph.
+    # The same expression as in the optimizers, so that the graph computes it only once.
     return tf.sqrt(sum_of_squares(values))
 
 
@@ -157,7 +157,7 @@ def first_replica(strategy: Any, variable: Any) -> tf.Variable:
 def _stock_hooks(optimizer: keras.optimizers.Optimizer, observers: Observers) -> dict[str, Any]:
     """Return the clip and update methods, with calls of the observers around the update."""
     clip, decay, update = (getattr(optimizer, name) for name in HOOKS)
-    # Replicas are traced in threads of their own, and take turns.
+    # Each replica is traced in its own thread, one at a time.
     seen = threading.local()
 
     def clip_gradients(grads: list[Any]) -> list[Any]:

@@ -34,7 +34,7 @@ COMMANDS: dict[str, Callable[..., Report | None]] = {
 }
 RESUME = "Go on with an unfinished training of this output, if there is one."
 REFIT = (
-    "Train again on all rows for the epochs found, so that what is served knows the newest rows."
+    "Train again on all rows for the epochs found, so that the served model knows the newest rows."
 )
 WITHOUT_REPORT = ("serve", "demo")
 
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows `kerasrec` on the command line; `sys.argv` by default.
 
     Returns:
-        Exit code: 0; 2 with a message on stderr if the user's input is at fault; 1 if a check that
-        was asked for failed, or kerasrec itself did.
+        Exit code: 0 on success, 2 with a message on stderr if the input is invalid, and 1 if a
+        requested check failed or an unexpected error occurred.
 
     Raises:
         SystemExit: after `--help` and `--version`.
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArgumentError as error:
         message = str(error).replace('"<unicode string>"', "the YAML file")
         hint = suggestion(message, _flags(arguments))
-        say_error(f"{message}.{hint} {_command(arguments)} --help says what fits.")
+        say_error(f"{message}.{hint} See {_command(arguments)} --help.")
         return 2
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         with contextlib.suppress(OSError, ValueError):
@@ -75,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("KERASREC_TRACEBACK"):
             raise
         say_error(
-            f"{type(error).__name__}: {error}. This was not foreseen. Set KERASREC_TRACEBACK=1 and "
-            "run it again to see where it comes from; kerasrec doctor looks at the environment."
+            f"{type(error).__name__}: {error}. Unexpected error. Set KERASREC_TRACEBACK=1 and run "
+            "it again to see the traceback. Check the environment with kerasrec doctor."
         )
         return 1
     return code
@@ -135,7 +135,7 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
     for name in model_names():
         subparser = _parser(_summary(constructor(name)))
         subparser.add_argument("--config", action="config", help="YAML file with these flags.")
-        # So that the config.yaml of a run, which names its model, can be given as it is.
+        # The config.yaml of a run names its model, and must be accepted as it is.
         subparser.add_argument("--model", type=Literal[name], default=name, help=SUPPRESS)
         subparser.add_argument("--output", type=str, required=True, help="Directory to write.")
         subparser.add_argument("--resume", action="store_true", help=RESUME)
@@ -164,7 +164,7 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
 
 
 def _add_json(parser: ArgumentParser) -> None:
-    text = "Print one JSON document to stdout instead, and all else to stderr."
+    text = "Print one JSON document to stdout, and everything else to stderr."
     parser.add_argument("--json", action="store_true", help=text)
 
 

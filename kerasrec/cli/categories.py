@@ -23,8 +23,8 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
 
     Args:
         run: a run directory.
-        file: any file that `kerasrec.data.read` knows, with a column of item ids that is named as
-            in the run or in a usual way. Ids are read as the run has them. None for the data set's
+        file: any file that `kerasrec.data.read` supports, with a column of item ids named as in the
+            run or by a common name. Ids are read with the type of the run. None for the data set's
             own table.
 
     Raises:
@@ -42,13 +42,13 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
 
 
 def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str) -> "pa.Table":
-    """Read a file about users or items, with their ids as the run has them.
+    """Read a file about users or items, with the ids typed as in the run.
 
     Args:
         run: a run directory.
-        file: any file that `kerasrec.data.read` knows, with a column of ids that is named as in the
-            run or in a usual way. If there is none, the table comes as it is.
-        role: whose ids they are.
+        file: any file that `kerasrec.data.read` supports, with a column of ids named as in the run
+            or by a common name. Without such a column, the table is returned as it is.
+        role: whether the ids are users' or items'.
         flag: the flag that named the file, for messages.
 
     Raises:
@@ -82,15 +82,15 @@ def item_categories(
     Args:
         run: a run directory; all items of its vocabulary are candidates.
         table: from `item_table`.
-        filter_by: the column: one category a cell, several separated by "|", or a list. Items that
-            the table lacks have none, and pass no filter.
+        filter_by: name of the column. A cell holds one category, several separated by "|", or a
+            list. Items missing from the table have no category and pass no filter.
 
     Returns:
-        columns of the item id `(items,)` and the categories `(items, n)`, padded with 0; and the
+        Columns of the item id `(items,)` and the categories `(items, n)`, padded with 0, and the
         vocabulary of the categories.
 
     Raises:
-        ValueError: if a column is missing, no item has a category, or an item stands there twice.
+        ValueError: if a column is missing, no item has a category, or an item occurs twice.
     """
     item = run.schema.item_id.name
     for name in (item, filter_by):

@@ -13,8 +13,8 @@ from kerasrec.callbacks import Resume
 class Checkpoint(Resume):
     """Keep the best epoch, stop early, and save the state after each epoch.
 
-    With `--resume` a later process goes on from the file. The best epoch and the patience are then
-    found again in the losses of the epochs before.
+    With `--resume` a later process continues from the file. The best epoch and the patience are
+    then recomputed from the saved losses.
 
     Args:
         folder: where the state is written.
@@ -48,7 +48,7 @@ class Checkpoint(Resume):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep the weights if they are the best, and write the state. Skip non-finite epochs.
 
-        The weights are written before the state, which then always finds those it needs.
+        The weights are written before the state, so that a saved state always finds its weights.
         """
         logs = logs or {}
         if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "val_loss")):
@@ -83,7 +83,7 @@ class Checkpoint(Resume):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = final.with_name(f".{final.name}.partial")
         with open(temporary, "wb") as file:
-            # Types that numpy does not know (bfloat16) would be saved as bytes without a name.
+            # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
             arrays: dict[str, Any] = {
                 str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
                 for at, value in enumerate(self._best or ())

@@ -10,10 +10,10 @@ USER = 196  # the first one in the file
 
 
 def demo(*, directory: str = "served/movielens-100k") -> None:
-    """Go the whole way on MovieLens 100K: audit, train, compare, export, verify, recommend.
+    """Run all steps on MovieLens 100K: audit, train, compare, export, verify, recommend.
 
     Args:
-        directory: holds the versions of the exported model; a further run adds a version.
+        directory: folder of the exported versions. Each run adds a version.
     """
     import_tensorflow()
     import keras
@@ -22,7 +22,7 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
     dataset = kerasrec.datasets.load("movielens-100k")
     print(kerasrec.data.audit(dataset.interactions), end="\n\n")
 
-    # The last film of each user is the test, the one before it chooses epoch and model.
+    # The last film of each user is the test row. The one before it selects epoch and model.
     split = kerasrec.data.leave_last_out(dataset.interactions)
     print(split.describe(), end="\n\n")
     vocabularies = kerasrec.data.fit_vocabularies(split.train)

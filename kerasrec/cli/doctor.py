@@ -29,11 +29,11 @@ class Check:
     """Result of one check.
 
     Args:
-        name: of the check.
-        state: "ok"; "warning" where something works less well or is missing; "failed" where
+        name: name of the check.
+        state: "ok", "warning" if something optional is missing or degraded, or "failed" if
             kerasrec does not work.
-        found: what there is.
-        fix: what to do about it.
+        found: what was found.
+        fix: how to fix it.
     """
 
     name: str
@@ -60,7 +60,7 @@ def doctor(*, train: bool = True) -> Report:
         with step("Training, exporting and verifying a tiny model"):
             checks.append(training())
     elif train:
-        fix = "See to the failures above first."
+        fix = "Fix the failures above first."
         checks.append(Check("training", "warning", "not tried.", fix))
     failed = sum(check.state == "failed" for check in checks)
     end = f"{failed} of {len(checks)} checks failed." if failed else "kerasrec works here."
@@ -107,7 +107,7 @@ def folders() -> Iterator[Check]:
         yield Check("data", "ok", "KERASREC_DATA is not set: files by path, others from the cache")
     elif not os.access(own, os.R_OK | os.X_OK) or not Path(own).is_dir():
         fix = "Make the folder, or unset the variable."
-        yield Check("data", "failed", f"KERASREC_DATA={own} is no folder that can be read.", fix)
+        yield Check("data", "failed", f"KERASREC_DATA={own} is not a readable folder.", fix)
     else:
         yield Check("data", "ok", f"KERASREC_DATA={own}")
     cache = kerasrec.datasets.cache_dir()
@@ -122,7 +122,7 @@ def folders() -> Iterator[Check]:
 def room() -> Iterator[Check]:
     """Check that memory and disk suffice for small jobs."""
     gib = 2.0**30
-    with contextlib.suppress(OSError, ValueError):  # where the system does not say it
+    with contextlib.suppress(OSError, ValueError):  # on systems without this file
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         free = next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable"))
         good = free >= MEMORY_GIB * gib

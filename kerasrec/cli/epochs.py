@@ -14,8 +14,8 @@ class Epochs(keras.callbacks.Callback):
     """Print a line on stderr after each epoch, with its losses and seconds.
 
     Args:
-        epochs: how many there are at most.
-        monitor: the figure of which the best epoch is marked, lower being better.
+        epochs: largest number of epochs.
+        monitor: figure by which the best epoch is marked, lower being better.
 
     Example:
 
@@ -29,7 +29,7 @@ class Epochs(keras.callbacks.Callback):
     [['epoch', '1/2'], ['epoch', '2/2']]
     """
 
-    # The bar may move many steps at once, see `kerasrec.training.LongFits.compile`.
+    # The bar may advance many steps at once, see `kerasrec.training.LongFits.compile`.
     counts_batches = False
 
     def __init__(self, epochs: int, monitor: str = "val_loss") -> None:
@@ -61,7 +61,7 @@ class Epochs(keras.callbacks.Callback):
             self._bar.stop()
             self._bar = None
         logs = logs or {}
-        # Those with a slash are of single variables: they are for the history.
+        # Names with a slash belong to single variables and are only for the history.
         figures = [f"{name} {value:.4f}" for name, value in logs.items() if "/" not in name]
         better = logs.get(self.monitor, math.inf) < self.best
         if better:
@@ -73,7 +73,7 @@ class Epochs(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Print which epoch was the best, if any."""
-        if self._bar is not None:  # broken off
+        if self._bar is not None:  # interrupted
             self._bar.stop()
         if self.best_epoch:
             say(f"{self.monitor} was best after epoch {self.best_epoch}: {self.best:.4f}")

@@ -28,8 +28,8 @@ class Trained:
 
     Args:
         history: losses by epoch.
-        epochs: epochs after which the weights are those of the model.
-        problem: why it ended before its time, if it did.
+        epochs: epochs after which the model's weights were taken.
+        problem: why training ended early, if it did.
         diverged: whether a loss or a weight was not finite.
     """
 
@@ -54,17 +54,17 @@ def fit(
 
     Args:
         model: name of a model.
-        hyperparameters: arguments of its constructor beside the schema.
-        source: what to read.
-        splitting: what to hold out.
-        training: how to train.
+        hyperparameters: arguments of its constructor besides the schema.
+        source: data to read.
+        splitting: rows to hold out.
+        training: training options.
         output: the run directory, which must not exist.
-        resume: go on with an unfinished training of this output, if there is one.
+        resume: continue an unfinished training of this output, if there is one.
         refit: train again on all rows, for the epochs found on the validation rows. The figures
-            are those of the model before.
+            are those of the first model.
 
     Raises:
-        ValueError: if the directory exists, a flag or the data are refused, or the loss is not
+        ValueError: if the directory exists, a flag or the data are invalid, or the loss is not
             finite before the end of an epoch.
     """
     if Path(source.data).is_file():  # so that the run finds it from anywhere
@@ -250,18 +250,18 @@ def train(
 ) -> Trained:
     """Compile and fit, or count rows if there is nothing to train.
 
-    Ctrl-C and a loss that is not finite end the training; the best epoch before is kept.
+    Ctrl-C and a non-finite loss end the training. The best epoch so far is kept.
 
     Args:
         model: a fresh `Recommender`.
         prepared: the rows.
-        training: how to train.
-        folder: where the state is kept, to go on from it.
-        epochs: epochs of a training on all rows; None for those of the flags, and patience.
+        training: training options.
+        folder: where the state is saved, to continue from it.
+        epochs: number of epochs of a training on all rows. None for the flags' epochs and patience.
 
     Raises:
         KeyboardInterrupt: if there is no epoch to keep.
-        ValueError: if a flag is refused, or the loss is not finite in the first epoch.
+        ValueError: if a flag is invalid, or the loss is not finite in the first epoch.
     """
     from kerasrec.cli.checkpoints import Checkpoint
     from kerasrec.cli.epochs import Epochs
@@ -272,7 +272,7 @@ def train(
         return Trained({})
     rows = training_batches(model, prepared.train, prepared, training)
     valid = None
-    # Labels are learned whatever they are; all other losses need a positive to look for.
+    # Label losses take any label. All other losses need a positive.
     by_label = training.loss in ("mse", "log_loss")
     if len(prepared.split.valid) and (by_label or prepared.has_targets(prepared.valid)):
         valid = training_batches(model, prepared.valid, prepared, training, seen=prepared.train)
@@ -309,7 +309,7 @@ def train(
             if kept.best_epoch is None:
                 raise
             interrupted = True
-            for callback in callbacks:  # Keras leaves them as they are
+            for callback in callbacks:  # Keras does not end them
                 callback.on_train_end()
     return _outcome(kept, doctor.diagnosis, interrupted)
 
@@ -318,7 +318,7 @@ def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
     """Return the result of a training."""
     if diagnosis is not None and kept.best_epoch is None:
         raise ValueError(
-            f"{diagnosis.splitlines()[0]} No epoch before had a finite loss, so that no run is "
+            f"{diagnosis.splitlines()[0]} No earlier epoch had a finite loss, so no run was "
             "written."
         )
     problem, epochs = None, kept.best_epoch + 1
@@ -335,7 +335,7 @@ def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
 @contextlib.contextmanager
 def _said_warnings() -> Iterator[None]:
     """Print training warnings as lines of the command line."""
-    diagnosed = contextlib.redirect_stdout(sys.stderr)  # results alone go to stdout
+    diagnosed = contextlib.redirect_stdout(sys.stderr)  # only results go to stdout
     with warnings.catch_warnings(record=True) as found, diagnosed:
         warnings.filterwarnings("always", message="Doctor:")
         yield

@@ -17,7 +17,7 @@ def list_flags(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
     """Return the annotations of the arguments that take a list, by name.
 
     Args:
-        functions: functions and classes whose arguments are flags.
+        functions: functions and classes whose arguments become flags.
 
     Example:
 
@@ -92,7 +92,7 @@ def in_flags(message: str, names: Iterable[str]) -> str:
 
     Args:
         message: the text of an error, or a report.
-        names: of the flags.
+        names: names of the flags.
 
     Example:
 
@@ -120,8 +120,8 @@ def suggestion(message: str, names: Iterable[str]) -> str:
     """Return a "Did you mean ...?" question with the closest flag or name.
 
     Args:
-        message: of argparse.
-        names: of the flags.
+        message: error message of argparse.
+        names: names of the flags.
 
     Example:
 
@@ -130,7 +130,7 @@ def suggestion(message: str, names: Iterable[str]) -> str:
     >>> suggestion("invalid choice: 'evaluat' (choose from 'audit', 'evaluate')", [])
     " Did you mean 'evaluate'?"
     """
-    from kerasrec.data.aliases import nearest  # brings Arrow, which a help text can do without
+    from kerasrec.data.aliases import nearest  # imports Arrow, which help texts do not need
 
     if found := re.search(r"unrecognized arguments: --([\w-]+)", message):
         return re.sub(r"'(\w+)'", r"--\1", nearest(found[1], names))

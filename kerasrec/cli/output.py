@@ -13,8 +13,8 @@ class Report:
     """The result of a command.
 
     Args:
-        document: of plain values, numpy numbers, paths, sequences and mappings, for machines.
-        text: the same for people.
+        document: mapping of plain values, numpy numbers, paths, sequences and mappings, for JSON.
+        text: the same as text for people.
         code: exit code of the command.
     """
 

@@ -12,7 +12,7 @@ from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.terminal import say
 from kerasrec.schema import ANY_POSITIVE_LABEL, FIRST_ID, Schema, Sequence
 
-if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
+if TYPE_CHECKING:  # at run time, commands import these only when they use them
     from kerasrec.data import Interactions, Split, Vocabulary
     from kerasrec.datasets import Dataset
 
@@ -25,11 +25,11 @@ class Prepared:
         dataset: the cleaned data set, with its side tables.
         split: raw rows of each part.
         vocabularies: raw ids of the training rows.
-        schema: what the columns hold.
+        schema: schema of the columns.
         train: encoded training rows.
         valid: encoded validation rows.
         test: encoded test rows.
-        min_count: training rows of an id that the vocabularies know.
+        min_count: fewest training rows of an id in the vocabularies.
     """
 
     dataset: "Dataset"
@@ -45,7 +45,7 @@ class Prepared:
         """Return a copy whose held-out rows carry the user's earlier items.
 
         Args:
-            max_length: newest items that count.
+            max_length: number of newest items to keep.
 
         Raises:
             ValueError: if the number is not positive.
@@ -144,7 +144,7 @@ def load(source: Source) -> "Dataset":
     """Load and clean the data set of the flags.
 
     Raises:
-        ValueError: if it cannot be read, or does not take one of the flags.
+        ValueError: if it cannot be read, or does not accept one of the flags.
     """
     roles = {field.name: field.default for field in dataclasses.fields(Source)}
     for name in ("data", "positive", "duplicates", "k_core", "min_count"):
@@ -188,13 +188,13 @@ def prepare(
     """Read, clean, split and encode.
 
     Args:
-        source: what to read.
-        splitting: what to hold out.
-        seed: of a random split.
-        vocabularies: those of a run, which its model reads; None for new ones of the training rows.
+        source: data to read.
+        splitting: rows to hold out.
+        seed: seed of a random split.
+        vocabularies: vocabularies of a run, for its model. None to fit new ones on training rows.
 
     Raises:
-        ValueError: if the flags or the data are refused.
+        ValueError: if the flags or the data are invalid.
     """
     dataset = load(source)
     sizes: dict[str, Any] = {
@@ -241,7 +241,7 @@ def encoded(
         split: its parts.
         vocabularies: see `prepare`.
         positive: labels that are positives, see `Schema`.
-        min_count: training rows of an id that the vocabularies know.
+        min_count: fewest training rows of an id in the vocabularies.
     """
     if vocabularies is None:
         vocabularies = kerasrec.data.fit_vocabularies(

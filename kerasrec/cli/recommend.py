@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # at run time, only a command that uses them pays for their i
 
     from kerasrec.data import Vocabulary
 
-# Lists that are printed; a file holds all.
+# Number of lists to print. A file holds all of them.
 SHOWN = 20
 
 
@@ -41,19 +41,19 @@ def recommend(
 
     Args:
         run: directory written by `kerasrec fit`.
-        user: raw id. A user without training rows gets the most popular items, marked as such.
-        users: file of users instead, with the column of user ids of the training.
-        item: raw id of an item instead, of which the most similar ones are found.
-        k: length of a list; shorter where fewer items are left for one of many users.
+        user: raw id of a user. Unknown users get the most popular items, marked as such.
+        users: file of users instead, with a user id column named as in training.
+        item: raw id of an item instead, to find the most similar items.
+        k: length of a list. Lists of many users may be shorter where fewer items are left.
         exclude: leave out the items that the user has anywhere in the data, or none.
-        items: file with the column of item ids of the training and a column title.
-        data: file of newer rows, of the same columns as those of the training, whose items count as
-            seen and as history; null for the rows of the training.
-        output: CSV or Parquet file to write, a row for each item of each list.
+        items: file with an item id column named as in training, and a column title.
+        data: file of newer rows with the columns of the training data, whose items count as seen
+            and as history; null for the training rows.
+        output: CSV or Parquet file to write, with a row for each item of each list.
 
     Raises:
-        ValueError: if the run, an id or a file is refused, the model needs more than a user and an
-            item id, or fewer than k items are left for the one user.
+        ValueError: if the run, an id or a file is invalid, the model needs more than a user and an
+            item id, or fewer than k items are left for a single user.
     """
     given = {"--user": user, "--users": users, "--item": item}
     if len([value for value in given.values() if value is not None]) != 1:
@@ -209,7 +209,7 @@ def histories(
     Args:
         users: users of the rows, sorted.
         items: their items, the newest of each user last.
-        asked: the users that are asked for.
+        asked: the users to return histories for.
         max_length: width of the result.
 
     Example:

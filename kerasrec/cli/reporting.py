@@ -16,12 +16,12 @@ def report(runs: Sequence[str], *, output: str = "report.html") -> Report:
     """Compare runs on one self-contained HTML page, with its numbers in a JSON file.
 
     Args:
-        runs: directories written by `kerasrec fit`, of one data set and split. The first is what
-            the others are tested against.
-        output: the page; the numbers go to the same name with .json.
+        runs: directories written by `kerasrec fit`, of one data set and split. The others are
+            tested against the first.
+        output: the page. The numbers go to the same name with .json.
 
     Raises:
-        ValueError: if a directory is no run or holds no records, the runs are of different rows, or
+        ValueError: if a directory is no run or holds no records, the runs have different rows, or
             the output does not end in .html.
     """
     path = Path(output)

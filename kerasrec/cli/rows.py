@@ -52,14 +52,14 @@ def training_batches(
 ) -> Any:
     """Batch training rows. With `seen` (the training rows), batch fixed validation rows.
 
-    Negatives come with the rows; a `SampledSoftmax` draws its own, seen items among them.
+    The batches contain negatives, except for a `SampledSoftmax`, which draws its own.
 
     Args:
         model: the model.
         columns: the encoded rows.
-        prepared: what they are rows of.
-        training: how to train.
-        seen: the training rows, if these are validation rows.
+        prepared: the prepared data that the rows belong to.
+        training: training options.
+        seen: the training rows, if `columns` are validation rows.
     """
     if hasattr(model, "states"):
         return _next_items(columns, prepared, training, seen)

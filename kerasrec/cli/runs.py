@@ -11,9 +11,8 @@
 | `metrics.json` | figures on the test rows |
 | `seen.parquet` | encoded users and items of all rows, the newest of each user last |
 
-`titles.parquet`, if the data set names its items,
-and what `kerasrec report` reads besides, see `records`: `run.json` and `queries.parquet`.
-Older runs lack these two; everything but the report works on them.
+`titles.parquet` is there if the data set names its items. `run.json` and `queries.parquet` are for
+`kerasrec report`, see `records`. Older runs lack these two, and only the report needs them.
 """
 
 import dataclasses
@@ -54,10 +53,10 @@ class Run:
     """Contents of a run directory.
 
     Args:
-        directory: where it lies.
+        directory: path of the directory.
         schema: the schema of the model.
         vocabularies: raw ids by feature.
-        flags: what `kerasrec fit` was given, the model's name under `model`.
+        flags: flags of `kerasrec fit`, with the model's name under `model`.
         split: rows and checksum by part.
     """
 
@@ -143,10 +142,10 @@ def write_run(
         directory: the new directory.
         model: the trained model.
         vocabularies: raw ids by feature.
-        flags: what `kerasrec fit` was given, the model's name under `model`.
+        flags: flags of `kerasrec fit`, with the model's name under `model`.
         split: rows and checksum by part.
         history: losses by epoch.
-        records: figures on the test rows, and what a report needs.
+        records: figures on the test rows, and the records for a report.
         seen: encoded users and items, see `Prepared.seen`.
 
     Raises:
@@ -161,7 +160,7 @@ def write_run(
             f"{directory} exists already, and a run is never overwritten. Choose another --output, "
             "or remove it."
         )
-    # A sibling, so that the rename at the end stays within one file system.
+    # A sibling directory, so that the final rename stays within one file system.
     partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
     partial.mkdir(parents=True)
     try:
@@ -249,7 +248,7 @@ def changes(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[st
             found.append(f"number of {part} rows ({theirs.get('rows')}, expected {ours['rows']})")
             continue
         sums, others = ours.get("sha256"), theirs.get("sha256")
-        if not isinstance(sums, Mapping):  # of a run from before the columns had sums of their own
+        if not isinstance(sums, Mapping):  # an older run, without checksums by column
             found.append(f"form of the checksum of the {part} rows")
         elif isinstance(others, Mapping):
             names = [n for n in {**sums, **others} if sums.get(n) != others.get(n)]

@@ -57,7 +57,7 @@ def constructor(name: str) -> Callable[..., None]:
     init.args.kwonlyargs = [argument for argument, _ in kept]
     init.args.kw_defaults = [default for _, default in kept]
     init.body = [ast.Expr(ast.Constant(ast.get_docstring(model)))]
-    # All that annotations and defaults may name comes from these two.
+    # Annotations and defaults may only use names from these two modules.
     typing = [
         n
         for n in tree.body

@@ -1,7 +1,7 @@
 """Terminal output: colours, error paragraphs and progress.
 
-Results go to stdout, all of this to stderr. Colours and moving lines are for terminals; `NO_COLOR`
-and `TERM=dumb` are heeded.
+Results go to stdout, and all of this to stderr. Colours and progress bars appear only on terminals.
+`NO_COLOR` and `TERM=dumb` are respected.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # at run time, only what draws pays for its import
     from rich.progress import Progress, ProgressColumn
 
 SHOWN_AFTER = 2.0
-"""Seconds after which a step is announced where nobody can watch it."""
+"""Seconds after which a step is announced outside of a terminal."""
 
 
 def console(stream: TextIO | None = None) -> "Console":
@@ -64,11 +64,11 @@ def say_error(text: str) -> None:
 def step(text: str, *, stream: TextIO | None = None) -> Iterator[None]:
     """Show progress for as long as the block runs.
 
-    On a terminal a line with a spinner and the seconds, gone at the end. Elsewhere a line once the
-    step has taken two seconds, and one with its seconds at the end.
+    On a terminal this is a line with a spinner and the seconds, removed at the end. Elsewhere it is
+    a line once the step has taken two seconds, and another with its duration at the end.
 
     Args:
-        text: what is done, such as "Ranking the test rows".
+        text: description of the step, such as "Ranking the test rows".
         stream: stderr by default.
 
     Example:
@@ -109,7 +109,7 @@ def bar(*columns: "ProgressColumn", stream: TextIO | None = None) -> "Progress":
     """Return a transient progress bar for a terminal.
 
     Args:
-        *columns: what it shows.
+        *columns: columns to show.
         stream: stderr by default.
     """
     from rich.progress import Progress

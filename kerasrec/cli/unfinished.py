@@ -10,7 +10,7 @@ While `kerasrec fit --output runs/mf` trains, `runs/.mf.training` holds
 | `best-N.npz` | the weights after epoch N, the best on the validation rows |
 | `refit.npz` | the state of the training on all rows, with `--refit` |
 
-It is removed when the run is there, which appears in one rename.
+It is removed once the run directory has appeared, which happens in one rename.
 """
 
 import json
@@ -29,16 +29,16 @@ def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: b
     """Create the directory of a training and check that it can be written.
 
     Args:
-        output: the run directory to be.
-        flags: those of `kerasrec fit`.
-        resume: go on with an unfinished training, if there is one.
+        output: the future run directory.
+        flags: flags of `kerasrec fit`.
+        resume: continue an unfinished training, if there is one.
 
     Returns:
         The directory of the training.
 
     Raises:
-        ValueError: if a run is there already, nothing can be written, an unfinished training is
-            there without `--resume`, or one with other flags.
+        ValueError: if the run exists already, nothing can be written, an unfinished training exists
+            without `--resume`, or it has other flags.
     """
     if Path(output).exists():
         raise ValueError(
@@ -74,7 +74,7 @@ def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
         fingerprint: `Prepared.fingerprint()`.
 
     Raises:
-        ValueError: if the rows are others.
+        ValueError: if the rows differ.
     """
     file = folder / "split.json"
     if not file.is_file():
