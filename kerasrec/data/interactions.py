@@ -348,11 +348,11 @@ def _check_roles(roles: Mapping[str, str | None], context: Sequence[str]) -> tup
             f"{context!r}. Write context=({context!r},)."
         )
     context = tuple(context)
-    names = list(context)
+    names: list[Any] = list(context)
     for role, name in roles.items():
         if name is None and role in ("label", "time"):
             continue
-        names.append(name)  # type: ignore[arg-type]
+        names.append(name)
     for name in names:
         if not isinstance(name, str) or not name:
             raise ValueError(f"Interactions: a role takes a column name; received {name!r}.")

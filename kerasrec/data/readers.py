@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -163,7 +163,7 @@ def read(
     form = FileForm(format, columns, separator, quote, encoding, decimal, id_type)
     names: dict[str, str | None] = {"user": user, "item": item, "label": label, "time": time}
     file = TableFile.open(path, form, names)
-    roles = file.roles(names, context)
+    roles: dict[str, Any] = file.roles(names, context)
     if file.form.format == "libfm":
         context = tuple(context) or file.names[3:]
     wanted = {name: role for role, name in roles.items() if name is not None}
@@ -173,7 +173,7 @@ def read(
         table = file.read(list(kinds))
         return Interactions.from_table(
             {name: file.typed(table[name], kinds[name], name) for name in table.column_names},
-            **roles,  # type: ignore[arg-type]
+            **roles,
             context=context,
             missing=missing,
             duplicates=duplicates,

@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -65,8 +66,23 @@ class _Block:
     item: np.ndarray
 
 
-# What `count_better` does.
+# Signature of `count_better`.
 _Better = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Ranks a block, given its query vectors.
+_RankBlock = Callable[[_Block, np.ndarray], None]
+
+
+class _Count(Protocol):
+    """Function that counts the candidates of a block, given their scores."""
+
+    def __call__(
+        self,
+        block: _Block,
+        scores: np.ndarray,
+        column: np.ndarray,
+        others: np.ndarray,
+        better: _Better = ...,
+    ) -> None: ...
 
 
 def count_positives(
@@ -161,7 +177,9 @@ def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndar
     return column, scores.shape[1] - removed - positives
 
 
-def _retrieved(model: Retriever, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]
+def _retrieved(
+    model: Retriever, items: Columns, task: Task, count: _Count, max_memory_mb: int
+) -> None:
     catalogue = ItemVectors.of(model, items)
     width, threads = len(catalogue.vectors), cores()
     most = (max_memory_mb << 20) // width // _BYTES_PER_PRODUCT
@@ -178,7 +196,14 @@ def _retrieved(model: Retriever, items: Columns, task: Task, count, max_memory_m
                 pass
 
 
-def _by_rows(catalogue: ItemVectors, task: Task, count, size: int, threads: int, pool):  # type: ignore[no-untyped-def]
+def _by_rows(
+    catalogue: ItemVectors,
+    task: Task,
+    count: _Count,
+    size: int,
+    threads: int,
+    pool: ThreadPoolExecutor,
+) -> _RankBlock:
     """Return a function that ranks a block in the calling thread."""
     own = threading.local()  # one array of scores a thread: fresh memory costs as much as counting
 
@@ -192,16 +217,27 @@ def _by_rows(catalogue: ItemVectors, task: Task, count, size: int, threads: int,
     return one
 
 
-def _by_columns(catalogue: ItemVectors, task: Task, count, size: int, threads: int, pool):  # type: ignore[no-untyped-def]
+def _by_columns(
+    catalogue: ItemVectors,
+    task: Task,
+    count: _Count,
+    size: int,
+    threads: int,
+    pool: ThreadPoolExecutor,
+) -> _RankBlock:
     """Return a function that ranks a block with all threads, each on some columns."""
     width = len(catalogue.vectors)
     memory = np.empty((size, width), np.float32)
     edges = [width * thread // threads for thread in range(threads + 1)]
     parts = [slice(first, last) for first, last in itertools.pairwise(edges)]
 
-    def better(scores: np.ndarray, row: np.ndarray, value: np.ndarray):  # type: ignore[no-untyped-def]
+    def better(
+        scores: np.ndarray, row: np.ndarray, value: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         found = list(pool.map(lambda part: count_better(scores[:, part], row, value), parts))
-        return sum(greater for greater, _ in found), sum(tied for _, tied in found)
+        greater: Any = sum(greater for greater, _ in found)
+        tied: Any = sum(tied for _, tied in found)
+        return greater, tied
 
     def one(block: _Block, queries: np.ndarray) -> None:
         scores = memory[: len(queries)]
@@ -217,7 +253,7 @@ def _by_columns(catalogue: ItemVectors, task: Task, count, size: int, threads: i
     return one
 
 
-def _scored(model: Ranker, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]
+def _scored(model: Ranker, items: Columns, task: Task, count: _Count, max_memory_mb: int) -> None:
     score = block_scorer(model, items, max_memory_mb=max_memory_mb)
     width = len(items[task.schema.item_id.name])
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width))
@@ -226,7 +262,7 @@ def _scored(model: Ranker, items: Columns, task: Task, count, max_memory_mb: int
         count(block, scores, *_remove_seen(task, block, scores))
 
 
-def _sampled(model: Ranker, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]
+def _sampled(model: Ranker, items: Columns, task: Task, count: _Count, max_memory_mb: int) -> None:
     if task.candidates is None:
         raise ValueError("ranking: expected candidates; received None.")
     score = block_scorer(model, items, max_memory_mb=max_memory_mb)
