@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 ROLES = {"user": "user_id", "item": "item_id", "label": "rating", "time": "timestamp"}
 
-# As they stand in public data sets, without case, underscores and blanks.
+# Names found in public data sets, without case, underscores and blanks.
 ALIASES = {
     "user": (
         "user userid uid uuid useridx userno customer customerid reviewerid reviewer visitorid "
@@ -43,13 +43,13 @@ def find_roles(
     """Return the column of each role, found by common names if the default is missing.
 
     Args:
-        names: of the columns of a file.
+        names: column names of a file.
         roles: column of "user", "item", "label" and "time"; None for a role without one. A name
-            that is not the default of `read` is meant as it stands.
-        context: further columns that are taken.
+            that is not the default of `read` is taken literally.
+        context: further columns already in use.
 
     Raises:
-        ValueError: if several columns have usual names of one role.
+        ValueError: if several columns have common names of one role.
 
     Example:
 

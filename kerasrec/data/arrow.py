@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# From here on, neighbouring integers are one float.
+# From here on, neighbouring integers share a float.
 MAX_WHOLE = 2.0**53
 MICROSECONDS = 1_000_000
 
-# Text ids are stored as numbers of distinct texts: each text once, however many rows there are.
-# Offsets of 64 bits, because 60 million UUIDs are more bytes than 32 bits can count.
+# Text ids are dictionary-encoded, so that each distinct text is stored once.
+# Offsets have 64 bits, because 60 million UUIDs exceed 32-bit offsets.
 TEXT_IDS = pa.dictionary(pa.int32(), pa.large_string())
 
 ArrowColumn: TypeAlias = Any  # pa.Array | pa.ChunkedArray: Arrow carries no types for mypy
@@ -23,7 +23,7 @@ def to_arrow(values: Any, name: str) -> ArrowColumn:
 
     Args:
         values: numpy array, Arrow array, list, or a pandas or polars series.
-        name: what to call the column in an error message.
+        name: name of the column for error messages.
 
     Raises:
         ValueError: if the values are not one column of one type.
@@ -33,7 +33,7 @@ def to_arrow(values: Any, name: str) -> ArrowColumn:
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
         if pa.types.is_string_view(values.type):
-            # What polars gives; Arrow has fewer functions for it.
+            # polars uses this type, for which Arrow has fewer functions.
             values = values.cast(pa.large_string())
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
@@ -65,8 +65,8 @@ def to_ids(values: Any, name: str) -> ArrowColumn:
     """Convert raw ids to int64 or `TEXT_IDS`. Empty strings and null stay missing.
 
     Args:
-        values: anything `to_arrow` takes; bytes are read as UTF-8, whole floats as integers.
-        name: what to call the column in an error message.
+        values: anything `to_arrow` takes. Bytes are read as UTF-8, whole floats as integers.
+        name: name of the column for error messages.
 
     Raises:
         ValueError: if the type is neither integer nor string, or an integer is 2**63 or more.
@@ -135,7 +135,7 @@ def distinct_ids(ids: ArrowColumn) -> tuple[pa.Array, np.ndarray]:
         ids: int64, float or `TEXT_IDS`, none missing.
 
     Returns:
-        values, text as large_string; and positions in them `(rows,)` int32.
+        The values, text as large_string, and each row's position among them, `(rows,)` int32.
 
     Example:
 
@@ -182,7 +182,7 @@ def check_ids(ids: ArrowColumn, name: str) -> None:
 
     Args:
         ids: the result of `to_ids`.
-        name: what to call the column in an error message.
+        name: name of the column for error messages.
 
     Raises:
         ValueError: if an id is missing, negative, or holds a line break.
@@ -235,7 +235,7 @@ def _offsets(texts: pa.LargeStringArray) -> np.ndarray:
 
 
 def _has_breaks(texts: pa.LargeStringArray) -> bool:
-    """Look for line breaks in the bytes of all texts at once."""
+    """Return whether any text contains a line break, by a scan of all bytes at once."""
     offsets, buffer = _offsets(texts), texts.buffers()[2]
     if buffer is None:
         return False
@@ -248,7 +248,7 @@ def plain_text(values: Any, name: str) -> list[pa.LargeStringArray] | None:
 
     Args:
         values: anything `to_arrow` takes.
-        name: what to call the column in an error message.
+        name: name of the column for error messages.
     """
     column = _as_arrow(values, name)
     if not is_text(column.type) or column.null_count:
@@ -266,7 +266,7 @@ def columns_of(data: Any) -> Mapping[str, Any]:
     """Return columns by name, from a dict or any table of the Arrow protocol.
 
     Raises:
-        ValueError: if the data are something else, or names repeat.
+        ValueError: if the data have another type, or names repeat.
     """
     if isinstance(data, Mapping):
         return data
@@ -289,7 +289,7 @@ def columns_of(data: Any) -> Mapping[str, Any]:
         raise ValueError(
             f"Interactions: columns need different names; received {repeated} more than once."
         )
-    # pandas adds its index, where that is not just the number of the row.
+    # pandas adds its index unless it is the default row number.
     pairs = zip(table.column_names, table.columns, strict=True)
     return {name: column for name, column in pairs if not name.startswith("__index_level_")}
 
@@ -310,7 +310,7 @@ def to_float32(values: Any, name: str) -> ArrowColumn:
     """Convert labels and numeric features to float32. Missing values stay missing.
 
     Raises:
-        ValueError: if the values are no numbers.
+        ValueError: if the values are not numbers.
     """
     column = to_arrow(values, name)
     kind = column.type
@@ -330,11 +330,11 @@ def to_float32(values: Any, name: str) -> ArrowColumn:
 def to_time(values: Any, name: str) -> ArrowColumn:
     """Convert times to int64: numbers keep their unit, dates become microseconds since 1970.
 
-    Numbers of which any has a fraction are seconds, as most systems log them. They become
-    microseconds too.
+    If any number has a fraction, the numbers are taken as seconds, as most systems log them, and
+    become microseconds too.
 
     Raises:
-        ValueError: if the values are no times.
+        ValueError: if the values are not times.
     """
     column = to_arrow(values, name)
     kind = column.type

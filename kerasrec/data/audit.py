@@ -38,17 +38,17 @@ class Audit:
     """Findings of `audit`. `str` formats the report.
 
     Args:
-        source: what was looked at.
+        source: name of the audited data.
         rows: number of rows.
         users: number of distinct users.
         items: number of distinct items.
         density: share of all (user, item) pairs that occur.
         duplicates: rows whose (user, item) pair occurred before.
-        missing: number of missing values by column, of all columns.
+        missing: number of missing values of every column.
         labels: value (or range) and number of rows.
         time_range: first and last time.
-        problems: what `Interactions` would refuse, or nothing could be learned from.
-        leaks: columns that seem to give the label or the item away, or to say nothing.
+        problems: what `Interactions` would reject, or what makes learning impossible.
+        leaks: columns that seem to reveal the label or the item, or that carry no information.
         features: further columns that describe the user, not the moment.
     """
 
@@ -109,8 +109,8 @@ def audit(
 ) -> Audit:
     """Check rows without rejecting them, and report problems and likely leaks.
 
-    Columns are looked at one after the other, those of a Parquet file as they are read, so that
-    memory holds a few numbers a row however wide the rows are.
+    Columns are checked one at a time, and those of a Parquet file are read one at a time. So memory
+    holds a few numbers per row, however wide the rows are.
 
     Args:
         source: a path, `Interactions` (whose own roles are used), or a table as `from_table` takes.
@@ -147,7 +147,7 @@ def audit(
             check_columns(list(file.names), {"user": roles["user"], "item": roles["item"]})
         except ValueError as error:
             raise ValueError(f"{name}: {error}{file.header_hint()}") from error
-        # A Parquet file gives its columns one by one. Text is read once.
+        # A Parquet file is read column by column. Text is read at once.
         table = None if file.form.format == "parquet" else file.read()
         rows = _Rows(name, file.names, table, file)
     else:
@@ -166,12 +166,12 @@ class _Rows:
     """Columns that are read one at a time to bound memory.
 
     Args:
-        source: what is looked at.
-        names: of the columns.
-        table: the columns in memory; None to read each when it is asked for.
-        file: where they are from; None for a table.
-        missing: missing values of the columns that were looked at.
-        sides: what the further columns describe, see `side_of`.
+        source: name of the audited data.
+        names: names of the columns.
+        table: the columns in memory; None to read each on request.
+        file: the file to read from; None for a table.
+        missing: missing values of the columns checked so far.
+        sides: side that each further column describes, see `side_of`.
     """
 
     source: str
@@ -362,7 +362,7 @@ def _leaks(
                 f"{label!r} is {values[0]:g} in {counts[0]:,} rows ({share:.2%}): make sure that "
                 "it is no code for 'unknown'"
             )
-    # Where there is nothing to predict, a column is only asked for its missing values.
+    # With a constant label, columns are only checked for missing values.
     label_codes = None
     if labels is not None and not constant:
         label_codes = np.searchsorted(values, labels[known]).astype(np.int32)

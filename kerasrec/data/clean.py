@@ -17,7 +17,7 @@ def drop_missing(data: Any, columns: Sequence[str] | None = None) -> pa.Table:
 
     Args:
         data: a dict of columns or a table of the Arrow protocol.
-        columns: the columns to look at; all where None.
+        columns: the columns to check; None for all.
 
     Raises:
         ValueError: if a column does not exist, or no row is complete.
@@ -63,9 +63,9 @@ def deduplicate(
 
     Args:
         interactions: the rows, read with `duplicates="keep"`.
-        policy: "last" keeps the row with the latest time (of equal times, or without a time column,
-            the later in the file); "mean" keeps that row too and gives it the mean of the pair's
-            labels; "error" refuses duplicates.
+        policy: "last" keeps the row with the latest time (for equal times, or without a time
+            column, the later one in the file). "mean" keeps the same row with the mean of the
+            pair's labels. "error" rejects duplicates.
 
     Returns:
         The kept rows in their order.
@@ -116,7 +116,7 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
         item: least number of rows of an item.
 
     Raises:
-        ValueError: if a number is below 1, or no rows are left.
+        ValueError: if a minimum is below 1, or no rows are left.
 
     Example:
 
@@ -135,7 +135,7 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
     kept = np.ones(len(interactions), bool)
     found = [side.short(np.arange(len(side.counts))) for side in sides]
     while any(len(short) for short in found):
-        # Only the rows of ids that have just become short are looked at, each once.
+        # Visit only the rows of ids that have just become short, each once.
         rows = np.concatenate([side.rows(short) for side, short in zip(sides, found, strict=True)])
         rows = np.unique(rows[kept[rows]])
         kept[rows] = False
@@ -226,7 +226,7 @@ def drop_outliers(
 class MinMaxScaler:
     """Scaler from [low, high] to [0, 1]: `(x - low) / (high - low)`.
 
-    Values outside the range that was seen in training map outside [0, 1].
+    Values outside the range seen in training map outside [0, 1].
 
     Args:
         low: least value of the training rows.
@@ -312,7 +312,7 @@ class StandardScaler:
             ValueError: if there are no values, they are all equal, or some are not finite.
         """
         array = _finite("StandardScaler", values)
-        # The deviation of equal values may come out as 1e-17 instead of 0.
+        # The deviation of equal values may round to 1e-17 instead of 0.
         deviation = float(array.std()) if array.min() < array.max() else 0.0
         return cls(float(array.mean()), deviation)
 

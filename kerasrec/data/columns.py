@@ -1,7 +1,7 @@
 """Validation of encoded columns, which are dicts of numpy arrays with one row per interaction.
 
-The checks run once, when a dataset is built, so that bad input is reported in words and not by a
-failing gather in the middle of an epoch.
+The checks run once, when a dataset is built. So bad input raises a readable error, and not a failed
+gather in the middle of an epoch.
 """
 
 import dataclasses
@@ -17,16 +17,16 @@ from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Numeric, NumericSe
 class History:
     """Column of histories, cut from one sorted array on request.
 
-    It takes 20 bytes or less per row and not `max_length` ids, so it fits in memory whenever the
+    It takes at most 20 bytes per row instead of `max_length` ids, so it fits in memory whenever the
     interactions do. `history[rows]` is an array `(rows, max_length)`, newest item last, padded on
-    the right with 0, or with NaN where it holds numbers.
+    the right with 0, or with NaN if it holds numbers.
 
     Args:
-        items: int32 item ids by user, then time, then order in the file; or float32 numbers of the
+        items: int32 item ids sorted by user, time and order in the file. Or float32 numbers of the
             events `(events,)` or `(events, size)`, in which case histories have that axis too.
-        begin: for each row, where its user's items begin.
-        end: for each row, where it stands itself: the end of its history, exclusive.
-        max_length: the newest items that are kept.
+        begin: for each row, the position where its user's items begin.
+        end: for each row, its own position, which is the exclusive end of its history.
+        max_length: number of newest items to keep.
     """
 
     items: np.ndarray
@@ -56,7 +56,7 @@ class History:
         end = self.end[rows][:, None]
         begin = np.maximum(self.begin[rows][:, None], end - self.max_length)
         places = begin + np.arange(self.max_length, dtype=begin.dtype)
-        # `end` is a row's own place, so the minimum stays inside; what it holds is masked.
+        # `end` is a row's own position, so the minimum is a valid index. Its value is masked.
         found = self.items[np.minimum(places, end)]
         real = (places < end).reshape(places.shape + (1,) * (found.ndim - 2))
         return np.where(real, found, self.dtype.type(np.nan if self.dtype.kind == "f" else 0))
@@ -76,7 +76,7 @@ def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
     Args:
         columns: arrays by name.
         name: key to look up.
-        owner: function that asks, named in the error message.
+        owner: calling function, named in the error message.
 
     Returns:
         The array as it is.
@@ -127,13 +127,13 @@ def ids(
 
     Args:
         columns: arrays by name.
-        feature: which one; bags and sequences are `(rows, max_length)`, others `(rows,)`.
-        num_ids: the ids lie below it.
-        owner: function that asks, named in the error message.
-        least: the ids lie at or above it.
+        feature: the feature. Bags and sequences are `(rows, max_length)`, others `(rows,)`.
+        num_ids: upper bound of the ids, exclusive.
+        owner: calling function, named in the error message.
+        least: lower bound of the ids, inclusive.
 
     Raises:
-        ValueError: if the shape, the dtype or an id is none that the schema allows.
+        ValueError: if the shape, the dtype or an id does not fit the schema.
     """
     values = column(columns, feature.name, owner)
     _check_shape(values, feature.name, feature.shape, owner)
@@ -163,9 +163,9 @@ def numbers(
 
     Args:
         columns: arrays by name.
-        name: which one.
-        owner: function that asks, named in the error message.
-        shape: of one row.
+        name: name of the column.
+        owner: calling function, named in the error message.
+        shape: shape of one row.
 
     Raises:
         ValueError: if the shape or dtype is wrong, or a value is NaN or infinite.

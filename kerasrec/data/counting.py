@@ -18,10 +18,10 @@ SLICE_ROWS = 1 << 17
 class IdCounter:
     """Counter of distinct ids, in the order of their first appearance.
 
-    Memory holds the distinct ids of all pieces, and those of recent ones a second time.
+    Memory holds the distinct ids of all pieces, and those of recent pieces a second time.
 
     Args:
-        name: of the column.
+        name: name of the column.
 
     Example:
 
@@ -42,10 +42,10 @@ class IdCounter:
         """Count the ids of a piece.
 
         Args:
-            values: raw ids `(rows,)` of one type in all pieces.
+            values: raw ids `(rows,)`, of one type in all pieces.
 
         Raises:
-            ValueError: if some are no valid raw ids, or of another type than before.
+            ValueError: if some are not valid raw ids, or of another type than before.
         """
         owner = f"{OWNER}: column {self._name!r}"
         column = to_ids(values, owner)

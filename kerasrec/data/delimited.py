@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 from kerasrec.data.opening import HEAD_BYTES, UNREADABLE, open_text, without_mark
 from kerasrec.data.quoting import QuoteRules, Quotes, record_end, scan
 
-# One row must fit into a block of Arrow's parser, so that larger ones are tried where it does not.
+# One row must fit into a block of Arrow's parser. If it does not, larger blocks are tried.
 BLOCK_BYTES = (1 << 20, 1 << 24, 1 << 28)
 
 
@@ -26,11 +26,11 @@ class Delimited:
         path: the file.
         separator: the character between two fields.
         quote: the character around a quoted field; "" for none.
-        trusted: accept quoted line breaks even where the lines look like rows.
-        encoding: of the text.
-        names: of the columns.
-        begin: where the first row begins, in bytes of UTF-8.
-        line: number of the line of the first row.
+        trusted: accept quoted line breaks even if the lines look like rows.
+        encoding: encoding of the text.
+        names: names of the columns.
+        begin: position of the first row, in bytes of UTF-8.
+        line: line number of the first row.
     """
 
     path: pathlib.Path
@@ -97,11 +97,11 @@ class Delimited:
         """Read columns as text, empty fields as null.
 
         Args:
-            columns: names; None for all. Others are not converted.
+            columns: names of the columns to convert; None for all.
 
         Raises:
-            ValueError: if rows have another number of fields than the header, quotes are in the
-                way, or the text is not of the encoding.
+            ValueError: if rows have another number of fields than the header, quotes are malformed,
+                or the text has another encoding.
         """
         names = list(self.names if columns is None else columns)
         try:

@@ -36,11 +36,11 @@ class Interactions:
     | context | int64, text or float32 | as an id (a category), or floats (a numeric feature) |
 
     Text is stored once for each distinct value, as an Arrow dictionary. Whole numbers in the time
-    column keep their unit. Timestamps, dates, and numbers with a fraction, which are seconds,
-    become microseconds since 1970 (UTC where the column has a time zone).
+    column keep their unit. Timestamps, dates, and numbers with a fraction (taken as seconds) become
+    microseconds since 1970 (UTC if the column has a time zone).
 
     Args:
-        table: the columns named by the roles, of the types above; further columns are left out.
+        table: the columns named by the roles, of the types above. Other columns are ignored.
         user: column of user ids.
         item: column of item ids.
         label: column of ratings or clicks; None for implicit feedback, where each row counts as 1.
@@ -48,7 +48,7 @@ class Interactions:
         context: columns that describe the moment (hour, device), or the user.
 
     Raises:
-        ValueError: if a column is missing, has another type, or holds values that are refused.
+        ValueError: if a column is missing, has another type, or holds invalid values.
 
     Example:
 
@@ -106,13 +106,12 @@ class Interactions:
             label: column of ratings or clicks; None for implicit feedback.
             time: column that orders the rows; None where there is none.
             context: columns that describe the moment.
-            missing: what to do about rows with a null, a NaN or an empty string: refuse, or leave
-                such rows out.
-            duplicates: what to do about a (user, item) pair that occurs more than once: refuse, or
-                keep all rows. `kerasrec.data.deduplicate` then takes the last or the mean.
+            missing: policy for rows with a null, NaN or empty string: raise an error, or drop them.
+            duplicates: policy for a repeated (user, item) pair: raise an error, or keep all rows.
+                `kerasrec.data.deduplicate` then takes the last or the mean.
 
         Raises:
-            ValueError: if the data are empty, lack a column, or hold values that are refused.
+            ValueError: if the data are empty, lack a column, or hold invalid values.
         """
         _check_choice("missing", missing, ("error", "drop"))
         _check_choice("duplicates", duplicates, ("error", "keep"))
@@ -206,7 +205,7 @@ class Interactions:
     def distinct(self, name: str) -> pa.Array:
         """Return the distinct values of a column in the order of their first appearance.
 
-        Row r holds the value number `codes(name)[r]` of them.
+        Row r holds the value at index `codes(name)[r]`.
 
         Raises:
             ValueError: if there is no such column.
@@ -223,7 +222,7 @@ class Interactions:
         """Return the rows at these positions, in this order.
 
         Args:
-            indices: integer positions, or a boolean mask of one value a row.
+            indices: integer positions, or a boolean mask with one value per row.
 
         Raises:
             ValueError: if a position is outside the rows, or the mask has another length.
@@ -274,7 +273,7 @@ class Interactions:
             name: the name of the time column.
 
         Raises:
-            ValueError: if the values are no times, or another role has this name.
+            ValueError: if the values are not times, or another role has this name.
         """
         converted = to_time(values, f"Interactions: column {name!r} (time)")
         return dataclasses.replace(self, table=self._replaced(name, converted), time=name)

@@ -23,7 +23,7 @@ def libfm_names(path: pathlib.Path, head: str, roles: Mapping[str, str | None]) 
         roles: column of each role.
 
     Raises:
-        ValueError: if the first line is no such row.
+        ValueError: if the first line is not such a row.
     """
     line = head.split("\n", 1)[0]
     count = line.count(":")
@@ -44,7 +44,7 @@ def read_libfm(path: pathlib.Path, names: Sequence[str]) -> pa.Table:
         names: the result of `libfm_names`.
 
     Raises:
-        ValueError: if rows have another number of features, or a feature is no single number.
+        ValueError: if rows have another number of features, or a feature is not a single number.
     """
     user, item, label = names[:3]
     features = [user, item, *names[3:]]

@@ -9,11 +9,11 @@ from kerasrec.data import columns as check
 from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Schema
 from kerasrec.types import Columns
 
-# Up to 256 MiB a bit per (user, item) is the faster test, by 10 to 25 times; above, 8 bytes per
-# interaction are the smaller one for any catalogue that is not almost dense.
+# Up to 256 MiB, a bitmap of all (user, item) pairs is faster, by 10 to 25 times. Above that, sorted
+# pairs of 8 bytes each are smaller, unless the interactions are almost dense.
 BITMAP_BITS = 2**31
-# Rejected draws are drawn again this often. Rows still rejected belong to users who have seen most
-# of the drawable mass; their few free items are then listed, so that the work is always bounded.
+# Number of times that rejected draws are repeated. Rows still rejected belong to users who have
+# seen most of the drawable mass. Their few free items are then listed, which bounds the work.
 MAX_REDRAWS = 16
 
 
@@ -23,16 +23,16 @@ class NegativeSampler:
 
         P(item | user) = popularity(item) / sum of popularity over the items unseen by the user
 
-    Candidates are the real ids, 2 to `num_ids - 1`. Whole arrays are drawn, tested and drawn again
-    where rejected. The test is a bitmap of users x items while that takes at most 256 MiB, and a
-    binary search in the sorted pairs (8 bytes each) beyond, so memory never grows with users x
+    Candidates are the real ids, 2 to `num_ids - 1`. Whole arrays are drawn and tested, and rejected
+    items are drawn again. The test uses a bitmap of users x items of up to 256 MiB. Beyond that it
+    is a binary search in the sorted pairs (8 bytes each), so memory does not grow with users x
     items.
 
     Args:
         schema: names and sizes of the user and item id.
         seen: columns with the user and item ids of the pairs never to draw; None to draw any item.
         popularity: non-negative weight of each real item `(num_ids - 2,)`, such as
-            `vocabulary.counts ** 0.75`; None for all alike.
+            `vocabulary.counts ** 0.75`; None for equal weights.
 
     Raises:
         ValueError: if ids lie outside the schema, or the popularity has another length, a negative
@@ -77,7 +77,7 @@ class NegativeSampler:
         """Draw items for any user, seen or not.
 
         Args:
-            shape: how many.
+            shape: shape of the result.
             rng: source of randomness.
 
         Returns:
@@ -200,7 +200,7 @@ class NegativeSampler:
                 f"{len(items)} item ids."
             )
         real = items >= FIRST_ID
-        # Not np.unique, which hashes int64 first and takes 10 times as long.
+        # np.unique would hash int64 first, which takes 10 times as long.
         keys = np.sort(_keys(users[real], items[real], schema.item_id.num_ids))
         return keys[_firsts(keys)]
 

@@ -32,7 +32,7 @@ def is_packed(path: pathlib.Path) -> bool:
 
 @contextlib.contextmanager
 def open_bytes(path: pathlib.Path) -> Iterator[IO[bytes]]:
-    """Open a file, unpacked: gzip, bzip2, Zstandard, LZ4, xz, or a zip archive of one file.
+    """Open a file, decompressed: gzip, bzip2, Zstandard, LZ4, xz, or a zip archive of one file.
 
     Raises:
         ValueError: if there is no such file, or an archive holds several.
@@ -63,7 +63,7 @@ def open_text(path: pathlib.Path, encoding: str) -> Iterator[IO[bytes]]:
 
     Args:
         path: the file.
-        encoding: of its text, a name that Python knows.
+        encoding: encoding of the text, a name that Python knows.
 
     Raises:
         ValueError: if there is no such file or encoding, or the file is marked as UTF-16.
@@ -101,7 +101,7 @@ def without_mark(head: bytes, path: pathlib.Path) -> int:
 
 
 def head_of(path: pathlib.Path, encoding: str = "utf-8") -> str:
-    """Return the first characters of a file, unpacked and decoded.
+    """Read the first characters of a file, decompressed and decoded.
 
     Raises:
         ValueError: if the file cannot be read.

@@ -11,9 +11,9 @@ def files(owner: str, paths: Paths, pattern: str) -> list[pathlib.Path]:
     """Return the files of a path, of several, or of a folder in alphabetical order.
 
     Args:
-        owner: function that asks, named in the error message.
+        owner: calling function, named in the error message.
         paths: a file, several, or a folder.
-        pattern: of the names of the files in a folder.
+        pattern: pattern of file names in a folder.
 
     Raises:
         ValueError: if there are none, or one is missing.

@@ -16,8 +16,8 @@ from kerasrec.data.sharding import Group, share
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Categorical, Numeric, Schema
 
-# Rows read from a group at a time, and groups read in turns: neighbours in a file (often all of
-# one user or one day) are spread over the buffer.
+# Rows read from a group at a time, and number of groups read in turns. This spreads neighbours in a
+# file (often of one user or one day) over the buffer.
 SLICE_ROWS = 1 << 14
 OPEN_GROUPS = 4
 
@@ -27,7 +27,7 @@ class RowEncoder:
     """Encoder of Arrow rows to (features, label[, weight]).
 
     Args:
-        owner: function that reads, named in error messages.
+        owner: calling function, named in error messages.
         schema: `Categorical` features and `Numeric` ones of size 1.
         vocabularies: by feature name.
         implicit: whether every label is 1.
@@ -71,14 +71,14 @@ class RowEncoder:
         """Encode a table to nested numpy arrays `(rows,)`.
 
         Raises:
-            ValueError: if `Interactions` refuses the rows.
+            ValueError: if `Interactions` rejects the rows.
         """
         schema, encoded = self.schema, {}
         for feature in schema.features:
             name = feature.name
             if isinstance(feature, Numeric):
                 encoded[name] = to_float32(table[name], f"{self.owner}: column {name!r}")
-            else:  # text is looked up as it comes, without a table of its distinct values
+            else:  # text is looked up directly, without a dictionary of its distinct values
                 encoded[name] = self.vocabularies[name].encode(table[name])
         if not self.implicit:
             encoded[schema.label] = table[schema.label]
@@ -117,25 +117,25 @@ def row_stream(
 ) -> tf.data.Dataset:
     """Build a dataset of batches of the rows of groups.
 
-    A pass deals the groups anew, by the seed and its own number alone, so that workers agree
-    without a word. A worker reads its part of them, some groups in turns, slice by slice, into a
-    buffer that is reordered and half emptied again and again.
+    Each pass deals the groups again, depending only on the seed and the number of the pass, so that
+    workers agree without communication. A worker reads its part, several groups in turns, slice by
+    slice, into a buffer that is repeatedly shuffled and half emptied.
 
     Args:
-        groups: where the rows are; at least one row each.
-        encoder: what becomes of them.
-        batch_size: rows per batch, on all workers together.
+        groups: groups of rows, with at least one row each.
+        encoder: encoder of the rows.
+        batch_size: rows per batch, over all workers.
         shard: the worker's place and the number of workers; None for one worker.
         shuffle: whether to reorder the rows, otherwise in the order of the groups.
         buffer_rows: rows in the buffer; it grows to two batches if it is smaller.
-        seed: of the order, which is another one in each pass.
+        seed: seed of the order, which changes in each pass.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Returns:
-        dataset as `pointwise` returns it, with the attribute `part`.
+        Dataset as `pointwise` returns it, with the attribute `part`.
 
     Raises:
-        ValueError: if an argument is out of range, there are no rows, or the first ones are bad.
+        ValueError: if an argument is out of range, there are no rows, or the first row is invalid.
     """
     owner = encoder.owner
     for name, value, least in (

@@ -20,10 +20,10 @@ def add_history(
 ) -> dict[str, np.ndarray | History]:
     """Add the user's earlier items for each `Sequence` of the item id.
 
-    A `NumericSequence` gets the values of its column in the same earlier rows, and NaN at padding:
-    scale the columns first, with a scaler that was fitted on training rows alone.
+    A `NumericSequence` gets the values of its column in the same earlier rows, and NaN at padding.
+    Scale the columns first, with a scaler fitted on training rows only.
 
-    Earlier means: before the row in the order of time, ties in the order of the file (those of
+    Earlier means before the row in the order of time, with ties in the order of the file (those of
     `past` before those of `columns`). A row never sees itself or anything later.
 
     Args:
@@ -36,7 +36,7 @@ def add_history(
         min_history: rows with fewer earlier items are left out.
 
     Returns:
-        the columns and a `History` by the name of each sequence feature.
+        The columns, with a `History` under the name of each sequence feature.
 
     Raises:
         ValueError: if the schema has no such sequence, a column is missing, empty or of another
@@ -113,10 +113,9 @@ def time_gaps(
     Args:
         columns: encoded columns, one row per interaction.
         schema: names the user id and the item id.
-        time: name of the time column, of numbers.
-        past: columns of rows that may come before, such as the training rows when `columns` are
-            test rows.
-        unit: what the times are divided by: 86,400 makes days of seconds.
+        time: name of the time column.
+        past: columns of earlier rows, such as the training rows when `columns` are test rows.
+        unit: divisor of the times: 86,400 converts seconds to days.
 
     Returns:
         float32 `(rows,)`, in the order of `columns`; never negative.
@@ -193,13 +192,13 @@ def in_order(
         parts: encoded columns, one row per interaction.
         schema: names the user id and the item id.
         time: name of the time column; None if the rows of each user are in order already.
-        owner: function that asks, named in error messages.
+        owner: calling function, named in error messages.
 
     Returns:
-        the order, and the users and items in that order.
+        The order, and the users and items in that order.
 
     Raises:
-        ValueError: if times are missing, or ids outside the schema.
+        ValueError: if times are missing, or ids are outside the schema.
     """
     users = np.concatenate([check.user_or_item(part, schema.user_id, owner) for part in parts])
     items = np.concatenate([check.user_or_item(part, schema.item_id, owner) for part in parts])

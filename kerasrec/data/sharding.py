@@ -23,16 +23,16 @@ class Group(Protocol):
 class Part:
     """Share of the rows that one of several workers reads in each pass.
 
-    Rows of all groups stand in one line, in the order of the pass. Each worker takes an equal
-    stretch of it, so all workers take the same number of steps, and rows of one step are as many
-    on each of them. The last rows of the line that no equal stretch has room for are left out of
-    that pass: fewer than there are workers, or with `drop_remainder` fewer than a batch.
+    The rows of all groups are concatenated in the order of the pass. Each worker takes an equal
+    contiguous part, so all workers take the same number of steps with the same number of rows. Rows
+    that do not divide evenly among the workers are dropped for that pass: fewer than there are
+    workers, or with `drop_remainder` fewer than a batch.
 
     Attributes:
-        index: the worker's place, from 0.
-        count: workers.
+        index: index of the worker, from 0.
+        count: number of workers.
         rows: rows of all groups together.
-        batch_size: rows of a step on all workers together.
+        batch_size: rows of a step over all workers.
         batches: steps of a pass.
         own_rows: rows that this worker reads in each pass.
     """
@@ -70,7 +70,7 @@ class Part:
         """Return the pieces `(group, start, stop)` of this worker.
 
         Args:
-            groups: all of them, in the order of the pass.
+            groups: all groups, in the order of the pass.
         """
         ends = np.cumsum([group.rows for group in groups])
         begin = self.index * self.own_rows
@@ -92,14 +92,14 @@ def share(
     """Compute the part of one worker.
 
     Args:
-        owner: function that asks, named in the error message.
+        owner: calling function, named in the error message.
         rows: rows of all groups together.
-        batch_size: rows of a step on all workers together.
-        shard: the worker's place and the number of workers; None for one worker.
+        batch_size: rows of a step over all workers.
+        shard: the worker's index and the number of workers; None for one worker.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Raises:
-        ValueError: if the shard is none, the batch cannot be shared out evenly, or there would be
+        ValueError: if the shard is invalid, the batch cannot be divided evenly, or there would be
             no step.
     """
     index, count = _checked(owner, (0, 1) if shard is None else shard)

@@ -18,10 +18,10 @@ class Split:
     """Train, valid and test parts of one set of interactions. `valid` may have no rows.
 
     Args:
-        train: rows to fit on; the only ones that vocabularies and statistics may see.
+        train: rows to fit on. Vocabularies and statistics may only use these.
         valid: rows to choose the epoch and the hyper-parameters on.
         test: rows to report on.
-        method: how the parts were made, for `describe`.
+        method: description of the method, for `describe`.
 
     Example:
 
@@ -113,15 +113,15 @@ def k_fold(
 ) -> Iterator[Split]:
     """Split for cross-validation: each row is in the test part of one fold.
 
-    The rows are shuffled with `numpy.random.RandomState(seed)` and cut into consecutive blocks, the
-    first ones a row longer where the division leaves a rest. These are the folds of the Surprise
-    library, so that results compare row by row.
+    The rows are shuffled with `numpy.random.RandomState(seed)` and cut into consecutive blocks. If
+    the division leaves a remainder, the first blocks are one row longer. These are the folds of the
+    Surprise library, so that results compare row by row.
 
     Args:
         interactions: the rows.
         folds: number of folds.
         seed: seed of the shuffle.
-        valid: share of the training rows of each fold that goes to its valid part, at random.
+        valid: share of the training rows of each fold to move to its valid part, at random.
 
     Returns:
         Iterator over `folds` splits.
@@ -155,9 +155,8 @@ def k_fold(
 def leave_last_out(interactions: Interactions, *, valid: int = 1, test: int = 1) -> Split:
     """Hold out each user's last rows: the newest for test, those before for validation.
 
-    Rows with the same time keep the order of the file, so that of two such rows the later one in
-    the file is the last. A user with no more than `valid + test` rows stays in the training part
-    whole.
+    Rows with the same time keep the order of the file, so that the later one in the file counts as
+    newer. Users with at most `valid + test` rows stay entirely in the training part.
 
     Args:
         interactions: the rows, with a time column.
@@ -189,8 +188,8 @@ def leave_last_out(interactions: Interactions, *, valid: int = 1, test: int = 1)
 def temporal_split(interactions: Interactions, *, valid: float = 0.1, test: float = 0.1) -> Split:
     """Hold out each user's latest share of rows. Every user keeps a training row.
 
-    Rows with the same time keep the order of the file. Other users' training rows may be later
-    than a test row; `time_split` excludes that.
+    Shares are rounded down. Rows with the same time keep the order of the file. Other users'
+    training rows may be later than a test row, which `time_split` excludes.
 
     Args:
         interactions: the rows, with a time column.
@@ -220,8 +219,8 @@ def time_split(
 ) -> Split:
     """Split all rows at moments in time, so that nothing is learned from the future.
 
-    Rows with the same time go to one part, so that the shares are kept only as far as the times
-    differ: a cut that falls among equal times moves them all to the later part.
+    Rows with the same time go to one part, so the shares are only approximate. A cut among equal
+    times moves them all to the later part.
 
     Args:
         interactions: the rows, with a time column.
@@ -263,7 +262,7 @@ def given_folds(
     Args:
         train: training rows.
         test: test rows.
-        valid: rows to choose on; None leaves that part without rows.
+        valid: validation rows; None for an empty part.
 
     Raises:
         ValueError: if the parts have other columns or types, or train or test has no rows, or a
@@ -381,7 +380,7 @@ def _shared_rows(train: Interactions, part: Interactions) -> int:
     for name in train.columns:
         codes = both.codes(name)
         rows = rows * (int(codes.max(initial=0)) + 1) + codes
-        rows = np.unique(rows, return_inverse=True)[1]  # numbers below the rows: no overflow
+        rows = np.unique(rows, return_inverse=True)[1]  # smaller than the row count: no overflow
     return int(np.isin(rows[len(train) :], rows[: len(train)]).sum())
 
 

@@ -42,27 +42,27 @@ def stream_tfrecord(
 ) -> tf.data.Dataset:
     """Stream batches from TFRecord files, as `stream_parquet` does from Parquet files.
 
-    A feature holds one value: an id as int64 or bytes, as its vocabulary does, a number, label or
-    weight as float or int64. A TFRecord file does not say how many examples it has, so all files
-    are read once, without a look inside, when the dataset is made. A file is read from front to
-    back; several at a time are mixed, so many small files mix better than a few large ones.
+    A feature holds one value: an id as int64 or bytes, like its vocabulary, or a number, label or
+    weight as float or int64. A TFRecord file does not store its number of examples, so all files
+    are read once, without parsing, when the dataset is made. Each file is read sequentially, and
+    several files are read in turns, so many small files mix better than a few large ones.
 
     Args:
         paths: a file, several, or a folder with files named `*.tfrecord*`.
         schema: `Categorical` features and `Numeric` ones of size 1.
         vocabularies: by feature name, fitted on training rows.
-        batch_size: rows per step, on all workers together.
-        shard: the worker's place, from 0, and the number of workers; see `stream_parquet`.
-        implicit: whether every label is 1; the examples need no label then.
+        batch_size: rows per step, over all workers.
+        shard: the worker's index, from 0, and the number of workers; see `stream_parquet`.
+        implicit: whether every label is 1. Then the examples need no label.
         weight: name of a feature with sample weights.
         shuffle: whether to reorder the rows, otherwise in the order of the files.
         buffer_rows: rows in the buffer; it grows to two batches if it is smaller.
-        seed: of the order, which is another one in each pass.
+        seed: seed of the order, which changes in each pass.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
-        compression: of the files: "" for none, "GZIP" or "ZLIB".
+        compression: compression of the files: "" for none, "GZIP" or "ZLIB".
 
     Returns:
-        dataset as of `stream_parquet`.
+        Dataset as of `stream_parquet`.
 
     Raises:
         ValueError: if a file is missing, damaged or has no rows, a feature is missing or of another
@@ -120,12 +120,12 @@ def write_tfrecord(
 
     Args:
         table: a dict of columns or any table of the Arrow protocol; all columns are written.
-        directory: where `rows-00000-of-00001.tfrecord` and so on go; made if it does not exist.
+        directory: folder for `rows-00000-of-00001.tfrecord` and so on; created if necessary.
         shards: number of files.
         compression: "" for none, "GZIP" or "ZLIB".
 
     Returns:
-        the paths of the files, in the order of the rows.
+        The paths of the files, in the order of the rows.
 
     Raises:
         ValueError: if the columns differ in length, have missing values or are neither numbers nor
@@ -209,7 +209,7 @@ def _parsers(
     """Return the parser of each column, judged by the first example of the file."""
     try:
         features = tf.train.Example.FromString(record).features.feature
-    except Exception as error:  # protobuf's DecodeError has no public place
+    except Exception as error:  # protobuf's DecodeError has no public name
         raise ValueError(f"{OWNER}: {path}: the records are no tf.train.Example.") from error
     if missing := [name for name in encoder.names if name not in features]:
         fix = "" if encoder.implicit else " Without a label, pass implicit=True."

@@ -13,19 +13,19 @@ def hiding(
 ) -> Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]:
     """Make a function that replaces a share of the ids of a block by the unknown id.
 
-    No training row has an id that the vocabulary does not know, unless rare ones were left out of
-    it: without this, the row of the unknown id stays as it was initialised.
+    Training rows contain no unknown ids, unless rare ids were left out of the vocabulary. Without
+    this function the embedding of the unknown id would keep its initial value.
 
     Args:
-        owner: function that asks, named in the error message.
-        schema: which features are ids.
-        share: probability that an id is hidden, each on its own; 0 changes and draws nothing.
+        owner: calling function, named in the error message.
+        schema: schema of the features.
+        share: probability that an id is hidden, independently for each id. With 0 nothing is drawn.
 
     Returns:
-        A function of the features of a block and a source of randomness.
+        A function of the features of a block and a random generator.
 
     Raises:
-        ValueError: if the share is no number from 0 to less than 1.
+        ValueError: if the share is not a number from 0 to less than 1.
 
     Example:
 
@@ -60,7 +60,7 @@ def known_items(rows: np.ndarray, items: np.ndarray, owner: str) -> np.ndarray:
     Args:
         rows: positions of the positive rows.
         items: item ids of all rows.
-        owner: function that asks, named in the error message.
+        owner: calling function, named in the error message.
 
     Raises:
         ValueError: if no row is left.

@@ -31,10 +31,10 @@ class Vocabulary:
         encode(ids[i]) = i + 2,   encode(padding) = 0,   encode(anything else) = 1
 
     Args:
-        ids: raw ids, each once; int64 or strings (object array).
-        counts: training occurrences of each id; of items those with a positive label, which are
-            its popularity (see `fit_vocabularies`).
-        name: what to call the ids in an error message, such as the column name.
+        ids: distinct raw ids; int64 or strings (object array).
+        counts: training occurrences of each id. For items only those with a positive label, which
+            are their popularity (see `fit_vocabularies`).
+        name: name of the ids for error messages, such as the column name.
 
     Raises:
         ValueError: if ids repeat, are not valid raw ids, or do not match the counts.
@@ -86,7 +86,7 @@ class Vocabulary:
 
         Args:
             values: raw ids `(rows,)`: numpy, Arrow, list, or a pandas or polars series.
-            name: what to call the ids in an error message.
+            name: name of the ids for error messages.
 
         Raises:
             ValueError: if there are no values or some are not valid raw ids.
@@ -103,10 +103,10 @@ class Vocabulary:
         """Return the vocabulary of the ids that occur at least `min_count` times.
 
         Args:
-            min_count: training occurrences. Ids with fewer become unknown ids.
+            min_count: fewest training occurrences. Ids with fewer become unknown.
 
         Raises:
-            ValueError: if it is no positive integer, or no id occurs so often.
+            ValueError: if it is not a positive integer, or no id occurs that often.
         """
         owner = f"Vocabulary {self.name!r}"
         if isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1:
@@ -140,9 +140,9 @@ class Vocabulary:
     def fingerprint(self) -> str:
         """Compute a hash of the ids in their order, 32 hexadecimal digits.
 
-        Two vocabularies have one fingerprint if they give every raw id the same encoded id. Schema,
-        weights and runs carry it, so that ids are never read by another vocabulary. Counts and the
-        name have no part in it.
+        Two vocabularies have the same fingerprint if they give every raw id the same encoded id.
+        Schemas, weights and runs store it, so that ids are never decoded by another vocabulary.
+        Counts and name do not affect it.
 
         Example:
 
@@ -188,7 +188,7 @@ class Vocabulary:
         if not text:
             return self._table.find(column.to_numpy()) + np.int32(FIRST_ID)
         texts, rows = column.dictionary, np.asarray(column.indices)
-        if len(texts) > len(rows):  # some rows of many
+        if len(texts) > len(rows):  # a few rows out of many
             texts, rows = distinct_ids(column)
         return (self._table.find(texts) + np.int32(FIRST_ID))[rows]
 
@@ -266,7 +266,7 @@ def hash_values(values: np.ndarray) -> str:
     digest.update(b"text" if is_text else values.dtype.newbyteorder("<").str.encode())
     for start in range(0, len(values), _HASHED_AT_ONCE):
         part = values[start : start + _HASHED_AT_ONCE]
-        if is_text:  # ids hold no line breaks, so that lines tell one from the next
+        if is_text:  # ids hold no line breaks, so lines separate them unambiguously
             digest.update(("\n".join(part) + "\n").encode())
         else:
             digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
@@ -280,7 +280,7 @@ def save_vocabularies(
 
     Args:
         vocabularies: vocabulary by column name.
-        directory: where `vocabularies.parquet` goes; made if it does not exist.
+        directory: folder for `vocabularies.parquet`; created if necessary.
 
     Returns:
         Path of the file.
