@@ -37,7 +37,7 @@ def names() -> list[str]:
 def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
     """Load a data set by name, or from a file.
 
-    | name | what | options |
+    | name | source | options |
     |---|---|---|
     | `movielens-100k` | from `$KERASREC_DATA`, the cache, or downloaded | none |
     | `movielens-1m` | your own copy in `$KERASREC_DATA` or the cache | none |
@@ -52,11 +52,11 @@ def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
 
     Args:
         name: one of the above.
-        options: as in the table; an option that the data set does not take is refused.
+        options: as in the table. Other options raise an error.
 
     Raises:
-        ValueError: if the name is neither known nor a file, an option is not taken, or the data
-            are not to be had, with what to do about it.
+        ValueError: if the name is neither known nor a file, an option is invalid, or the data are
+            not available. The message says how to get them.
 
     Example:
 

@@ -17,12 +17,12 @@ def movietweetings_100k() -> Dataset:
 
     Times are in seconds.
 
-    Item ids are IMDb numbers with leading zeros, hence strings. Looked for as
-    `movietweetings-100k` in `$KERASREC_DATA`, then in the cache: `ratings.dat`, and `movies.dat`
-    for titles and genres.
+    Item ids are IMDb numbers with leading zeros, hence strings. The folder `movietweetings-100k` is
+    searched in `$KERASREC_DATA`, then in the cache. It holds `ratings.dat`, and `movies.dat` for
+    titles and genres.
 
     Raises:
-        ValueError: if the set is nowhere, or a file is damaged.
+        ValueError: if the set is not found, or a file is damaged.
     """
     for folder in folders("movietweetings-100k"):
         if path := find_file(folder, "ratings.dat"):

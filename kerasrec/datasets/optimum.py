@@ -14,11 +14,11 @@ class Optimum:
     Args:
         user_ids: raw ids `(users,)`, ascending.
         item_ids: raw ids `(items,)`, ascending.
-        expected: expected rating `(users, items)`; who predicts it has the least squared error.
-        affinity: log odds `(users, items)` with which a user takes an item next; ranking unseen
-            items by it finds the next item as often as any ranking can.
-        rmse: standard deviation of the ratings around it, the root mean squared error that the
-            best model tends to on many rows.
+        expected: expected rating `(users, items)`, the prediction with the least squared error.
+        affinity: log odds `(users, items)` that a user takes an item next. Ranking unseen items by
+            it is optimal for next-item hits.
+        rmse: standard deviation of the ratings around `expected`, which the root mean squared error
+            of the best model approaches on many rows.
 
     Example:
 
@@ -39,7 +39,7 @@ class Optimum:
         """Return the best prediction for each pair of raw ids, `(rows,)`.
 
         Raises:
-            ValueError: if an id is none of the data set's.
+            ValueError: if an id does not belong to the data set.
         """
         return self.expected[
             _positions(self.user_ids, users, "user"), _positions(self.item_ids, items, "item")
@@ -49,13 +49,13 @@ class Optimum:
         """Return for each of `user_ids` the unseen item they would rate highest.
 
         Args:
-            seen: rows whose items are no recommendation for that user, usually the training rows.
+            seen: rows whose items are not recommended to that user, usually the training rows.
 
         Returns:
             Raw item ids `(users,)`.
 
         Raises:
-            ValueError: if an id is none of the data set's, or a user has seen every item.
+            ValueError: if an id does not belong to the data set, or a user has seen every item.
         """
         unseen = self._unseen(seen)
         return self.item_ids[np.argmax(unseen, axis=1)]
@@ -68,10 +68,10 @@ class Optimum:
             seen: see `best_items`.
 
         Returns:
-            The mean over users; 0 is the optimum, and less means that seen items are recommended.
+            The mean over users. 0 is the optimum, and less means that seen items are recommended.
 
         Raises:
-            ValueError: see `best_items`; or if there is not one recommendation per user.
+            ValueError: as in `best_items`, or if there is not one recommendation per user.
         """
         recommended = np.asarray(recommended)
         if recommended.shape != self.user_ids.shape:

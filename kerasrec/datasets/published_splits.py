@@ -21,17 +21,17 @@ GOWALLA_TERMS = (
 def ncf_ml_1m() -> Dataset:
     """Load MovieLens 1M as split for neural collaborative filtering (He et al., 2017).
 
-    6,040 users and 3,706 items with ids from 0; 994,169 training rows, the last item of each user
-    as test, and 99 items for each user to rank it among (`negatives`). No ratings;
+    It has 6,040 users and 3,706 items with ids from 0, and 994,169 training rows. The last item of
+    each user is the test row, with 99 items to rank it among (`negatives`). There are no ratings.
     `time_rank` is the position in the user's own history.
 
-    Looked for as `ncf-ml-1m` in `$KERASREC_DATA`, then in the cache: `ml-1m.train.rating` or
-    `ml-1m.train.pairs.tsv` (user and item first in each line, in time order within a user),
-    `ml-1m.test.rating` and `ml-1m.test.negative`. It may not be redistributed, so it is never
-    downloaded.
+    The folder `ncf-ml-1m` is searched in `$KERASREC_DATA`, then in the cache. It holds
+    `ml-1m.train.rating` or `ml-1m.train.pairs.tsv` (user and item first in each line, in time order
+    within a user), `ml-1m.test.rating` and `ml-1m.test.negative`. It may not be redistributed, so
+    it is never downloaded.
 
     Raises:
-        ValueError: if the set is nowhere, or a file is damaged.
+        ValueError: if the set is not found, or a file is damaged.
     """
     name = "ncf-ml-1m"
     train_file, test_file, negative_file = _files(
@@ -60,14 +60,14 @@ def ncf_ml_1m() -> Dataset:
 def gowalla_lightgcn() -> Dataset:
     """Load Gowalla check-ins as split for NGCF and LightGCN.
 
-    29,858 users and 40,981 items with ids from 0; 810,128 training and 217,242 test rows, a random
-    fifth of each user's. No times.
+    It has 29,858 users and 40,981 items with ids from 0, 810,128 training rows and 217,242 test
+    rows, which are a random fifth of each user's rows. There are no times.
 
-    Looked for as `gowalla-lightgcn` in `$KERASREC_DATA`, then in the cache: `train.txt` and
-    `test.txt`, a line for each user: `user item item ...`.
+    The folder `gowalla-lightgcn` is searched in `$KERASREC_DATA`, then in the cache. It holds
+    `train.txt` and `test.txt`, with a line `user item item ...` for each user.
 
     Raises:
-        ValueError: if the set is nowhere, or a file is damaged.
+        ValueError: if the set is not found, or a file is damaged.
     """
     name = "gowalla-lightgcn"
     train_file, test_file = _files(
@@ -145,7 +145,7 @@ def read_lists(path: pathlib.Path) -> np.ndarray:
     """Read pairs `(rows, 2)` from a file of lines `user item item ...`.
 
     Args:
-        path: the file; compressed ones are unpacked.
+        path: the file, which may be compressed.
 
     Raises:
         ValueError: if a line holds anything but whole numbers.

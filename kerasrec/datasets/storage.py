@@ -80,8 +80,8 @@ def id_column(ids: list[str], interactions: Interactions, name: str) -> pa.Array
 def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:
     """Write a data set's folder to the cache atomically.
 
-    The files are written to a folder of another name, which then takes its place; of several
-    processes that do so at once the first wins, and the others use its files.
+    The files are written to a temporary folder, which is then renamed. If several processes do so
+    at once, the first wins and the others use its files.
 
     Raises:
         ValueError: if the cache cannot be written.

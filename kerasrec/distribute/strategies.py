@@ -24,7 +24,7 @@ def strategy(
 ) -> tf.distribute.Strategy:
     """Create the strategy whose `scope()` holds building, compiling and fitting a model.
 
-        "cpu"          `replicas` logical CPUs of this machine, to try things out
+        "cpu"          `replicas` logical CPUs of this machine, for tests
         "mirrored"     the GPUs of this machine (the first `replicas` of them)
         "multiworker"  one process a machine, the same script on each; from `workers` and `index`,
                        or from `TF_CONFIG`
@@ -32,23 +32,23 @@ def strategy(
         "auto"         "multiworker" if `TF_CONFIG` names several workers, "tpu" if `TPU_NAME` is
                        set, "mirrored" if there are several GPUs, else one device
 
-    Batches are global: a batch of 8,192 is cut into parts, one for each replica, and losses,
-    clipping and updates are those of the whole batch, also where the parts of the last batch differ
-    in size or one is empty; see `batches`. Call it first thing in the
-    script: TensorFlow cannot divide CPUs or connect workers once it has run anything.
+    Batches are global. A batch of 8,192 is cut into one part for each replica. Losses, clipping and
+    updates are those of the whole batch, even if the parts of the last batch differ in size or one
+    is empty; see `batches`. Call this function first in the script, since TensorFlow cannot divide
+    CPUs or connect workers once it has run anything.
 
     Args:
         kind: one of the above.
         replicas: number of devices to use, for "cpu" (at least 2) and "mirrored".
         workers: `host:port` of every worker, in the same order on each, for "multiworker".
-        index: the place of this process in `workers`, from 0.
+        index: the index of this process in `workers`, from 0.
         tpu: name or address of the TPU.
 
     Returns:
-        a `tf.distribute.Strategy`; with "auto" and one device that which changes nothing.
+        A `tf.distribute.Strategy`. With "auto" and one device, the default strategy.
 
     Raises:
-        ValueError: if the hardware is not there, TensorFlow runs already, or the arguments do not
+        ValueError: if the hardware is missing, TensorFlow has already run, or the arguments do not
             fit together.
 
     Example:
@@ -91,7 +91,7 @@ class Batches:
         replicas: copies of the model that train together.
         workers: processes that hold them.
         global_batch: rows of one step of the optimizer.
-        replica_batch: rows that each replica sees of it.
+        replica_batch: rows of a step on each replica.
     """
 
     replicas: int
@@ -115,8 +115,8 @@ def batches(strategy: tf.distribute.Strategy, global_batch: int) -> Batches:
         global_batch: rows of one step of the optimizer.
 
     Raises:
-        ValueError: if the replicas cannot have equal parts. `fit` of this library trains as one
-            device on any parts, but the replicas with fewer rows wait for the others at each step.
+        ValueError: if the replicas cannot have equal parts. `fit` of this library also trains
+            correctly on unequal parts, but replicas with fewer rows then wait at each step.
 
     Example:
 
@@ -140,8 +140,8 @@ def batches(strategy: tf.distribute.Strategy, global_batch: int) -> Batches:
 def shard(strategy: tf.distribute.Strategy) -> tuple[int, int]:
     """Return this process' place among the workers, and the number of workers.
 
-    What the `shard` of `kerasrec.data.stream_parquet` takes. Replicas of one process share what it
-    reads, so with one process it is `(0, 1)`.
+    The result is the `shard` argument of `kerasrec.data.stream_parquet`. Replicas of one process
+    share the rows it reads, so with one process it is `(0, 1)`.
 
     Args:
         strategy: as made by `strategy`.
@@ -176,7 +176,7 @@ def _cpu(replicas: int) -> tf.distribute.Strategy:
                 f"strategy: TensorFlow runs already, with {max(1, len(held))} CPU device; "
                 f"{replicas} are needed. Call strategy('cpu') before anything else."
             ) from error
-    # The default reduction can stop a training with several tables on logical CPUs.
+    # The default reduction can hang with several tables on logical CPUs.
     return tf.distribute.MirroredStrategy(
         [f"CPU:{number}" for number in range(replicas)],
         cross_device_ops=tf.distribute.ReductionToOneDevice(),

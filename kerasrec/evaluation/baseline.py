@@ -11,8 +11,8 @@ class MostSeen:
     """Popularity model that scores an item by the number of its positives.
 
     Args:
-        schema: names of the user and the item id, and which labels are positives.
-        seen: encoded rows; of those with a label, the positives are counted.
+        schema: names of the user and the item id, and the rule for positives.
+        seen: encoded rows. If they have a label, only positives are counted.
 
     Raises:
         ValueError: if there is no row to count.
@@ -34,7 +34,7 @@ class MostSeen:
                 "popularity counts the rows of `seen`; received none with a "
                 f"{schema.label!r} {schema.positive}. Pass the encoded training rows."
             )
-        # The rank of a count instead of the count: exact in float32 however large counts grow.
+        # Use the rank of a count, which is exact in float32 however large counts grow.
         self._rank = np.unique(counts, return_inverse=True)[1].astype(np.float32)
 
     def __call__(self, inputs: Features, training: bool = False) -> np.ndarray:

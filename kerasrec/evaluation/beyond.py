@@ -1,8 +1,8 @@
 """Beyond-accuracy metrics: coverage, novelty, diversity, popularity bias, serendipity.
 
-Two kinds of figures: those of all lists together (coverage, Gini, entropy, popularity lift), and
-those that every list has, as `(queries,)` arrays, which go into `bootstrap_intervals` and
-`segment_rows` as the values of a ranking do. Padding counts in none of them; a list without items
+There are two kinds of figures. Some describe all lists together (coverage, Gini, entropy,
+popularity lift). The others exist for every list, as `(queries,)` arrays that `bootstrap_intervals`
+and `segment_rows` accept like the values of a ranking. Padding is ignored, and a list without items
 has NaN.
 """
 
@@ -17,7 +17,7 @@ from kerasrec.evaluation.segments import item_popularity
 from kerasrec.schema import PADDING_ID, Categorical, Schema
 from kerasrec.types import Columns
 
-# Vectors of listed items held at once, in floats.
+# Floats in the vectors of listed items that are held at once.
 _FLOATS = 1 << 22
 
 
@@ -32,16 +32,16 @@ def beyond_accuracy(
     """Compute all figures of this module.
 
     Args:
-        lists: what `recommend` gave.
+        lists: the result of `recommend`.
         schema: names of the user and the item id.
-        train: encoded training rows: their positives say what is popular and what users chose,
-            all of them what users have seen.
+        train: encoded training rows. Their positives define popularity and histories, and all of
+            them count as seen.
         test: encoded test rows, for `serendipity`.
         vectors: `(item ids, dim)` embeddings or features, for `diversity`.
 
     Returns:
-        The figures by name, with `@k` for lists of k, means for those that every list has; and
-        the values `(queries,)` of these.
+        The figures by name, with `@k` for lists of k, and the values `(queries,)` of those figures
+        that exist for every list and are averaged.
 
     Raises:
         ValueError: if `train` has no rows, a column is missing or badly encoded, or the vectors
@@ -58,7 +58,7 @@ def beyond_accuracy(
     """
     chosen = _positives(train, schema)
     users, items = SeenPairs.of(chosen, schema).pairs()
-    counts = np.bincount(items, minlength=schema.item_id.num_ids)  # a user who comes back is one
+    counts = np.bincount(items, minlength=schema.item_id.num_ids)  # repeated pairs count once
     if not counts.any():
         raise ValueError(
             "beyond_accuracy: train has no row with a known user and item and a "
@@ -97,7 +97,7 @@ def gini(lists: Lists) -> float:
 
         sum over i of (2 i - n - 1) x_i / ((n - 1) * sum of x),  x ascending
 
-    Shani and Gunawardana (2011), "Evaluating Recommendation Systems", whose sum over shares is
+    Shani and Gunawardana (2011), "Evaluating Recommendation Systems". The sum over shares is
     divided by n - 1, so that a single listed item gives 1. NaN for a catalogue of one item.
     """
     x = np.sort(_exposure(lists))
@@ -137,7 +137,7 @@ def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:
         mean of log2(users / users of the item)
 
     Zhou et al. (2010), "Solving the Apparent Diversity-Accuracy Dilemma of Recommender Systems".
-    An item without a user counts as one with one.
+    An item without users counts as having one.
 
     Args:
         lists: the lists.
@@ -162,7 +162,7 @@ def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
         vectors: `(item ids, dim)`: embeddings, or features such as genres as 0 and 1.
 
     Raises:
-        ValueError: if there is no vector for an item, or one is not finite.
+        ValueError: if an item has no vector, or a vector is not finite.
     """
     vectors = np.asarray(vectors, np.float64)
     if vectors.ndim != 2 or len(vectors) <= lists.items.max(initial=0):
@@ -177,7 +177,7 @@ def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
     unit = vectors / np.where(size > 0, size, 1.0)
     unit[PADDING_ID] = 0.0
     n = (lists.items != PADDING_ID).sum(axis=1)
-    # The cosines of all ordered pairs add up to |sum of v|^2, those of an item with itself to n0.
+    # The cosines of all ordered pairs sum to |sum of v|^2. Those of items with themselves are own.
     total, own = np.empty(len(n)), np.empty(len(n))
     step = max(1, _FLOATS // (lists.k * vectors.shape[1]))
     for start in range(0, len(n), step):
@@ -193,11 +193,11 @@ def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: See
 
         (GAP_q - GAP_p) / GAP_p
 
-    GAP_q is the mean over the lists of the mean rows of their items, GAP_p the mean over their
-    users of the mean rows of the items in the history. Abdollahpouri et al. (2020), "The Connection
-    Between Popularity Bias, Calibration, and Fairness in Recommendation", define it for a group of
-    users and divide the means of the group. A mean of each user's own ratio is another number, in
-    which the users with the rarest histories decide. For a group, pass the lists of its users.
+    GAP_q is the mean over the lists of the mean count of their items. GAP_p is the mean over their
+    users of the mean count of the items in the history. Abdollahpouri et al. (2020), "The
+    Connection Between Popularity Bias, Calibration, and Fairness in Recommendation", define it for
+    a group of users and divide the means of the group. This differs from the mean of each user's
+    ratio, which users with rare histories would dominate. For a group, pass the lists of its users.
 
     Args:
         lists: the lists.
@@ -206,8 +206,8 @@ def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: See
         train: encoded training rows, the histories.
 
     Returns:
-        0 where lists are as popular as what the users chose. Users without a history or without a
-        list count in neither mean; NaN if no user has both.
+        The lift, 0 if lists are as popular as the users' choices. Users without a history or
+        without a list count in neither mean. NaN if no user has both.
 
     Example:
 
@@ -232,9 +232,9 @@ def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: See
 def long_tail_share(lists: Lists, counts: np.ndarray) -> np.ndarray:
     """Compute the share of tail items in each list.
 
-    The tail are the least popular items, which together have a third of the training rows; see
-    `item_popularity`. Abdollahpouri et al. (2019), "Managing Popularity Bias in Recommender Systems
-    with Personalized Re-ranking", average percentage of long tail items.
+    The tail consists of the least popular items, which together have a third of the training rows;
+    see `item_popularity`. Abdollahpouri et al. (2019), "Managing Popularity Bias in Recommender
+    Systems with Personalized Re-ranking", average percentage of long tail items.
 
     Args:
         lists: the lists.
@@ -249,7 +249,7 @@ def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Colum
 
         |listed, in the user's test rows, not among the k most popular unseen items| / |listed|
 
-    Of the test rows, the positives by `Schema.positive` count.
+    Only test rows that are positives by `Schema.positive` count.
 
     Ge et al. (2010), "Beyond Accuracy: Evaluating Recommender Systems by Coverage and
     Serendipity", with popularity as the primitive model.

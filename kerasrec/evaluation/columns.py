@@ -38,7 +38,7 @@ def check_ids(ids: np.ndarray, feature: Categorical, *, what: str) -> np.ndarray
     """Validate encoded ids of a feature, and return them as int64.
 
     Raises:
-        ValueError: if they are no integers or out of range.
+        ValueError: if they are not integers or out of range.
     """
     ids = np.asarray(ids)
     if not np.issubdtype(ids.dtype, np.integer):

@@ -15,8 +15,8 @@ class CrossValidation:
     """Figures of every model on every fold.
 
     Args:
-        values: by model, by figure, one value a fold `(folds,)`.
-        methods: how each fold was made.
+        values: by model and figure, one value per fold `(folds,)`.
+        methods: description of each fold.
         test_share: mean over the folds of test rows over training rows.
     """
 
@@ -41,9 +41,9 @@ class CrossValidation:
 
             t = mean(d) / sqrt(var(d) * (1 / folds + test rows / train rows)),  folds - 1 degrees
 
-        Folds share training rows, so that their differences d vary less than those of new data
-        would, and the plain t-test finds differences where there are none. The second term makes
-        up for that (Nadeau and Bengio, 2003, "Inference for the Generalization Error").
+        Folds share training rows, so that their differences d vary less than they would on new
+        data, and the plain t-test finds too many differences. The second term corrects for that
+        (Nadeau and Bengio, 2003, "Inference for the Generalization Error").
 
         Args:
             first: name of a model.
@@ -78,16 +78,16 @@ def cross_validate(
     """Train and evaluate every model on every fold.
 
     Args:
-        models: by name, a function that trains on the `train` part of a split (and stops on
-            `valid`, if it has rows), and gives the figures on `test`, such as those of `evaluate`.
+        models: by name, a function that trains on the `train` part of a split (with early stopping
+            on `valid`, if it has rows), and returns figures on `test`, as `evaluate` does.
         splits: the folds: `repeated_k_fold`, `time_folds`, `k_fold`, or any splits.
 
     Returns:
-        `CrossValidation`; of the figures, those that are floats.
+        `CrossValidation` with the figures that are floats.
 
     Raises:
-        ValueError: if there are no models or folds, or a model gives other figures on a later
-            fold, or figures that another model lacks.
+        ValueError: if there are no models or folds, or if figures differ between folds or between
+            models.
 
     Example:
 

@@ -1,7 +1,7 @@
 """Warnings about misleading or incomparable evaluation protocols.
 
-Nothing here changes a figure: each finding is a `ProtocolWarning` that says what was found, how
-much of it, and what to do.
+Nothing here changes a figure. Each finding is a `ProtocolWarning` with the problem, its extent, and
+a remedy.
 """
 
 import warnings
@@ -25,21 +25,21 @@ class ProtocolWarning(UserWarning):
 def check_split(split: Split) -> list[str]:
     """Warn if a split leaks: test rows in train, or training rows later than test rows.
 
-    - A test row whose (user, item) pair has a training row too: the answer was trained on. (People
-      do come back to things; then `ranking` should be given `drop_repeats`.)
-    - Training rows later than the first test row: what is popular later, and who else liked it, is
-      known to the model already. `time_split` and `time_folds` exclude that; `leave_last_out` and
-      random splits do not, and most published tables are made that way.
-    - Training rows of a user later than a test row of the same user: the model has seen where the
-      user went afterwards.
+    - Test rows whose (user, item) pair has a training row too: the model was trained on the answer.
+      (If users really do repeat items, pass `drop_repeats` to `ranking`.)
+    - Training rows later than the first test row: the model knows what becomes popular later, and
+      who else liked it. `time_split` and `time_folds` exclude that. `leave_last_out` and random
+      splits do not, and most published tables use them.
+    - Training rows of a user later than a test row of the same user: the model has seen what the
+      user did afterwards.
 
-    The valid part is held against train where there is no test part, and for repeated pairs always.
+    The valid part is checked if there is no test part, and always for repeated pairs.
 
     Args:
         split: the parts.
 
     Returns:
-        The findings, also given as `ProtocolWarning`; none of a clean split.
+        The findings, also issued as `ProtocolWarning`. Empty for a clean split.
 
     Example:
 
@@ -91,14 +91,14 @@ def check_ranking(
 ) -> list[str]:
     """Warn if a ranking protocol is not that of the full catalogue without seen items.
 
-    - No seen items are taken out: the lists are full of what users have already.
+    - No seen items are removed, so the lists are full of items that users already have.
     - Test rows are in `seen` as well.
-    - A context feature has one value in all rows of each item, and so tells which one is right.
-    - Candidates are given or sampled, or `items` leave out some of the catalogue: such figures are
-      higher, and their order of the models may be another (Krichene and Rendle, 2020, "On Sampled
-      Metrics for Item Recommendation").
+    - A context feature is constant within each item, and so reveals the right one.
+    - Candidates are given or sampled, or `items` omits part of the catalogue. Such figures are
+      higher, and may rank models differently (Krichene and Rendle, 2020, "On Sampled Metrics for
+      Item Recommendation").
 
-    `evaluate` calls it; `ranking` and `RankingValidation`, which may run often, do not.
+    `evaluate` calls this function. `ranking` and `RankingValidation`, which may run often, do not.
 
     Args:
         schema: names of the user and the item id.
@@ -108,7 +108,7 @@ def check_ranking(
         items: see `ranking`.
 
     Returns:
-        The findings, also given as `ProtocolWarning`.
+        The findings, also issued as `ProtocolWarning`.
 
     Raises:
         ValueError: if a column is missing or badly encoded.

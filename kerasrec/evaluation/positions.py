@@ -1,11 +1,11 @@
 """Ranks of the positives in their queries' lists, without building the lists.
 
-Every metric of accuracy follows from two numbers per positive: how many candidates score higher,
-and how many the same. They are counted block by block of queries, so that there is never an array
-of users x items. Blocks of a retriever are shared out to threads, each with a BLAS product of one
-thread; numpy lets go of the interpreter's lock in all that takes long. Where memory allows each
-thread a few rows only, the threads share the columns of one block instead: a product with more rows
-reads the item vectors less often.
+Every accuracy metric follows from two numbers per positive: how many candidates score higher, and
+how many score the same. They are counted in blocks of queries, so that there is never an array of
+users x items. Blocks of a retriever are distributed over threads, each with a single-threaded BLAS
+product, since numpy releases the interpreter's lock in long operations. If memory allows each
+thread only a few rows, the threads share the columns of one block instead. A product with more rows
+then reads the item vectors less often.
 """
 
 import dataclasses
@@ -26,11 +26,12 @@ from kerasrec.evaluation.scoring import ItemVectors, block_scorer
 from kerasrec.schema import Schema
 from kerasrec.types import Columns, Ranker, Retriever
 
-# A score of a retriever, and its share of the pairs removed from a block; flags come on top, two
-# for each score of a row at least. Other scores are copied on their way.
+# Bytes for a score of a retriever and its share of the pairs removed from a block. Flags come on
+# top, at least two for each score of a row. Scores of other models are copied once more.
 _BYTES_PER_PRODUCT = 5
 _BYTES_PER_SCORE = 10
-# More queries make no product faster; the query vectors of so many are asked for at once.
+# Queries of a block, beyond which products get no faster. Below _FEW_QUERIES per thread, threads
+# share a block. Query vectors are computed for _QUERIES_PER_CALL at once.
 _QUERIES_PER_BLOCK = 256
 _FEW_QUERIES = 64
 _QUERIES_PER_CALL = 16_384
@@ -43,7 +44,7 @@ class Task:
     Args:
         schema: names of the features.
         queries: queries and positives.
-        seen: pairs that are no candidates.
+        seen: pairs that are not candidates.
         position: `(item ids,)` row of the item in the catalogue, -1 if it has none.
         candidates: item ids `(queries, c)` of a sampled protocol; None for the catalogue.
     """
@@ -91,9 +92,9 @@ def count_positives(
     """Score all queries and count the candidates above and tied with each positive.
 
     Args:
-        model: what scores.
+        model: model to score with.
         items: item features, one row per item of the catalogue.
-        task: what is ranked.
+        task: the ranking task.
         max_memory_mb: bound for the arrays of scores.
 
     Returns:
@@ -118,7 +119,7 @@ def count_positives(
     ) -> None:
         """Count in scores whose removed candidates are NaN. Blocks write to disjoint places."""
         value = scores[block.row, column]
-        scores[block.row, column] = np.nan  # positives are counted afterwards, among themselves
+        scores[block.row, column] = np.nan  # positives are compared among themselves later
         at = block.positives
         greater[at], tied[at] = better(scores, block.row, value)
         score[at] = value
@@ -137,7 +138,7 @@ def count_positives(
 def _blocks(task: Task, size: int, within: int | None = None) -> Iterator[list[_Block]]:
     """Yield all queries in blocks of `size` rows, about `within` rows at a time.
 
-    Queries with equally many positives follow each other, since those are counted together.
+    Queries with equally many positives are adjacent, since they are counted together.
     """
     queries = task.queries
     users = queries.features[task.schema.user_id.name].astype(np.int64)
@@ -205,7 +206,7 @@ def _by_rows(
     pool: ThreadPoolExecutor,
 ) -> _RankBlock:
     """Return a function that ranks a block in the calling thread."""
-    own = threading.local()  # one array of scores a thread: fresh memory costs as much as counting
+    own = threading.local()  # one score array per thread: allocation is as slow as counting
 
     def one(block: _Block, queries: np.ndarray) -> None:
         if not hasattr(own, "scores"):
@@ -269,7 +270,7 @@ def _sampled(model: Ranker, items: Columns, task: Task, count: _Count, max_memor
     width = task.candidates.shape[1] + 1
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width))
     for (block,) in _blocks(task, size):
-        # The positive in column 0, before its candidates.
+        # Column 0 holds the positive, the others its candidates.
         ids = np.concatenate(
             [np.zeros((len(block.users), 1), np.int64), task.candidates[block.queries]], axis=1
         )
@@ -284,7 +285,7 @@ def _sampled(model: Ranker, items: Columns, task: Task, count: _Count, max_memor
 
 def _not_listed(ids: np.ndarray, users: np.ndarray, task: Task) -> np.ndarray:
     """Mark the ids `(queries, c)` that are no candidates: not in the catalogue, repeated, seen."""
-    order = np.argsort(ids, axis=1, kind="stable")  # the positive, in column 0, before its repeats
+    order = np.argsort(ids, axis=1, kind="stable")  # the positive in column 0 precedes its repeats
     ranked = np.take_along_axis(ids, order, axis=1)
     repeated = np.zeros(ids.shape, bool)
     np.put_along_axis(repeated, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)

@@ -21,7 +21,7 @@ def seen_parts(seen: SeenColumns) -> list[Columns]:
     """Return the columns in `seen` that have rows.
 
     Raises:
-        ValueError: if it holds something else than columns.
+        ValueError: if it holds anything other than columns.
     """
     parts: list[Any] = (
         list(seen) if isinstance(seen, list | tuple) else [] if seen is None else [seen]
@@ -41,10 +41,10 @@ def row_counts(
     """Count the rows of each id: `(ids,)`, zero for padding and unknown.
 
     Args:
-        rows: encoded rows, usually those of training; several columns are added up.
+        rows: encoded rows, usually those of training. Counts of several sets are added.
         feature: the user or the item id of the schema.
-        positives: the schema whose positives alone are counted: the popularity of items. Default:
-            every row counts, whatever its label: the activity of users.
+        positives: schema by which only positives are counted, for the popularity of items. By
+            default every row counts, whatever its label, for the activity of users.
 
     Raises:
         ValueError: if a column is missing or badly encoded.
@@ -70,7 +70,7 @@ class SeenPairs:
     """Distinct (user, item) pairs of some rows.
 
     Args:
-        keys: sorted user * num_items + item, each once; at the end one larger than all.
+        keys: sorted distinct user * num_items + item, with a sentinel larger than all at the end.
         num_items: number of item ids.
     """
 
@@ -117,11 +117,11 @@ class Queries:
 
     Args:
         features: query side features, one row per query.
-        test_row: `(queries,)` test row whose features the query has.
+        test_row: `(queries,)` test row that provides the query's features.
         query: `(positives,)` index of the query, ascending.
         item: `(positives,)` item id.
-        negative_rows: test rows that were left out for their label.
-        unknown_user_rows: test rows that were left out for their user.
+        negative_rows: test rows left out because of their label.
+        unknown_user_rows: test rows left out because of their user.
         repeated_rows: test rows of known users whose pair was seen before.
     """
 
@@ -144,10 +144,10 @@ def make_queries(
 ) -> Queries:
     """Group test rows into queries: one per user, or one per row.
 
-    Rows whose label is no positive ask nothing; their items stay candidates.
+    Rows that are not positives make no query, and their items stay candidates.
 
     Raises:
-        ValueError: if no row is left once other labels, unknown users and dropped repeats are out.
+        ValueError: if no row is left without other labels, unknown users and dropped repeats.
     """
     users = check_ids(test[schema.user_id.name], schema.user_id, what="ranking: test")
     items = check_ids(test[schema.item_id.name], schema.item_id, what="ranking: test")
@@ -171,7 +171,7 @@ def make_queries(
         group = np.searchsorted(users[test_row], users[kept])
         pairs = np.sort(group * schema.item_id.num_ids + items[kept])
         query, item = np.divmod(pairs, schema.item_id.num_ids)
-        # Once each; but rows with the unknown id may be different items.
+        # Keep each pair once, except for unknown ids, which may be different items.
         once = (np.diff(pairs, prepend=-1) > 0) | ~known(item)
         query, item = query[once], item[once]
     return Queries(
@@ -190,10 +190,10 @@ def _first_rows(
 ) -> np.ndarray:
     """Return the first of the kept rows of each user, in the order of the users.
 
-    The columns have no time that the schema knows. Where there are histories, the first row is the
-    one with the shortest of them: a later row's history holds test items, which are the answers.
-    Equally long ones that were cut to `max_length` are told apart by how many of the user's test
-    items they hold.
+    The schema knows no time column. If there are histories, the first row is the one with the
+    shortest history, since a later row's history contains test items, which are the answers. Equal
+    lengths, as after cutting to `max_length`, are resolved by the number of the user's test items
+    in the history.
     """
     rows_of = np.bincount(users[kept])
     if rows_of.max() == 1:

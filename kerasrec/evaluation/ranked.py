@@ -19,9 +19,9 @@ class Positives:
         query: index of the query, ascending.
         item: item id.
         listed: whether the item was a candidate.
-        score: float32 score; of any value where not listed.
-        greater: number of candidates, positives left out, that score higher.
-        tied: number of candidates, positives left out, that score the same.
+        score: float32 score, arbitrary if not listed.
+        greater: number of candidates that score higher, without positives.
+        tied: number of candidates that score the same, without positives.
     """
 
     query: np.ndarray
@@ -43,8 +43,8 @@ class Ranked:
     Args:
         queries: query side features, one row per query.
         user: name of the user id among them.
-        positives: the positives, with the candidates above and beside them.
-        negatives: `(queries,)` candidates that are no positives.
+        positives: the positives, with the numbers of candidates above and tied with them.
+        negatives: `(queries,)` number of candidates that are not positives.
         cutoffs: the values of k.
         facts: protocol and counts, as `ranking` returns them.
 
@@ -87,10 +87,10 @@ class Ranked:
         """Compute the metrics with only some items as positives, the others removed from the lists.
 
         Args:
-            items: bool `(item ids,)`, which of the item ids count.
+            items: bool mask `(item ids,)` of the item ids that count.
 
         Returns:
-            The queries that have such a positive, as indices, and their values by metric.
+            The indices of queries with such a positive, and their values by metric.
         """
         positives = self.positives.take(items[self.positives.item])
         queries, query = np.unique(positives.query, return_inverse=True)

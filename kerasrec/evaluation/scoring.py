@@ -12,19 +12,19 @@ from kerasrec.types import Columns, PartsRanker, Ranker, Retriever, Tensor
 # Scores (query, item) for a block of queries: all items, or those at the given positions.
 BlockScorer = Callable[[Columns, np.ndarray | None], np.ndarray]
 
-# What a pair is reckoned to cost inside a model that scores pairs: 1024 float32 activations.
+# Estimated memory per pair inside a model that scores pairs: 1024 float32 activations.
 _BYTES_PER_PAIR = 4096
-# The same where the model has read both sides before: hidden layers alone.
+# The same if both sides are computed beforehand: hidden layers only.
 _BYTES_PER_PAIR_OF_PARTS = 2048
 _ITEMS_PER_CALL = 65_536
-# Numbers of the features of the queries of one call. Of a history each becomes some hundred.
+# Feature values of the queries of one call. Each id of a history becomes a hundred or more numbers.
 _QUERY_VALUES_PER_CALL = 65_536
 
 
 def to_numpy(values: Tensor) -> np.ndarray:
     """Convert a tensor of any backend to a float32 array."""
     if not isinstance(values, np.ndarray):
-        import keras  # costs seconds, and models made of numpy do without
+        import keras  # takes seconds, and numpy models do not need it
 
         values = keras.ops.convert_to_numpy(values)
     return values.astype(np.float32, copy=False)
@@ -39,7 +39,7 @@ def check_ranker(model: object) -> None:
     """Check that a model is a `Ranker`.
 
     Raises:
-        ValueError: if the object has no `schema` or cannot be called.
+        ValueError: if the object has no `schema` or is not callable.
     """
     if not isinstance(model, Ranker):
         raise ValueError(
@@ -101,19 +101,18 @@ def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
 def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockScorer:
     """Return a function that scores blocks of queries against a catalogue or candidates.
 
-    A `Retriever` is asked for its vectors, the catalogue's once, and scores are products of
-    matrices. A `PartsRanker` is asked for what it needs of the catalogue once, too. Any other
-    `Ranker` is called on pairs through its candidate axis, and so is a `PartsRanker` for given
-    candidates.
+    For a `Retriever`, the catalogue's vectors are computed once, and scores are matrix products. A
+    `PartsRanker` also computes the item side of the catalogue once. Any other `Ranker` is called on
+    pairs through its candidate axis, and so is a `PartsRanker` for given candidates.
 
     Args:
-        model: what scores.
+        model: model to score with.
         items: item features, one row per item of the catalogue.
-        max_memory_mb: bound for what one call of a model that scores pairs may need.
+        max_memory_mb: bound for the memory of one call of a model that scores pairs.
 
     Returns:
         A function of query features `(queries, ...)` and optional positions in the catalogue
-        `(queries, candidates)`, which gives float32 scores `(queries, items)` or
+        `(queries, candidates)`, which returns float32 scores `(queries, items)` or
         `(queries, candidates)`.
     """
     if isinstance(model, Retriever):
@@ -128,15 +127,15 @@ def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockS
 class ItemVectors:
     """Item vectors of a retriever, whose products with query vectors are scores.
 
-    BLAS computes the columns at the edge of a product by another kernel, whose last bit may
-    differ. So items with the same vector get the score of the first of them, and tie for certain.
+    BLAS may compute the columns at the edge of a product by another kernel, whose last bit may
+    differ. So items with the same vector get the score of the first of them, and always tie.
 
     Args:
-        model: whose vectors.
+        model: the retriever.
         vectors: float32 `(items, dim)`.
-        repeats: positions of items whose vector an earlier item has.
+        repeats: positions of items with the vector of an earlier item.
         originals: position of that earlier item, for each repeat.
-        bound: no product of finite query vectors exceeds it times their largest absolute value.
+        bound: upper bound of a product, per largest absolute value of a finite query vector.
     """
 
     model: Retriever
@@ -166,7 +165,7 @@ class ItemVectors:
                 vectors = np.empty((num_items, some.shape[1]), np.float32)
             np.add(
                 some, 0.0, out=vectors[rows]
-            )  # -0.0 becomes 0.0, and so hashes and ties as it does
+            )  # -0.0 becomes 0.0, so that both hash and tie alike
         repeats, originals = _repeats(vectors)
         largest = max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
         bound = largest * vectors.shape[1]
@@ -218,7 +217,7 @@ def _repeats(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the rows that equal an earlier row bit by bit, and the first such row of each."""
     words: Any = vectors.view(np.uint64 if vectors.shape[1] % 2 == 0 else np.uint32)
     odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], np.uint64) * 2 + 1
-    # Equal rows have equal hashes; rows whose hash is an earlier row's are then compared.
+    # Equal rows have equal hashes. Rows with the hash of an earlier row are then compared.
     multiply: Any = np.einsum
     hashes = multiply("id,d->i", words, odd, dtype=np.uint64)
     ordered = np.sort(hashes)
