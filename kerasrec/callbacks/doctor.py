@@ -124,8 +124,8 @@ class Doctor(keras.callbacks.Callback):
         self._named = variable_names(self.model)
         if bad := self._nonfinite_weights():
             raise ValueError(
-                f"Doctor: weights are not finite before the first step: {', '.join(bad)}. Make or "
-                "load the model anew."
+                f"Doctor: weights are not finite before the first step: {', '.join(bad)}. Create "
+                "or load the model again."
             )
         strategy = self.model.distribute_strategy
         self._recorder = NormRecorder(list(self._named.values()), strategy)
@@ -209,11 +209,11 @@ class Doctor(keras.callbacks.Callback):
         if case is None and len(numbers):
             lines = [f"{lines[0][:-1]}; the loss and the gradients were finite at every step."]
         if guilty:
-            lines += [f"To blame in the batch: {sentence}." for sentence in guilty]
+            lines += [f"Cause in the batch: {sentence}." for sentence in guilty]
         elif case and not columns:
             lines.append(
-                f"The batch was not seen: {type(self.model).__name__} makes its train function in "
-                "a way of its own."
+                f"The batch is not available: {type(self.model).__name__} makes its own train "
+                "function."
             )
         elif case:
             lines.append("The batch is not to blame: no NaN, no id outside, no extreme value.")

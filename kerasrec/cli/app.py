@@ -32,7 +32,7 @@ COMMANDS: dict[str, Callable[..., Report | None]] = {
     "doctor": doctor.doctor,
     "demo": demo.demo,
 }
-RESUME = "Go on with an unfinished training of this output, if there is one."
+RESUME = "Continue an unfinished training of this output, if there is one."
 REFIT = (
     "Train again on all rows for the epochs found, so that the served model knows the newest rows."
 )

@@ -34,7 +34,7 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
         dataset = load(choose(Source, run.flags))
         if dataset.items is None:
             raise ValueError(
-                f"--filter_by: {run.flags['data']} says nothing of its items beside their ids. "
+                f"--filter_by: {run.flags['data']} has no item table beyond the ids. "
                 "Give a CSV or Parquet file of items and categories with --items."
             )
         return dataset.items
@@ -103,7 +103,7 @@ def item_categories(
     raw = table[item].to_pylist()
     if len(set(raw)) < len(raw):
         raise ValueError(
-            f"--filter_by {filter_by}: an item stands in several rows of the table. Put its "
+            f"--filter_by {filter_by}: an item occurs in several rows of the table. Put its "
             f"categories into one cell, separated by {SEPARATOR!r}."
         )
     lists = dict(zip(raw, map(_categories, table[filter_by].to_pylist()), strict=True))

@@ -227,7 +227,7 @@ def _reopen(directory: str, data: str | None) -> tuple[Run, Prepared]:
         flags = {**run.flags, "data": data or run.flags["data"]}
         if data is None and Path(flags["data"]).is_absolute() and not Path(flags["data"]).exists():
             raise ValueError(
-                f"{directory}: the data of the training, {flags['data']}, are not there any more. "
+                f"{directory}: the data of the training, {flags['data']}, no longer exist. "
                 "Give their path with --data."
             )
         prepared = prepare(

@@ -82,7 +82,7 @@ def fit(
     except BaseException:
         give_up(folder)
         if folder.exists():
-            say(f"The training so far is in {folder}. Go on with --resume.")
+            say(f"The training so far is in {folder}. Continue with --resume.")
         raise
     shutil.rmtree(folder)
     return report
@@ -172,8 +172,8 @@ def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Tra
     reads_histories = hasattr(kind, "states")
     if reads_histories and splitting.split == "random":
         raise ValueError(
-            f"--split random: {name} learns from the order of the rows, which random rows do not "
-            "leave. Choose leave_last_out, temporal or time."
+            f"--split random: {name} learns from the order of the rows, which a random split does "
+            "not keep. Choose leave_last_out, temporal or time."
         )
     return kind, _resolved(training, reads_histories)
 
@@ -206,8 +206,8 @@ def _refitted(
     again = train(model, whole, training, folder, epochs=epochs)
     if again.problem is not None:
         raise ValueError(
-            f"--refit: {again.problem} The run is not written: what it would serve is not what was "
-            "asked for. Go on with --resume, or leave --refit out."
+            f"--refit: {again.problem} No run was written, since its model would not be trained on "
+            "all rows as requested. Continue with --resume, or leave --refit out."
         )
     return (
         whole,
@@ -323,10 +323,10 @@ def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
         )
     problem, epochs = None, kept.best_epoch + 1
     if diagnosis is not None:
-        problem = f"{diagnosis.splitlines()[0]} Kept are the weights after epoch {epochs}."
+        problem = f"{diagnosis.splitlines()[0]} The weights after epoch {epochs} are kept."
     elif interrupted:
         done = len(kept.history["loss"])
-        problem = f"Training was interrupted after epoch {done}. Kept is epoch {epochs}."
+        problem = f"Training was interrupted after epoch {done}. Epoch {epochs} is kept."
     if problem:
         say(problem)
     return Trained(kept.history, epochs, problem, diverged=diagnosis is not None)
@@ -365,7 +365,7 @@ def _next_item(model: Any, training: Training) -> Any:
     """Wrap a model of histories for next-item training."""
     if training.loss in ("mse", "log_loss"):
         raise ValueError(
-            f"--loss {training.loss}: {type(model).__name__} tells the next item, not a label. "
+            f"--loss {training.loss}: {type(model).__name__} predicts the next item, not a label. "
             "Choose softmax or binary_crossentropy."
         )
     drawn = {} if training.negatives is None else {"negatives": training.negatives}
@@ -388,7 +388,7 @@ def _optimizer(training: Training, *, steps: int) -> Any:
     del kinds["optimizer"]
     if training.optimizer.lower() not in kinds:
         raise ValueError(
-            f"--optimizer {training.optimizer}: there is no such optimizer of kerasrec or Keras; "
+            f"--optimizer {training.optimizer}: neither kerasrec nor Keras has this optimizer; "
             f"expected one of {sorted(kinds)}."
         )
     learning_rate: Any = training.learning_rate

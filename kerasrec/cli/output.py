@@ -60,4 +60,4 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
         return value
-    raise TypeError(f"{type(value).__name__} is no type of JSON: {value!r:.80}")
+    raise TypeError(f"{type(value).__name__} is not a JSON type: {value!r:.80}")

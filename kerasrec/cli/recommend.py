@@ -101,7 +101,7 @@ def _check_output(output: str | None) -> None:
         raise ValueError(f"--output {output}: expected a name that ends in .csv or .parquet.")
     folder = Path(output).absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"--output {output}: {folder} is no folder that can be written to.")
+        raise ValueError(f"--output {output}: {folder} is not a writable folder.")
 
 
 def _check_features(schema: Schema, *, of_items: bool) -> None:
@@ -109,8 +109,8 @@ def _check_features(schema: Schema, *, of_items: bool) -> None:
     read = schema.item if of_items else schema.features
     if wanted := [feature.name for feature in read if feature not in known]:
         raise ValueError(
-            f"recommend takes an id alone, and this model also wants {wanted}. Export the run and "
-            "give them to its signature `recommend`."
+            f"recommend takes an id alone, and this model also needs {wanted}. Export the run and "
+            "pass them to its signature `recommend`."
         )
 
 

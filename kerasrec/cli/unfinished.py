@@ -49,8 +49,8 @@ def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: b
     if folder.exists():
         if not resume:
             raise ValueError(
-                f"{output}: an unfinished training of it lies in {folder}. Go on with --resume, or "
-                "remove that folder."
+                f"{output}: an unfinished training of it lies in {folder}. Continue with --resume, "
+                "or remove that folder."
             )
         _check_flags(folder, flags)
         return folder
@@ -82,8 +82,8 @@ def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
         return
     if changed := changes(json.loads(file.read_text(encoding="utf-8")), fingerprint):
         raise ValueError(
-            f"--resume: the rows are not those that the training began with: other "
-            f"{', '.join(changed)}. Restore the data, or remove {folder} and train anew."
+            f"--resume: the rows are not those that the training began with: different "
+            f"{', '.join(changed)}. Restore the data, or remove {folder} and train again."
         )
 
 
@@ -105,7 +105,7 @@ def _check_flags(folder: Path, flags: Mapping[str, Any]) -> None:
         other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     except (OSError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ValueError(
-            f"--resume: {folder} is no unfinished training ({type(error).__name__}). Remove it."
+            f"--resume: {folder} is not an unfinished training ({type(error).__name__}). Remove it."
         ) from error
     if other:
         found = ", ".join(f"{n} {now.get(n)!r} (before {before.get(n)!r})" for n in other)

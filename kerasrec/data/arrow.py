@@ -56,7 +56,7 @@ def _as_arrow(values: Any, name: str) -> ArrowColumn:
 def _not_one_type(values: Any, name: str, error: Exception) -> ValueError:
     return ValueError(
         f"{name}: expected one column of values of one type; received {type(values).__name__}, "
-        f"which Arrow refuses: {error}. Convert every value to a string, or every value to an "
+        f"which Arrow rejects: {error}. Convert every value to a string, or every value to an "
         "integer below 2**63."
     )
 

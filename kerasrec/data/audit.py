@@ -234,7 +234,7 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
         known = moments if np.isfinite(moments).all() else moments[np.isfinite(moments)]
         times = int(known.min()), int(known.max())
         if len(known) > 1 and times[0] == times[1]:
-            leaks.append(f"{time!r} is the same in all rows: it orders nothing")
+            leaks.append(f"{time!r} is the same in all rows, so it gives no order")
     del moments
     leaks += _leaks(rows, codes, labels, label, time)
     features = [
@@ -244,7 +244,7 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
     ]
     leaks += [
         f"{name!r} is the same in all rows of each {item!r}: an item feature, which as context "
-        "would tell which item is asked for"
+        "would reveal the item"
         for name, side in rows.sides.items()
         if side == "item"
     ]
@@ -315,7 +315,7 @@ def _optional(rows: _Rows, name: str | None, role: str, problems: list[str]) -> 
         problems.append(str(error))
         array = _numbers(column)
     if count := int((np.isnan(array) & ~mask).sum()):
-        problems.append(f"{owner}: {count:,} of {len(column):,} values are no number")
+        problems.append(f"{owner}: {count:,} of {len(column):,} values are not numbers")
     if infinite := int(np.isinf(array).sum()):
         problems.append(f"{owner}: {infinite:,} of {len(array):,} values are infinite")
     return array
@@ -360,7 +360,7 @@ def _leaks(
         if share < 0.01:
             found.append(
                 f"{label!r} is {values[0]:g} in {counts[0]:,} rows ({share:.2%}): make sure that "
-                "it is no code for 'unknown'"
+                "it does not mean 'unknown'"
             )
     # With a constant label, columns are only checked for missing values.
     label_codes = None
@@ -378,7 +378,7 @@ def _leaks(
         if labels is None or label_codes is None:
             continue
         if _determines(numbers[known], label_codes):
-            found.append(f"{name!r} determines {label!r}: each of its values has one label alone")
+            found.append(f"{name!r} determines {label!r}: each of its values has only one label")
         elif column is not None and _correlation(column, labels) > 0.999:
             found.append(f"{name!r} is {label!r} in another scale (correlation above 0.999)")
     return found

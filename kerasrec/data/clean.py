@@ -143,7 +143,7 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
     if not kept.any():
         raise ValueError(
             f"k_core: no rows are left of {len(interactions)} with at least {user} rows a user and "
-            f"{item} an item. Ask for less."
+            f"{item} an item. Lower the minimum."
         )
     return interactions.take(np.flatnonzero(kept))
 
@@ -251,7 +251,7 @@ class MinMaxScaler:
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
             raise ValueError(
                 f"MinMaxScaler: expected finite low < high; received {self.low!r} and "
-                f"{self.high!r}. A column of equal values says nothing: leave it out."
+                f"{self.high!r}. A constant column carries no information: leave it out."
             )
 
     @classmethod
@@ -300,8 +300,8 @@ class StandardScaler:
         if not (np.isfinite(self.mean) and np.isfinite(self.deviation) and self.deviation > 0):
             raise ValueError(
                 f"StandardScaler: expected a finite mean and a deviation above 0; received "
-                f"{self.mean!r} and {self.deviation!r}. A column of equal values says nothing: "
-                "leave it out."
+                f"{self.mean!r} and {self.deviation!r}. A constant column carries no "
+                "information: leave it out."
             )
 
     @classmethod

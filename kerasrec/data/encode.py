@@ -129,8 +129,8 @@ def make_schema(
     if given_away := [name for name, side in sides.items() if side == "item"]:
         raise ValueError(
             f"make_schema: the context columns {given_away} have one value in all rows of each "
-            f"{train.item!r}, so they describe the item, and a model that reads them beside the "
-            "user is told which item is asked for. Leave them out of the context (--context on "
+            f"{train.item!r}, so they describe the item and would reveal it to a model that "
+            "reads them beside the user. Leave them out of the context (--context on "
             "the command line), or make them item features in a Schema of your own."
         )
     return Schema(

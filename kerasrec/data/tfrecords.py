@@ -177,7 +177,7 @@ class _File:
                 parsed = tf.io.parse_example(records, dict(self.parsers))
             except tf.errors.InvalidArgumentError as error:
                 raise ValueError(
-                    f"{OWNER}: {self.path}: an example is not as the schema says: {error.message}"
+                    f"{OWNER}: {self.path}: an example does not match the schema: {error.message}"
                 ) from error
             yield pa.table({name: _column(values.numpy()) for name, values in parsed.items()})
 
@@ -210,7 +210,7 @@ def _parsers(
     try:
         features = tf.train.Example.FromString(record).features.feature
     except Exception as error:  # protobuf's DecodeError has no public name
-        raise ValueError(f"{OWNER}: {path}: the records are no tf.train.Example.") from error
+        raise ValueError(f"{OWNER}: {path}: the records are not tf.train.Example.") from error
     if missing := [name for name in encoder.names if name not in features]:
         fix = "" if encoder.implicit else " Without a label, pass implicit=True."
         raise ValueError(

@@ -71,8 +71,9 @@ def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
     path = pathlib.Path(name)
     if not path.is_file():
         raise ValueError(
-            f"load: {os.fspath(name)!r} is no data set and no file; expected one of {names()}, "
-            "'tfds:<builder>' such as 'tfds:movielens/100k-ratings', or the path of a file."
+            f"load: {os.fspath(name)!r} is neither a data set nor a file; expected one of "
+            f"{names()}, 'tfds:<builder>' such as 'tfds:movielens/100k-ratings', or the path of a "
+            "file."
             f"{nearest(os.fspath(name), names())}"
         )
     return Dataset(str(path), _call(str(path), read, options, path))

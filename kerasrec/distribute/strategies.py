@@ -173,7 +173,7 @@ def _cpu(replicas: int) -> tf.distribute.Strategy:
             )
         except RuntimeError as error:
             raise ValueError(
-                f"strategy: TensorFlow runs already, with {max(1, len(held))} CPU device; "
+                f"strategy: TensorFlow is already running, with {max(1, len(held))} CPU device; "
                 f"{replicas} are needed. Call strategy('cpu') before anything else."
             ) from error
     # The default reduction can hang with several tables on logical CPUs.
@@ -229,8 +229,8 @@ def _multiworker(workers: Sequence[str] | None, index: int | None) -> tf.distrib
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         raise ValueError(
-            "strategy: TensorFlow runs already and cannot connect to other workers any more. Call "
-            f"strategy('multiworker') before anything else. TensorFlow says: {error}"
+            "strategy: TensorFlow is already running and can no longer connect to other workers. "
+            f"Call strategy('multiworker') before anything else. TensorFlow says: {error}"
         ) from error
 
 

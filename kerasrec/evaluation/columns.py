@@ -29,7 +29,7 @@ def check_columns(columns: Columns, names: Iterable[str], *, what: str) -> int:
     rows = next(iter(lengths.values()))
     if not rows:
         raise ValueError(
-            f"{what}: expected at least one row; received none. Was the split left without any?"
+            f"{what}: expected at least one row; received none. Is this part of the split empty?"
         )
     return rows
 

@@ -128,8 +128,8 @@ def check_ranking(
     found = []
     if not seen_parts(seen):
         found.append(
-            "no seen items are taken out of the lists: what a user has chosen before competes with "
-            "what is to be found. Pass the training rows as `seen`."
+            "no seen items are removed from the lists, so items that a user has chosen before "
+            "compete with those to be found. Pass the training rows as `seen`."
         )
     repeated = int((SeenPairs.of(seen, schema).contains(users, ids) & known(users)).sum())
     if repeated:
@@ -143,7 +143,8 @@ def check_ranking(
             if side_of(codes, users, ids) == "item":
                 found.append(
                     f"the context feature {feature.name!r} has one value in all test rows of each "
-                    "item: every query tells which items may be right. Make it an item feature."
+                    "item, so every query reveals which items may be right. Make it an item "
+                    "feature."
                 )
     every = schema.item_id.num_ids - FIRST_ID
     if candidates is not None:

@@ -221,7 +221,7 @@ def format_table(
     """
     if not rows or not all(rows):
         raise ValueError(
-            f"format_table: expected rows such as compare gives; received {rows!r:.80}."
+            f"format_table: expected rows such as those of compare; received {rows!r:.80}."
         )
     # Order of the row with the most columns, then the columns it lacks.
     names = list(dict.fromkeys(name for row in sorted(rows, key=len)[::-1] for name in row))
