@@ -233,7 +233,7 @@ class _Part:
         return [old, tf.zeros([0], self.summed.indices.dtype), tf.zeros((), "int32")]
 
     def sizes(self, before: list[Tensor], is_table: bool) -> list[Tensor]:
-        """Return the norms of the update and of the old weights; of a table, of touched rows."""
+        """Return the norms of the update and the old weights. Tables count touched rows only."""
         old, *named = before
         if self.is_sparse:
             ids, count = named or (self.summed.ids, self.summed.count)

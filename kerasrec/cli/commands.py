@@ -222,7 +222,7 @@ def _reopen(directory: str, data: str | None) -> tuple[Run, Prepared]:
         if run.flags["refit"]:
             raise ValueError(
                 f"{directory}: its model was trained again on all rows (--refit), the test rows "
-                "too. The figures of the model before are in metrics.json."
+                "too. The figures of the first model are in metrics.json."
             )
         flags = {**run.flags, "data": data or run.flags["data"]}
         if data is None and Path(flags["data"]).is_absolute() and not Path(flags["data"]).exists():

@@ -214,7 +214,7 @@ def _refitted(
         model,
         (
             f"The model in the run was trained again on all {rows:,} rows for {epochs} epochs "
-            "(--refit); the figures are those of the model before, without the held-out rows."
+            "(--refit); the figures are those of the first model, without the held-out rows."
         ),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The result of a command.
+    """Result of a command.
 
     Args:
         document: mapping of plain values, numpy numbers, paths, sequences and mappings, for JSON.

@@ -234,7 +234,7 @@ def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | 
     asked = int(vocabulary.encode([_parsed("--item", item, vocabulary)])[0])
     if asked < FIRST_ID:
         raise ValueError(
-            f"--item {item}: no training row has it; items are such as {vocabulary.ids[0]}."
+            f"--item {item}: no training row has it; expected an id such as {vocabulary.ids[0]}."
         )
     if not 1 <= k < len(vocabulary):
         raise ValueError(f"--k {k}: expected 1 to {len(vocabulary) - 1}, the other items.")

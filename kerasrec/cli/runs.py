@@ -200,7 +200,7 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
             f"{directory}: its training is not finished. Repeat the command with --resume."
         )
     if missing := [name for name in FILES if not (path / name).is_file()]:
-        kind = "is no directory" if not path.is_dir() else f"has no {' and no '.join(missing)}"
+        kind = "is not a directory" if not path.is_dir() else f"has no {' and no '.join(missing)}"
         raise ValueError(
             f"{directory}: expected a directory that `kerasrec fit` wrote; this {kind}. "
             "Give the path that followed --output."

@@ -1,4 +1,4 @@
-"""Common column names of each role, and suggestions for misspelled names."""
+"""Common column names of each role, and suggestions for misspelled ones."""
 
 import difflib
 import re

@@ -421,7 +421,7 @@ def _correlation(column: ArrowColumn, labels: np.ndarray) -> float:
 
 
 def _describe_times(times: tuple[int, int] | None) -> str:
-    """Format a time range, with dates if it looks like seconds, milli- or microseconds."""
+    """Format a time range, with dates if it looks like (milli- or micro-)seconds since 1970."""
     if times is None:
         return "none"
     text = f"{times[0]} .. {times[1]}"

@@ -1,4 +1,4 @@
-"""Quoted fields of delimited text: find them, and report those that swallow rows.
+"""Scan of the quoted fields in delimited text, to report those that swallow rows.
 
 Arrow's parser takes any text between two quotes as one field. So a stray quote silently swallows
 all rows up to the next quote. This scan reads the bytes beforehand. It accepts the output of any
