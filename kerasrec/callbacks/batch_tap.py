@@ -58,6 +58,7 @@ class BatchTap:
         step = tf.convert_to_tensor(self._steps.assign_add(1, read_value=True))
         loss = outputs.get("loss") if isinstance(outputs, dict) else None
         loss = tf.zeros(()) if loss is None else tf.cast(tf.reduce_mean(loss), "float32")
+        # A non-finite loss is a fault too.
         fault = self._fault() | tf.logical_not(tf.math.is_finite(loss))
         named = _named(data)
         names = list(named)
@@ -73,6 +74,7 @@ class BatchTap:
             tf.numpy_function(receive, [step, fault, loss, *columns], [])
             return tf.constant(0)
 
+        # Only a faulty or wanted batch leaves the graph.
         tf.cond(fault | self.wanted, send, lambda: tf.constant(0))
 
     def _whole(self, column: Any) -> Tensor:

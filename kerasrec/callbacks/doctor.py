@@ -109,6 +109,7 @@ class Doctor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Start watching the model."""
+        # The previous `fit` may have ended with an exception.
         self._leave()
         self.diagnosis = self.step = None
         self._case: Case | None = None
@@ -190,6 +191,7 @@ class Doctor(keras.callbacks.Callback):
             if bad or not np.isfinite(self._case[1]):
                 self._stop(self._case, bad)
                 return
+        # The gradient did no harm, or training has been stopped already.
         self._case = None
         self._recorder.forget()
 
@@ -232,6 +234,7 @@ class Doctor(keras.callbacks.Callback):
 
     def _first(self, numbers: np.ndarray, norms: np.ndarray, bad: list[str]) -> str:
         """Name the first variables with non-finite values."""
+        # The first update with a non-finite norm, and the variables that have it.
         broken = ~np.isfinite(norms)
         parts = []
         if broken.any():
@@ -261,6 +264,7 @@ class Doctor(keras.callbacks.Callback):
         for variable in self.model.weights:
             if not tf.as_dtype(variable.dtype).is_floating:
                 continue
+            # Reduce on the device first. Only a faulty variable is copied.
             finite = tf.math.is_finite(variable.value)
             if bool(tf.reduce_all(finite)):
                 continue
@@ -282,6 +286,7 @@ class Doctor(keras.callbacks.Callback):
         """Warn about columns that carry nothing to learn."""
         self._judged = True
         if self._tap is not None:
+            # From now on only faulty batches leave the graph.
             self._tap.wanted.assign(False)
         if self._rows < FEWEST_ROWS:
             return
@@ -340,6 +345,7 @@ def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
     os.makedirs(folder, exist_ok=True)
     texts: dict[str, Any] = {}
     texts |= {n: c.astype("S").astype("U") if c.dtype == object else c for n, c in columns.items()}
+    # Write to a temporary file, so that the target is never incomplete.
     handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:

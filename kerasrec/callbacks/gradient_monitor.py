@@ -122,6 +122,7 @@ class GradientMonitor(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Request a look at the first update."""
+        # Not in `on_train_begin`, since `Resume` may restore weights there.
         if not self._epochs:
             self._note_beginning()
         self._recorder.look_at_next()
@@ -211,6 +212,7 @@ class GradientMonitor(keras.callbacks.Callback):
 
     def _count_untouched(self, place: int) -> int:
         ids, marks = self._untouched[place]
+        # Rows only leave the set, so later checks read fewer rows.
         same = self._fingerprints(place, ids) == marks
         self._untouched[place] = ids[same], marks[same]
         return int(same.sum())
@@ -247,6 +249,7 @@ def variable_names(
         path = variable.path.removeprefix(f"{model.name}/")
         if only is not None and not any(part in path for part in only):
             continue
+        # Layers of the same name get a number.
         name, number = path, 2
         while name in found:
             name, number = f"{path}_{number}", number + 1
@@ -278,8 +281,10 @@ def fingerprints(table: tf.Variable, ids: np.ndarray) -> np.ndarray:
     for start in range(0, len(ids), CHUNK):
         part = ids[start : start + CHUNK]
         block = np.ascontiguousarray(gather(table, part).numpy()).reshape(len(part), size)
+        # Read each row as the widest words that divide it.
         width = next(w for w in (8, 4, 2, 1) if block.itemsize * size % w == 0)
         bits = block.view(f"u{width}")
+        # Products with odd numbers modulo 2^64: a change of one word always changes the sum.
         marks[start : start + CHUNK] = np.einsum(
             "nw,w->n", bits.astype(np.uint64, copy=False), odd[: bits.shape[1]]
         )

@@ -95,6 +95,7 @@ class GradientRecorder:
         else:
             clipped_now = {place: scale < 1 for place, scale in scales.items()}
             self._flags.assign_add(self._placed(clipped_now))
+        # Norms and old weights are only computed in steps to observe.
         due = tf.equal(self._count, self._next)
 
         def look() -> Any:
@@ -115,6 +116,7 @@ class GradientRecorder:
 
         def write() -> None:
             norms, differ, old = found() if callable(found) else found
+            # One line per observation: the FIELDS of each variable, then the learning rate.
             columns = [tf.fill((len(FIELDS),), np.nan)] * self._flags.shape[0]
             for number, part in enumerate(parts):
                 sizes = part.sizes(old[number], part.place in self.tables)
@@ -174,8 +176,10 @@ class GradientRecorder:
         first, looked, flagged = self._start
         self._start = count, looks, flags
         steps = first + self.interval * np.arange(looks - looked)
+        # The buffer is a ring with the last CAPACITY observations.
         kept = np.arange(looked, looks)[-CAPACITY:]
         found = self._read(self._found)[kept % CAPACITY]
+        # Shares are of all updates, or of observations if clipping is only sampled.
         of = np.full(len(flags), max(count - first, 1))
         of[list(self._sampled)] = max(looks - looked, 1)
         return Record(
@@ -237,6 +241,7 @@ class _Part:
         old, *named = before
         if self.is_sparse:
             ids, count = named or (self.summed.ids, self.summed.count)
+            # `ids` is padded to a fixed size. Only the first `count` are rows.
             real = tf.range(tf.size(ids)) < count
             new = gather(self.table, ids)
         else:

@@ -134,6 +134,7 @@ class RankingValidation(keras.callbacks.Callback):
             found = ranking(ranked, k=self.k, items=self.items, per=self.per, **block)
             count = int(found["queries"])
             for name, value in found.items():
+                # Blocks are averaged with their numbers of queries as weights.
                 if name.split("@")[0] in MEANS and isinstance(value, float):
                     sums[name] = sums.get(name, 0.0) + value * count
             queries += count
@@ -178,6 +179,7 @@ def _blocks(
         rows = [np.flatnonzero(numbers == number) for number in range(count)]
         return [{name: take_rows(v, some) for name, v in columns.items()} for some in rows]
 
+    # Candidates belong to test rows, so they are split together.
     extra = {} if candidates is None else {_CANDIDATES: candidates}
     tests = split({**valid, **extra})
     seens = zip(*map(split, parts), strict=True) if parts else [None] * count

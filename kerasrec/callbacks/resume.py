@@ -131,6 +131,7 @@ class Resume(keras.callbacks.Callback):
         if self.batches is not None:
             self.batches.go_to_pass(done)
         self._saved_step = step
+        # Within an epoch, metrics are restored after the skipped steps.
         if step:
             self._skip(step)
 
@@ -199,6 +200,7 @@ class Resume(keras.callbacks.Callback):
         try:
             with open(temporary, "wb") as file:
                 np.savez(file, **arrays)
+                # Flush to the disk before the rename, which replaces the old file atomically.
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
@@ -228,6 +230,7 @@ class Resume(keras.callbacks.Callback):
                 f"Resume: {str(self.path)!r} is not a file of this callback, or damaged "
                 f"({type(error).__name__}). Remove it to train from the start."
             ) from error
+        # Compare names, shapes and types before any variable is set.
         mine = self._names()
         if names != mine:
             other = next((n for n in (*names, *mine) if n not in names or n not in mine), names[0])

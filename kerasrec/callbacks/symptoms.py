@@ -55,6 +55,7 @@ def _bad_numbers(name: str, column: np.ndarray) -> list[str]:
             return _rows(name, mask, what)
     if not sizes.size:
         return []
+    # A column is compared with its own scale, but never allowed beyond EXTREME.
     usual = float(np.quantile(sizes, 0.9))
     limit = min(EXTREME, SPREAD * usual) if usual else EXTREME
     return _rows(name, sizes > limit, "extreme values", column)

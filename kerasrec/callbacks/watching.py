@@ -25,11 +25,13 @@ class Observers:
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self.optimizer = optimizer
+        # An observer attached by the user stays a member.
         self._previous = optimizer.__dict__.get("_observer")
         self.members: list[Any] = [] if self._previous is None else [self._previous]
         if isinstance(optimizer, SparseUpdates):
             optimizer.watch(self)
         else:
+            # Instance attributes shadow the methods, so `close` only has to delete them.
             optimizer.__dict__.update(_stock_hooks(optimizer, self))
 
     def close(self) -> None:
@@ -70,6 +72,7 @@ def watch(model: keras.Model, observer: Any) -> None:
     """
     optimizer = watched_optimizer(model)
     function = train_function_of(model)
+    # There is one `Observers` per optimizer. A new member needs a new trace.
     for part in function.parts:
         if isinstance(part, Observers) and part.optimizer is optimizer:
             part.members.append(observer)
@@ -160,6 +163,8 @@ def _stock_hooks(optimizer: keras.optimizers.Optimizer, observers: Observers) ->
     # Each replica is traced in its own thread, one at a time.
     seen = threading.local()
 
+    # Keras clips, decays weights and then updates. The hook on the decay is the last to see the
+    # weights before the update.
     def clip_gradients(grads: list[Any]) -> list[Any]:
         seen.summed, seen.clipped = grads, clip(grads)
         return seen.clipped

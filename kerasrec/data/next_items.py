@@ -243,6 +243,7 @@ class _Steps:
         for name in names:
             check.column(columns, name, owner)
         check.check_rows(columns, names, owner)
+        # Rows sorted by user and time. A user's rows are `begins` to `ends`.
         order, users, items = in_order([columns], schema, time, owner)
         begins = first_rows(users)
         ends = np.append(begins[1:], len(users))
@@ -252,8 +253,10 @@ class _Steps:
                 "rows of the users, not a sample of rows."
             )
         if until is not None:
+            # Position after each marked row, else 0. The maximum of a user's rows is the new end.
             marked = np.where(until[order], np.arange(1, len(users) + 1), 0)
             ends = np.maximum(begins, np.maximum.reduceat(marked, begins))
+        # A step needs a row and its successor.
         enough = ends - begins >= 2
         if not enough.any():
             raise ValueError(no_positive(len(users), schema, f"{owner}: rows after the first"))
@@ -265,6 +268,7 @@ class _Steps:
             oldest = np.repeat(begins, count)
             ends = np.repeat(ends, count) - width * _ranges(0, count)
             begins = oldest
+        # Keep at most the newest `width` steps of each range.
         begins = np.maximum(begins, ends - width)
         return cls(owner, order, items, begins, ends - begins, width)
 
@@ -300,13 +304,16 @@ class _Steps:
         check.check_integer(self.owner, "batch_size", batch_size, 1)
         check.check_integer(self.owner, "seed", seed, 0)
         width = self.width
+        # Slots are sorted by row, so that the slots of a row are adjacent.
         packing = pack(self.lengths, width, alone=not pack_rows)
         by_row = np.argsort(packing.row, kind="stable")
         row, offset, slot_lengths = (
             a[by_row] for a in (packing.row, packing.offset, packing.lengths)
         )
+        # Row r has the slots first_slot[r] to first_slot[r + 1].
         first_slot = np.searchsorted(row, np.arange(packing.num_rows + 1))
         batches = count_batches(self.owner, packing.num_rows, batch_size, False)
+        # Numbers per step, `place` included, to size the blocks.
         numbers = 1 + sum(values[0].size for values, _ in fields.values())
         step = max(1, blocks.BLOCK_VALUES // (numbers * batch_size * width))
 
@@ -316,12 +323,14 @@ class _Steps:
             slot = _ranges(first_slot[rows], chosen)
             length = slot_lengths[slot]
             start = np.repeat(np.arange(len(rows)), chosen) * width + offset[slot]
+            # Positions of the steps in the block, and their positions in the sorted rows.
             goes, comes = _ranges(start, length), _ranges(begin[slot], length)
             places = count * batch_size * width
             found = {PLACE: np.zeros(places, np.int32)}
             found[PLACE][goes] = _ranges(0, length)
             for name, (values, later) in fields.items():
                 found[name] = np.zeros((places, *values.shape[1:]), values.dtype)
+                # Targets are `later` rows after the step, which is still the same user.
                 told = values[comes + later]
                 if later and targets_at is not None:
                     told = np.where(targets_at[comes], told, told.dtype.type(0))
@@ -331,6 +340,7 @@ class _Steps:
 
         def one_pass(number: int) -> Iterator[Arrays]:
             rng = np.random.default_rng([seed, number]) if shuffle else None
+            # Each pass draws the sequence of each slot, and then the order of the rows.
             begin = self.begins[packing.assign(self.lengths, rng)][by_row]
             rows = packing.num_rows
             order = np.arange(rows) if rng is None else rng.permutation(rows)
@@ -338,6 +348,7 @@ class _Steps:
                 count = min(step, batches - first)
                 yield make(order[first * batch_size : (first + count) * batch_size], begin, count)
 
+        # An empty block, for names, shapes and dtypes.
         example = make(np.zeros(0, np.int64), self.begins, 1)
         return block_dataset(one_pass, example, batches=batches, rows=batch_size)
 
@@ -346,4 +357,5 @@ def _ranges(start: np.ndarray | int, count: np.ndarray) -> np.ndarray:
     """Concatenate ranges: `count` numbers from each start."""
     ends = np.cumsum(count)
     total = int(ends[-1]) if len(ends) else 0
+    # A running number, shifted by each start minus the numbers counted before it.
     return np.arange(total) + np.repeat(start - (ends - count), count)
