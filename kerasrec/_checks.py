@@ -1,4 +1,4 @@
-"""Checks of what a schema is made of. Only the standard library is used here."""
+"""Argument checks for schemas. Only the standard library is imported here."""
 
 import math
 import operator
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def check_name(kind: str, name: object) -> None:
-    """Refuse anything but a non-empty text."""
+    """Check that a name is a non-empty string."""
     if not isinstance(name, str) or not name:
         raise ValueError(
             f"{kind} needs a non-empty string as its name; received {name!r}. "
@@ -16,7 +16,7 @@ def check_name(kind: str, name: object) -> None:
 
 
 def check_count(owner: str, argument: str, value: object, minimum: int) -> None:
-    """Refuse anything but an integer of at least the minimum."""
+    """Check that a count is an integer of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise ValueError(
             f"{owner}: {argument} must be an integer of at least {minimum}; received {value!r}."
@@ -24,7 +24,7 @@ def check_count(owner: str, argument: str, value: object, minimum: int) -> None:
 
 
 def check_fingerprint(owner: str, value: object) -> None:
-    """Refuse anything but a non-empty text or None."""
+    """Check that a fingerprint is a non-empty string or None."""
     if value is not None and (not isinstance(value, str) or not value):
         raise ValueError(
             f"{owner}: fingerprint must be that of a Vocabulary, a text, or None where the ids "
@@ -33,7 +33,7 @@ def check_fingerprint(owner: str, value: object) -> None:
 
 
 def read_comparison(rule: object) -> Callable[[Any], Any]:
-    """Read a comparison with a number, such as ">=4"."""
+    """Parse a comparison with a number, such as ">=4"."""
     text = rule.strip() if isinstance(rule, str) else ""
     sign = ">=" if text.startswith(">=") else ">"
     try:

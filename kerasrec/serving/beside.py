@@ -1,4 +1,4 @@
-"""What lies beside the graph of a version: warm-up, examples for REST, a card, checksums."""
+"""Write the sidecar files of an exported version: warm-up, REST examples, model card, checksums."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ from kerasrec.serving.spec import ExportSpec
 
 SCHEMA_FILE = "schema.json"
 REQUESTS_FOLDER = "requests"
-# In an example for people.
+# Number of rows in an example for readers.
 ROWS = 2
 
 
@@ -24,12 +24,12 @@ def write(
     name: str,
     card: Mapping[str, Any] | None,
 ) -> None:
-    """Fill the folder of a version whose graph is written; the checksums come last.
+    """Fill the folder of a version whose graph is already written. Checksums come last.
 
     Args:
         folder: the version.
-        spec: what is exported.
-        recorded: as `reference.record` gives it.
+        spec: specification of the export.
+        recorded: result of `reference.record`.
         name: name of the served model.
         card: see `model_card.check_card`.
     """
@@ -50,10 +50,10 @@ def write(
 def rest_requests(
     recorded: Mapping[str, Any], definitions: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """A body for REST by signature: for `:predict`, or for `:classify` and `:regress`.
+    """Return a REST request body by signature, for `:predict`, `:classify` or `:regress`.
 
     Args:
-        recorded: as `reference.record` gives it.
+        recorded: result of `reference.record`.
         definitions: `SignatureDef` by name.
     """
     bodies: dict[str, dict[str, Any]] = {}

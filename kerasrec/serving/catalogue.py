@@ -1,4 +1,4 @@
-"""The catalogue in the served graph: what may be recommended, and how it is searched."""
+"""Catalogue of the served graph: the items that may be recommended, and the search over them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,23 +15,23 @@ from kerasrec.serving.raw_ids import PADDING
 from kerasrec.serving.spec import ExportSpec
 from kerasrec.types import Tensor
 
-# Numbers of (query, item) pairs that are scored at once. A dot product holds one float a pair; any
-# other model holds the activations of its layers.
+# Number of (query, item) pairs scored at once. A dot product holds one float per pair, any other
+# model holds the activations of its layers.
 PAIRS_OF_RETRIEVER = 2**22
 PAIRS_OF_RANKER = 2**16
 
 SHORTLIST = 4
-"""How many times more items a coarse search finds than are wanted after a closer look."""
+"""Ratio of the items found by a coarse search to those kept after rescoring."""
 
 Scores = Callable[[Tensor, Tensor], Tensor]
 Everything = Callable[[Tensor], Tensor]
 
 
 class Catalogue:
-    """The items that may be recommended, in the order of their encoded ids.
+    """Items that may be recommended, in the order of their encoded ids.
 
     Args:
-        spec: what is exported.
+        spec: specification of the export.
     """
 
     def __init__(self, spec: ExportSpec) -> None:
@@ -41,7 +41,7 @@ class Catalogue:
         positions[ids] = np.arange(len(ids), dtype=np.int32)
         self.positions = _constant("positions", positions)
         self.popularity = _constant("popularity", items.counts[ids - FIRST_ID].astype(np.float32))
-        # The last row is what an empty slot holds.
+        # The last row holds the values of an empty slot.
         raw = [*items.decode(ids).tolist(), PADDING[items.dtype]]
         self.raw_items = _constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
         self.features = {
@@ -61,7 +61,7 @@ class Catalogue:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """Everything it holds."""
+        """Return all variables."""
         own = [value for value in vars(self).values() if isinstance(value, tf.Variable)]
         vectors = self.vectors.variables_stored if hasattr(self, "vectors") else []
         return [*own, *self.features.values(), *vectors]
@@ -69,13 +69,13 @@ class Catalogue:
     def nearest(
         self, vectors: Tensor, k: int, *, exclude: Tensor, unknown: Tensor, allow: Tensor | None
     ) -> TopK:
-        """The k items with the largest dot product, or the most popular ones.
+        """Return the k items with the largest dot product, or the most popular ones.
 
         Args:
-            vectors: of the queries, `(batch, dim)`.
+            vectors: query vectors `(batch, dim)`.
             k: length of the lists.
             exclude: positions `(batch, n)`.
-            unknown: queries of which nothing is known, `(batch,)`.
+            unknown: mask of queries without known features, `(batch,)`.
             allow: encoded categories `(batch, n)`, see `wanted_categories`.
         """
 
@@ -99,20 +99,20 @@ class Catalogue:
     def best(
         self, block: Scores, k: int, *, exclude: Tensor, unknown: Tensor, allow: Tensor | None
     ) -> TopK:
-        """The k items with the largest score, or the most popular ones.
+        """Return the k items with the largest score, or the most popular ones.
 
         Args:
             block: scores `(batch, stop - start)` of the items from start to stop.
             k: length of the lists.
             exclude: positions `(batch, n)`.
-            unknown: queries of which nothing is known, `(batch,)`.
+            unknown: mask of queries without known features, `(batch,)`.
             allow: encoded categories `(batch, n)`, see `wanted_categories`.
         """
         block = self._or_popularity(block, unknown)
         return self._search(block, k, exclude=exclude, pairs=PAIRS_OF_RANKER, allow=allow)
 
     def unit_vectors(self, positions: Tensor) -> Tensor:
-        """Vectors of length 1 of some items, over the columns that count.
+        """Return normalised vectors of some items, over the columns that count.
 
         Args:
             positions: integers of any shape.
@@ -121,7 +121,7 @@ class Catalogue:
         return vectors * tf.gather(self.inverse_norms, positions)[..., None]
 
     def shares(self, positions: Tensor) -> Tensor:
-        """Shares of the categories of some items, `(..., categories)`.
+        """Return the category shares of some items, `(..., categories)`.
 
         Args:
             positions: integers of any shape.
@@ -129,13 +129,13 @@ class Catalogue:
         return category_shares(tf.gather(self.categories, positions), self.num_categories)
 
     def similar(self, ids: Tensor, k: int) -> TopK:
-        """The k items with the largest cosine, the item itself left out.
+        """Return the k items with the largest cosine, without the item itself.
 
         Args:
-            ids: encoded item ids `(batch,)`; those that are not in the catalogue have none.
+            ids: encoded item ids `(batch,)`; ids outside the catalogue get empty lists.
             k: length of the lists.
         """
-        position = tf.gather(self.positions, ids)  # -1: not there
+        position = tf.gather(self.positions, ids)  # -1: missing
         place = tf.maximum(position, 0)
         query = self.unit_vectors(place)
         there = position[:, None] >= 0
@@ -157,7 +157,7 @@ class Catalogue:
         )
 
     def answer(self, best: TopK) -> dict[str, Tensor]:
-        """Raw ids, scores and counts of a list."""
+        """Return the raw ids, scores and counts of a list."""
         slots = tf.where(best.positions < 0, self.size, best.positions)
         return {
             "item_id": tf.gather(self.raw_items, slots),
@@ -169,7 +169,7 @@ class Catalogue:
         def either(start: Tensor, stop: Tensor) -> Tensor:
             scores = block(start, stop)
             popularity = self.popularity[start:stop][None, :]
-            # Most batches hold known users alone.
+            # Most batches hold only known users.
             return tf.cond(
                 tf.reduce_any(unknown),
                 lambda: tf.where(unknown[:, None], popularity, scores),
@@ -215,5 +215,5 @@ class Catalogue:
 
 
 def _constant(name: str, value: Any) -> tf.Variable:
-    """A value of the graph, kept as a variable: constants above 2 GB do not fit in a SavedModel."""
+    """Store a constant as a variable, since a SavedModel limits constants to 2 GB."""
     return tf.Variable(value, trainable=False, name=name)

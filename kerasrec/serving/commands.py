@@ -1,4 +1,4 @@
-"""The commands that serve an exported model with TensorFlow Serving, and ask it."""
+"""Shell commands that serve an exported model with TensorFlow Serving and query it."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ from kerasrec.serving.versions import StrPath, find_version
 def serve_command(
     directory: StrPath, *, name: str | None = None, rest_port: int = 8501, grpc_port: int = 8500
 ) -> str:
-    """The shell command that serves a directory of versions with TensorFlow Serving.
+    """Return the shell command that serves a directory of versions with TensorFlow Serving.
 
     Args:
         directory: the folder that holds the versions.
@@ -28,7 +28,7 @@ def serve_command(
     check_port("rest_port", rest_port)
     check_port("grpc_port", grpc_port)
     source = f"source={base}"
-    if re.search(r'[",]', source):  # Docker reads --mount as a line of CSV
+    if re.search(r'[",]', source):  # Docker parses --mount as CSV
         source = '"' + source.replace('"', '""') + '"'
     return shlex.join(
         [
@@ -46,12 +46,12 @@ def serve_command(
 def curl_command(
     directory: StrPath, *, name: str | None = None, host: str = "localhost", rest_port: int = 8501
 ) -> str:
-    """The shell command that asks the served model for recommendations, for a user it knows.
+    """Return the shell command that requests recommendations for a known user.
 
     Args:
         directory: the folder that holds the versions.
         name: name of the served model; that of the folder if None.
-        host: where the server runs.
+        host: host of the server.
         rest_port: port of the JSON interface.
 
     Raises:
@@ -60,7 +60,7 @@ def curl_command(
     base = served_base(directory)
     check_port("rest_port", rest_port)
     requests = reference.read(find_version(directory))["requests"]
-    # With exclusions, of which the first is an item and the rest padding and nonsense.
+    # With exclusions: the first is an item, the rest is padding and unknown ids.
     inputs = [request["inputs"] for request in requests if request["signature"] == "recommend"][1]
     first = {key: value[:1] for key, value in inputs.items()}
     first["exclude"] = [first["exclude"][0][:1]]
@@ -70,10 +70,10 @@ def curl_command(
 
 
 def served_base(directory: StrPath) -> pathlib.Path:
-    """The folder of versions that a server is given.
+    """Return the folder of versions to serve.
 
     Args:
-        directory: that folder.
+        directory: the folder that holds the versions.
 
     Raises:
         ValueError: if it holds no version.
@@ -82,20 +82,20 @@ def served_base(directory: StrPath) -> pathlib.Path:
     if not re.fullmatch(r"[0-9]+", version.name):
         raise ValueError(
             f"TensorFlow Serving serves numbered versions; received {str(version)!r}. Export into "
-            "the folder that is to hold them."
+            "their parent folder."
         )
     return version.parent
 
 
 def served_name(base: pathlib.Path, name: str | None) -> str:
-    """The name of a model in addresses.
+    """Return the name of a served model, as used in URLs.
 
     Args:
         base: the folder of versions.
         name: a name, or None for that of the folder.
 
     Raises:
-        ValueError: if the name cannot be part of an address.
+        ValueError: if the name cannot be part of a URL.
     """
     if name is None:
         return re.sub(r"[^A-Za-z0-9_.-]", "_", base.name) or "model"
@@ -108,14 +108,14 @@ def served_name(base: pathlib.Path, name: str | None) -> str:
 
 
 def check_port(argument: str, port: int) -> None:
-    """Refuses what is no port number.
+    """Validate a TCP port.
 
     Args:
-        argument: its name.
-        port: the number.
+        argument: name of the argument.
+        port: the port number.
 
     Raises:
-        ValueError: if it is not an integer from 1 to 65535.
+        ValueError: if it is not an integer between 1 and 65535.
     """
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise ValueError(f"{argument} must be from 1 to 65535; received {port!r}.")

@@ -1,4 +1,4 @@
-"""The budget of smaller tables, and what they cost: measured by export, kept beside the graph."""
+"""Accuracy budget of smaller tables, and the measurement of their accuracy loss on export."""
 
 import dataclasses
 import itertools
@@ -17,7 +17,7 @@ from kerasrec.types import Columns
 
 FILE_NAME = "tables.json"
 RECALL_AT = 100
-# Random queries that are ranked over the whole catalogue; fewer where each pair is a model's call.
+# Number of random queries ranked over the whole catalogue; fewer if each pair needs a model call.
 QUERIES = 200
 QUERIES_OF_RANKER = 16
 _PAIRS = 2**24
@@ -25,7 +25,7 @@ _PAIRS = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """What smaller tables may cost, over random queries and the whole catalogue.
+    """Maximum accuracy loss of smaller tables, over random queries and the whole catalogue.
 
     Attributes:
         score_difference: largest |smaller - float32| / max(1, |float32|) of a score.
@@ -38,18 +38,18 @@ class Budget:
 
 
 def check_budget(spec: ExportSpec, served: Any, budget: Budget) -> dict[str, Any]:
-    """Compare what smaller tables answer with what the model answers.
+    """Compare the answers with smaller tables to those of the model.
 
     Args:
-        spec: what is exported.
-        served: its graph, with `parts` and a `catalogue`.
-        budget: what they may cost; of a pipeline, retriever and ranker count alike.
+        spec: specification of the export.
+        served: the exported model, with its `parts` and `catalogue`.
+        budget: maximum accuracy loss; in a pipeline it applies to both retriever and ranker.
 
     Returns:
-        JSON-able report.
+        JSON-serialisable report.
 
     Raises:
-        ValueError: if the budget is passed.
+        ValueError: if the budget is exceeded.
     """
     before, after, kind = spec.exact, served.parts, spec.options.tables
     k = min(RECALL_AT, len(spec.item_ids))
@@ -84,12 +84,12 @@ def check_budget(spec: ExportSpec, served: Any, budget: Budget) -> dict[str, Any
 
 
 def write_report(report: Mapping[str, Any], folder: pathlib.Path) -> None:
-    """Writes the result of `check_budget` into the folder of a version."""
+    """Write the result of `check_budget` into the folder of a version."""
     (folder / FILE_NAME).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def read_report(folder: pathlib.Path) -> dict[str, Any] | None:
-    """The inverse of `write_report`; None where the tables are float32.
+    """Read the result of `write_report`; None if the tables are float32.
 
     Raises:
         ValueError: if the file is damaged.
@@ -133,7 +133,7 @@ def _by_pairs(spec: ExportSpec, before: Any, after: Any, k: int) -> Iterator[Com
 
 
 def _pair_scores(model: Any, query: Columns, candidates: Columns) -> np.ndarray:
-    """Scores `(batch, items)` of the model."""
+    """Return the model's scores `(batch, items)`."""
     batch = len(next(iter(query.values())))
     parts = []
     for start in range(0, len(next(iter(candidates.values()))), 2**12):
@@ -146,7 +146,7 @@ def _pair_scores(model: Any, query: Columns, candidates: Columns) -> np.ndarray:
 
 
 def _queries(schema: Schema, total: int, num_items: int) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of random encoded queries: known ids, histories of any length."""
+    """Yield batches of random encoded queries: known ids, histories of any length."""
     rng = np.random.default_rng(0)
     rows = max(1, min(total, _PAIRS // num_items))
     for start in range(0, total, rows):

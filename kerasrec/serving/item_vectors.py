@@ -7,11 +7,11 @@ from kerasrec.types import Columns, Retriever
 
 
 def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) -> np.ndarray:
-    """Compute the vectors `(candidates, dim)` of a catalogue, block by block.
+    """Compute the item vectors `(candidates, dim)` of a catalogue, block by block.
 
     Args:
         model: a retriever.
-        candidates: encoded item features, one row an item.
+        candidates: encoded item features, one row per item.
         rows: size of a block.
     """
     total = len(next(iter(candidates.values())))
@@ -30,13 +30,13 @@ def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) ->
 
 
 def similarity(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors that make dot products of item vectors cosines.
+    """Return the factors that turn dot products of item vectors into cosines.
 
-    A column that is the same for all items, such as the 1 that carries a user's bias, says nothing
-    of an item and is left out.
+    A column that is equal for all items, such as the 1 that multiplies a user's bias, carries no
+    information about an item and is left out.
 
     Args:
-        vectors: of the catalogue, `(items, dim)`.
+        vectors: item vectors `(items, dim)`.
 
     Returns:
         float32 `(dim,)`, 1 where a column counts, and `(items,)`, 1 / length over those columns; 0

@@ -1,4 +1,4 @@
-"""The model card: what a version is, what it was made of and how good it is, for people."""
+"""Model card of a version: purpose, data and quality."""
 
 import importlib.metadata
 import json
@@ -14,13 +14,13 @@ _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def check_card(card: Mapping[str, Any] | None) -> None:
-    """Refuses a card with sections that there are not.
+    """Check that a card has known sections only.
 
     Args:
-        card: by section a text, a mapping of names to values, or a list of such mappings.
+        card: content by section: a text, a mapping of names to values, or a list of such mappings.
 
     Raises:
-        ValueError: naming the sections.
+        ValueError: listing the sections, if one is unknown.
     """
     if card is None:
         return
@@ -38,9 +38,9 @@ def render(
     """Return the card as Markdown.
 
     Args:
-        spec: what is exported.
+        spec: specification of the export.
         signatures: `SignatureDef` by name.
-        card: what the caller knows, see `check_card`.
+        card: content from the caller, see `check_card`.
     """
     card = card or {}
     model, schema = spec.model, spec.schema
@@ -75,8 +75,8 @@ def render(
     defaults = {
         "metrics": "Not given.",
         "limits": "Ids that the training rows do not hold are unknown to the model: such users get "
-        "the most popular items, marked as `fallback`. The model repeats the habits of its "
-        "training rows, their biases included.",
+        "the most popular items, marked as `fallback`. The model reproduces the patterns of "
+        "its training rows, including their biases.",
         "licence": "Not given; the terms of the training data may bind the model too.",
     }
     for section, default in defaults.items():

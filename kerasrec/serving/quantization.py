@@ -1,4 +1,4 @@
-"""Embedding layers that read smaller tables, or hold the numbers of such tables."""
+"""Compressed embedding tables in the layers of a model, or layers rounded to their values."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,10 +12,10 @@ from kerasrec.types import Tensor
 
 
 def compress_layers(model: keras.Model, kind: str) -> list[VectorTable]:
-    """Make every embedding layer read a smaller table; the layers' own weights stay as they are.
+    """Replace the table of every embedding layer by a smaller one, keeping the layers' weights.
 
     Args:
-        model: a model that is not needed otherwise.
+        model: a model that is not used otherwise.
         kind: "float16" or "int8".
 
     Returns:
@@ -30,10 +30,10 @@ def compress_layers(model: keras.Model, kind: str) -> list[VectorTable]:
 
 
 def round_tables(model: keras.Model, kind: str) -> None:
-    """Give every embedding layer the numbers that a smaller table reads.
+    """Round the weights of every embedding layer to those of a smaller table.
 
     Args:
-        model: a model that is not needed otherwise.
+        model: a model that is not used otherwise.
         kind: "float32", "float16" or "int8".
     """
     for layer in _wide_embeddings(model):

@@ -1,18 +1,18 @@
-"""Sizes that a user passed."""
+"""Validation of sizes passed by the user."""
 
 import keras
 
 
 def check_size(model: keras.Model, argument: str, value: object) -> None:
-    """Refuses what is no positive integer, under the name that the user gave it.
+    """Check that an argument is a positive integer.
 
     Args:
-        model: whose argument it is.
-        argument: its name.
-        value: what was received.
+        model: name of the model.
+        argument: name of the argument.
+        value: the received value.
 
     Raises:
-        ValueError: naming all three.
+        ValueError: naming all three, if it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(
