@@ -92,8 +92,8 @@ def nursery() -> None:
         "tensorflow",
         "keras_rs",
         "kerasrec.models.matrix_factorization",
-        "kerasrec.server.running",
-        "kerasrec.serving.exporting",
+        "kerasrec.serving.server.app",
+        "kerasrec.serving._export",
     ):
         importlib.import_module(module)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the killed are buried at once
@@ -123,7 +123,7 @@ def export_forever(base: str) -> None:
 
 def serve_until_killed(base: str) -> None:
     """Serve as `kerasrec serve` does."""
-    from kerasrec.server import Settings, serve
+    from kerasrec.serving.server import Settings, serve
 
     serve(base, settings=Settings(rest_port=0, grpc_port=0, poll_seconds=0.1))
 

@@ -113,9 +113,9 @@ def prepare(folder: pathlib.Path, items: int) -> None:
             folder / kind,
             vocabularies=vocabularies,
             k=K,
-            tables=kind,
+            quantize=kind,
             signatures=["recommend"],
-            budget=serving.Budget(score_difference=np.inf, recall=0.0),
+            budget=serving.QuantizationBudget(score_difference=np.inf, recall=0.0),
         )
 
 
@@ -145,8 +145,8 @@ def prepare_movielens(folder: pathlib.Path) -> None:
             model,
             folder / kind,
             vocabularies=vocabularies,
-            tables=kind,
-            budget=serving.Budget(score_difference=np.inf, recall=0.0),
+            quantize=kind,
+            budget=serving.QuantizationBudget(score_difference=np.inf, recall=0.0),
         )
 
 

@@ -27,7 +27,8 @@ def packages() -> list[str]:
     >>> "data" in packages() and "schema" in packages() and "cli" not in packages()
     True
     """
-    folders = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    folders = {*rooms, "serving.server"}
     files = [path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_")]
     return sorted({*folders, *files} - {COMMAND_LINE})
 
@@ -38,7 +39,7 @@ def public_names(package: str) -> list[str]:
     >>> "kerasrec.data.readers.read" in public_names("data")
     True
     """
-    source = PACKAGE / package / "__init__.py"
+    source = PACKAGE / package.replace(".", "/") / "__init__.py"
     if not source.is_file():
         return [f"kerasrec.{package}"]
     names: list[str] = []
@@ -53,7 +54,7 @@ def public_names(package: str) -> list[str]:
 
 def api_page(package: str) -> str:
     """Markdown of the API page of a package."""
-    path = PACKAGE / package / "__init__.py"
+    path = PACKAGE / package.replace(".", "/") / "__init__.py"
     if not path.is_file():
         path = PACKAGE / f"{package}.py"
     summary = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""

@@ -109,7 +109,7 @@ def export(
     version: int | None = None,
     k: int | Sequence[int] = 10,
     signatures: Sequence[str] | None = None,
-    tables: Literal["float32", "float16", "int8"] = "float32",
+    quantize: Literal["float32", "float16", "int8"] = "float32",
     filter_by: str | None = None,
     items: str | None = None,
     keep: int | None = None,
@@ -124,7 +124,7 @@ def export(
         k: length of the lists that the served model recommends. Several, as in 10,100, give
             signatures recommend_10 and recommend_100.
         signatures: names of the signatures to write; null for all that the model has.
-        tables: storage type of embedding tables. Smaller types must stay within an error budget.
+        quantize: storage type of embedding tables. Smaller types must stay within an error budget.
         filter_by: column of item categories, such as genres, that requests may filter by (input
             `allow`). Several categories in one cell are separated by "|".
         items: CSV or Parquet file of the items with that column, for runs on files. Named data sets
@@ -156,7 +156,7 @@ def export(
             candidates=candidates,
             signatures=signatures,
             filter_by=filter_by,
-            tables=tables,
+            quantize=quantize,
             keep=keep,
             card=_card(found, licence),
         )

@@ -59,7 +59,7 @@ def serve(
     for package in ("aiohttp", "prometheus_client"):
         if importlib.util.find_spec(package) is None:
             raise ValueError(f'kerasrec serve needs {package}: pip install "kerasrec[serve]"')
-    settings = kerasrec.server.Settings(
+    settings = kerasrec.serving.server.Settings(
         host=host,
         rest_port=rest_port,
         grpc_port=grpc_port,
@@ -78,4 +78,4 @@ def serve(
         history_file=history_file,
         log_requests=log_requests,
     )
-    kerasrec.server.serve(directory, name=name, settings=settings)
+    kerasrec.serving.server.serve(directory, name=name, settings=settings)

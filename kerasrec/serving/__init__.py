@@ -2,22 +2,24 @@
 
 `export` writes a version, `rollback` returns to an older one, `verify` replays recorded requests in
 a fresh process, `load` opens a version in Python, and `serve_command` and `curl_command` print the
-shell commands to serve and query it elsewhere.
+shell commands to serve and query it elsewhere. `kerasrec.serving.server` is a local server for
+development.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
+    submodules=["server"],
     submod_attrs={
-        "checksums": ["check_checksums"],
+        "_export": ["export"],
+        "artifact.checksums": ["check_checksums"],
+        "artifact.versions": ["find_version", "list_versions", "rollback"],
         "client": ["Recommendations", "SavedRecommender", "load"],
         "commands": ["curl_command", "serve_command"],
-        "comparing": ["SignatureCheck"],
-        "compressing": ["Budget"],
-        "exporting": ["export"],
         "pipeline": ["Pipeline"],
-        "verifying": ["Verification", "VerificationError", "verify"],
-        "versions": ["find_version", "list_versions", "rollback"],
+        "verification._compare": ["SignatureCheck"],
+        "verification._verify": ["Verification", "VerificationError", "verify"],
+        "verification.budget": ["QuantizationBudget"],
     },
 )

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.serving.checksums import check_checksums
+from kerasrec.serving.artifact.checksums import check_checksums
+from kerasrec.serving.artifact.versions import StrPath, find_version
 from kerasrec.serving.json_tensors import fill_rows
 from kerasrec.serving.raw_ids import PADDING
-from kerasrec.serving.versions import StrPath, find_version
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

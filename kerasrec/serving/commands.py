@@ -5,8 +5,8 @@ import pathlib
 import re
 import shlex
 
-from kerasrec.serving import reference
-from kerasrec.serving.versions import StrPath, find_version
+from kerasrec.serving.artifact import recorded_requests
+from kerasrec.serving.artifact.versions import StrPath, find_version
 
 
 def serve_command(
@@ -59,7 +59,7 @@ def curl_command(
     """
     base = served_base(directory)
     check_port("rest_port", rest_port)
-    requests = reference.read(find_version(directory))["requests"]
+    requests = recorded_requests.read(find_version(directory))["requests"]
     # With exclusions: the first is an item, the rest is padding and unknown ids.
     inputs = [request["inputs"] for request in requests if request["signature"] == "recommend"][1]
     first = {key: value[:1] for key, value in inputs.items()}

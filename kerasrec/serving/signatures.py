@@ -13,7 +13,6 @@
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,11 +21,8 @@ from kerasrec.serving.parts import Parts
 from kerasrec.serving.pipeline import Pipeline
 
 SCORES = ("serving_default", "score")
-METHODS = {
-    "classify": "tensorflow/serving/classify",
-    "regress": "tensorflow/serving/regress",
-}
-"""Method names required by TensorFlow Serving's Classify and Regress; others are Predict."""
+CLASSES = ("0", "1")
+"""Class names of `classify`: without and with the label."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +33,13 @@ class Options:
         ks: lengths of the recommended lists.
         signatures: names of the signatures.
         filter_by: column of the candidates that recommendations can be filtered by.
-        tables: storage of the tables of vectors, see `VectorTable`.
+        quantize: storage of the tables of vectors, see `VectorTable`.
     """
 
     ks: tuple[int, ...]
     signatures: tuple[str, ...]
     filter_by: str | None = None
-    tables: str = "float32"
+    quantize: str = "float32"
 
     @property
     def lists(self) -> dict[str, int]:
@@ -52,17 +48,23 @@ class Options:
         return {name: k for name, k in every.items() if name in self.signatures}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-serialisable dict."""
-        values = dataclasses.asdict(self)
-        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+        """Return a JSON-serialisable dict, with the keys of the recorded requests."""
+        return {
+            "ks": list(self.ks),
+            "signatures": list(self.signatures),
+            "filter_by": self.filter_by,
+            "tables": self.quantize,
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Options":
         """Create options from the result of `to_dict`."""
-        made: dict[str, Any] = {
-            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
-        }
-        return cls(**made)
+        return cls(
+            ks=tuple(values["ks"]),
+            signatures=tuple(values["signatures"]),
+            filter_by=values["filter_by"],
+            quantize=values["tables"],
+        )
 
 
 def make_options(
@@ -72,7 +74,7 @@ def make_options(
     num_candidates: int,
     *,
     filter_by: str | None = None,
-    tables: str = "float32",
+    quantize: str = "float32",
 ) -> Options:
     """Validate and return the options of an export.
 
@@ -82,14 +84,14 @@ def make_options(
         signatures: names, or None for all signatures of the model.
         num_candidates: size of the catalogue.
         filter_by: as checked by `candidate_columns`.
-        tables: storage of the tables.
+        quantize: storage of the tables.
 
     Raises:
         ValueError: if a length does not fit the catalogue, or the model has no such signature.
     """
     if parts.pipeline is not None:
         _check_pipeline(parts.pipeline, k, filter_by)
-    more: dict[str, Any] = {"filter_by": filter_by, "tables": tables}
+    more: dict[str, Any] = {"filter_by": filter_by, "quantize": quantize}
     ks = tuple(k) if isinstance(k, Sequence) and not isinstance(k, str) else (k,)
     if not ks or len(set(ks)) < len(ks):
         raise ValueError(f"export: k must be a number or several different ones; received {k!r}.")
@@ -130,21 +132,3 @@ def _check_pipeline(pipeline: Pipeline, k: Any, filter_by: str | None) -> None:
             f"export: {type(pipeline.reranker).__name__} needs the categories of the items: pass "
             "filter_by=, the column of candidates that holds them."
         )
-
-
-def set_methods(folder: pathlib.Path) -> None:
-    """Set the method names of Classify and Regress in a SavedModel, which TensorFlow does not.
-
-    Args:
-        folder: folder of the SavedModel, before it is published.
-    """
-    from tensorflow.core.protobuf import saved_model_pb2
-    from tensorflow.python.saved_model import fingerprinting_utils
-
-    path = folder / "saved_model.pb"
-    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    for graph in saved.meta_graphs:
-        for name in set(METHODS) & set(graph.signature_def):
-            graph.signature_def[name].method_name = METHODS[name]
-    path.write_bytes(saved.SerializeToString(deterministic=True))
-    fingerprinting_utils.write_fingerprint(str(folder))

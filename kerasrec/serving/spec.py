@@ -96,7 +96,7 @@ def make_spec(
     k: int | Sequence[int],
     signatures: Sequence[str] | None = None,
     filter_by: str | None = None,
-    tables: str = "float32",
+    quantize: str = "float32",
 ) -> ExportSpec:
     """Check all that an export is made from, and compute what follows from it.
 
@@ -107,24 +107,24 @@ def make_spec(
         k: length of the lists, or several.
         signatures: names, or None for all.
         filter_by: column of the candidates with categories.
-        tables: how tables of vectors are stored.
+        quantize: how tables of vectors are stored.
 
     Raises:
         ValueError: as `export` does.
     """
     parts = parts_of(model)
     _check_model(parts)
-    check_kind(tables)
+    check_kind(quantize)
     exact = rounded = in_float32(parts)
-    if tables != "float32":
+    if quantize != "float32":
         rounded = float32_copy(model)
-        round_tables(rounded.whole, tables)
+        round_tables(rounded.whole, quantize)
     schema: Schema = model.schema
     check_names(schema, filter_by)
     used = check_vocabularies(schema, vocabularies, filter_by)
     columns = candidate_columns(schema, used, candidates, filter_by)
     size = len(columns[schema.item_id.name])
-    options = make_options(parts, k, signatures, size, filter_by=filter_by, tables=tables)
+    options = make_options(parts, k, signatures, size, filter_by=filter_by, quantize=quantize)
     vectors = None if exact.retriever is None else item_vectors(exact.retriever, columns)
     return ExportSpec(
         model=model,

@@ -172,12 +172,12 @@ def test_softmax_of_a_retriever_is_one_product(ratings, tmp_path, monkeypatch):
 
 def test_export_of_some_signatures_in_fewer_bytes(run, tmp_path, capsys):
     served = tmp_path / "small"
-    options = ["--k", "[3,5]", "--tables", "float16"]
+    options = ["--k", "[3,5]", "--quantize", "float16"]
     options += ["--signatures", "[recommend_3,recommend_5,score]"]
     assert main(["export", str(run), str(served), *options]) == 0
     names = sorted(file.stem for file in (served / "1" / "requests").iterdir())
     assert names == ["recommend_3", "recommend_5", "score", "serving_default"]
-    assert main(["export", str(run), str(served), "--tables", "int4"]) == 2
+    assert main(["export", str(run), str(served), "--quantize", "int4"]) == 2
     assert "int4" in capsys.readouterr().err
 
 

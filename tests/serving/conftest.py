@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import kerasrec.serving.catalogue as catalogue
+import kerasrec.serving.graph.catalogue as catalogue
 from kerasrec.data import Vocabulary
 from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
 from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence

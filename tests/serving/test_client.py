@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from kerasrec.serving import checksums, load
+from kerasrec.serving import load
+from kerasrec.serving.artifact import checksums
 
 
 def test_batches_of_any_kind_of_array(exported):

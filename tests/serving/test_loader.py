@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.serving import reference, warmup
-from kerasrec.serving.signature_defs import signature_defs
+from kerasrec.serving.artifact import recorded_requests, warmup
+from kerasrec.serving.artifact.signature_defs import signature_defs
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def loader(tmp_path_factory):
 def write_requests(path, folder):
     """The recorded requests as files of tensors; their names by folder."""
     definitions = signature_defs(path)
-    requests = reference.read(path)["requests"]
+    requests = recorded_requests.read(path)["requests"]
     for place, request in enumerate(requests):
         target = folder / str(place)
         (target / "in").mkdir(parents=True)

@@ -181,6 +181,6 @@ def test_parts_of_mixed_precision_are_copied_in_float32():
 def test_a_pipeline_of_smaller_tables_is_verified(tmp_path):
     pipeline = Pipeline(*models(), MaximalMarginalRelevance(0.5), retrieve=15)
     path = export(
-        pipeline, tmp_path, vocabularies=VOCABULARIES, candidates=CANDIDATES, tables="int8", k=4
+        pipeline, tmp_path, vocabularies=VOCABULARIES, candidates=CANDIDATES, quantize="int8", k=4
     )
-    assert verify(path).tables["recall@38"] == 1
+    assert verify(path).quantization["recall@38"] == 1

@@ -10,7 +10,7 @@ from kerasrec.data import Vocabulary
 from kerasrec.models import MatrixFactorization, Popularity
 from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema, Sequence
 from kerasrec.serving import export, load, verify
-from kerasrec.serving.examples import make_examples, parse_examples
+from kerasrec.serving.graph.examples import make_examples, parse_examples
 from kerasrec.serving.parts import parts_of
 from kerasrec.serving.signatures import make_options
 from kerasrec.types import Retriever

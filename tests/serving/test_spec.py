@@ -43,7 +43,7 @@ def test_a_model_is_handed_to_each_file_at_most_twice(tmp_path, make_case, visit
     case = make_case("wide")
     case.export(tmp_path / "first")  # imports, which run files too
     sys.setprofile(follow)
-    case.export(tmp_path / "second", tables="float16")
+    case.export(tmp_path / "second", quantize="float16")
     sys.setprofile(None)
     assert max(Counter(files).values()) <= 2, files
     text = DOCUMENT.read_text("utf-8").split("## The way of a model")[1].split("\n## ")[0]
@@ -59,7 +59,7 @@ def test_a_spec_holds_what_follows_from_a_model(make_case):
     assert spec.categories.shape == (5, 2) and spec.num_categories == 6
     assert spec.known_by == "user" and not spec.compares_items
     mf = make_case("wide")
-    spec = make_spec(mf.model, mf.vocabularies, None, k=2, tables="int8")
+    spec = make_spec(mf.model, mf.vocabularies, None, k=2, quantize="int8")
     assert spec.exact.retriever is mf.model and spec.compares_items
     np.testing.assert_array_equal(
         spec.item_vectors, mf.model.item_embedding({"item": np.arange(2, 9)})

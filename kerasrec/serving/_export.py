@@ -1,0 +1,188 @@
+"""Export of a trained model and its vocabularies to a version for TensorFlow Serving."""
+
+import contextlib
+import logging
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.serving.artifact import sidecars
+from kerasrec.serving.artifact.model_card import check_card
+from kerasrec.serving.artifact.signature_defs import set_methods
+from kerasrec.serving.artifact.versions import (
+    StrPath,
+    check_keep,
+    check_version,
+    list_versions,
+    write_version,
+)
+from kerasrec.serving.graph.served_model import ServedModel
+from kerasrec.serving.spec import make_spec
+from kerasrec.serving.verification import reference
+from kerasrec.serving.verification.budget import QuantizationBudget, check_budget, write_report
+from kerasrec.types import Columns
+
+
+def export(
+    model: Any,
+    directory: StrPath,
+    *,
+    vocabularies: Mapping[str, Vocabulary],
+    version: int | None = None,
+    k: int | Sequence[int] = 10,
+    candidates: Columns | None = None,
+    signatures: Sequence[str] | None = None,
+    filter_by: str | None = None,
+    quantize: str = "float32",
+    budget: QuantizationBudget | None = None,
+    keep: int | None = None,
+    card: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
+    """Export a model to `directory/<version>/`, completely or not at all, for TensorFlow Serving.
+
+    The signatures are batched, with names and types from the schema and raw ids:
+
+        serving_default, score  every feature              -> score (batch,)
+        recommend               user and context features,
+                                exclude (batch, n)         -> item_id, score (batch, k)
+                                                              fallback, count (batch,)
+        recommend_K             the same, for each K of several k
+        similar_items           item id                    -> item_id, score (batch, k)
+                                                              count (batch,)
+        user_embedding          user and context features  -> embedding (batch, dim)
+        item_embedding          item features              -> embedding (batch, dim)
+        predict_examples        examples (batch,)          -> score (batch,)
+        regress                 inputs (batch,)            -> outputs (batch,)
+        classify                inputs (batch,)            -> classes, scores (batch, 2)
+
+    `exclude` holds raw item ids and is padded with "" or -1, like bags and sequences; n may be 0. A
+    user who is not in the vocabulary gets the most popular items (`fallback` is true, the score is
+    the training count). If fewer than k items are left, `count` is the number of filled slots; the
+    others hold "" or -1 and the lowest float32. Ties are in vocabulary order.
+
+    With `filter_by`, `recommend` has another input, `allow (batch, n)`: raw categories, padded like
+    `exclude`. An item passes if one of its categories is among them. A row of padding only means no
+    filter.
+
+    Similar items and embeddings require a retriever. Similarity is the cosine of the item vectors,
+    without columns that are equal for all items. The item itself is left out, and an item outside
+    the catalogue has no similar items.
+
+    The last three take serialised `tf.Example`s, the last two for the Regress and Classify APIs of
+    TensorFlow Serving. Missing features of an Example are unknown, empty or 0. `classify`
+    interprets the score as the log odds of classes "1" and "0". It is written for models whose
+    `output_kind` is "logit", and if it is named in `signatures`, for example after training with
+    `BinaryCrossentropy(from_logits=True)`.
+
+    A mixed-precision model is exported in float32, from the same weights. The version also contains
+    `schema.json`; `assets.extra/requests.json`, requests with the answers of the Keras model, which
+    `verify` replays; `assets.extra/tf_serving_warmup_requests`, which a server runs before it
+    serves the version; `requests/`, a REST example per signature; `model_card.md`; and `SHA256SUMS`
+    of all of them.
+
+    Args:
+        model: a built Keras model with a `schema`. If it has `query_embedding` and
+            `item_embedding`, the catalogue is ranked by dot products, otherwise by calling the
+            model.
+        directory: folder that holds the versions; created if needed.
+        vocabularies: vocabulary by feature name, as used to encode the training data.
+        version: version number, or None for the highest plus one.
+        k: number of recommendations. Several numbers give one signature each; the first is also
+            that of `recommend` and `similar_items`.
+        candidates: encoded item features of all items that may be recommended, one row per item;
+            None for all items of the vocabulary, if the id is the only item feature.
+        signatures: names of the signatures to write, None for all. Unused weights and vocabularies
+            are left out.
+        filter_by: column of the candidates with the encoded categories of each item, `(items,)` or
+            padded to `(items, n)`: an item feature, or a column that the model does not use.
+            `vocabularies` must contain its vocabulary.
+        quantize: storage of embedding tables and item vectors: "float32"; "float16", half the size;
+            or "int8", 2.56 times smaller at 64 columns, see `kerasrec.retrieval.VectorTable`. With
+            "int8", `recommend` of a retriever finds the best 4 k + 16 items with 8 bits, and ranks
+            them by exact products with the stored 12 bits. Tables of fewer than 8 columns are
+            unchanged.
+        budget: maximum accuracy loss of smaller tables. They are compared with float32 on random
+            queries over the whole catalogue; `tables.json` holds the result.
+        keep: number of older versions to keep; the others are removed after the export. None keeps
+            all.
+        card: content of the model card by section ("description", "data", "metrics", "limits",
+            "licence"): a text, a dict or a list of dicts.
+
+    Returns:
+        Path of the version.
+
+    Raises:
+        ValueError: if the model, a vocabulary, `k`, `version`, `candidates` or `signatures` do not
+            fit together, `keep` or `card` is invalid, the version exists, a weight is not finite,
+            the budget is exceeded, or writing fails. Earlier versions are then unchanged, and
+            nothing of the new one is left.
+
+    Example:
+
+    >>> import tempfile
+    >>> from kerasrec.data import Vocabulary
+    >>> from kerasrec.models import MatrixFactorization
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> vocabularies = {"user": Vocabulary.fit(["ann", "bob"]), "item": Vocabulary.fit([7, 8, 9])}
+    >>> schema = Schema(user=Categorical("user", 4), item=Categorical("item", 5))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export(MatrixFactorization(schema), folder, vocabularies=vocabularies, k=2)
+    ...     path.name, sorted(file.name for file in path.iterdir())[:3]
+    ('1', ['SHA256SUMS', 'assets', 'assets.extra'])
+    """
+    spec = make_spec(
+        model,
+        vocabularies,
+        candidates,
+        k=k,
+        signatures=signatures,
+        filter_by=filter_by,
+        quantize=quantize,
+    )
+    check_version(directory, version)
+    check_keep(keep)
+    check_card(card)
+
+    def write(folder: pathlib.Path) -> None:
+        texts = folder.parent / "vocabularies"
+        texts.mkdir()
+        served = ServedModel(spec, texts)
+        if quantize != "float32":
+            write_report(check_budget(spec, served, budget or QuantizationBudget()), folder)
+        functions = served.signatures()
+        with _quiet_tensorflow():
+            read = served.used(functions.values())
+            tf.saved_model.save(read, str(folder), signatures=functions)
+        set_methods(folder)
+        name = pathlib.Path(directory).resolve().name
+        sidecars.write(folder, spec, reference.record(spec), name=name, card=card)
+
+    try:
+        return write_version(directory, version, write, keep=keep)
+    except (OSError, tf.errors.OpError) as error:
+        kept = list_versions(directory)
+        raise ValueError(
+            f"export: {str(directory)!r} could not be written: {_reason(error)}. Nothing of the "
+            f"new version is left; the versions {kept} are as they were. Free some space or choose "
+            "another directory."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet_tensorflow() -> Iterator[None]:
+    """Silence the "Assets written to" message about a temporary folder."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

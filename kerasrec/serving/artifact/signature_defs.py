@@ -1,0 +1,57 @@
+"""Signatures of a SavedModel, read from its file without loading it."""
+
+import pathlib
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+GRAPH_FILE = "saved_model.pb"
+TAG = "serve"
+PREDICT, CLASSIFY, REGRESS = (
+    f"tensorflow/serving/{method}" for method in ("predict", "classify", "regress")
+)
+METHODS = {"classify": CLASSIFY, "regress": REGRESS}
+"""Methods that the Classify and Regress APIs require. Other signatures have the method Predict."""
+# Entries that TensorFlow keeps among the signatures for its own use.
+_INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
+
+
+def signature_defs(folder: pathlib.Path) -> dict[str, Any]:
+    """Return `SignatureDef` by name from the graph with the tag `serve`.
+
+    Args:
+        folder: a version.
+
+    Raises:
+        ValueError: if the file is missing, damaged or has no graph with that tag.
+    """
+    path = folder / GRAPH_FILE
+    try:
+        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not readable as a SavedModel: {error}. Export the model again."
+        ) from error
+    for meta in saved.meta_graphs:
+        if set(meta.meta_info_def.tags) == {TAG}:
+            return {n: d for n, d in sorted(meta.signature_def.items()) if n not in _INTERNAL}
+    tags = [sorted(meta.meta_info_def.tags) for meta in saved.meta_graphs]
+    raise ValueError(f"{str(path)!r} has no graph with the tag {TAG!r}; it has the tags {tags}.")
+
+
+def set_methods(folder: pathlib.Path) -> None:
+    """Set the method names of Classify and Regress in a SavedModel, which TensorFlow does not.
+
+    Args:
+        folder: folder of the SavedModel, before it is published.
+    """
+    from tensorflow.python.saved_model import fingerprinting_utils
+
+    path = folder / GRAPH_FILE
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for graph in saved.meta_graphs:
+        for name in set(METHODS) & set(graph.signature_def):
+            graph.signature_def[name].method_name = METHODS[name]
+    path.write_bytes(saved.SerializeToString(deterministic=True))
+    fingerprinting_utils.write_fingerprint(str(folder))

@@ -1,0 +1,1 @@
+"""The served graph: raw ids in, scores, lists and vectors out."""

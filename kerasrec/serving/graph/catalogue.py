@@ -1,0 +1,221 @@
+"""Catalogue of the served graph: the items that may be recommended, and the search over them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec.retrieval import LOWEST_SCORE, TopK, VectorTable, blocked_top_k, rescored
+from kerasrec.retrieval.categories import passes, wanted_categories
+from kerasrec.retrieval.reranking import category_shares
+from kerasrec.schema import FIRST_ID, PADDING_ID
+from kerasrec.serving.item_vectors import similarity
+from kerasrec.serving.raw_ids import PADDING
+from kerasrec.serving.spec import ExportSpec
+from kerasrec.types import Tensor
+
+# Number of (query, item) pairs scored at once. A dot product holds one float per pair, any other
+# model holds the activations of its layers.
+PAIRS_OF_RETRIEVER = 2**22
+PAIRS_OF_RANKER = 2**16
+
+SHORTLIST = 4
+"""Ratio of the items found by a coarse search to those kept after rescoring."""
+
+Scores = Callable[[Tensor, Tensor], Tensor]
+Everything = Callable[[Tensor], Tensor]
+
+
+class Catalogue:
+    """Items that may be recommended, in the order of their encoded ids.
+
+    Args:
+        spec: specification of the export.
+    """
+
+    def __init__(self, spec: ExportSpec) -> None:
+        items, ids = spec.items, spec.item_ids
+        self.size = len(ids)
+        positions = np.full(items.num_ids, -1, np.int32)
+        positions[ids] = np.arange(len(ids), dtype=np.int32)
+        self.positions = _constant("positions", positions)
+        self.popularity = _constant("popularity", items.counts[ids - FIRST_ID].astype(np.float32))
+        # The last row holds the values of an empty slot.
+        raw = [*items.decode(ids).tolist(), PADDING[items.dtype]]
+        self.raw_items = _constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
+        self.features = {
+            f.name: _constant(f"candidates_{f.name}", spec.candidates[f.name])
+            for f in spec.schema.item
+        }
+        self.has_categories = spec.categories is not None
+        if spec.categories is not None:
+            self.categories = _constant("categories", spec.categories)
+            self.num_categories = spec.num_categories
+        if spec.item_vectors is not None:
+            self.vectors = VectorTable(
+                spec.item_vectors, spec.options.quantize, name="item_vectors"
+            )
+            if spec.compares_items:
+                columns, norms = similarity(self.vectors.numpy())
+                self.similar_columns = _constant("similar_columns", columns)
+                self.inverse_norms = _constant("inverse_norms", norms)
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Return all variables."""
+        own = [value for value in vars(self).values() if isinstance(value, tf.Variable)]
+        vectors = self.vectors.variables_stored if hasattr(self, "vectors") else []
+        return [*own, *self.features.values(), *vectors]
+
+    def nearest(
+        self, vectors: Tensor, k: int, *, exclude: Tensor, unknown: Tensor, allow: Tensor | None
+    ) -> TopK:
+        """Return the k items with the largest dot product, or the most popular ones.
+
+        Args:
+            vectors: query vectors `(batch, dim)`.
+            k: length of the lists.
+            exclude: positions `(batch, n)`.
+            unknown: mask of queries without known features, `(batch,)`.
+            allow: encoded categories `(batch, n)`, see `wanted_categories`.
+        """
+
+        def exact(positions: Tensor) -> Tensor:
+            scores = tf.einsum("bd,bnd->bn", vectors, self.vectors.rows(positions))
+            popularity = tf.gather(self.popularity, positions)
+            return tf.where(unknown[:, None], popularity, scores)
+
+        def block(start: Tensor, stop: Tensor) -> Tensor:
+            return self.vectors.dot_products(vectors, start, stop)
+
+        return self._search(
+            self._or_popularity(block, unknown),
+            k,
+            exclude=exclude,
+            pairs=PAIRS_OF_RETRIEVER,
+            allow=allow,
+            exact=exact if self.vectors.is_coarse else None,
+        )
+
+    def best(
+        self, block: Scores, k: int, *, exclude: Tensor, unknown: Tensor, allow: Tensor | None
+    ) -> TopK:
+        """Return the k items with the largest score, or the most popular ones.
+
+        Args:
+            block: scores `(batch, stop - start)` of the items from start to stop.
+            k: length of the lists.
+            exclude: positions `(batch, n)`.
+            unknown: mask of queries without known features, `(batch,)`.
+            allow: encoded categories `(batch, n)`, see `wanted_categories`.
+        """
+        block = self._or_popularity(block, unknown)
+        return self._search(block, k, exclude=exclude, pairs=PAIRS_OF_RANKER, allow=allow)
+
+    def unit_vectors(self, positions: Tensor) -> Tensor:
+        """Return normalised vectors of some items, over the columns that count.
+
+        Args:
+            positions: integers of any shape.
+        """
+        vectors = self.vectors.rows(positions) * self.similar_columns
+        return vectors * tf.gather(self.inverse_norms, positions)[..., None]
+
+    def shares(self, positions: Tensor) -> Tensor:
+        """Return the category shares of some items, `(..., categories)`.
+
+        Args:
+            positions: integers of any shape.
+        """
+        return category_shares(tf.gather(self.categories, positions), self.num_categories)
+
+    def similar(self, ids: Tensor, k: int) -> TopK:
+        """Return the k items with the largest cosine, without the item itself.
+
+        Args:
+            ids: encoded item ids `(batch,)`; ids outside the catalogue get empty lists.
+            k: length of the lists.
+        """
+        position = tf.gather(self.positions, ids)  # -1: missing
+        place = tf.maximum(position, 0)
+        query = self.unit_vectors(place)
+        there = position[:, None] >= 0
+
+        def block(start: Tensor, stop: Tensor) -> Tensor:
+            cosines = self.vectors.dot_products(query, start, stop) * self.inverse_norms[start:stop]
+            return tf.where(there, cosines, LOWEST_SCORE)
+
+        def exact(positions: Tensor) -> Tensor:
+            products = tf.einsum("bd,bnd->bn", query, self.vectors.rows(positions))
+            return products * tf.gather(self.inverse_norms, positions)
+
+        return self._search(
+            block,
+            k,
+            exclude=position[:, None],
+            pairs=PAIRS_OF_RETRIEVER,
+            exact=exact if self.vectors.is_coarse else None,
+        )
+
+    def answer(self, best: TopK) -> dict[str, Tensor]:
+        """Return the raw ids, scores and counts of a list."""
+        slots = tf.where(best.positions < 0, self.size, best.positions)
+        return {
+            "item_id": tf.gather(self.raw_items, slots),
+            "score": best.scores,
+            "count": best.count,
+        }
+
+    def _or_popularity(self, block: Scores, unknown: Tensor) -> Scores:
+        def either(start: Tensor, stop: Tensor) -> Tensor:
+            scores = block(start, stop)
+            popularity = self.popularity[start:stop][None, :]
+            # Most batches hold only known users.
+            return tf.cond(
+                tf.reduce_any(unknown),
+                lambda: tf.where(unknown[:, None], popularity, scores),
+                lambda: scores,
+            )
+
+        return either
+
+    def _search(
+        self,
+        block: Scores,
+        k: int,
+        *,
+        exclude: Tensor,
+        pairs: int,
+        allow: Tensor | None = None,
+        exact: Everything | None = None,
+    ) -> TopK:
+        filtered = block
+        if allow is not None:
+            wanted = wanted_categories(allow, self.num_categories)
+            asked = tf.reduce_any(allow != PADDING_ID)
+
+            def filtered(start: Tensor, stop: Tensor) -> Tensor:
+                scores = block(start, stop)
+                return tf.cond(
+                    asked,
+                    lambda: tf.where(
+                        passes(wanted, self.categories[start:stop]), scores, LOWEST_SCORE
+                    ),
+                    lambda: scores,
+                )
+
+        length = k if exact is None else min(SHORTLIST * k + 16, self.size)
+        best = blocked_top_k(
+            filtered,
+            num_candidates=self.size,
+            k=length,
+            exclude=exclude,
+            pairs_per_block=pairs,
+        )
+        return best if exact is None else rescored(best, k, exact)
+
+
+def _constant(name: str, value: Any) -> tf.Variable:
+    """Store a constant as a variable, since a SavedModel limits constants to 2 GB."""
+    return tf.Variable(value, trainable=False, name=name)

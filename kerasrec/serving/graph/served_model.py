@@ -1,0 +1,193 @@
+"""Served graph from raw ids to scores, recommendations and vectors."""
+
+import functools
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, NumericSequence, Sequence
+from kerasrec.serving.graph.catalogue import Catalogue
+from kerasrec.serving.graph.examples import parse_examples
+from kerasrec.serving.graph.lookup import IdLookup, newest_alone
+from kerasrec.serving.graph.pipeline import run_pipeline
+from kerasrec.serving.parts import float32_copy
+from kerasrec.serving.quantization import compress_layers
+from kerasrec.serving.signatures import CLASSES, SCORES
+from kerasrec.serving.spec import ExportSpec
+from kerasrec.types import Features, Tensor
+
+
+class ServedModel:
+    """Exported module: weights, vocabularies, catalogue and signatures.
+
+    Args:
+        spec: specification of the export.
+        folder: folder for the vocabulary files.
+    """
+
+    def __init__(self, spec: ExportSpec, folder: pathlib.Path) -> None:
+        self.spec = spec
+        self.schema = spec.schema
+        # A copy, since it is traced and smaller tables modify its layers.
+        self.parts = float32_copy(spec.model)
+        self.call = functools.partial(self.parts.whole, training=False)
+        self.lookups = {
+            name: IdLookup(vocabulary, folder / f"{name}.txt")
+            for name, vocabulary in spec.vocabularies.items()
+        }
+        self.catalogue = Catalogue(spec)
+        kind = spec.options.quantize
+        self.tables = [] if kind == "float32" else compress_layers(self.parts.whole, kind)
+
+    def signatures(self) -> dict[str, Callable[..., Any]]:
+        """Return the functions to export, with names, shapes and types from the schema."""
+        schema, options = self.schema, self.spec.options
+        item_dtype = tf.as_dtype(self.spec.items.dtype)
+        limits = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
+        if self.spec.category_space is not None:
+            dtype = tf.as_dtype(self.lookups[self.spec.category_space].dtype)
+            limits["allow"] = tf.TensorSpec((None, None), dtype, "allow")
+        query = {feature.name: self._spec(feature) for feature in schema.query}
+        item = {feature.name: self._spec(feature) for feature in schema.item}
+        examples = {n: {n: tf.TensorSpec((None,), tf.string, n)} for n in ("examples", "inputs")}
+        endpoints: dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]] = {
+            "score": (self.score, {**query, **item}),
+            "similar_items": (self.similar_items, {schema.item_id.name: item[schema.item_id.name]}),
+            "user_embedding": (self.user_embedding, query),
+            "item_embedding": (self.item_embedding, item),
+            "predict_examples": (self.predict_examples, examples["examples"]),
+            "regress": (self.regress, examples["inputs"]),
+            "classify": (self.classify, examples["inputs"]),
+        }
+        for k in options.ks:
+            recommend = functools.partial(self.recommend, k=k)
+            endpoints[f"recommend_{k}"] = (recommend, {**query, **limits})
+        functions: dict[str, Callable[..., Any]] = {}
+        for name in options.signatures:
+            # Two names of the same function share its graph.
+            source = "score" if name in SCORES else name
+            if name in options.lists:
+                source = f"recommend_{options.lists[name]}"
+            if source not in functions:
+                function, specs = endpoints[source]
+                # Nothing here is Python control flow, so AutoGraph has nothing to rewrite.
+                functions[source] = tf.function(function, input_signature=[specs], autograph=False)
+            functions[name] = functions[source]
+        return {name: functions[name] for name in options.signatures}
+
+    def used(self, functions: Iterable[Any]) -> tf.Module:
+        """Return the weights and tables that these functions use, which are to be saved.
+
+        Args:
+            functions: result of `signatures`.
+        """
+        read = {
+            id(tensor)
+            for function in functions
+            for tensor in function.get_concrete_function().captured_inputs
+        }
+        # Track the values, not the model: SavedModel would store everything attached to a Keras
+        # object.
+        weights = [weight.value for weight in self.parts.whole.variables]
+        saved = tf.Module(name="served_model")
+        tables = [variable for table in self.tables for variable in table.variables_stored]
+        stored = [*weights, *tables, *self.catalogue.variables]
+        saved.variables_read = [v for v in stored if id(v.handle) in read]
+        maps = [lookup.table for lookup in self.lookups.values()]
+        saved.tables_read = [table for table in maps if id(table.resource_handle) in read]
+        return saved
+
+    def score(self, raw: Features) -> dict[str, Tensor]:
+        """Return scores `(batch,)` of pairs of raw ids and other features."""
+        return {"score": self.call(self._encode(raw, self.schema.features))}
+
+    def predict_examples(self, raw: Features) -> dict[str, Tensor]:
+        """Return scores `(batch,)` of pairs in serialised Examples."""
+        return self.score(parse_examples(raw["examples"], self.schema.features, self.spec.dtypes))
+
+    def regress(self, raw: Features) -> dict[str, Tensor]:
+        """Return scores `(batch,)` in the form of Regress."""
+        return {"outputs": self.predict_examples({"examples": raw["inputs"]})["score"]}
+
+    def classify(self, raw: Features) -> dict[str, Tensor]:
+        """Return probabilities `(batch, 2)` of no and yes from log odds."""
+        logits = self.predict_examples({"examples": raw["inputs"]})["score"]
+        scores = tf.stack([tf.sigmoid(-logits), tf.sigmoid(logits)], axis=1)
+        return {"classes": tf.tile([CLASSES], [tf.shape(logits)[0], 1]), "scores": scores}
+
+    def user_embedding(self, raw: Features) -> dict[str, Tensor]:
+        """Return query vectors `(batch, dim)`."""
+        query = self._encode(raw, self.schema.query)
+        return {"embedding": tf.cast(self.parts.retriever.query_embedding(query), tf.float32)}
+
+    def item_embedding(self, raw: Features) -> dict[str, Tensor]:
+        """Return item vectors `(batch, dim)`."""
+        item = self._encode(raw, self.schema.item)
+        return {"embedding": tf.cast(self.parts.retriever.item_embedding(item), tf.float32)}
+
+    def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
+        """Return the k best items of each query, or the most popular ones for unknown queries."""
+        query = self._encode(raw, self.schema.query)
+        unknown = self._unknown(query[self.spec.known_by])
+        catalogue = self.catalogue
+        excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
+        limits: dict[str, Any] = {
+            "exclude": tf.gather(catalogue.positions, excluded),
+            "unknown": unknown,
+            "allow": None,
+        }
+        if self.spec.category_space is not None:
+            limits["allow"] = self.lookups[self.spec.category_space](raw["allow"], padded=True)
+        if self.parts.pipeline is not None:
+            best = run_pipeline(self.parts.pipeline, catalogue, query, k, **limits)
+        elif self.parts.retriever is not None:
+            best = catalogue.nearest(self.parts.retriever.query_embedding(query), k, **limits)
+        else:
+            best = catalogue.best(self._pairs(query), k, **limits)
+        return {**catalogue.answer(best), "fallback": unknown}
+
+    def similar_items(self, raw: Features) -> dict[str, Tensor]:
+        """Return the items with the largest cosine, without the queried item."""
+        name = self.schema.item_id.name
+        best = self.catalogue.similar(self.lookups[name](raw[name]), self.spec.options.ks[0])
+        return self.catalogue.answer(best)
+
+    def _unknown(self, known: Tensor) -> Tensor:
+        """Return the mask `(batch,)` of queries without a known id or history."""
+        feature = self.schema.feature(self.spec.known_by)
+        if isinstance(feature, NumericSequence):
+            return tf.reduce_all(tf.math.is_nan(known), axis=list(range(1, known.shape.rank)))
+        if isinstance(feature, Sequence):
+            return tf.reduce_all(newest_alone(known, feature.max_length) < FIRST_ID, axis=1)
+        return known < FIRST_ID
+
+    def _spec(self, feature: Feature) -> tf.TensorSpec:
+        dtype = tf.as_dtype(self.spec.dtypes[feature.name])
+        shape: tuple[int | None, ...] = feature.shape
+        if isinstance(feature, Sequence | NumericSequence):  # histories may have any width
+            shape = (None, *shape[1:])
+        return tf.TensorSpec((None, *shape), dtype, feature.name)
+
+    def _encode(self, raw: Features, features: tuple[Feature, ...]) -> dict[str, Tensor]:
+        encoded = {}
+        for feature in features:
+            value = raw[feature.name]
+            if not isinstance(feature, Numeric):
+                lookup = self.lookups[self.schema.id_space(feature.name)]
+                value = lookup(value, padded=not isinstance(feature, Categorical))
+            encoded[feature.name] = value
+        return encoded
+
+    def _pairs(self, query: Features) -> Callable[[Tensor, Tensor], Tensor]:
+        batch = tf.shape(query[self.schema.user_id.name])[0]
+
+        def block(start: Tensor, stop: Tensor) -> Tensor:
+            items = {}
+            for name, column in self.catalogue.features.items():
+                part = column[start:stop][None, ...]  # (1, block, ...)
+                items[name] = tf.repeat(part, batch, axis=0)  # (batch, block, ...)
+            return self.call({**query, **items})
+
+        return block

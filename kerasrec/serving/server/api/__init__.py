@@ -1,0 +1,1 @@
+"""Interfaces of the server: REST, gRPC and the page."""

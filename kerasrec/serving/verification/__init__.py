@@ -1,0 +1,1 @@
+"""Recorded requests with the answers of the Keras model, and their replay."""

@@ -1,0 +1,157 @@
+"""Expected answers of a served model, computed by Keras and NumPy without the graph.
+
+Nine rows cover known, unknown, empty, unicode and very long ids. `verify` replays them in batches
+of 1, 7 and 64.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.schema import Categorical, Feature, Numeric, Schema
+from kerasrec.serving.artifact import recorded_requests
+from kerasrec.serving.graph.examples import make_examples
+from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw
+from kerasrec.serving.signatures import CLASSES, SCORES
+from kerasrec.serving.spec import ExportSpec
+from kerasrec.serving.verification.expected_lists import ExpectedLists, absent
+from kerasrec.types import Columns
+
+ROWS = 9
+LONG_ID = "x" * 4096
+
+
+def record(spec: ExportSpec) -> dict[str, Any]:
+    """Record requests to the signatures of an export, with the answers of the Keras model.
+
+    Args:
+        spec: specification of the export.
+
+    Returns:
+        JSON-serialisable dict: `options`, and `requests`, each with `signature`, `inputs`,
+        `answers` and, for lists of items, the longer `ranking` with its scores. Bytes are
+        `{"b64": ...}`, as in TensorFlow Serving's JSON.
+    """
+    schema, options, retriever = spec.schema, spec.options, spec.rounded.retriever
+    kinds, inputs = _inputs(schema, spec.vocabularies, np.random.default_rng(0))
+    encoded = {
+        feature.name: _encode(feature, schema, spec.vocabularies, inputs[feature.name])
+        for feature in schema.features
+    }
+    requests: list[dict[str, Any]] = []
+
+    def add(name: str, inputs: Columns, found: Mapping[str, Any]) -> None:
+        requests.append({"signature": name, "inputs": _as_lists(inputs), **found})
+
+    scores = np.asarray(spec.rounded.whole(encoded, training=False))
+    examples = make_examples(inputs)
+    query = {feature.name: inputs[feature.name] for feature in schema.query}
+    item = {feature.name: inputs[feature.name] for feature in schema.item}
+    lists = ExpectedLists(spec, encoded)
+    limits = {} if options.filter_by is None else {"allow": lists.filters()}
+    for name in options.signatures:
+        if name in SCORES:
+            add(name, inputs, _answers(score=scores))
+        elif name in options.lists:
+            # All kinds of exclusions once. For other lengths only item, unknown id and padding.
+            for exclude in lists.exclusions() if name == "recommend" else lists.exclusions()[1:2]:
+                found = lists.recommend(exclude, options.lists[name], **limits)
+                add(name, {**query, "exclude": exclude, **limits}, found)
+        elif name == "similar_items":
+            asked = item[schema.item_id.name]
+            found = lists.similar(encoded[schema.item_id.name], options.ks[0])
+            add(name, {schema.item_id.name: asked}, found)
+        elif name == "user_embedding":
+            add(name, query, _answers(embedding=retriever.query_embedding(encoded)))
+        elif name == "item_embedding":
+            add(name, item, _answers(embedding=retriever.item_embedding(encoded)))
+        elif name == "predict_examples":
+            add(name, {"examples": examples}, _answers(score=scores))
+        elif name == "regress":
+            add(name, {"inputs": examples}, _answers(outputs=scores))
+        else:
+            yes = 1 / (1 + np.exp(-scores.astype(np.float64)))
+            found = _answers(classes=[list(CLASSES)] * ROWS, scores=np.stack([1 - yes, yes], 1))
+            add(name, {"inputs": examples}, found)
+    return {
+        "version": recorded_requests.FILE_VERSION,
+        "options": options.to_dict(),
+        "rows": kinds,
+        "requests": requests,
+    }
+
+
+def _inputs(
+    schema: Schema, vocabularies: Mapping[str, Vocabulary], rng: np.random.Generator
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return a description of each row's user, and raw inputs `(9, ...)` of all features."""
+    inputs: dict[str, np.ndarray] = {}
+    names = [feature.name for feature in schema.features]
+    user = names.index(schema.user_id.name)
+    kinds, _ = _nine(vocabularies[schema.user_id.name])
+    for index, feature in enumerate(schema.features):
+        if isinstance(feature, Numeric):
+            inputs[feature.name] = rng.normal(size=(ROWS, *feature.shape)).astype(np.float32)
+            inputs[feature.name][0] = 0  # left out of an Example
+            continue
+        vocabulary = vocabularies[schema.id_space(feature.name)]
+        _, ids = _nine(vocabulary)
+        if isinstance(feature, Categorical):
+            # Shifted, so that unknown users meet known items and vice versa.
+            inputs[feature.name] = np.roll(ids, index - user)
+            continue
+        value = np.full((ROWS, feature.max_length), PADDING[vocabulary.dtype], ids.dtype)
+        ids = ids[ids != PADDING[vocabulary.dtype]]
+        for row in range(ROWS):
+            length = min(row, feature.max_length)  # row 0 is empty
+            value[row, :length] = rng.choice(ids, length)
+        inputs[feature.name] = value
+    return kinds, inputs
+
+
+def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
+    """Return nine raw ids and their descriptions."""
+    raw = vocabulary.ids
+    padding = PADDING[vocabulary.dtype]
+    known: list[Any] = [raw[int(place * (len(raw) - 1))] for place in (0, 1, 0.25, 0.5, 0.75)]
+    if vocabulary.dtype == "int64":
+        kinds = ["known", "known", "unknown", "known", "known", "unknown", "known, largest"]
+        kinds += ["empty", "unknown"]
+        unknown = absent(vocabulary, (2**63 - 1 - step for step in range(len(raw) + 3)), 3)
+        ids = [*known[:2], unknown[0], *known[2:4], unknown[1], raw.max(), padding, unknown[2]]
+    else:
+        kinds = ["known", "known", "unknown unicode", "known", "known", "unknown", "known"]
+        kinds += ["empty", "unknown, very long"]
+        strange = absent(vocabulary, (f"né-用户-🙂{'?' * n}" for n in range(len(raw) + 1)), 1)
+        plain = absent(vocabulary, (f"nobody{'?' * n}" for n in range(len(raw) + 1)), 1)
+        long = absent(vocabulary, (f"{LONG_ID}{'?' * n}" for n in range(len(raw) + 1)), 1)
+        unicode_id = next((value for value in raw if not value.isascii()), None)
+        ids = [*known[:2], *strange, *known[2:4], *plain, known[4], padding, *long]
+        if unicode_id is not None:
+            kinds[6], ids[6] = "known unicode", unicode_id
+    return kinds, as_raw(ids, vocabulary.dtype)
+
+
+def _encode(
+    feature: Feature, schema: Schema, vocabularies: Mapping[str, Vocabulary], raw: np.ndarray
+) -> np.ndarray:
+    if isinstance(feature, Numeric):
+        return raw
+    vocabulary = vocabularies[schema.id_space(feature.name)]
+    return encode_raw(raw, vocabulary, padded=not isinstance(feature, Categorical))
+
+
+def _answers(**arrays: Any) -> dict[str, Any]:
+    return {"answers": {name: np.asarray(array).tolist() for name, array in arrays.items()}}
+
+
+def _as_lists(inputs: Columns) -> dict[str, Any]:
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(element) for element in value]
+        return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+    return {name: plain(value.tolist()) for name, value in inputs.items()}
