@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.retrieval.categories import passes, wanted_categories
-from kerasrec.retrieval.exact import LOWEST_SCORE, blocked_top_k, check_k, rescored
+from kerasrec.retrieval.categories import only_allowed
+from kerasrec.retrieval.exact import LOWEST_SCORE, ScoreBlock, blocked_top_k, check_k
 from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
 from kerasrec.types import Tensor
-
-SHORTLIST = 4
 
 
 class Found(NamedTuple):
@@ -131,7 +129,10 @@ class ExactTopK(tf.Module):
         def block(start: Tensor, stop: Tensor) -> Tensor:
             return index.vectors.dot_products(queries, start, stop)
 
-        filtered = block
+        def exact(places: Tensor) -> Tensor:
+            return tf.einsum("bd,bnd->bn", queries, index.vectors.rows(places))
+
+        scores: ScoreBlock = block
         if allow is not None:
             categories = index.categories
             if categories is None:
@@ -142,27 +143,16 @@ class ExactTopK(tf.Module):
             raw = _raw(allow, index.category_dtype)
             encoded = _look_up(index.category_ids, raw)
             encoded = tf.where(raw == _padding(raw.dtype), PADDING_ID, encoded)
-            wanted = wanted_categories(encoded, index.num_categories)
-
-            def filtered(start: Tensor, stop: Tensor) -> Tensor:
-                here = passes(wanted, categories[start:stop])
-                return tf.where(here, block(start, stop), LOWEST_SCORE)
-
+            scores = only_allowed(block, encoded, categories, index.num_categories)
         slots = min(self.k, index.size)
-        coarse = index.vectors.is_coarse
         best = blocked_top_k(
-            filtered,
+            scores,
             num_candidates=index.size,
-            k=min(SHORTLIST * self.k + 16, index.size) if coarse else slots,
+            k=slots,
             exclude=excluded,
             pairs_per_block=self.pairs_per_block,
+            exact=exact if index.vectors.is_coarse else None,
         )
-        if coarse:
-            best = rescored(
-                best,
-                slots,
-                lambda places: tf.einsum("bd,bnd->bn", queries, index.vectors.rows(places)),
-            )
         empty = [[0, 0], [0, self.k - slots]]
         places = tf.where(best.positions < 0, index.size, best.positions)
         return Found(

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kerasrec.retrieval.exact import LOWEST_SCORE, ScoreBlock
 from kerasrec.schema import FIRST_ID, PADDING_ID
 from kerasrec.types import Tensor
 
@@ -51,3 +52,29 @@ def passes(wanted: Tensor, categories: Tensor) -> Tensor:
     [[1, 0, 0], [1, 1, 1]]
     """
     return tf.reduce_any(tf.gather(wanted, categories, axis=1), axis=-1)
+
+
+def only_allowed(
+    score_block: ScoreBlock, allow: Tensor, categories: Tensor, num_ids: int
+) -> ScoreBlock:
+    """Return a function of block scores that are the lowest for items of other categories.
+
+    Args:
+        score_block: as for `blocked_top_k`.
+        allow: encoded categories `(batch, n)`, see `wanted_categories`.
+        categories: encoded ids of each item of the catalogue, `(items, width)`, padded with 0.
+        num_ids: number of category ids, including padding and unknown.
+    """
+    wanted = wanted_categories(allow, num_ids)
+    asked = tf.reduce_any(allow != PADDING_ID)
+
+    def allowed(start: Tensor, stop: Tensor) -> Tensor:
+        scores = score_block(start, stop)
+        # Most batches ask for no filter.
+        return tf.cond(
+            asked,
+            lambda: tf.where(passes(wanted, categories[start:stop]), scores, LOWEST_SCORE),
+            lambda: scores,
+        )
+
+    return allowed

@@ -102,6 +102,7 @@ def blocked_top_k(
     k: int,
     exclude: Tensor,
     pairs_per_block: int,
+    exact: Callable[[Tensor], Tensor] | None = None,
 ) -> TopK:
     """Return the k candidates with the largest score, given a function that scores a block.
 
@@ -112,6 +113,8 @@ def blocked_top_k(
         k: number of slots.
         exclude: integer positions `(batch, n)`, n may be 0; see `top_k`.
         pairs_per_block: maximum number of scores in memory at once.
+        exact: function of positions `(batch, n)` that returns more precise scores, by which the
+            best 4 k + 16 candidates are ranked again; None if block scores are exact.
 
     Returns:
         `TopK` of shape `(batch, k)`.
@@ -129,6 +132,7 @@ def blocked_top_k(
     [[1, 2]]
     """
     check_k(k, num_candidates)
+    slots, k = k, k if exact is None else min(4 * k + 16, num_candidates)
     exclude = tf.cast(exclude, tf.int32)
     if exclude.shape.rank != 2:
         raise ValueError(
@@ -156,9 +160,10 @@ def blocked_top_k(
         parallel_iterations=1,
     )
     real = scores > LOWEST_SCORE
-    return TopK(
+    best = TopK(
         scores, tf.where(real, positions, -1), tf.reduce_sum(tf.cast(real, tf.int32), axis=1)
     )
+    return best if exact is None else rescored(best, slots, exact)
 
 
 def rescored(best: TopK, k: int, scores_at: Callable[[Tensor], Tensor]) -> TopK:

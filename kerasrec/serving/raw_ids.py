@@ -12,7 +12,6 @@ from kerasrec.schema import (
     FIRST_ID,
     PADDING_ID,
     UNKNOWN_ID,
-    Feature,
     Numeric,
     NumericSequence,
     Schema,
@@ -159,19 +158,6 @@ def nothing_known(values: np.ndarray) -> np.ndarray:
     """
     unknown = np.isnan(values) if values.dtype.kind == "f" else values < FIRST_ID
     return np.all(unknown.reshape(len(unknown), -1), axis=1)
-
-
-def raw_dtype(schema: Schema, vocabularies: Mapping[str, Vocabulary], feature: Feature) -> str:
-    """Return the type of a served input: that of its raw ids, or float32.
-
-    Args:
-        schema: the features of the model.
-        vocabularies: as checked by `check_vocabularies`.
-        feature: one of the features.
-    """
-    if isinstance(feature, Numeric):
-        return feature.dtype
-    return vocabularies[schema.id_space(feature.name)].dtype
 
 
 def encode_raw(values: np.ndarray, vocabulary: Vocabulary, *, padded: bool) -> np.ndarray:

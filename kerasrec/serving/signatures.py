@@ -12,7 +12,6 @@
 | `classify` | `inputs`: serialised tf.Example | `classes`, `scores` | log odds |
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,73 +24,20 @@ CLASSES = ("0", "1")
 """Class names of `classify`: without and with the label."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Options of an export, stored beside the graph so that answers can be recomputed.
-
-    Attributes:
-        ks: lengths of the recommended lists.
-        signatures: names of the signatures.
-        filter_by: column of the candidates that recommendations can be filtered by.
-        quantize: storage of the tables of vectors, see `VectorTable`.
-    """
-
-    ks: tuple[int, ...]
-    signatures: tuple[str, ...]
-    filter_by: str | None = None
-    quantize: str = "float32"
-
-    @property
-    def lists(self) -> dict[str, int]:
-        """Return the list length of each signature that recommends."""
-        every = {"recommend": self.ks[0], **{f"recommend_{k}": k for k in self.ks}}
-        return {name: k for name, k in every.items() if name in self.signatures}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-serialisable dict, with the keys of the recorded requests."""
-        return {
-            "ks": list(self.ks),
-            "signatures": list(self.signatures),
-            "filter_by": self.filter_by,
-            "tables": self.quantize,
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Options":
-        """Create options from the result of `to_dict`."""
-        return cls(
-            ks=tuple(values["ks"]),
-            signatures=tuple(values["signatures"]),
-            filter_by=values["filter_by"],
-            quantize=values["tables"],
-        )
-
-
-def make_options(
-    parts: Parts,
-    k: int | Sequence[int],
-    signatures: Sequence[str] | None,
-    num_candidates: int,
-    *,
-    filter_by: str | None = None,
-    quantize: str = "float32",
-) -> Options:
-    """Validate and return the options of an export.
+def choose_signatures(
+    parts: Parts, k: int | Sequence[int], signatures: Sequence[str] | None, num_candidates: int
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Validate and return the lengths of the lists and the names of the signatures of an export.
 
     Args:
         parts: parts of the model.
         k: length of the lists, or several lengths.
         signatures: names, or None for all signatures of the model.
         num_candidates: size of the catalogue.
-        filter_by: as checked by `candidate_columns`.
-        quantize: storage of the tables.
 
     Raises:
         ValueError: if a length does not fit the catalogue, or the model has no such signature.
     """
-    if parts.pipeline is not None:
-        _check_pipeline(parts.pipeline, k, filter_by)
-    more: dict[str, Any] = {"filter_by": filter_by, "quantize": quantize}
     ks = tuple(k) if isinstance(k, Sequence) and not isinstance(k, str) else (k,)
     if not ks or len(set(ks)) < len(ks):
         raise ValueError(f"export: k must be a number or several different ones; received {k!r}.")
@@ -106,7 +52,7 @@ def make_options(
     kind = getattr(parts.whole, "output_kind", "score")
     logits = ["classify"] if kind != "rating" else []
     if signatures is None:
-        return Options(ks, (*every, *(logits if kind == "logit" else [])), **more)
+        return ks, (*every, *(logits if kind == "logit" else []))
     names = [signatures] if isinstance(signatures, str) else list(signatures)
     wrong = [name for name in names if name not in [*every, *logits]]
     if wrong or not names:
@@ -117,10 +63,20 @@ def make_options(
     # In canonical order, each once. The score is served under both of its names.
     if set(names) & set(SCORES):
         names += SCORES
-    return Options(ks, tuple(name for name in [*every, *logits] if name in names), **more)
+    return ks, tuple(name for name in [*every, *logits] if name in names)
 
 
-def _check_pipeline(pipeline: Pipeline, k: Any, filter_by: str | None) -> None:
+def check_pipeline(pipeline: Pipeline, k: Any, filter_by: str | None) -> None:
+    """Check that a pipeline retrieves enough items, and has the categories that it needs.
+
+    Args:
+        pipeline: the model.
+        k: length of the lists, or several lengths.
+        filter_by: column of the candidates with categories.
+
+    Raises:
+        ValueError: if it does not.
+    """
     longest = max(k) if isinstance(k, Sequence) and k else k
     if isinstance(longest, int) and longest > pipeline.retrieve:
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.retrieval.vector_table import check_kind
-from kerasrec.schema import Schema
+from kerasrec.schema import Numeric, Schema
 from kerasrec.serving.item_vectors import item_vectors
 from kerasrec.serving.parts import Parts, float32_copy, in_float32, parts_of
 from kerasrec.serving.quantization import round_tables
@@ -19,15 +19,14 @@ from kerasrec.serving.raw_ids import (
     check_vocabularies,
     filter_space,
     known_by,
-    raw_dtype,
 )
-from kerasrec.serving.signatures import Options, make_options
+from kerasrec.serving.signatures import check_pipeline, choose_signatures
 from kerasrec.types import Columns
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ExportSpec:
-    """A model with its vocabularies, its catalogue, the options, and what follows from them.
+    """A model with its vocabularies, its catalogue, the choices made, and what follows from them.
 
     The served graph, the files beside it, the recorded answers and the model card are made from one
     spec. `make_spec` makes it.
@@ -37,7 +36,10 @@ class ExportSpec:
         schema: the features of the model.
         vocabularies: vocabulary of every feature with ids of its own, and of the filter.
         candidates: encoded item features of the catalogue, one row an item, ordered by item id.
-        options: which signatures, how long the lists are, how tables are stored.
+        ks: lengths of the recommended lists.
+        signatures: names of the signatures.
+        filter_by: column of the candidates that recommendations can be filtered by.
+        quantize: storage of the tables of vectors, see `VectorTable`.
         exact: the model in float32: itself, or a copy if it computes in another type.
         rounded: the same with its tables as they are stored; `exact` itself for float32.
         item_vectors: exact vectors of the catalogue `(items, dim)`; None without a retriever.
@@ -50,13 +52,22 @@ class ExportSpec:
     schema: Schema
     vocabularies: Mapping[str, Vocabulary]
     candidates: Columns
-    options: Options
+    ks: tuple[int, ...]
+    signatures: tuple[str, ...]
+    filter_by: str | None
+    quantize: str
     exact: Parts
     rounded: Parts
     item_vectors: np.ndarray | None
     dtypes: Mapping[str, str]
     known_by: str
     category_space: str | None
+
+    @property
+    def lists(self) -> dict[str, int]:
+        """Return the list length of each signature that recommends."""
+        every = {"recommend": self.ks[0], **{f"recommend_{k}": k for k in self.ks}}
+        return {name: k for name, k in every.items() if name in self.signatures}
 
     @property
     def items(self) -> Vocabulary:
@@ -76,16 +87,16 @@ class ExportSpec:
     @property
     def categories(self) -> np.ndarray | None:
         """Encoded categories of the catalogue `(items, n)`; None without a filter."""
-        if self.options.filter_by is None:
+        if self.filter_by is None:
             return None
-        return self.candidates[self.options.filter_by].reshape(len(self.item_ids), -1)
+        return self.candidates[self.filter_by].reshape(len(self.item_ids), -1)
 
     @property
     def compares_items(self) -> bool:
         """Tell whether items are compared with each other, for `similar_items` or a reranker."""
         pipeline = self.exact.pipeline
         reranks = pipeline is not None and pipeline.reranker is not None
-        return reranks or "similar_items" in self.options.signatures
+        return reranks or "similar_items" in self.signatures
 
 
 def make_spec(
@@ -123,19 +134,28 @@ def make_spec(
     check_names(schema, filter_by)
     used = check_vocabularies(schema, vocabularies, filter_by)
     columns = candidate_columns(schema, used, candidates, filter_by)
-    size = len(columns[schema.item_id.name])
-    options = make_options(parts, k, signatures, size, filter_by=filter_by, quantize=quantize)
+    if parts.pipeline is not None:
+        check_pipeline(parts.pipeline, k, filter_by)
+    ks, names = choose_signatures(parts, k, signatures, len(columns[schema.item_id.name]))
     vectors = None if exact.retriever is None else item_vectors(exact.retriever, columns)
     return ExportSpec(
         model=model,
         schema=schema,
         vocabularies=used,
         candidates=columns,
-        options=options,
+        ks=ks,
+        signatures=names,
+        filter_by=filter_by,
+        quantize=quantize,
         exact=exact,
         rounded=rounded,
         item_vectors=vectors,
-        dtypes={feature.name: raw_dtype(schema, used, feature) for feature in schema.features},
+        dtypes={
+            feature.name: feature.dtype
+            if isinstance(feature, Numeric)
+            else used[schema.id_space(feature.name)].dtype
+            for feature in schema.features
+        },
         known_by=known_by(model),
         category_space=None if filter_by is None else filter_space(schema, filter_by),
     )

@@ -10,6 +10,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 import urllib.parse
 
 import pytest
@@ -92,12 +93,16 @@ def test_every_public_name_is_in_the_reference_and_in_the_search(pages, site):
     index = json.loads((site / "search/search_index.json").read_text("utf-8"))
     searched = {entry["location"] for entry in index["docs"]}
     names = [path.parent.name for path in (ROOT / "kerasrec").glob("*/__init__.py")]
-    for package in sorted({*names, "schema", "types"} - {"cli"}):
+    for package in sorted({*names, "schema", "types", "serving.server"} - {"cli"}):
         module = importlib.import_module(f"kerasrec.{package}")
         page = pages[site / "api" / f"{package}.html"]
         for name in getattr(module, "__all__", ()):
+            if isinstance(getattr(module, name), types.ModuleType):
+                continue  # a room with a page of its own
             places = [a for a in page.anchors if a.startswith(f"kerasrec.{package}.")]
-            places = [a for a in places if a.endswith(f".{name}") and a.count(".") == 3]
+            places = [
+                a for a in places if a.endswith(f".{name}") and a.rpartition(".")[0] in sys.modules
+            ]
             assert len(places) == 1, name
             assert f"api/{package}.html#{places[0]}" in searched, name
     assert "kerasrec.schema.Schema" in pages[site / "api/schema.html"].anchors

@@ -12,7 +12,6 @@ from kerasrec.serving.raw_ids import (
     encode_raw,
     known_by,
     nothing_known,
-    raw_dtype,
 )
 
 SCHEMA = Schema(
@@ -32,17 +31,6 @@ def test_padding_is_zero_in_a_matrix_and_unknown_alone(padded, first):
     numbers = encode_raw(np.array([[-1, 9], [5, 7]]), VOCABULARIES["item"], padded=padded)
     assert text.tolist() == [first, 3, 1] and text.dtype == np.int32
     assert numbers.tolist() == [[first, 4], [1, 2]]
-
-
-def test_sequences_take_the_type_of_the_feature_they_hold():
-    types = {f.name: raw_dtype(SCHEMA, VOCABULARIES, f) for f in SCHEMA.features}
-    assert types == {
-        "user": "string",
-        "history": "int64",
-        "item": "int64",
-        "tags": "string",
-        "price": "float32",
-    }
 
 
 def test_what_a_query_is_known_by():

@@ -12,7 +12,7 @@ from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema, 
 from kerasrec.serving import export, load, verify
 from kerasrec.serving.graph.examples import make_examples, parse_examples
 from kerasrec.serving.parts import parts_of
-from kerasrec.serving.signatures import make_options
+from kerasrec.serving.signatures import choose_signatures
 from kerasrec.types import Retriever
 
 NAMES = ["serving_default", "score", "recommend", "recommend_2", "recommend_4", "similar_items"]
@@ -154,17 +154,17 @@ def test_what_no_signature_reads_is_not_written(tmp_path):
 def test_names_of_signatures():
     schema = Schema(user=Categorical("user", 5), item=Categorical("item", 6))
     ranker = Popularity(schema)
-    assert make_options(parts_of(ranker), 3, ["regress", "score"], 4).signatures == (
+    assert choose_signatures(parts_of(ranker), 3, ["regress", "score"], 4)[1] == (
         "serving_default",
         "score",
         "regress",
     )
-    assert "classify" not in make_options(parts_of(ranker), 3, None, 4).signatures
+    assert "classify" not in choose_signatures(parts_of(ranker), 3, None, 4)[1]
     ranker.output_kind = "logit"
-    assert make_options(parts_of(ranker), 3, None, 4).signatures[-1] == "classify"
+    assert choose_signatures(parts_of(ranker), 3, None, 4)[1][-1] == "classify"
     ranker.output_kind = "rating"
     with pytest.raises(ValueError, match="received .'classify'"):
-        make_options(parts_of(ranker), 3, ["classify"], 4)
+        choose_signatures(parts_of(ranker), 3, ["classify"], 4)
 
 
 FEATURES = (

@@ -58,6 +58,12 @@ def test_a_spec_holds_what_follows_from_a_model(make_case):
     assert spec.item_ids.tolist() == [2, 3, 5, 7, 8]
     assert spec.categories.shape == (5, 2) and spec.num_categories == 6
     assert spec.known_by == "user" and not spec.compares_items
+    # A sequence has the type of the ids that it holds.
+    assert spec.dtypes == {
+        **dict.fromkeys(("age", "vector", "hour"), "float32"),
+        **dict.fromkeys(("user", "genres"), "string"),
+        **dict.fromkeys(("history", "item", "device"), "int64"),
+    }
     mf = make_case("wide")
     spec = make_spec(mf.model, mf.vocabularies, None, k=2, quantize="int8")
     assert spec.exact.retriever is mf.model and spec.compares_items

@@ -1,15 +1,16 @@
 """Catalogue of the served graph: the items that may be recommended, and the search over them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.retrieval import LOWEST_SCORE, TopK, VectorTable, blocked_top_k, rescored
-from kerasrec.retrieval.categories import passes, wanted_categories
+from kerasrec.retrieval import LOWEST_SCORE, TopK, VectorTable, blocked_top_k
+from kerasrec.retrieval.categories import only_allowed
+from kerasrec.retrieval.exact import ScoreBlock
 from kerasrec.retrieval.reranking import category_shares
-from kerasrec.schema import FIRST_ID, PADDING_ID
+from kerasrec.schema import FIRST_ID
 from kerasrec.serving.item_vectors import similarity
 from kerasrec.serving.raw_ids import PADDING
 from kerasrec.serving.spec import ExportSpec
@@ -20,11 +21,19 @@ from kerasrec.types import Tensor
 PAIRS_OF_RETRIEVER = 2**22
 PAIRS_OF_RANKER = 2**16
 
-SHORTLIST = 4
-"""Ratio of the items found by a coarse search to those kept after rescoring."""
 
-Scores = Callable[[Tensor, Tensor], Tensor]
-Everything = Callable[[Tensor], Tensor]
+class Limits(NamedTuple):
+    """Items that queries must not get, and queries that get the most popular items.
+
+    Attributes:
+        exclude: positions `(batch, n)`.
+        unknown: mask of queries without known features, `(batch,)`.
+        allow: encoded categories `(batch, n)`, see `wanted_categories`; None for no filter.
+    """
+
+    exclude: Tensor
+    unknown: Tensor
+    allow: Tensor | None = None
 
 
 class Catalogue:
@@ -53,9 +62,7 @@ class Catalogue:
             self.categories = _constant("categories", spec.categories)
             self.num_categories = spec.num_categories
         if spec.item_vectors is not None:
-            self.vectors = VectorTable(
-                spec.item_vectors, spec.options.quantize, name="item_vectors"
-            )
+            self.vectors = VectorTable(spec.item_vectors, spec.quantize, name="item_vectors")
             if spec.compares_items:
                 columns, norms = similarity(self.vectors.numpy())
                 self.similar_columns = _constant("similar_columns", columns)
@@ -68,50 +75,41 @@ class Catalogue:
         vectors = self.vectors.variables_stored if hasattr(self, "vectors") else []
         return [*own, *self.features.values(), *vectors]
 
-    def nearest(
-        self, vectors: Tensor, k: int, *, exclude: Tensor, unknown: Tensor, allow: Tensor | None
-    ) -> TopK:
+    def nearest(self, vectors: Tensor, k: int, limits: Limits) -> TopK:
         """Return the k items with the largest dot product, or the most popular ones.
 
         Args:
             vectors: query vectors `(batch, dim)`.
             k: length of the lists.
-            exclude: positions `(batch, n)`.
-            unknown: mask of queries without known features, `(batch,)`.
-            allow: encoded categories `(batch, n)`, see `wanted_categories`.
+            limits: of the queries.
         """
 
         def exact(positions: Tensor) -> Tensor:
             scores = tf.einsum("bd,bnd->bn", vectors, self.vectors.rows(positions))
             popularity = tf.gather(self.popularity, positions)
-            return tf.where(unknown[:, None], popularity, scores)
+            return tf.where(limits.unknown[:, None], popularity, scores)
 
         def block(start: Tensor, stop: Tensor) -> Tensor:
             return self.vectors.dot_products(vectors, start, stop)
 
         return self._search(
-            self._or_popularity(block, unknown),
+            self._limited(block, limits),
             k,
-            exclude=exclude,
+            limits.exclude,
             pairs=PAIRS_OF_RETRIEVER,
-            allow=allow,
             exact=exact if self.vectors.is_coarse else None,
         )
 
-    def best(
-        self, block: Scores, k: int, *, exclude: Tensor, unknown: Tensor, allow: Tensor | None
-    ) -> TopK:
+    def best(self, block: ScoreBlock, k: int, limits: Limits) -> TopK:
         """Return the k items with the largest score, or the most popular ones.
 
         Args:
             block: scores `(batch, stop - start)` of the items from start to stop.
             k: length of the lists.
-            exclude: positions `(batch, n)`.
-            unknown: mask of queries without known features, `(batch,)`.
-            allow: encoded categories `(batch, n)`, see `wanted_categories`.
+            limits: of the queries.
         """
-        block = self._or_popularity(block, unknown)
-        return self._search(block, k, exclude=exclude, pairs=PAIRS_OF_RANKER, allow=allow)
+        block = self._limited(block, limits)
+        return self._search(block, k, limits.exclude, pairs=PAIRS_OF_RANKER)
 
     def unit_vectors(self, positions: Tensor) -> Tensor:
         """Return normalised vectors of some items, over the columns that count.
@@ -153,7 +151,7 @@ class Catalogue:
         return self._search(
             block,
             k,
-            exclude=position[:, None],
+            position[:, None],
             pairs=PAIRS_OF_RETRIEVER,
             exact=exact if self.vectors.is_coarse else None,
         )
@@ -167,53 +165,38 @@ class Catalogue:
             "count": best.count,
         }
 
-    def _or_popularity(self, block: Scores, unknown: Tensor) -> Scores:
-        def either(start: Tensor, stop: Tensor) -> Tensor:
+    def _limited(self, block: ScoreBlock, limits: Limits) -> ScoreBlock:
+        def known(start: Tensor, stop: Tensor) -> Tensor:
             scores = block(start, stop)
             popularity = self.popularity[start:stop][None, :]
             # Most batches hold only known users.
             return tf.cond(
-                tf.reduce_any(unknown),
-                lambda: tf.where(unknown[:, None], popularity, scores),
+                tf.reduce_any(limits.unknown),
+                lambda: tf.where(limits.unknown[:, None], popularity, scores),
                 lambda: scores,
             )
 
-        return either
+        if limits.allow is None:
+            return known
+        return only_allowed(known, limits.allow, self.categories, self.num_categories)
 
     def _search(
         self,
-        block: Scores,
+        block: ScoreBlock,
         k: int,
-        *,
         exclude: Tensor,
+        *,
         pairs: int,
-        allow: Tensor | None = None,
-        exact: Everything | None = None,
+        exact: Callable[[Tensor], Tensor] | None = None,
     ) -> TopK:
-        filtered = block
-        if allow is not None:
-            wanted = wanted_categories(allow, self.num_categories)
-            asked = tf.reduce_any(allow != PADDING_ID)
-
-            def filtered(start: Tensor, stop: Tensor) -> Tensor:
-                scores = block(start, stop)
-                return tf.cond(
-                    asked,
-                    lambda: tf.where(
-                        passes(wanted, self.categories[start:stop]), scores, LOWEST_SCORE
-                    ),
-                    lambda: scores,
-                )
-
-        length = k if exact is None else min(SHORTLIST * k + 16, self.size)
-        best = blocked_top_k(
-            filtered,
+        return blocked_top_k(
+            block,
             num_candidates=self.size,
-            k=length,
+            k=k,
             exclude=exclude,
             pairs_per_block=pairs,
+            exact=exact,
         )
-        return best if exact is None else rescored(best, k, exact)
 
 
 def _constant(name: str, value: Any) -> tf.Variable:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, NumericSequence, Sequence
-from kerasrec.serving.graph.catalogue import Catalogue
+from kerasrec.serving.graph.catalogue import Catalogue, Limits
 from kerasrec.serving.graph.examples import parse_examples
 from kerasrec.serving.graph.lookup import IdLookup, newest_alone
 from kerasrec.serving.graph.pipeline import run_pipeline
@@ -38,12 +38,12 @@ class ServedModel:
             for name, vocabulary in spec.vocabularies.items()
         }
         self.catalogue = Catalogue(spec)
-        kind = spec.options.quantize
+        kind = spec.quantize
         self.tables = [] if kind == "float32" else compress_layers(self.parts.whole, kind)
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """Return the functions to export, with names, shapes and types from the schema."""
-        schema, options = self.schema, self.spec.options
+        schema, spec = self.schema, self.spec
         item_dtype = tf.as_dtype(self.spec.items.dtype)
         limits = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
         if self.spec.category_space is not None:
@@ -61,21 +61,21 @@ class ServedModel:
             "regress": (self.regress, examples["inputs"]),
             "classify": (self.classify, examples["inputs"]),
         }
-        for k in options.ks:
+        for k in spec.ks:
             recommend = functools.partial(self.recommend, k=k)
             endpoints[f"recommend_{k}"] = (recommend, {**query, **limits})
         functions: dict[str, Callable[..., Any]] = {}
-        for name in options.signatures:
+        for name in spec.signatures:
             # Two names of the same function share its graph.
             source = "score" if name in SCORES else name
-            if name in options.lists:
-                source = f"recommend_{options.lists[name]}"
+            if name in spec.lists:
+                source = f"recommend_{spec.lists[name]}"
             if source not in functions:
                 function, specs = endpoints[source]
                 # Nothing here is Python control flow, so AutoGraph has nothing to rewrite.
                 functions[source] = tf.function(function, input_signature=[specs], autograph=False)
             functions[name] = functions[source]
-        return {name: functions[name] for name in options.signatures}
+        return {name: functions[name] for name in spec.signatures}
 
     def used(self, functions: Iterable[Any]) -> tf.Module:
         """Return the weights and tables that these functions use, which are to be saved.
@@ -133,25 +133,22 @@ class ServedModel:
         unknown = self._unknown(query[self.spec.known_by])
         catalogue = self.catalogue
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
-        limits: dict[str, Any] = {
-            "exclude": tf.gather(catalogue.positions, excluded),
-            "unknown": unknown,
-            "allow": None,
-        }
+        exclude, allow = tf.gather(catalogue.positions, excluded), None
         if self.spec.category_space is not None:
-            limits["allow"] = self.lookups[self.spec.category_space](raw["allow"], padded=True)
+            allow = self.lookups[self.spec.category_space](raw["allow"], padded=True)
+        limits = Limits(exclude, unknown, allow)
         if self.parts.pipeline is not None:
-            best = run_pipeline(self.parts.pipeline, catalogue, query, k, **limits)
+            best = run_pipeline(self.parts.pipeline, catalogue, query, k, limits)
         elif self.parts.retriever is not None:
-            best = catalogue.nearest(self.parts.retriever.query_embedding(query), k, **limits)
+            best = catalogue.nearest(self.parts.retriever.query_embedding(query), k, limits)
         else:
-            best = catalogue.best(self._pairs(query), k, **limits)
+            best = catalogue.best(self._pairs(query), k, limits)
         return {**catalogue.answer(best), "fallback": unknown}
 
     def similar_items(self, raw: Features) -> dict[str, Tensor]:
         """Return the items with the largest cosine, without the queried item."""
         name = self.schema.item_id.name
-        best = self.catalogue.similar(self.lookups[name](raw[name]), self.spec.options.ks[0])
+        best = self.catalogue.similar(self.lookups[name](raw[name]), self.spec.ks[0])
         return self.catalogue.answer(best)
 
     def _unknown(self, known: Tensor) -> Tensor:

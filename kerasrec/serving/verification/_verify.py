@@ -15,7 +15,6 @@ from kerasrec.schema import Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.artifact.checksums import check_checksums
 from kerasrec.serving.artifact.versions import StrPath, find_version
-from kerasrec.serving.signatures import Options
 from kerasrec.serving.spec import make_spec
 from kerasrec.serving.verification import reference
 from kerasrec.serving.verification._compare import BOUND, SignatureCheck, compare
@@ -197,15 +196,14 @@ def _record_anew(
         raise ValueError(
             "verify: model= needs vocabularies=, those that the model was exported with."
         )
-    made = Options.from_dict(options)
     spec = make_spec(
         model,
         vocabularies,
         candidates,
-        k=made.ks,
-        signatures=made.signatures,
-        filter_by=made.filter_by,
-        quantize=made.quantize,
+        k=options["ks"],
+        signatures=options["signatures"],
+        filter_by=options["filter_by"],
+        quantize=options["tables"],
     )
     return reference.record(spec)
 

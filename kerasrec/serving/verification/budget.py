@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec.schema import FIRST_ID, Categorical, Numeric, Schema
-from kerasrec.serving.graph.catalogue import Catalogue
+from kerasrec.serving.graph.catalogue import Catalogue, Limits
 from kerasrec.serving.spec import ExportSpec
 from kerasrec.types import Columns
 
@@ -51,7 +51,7 @@ def check_budget(spec: ExportSpec, served: Any, budget: QuantizationBudget) -> d
     Raises:
         ValueError: if the budget is exceeded.
     """
-    before, after, kind = spec.exact, served.parts, spec.options.quantize
+    before, after, kind = spec.exact, served.parts, spec.quantize
     k = min(RECALL_AT, len(spec.item_ids))
     worst, found = 0.0, []
     comparisons = []
@@ -115,13 +115,8 @@ def _by_vectors(spec: ExportSpec, served: Any, k: int) -> Iterator[Comparison]:
     for query in _queries(spec.schema, QUERIES, len(items)):
         vectors = tf.convert_to_tensor(after.query_embedding(query))
         batch = vectors.shape[0]
-        best = catalogue.nearest(
-            vectors,
-            k,
-            exclude=tf.zeros([batch, 0], tf.int32),
-            unknown=tf.zeros([batch], tf.bool),
-            allow=None,
-        )
+        limits = Limits(tf.zeros([batch, 0], tf.int32), tf.zeros([batch], tf.bool))
+        best = catalogue.nearest(vectors, k, limits)
         exact = np.asarray(before.query_embedding(query)) @ old_items.T
         yield exact, vectors.numpy() @ items.T, best.positions.numpy()
 
@@ -129,7 +124,7 @@ def _by_vectors(spec: ExportSpec, served: Any, k: int) -> Iterator[Comparison]:
 def _by_pairs(spec: ExportSpec, before: Any, after: Any, k: int) -> Iterator[Comparison]:
     for query in _queries(spec.schema, QUERIES_OF_RANKER, len(spec.item_ids)):
         exact, smaller = (_pair_scores(model, query, spec.candidates) for model in (before, after))
-        yield exact, smaller, np.argsort(-smaller, axis=1, kind="stable")[:, :k]
+        yield exact, smaller, tf.math.top_k(smaller, k).indices.numpy()
 
 
 def _pair_scores(model: Any, query: Columns, candidates: Columns) -> np.ndarray:

@@ -44,7 +44,7 @@ class ExpectedLists:
     def vectors(self) -> np.ndarray:
         """Return the vectors `(candidates, dim)` of a retriever, as stored."""
         exact = np.asarray(self.spec.item_vectors)
-        return VectorTable(exact, self.spec.options.quantize).numpy()
+        return VectorTable(exact, self.spec.quantize).numpy()
 
     @functools.cached_property
     def scores(self) -> np.ndarray:
@@ -55,7 +55,7 @@ class ExpectedLists:
                 scores[row] = self.items.counts[self.ids - FIRST_ID]
                 continue
             query = {f.name: self.encoded[f.name][row : row + 1] for f in self.spec.schema.query}
-            if self.spec.options.quantize != "float32" and isinstance(self.model, Retriever):
+            if self.spec.quantize != "float32" and isinstance(self.model, Retriever):
                 # From the stored vectors, which are rounded separately.
                 scores[row] = self.vectors @ np.asarray(self.model.query_embedding(query))[0]
                 continue

@@ -35,7 +35,7 @@ def record(spec: ExportSpec) -> dict[str, Any]:
         `answers` and, for lists of items, the longer `ranking` with its scores. Bytes are
         `{"b64": ...}`, as in TensorFlow Serving's JSON.
     """
-    schema, options, retriever = spec.schema, spec.options, spec.rounded.retriever
+    schema, retriever = spec.schema, spec.rounded.retriever
     kinds, inputs = _inputs(schema, spec.vocabularies, np.random.default_rng(0))
     encoded = {
         feature.name: _encode(feature, schema, spec.vocabularies, inputs[feature.name])
@@ -51,18 +51,18 @@ def record(spec: ExportSpec) -> dict[str, Any]:
     query = {feature.name: inputs[feature.name] for feature in schema.query}
     item = {feature.name: inputs[feature.name] for feature in schema.item}
     lists = ExpectedLists(spec, encoded)
-    limits = {} if options.filter_by is None else {"allow": lists.filters()}
-    for name in options.signatures:
+    limits = {} if spec.filter_by is None else {"allow": lists.filters()}
+    for name in spec.signatures:
         if name in SCORES:
             add(name, inputs, _answers(score=scores))
-        elif name in options.lists:
+        elif name in spec.lists:
             # All kinds of exclusions once. For other lengths only item, unknown id and padding.
             for exclude in lists.exclusions() if name == "recommend" else lists.exclusions()[1:2]:
-                found = lists.recommend(exclude, options.lists[name], **limits)
+                found = lists.recommend(exclude, spec.lists[name], **limits)
                 add(name, {**query, "exclude": exclude, **limits}, found)
         elif name == "similar_items":
             asked = item[schema.item_id.name]
-            found = lists.similar(encoded[schema.item_id.name], options.ks[0])
+            found = lists.similar(encoded[schema.item_id.name], spec.ks[0])
             add(name, {schema.item_id.name: asked}, found)
         elif name == "user_embedding":
             add(name, query, _answers(embedding=retriever.query_embedding(encoded)))
@@ -78,7 +78,12 @@ def record(spec: ExportSpec) -> dict[str, Any]:
             add(name, {"inputs": examples}, found)
     return {
         "version": recorded_requests.FILE_VERSION,
-        "options": options.to_dict(),
+        "options": {
+            "ks": list(spec.ks),
+            "signatures": list(spec.signatures),
+            "filter_by": spec.filter_by,
+            "tables": spec.quantize,
+        },
         "rows": kinds,
         "requests": requests,
     }
