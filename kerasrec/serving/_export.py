@@ -133,6 +133,9 @@ def export(
     ...     path.name, sorted(file.name for file in path.iterdir())[:3]
     ('1', ['SHA256SUMS', 'assets', 'assets.extra'])
     """
+    check_version(directory, version)
+    check_keep(keep)
+    check_card(card)
     spec = make_spec(
         model,
         vocabularies,
@@ -142,9 +145,6 @@ def export(
         filter_by=filter_by,
         quantize=quantize,
     )
-    check_version(directory, version)
-    check_keep(keep)
-    check_card(card)
 
     def write(folder: pathlib.Path) -> None:
         texts = folder.parent / "vocabularies"

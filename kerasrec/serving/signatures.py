@@ -13,11 +13,9 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from kerasrec.retrieval.exact import check_k
 from kerasrec.serving.parts import Parts
-from kerasrec.serving.pipeline import Pipeline
 
 SCORES = ("serving_default", "score")
 CLASSES = ("0", "1")
@@ -64,27 +62,3 @@ def choose_signatures(
     if set(names) & set(SCORES):
         names += SCORES
     return ks, tuple(name for name in [*every, *logits] if name in names)
-
-
-def check_pipeline(pipeline: Pipeline, k: Any, filter_by: str | None) -> None:
-    """Check that a pipeline retrieves enough items, and has the categories that it needs.
-
-    Args:
-        pipeline: the model.
-        k: length of the lists, or several lengths.
-        filter_by: column of the candidates with categories.
-
-    Raises:
-        ValueError: if it does not.
-    """
-    longest = max(k) if isinstance(k, Sequence) and k else k
-    if isinstance(longest, int) and longest > pipeline.retrieve:
-        raise ValueError(
-            f"export: a pipeline that retrieves {pipeline.retrieve} items recommends at most as "
-            f"many; received k={longest}. Build it with a larger retrieve=."
-        )
-    if pipeline.reranker is not None and pipeline.reranker.needs_categories and filter_by is None:
-        raise ValueError(
-            f"export: {type(pipeline.reranker).__name__} needs the categories of the items: pass "
-            "filter_by=, the column of candidates that holds them."
-        )

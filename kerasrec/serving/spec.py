@@ -12,6 +12,7 @@ from kerasrec.retrieval.vector_table import check_kind
 from kerasrec.schema import Numeric, Schema
 from kerasrec.serving.item_vectors import item_vectors
 from kerasrec.serving.parts import Parts, float32_copy, in_float32, parts_of
+from kerasrec.serving.pipeline import Pipeline
 from kerasrec.serving.quantization import round_tables
 from kerasrec.serving.raw_ids import (
     candidate_columns,
@@ -20,7 +21,7 @@ from kerasrec.serving.raw_ids import (
     filter_space,
     known_by,
 )
-from kerasrec.serving.signatures import check_pipeline, choose_signatures
+from kerasrec.serving.signatures import choose_signatures
 from kerasrec.types import Columns
 
 
@@ -135,7 +136,7 @@ def make_spec(
     used = check_vocabularies(schema, vocabularies, filter_by)
     columns = candidate_columns(schema, used, candidates, filter_by)
     if parts.pipeline is not None:
-        check_pipeline(parts.pipeline, k, filter_by)
+        _check_pipeline(parts.pipeline, k, filter_by)
     ks, names = choose_signatures(parts, k, signatures, len(columns[schema.item_id.name]))
     vectors = None if exact.retriever is None else item_vectors(exact.retriever, columns)
     return ExportSpec(
@@ -186,3 +187,17 @@ def _check_model(parts: Parts) -> None:
                 f"export: weight {weight.path!r} holds NaN or infinity. Training diverged: lower "
                 "the learning rate or clip gradients, and train again."
             )
+
+
+def _check_pipeline(pipeline: Pipeline, k: Any, filter_by: str | None) -> None:
+    longest = max(k) if isinstance(k, Sequence) and k else k
+    if isinstance(longest, int) and longest > pipeline.retrieve:
+        raise ValueError(
+            f"export: a pipeline that retrieves {pipeline.retrieve} items recommends at most as "
+            f"many; received k={longest}. Build it with a larger retrieve=."
+        )
+    if pipeline.reranker is not None and pipeline.reranker.needs_categories and filter_by is None:
+        raise ValueError(
+            f"export: {type(pipeline.reranker).__name__} needs the categories of the items: pass "
+            "filter_by=, the column of candidates that holds them."
+        )

@@ -6,6 +6,7 @@ Everything but the run itself happens in the event loop, so no locks are needed.
 
 import asyncio
 import collections
+import dataclasses
 import time
 from concurrent.futures import Executor
 from typing import Any
@@ -20,14 +21,12 @@ from kerasrec.serving.server.signature import Signature
 from kerasrec.types import Columns
 
 
+@dataclasses.dataclass(eq=False, slots=True)
 class _Request:
-    __slots__ = ("arrays", "future", "queued", "rows")
-
-    def __init__(self, arrays: Columns, rows: int, future: asyncio.Future[Any]) -> None:
-        self.arrays = arrays
-        self.rows = rows
-        self.future = future
-        self.queued = time.perf_counter()
+    arrays: Columns
+    rows: int
+    future: asyncio.Future[Any]
+    queued: float = dataclasses.field(default_factory=time.perf_counter)
 
 
 class Batcher:

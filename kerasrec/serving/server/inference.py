@@ -110,19 +110,19 @@ class Inference:
                 )
 
 
+@dataclasses.dataclass(frozen=True)
 class Call:
     """One call of a signature, open while its version is kept loaded.
 
-    Args:
+    Attributes:
         served: the version that answers.
         signature: its signature, which the inputs must fit.
         inference: limits and metrics.
     """
 
-    def __init__(self, served: Served, signature: Signature, inference: Inference) -> None:
-        self.signature = signature
-        self._served = served
-        self._inference = inference
+    served: Served
+    signature: Signature
+    inference: Inference
 
     async def run(self, arrays: Columns, *, timeout: float | None = None) -> Answer:
         """Run the signature.
@@ -134,14 +134,14 @@ class Call:
         Raises:
             ServingError: if the inputs do not fit, or the run fails or takes too long.
         """
-        settings = self._inference.settings
+        settings = self.inference.settings
         rows = self.signature.check(arrays, settings.max_rows)
         limit = settings.timeout_seconds
         try:
             async with asyncio.timeout(limit if timeout is None else min(limit, timeout)):
-                outputs = await self._served.batcher.run(self.signature, arrays, rows)
+                outputs = await self.served.batcher.run(self.signature, arrays, rows)
         except TimeoutError as error:
             raise ServingError("DEADLINE_EXCEEDED", "the request timed out.") from error
         if "score" in outputs:
-            self._inference.metrics.scores(outputs["score"])
-        return Answer(self._served.loaded.number, self.signature, rows, outputs)
+            self.inference.metrics.scores(outputs["score"])
+        return Answer(self.served.loaded.number, self.signature, rows, outputs)

@@ -6,6 +6,7 @@ Requests in flight finish on the version they began with, which is unloaded afte
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import logging
 import pathlib
@@ -31,6 +32,7 @@ REMEMBERED = 20
 _STATE = get_model_status_pb2.ModelVersionStatus.State
 
 
+@dataclasses.dataclass(eq=False)
 class Served:
     """A version that serves, or has served, requests.
 
@@ -40,10 +42,9 @@ class Served:
         users: number of requests in flight.
     """
 
-    def __init__(self, loaded: ModelVersion, batcher: Batcher) -> None:
-        self.loaded = loaded
-        self.batcher = batcher
-        self.users = 0
+    loaded: ModelVersion
+    batcher: Batcher
+    users: int = 0
 
 
 class VersionManager:
