@@ -1,4 +1,4 @@
-"""The vectors of a catalogue, and what makes their products cosines."""
+"""Item vectors of a catalogue, and the factors that turn their products into cosines."""
 
 import numpy as np
 import tensorflow as tf

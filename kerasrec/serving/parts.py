@@ -1,4 +1,4 @@
-"""The models behind a served model, and their copies in float32."""
+"""Retriever and ranker of an exported model, and float32 copies."""
 
 from typing import Any, NamedTuple
 
@@ -7,12 +7,12 @@ from kerasrec.types import Retriever
 
 
 class Parts(NamedTuple):
-    """The models that an export computes with.
+    """Models that an export computes with.
 
     Attributes:
         whole: the model that is exported.
         retriever: gives the vectors of queries and items; None if `whole` scores pair by pair.
-        ranker: scores pairs; of a pipeline its ranker, else the model itself.
+        ranker: scores pairs: the ranker of a pipeline, or the model itself.
     """
 
     whole: Any
@@ -21,12 +21,12 @@ class Parts(NamedTuple):
 
     @property
     def pipeline(self) -> Pipeline | None:
-        """The model itself, if it is a pipeline."""
+        """Return the model if it is a pipeline."""
         return self.whole if isinstance(self.whole, Pipeline) else None
 
 
 def parts_of(model: Any) -> Parts:
-    """Return the parts of a model, which is its own part unless it is a pipeline.
+    """Return the parts of a model, which is its own retriever or ranker unless it is a pipeline.
 
     Args:
         model: a model or a `Pipeline`.
@@ -37,7 +37,7 @@ def parts_of(model: Any) -> Parts:
 
 
 def float32_copy(model: Any) -> Parts:
-    """Copy a model to one that computes in float32; changing the copy leaves the model as it is.
+    """Return a float32 copy. Tracing or changing it leaves the original model unchanged.
 
     Args:
         model: a model or a `Pipeline`.
@@ -48,7 +48,7 @@ def float32_copy(model: Any) -> Parts:
 
 
 def in_float32(parts: Parts) -> Parts:
-    """Return the parts themselves, or copies if one of them computes in another type.
+    """Return the parts, or a float32 copy if one of them computes in another dtype.
 
     Args:
         parts: of a built model.

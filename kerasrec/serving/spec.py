@@ -1,4 +1,4 @@
-"""All that an export is made from: checked and computed once, then read by every writer."""
+"""Specification of an export, validated and computed once, then read by every writer."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -27,25 +27,25 @@ from kerasrec.types import Columns
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ExportSpec:
-    """A model with its vocabularies, its catalogue, the choices made, and what follows from them.
+    """Everything that an export is made from, and the values derived from it.
 
-    The served graph, the files beside it, the recorded answers and the model card are made from one
-    spec. `make_spec` makes it.
+    The served graph, its sidecar files, the recorded answers and the model card all read the same
+    specification. Create it with `make_spec`.
 
     Attributes:
-        model: the model as it was passed.
+        model: the model as passed by the caller.
         schema: the features of the model.
-        vocabularies: vocabulary of every feature with ids of its own, and of the filter.
-        candidates: encoded item features of the catalogue, one row an item, ordered by item id.
+        vocabularies: vocabulary of every feature with its own ids, and of the filter.
+        candidates: encoded item features of the catalogue, one row per item, ordered by id.
         ks: lengths of the recommended lists.
         signatures: names of the signatures.
         filter_by: column of the candidates that recommendations can be filtered by.
         quantize: storage of the tables of vectors, see `VectorTable`.
-        exact: the model in float32: itself, or a copy if it computes in another type.
-        rounded: the same with its tables as they are stored; `exact` itself for float32.
+        exact: the model, or a float32 copy if it computes in another dtype.
+        rounded: a copy with its tables rounded as stored; `exact` for float32 tables.
         item_vectors: exact vectors of the catalogue `(items, dim)`; None without a retriever.
-        dtypes: type of the raw values by feature: "string", "int64" or "float32".
-        known_by: name of the feature that a query is known by.
+        dtypes: dtype of the raw values of each feature: "string", "int64" or "float32".
+        known_by: name of the feature that identifies a query: the user id or a history.
         category_space: name of the vocabulary of the filter; None without a filter.
     """
 
@@ -72,29 +72,29 @@ class ExportSpec:
 
     @property
     def items(self) -> Vocabulary:
-        """Vocabulary of the item id."""
+        """Return the vocabulary of the item id."""
         return self.vocabularies[self.schema.item_id.name]
 
     @property
     def item_ids(self) -> np.ndarray:
-        """Encoded ids of the catalogue `(items,)`, ascending."""
+        """Return the encoded ids of the catalogue `(items,)`, ascending."""
         return self.candidates[self.schema.item_id.name]
 
     @property
     def num_categories(self) -> int:
-        """Number of category ids of the filter; 0 without a filter."""
+        """Return the number of category ids of the filter; 0 without a filter."""
         return 0 if self.category_space is None else self.vocabularies[self.category_space].num_ids
 
     @property
     def categories(self) -> np.ndarray | None:
-        """Encoded categories of the catalogue `(items, n)`; None without a filter."""
+        """Return the encoded categories of the catalogue `(items, n)`; None without a filter."""
         if self.filter_by is None:
             return None
         return self.candidates[self.filter_by].reshape(len(self.item_ids), -1)
 
     @property
     def compares_items(self) -> bool:
-        """Tell whether items are compared with each other, for `similar_items` or a reranker."""
+        """Return whether `similar_items` or a reranker compares items with each other."""
         pipeline = self.exact.pipeline
         reranks = pipeline is not None and pipeline.reranker is not None
         return reranks or "similar_items" in self.signatures
@@ -110,16 +110,16 @@ def make_spec(
     filter_by: str | None = None,
     quantize: str = "float32",
 ) -> ExportSpec:
-    """Check all that an export is made from, and compute what follows from it.
+    """Validate the arguments of an export and compute the values derived from them.
 
     Args:
-        model: see `export`, as all arguments.
+        model: a built Keras model with a `schema`. All arguments are those of `export`.
         vocabularies: vocabulary by feature name.
         candidates: encoded item features, or None.
         k: length of the lists, or several.
         signatures: names, or None for all.
         filter_by: column of the candidates with categories.
-        quantize: how tables of vectors are stored.
+        quantize: storage of tables of vectors.
 
     Raises:
         ValueError: as `export` does.
@@ -163,7 +163,7 @@ def make_spec(
 
 
 def _check_model(parts: Parts) -> None:
-    """Raise a ValueError for what cannot be exported."""
+    """Check that a model can be exported."""
     model = parts.whole
     if not isinstance(model, keras.Model) or not isinstance(getattr(model, "schema", None), Schema):
         raise ValueError(

@@ -1,1 +1,1 @@
-"""The files of an exported version, and the folder of versions."""
+"""Files of an exported version, and the folder of versions."""

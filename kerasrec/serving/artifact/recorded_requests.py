@@ -1,4 +1,4 @@
-"""Recorded requests of a version, in a file that `verify`, examples and the server's page read."""
+"""File of the recorded requests of a version, read by `verify`, commands and the server's page."""
 
 import json
 import pathlib

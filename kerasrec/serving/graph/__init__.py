@@ -1,1 +1,1 @@
-"""The served graph: raw ids in, scores, lists and vectors out."""
+"""Served graph: raw ids in; scores, lists and vectors out."""

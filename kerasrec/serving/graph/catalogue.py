@@ -23,11 +23,11 @@ PAIRS_OF_RANKER = 2**16
 
 
 class Limits(NamedTuple):
-    """Items that queries must not get, and queries that get the most popular items.
+    """Limits of the lists of a batch of queries.
 
     Attributes:
-        exclude: positions `(batch, n)`.
-        unknown: mask of queries without known features, `(batch,)`.
+        exclude: positions `(batch, n)` of items that a query must not get.
+        unknown: mask `(batch,)` of unknown queries, which get the most popular items.
         allow: encoded categories `(batch, n)`, see `wanted_categories`; None for no filter.
     """
 
@@ -81,7 +81,7 @@ class Catalogue:
         Args:
             vectors: query vectors `(batch, dim)`.
             k: length of the lists.
-            limits: of the queries.
+            limits: limits of the queries.
         """
 
         def exact(positions: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class Catalogue:
         Args:
             block: scores `(batch, stop - start)` of the items from start to stop.
             k: length of the lists.
-            limits: of the queries.
+            limits: limits of the queries.
         """
         block = self._limited(block, limits)
         return self._search(block, k, limits.exclude, pairs=PAIRS_OF_RANKER)

@@ -19,7 +19,7 @@ def run_pipeline(
         catalogue: the items that may be recommended.
         query: encoded query features.
         k: length of the lists.
-        limits: of the queries.
+        limits: limits of the queries.
     """
     length = min(pipeline.retrieve, catalogue.size)
     vectors = pipeline.retriever.query_embedding(query)
