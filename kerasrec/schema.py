@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from kerasrec._checks import check_count, check_fingerprint, check_name, read_comparison
+from kerasrec._checks import check_fingerprint, check_integer, check_name, read_comparison
 
 PADDING_ID = 0
 UNKNOWN_ID = 1
@@ -38,7 +38,7 @@ class Categorical:
     def __post_init__(self) -> None:
         check_name("Categorical", self.name)
         check_fingerprint(f"Categorical {self.name!r}", self.fingerprint)
-        check_count(f"Categorical {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
+        check_integer(f"Categorical {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
         if self.num_ids > 2**31 - 1:
             raise ValueError(
                 f"Categorical {self.name!r}: num_ids must fit in int32; received {self.num_ids}."
@@ -75,8 +75,8 @@ class Bag:
     def __post_init__(self) -> None:
         check_name("Bag", self.name)
         check_fingerprint(f"Bag {self.name!r}", self.fingerprint)
-        check_count(f"Bag {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
-        check_count(f"Bag {self.name!r}", "max_length", self.max_length, 1)
+        check_integer(f"Bag {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
+        check_integer(f"Bag {self.name!r}", "max_length", self.max_length, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,7 +105,7 @@ class Numeric:
     def __post_init__(self) -> None:
         kind = type(self).__name__
         check_name(kind, self.name)
-        check_count(f"{kind} {self.name!r}", "size", self.size, 1)
+        check_integer(f"{kind} {self.name!r}", "size", self.size, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -138,7 +138,7 @@ class Sequence:
     def __post_init__(self) -> None:
         check_name("Sequence", self.name)
         check_name(f"Sequence {self.name!r}: of", self.of)
-        check_count(f"Sequence {self.name!r}", "max_length", self.max_length, 1)
+        check_integer(f"Sequence {self.name!r}", "max_length", self.max_length, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -173,7 +173,7 @@ class NumericSequence(Numeric):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_name(f"NumericSequence {self.name!r}: of", self.of)
-        check_count(f"NumericSequence {self.name!r}", "max_length", self.max_length, 1)
+        check_integer(f"NumericSequence {self.name!r}", "max_length", self.max_length, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
 from kerasrec.callbacks.gradient_recorder import FIELDS, GradientRecorder
 from kerasrec.callbacks.watching import first_replica, unwatch, watch, watched_optimizer
 from kerasrec.optimizers.rows import gather
@@ -75,11 +76,7 @@ class GradientMonitor(keras.callbacks.Callback):
         log_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
-            raise ValueError(
-                "GradientMonitor: interval must be an integer of at least 1; received "
-                f"{interval!r}."
-            )
+        check_integer(self, "interval", interval, 1)
         if isinstance(only, str) or (
             only is not None and not all(isinstance(p, str) for p in only)
         ):

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
+from kerasrec._files import new_file
 from kerasrec.training.epoch_steps import skip_steps
 from kerasrec.training.train_function import train_function_of
 
@@ -93,12 +95,9 @@ class Resume(keras.callbacks.Callback):
                 f"or take, since its passes are counted; received {type(batches).__name__}. Pass "
                 "None if the data are the same in every epoch."
             )
-        wrong = isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1
-        if save_freq != "epoch" and wrong:
-            raise ValueError(
-                'Resume: save_freq must be "epoch" or a positive number of steps; received '
-                f"{save_freq!r}."
-            )
+        if save_freq != "epoch":
+            hint = 'It counts steps; "epoch" stands for the end of each epoch.'
+            check_integer(self, "save_freq", save_freq, 1, hint=hint)
         self.batches = batches
         self.keep = keep
         self.save_freq = save_freq
@@ -193,14 +192,9 @@ class Resume(keras.callbacks.Callback):
         note = {"epochs": epochs, "names": self._names(), "history": self.history}
         note |= {"step": step, "metrics": len(running)}
         arrays[HISTORY] = np.array(json.dumps(note))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.partial")
         try:
-            with open(temporary, "wb") as file:
+            with new_file(self.path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
         except OSError as error:
             raise ValueError(
                 f"Resume: {str(self.path)!r} could not be written: {error.strerror}. Free some "

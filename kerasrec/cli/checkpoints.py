@@ -1,12 +1,12 @@
 """A callback of `kerasrec fit` that keeps the best epoch and takes up a killed training."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kerasrec._files import new_file
 from kerasrec.callbacks import Resume
 
 
@@ -79,14 +79,10 @@ class Checkpoint(Resume):
         return self.path.parent / f"best-{epoch + 1}.npz"
 
     def _write_best(self, epoch: int) -> None:
-        final = self._best_file(epoch)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.with_name(f".{final.name}.partial")
-        with open(temporary, "wb") as file:
-            # Types that numpy does not know (bfloat16) would be saved as bytes without a name.
-            arrays: dict[str, Any] = {
-                str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
-                for at, value in enumerate(self._best or ())
-            }
+        # Types that numpy does not know (bfloat16) would be saved as bytes without a name.
+        arrays: dict[str, Any] = {
+            str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
+            for at, value in enumerate(self._best or ())
+        }
+        with new_file(self._best_file(epoch)) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
-        os.replace(temporary, final)

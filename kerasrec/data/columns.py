@@ -222,14 +222,6 @@ def features(
     return checked
 
 
-def check_integer(owner: str, argument: str, value: object, least: int) -> None:
-    """Refuses anything but an integer of at least that much."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(
-            f"{owner}: {argument} must be an integer of at least {least}; received {value!r}."
-        )
-
-
 def _check_shape(values: Any, name: str, shape: tuple[int, ...], owner: str) -> None:
     if tuple(values.shape[1:]) != shape:
         wanted = ", ".join(["rows", *map(str, shape)])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_choice, check_integer
 from kerasrec.data import blocks
 from kerasrec.data import columns as check
 from kerasrec.data.blocks import Arrays, block_dataset, count_batches
@@ -94,10 +95,8 @@ def next_items(
     """
     owner = "next_items"
     feature = history_features(schema, owner)[0]
-    if targets not in ("all", "last"):
-        raise ValueError(f"{owner}: targets must be 'all' or 'last'; received {targets!r}.")
-    if windows not in ("newest", "all"):
-        raise ValueError(f"{owner}: windows must be 'newest' or 'all'; received {windows!r}.")
+    check_choice(owner, "targets", targets, ("all", "last"))
+    check_choice(owner, "windows", windows, ("newest", "all"))
     if windows == "all" and targets == "last":
         raise ValueError(
             f"{owner}: windows='all' adds steps that targets='last' gives no target. Pass one."
@@ -297,8 +296,8 @@ class _Steps:
             seed: of the order.
             targets_at: the steps that have a target; None for all.
         """
-        check.check_integer(self.owner, "batch_size", batch_size, 1)
-        check.check_integer(self.owner, "seed", seed, 0)
+        check_integer(self.owner, "batch_size", batch_size, 1, numpy=True)
+        check_integer(self.owner, "seed", seed, 0, numpy=True)
         width = self.width
         packing = pack(self.lengths, width, alone=not pack_rows)
         by_row = np.argsort(packing.row, kind="stable")

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
 from kerasrec.data import columns as check
 from kerasrec.data.arrow import to_float32
 from kerasrec.data.blocks import Arrays, block_dataset, cut_blocks, take_rows
@@ -143,7 +144,7 @@ def row_stream(
         ("seed", seed, 0),
         ("buffer_rows", buffer_rows, 1),
     ):
-        check.check_integer(owner, name, value, least)
+        check_integer(owner, name, value, least, numpy=True)
     rows = sum(group.rows for group in groups)
     if not rows:
         raise ValueError(f"{owner}: the files have no rows.")

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from kerasrec._checks import check_integer
 from kerasrec.data import columns as check
 from kerasrec.data.columns import History
 from kerasrec.schema import NumericSequence, Schema, Sequence
@@ -62,7 +63,7 @@ def add_history(
     features: list[Sequence | NumericSequence] = [*numeric]
     if not numeric or _item_histories(schema):
         features += history_features(schema, owner)
-    check.check_integer(owner, "min_history", min_history, 0)
+    check_integer(owner, "min_history", min_history, 0, numpy=True)
     parts = [columns] if past is None else [past, columns]
     names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
     names += [feature.of for feature in numeric]

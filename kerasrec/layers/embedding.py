@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kerasrec._checks import check_number
 from kerasrec.types import Tensor
 
 
@@ -52,8 +53,7 @@ class Embedding(keras.layers.Embedding):
     built: bool
 
     def __init__(self, input_dim: int, output_dim: int, l2: float = 0.0, **kwargs: Any) -> None:
-        if isinstance(l2, bool) or not isinstance(l2, int | float) or not 0 <= l2 < float("inf"):
-            raise ValueError(f"Embedding: l2 must be a number of at least 0; received {l2!r}.")
+        check_number(self, "l2", l2)
         super().__init__(input_dim, output_dim, **kwargs)
         self.l2 = l2
 

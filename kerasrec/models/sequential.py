@@ -5,11 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_integer
 from kerasrec.layers import Embedding
 from kerasrec.layers.histories import at_the_end, newest, newest_places, take_steps
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import Schema, Sequence
-from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
 
@@ -42,7 +42,7 @@ class SequentialRecommender(Recommender):
         dtype: Any = None,
     ) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        check_size(self, "embedding_dim", embedding_dim)
+        check_integer(self, "embedding_dim", embedding_dim, 1)
         self.embedding_dim = embedding_dim
         self.stddev = stddev
         # Not `history`: `fit` sets that.

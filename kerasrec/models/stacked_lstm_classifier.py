@@ -6,12 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_integer
 from kerasrec.layers import Dropout, FeatureEmbedding, Recurrent
 from kerasrec.layers.histories import at_the_end, events, newest_places, take_steps
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import NumericSequence, Schema
 from kerasrec.schema import Sequence as History
-from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
 
@@ -80,10 +80,10 @@ class StackedLSTMClassifier(Recommender):
         dtype: Any = None,
     ) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        check_size(self, "embedding_dim", embedding_dim)
+        check_integer(self, "embedding_dim", embedding_dim, 1)
         for units in hidden_units or (0,):
-            check_size(self, "each of hidden_units", units)
-        check_size(self, "num_classes", 1 if num_classes is None else num_classes)
+            check_integer(self, "each of hidden_units", units, 1)
+        check_integer(self, "num_classes", 1 if num_classes is None else num_classes, 1)
         self.embedding_dim = embedding_dim
         self.hidden_units = tuple(hidden_units)
         self.cell = cell

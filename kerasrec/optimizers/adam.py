@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasrec._checks import check_flag
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
 
@@ -124,10 +125,7 @@ class AdamW(Adam, keras.optimizers.AdamW):
 
     def __init__(self, *args: Any, decay_rest: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not isinstance(decay_rest, bool):
-            raise ValueError(
-                f"{type(self).__name__}: decay_rest must be True or False; received {decay_rest!r}."
-            )
+        check_flag(self, "decay_rest", decay_rest)
         self.decay_rest = decay_rest
 
     def build(self, variables: Sequence[keras.Variable]) -> None:

@@ -1,11 +1,11 @@
 """Clipping of gradients that have been summed: the ways of Keras, and by the size of weights."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from kerasrec._checks import check_number
 from kerasrec.optimizers.rows import Rows, compiling, gather
 from kerasrec.types import Tensor
 
@@ -27,11 +27,8 @@ def check_clips(optimizer: str, clips: Mapping[str, Any]) -> None:
     """
     given = {argument: value for argument, value in clips.items() if value is not None}
     for argument, value in given.items():
-        if isinstance(value, bool) or not 0 < value < math.inf:
-            raise ValueError(
-                f"{optimizer}: {argument} must be a finite number above 0, or None for no "
-                f"clipping; received {value!r}."
-            )
+        hint = "None stands for no clipping."
+        check_number(optimizer, argument, value, zero=False, numpy=True, hint=hint)
     if len(given) > 1:
         raise ValueError(
             f"{optimizer}: Only one of {', '.join(clips)} can be set; received {given}."

@@ -1,12 +1,12 @@
 """Adagrad whose steps are small against the weights that they change."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from kerasrec._checks import check_number
 from kerasrec.optimizers.rows import Rows, Table, gather
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
@@ -89,12 +89,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
             "absolute_threshold",
             "epsilon",
         ):
-            value = getattr(self, argument)
-            if isinstance(value, bool) or not 0 <= value < math.inf:
-                raise ValueError(
-                    f"ClippyAdagrad: {argument} must be a finite number of at least 0; received "
-                    f"{value!r}."
-                )
+            check_number(self, argument, getattr(self, argument), numpy=True)
         if clip_accumulator_update and use_standard_accumulator_update:
             raise ValueError(
                 "ClippyAdagrad: clip_accumulator_update and use_standard_accumulator_update cannot "

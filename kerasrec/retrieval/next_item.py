@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_choice, check_share
 from kerasrec.losses import binary_loss, catalogue_softmax, sampled_softmax
 from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
 from kerasrec.schema import FIRST_ID
@@ -84,10 +85,8 @@ class NextItem(RetrieverTrainer):
                 "NextItem: expected a sequence model, with states; received "
                 f"{type(model).__name__}. Train it with SampledSoftmax."
             )
-        if loss not in LOSSES:
-            raise ValueError(f"NextItem: loss must be one of {LOSSES}; received {loss!r}.")
-        if not 0 <= calibration <= 1:
-            raise ValueError(f"NextItem: calibration must be 0 to 1; received {calibration!r}.")
+        check_choice(self, "loss", loss, LOSSES)
+        check_share(self, "calibration", calibration, numpy=True)
         self.loss_name = loss
         self.shared = shared
         self.calibration = calibration

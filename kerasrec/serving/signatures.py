@@ -17,8 +17,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from kerasrec.retrieval.exact import check_k
-from kerasrec.retrieval.vector_table import check_kind
+from kerasrec._checks import check_choice, check_integer
+from kerasrec.retrieval.vector_table import KINDS
 from kerasrec.serving.pipeline import Pipeline, retriever_of
 
 SCORES = ("serving_default", "score")
@@ -88,7 +88,7 @@ def make_options(
         ValueError: if a length does not fit the catalogue, or the model has no such signature, or
             there is no such kind of table.
     """
-    check_kind(tables)
+    check_choice("export", "tables", tables, KINDS)
     if isinstance(model, Pipeline):
         _check_pipeline(model, k, filter_by)
     more: dict[str, Any] = {"filter_by": filter_by, "tables": tables}
@@ -96,7 +96,7 @@ def make_options(
     if not ks or len(set(ks)) < len(ks):
         raise ValueError(f"export: k must be a number or several different ones; received {k!r}.")
     for one in ks:
-        check_k(one, num_candidates)
+        check_integer("export", "k", one, 1, num_candidates, numpy=True)
     every = [*SCORES, "recommend"]
     if len(ks) > 1:
         every += [f"recommend_{one}" for one in ks]

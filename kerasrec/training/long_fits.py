@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.training.arguments import check_size
+from kerasrec._checks import check_integer
 from kerasrec.training.batch_counting import steps_at_once
 from kerasrec.training.class_weights import by_element, losses_by_element
 from kerasrec.training.epoch_steps import EpochSteps
@@ -82,7 +82,7 @@ class LongFits(keras.Model):
         self._auto_steps = steps_per_execution == "auto"
         self._auto_xla = jit_compile == "auto"
         if not self._auto_steps:
-            check_size(self, "steps_per_execution", steps_per_execution)
+            check_integer(self, "steps_per_execution", steps_per_execution, 1)
         super().compile(
             optimizer,
             loss,

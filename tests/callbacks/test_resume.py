@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_the_epoch_before(tmp_path, monkeypatch):
     def no_space(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kerasrec.callbacks.resume.os.fsync", no_space)
+    monkeypatch.setattr("kerasrec._files.os.fsync", no_space)
     with pytest.raises(ValueError, match="could not be written: No space left on device"):
         train(path, epochs=2)
     assert path.read_bytes() == before
