@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_integer
+from kerasrec._keras import all_layers
 from kerasrec.callbacks.gradient_recorder import FIELDS, GradientRecorder
 from kerasrec.callbacks.watching import first_replica, unwatch, watch, watched_optimizer
 from kerasrec.optimizers.rows import gather
@@ -258,9 +259,7 @@ def variable_names(
 
 def embedding_tables(model: keras.Model) -> set[int]:
     """`id` of the variable of each embedding layer."""
-    layers = (
-        layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)
-    )
+    layers = (layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding))
     return {id(weight) for layer in layers for weight in layer.trainable_variables}
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kerasrec._checks import check_integer
 from kerasrec._files import new_file
+from kerasrec._keras import begin_at_epoch
 from kerasrec.training.epoch_steps import skip_steps
 from kerasrec.training.train_function import train_function_of
 
@@ -260,12 +261,11 @@ class _FirstEpoch:
 
     def __init__(self, model: Any, epoch: int) -> None:
         self._model = model
-        # What Keras' own BackupAndRestore sets: `fit` has read its argument already.
-        model._initial_epoch = epoch
+        begin_at_epoch(model, epoch)
 
     def close(self) -> None:
         """Lets the next `fit` begin as it is told."""
-        self._model._initial_epoch = None
+        begin_at_epoch(self._model, None)
 
 
 def _key(at: int, kind: str = "variable") -> str:

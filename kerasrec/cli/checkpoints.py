@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kerasrec._files import new_file
+from kerasrec._keras import begin_at_epoch
 from kerasrec.callbacks import Resume
 
 
@@ -41,7 +42,7 @@ class Checkpoint(Resume):
             with np.load(self._best_file(self.best_epoch), allow_pickle=False) as held:
                 self._best = [held[str(at)] for at in range(len(held))]
             if self._is_over(done - 1):
-                self.model._initial_epoch = self.params["epochs"]
+                begin_at_epoch(self.model, self.params["epochs"])
         else:
             self._best = self.model.get_weights()
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasrec._checks import check_number
+from kerasrec._keras import compiled_by_xla, set_embeddings
 from kerasrec.types import Tensor
 
 
@@ -62,7 +63,7 @@ class Embedding(keras.layers.Embedding):
         if self.built or self.quantization_mode:
             super().build(input_shape)
             return
-        self._embeddings = self.add_weight(
+        table = self.add_weight(
             shape=(self.input_dim, self.output_dim),
             initializer=self.embeddings_initializer,
             name="embeddings",
@@ -71,6 +72,7 @@ class Embedding(keras.layers.Embedding):
             # An automatic cast would cast the whole table at every step.
             autocast=False,
         )
+        set_embeddings(self, table)
         self.built = True
         if self.lora_rank:
             self.enable_lora(self.lora_rank)
@@ -82,8 +84,8 @@ class Embedding(keras.layers.Embedding):
         ids = ops.convert_to_tensor(inputs)
         if keras.backend.standardize_dtype(ids.dtype) not in ("int32", "int64"):
             ids = ops.cast(ids, "int32")
-        rows = tf.nn.embedding_lookup(self._embeddings.value, ids)
-        if tf.__internal__.get_enclosing_xla_context() is not None:
+        rows = tf.nn.embedding_lookup(self.embeddings.value, ids)
+        if compiled_by_xla():
             inside = (ids >= 0) & (ids < self.input_dim)
             rows = tf.where(inside[..., None], rows, float("nan"))
         if self.l2:

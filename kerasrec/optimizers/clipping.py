@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from kerasrec._checks import check_number
-from kerasrec.optimizers.rows import Rows, compiling, gather
+from kerasrec._keras import compiled_by_xla
+from kerasrec.optimizers.rows import Rows, gather
 from kerasrec.types import Tensor
 
 # Arguments of the optimizers, of which one may be set.
@@ -76,7 +77,7 @@ def sum_of_squares(values: Tensor) -> Tensor:
     """The square of the norm, float32. XLA adds up numbers one after the other, but for those of a
     product of matrices."""
     values = tf.cast(values, "float32")
-    if not compiling() or values.shape.rank < 2:
+    if not compiled_by_xla() or values.shape.rank < 2:
         return 2 * tf.nn.l2_loss(values)
     rows = tf.reshape(tf.square(values), (-1, values.shape[-1]))
     return tf.reduce_sum(tf.matmul(rows, tf.ones((values.shape[-1], 1))))

@@ -109,7 +109,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
 
     def row_slots(self, index: int) -> list[keras.Variable]:
         """The accumulator."""
-        return [self._accumulators[index]]
+        return [self.state("accumulator", index)]
 
     def row_step(
         self,
@@ -127,7 +127,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
 
     def dense_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
         """The formula for a whole variable."""
-        (accumulator,) = self.row_slots(self._get_variable_index(variable))
+        (accumulator,) = self.row_slots(self.index_of(variable))
         gradient = tf.cast(gradient, variable.dtype)
         weights, (sums,) = self.row_step(
             gradient, tf.identity(variable), (tf.identity(accumulator.value),), learning_rate
@@ -155,20 +155,20 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
         """Updates one variable, and says by which factor if that is wanted."""
         if self.export_clipping_factors:
-            index = self._get_variable_index(variable)
+            index = self.index_of(variable)
             self.clipping_factors[index].assign(self._factor(gradient, variable, learning_rate))
         super().update_step(gradient, variable, learning_rate)
 
     def _factor(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> Tensor:
         """The factor of the update that comes next."""
-        weights = [variable, self._accumulators[self._get_variable_index(variable)].value]
+        weights = [variable, self.state("accumulator", self.index_of(variable)).value]
         if isinstance(gradient, Rows):
             weights, gradient = [gather(v, gradient.ids) for v in weights], gradient.gradients()
         elif isinstance(gradient, Table):
             gradient = gradient.gradient
         row, accumulator = (tf.convert_to_tensor(v) for v in weights)
         learning_rate = tf.cast(learning_rate, row.dtype)
-        if self.weight_decay is not None and self._use_weight_decay(variable):
+        if self.weight_decay is not None and self.has_decay(variable):
             row -= row * (self.weight_decay * learning_rate)
         return self._step(tf.cast(gradient, row.dtype), row, accumulator, learning_rate)[1]
 

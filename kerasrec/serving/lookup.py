@@ -4,20 +4,11 @@ import pathlib
 
 import tensorflow as tf
 
+from kerasrec._keras import text_file_initializer
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import FIRST_ID, PADDING_ID
 from kerasrec.serving.raw_ids import PADDING
 from kerasrec.types import Tensor
-
-
-class _VocabularyFile(tf.lookup.TextFileInitializer):
-    """Gives tables names of their own.
-
-    The stock name is made of the path, so that two exports loaded in one process could share a
-    table, and the path of the training machine would be served.
-    """
-
-    _shared_name = None
 
 
 class IdLookup(tf.Module):
@@ -35,7 +26,7 @@ class IdLookup(tf.Module):
             file.writelines(f"{raw}\n" for raw in vocabulary.ids.tolist())
         index = tf.lookup.TextFileIndex
         self.table = tf.lookup.StaticHashTable(
-            _VocabularyFile(
+            text_file_initializer(
                 str(path),
                 key_dtype=tf.as_dtype(self.dtype),
                 # Whole lines for text: an id may hold tabs or start with spaces.

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kerasrec._checks import check_choice, check_integer
+from kerasrec._keras import saved_model_message, write_fingerprint
 from kerasrec.retrieval.vector_table import KINDS
 from kerasrec.serving.pipeline import Pipeline, retriever_of
 
@@ -140,13 +141,10 @@ def set_methods(folder: pathlib.Path) -> None:
     Args:
         folder: of the SavedModel, before it is published.
     """
-    from tensorflow.core.protobuf import saved_model_pb2
-    from tensorflow.python.saved_model import fingerprinting_utils
-
     path = folder / "saved_model.pb"
-    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    saved = saved_model_message(path.read_bytes())
     for graph in saved.meta_graphs:
         for name in set(METHODS) & set(graph.signature_def):
             graph.signature_def[name].method_name = METHODS[name]
     path.write_bytes(saved.SerializeToString(deterministic=True))
-    fingerprinting_utils.write_fingerprint(str(folder))
+    write_fingerprint(folder)

@@ -7,11 +7,12 @@ import keras
 from keras import ops
 
 from kerasrec._checks import check_integer
+from kerasrec._keras import FitHooks, has_weighted_metrics, replica_penalty
 from kerasrec.training.batch_counting import steps_at_once
 from kerasrec.training.class_weights import by_element, losses_by_element
 from kerasrec.training.epoch_steps import EpochSteps
 from kerasrec.training.kept_functions import KeptFunctions
-from kerasrec.training.multi_worker import batch_spec, own_part, with_an_axis
+from kerasrec.training.multi_worker import own_part, with_an_axis
 from kerasrec.training.replicas import loss_with_share
 from kerasrec.training.train_function import train_function_of
 
@@ -22,7 +23,7 @@ LONG_FIT, STEPS_AT_ONCE = 1000, 32
 FIT = inspect.signature(keras.Model.fit)
 
 
-class LongFits(keras.Model):
+class LongFits(FitHooks, keras.Model):
     """Base of what is trained by `fit`: long trainings run under XLA, many steps at a time.
 
     Under `tf.distribute.MultiWorkerMirroredStrategy`, where `fit` of Keras 3 fails, it works. Under
@@ -184,23 +185,16 @@ class LongFits(keras.Model):
         """`keras.Model.get_metrics_result`, in a form that Keras can take over workers."""
         return with_an_axis(super().get_metrics_result())
 
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        # Under a strategy Keras reads a batch to learn its shapes. That uses up a pass over the
-        # rows, so that a training would draw other negatives than on one device; and over several
-        # workers it would take the mean of their batches, and fails. The shapes are known before.
-        if iterator is not None and self._distribute_strategy is not None:
-            data_batch = batch_spec(iterator._distributed_dataset)
-        if iterator is not None:
-            steps = EpochSteps(iterator)
-            # The first one of a `fit` is that of its training rows.
-            if self._fits and self._epoch_steps is None:
-                self._epoch_steps = steps
-            iterator = None
-        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+    def begin_epochs(self, iterator: Any) -> None:
+        """Number the steps of `fit` or `evaluate`, see `EpochSteps`."""
+        steps = EpochSteps(iterator)
+        # The first one of a `fit` is that of its training rows.
+        if self._fits and self._epoch_steps is None:
+            self._epoch_steps = steps
 
-    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
-        # Without a step of its own, the epoch that a training is taken up in has what is put back.
-        return super()._get_metrics_result_or_logs(logs or self.get_metrics_result())
+    def epoch_logs(self, logs: Any) -> Any:
+        """Return the logs, of an epoch without a step of its own those that were put back."""
+        return logs or self.get_metrics_result()
 
     def compute_loss(
         self,
@@ -225,12 +219,11 @@ class LongFits(keras.Model):
 
     def _penalty(self, losses: list[Any]) -> Any:
         """Penalties as Keras scales them for a replica."""
-        return sum((self._aggregate_additional_loss(one) for one in losses), ops.zeros(()))
+        return sum((replica_penalty(self, one) for one in losses), ops.zeros(()))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """`keras.Model.compute_metrics`; see `compute_loss` for weights."""
-        compiled = getattr(self, "_compile_metrics", None)
-        if getattr(compiled, "_user_weighted_metrics", None):
+        if has_weighted_metrics(self):
             y, y_pred = losses_by_element(y, y_pred, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 

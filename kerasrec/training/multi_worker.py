@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasrec._keras import set_num_batches
+
 
 def spans_workers(strategy: Any) -> bool:
     """Whether the strategy trains in several processes.
@@ -16,17 +18,6 @@ def spans_workers(strategy: Any) -> bool:
     resolver = strategy.cluster_resolver
     spec = resolver.cluster_spec().as_dict() if resolver is not None else {}
     return sum(map(len, spec.values())) > 1
-
-
-def batch_spec(dataset: Any) -> Any:
-    """Shapes and types of what the first replica of this process gets of a batch.
-
-    Args:
-        dataset: as a strategy of `tf.distribute` shares it out.
-    """
-    return tf.nest.map_structure(
-        lambda spec: getattr(spec, "_value_specs", (spec,))[0], dataset.element_spec
-    )
 
 
 def with_an_axis(results: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +111,7 @@ def from_part(strategy: Any, data: Any) -> Any:
     shared = data.rebatch(batch // replicas)
     made = strategy.distribute_datasets_from_function(lambda context: shared)
     # Keras reads the number of steps here; there are `replicas` elements to each.
-    made._cardinality = data.cardinality().numpy()
+    set_num_batches(made, data.cardinality().numpy())
     return made
 
 

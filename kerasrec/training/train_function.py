@@ -4,12 +4,10 @@ import functools
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
-import keras
+from kerasrec._keras import STEP_HOOK, need
 
 # Where the owner of a model is kept, and the method that it stands in for meanwhile.
 PLACE, MAKER = "_kerasrec_train_function", "make_train_function"
-# The method of a Keras model that wraps a step outside of XLA, while `fit` makes its function.
-STEP_HOOK = "_autoconvert_optionals"
 
 Step = Callable[[Any], Any]
 
@@ -64,11 +62,8 @@ class TrainFunction:
             ValueError: if it wraps steps and this version of Keras has no place for that.
         """
         model = self._model
-        if isinstance(part, WrapsStep) and not hasattr(model, STEP_HOOK):
-            raise ValueError(
-                f"Keras {keras.__version__} makes its train function in a way that is not known "
-                "here; kerasrec works with 3.15."
-            )
+        if isinstance(part, WrapsStep):
+            need(model, STEP_HOOK)
         if not self.parts:
             self._fit = getattr(model, "history", None)
             self._own_maker = model.__dict__.get(MAKER)
