@@ -45,7 +45,7 @@ This page is written by `benchmarks/adam_quality.py`.
 
 
 def main() -> None:
-    """Train both ways with every seed and write the page."""
+    """Train with both optimizers and every seed, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=12)
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def run(way: str, seed: int, epochs: int) -> dict[str, float]:
-    """Train once, in a process of its own."""
+    """Train once in a separate process."""
     command = [sys.executable, __file__, "--epochs", str(epochs), "--cell", way, str(seed)]
     env = {**os.environ, "PYTHONPATH": str(pages.ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
@@ -128,7 +128,7 @@ def train(way: str, seed: int, epochs: int) -> dict[str, float]:
 
 
 def report(page: pages.Page, found: dict[str, list[dict[str, float]]]) -> str:
-    """Return a line for each way."""
+    """Return a table line for each optimizer."""
     settings = page.settings
     lines = page.head(f"settings  {settings['epochs']} epochs, seeds {settings['seeds']}")
     lines.append(f"{'':<32}{'HR@10':>15}{'differs':>30}{'NDCG@10':>18}{'differs':>30}{'loss':>8}")
@@ -144,7 +144,7 @@ def report(page: pages.Page, found: dict[str, list[dict[str, float]]]) -> str:
                 gains = turns.mean([row[metric] - dense[metric] for row, dense in pairs])
                 differs = gains.show("+.4f")
             line += f"{differs:>30}"
-        # No times: the trainings need no idle machine, and another page has the speed.
+        # No times: the trainings need no idle machine, and another page reports the speed.
         lines.append(line + f"{statistics.mean(row['loss'] for row in rows):>8.4f}")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""What every page of a benchmark says of its run: command, hardware, versions; and its writing."""
+"""Description of a benchmark run for its page: command, hardware, versions, output."""
 
 import importlib.metadata
 import io
@@ -12,12 +12,12 @@ import tempfile
 import time
 from typing import TextIO
 
-# What benchmarks write.
+# Folders that benchmarks write to.
 WRITTEN = ("benchmarks/results", "docs/benchmarks")
 
 
 def command() -> str:
-    """The command line, without the place of PyTorch's Python."""
+    """Return the command line, without the path of PyTorch's Python."""
     words = list(sys.argv)
     if "--torch-python" in words:
         words[words.index("--torch-python") + 1] = "..."
@@ -25,14 +25,14 @@ def command() -> str:
 
 
 def machine() -> str:
-    """CPU model and the cores this process may use."""
+    """Return the CPU model and the number of cores available to this process."""
     from kerasrec.cli.records import machine
 
     return machine()
 
 
 def load(seconds: float = 2.0) -> str:
-    """Tell how busy the machine is without us: what its cores do while we wait."""
+    """Return the load of the machine from other processes, measured while this one waits."""
     before = _core_times()
     time.sleep(seconds)
     idle, spent = (late - early for late, early in zip(_core_times(), before, strict=True))
@@ -40,14 +40,14 @@ def load(seconds: float = 2.0) -> str:
 
 
 def _core_times() -> tuple[int, int]:
-    """Return idle and all time of the cores so far."""
+    """Return idle time and total time of the cores so far."""
     with open("/proc/stat", encoding="utf-8") as file:
         ticks = [int(word) for word in file.readline().split()[1:9]]
     return ticks[3] + ticks[4], sum(ticks)
 
 
 def commit() -> str:
-    """Name the commit, and whether the files differ from it; written results do not count."""
+    """Return the commit, and whether the files differ from it. Written results do not count."""
     root = pathlib.Path(__file__).resolve().parents[1]
 
     def git(*words: str) -> str | None:
@@ -64,11 +64,11 @@ def commit() -> str:
 
 
 def versions(*packages: str, torch_python: str | None = None) -> str:
-    """Versions of Python, kerasrec, what it builds on, and of others that took part.
+    """Return the versions of Python, kerasrec, its dependencies and other packages.
 
     Args:
-        *packages: others that are installed here.
-        torch_python: the Python that has PyTorch, where it took part.
+        *packages: other packages that are installed here.
+        torch_python: path of a Python with PyTorch, if it took part.
     """
     named = [f"Python {platform.python_version()}"]
     for package in ("kerasrec", "keras", "tensorflow", "numpy", *packages):
@@ -86,7 +86,7 @@ def versions(*packages: str, torch_python: str | None = None) -> str:
 
 
 def write(path: pathlib.Path, text: str) -> None:
-    """Writes whole or not at all."""
+    """Write a file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
         file.write(text)
@@ -95,14 +95,14 @@ def write(path: pathlib.Path, text: str) -> None:
 
 
 class Tee(io.StringIO):
-    """Keeps what is printed, and prints it."""
+    """Output stream that prints and records text."""
 
     def __init__(self, screen: TextIO) -> None:
         super().__init__()
         self.screen = screen
 
     def write(self, text: str) -> int:
-        """Keeps and prints."""
+        """Print and record."""
         self.screen.write(text)
         self.screen.flush()
         return super().write(text)

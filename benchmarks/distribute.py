@@ -1,12 +1,13 @@
-"""What a second replica or worker brings, what it sends, and what more of them would.
+"""Speed, traffic and estimated scaling of several replicas and workers.
 
     python benchmarks/distribute.py              # writes its page
     python benchmarks/distribute.py --rounds 1   # a short look, no page
 
-Matrix factorisation on MovieLens 1M with 4 drawn negatives in stock `fit`, `Adam(clipnorm)`: on one
-device, on two replicas in one process, and on two worker processes, always with the same global
-batch; and two processes that train half a batch each and do not talk, which shows what the talking
-costs. All of them share the cores of this machine. Bytes are those of the loopback interface.
+Matrix factorisation on MovieLens 1M with 4 drawn negatives in stock `fit`, `Adam(clipnorm)`. It
+runs on one device, on two replicas in one process, and on two worker processes, always with the
+same global batch. Two processes that train half a batch each without communication show the cost of
+communication. All of them share the cores of this machine. Bytes are those of the loopback
+interface.
 """
 
 import argparse
@@ -30,7 +31,7 @@ KINDS = {
     "workers": "two workers, loopback",
     "silent": "two processes that do not talk, half a batch each",
 }
-# Of the estimate: a usual cluster network.
+# Assumed by the estimate: a typical cluster network.
 GBIT, LATENCY = 25.0, 50e-6
 ROOT = pathlib.Path(__file__).parents[1]
 ABOUT = """# Several replicas and workers
@@ -59,7 +60,7 @@ move at most {dense:.1f} MiB a step, whatever the number of workers.
 
 
 def main() -> None:
-    """Measures all kinds in turn, prints the tables, and writes the page."""
+    """Measure all kinds in turn, print the tables and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cell", nargs=4, help=argparse.SUPPRESS)
@@ -90,7 +91,7 @@ def main() -> None:
         lines.append(f"{KINDS[kind]:<52}{1e3 * cell['seconds']:>9.1f}{rate:>10.2f}{sent:>15}")
     lines += ["", f"talking takes {share:.0%} of a step of two workers here", ""]
     text = "\n".join(lines)
-    # Each of two workers receives what the other one looked up.
+    # Each of two workers receives the rows looked up by the other one.
     row_bytes = middle["workers"]["bytes"] / (BATCH // 2)
     estimate = estimated(seconds["silent"], row_bytes)
     page.write(
@@ -103,7 +104,7 @@ def main() -> None:
 
 
 def estimated(compute: float, row_bytes: float) -> str:
-    """Steps of 1 to 64 workers, each with its own part of a batch that grows with them."""
+    """Return the estimated steps of 1 to 64 workers, for a batch that grows with them."""
     lines = [
         f"{'workers':>8}{'MiB received':>14}{'ms talking':>12}{'M rows/s':>10}{'of ideal':>10}"
     ]
@@ -119,7 +120,7 @@ def estimated(compute: float, row_bytes: float) -> str:
 
 
 def measure(kind: str) -> dict[str, float]:
-    """One cell: its processes side by side; the slowest counts."""
+    """Measure one cell: run its processes side by side and return the slowest."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = [str(one.getsockname()[1]) for one in sockets]
     for one in sockets:
@@ -143,7 +144,7 @@ def measure(kind: str) -> dict[str, float]:
 
 
 def train(kind: str, index: str, first: str, second: str) -> dict[str, float]:
-    """One process: the median step, and bytes of the loopback in a step."""
+    """Train in one process; return the median step and the loopback bytes per step."""
     from kerasrec import distribute
 
     if kind == "workers":
@@ -194,7 +195,7 @@ def train(kind: str, index: str, first: str, second: str) -> dict[str, float]:
 
 
 def loopback() -> int:
-    """Bytes that the loopback interface has sent so far; both workers' together."""
+    """Return the bytes sent by the loopback interface so far, for both workers."""
     lines = pathlib.Path("/proc/net/dev").read_text().splitlines()
     return next(int(line.split()[9]) for line in lines if line.strip().startswith("lo:"))
 

@@ -1,16 +1,16 @@
-"""Speed and memory of ranking the whole catalogue of Gowalla, ours and others' in one run.
+"""Speed and memory of full-catalogue ranking on Gowalla, compared with other libraries.
 
     pip install ".[benchmarks]"    # in a checkout; brings `implicit`
     KERASREC_DATA=... python benchmarks/evaluation.py
     python benchmarks/evaluation.py --page    # the page from stored results
 
 29,858 users x 40,981 items (`gowalla-lightgcn`), vectors of 64 numbers from a truncated SVD of the
-training matrix, seen items removed. Each side runs in a process of its own, on all cores. The sides
-take turns, and every pass counts from the vectors to the last metric. Ours gives HR, Recall,
-Precision, NDCG, MAP at 20 and MRR, MAP and AUC over the whole list. `implicit` gives Precision,
-MAP, NDCG and AUC of the first 20. The numpy line gives Recall@20 and NDCG@20 from one matrix
-product of all cores and argpartition per block. Then a catalogue of a million items, and the pass
-over NCF MovieLens 1M beside an epoch of matrix factorization.
+training matrix, seen items removed. Each side runs in a separate process on all cores. The sides
+take turns, and every pass is timed from the vectors to the last metric. kerasrec computes HR,
+Recall, Precision, NDCG, MAP at 20 and MRR, MAP and AUC over the whole list. `implicit` computes
+Precision, MAP, NDCG and AUC of the first 20. The numpy line computes Recall@20 and NDCG@20 from one
+matrix product on all cores and argpartition per block. Two further measurements follow: a catalogue
+of a million items, and the pass over NCF MovieLens 1M beside an epoch of matrix factorization.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def peak_mib() -> float:
-    """Of this process alone: what getrusage gives holds that of the parent before the start."""
+    """Return the peak memory of this process, without that of its parent before the start."""
     status = pathlib.Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -127,7 +127,7 @@ def report(rounds: dict[str, list[dict]], million: dict, epoch: dict) -> tuple[s
 
 def run(side: str, options: argparse.Namespace, vectors: str = "") -> dict:
     command = [sys.executable, __file__, "--side", side, "--repeats", str(options.repeats)]
-    # implicit asks for this; the others set the threads of BLAS themselves.
+    # implicit requires this. The others set the threads of BLAS themselves.
     one = {"OPENBLAS_NUM_THREADS": "1"} if side == "implicit" else {}
     done = subprocess.run(
         [*command, "--vectors", vectors], capture_output=True, text=True, check=False,
@@ -139,7 +139,7 @@ def run(side: str, options: argparse.Namespace, vectors: str = "") -> dict:
 
 
 def gowalla() -> tuple[np.ndarray, ...]:
-    """User and item of the training rows, and of the test rows, numbered from 0."""
+    """Return user and item of the training and test rows, numbered from 0."""
     from kerasrec import datasets
 
     split = datasets.load("gowalla-lightgcn").split
@@ -182,7 +182,7 @@ def timed(one_pass: Callable[[], dict[str, float]], queries: int, repeats: int) 
 
 
 class Vectors:
-    """A retriever made of two arrays."""
+    """Retriever made of two arrays."""
 
     def __init__(self, users: np.ndarray, items: np.ndarray) -> None:
         from kerasrec.schema import Categorical, Schema

@@ -1,13 +1,12 @@
-"""Baselines whose published figures an evaluation has to reproduce to the last digit.
+"""Published baselines that an evaluation must reproduce to the last digit.
 
     KERASREC_DATA=... python benchmarks/evaluation_accuracy.py
 
 Gowalla (`gowalla-lightgcn`, full ranking, seen items removed): popularity, and GF-CF (Shen et al.,
-2021, "How Powerful is Graph Convolution for Recommendation?"), a closed form without a random
-choice: the linear filter plus 0.3 times the ideal low-pass filter of 256 singular vectors. NCF
+2021, "How Powerful is Graph Convolution for Recommendation?"). GF-CF is a closed form without
+randomness: the linear filter plus 0.3 times the ideal low-pass filter of 256 singular vectors. NCF
 MovieLens 1M (`ncf-ml-1m`, the given 99 negatives): popularity, with fair ties and with the test
-item before all that tie with it. The output is also written to
-docs/benchmarks/evaluation_accuracy.md.
+item before all tied items. The output is also written to docs/benchmarks/evaluation_accuracy.md.
 """
 
 import argparse
@@ -114,13 +113,13 @@ def encoded(name: str) -> tuple[Schema, Columns, Columns]:
 
 
 def negatives(dataset: datasets.Dataset, schema: Schema, test: Columns) -> np.ndarray:
-    """The given candidates as encoded ids, in the order of the test rows."""
+    """Return the given candidates as encoded ids, in the order of the test rows."""
     vocabulary = data.fit_vocabularies(dataset.interactions)[schema.item_id.name]
     return vocabulary.encode(dataset.negatives.ravel()).reshape(dataset.negatives.shape)
 
 
 class GraphFilter:
-    """GF-CF: with R the training matrix and N = D_U^-1/2 R D_I^-1/2, scores of all items are
+    """GF-CF, with R the training matrix and N = D_U^-1/2 R D_I^-1/2. The scores of all items are
 
     r N^T N + 0.3 r D_I^-1/2 V V^T D_I^1/2
 
@@ -131,7 +130,7 @@ class GraphFilter:
         self.schema = Schema(schema.user_id, schema.item_id)
         users, items = train[schema.user_id.name], train[schema.item_id.name]
         shape = schema.user_id.num_ids, schema.item_id.num_ids
-        # In float64: the figures of two runs in float32 differed in the fourth digit.
+        # In float64: results of two runs in float32 differed in the fourth digit.
         ones = np.ones(len(users))
         self.rows = scipy.sparse.csr_matrix((ones, (users, items)), shape)
         by_user, by_item = (

@@ -1,12 +1,13 @@
-"""Exploding gradients: three trainings that blow up, and what each remedy makes of them.
+"""Exploding gradients: three trainings that diverge, and the effect of each remedy.
 
     python benchmarks/exploding_gradients.py                         # all; writes page and picture
     python benchmarks/exploding_gradients.py --task lstm --seeds 0   # a part of it, no page
     python benchmarks/exploding_gradients.py --page                  # from stored results
 
-Plain matrix factorisation on MovieLens 100K, by the full gradient and by stochastic gradients, and
-an LSTM over histories of 200 events. All runs of a task have the same learning rate, the same data
-and, for a seed, the same initial weights and order of batches; they differ in one remedy.
+The tasks are plain matrix factorisation on MovieLens 100K, by the full gradient and by stochastic
+gradients, and an LSTM over histories of 200 events. All runs of a task have the same learning rate,
+the same data and, for a seed, the same initial weights and order of batches. They differ only in
+the remedy.
 """
 
 import argparse
@@ -37,7 +38,7 @@ Features = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Strengths:
-    """How strong each remedy is in a task."""
+    """Strength of each remedy in a task."""
 
     clipnorm: float
     clipvalue: float
@@ -52,7 +53,7 @@ class Strengths:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One training: its data, its model, and a rate at which it blows up without a remedy."""
+    """A training task: data, model, and a learning rate at which it diverges without a remedy."""
 
     name: str
     title: str
@@ -75,12 +76,12 @@ class Curve:
 
     @property
     def final(self) -> float:
-        """The last loss; infinite if it is no number."""
+        """Return the last loss; infinite if it is NaN."""
         return self.losses[-1] if math.isfinite(self.losses[-1]) else math.inf
 
 
 def remedies(task: Task) -> dict[str, tuple[Callable[[], Any], Any]]:
-    """By name: what makes the optimizer, and a constraint (of rows; of the inputs of a unit)."""
+    """Return by name a function that creates the optimizer, and a constraint or None."""
     rate, s = task.rate, task.strengths
     limit, unit = ClipWeights(s.weight), keras.constraints.UnitNorm
     longest = keras.constraints.MaxNorm
@@ -125,13 +126,13 @@ def remedies(task: Task) -> dict[str, tuple[Callable[[], Any], Any]]:
 
 
 class ClippedSteps:
-    """Counts the steps in which clipping shortened the gradient of any variable."""
+    """Counter of the steps in which clipping shortened the gradient of any variable."""
 
     def __init__(self) -> None:
         self.count = tf.Variable(0)
 
     def before_update(self, variables: Any, summed: list[Any], clipped: list[Any]) -> None:
-        """Called by the optimizer, see `SparseUpdates.watch`."""
+        """Record the gradients before an update, see `SparseUpdates.watch`."""
         shortened = [
             _length(after) < (1 - 1e-6) * _length(before)
             for before, after in zip(summed, clipped, strict=True)
@@ -139,18 +140,18 @@ class ClippedSteps:
         self.count.assign_add(tf.cast(tf.reduce_any(shortened), "int32"))
 
     def after_update(self, *arguments: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _length(gradient: Any) -> tf.Tensor:
-    """Norm of a tensor, or of `Rows`."""
+    """Return the norm of a tensor or of `Rows`."""
     if isinstance(gradient, tf.Tensor):
         return tf.norm(gradient)
     return tf.norm(gradient.sums) * gradient.scale
 
 
 def batches(task: Task, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers of one batch after the other, shuffled anew in each epoch."""
+    """Yield the row numbers of each batch, reshuffled in each epoch."""
     rng, rows = np.random.default_rng(seed), len(task.labels)
     if task.batch >= rows:
         while True:
@@ -162,13 +163,13 @@ def batches(task: Task, seed: int) -> Iterator[np.ndarray]:
 
 
 def train(task: Task, remedy: str, seeds: list[int]) -> list[Curve]:
-    """One training for each seed, in functions that are compiled once."""
+    """Train once per seed, in functions that are compiled once."""
     make_optimizer, constraint = remedies(task)[remedy]
     model, optimizer = task.make_model(), make_optimizer()
     tables = [layer.embeddings for layer in model._flatten_layers() if isinstance(layer, Embedding)]
     for variable in model.trainable_variables:
         is_table = any(variable is table for table in tables)
-        # A bias of length 1 would be no bias.
+        # A bias of length 1 would be useless.
         is_bias = remedy == "UnitNorm" and len(variable.shape) == 1
         if not is_table and not is_bias:
             variable.constraint = constraint
@@ -213,7 +214,7 @@ def train(task: Task, remedy: str, seeds: list[int]) -> list[Curve]:
 
 
 def tasks() -> dict[str, Task]:
-    """The three trainings."""
+    """Return the three tasks."""
     interactions = load("movielens-100k").interactions
     vocabularies = data.fit_vocabularies(interactions)
     schema = data.make_schema(interactions, vocabularies)
@@ -278,7 +279,7 @@ LENGTH, LSTM_DIM, LSTM_UNITS, LSTM_GAIN = 200, 16, 16, 2.0
 
 
 def windows(columns: Any, schema: Any, centred: np.ndarray) -> tuple[Features, np.ndarray]:
-    """Stretches of LENGTH events of one user: items, the ratings one event earlier, the ratings."""
+    """Return windows of LENGTH events of one user: items, previous ratings, ratings."""
     users, times = columns[schema.user_id.name], columns["timestamp"]
     order = np.lexsort((times, users))
     items, ratings, found = [], [], []
@@ -293,7 +294,7 @@ def windows(columns: Any, schema: Any, centred: np.ndarray) -> tuple[Features, n
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The curves of one remedy in one task, over the seeds.
+    """Curves of one remedy in one task, over the seeds.
 
     Args:
         remedy: its name.
@@ -307,19 +308,19 @@ class Outcome:
 
     @property
     def trains(self) -> list[bool]:
-        """Tell for each seed whether the model ends better than one that predicts the mean."""
+        """Return for each seed whether the model ends better than predicting the mean."""
         return [curve.final < self.bar for curve in self.curves]
 
 
 def number(value: float) -> str:
-    """A loss: three decimals, or its size; a NaN or an infinity is `NaN`."""
+    """Format a loss with three decimals or its magnitude; NaN and infinity are `NaN`."""
     if not math.isfinite(value):
         return "NaN"
     return f"{value:.3f}" if value < 1e3 else f"{value:.1e}"
 
 
 def row(outcome: Outcome) -> str:
-    """A line of the table of a task."""
+    """Return a table line of a task."""
     finals = np.array([curve.final for curve in outcome.curves])
     spread = f"{finals.mean():.3f} ± {finals.std(ddof=1):.3f}" if finals.max() < 1e3 else "-"
     shares = [curve.clipped for curve in outcome.curves if curve.clipped is not None]
@@ -339,7 +340,7 @@ def _badness(loss: float) -> float:
 
 
 def section(task: Task, outcomes: list[Outcome]) -> str:
-    """The part of the page about one task."""
+    """Return the section of the page about one task."""
     untrained = [curve.losses[0] for curve in outcomes[0].curves]
     lines = [
         f"## {task.title}",
@@ -358,8 +359,7 @@ def section(task: Task, outcomes: list[Outcome]) -> str:
 
 
 def verdict(results: dict[str, list[Outcome]]) -> str:
-    """What was to be shown, and whether it is. Warm-up is told apart: it ends, and the rate that
-    blows up comes after it."""
+    """Return each claim and whether it holds. Warm-up, which ends too early, is judged apart."""
     blown, failed, postponed = 0, [], []
     for name, outcomes in results.items():
         for outcome in outcomes:
@@ -438,7 +438,7 @@ FAMILIES = {
 
 
 def family(remedy: str) -> str:
-    """The kind of a remedy."""
+    """Return the kind of a remedy."""
     starts = {
         "clip": ("clip", "global"),
         "adaptive": ("adaptive", "Clippy"),
@@ -452,7 +452,7 @@ def family(remedy: str) -> str:
 
 
 def draw(found: dict[str, Task], results: dict[str, list[Outcome]], path: pathlib.Path) -> None:
-    """Loss by step for each task, and the final loss of each remedy under it."""
+    """Plot the loss by step for each task, and the final loss of each remedy below it."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -465,7 +465,7 @@ def draw(found: dict[str, Task], results: dict[str, list[Outcome]], path: pathli
         task, (above, below) = found[name], grid[:, column]
         untrained = float(np.mean([curve.losses[0] for curve in outcomes[0].curves]))
         good = [c.final for o in outcomes if o.remedy != NONE for c in o.curves]
-        # What shoots over the edge leaves the picture; that is the point.
+        # Curves that exceed the axis leave the picture on purpose.
         top = untrained * 12
         floor = 0.8 * min(good)
         for outcome in sorted(outcomes, key=lambda o: o.remedy == NONE):
@@ -516,12 +516,12 @@ def draw(found: dict[str, Task], results: dict[str, list[Outcome]], path: pathli
 
 
 def short(remedy: str) -> str:
-    """A remedy without its strength."""
+    """Return the name of a remedy without its strength."""
     return re.split(r"=|\(|,| to 1", remedy)[0]
 
 
 def _lines(axes: Any, across: float | None, upright: float | None) -> None:
-    """Draw the loss of the mean predictor, across or upright, and a quiet frame."""
+    """Draw a line at the loss of the mean predictor, and a plain frame."""
     style = {"color": "#666666", "ls": ":", "lw": 1.6, "zorder": 0}
     if across is not None:
         axes.axhline(across, **style)
@@ -531,7 +531,7 @@ def _lines(axes: Any, across: float | None, upright: float | None) -> None:
 
 
 def main() -> None:
-    """Run what is not stored and write the page."""
+    """Run the missing trainings and write the page."""
     names = ["full", "sgd", "lstm"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run")

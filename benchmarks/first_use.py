@@ -1,11 +1,11 @@
-"""The way of a stranger, timed: a fresh clone, a file of one's own, a model that is served.
+"""Time of a first use: fresh clone, custom data file, served model.
 
     python benchmarks/first_use.py            # writes docs/benchmarks/first_use.md
 
-It clones this repository into a temporary folder and runs there what the README says, command by
-command, as a shell would. Nothing of the clone's surroundings is used but Python, make, git, curl
-and what pip has in its cache. The file is MovieLens as somebody might have it: other names of
-columns, dates instead of numbers, one rating missing, one row twice.
+The script clones this repository into a temporary folder and runs the commands of the README there,
+one by one, as a shell would. Apart from the clone, only Python, make, git, curl and pip's cache are
+used. The file is MovieLens in the form a user might have: other column names, dates instead of
+numbers, one missing rating, one duplicate row.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from kerasrec import datasets
 
 ROOT = pathlib.Path(__file__).parents[1]
 MINUTES, COMMANDS, TAIL = 10, 10, 14
-# What pip says of where its packages come from is about this machine alone.
+# pip's messages about its package sources are specific to this machine.
 PLACES = ("Collecting", "Downloading", "Looking in", "Processing", "Requirement already")
 PLACES += ("Stored in", "Created wheel", "Using cached", "WARNING: Location", "━")
 ROLES = "--user who --item film --label stars --time day"
 
 
 def write_own_file(path: pathlib.Path) -> int:
-    """The user's file; the number of its rows."""
+    """Write the user's file and return its number of rows."""
     rows = datasets.load("movielens-100k").interactions
     names = ("user_id", "item_id", "rating", "timestamp")
     columns = [rows.column(name).tolist() for name in names]
@@ -55,7 +55,7 @@ def write_own_file(path: pathlib.Path) -> int:
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """Return a free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -63,7 +63,7 @@ def free_port() -> int:
 
 
 def commands(port: int) -> list[str]:
-    """What the stranger types."""
+    """Return the commands that the user types."""
     fit = "--embedding_dim 32 --l2 0.001 --learning_rate 0.005 --missing drop --duplicates last"
     ask = f"http://localhost:{port}/v1/models/films:predict"
     return [
@@ -81,7 +81,7 @@ def commands(port: int) -> list[str]:
 
 
 def wait_for(port: int, seconds: float = 120) -> None:
-    """Returns once the server answers.
+    """Wait until the server answers.
 
     Raises:
         TimeoutError: if it does not.
@@ -98,7 +98,7 @@ def wait_for(port: int, seconds: float = 120) -> None:
 
 
 class Shell:
-    """One bash that all commands are typed into, as at a prompt."""
+    """A bash process that receives all commands, as at a prompt."""
 
     def __init__(self, folder: pathlib.Path, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -113,7 +113,7 @@ class Shell:
         )
 
     def run(self, line: str) -> tuple[int, str]:
-        """Exit code and output of a command."""
+        """Return exit code and output of a command."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(f'{line}\necho " <<$?>>"\n')
         self.process.stdin.flush()
@@ -126,7 +126,7 @@ class Shell:
         raise EOFError(shown)
 
     def close(self) -> None:
-        """Ends the shell and the server that it started."""
+        """Stop the shell and the server that it started."""
         self.process.stdin.write("kill $(jobs -p); wait; exit\n")
         self.process.stdin.close()
         self.process.wait(timeout=60)
@@ -134,7 +134,7 @@ class Shell:
 
 
 def shortened(text: str, folder: str) -> str:
-    """The end of an output, without the temporary folder, the clone's address and pip's places."""
+    """Return the end of an output, without machine-specific paths and addresses."""
     lines = text.replace(folder, "~").replace(str(ROOT), "URL").rstrip().splitlines()
     lines = [line for line in lines if not line.strip().startswith(PLACES)]
     lines = [line if len(line) <= 150 else line[:150] + " ..." for line in lines]
@@ -144,7 +144,7 @@ def shortened(text: str, folder: str) -> str:
 
 
 def main() -> None:
-    """Goes the way and writes the transcript."""
+    """Run the walk-through and write the transcript."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     pages.add_options(parser)
     made = pages.Page("first_use", __file__, {}, remake=parser.parse_args().page)
@@ -155,7 +155,7 @@ def walk() -> dict[str, Any]:
     """Run all commands in a fresh clone; return the transcript and the times."""
     outside = {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME"}
     environment = {name: value for name, value in os.environ.items() if name not in outside}
-    # A plain shell: the environment of whoever runs this script is not the stranger's.
+    # A plain shell: the environment of the caller is not that of a new user.
     own = pathlib.Path(sys.prefix) / "bin"
     places = [place for place in environment["PATH"].split(":") if place != str(own)]
     environment["PATH"] = ":".join(places)

@@ -1,4 +1,4 @@
-"""What `GradientMonitor` costs: time of a training step with it and without it.
+"""Overhead of `GradientMonitor`: time of a training step with and without it.
 
     python benchmarks/gradient_monitor.py             # writes its page
     python benchmarks/gradient_monitor.py --page      # from stored results
@@ -6,9 +6,8 @@
 
 Matrix factorisation in stock `model.fit`, in two sizes: that of MovieLens 1M (6,042 users, 3,708
 items, dimension 64, batches of 8,192 rows) and two tables of 1,000,000 rows (dimension 32, batches
-of 4,096). Ids are uniform, labels random. In one `fit`, an epoch of 400 steps without the monitor
-and one with it follow each other in turn; what the monitor does at the end of its epoch is in the
-time.
+of 4,096). Ids are uniform, labels random. In one `fit`, epochs of 400 steps alternate between no
+monitor and the monitor. The time includes the monitor's work at the end of its epoch.
 """
 
 import argparse
@@ -97,7 +96,7 @@ def main() -> None:
 
 
 def report(page: pages.Page, found: dict[str, dict[str, list[float]]]) -> str:
-    """Return a line for each case, and the verdict."""
+    """Return a table line for each case, and the verdict."""
     settings = page.settings
     lines = page.head(
         f"settings  interval {settings['interval']}, {settings['rounds']} rounds, seed 0"
@@ -116,7 +115,7 @@ def report(page: pages.Page, found: dict[str, dict[str, list[float]]]) -> str:
 
 
 def measure(case: Case, settings: dict[str, Any]) -> dict[str, list[float]]:
-    """Return milliseconds a step, with the callback and without it, of every round."""
+    """Return milliseconds per step, with and without the callback, of every round."""
     name, size, optimizer, compiling = case
     callback: keras.callbacks.Callback = GradientMonitor(settings["interval"])
     if settings["doctor"]:
@@ -130,7 +129,7 @@ def measure(case: Case, settings: dict[str, Any]) -> dict[str, list[float]]:
     keep_freed_memory()
     model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[both])
     check(callback, settings)
-    # The first epoch of each side traces, and finds the caches cold.
+    # The first epoch of each side traces, with cold caches.
     found = {
         side: [1e3 * seconds / settings["steps"] for seconds in both.seconds[watched][1:]]
         for side, watched in SIDES.items()
@@ -140,9 +139,9 @@ def measure(case: Case, settings: dict[str, Any]) -> dict[str, list[float]]:
 
 
 class Turns(keras.callbacks.Callback):
-    """Times the epochs of one `fit`, of which every second one has the callback."""
+    """Timer of the epochs of one `fit`, in which every second epoch has the callback."""
 
-    # As the callbacks themselves: batches may run many at a time.
+    # As in the callbacks themselves: several batches may run per execution.
     counts_batches = False
 
     def __init__(self, monitor: keras.callbacks.Callback) -> None:
@@ -152,11 +151,11 @@ class Turns(keras.callbacks.Callback):
         self.functions: dict[bool, Any] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Put the function of the side in, and start the clock."""
+        """Install the train function of the side and start the clock."""
         self.watched = epoch % 2 == 1
         if self.watched not in self.functions:
-            # The callback begins when the function without it has been traced: a function that is
-            # traced later would hold the callback as well.
+            # The callback begins after the function without it has been traced. A function traced
+            # later would contain the callback as well.
             if self.watched:
                 self.monitor.set_model(self.model)
                 self.monitor.on_train_begin()
@@ -167,7 +166,7 @@ class Turns(keras.callbacks.Callback):
             self.monitor.on_epoch_begin(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Hand on, as `fit` does."""
+        """Forward the call, as `fit` does."""
         if self.watched:
             self.monitor.on_train_batch_end(batch, logs)
 
@@ -178,13 +177,13 @@ class Turns(keras.callbacks.Callback):
         self.seconds[self.watched].append(time.perf_counter() - self.began)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leave the model as it was."""
+        """Restore the model."""
         self.model.train_function = self.functions[True]
         self.monitor.on_train_end()
 
 
 def check(monitor: keras.callbacks.Callback, settings: dict[str, Any]) -> None:
-    """End if the monitor has not looked in its epochs, or has looked in the others."""
+    """Exit if the monitor has missed its epochs, or has observed the others."""
     if not isinstance(monitor, GradientMonitor):
         return
     looks = {len(values) for values in monitor.observations.values()}
@@ -194,7 +193,7 @@ def check(monitor: keras.callbacks.Callback, settings: dict[str, Any]) -> None:
 
 
 def matrix_factorization(size: dict[str, int]) -> keras.Model:
-    """The library's model."""
+    """Return the library's model."""
     schema = Schema(
         user=Categorical("user_id", size["users"]), item=Categorical("item_id", size["items"])
     )
@@ -202,7 +201,7 @@ def matrix_factorization(size: dict[str, int]) -> keras.Model:
 
 
 def batches(size: dict[str, int], steps: int) -> tf.data.Dataset:
-    """Uniform ids and random labels."""
+    """Return batches of uniform ids and random labels."""
     rng = np.random.default_rng(0)
     shape = steps, size["batch"]
     columns = {

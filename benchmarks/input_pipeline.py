@@ -1,14 +1,14 @@
-"""Speed of the input pipeline without a model: rows per second that `kerasrec.data` feeds.
+"""Speed of the input pipeline without a model, in rows per second.
 
     KERASREC_DATA=... python benchmarks/input_pipeline.py [--batch-size 8192] [--repeats 5]
 
 Data: `ncf-ml-1m/ml-1m.train.pairs.tsv.gz`, the 994,169 training pairs of the NCF split of MovieLens
-1M. An example is one row of a batch: a (user, item, label) triple, positive or negative; with 4
+1M. An example is one row of a batch: a (user, item, label) triple, positive or negative. With 4
 negatives there are 5 rows per positive. A pass is timed from the creation of its iterator to its
-last batch, shuffling and drawing included, and every batch is consumed by `Dataset.reduce`, which
-runs in TensorFlow as `fit` does. Figures are those of the fastest of the repeats; all lines come
-from one run, because only ratios within a run can be compared on a shared machine. With the default
-arguments the output is also written to docs/benchmarks/input_pipeline.md.
+last batch, including shuffling and sampling. Every batch is consumed by `Dataset.reduce`, which
+runs in TensorFlow as `fit` does. The fastest of the repeats counts. All lines come from one run,
+because only ratios within a run can be compared on a shared machine. With the default arguments the
+output is also written to docs/benchmarks/input_pipeline.md.
 """
 
 import argparse
@@ -141,7 +141,7 @@ def measure(rows: Interactions, batch_size: int, repeats: int) -> None:
 
 
 def best(one_pass: Callable[[], int], repeats: int) -> float:
-    """Rows per second of the fastest pass."""
+    """Return the rows per second of the fastest pass."""
     speeds = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -151,7 +151,7 @@ def best(one_pass: Callable[[], int], repeats: int) -> float:
 
 
 def drain(dataset: tf.data.Dataset) -> Callable[[], int]:
-    """Consumes one pass and counts its rows."""
+    """Return a function that consumes one pass and counts its rows."""
 
     def count(total: tf.Tensor, batch: tuple) -> tf.Tensor:
         return total + tf.size(batch[1], tf.int64)
@@ -160,7 +160,7 @@ def drain(dataset: tf.data.Dataset) -> Callable[[], int]:
 
 
 def loop_over_numpy(columns: dict[str, np.ndarray], schema: Schema, batch_size: int) -> int:
-    """What one would write by hand for numpy alone: a table of booleans, redrawn batch by batch."""
+    """Run a plain NumPy loop: a table of booleans, redrawn batch by batch."""
     users, items = columns["user_id"], columns["item_id"]
     seen = np.zeros((schema.user_id.num_ids, schema.item_id.num_ids), bool)
     seen[users, items] = True
@@ -180,7 +180,7 @@ def loop_over_numpy(columns: dict[str, np.ndarray], schema: Schema, batch_size: 
 
 
 def loop_over_rows(columns: dict[str, np.ndarray], schema: Schema) -> int:
-    """The loop of most published code: one draw and one look into a set at a time."""
+    """Run the loop of most published code: one draw and one set lookup at a time."""
     users = columns["user_id"][:LOOPED_POSITIVES].tolist()
     items = columns["item_id"][:LOOPED_POSITIVES].tolist()
     seen = set(zip(users, items, strict=True))
@@ -197,7 +197,7 @@ def loop_over_rows(columns: dict[str, np.ndarray], schema: Schema) -> int:
 
 
 def shuffle_single_rows(columns: dict[str, np.ndarray], batch_size: int) -> tf.data.Dataset:
-    """The usual tf.data pipeline, given rows whose negatives are drawn already."""
+    """Return the usual tf.data pipeline, on rows with negatives already drawn."""
     rows = np.arange(SHUFFLED_ROWS) % len(columns["user_id"])
     features = {name: columns[name][rows] for name in ("user_id", "item_id")}
     labels = np.ones(SHUFFLED_ROWS, np.float32)

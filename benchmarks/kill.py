@@ -1,13 +1,13 @@
-"""kill -9 of exports and of the server at random moments.
+"""Robustness of exports and of the server against kill -9 at random moments.
 
     python benchmarks/kill.py [--kills 50] [--seed 0]
 
-First a process that exports a model over and over, keeping three old versions, is killed; then a
-server that follows the directory while another process exports. After every kill the newest version
-of the directory must load whole (its checksums, its graph) and answer as the model does, and only
-the folder of the export that was killed may be left over, until the next export removes it. A
-server that is started again must serve the newest version or a later one. With the default
-arguments the output is also written to docs/benchmarks/kills.md.
+First, a process that exports a model over and over, keeping three old versions, is killed. Then a
+server that follows the directory is killed while another process exports. After every kill the
+newest version of the directory must load completely (its checksums, its graph) and answer as the
+model does. Only the folder of the killed export may be left over, until the next export removes it.
+A restarted server must serve the newest version or a later one. With the default arguments the
+output is also written to docs/benchmarks/kills.md.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def parts():
-    """The model and its vocabularies, always the same."""
+    """Return the model and its vocabularies, always the same."""
     import keras
 
     from kerasrec.data import Vocabulary
@@ -84,9 +84,9 @@ def parts():
 
 
 def nursery() -> None:
-    """Starts exports and servers as asked on stdin, by a fork, which spares them the imports.
+    """Start exports and servers on request from stdin, by a fork that saves the imports.
 
-    Nothing of TensorFlow runs here, so that there are no threads a fork could lose.
+    TensorFlow does not run here, so there are no threads that a fork could lose.
     """
     for module in (
         "tensorflow",
@@ -112,7 +112,7 @@ def nursery() -> None:
 
 
 def export_forever(base: str) -> None:
-    """Says so before each export, so that the parent knows when it is running."""
+    """Export repeatedly, and print a line before each export for the parent."""
     from kerasrec.serving import export
 
     model, vocabularies = parts()
@@ -122,14 +122,14 @@ def export_forever(base: str) -> None:
 
 
 def serve_until_killed(base: str) -> None:
-    """As `kerasrec serve` does."""
+    """Serve as `kerasrec serve` does."""
     from kerasrec.server import Settings, serve
 
     serve(base, settings=Settings(rest_port=0, grpc_port=0, poll_seconds=0.1))
 
 
 class Nursery:
-    """The process that forks, and what it has forked."""
+    """The forking process and its children."""
 
     def __init__(self, folder: pathlib.Path, base: pathlib.Path) -> None:
         self.base, self.folder = base, folder
@@ -143,7 +143,7 @@ class Nursery:
         )
 
     def start(self, kind: str) -> tuple[int, pathlib.Path]:
-        """Its process id and the file that it writes to."""
+        """Return the process id and the output file of a new child."""
         self.number += 1
         log = self.folder / f"log{self.number}"
         log.touch()
@@ -151,21 +151,21 @@ class Nursery:
         return int(self.process.stdout.readline()), log
 
     def close(self) -> None:
-        """Ends it."""
+        """Stop the process."""
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
 
 
 def kill(pid: int) -> None:
-    """kill -9, and waits until the process is gone."""
+    """Kill a process with SIGKILL and wait until it is gone."""
     os.kill(pid, signal.SIGKILL)
     while pathlib.Path(f"/proc/{pid}").exists():
         time.sleep(0.005)
 
 
 def wait_for(condition, seconds: float = 300.0):
-    """The first true value of the condition."""
+    """Wait for a condition and return its first true value."""
     end = time.perf_counter() + seconds
     while not (value := condition()):
         assert time.perf_counter() < end, "waited in vain"
@@ -174,7 +174,7 @@ def wait_for(condition, seconds: float = 300.0):
 
 
 def answers() -> list[list[int]]:
-    """The best items of ten users, from numpy."""
+    """Return the best items of ten users, computed by NumPy."""
     model, _ = parts()
     queries = np.asarray(model.query_embedding({"user_id": np.arange(2, 12)}))
     items = np.asarray(model.item_embedding({"item_id": np.arange(2, ITEMS + 2)}))
@@ -182,7 +182,7 @@ def answers() -> list[list[int]]:
 
 
 def check(base: pathlib.Path, expected: list[list[int]]) -> int:
-    """The number of the newest version, which loads whole and answers right."""
+    """Check that the newest version loads and answers correctly; return its number."""
     from kerasrec.serving import load
 
     loaded = load(base)
@@ -191,7 +191,7 @@ def check(base: pathlib.Path, expected: list[list[int]]) -> int:
 
 
 def kill_exports(nursery, expected, moments, kills: int) -> None:
-    """An export is killed from its first to its last moment, and a little later."""
+    """Kill exports at moments from the first to shortly after the last."""
     base = nursery.base
     pid, log = nursery.start("export")
     wait_for(lambda: log.read_bytes().count(b"export\n") > 2)
@@ -231,7 +231,7 @@ def kill_exports(nursery, expected, moments, kills: int) -> None:
 
 
 def kill_servers(nursery, expected, moments, kills: int) -> None:
-    """A server is killed while it starts, serves and swaps versions."""
+    """Kill servers while they start, serve and swap versions."""
     base = nursery.base
     exporter, _ = nursery.start("export")
     began = time.perf_counter()
@@ -278,7 +278,7 @@ def kill_servers(nursery, expected, moments, kills: int) -> None:
 
 
 def ready(log: pathlib.Path) -> int | None:
-    """The port of REST, once it is known."""
+    """Return the REST port once it is logged, else None."""
     for line in log.read_bytes().splitlines():
         if b'"event": "ready"' in line:
             return json.loads(line)["rest_port"]

@@ -1,4 +1,4 @@
-"""Workers killed while they train: every run goes on, and ends with the same weights.
+"""Workers killed during training: every run resumes and ends with the same weights.
 
     python benchmarks/kill_workers.py                          # 10 kills; writes its page
     python benchmarks/kill_workers.py --kills 1 --epochs 3     # a small one, no page
@@ -7,8 +7,8 @@
 
 Matrix factorisation on MovieLens 100K with drawn negatives, two worker processes on this machine
 under `MultiWorkerMirroredStrategy`, `Adam(clipnorm)`, inverse time decay and
-`kerasrec.callbacks.Resume`. A worker gets SIGKILL at a moment drawn at random; then both are
-started again, as a cluster manager would. The first run is left alone.
+`kerasrec.callbacks.Resume`. A worker gets SIGKILL at a random moment. Then both are restarted, as a
+cluster manager would do. The first run is undisturbed.
 """
 
 import argparse
@@ -46,12 +46,12 @@ weights at the end are compared with those of a run that nobody disturbed. This 
 """
 STEPS = 50  # of an epoch
 ROOT = pathlib.Path(__file__).parents[1]
-# Seconds that the other worker gets to notice.
+# Seconds for the other worker to notice.
 NOTICE = 60
 
 
 def main() -> int:
-    """Run both trainings and compare; 1 if the weights differ."""
+    """Run both trainings and compare them; return 1 if the weights differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12)
@@ -76,25 +76,25 @@ def main() -> int:
 
 
 def drawn(kills: int, epochs: int, seed: int) -> list[tuple[int, float, int]]:
-    """Draw epoch, moment and worker of each kill, in the order of time.
+    """Draw epoch, moment and worker of each kill, sorted by time.
 
-    The moment is a batch, or from `STEPS` on the share of the file that is written, plus `STEPS`.
+    The moment is a batch, or from `STEPS` on the written share of the file, plus `STEPS`.
     """
     draw = random.Random(seed)
     writing = set(draw.sample(range(kills), round(0.3 * kills)))
     found = []
     for number, epoch in enumerate(sorted(draw.randrange(epochs) for _ in range(kills))):
         if number in writing:
-            # A third of them when all bytes are there, but under the temporary name.
+            # A third of them once all bytes are written, but under the temporary name.
             found.append((epoch, STEPS + min(1.0, draw.uniform(0.0, 1.5)), 0))
         else:
             found.append((epoch, float(draw.randrange(STEPS)), draw.randrange(2)))
-    # In the order of time, so that none comes after its moment.
+    # Sorted by time, so that none comes after its moment.
     return sorted(found)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train undisturbed, then with kills."""
+    """Train without kills, then with kills."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "alone").mkdir()
@@ -124,13 +124,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def reached(found: dict[str, Any]) -> bool:
-    """Tell whether every kill hit its worker, and the last run ended with the same weights."""
+    """Return whether every kill hit its worker and the last run has the same weights."""
     hit = all(kill["codes"][kill["worker"]] == -signal.SIGKILL for kill in found["kills"])
     return hit and found["difference"] == 0 and not any(found["codes"])
 
 
 def report(page: pages.Page, found: dict[str, Any]) -> str:
-    """Return a line for each kill, and the verdict."""
+    """Return a table line for each kill, and the verdict."""
     settings = page.settings
     frequency = settings["save_freq"]
     lines = page.head(
@@ -164,7 +164,7 @@ def report(page: pages.Page, found: dict[str, Any]) -> str:
 def launch(
     folder: pathlib.Path, arguments: argparse.Namespace, kill: tuple[int, float, int] | None
 ) -> tuple[int | None, ...]:
-    """Starts both workers and waits for them; their exit codes."""
+    """Start both workers, wait for them and return their exit codes."""
     ports = [str(port) for port in free_ports()]
     epoch, moment, victim = kill or (-1, -1.0, -1)
     options = ["--epochs", str(arguments.epochs)]
@@ -196,7 +196,7 @@ def launch(
 
 
 def free_ports() -> list[int]:
-    """Two ports that nobody listens on."""
+    """Return two free ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
@@ -205,7 +205,7 @@ def free_ports() -> list[int]:
 
 
 def difference(one: pathlib.Path, other: pathlib.Path) -> float:
-    """Largest difference of the weights in two files."""
+    """Return the largest difference of the weights in two files."""
     if not other.is_file():
         return float("inf")
     with np.load(one) as left, np.load(other) as right:
@@ -216,7 +216,7 @@ def train(
     folder: str, worker: str, first: str, second: str, epoch: str, moment: str, *,
     epochs: int, save_freq: int | str,
 ) -> None:  # fmt: skip
-    """Train as one worker, as a user would write it; `epoch` and `moment` say when it dies."""
+    """Train as one worker, as a user would write it, until the given moment of its kill."""
     from kerasrec import distribute
 
     workers = [f"127.0.0.1:{port}" for port in (first, second)]
@@ -228,7 +228,7 @@ def train(
     share = float(moment) - STEPS
 
     class Kill(keras.callbacks.Callback):
-        """SIGKILL to this process."""
+        """Callback that sends SIGKILL to this process."""
 
         def on_epoch_begin(self, number: int, logs: Any = None) -> None:
             self.number = number
@@ -238,12 +238,12 @@ def train(
                 return
             if number == float(moment):
                 os.kill(os.getpid(), signal.SIGKILL)
-            # Files within the epoch come before; the one at its end is meant.
+            # Earlier files are written within the epoch. The one at its end is meant.
             if share >= 0 and number == STEPS - 1:
                 os.fsync = die
 
     def die(descriptor: int) -> None:
-        """Leave the file as a kill within its write would: a part of it is on the disk."""
+        """Leave a file as a kill during its write would: partially written."""
         size = os.fstat(descriptor).st_size
         os.ftruncate(descriptor, int(size * min(share, 1.0)))
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,12 +1,12 @@
-"""Whether the next rating is high: a stacked LSTM over histories, beside models of ids.
+"""Prediction of high ratings: a stacked LSTM over histories, compared with models of ids.
 
     python benchmarks/next_rating_high.py                               # writes its page
     python benchmarks/next_rating_high.py --only MatrixFactorization    # that model alone, no page
     python benchmarks/next_rating_high.py --page                        # from stored results
 
 Every model tries the same number of learning rates on the validation rows, each for a third of its
-epochs; the best one is then trained with every seed. A training that is broken off goes on at its
-last epoch.
+epochs. The best one is then trained with every seed. An interrupted training resumes at its last
+epoch.
 """
 
 import argparse
@@ -38,17 +38,17 @@ from kerasrec.training import EveryStep
 from kerasrec.types import Columns
 
 HELD, HIGH, DRAWS = 5, 4.0, 400
-# The rates that each model tries, as multiples of the one below; and the share of its epochs.
+# Learning rates that each model tries, as multiples of the one below; and their share of epochs.
 FACTORS, TRIAL = (0.5, 1.0, 2.0), 3
 SHRINK_ITEM, SHRINK_USER = 10, 3
 LSTM = "StackedLSTMClassifier"
-# The rows a score may know, by the number of the last part.
+# Rows that a score may use, by the number of the last part.
 KNOWN = {"all": "all rows before", "both": "training and validation rows", "train": "training rows"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """All that is set by hand for one model."""
+    """Settings of one model."""
 
     kind: str
     embedding_dim: int
@@ -83,7 +83,7 @@ MODELS = {
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Encoded rows, those of each user in order of time; parts are told by `part`: 0, 1, 2."""
+    """Encoded rows, sorted by time within each user, with `part`: 0, 1, 2."""
 
     columns: dict[str, np.ndarray]
     part: np.ndarray
@@ -91,12 +91,12 @@ class Rows:
     schema: Schema
 
     def of(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns of some rows."""
+        """Return the columns of some rows."""
         return {name: values[chosen] for name, values in self.columns.items()}
 
 
 def read_rows(max_length: int) -> Rows:
-    """MovieLens 1M: label, split, numbers of events; what is fitted, on training rows alone."""
+    """Read MovieLens 1M: labels, splits, event numbers; statistics from training rows only."""
     rows = datasets.load("movielens-1m").interactions
     split = data.leave_last_out(rows, valid=HELD, test=HELD)
     vocabularies = data.fit_vocabularies(split.train)
@@ -139,7 +139,7 @@ def read_rows(max_length: int) -> Rows:
 
 
 def item_levels(items: np.ndarray, rating: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Mean training rating of the item of each row, drawn to that of all where there are few."""
+    """Return the shrunken mean training rating of the item of each row."""
     mean, size = rating[train].mean(), items.max() + 1
     total = np.bincount(items[train], rating[train], minlength=size)
     rows = np.bincount(items[train], minlength=size)
@@ -147,7 +147,7 @@ def item_levels(items: np.ndarray, rating: np.ndarray, train: np.ndarray) -> np.
 
 
 def windows(rows: Rows, chosen: np.ndarray, width: int, seed: int) -> dict[str, np.ndarray]:
-    """The rows up to a random end of each user who has more than a window of them."""
+    """Return the rows up to a random end of each user who has more than a window of them."""
     kept = rows.of(chosen)
     _, begin, count = np.unique(kept["user_id"], return_index=True, return_counts=True)
     place = np.arange(chosen.sum()) - np.repeat(begin, count)
@@ -158,7 +158,7 @@ def windows(rows: Rows, chosen: np.ndarray, width: int, seed: int) -> dict[str, 
 
 
 def step_scores(model: Any, rows: Rows, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, Any]]:
-    """Numbers of rows, and their logits by the chosen rows before them, block by block."""
+    """Return row numbers and their logits given the chosen earlier rows, block by block."""
     columns = rows.of(chosen) | {"label": np.flatnonzero(chosen).astype(np.float32)}
     steps = data.next_labels(columns, rows.schema, batch_size=64, time=None, shuffle=False)
     logits = step_function(model)
@@ -168,7 +168,7 @@ def step_scores(model: Any, rows: Rows, chosen: np.ndarray) -> Iterator[tuple[np
 
 
 def step_function(model: Any) -> Callable[[Any], Any]:
-    """`step_logits`, compiled once a model."""
+    """Return `step_logits`, compiled once per model."""
     import tensorflow as tf
 
     if not hasattr(model, "compiled_steps"):
@@ -179,7 +179,7 @@ def step_function(model: Any) -> Callable[[Any], Any]:
 
 
 def scores_of(model: Any, rows: Rows, part: int, *, known: int | None = None) -> np.ndarray:
-    """Return the logits of the rows of a part, in the order of rows.
+    """Return the logits of the rows of a part, in row order.
 
     Args:
         model: a model of the page.
@@ -205,12 +205,12 @@ def scores_of(model: Any, rows: Rows, part: int, *, known: int | None = None) ->
 
 
 def inputs(rows: Rows, chosen: np.ndarray) -> Columns:
-    """User and item ids."""
+    """Return user and item ids."""
     return {name: rows.columns[name][chosen] for name in ("user_id", "item_id")}
 
 
 def compiled(settings: Settings, rows: Rows, steps: int) -> tuple[Any, Any]:
-    """Return a model with fresh weights, and what trains it, compiled."""
+    """Return a model with fresh weights and its compiled trainer."""
     shared: dict[str, Any] = {"embedding_dim": settings.embedding_dim}
     loss = None
     if settings.kind == LSTM:
@@ -274,7 +274,7 @@ def train(settings: Settings, seed: int, folder: pathlib.Path) -> dict[str, Any]
 
 
 def refitted(settings: Settings, rows: Rows, seed: int, epochs: int) -> np.ndarray:
-    """Train anew on training and validation rows, so many epochs; return scores of the test."""
+    """Retrain on training and validation rows for some epochs; return the test scores."""
     keras.utils.set_random_seed(seed)
     chosen = rows.part <= 1
     steps = int(batches(settings, rows, chosen, 0).cardinality())
@@ -316,7 +316,7 @@ def by_row(results: dict[str, list[dict[str, Any]]]) -> dict[str, np.ndarray]:
 def resampled(
     scores: dict[str, np.ndarray], labels: np.ndarray, users: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """AUC, averaged over the seeds, in `DRAWS` resamples of the users, the same for all models."""
+    """Return the AUC, averaged over the seeds, in `DRAWS` shared resamples of the users."""
     _, user = np.unique(users, return_inverse=True)
     own = np.split(np.argsort(user, kind="stable"), np.cumsum(np.bincount(user))[:-1])
     rng = np.random.default_rng(0)
@@ -329,7 +329,7 @@ def resampled(
 
 
 def interval(values: np.ndarray) -> str:
-    """The middle 95%."""
+    """Return the central 95%."""
     low, high = np.quantile(values, [0.025, 0.975])
     return f"{low:.4f} to {high:.4f}"
 
@@ -471,7 +471,7 @@ hand on the validation rows.
 
 
 def job(name: str, settings: Settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
-    """Train in a process of its own."""
+    """Train in a separate process."""
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / "result.json"
     words = [json.dumps(dataclasses.asdict(settings)), str(seed), str(folder), str(out)]
@@ -491,7 +491,7 @@ def job(name: str, settings: Settings, seed: int, folder: pathlib.Path) -> dict[
 
 
 def main() -> None:
-    """Run what is not stored and write the page."""
+    """Run the missing trainings and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=list(MODELS), help="some models; no page")
@@ -519,7 +519,7 @@ def main() -> None:
         folder = made.folder / f"{label}-checkpoint"
         return made.result(label, lambda: job(name, settings, seed, folder))
 
-    # The longest first, two at a time: a training of these sizes keeps one core busy.
+    # The longest first, two at a time: a training of this size keeps one core busy.
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         tasks = [
             (f"{name}-trial{number}", name, settings, seeds[0])

@@ -1,9 +1,9 @@
-"""A page of a benchmark, the results it is made from, and how those were made.
+"""Benchmark pages, their stored results, and the conditions of the run.
 
 Results lie in `benchmarks/results/<page>`: a JSON file for each round or seed, and `run.json` with
-command, hardware, versions, commit, settings, and the source that measured them. A page is remade
-from these files alone, byte for byte. The source is a hash of the script and of the modules of
-`benchmarks/` that it imports. `tests/benchmarks/test_pages.py` compares it with the files of today.
+command, hardware, versions, commit, settings and the source that measured them. A page is rebuilt
+from these files only, byte for byte. The source is a hash of the script and of the modules of
+`benchmarks/` that it imports. `tests/benchmarks/test_pages.py` compares it with the current files.
 """
 
 import argparse
@@ -25,13 +25,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "benchmarks"
 RESULTS = ROOT / "benchmarks" / "results"
 RUN = "run.json"
-# They measure nothing. What they make of the results is proven by remaking the pages.
+# These modules measure nothing. Their effect on the results is verified by rebuilding the pages.
 WRITING = {"describing", "pages", "turns"}
 RENDERING = {"ABOUT", "PROTOCOL", "report", "page", "about"}
 
 
 def modules(script: pathlib.Path) -> list[pathlib.Path]:
-    """List a script and the modules beside it that it imports, at any depth."""
+    """List a script and the modules beside it that it imports, directly or indirectly."""
     found, left = {script}, [script]
     while left:
         for name in _imported(left.pop()):
@@ -53,7 +53,7 @@ def _imported(path: pathlib.Path) -> set[str]:
 
 
 def fingerprint(paths: Iterable[pathlib.Path], extra: str = "") -> str:
-    """Hash the code that measures: without comments, docstrings, and the parts that render."""
+    """Hash the code that measures, without comments, docstrings and rendering code."""
     digest = hashlib.sha256(extra.encode())
     for path in paths:
         digest.update(f"\n{path.name}\n{measuring(path.read_text(encoding='utf-8'))}".encode())
@@ -86,14 +86,14 @@ def _lines(node: Any) -> set[int]:
 
 
 def add_options(parser: argparse.ArgumentParser, *, torch: bool = False) -> None:
-    """Add the options that every benchmark has."""
+    """Add the options shared by all benchmarks."""
     parser.add_argument("--page", action="store_true", help="remake the page, measure nothing")
     if torch:
         parser.add_argument("--torch-python", default=sys.executable, help="Python with PyTorch")
 
 
 def whole(parser: argparse.ArgumentParser, arguments: argparse.Namespace, *free: str) -> bool:
-    """Tell whether the run is one for the page: all options but the free ones have defaults."""
+    """Return whether the run is one for the page: all options but the free ones have defaults."""
     free = ("page", "torch_python", "cell", *free)
     return all(
         value == parser.get_default(name)
@@ -103,20 +103,20 @@ def whole(parser: argparse.ArgumentParser, arguments: argparse.Namespace, *free:
 
 
 class Page:
-    """The results of a benchmark and the page that shows them.
+    """Results of a benchmark, and the page that shows them.
 
-    A run that was broken off goes on, as long as settings, source, commit, versions and hardware
-    are the same. One that had ended begins anew.
+    An interrupted run resumes as long as settings, source, commit, versions and hardware are the
+    same. A completed one starts over.
 
     Args:
-        name: of the page and of the folder of its results.
+        name: name of the page and of the folder of its results.
         script: the file of the benchmark.
-        settings: what decides the results; plain JSON values.
-        packages: further packages whose versions are told.
-        torch_python: the Python that has PyTorch, where it takes part.
-        remake: whether to measure nothing and use the results that are there.
-        keep: whether the run is one for the page. Results of others go to a temporary folder.
-        source: the hash of what measures; that of script and imported modules by default.
+        settings: settings that decide the results; plain JSON values.
+        packages: further packages whose versions are reported.
+        torch_python: path of a Python with PyTorch, if it takes part.
+        remake: whether to use the stored results and measure nothing.
+        keep: whether the run is one for the page. Otherwise, results go to a temporary folder.
+        source: hash of the measuring code; by default of the script and its imported modules.
     """
 
     def __init__(
@@ -155,11 +155,11 @@ class Page:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the results; of the stored run when the page is remade."""
+        """Return the settings that decide the results; the stored ones if the page is rebuilt."""
         return self.run["settings"]
 
     def _begin(self) -> None:
-        """Go on with a broken run of the same kind, or begin anew."""
+        """Resume an interrupted run with the same conditions, or start over."""
         path = self.folder / RUN
         if path.is_file():
             held = json.loads(path.read_text(encoding="utf-8"))
@@ -188,15 +188,15 @@ class Page:
     def rounds(
         self, sides: Sequence[str], rounds: int, measure: Callable[[str, int], Any]
     ) -> dict[str, list[Any]]:
-        """Measure all sides in turn in every round, a file for each round.
+        """Measure all sides in turn in every round, with one file per round.
 
         Args:
-            sides: names of what is measured.
-            rounds: how often.
-            measure: of a side and the number of the round, the result.
+            sides: names of the sides.
+            rounds: number of rounds.
+            measure: function of a side and the number of the round that returns the result.
 
         Returns:
-            the results of the rounds by side.
+            The results of the rounds by side.
         """
         found: dict[str, list[Any]] = {side: [] for side in sides}
         for number in range(rounds):
@@ -214,7 +214,7 @@ class Page:
         return found
 
     def printed(self, run: Callable[[], int | None]) -> tuple[str, int]:
-        """Return what a benchmark prints, from a stored run or by running it; and its exit code."""
+        """Return the output and exit code of a benchmark, from a stored run or by running it."""
 
         def make() -> dict[str, Any]:
             output = describing.Tee(sys.stdout)
@@ -226,7 +226,7 @@ class Page:
         return "\n".join(found["output"]), found["code"]
 
     def made_at(self) -> str:
-        """Name the commit, the state of the tree, and the source."""
+        """Return the commit, the state of the tree and the source."""
         return f"{self.run['commit']}; source {self.run['source']}"
 
     def head(self, *more: str) -> list[str]:
@@ -241,7 +241,7 @@ class Page:
         ]
 
     def bullets(self) -> str:
-        """Return the same as a Markdown list."""
+        """Return the run description as a Markdown list."""
         return "\n".join(
             [
                 f"- Command: `{self.run['command']}`",

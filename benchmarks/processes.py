@@ -1,4 +1,4 @@
-"""One side of a comparison, measured in a process of its own."""
+"""Measurement of one side of a comparison in a separate process."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from typing import Any
 
 
 def measure(script: str, side: str, folder: str, torch_python: str, *more: str) -> Any:
-    """Return what `script --cell side folder` prints on its last line, as JSON.
+    """Return the last line printed by `script --cell side folder`, parsed as JSON.
 
     Args:
         script: the benchmark itself.
         side: its name; one that begins with "torch" runs under `torch_python`.
-        folder: where the benchmark has put its data.
-        torch_python: the Python that has PyTorch.
-        *more: further words of the cell.
+        folder: folder with the data of the benchmark.
+        torch_python: path of a Python with PyTorch.
+        *more: further arguments of the cell.
     """
     python = torch_python if side.startswith("torch") else sys.executable
     done = subprocess.run(

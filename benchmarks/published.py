@@ -1,14 +1,14 @@
-"""Published tables, beside the models of the zoo: one page a table, written by this program.
+"""Published tables compared with the models of the zoo, one page per table.
 
     python benchmarks/published.py ncf-ml-1m             # 3 seeds; writes docs/benchmarks/
     python benchmarks/published.py ncf-ml-1m --quick     # one seed of the first model, no page
     python benchmarks/published.py ncf-ml-1m --page      # the page alone, from stored results
     python benchmarks/published.py sasrec-ml-1m --only SASRec --seed 1   # one training
 
-Each training leaves a JSON file in benchmarks/results; a run that was broken off goes on where it
-stopped, in the tables of next items at the last validated epoch. A file counts only if settings,
-code, versions and hardware are those of the run. `--page` asks for the settings alone: the page
-names the hardware, the versions, the commits and the code of its results.
+Each training leaves a JSON file in benchmarks/results. An interrupted run resumes where it stopped,
+and in the next-item tables at the last validated epoch. A file counts only if settings, code,
+versions and hardware are those of the run. `--page` checks the settings only. The page names the
+hardware, the versions, the commits and the code of its results.
 """
 
 import argparse
@@ -27,6 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pages
+import turns
 from describing import command, commit, machine, versions, write
 from published_tables import SECONDS, Table
 from published_tables import TABLES as TOP_N_TABLES
@@ -34,12 +35,12 @@ from sequence_tables import SEQUENCE_TABLES
 
 TABLES = {**TOP_N_TABLES, **SEQUENCE_TABLES}
 HERE = pathlib.Path(__file__).parent
-# What belongs to the result itself; a page can be remade elsewhere.
+# Conditions of the result itself. A page can be rebuilt elsewhere.
 SETTINGS = ("settings", "epoch")
 
 
 def settings_of(settings: Any) -> dict[str, Any]:
-    """Return what is set; what is off is left out, since results outlive later settings."""
+    """Return the settings without disabled options, since results outlive later settings."""
     return {n: v for n, v in dataclasses.asdict(settings).items() if v is not None}
 
 
@@ -53,7 +54,7 @@ def source_of(name: str, table: Table) -> str:
 def stored(
     path: pathlib.Path, key: Mapping[str, Any], make: Callable[[], dict[str, Any]], *, page: bool
 ) -> Any:
-    """Return what the file holds, if it was made with that key; else make and store it."""
+    """Return the content of a file if it was made with the key; else create and store it."""
     key = json.loads(json.dumps(key))
     if path.is_file():
         held = json.loads(path.read_text(encoding="utf-8"))
@@ -66,7 +67,7 @@ def stored(
 
 
 def origin(held: Sequence[Mapping[str, Any]]) -> str:
-    """Say where and with what the results were made."""
+    """Describe where and with what the results were made."""
     lines = {
         "Hardware": {one["key"]["machine"] for one in held},
         "Versions": {one["key"]["with"] for one in held},
@@ -86,9 +87,9 @@ def run(
     source: str,
     page: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the results of a table, and the files as they are stored.
+    """Return the results of a table and the stored files.
 
-    For each model and part there is the chosen epoch, then one test a seed.
+    For each model and part these are the chosen epoch and one test per seed.
     """
     made: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
@@ -140,26 +141,26 @@ def run(
 
 
 def table_of(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def by_seed(made: Sequence[Mapping[str, Any]], model: str, measure: str) -> np.ndarray:
-    """Mean over the parts (folds), one number a seed."""
+    """Return the mean over the parts (folds), one number per seed."""
     mine = [row for row in made if row["model"] == model]
     seeds = sorted({row["seed"] for row in mine})
     return np.array([np.mean([row[measure] for row in mine if row["seed"] == s]) for s in seeds])
 
 
 def spread(values: np.ndarray) -> str:
-    """Mean and sample standard deviation over the seeds."""
+    """Return mean and sample standard deviation over the seeds."""
     deviation = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
     return f"{values.mean():.4f}{deviation}"
 
 
 def verdicts(table: Table, made: Sequence[Mapping[str, Any]]) -> str:
-    """Goal by goal, what was reached and what is missing."""
+    """Return what was reached and what is missing, goal by goal."""
     lines = []
     for model, measure, goal in table.goals:
         if measure == SECONDS:
@@ -167,9 +168,15 @@ def verdicts(table: Table, made: Sequence[Mapping[str, Any]]) -> str:
             word = "reached" if slowest <= goal else f"**missed by {slowest - goal:.0f} s**"
             lines.append(f"- {model}, training in at most {goal:.0f} s: {slowest:.0f} s, {word}")
             continue
-        mean = float(by_seed(made, model, measure).mean())
+        found = by_seed(made, model, measure)
+        mean = float(found.mean())
         missing = goal - mean if table.higher_is_better else mean - goal
         word = "reached" if missing <= 0 else f"**missed by {missing:.4f}**"
+        if missing <= 0 and len(found) > 1:
+            interval = turns.mean(found)
+            worst = interval.low if table.higher_is_better else interval.high
+            if worst < goal if table.higher_is_better else worst > goal:
+                word = f"**not settled**: the interval of the mean goes to {worst:.4f}"
         sign = "at least" if table.higher_is_better else "at most"
         lines.append(f"- {model}, {table.measures[measure]} {sign} {goal:.4f}: {mean:.4f}, {word}")
     return "\n".join(lines)
@@ -215,7 +222,8 @@ Written by `benchmarks/published.py`; run it again instead of editing this page.
 {summary}
 
 ± is the standard deviation over the seeds {", ".join(map(str, seeds))}; models without
-random numbers run once.
+random numbers run once. A goal counts as reached if the whole 95 % interval of the mean over the
+seeds, by Student's t, reaches it.
 
 ## Goals
 
@@ -249,7 +257,7 @@ Where the epoch is the last that was planned, more of them may do better.
 
 
 def main() -> None:
-    """Parses the flags, runs, prints, and writes the page."""
+    """Parse the flags, run, print and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=list(TABLES))
     parser.add_argument(

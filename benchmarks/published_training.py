@@ -1,4 +1,4 @@
-"""How the models of `published_tables.py` are trained and measured: stock compile and fit."""
+"""Training and measurement of the models of `published_tables.py` by stock compile and fit."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ RATINGS = (1.0, 5.0)
 
 @dataclasses.dataclass(frozen=True)
 class RankingSettings:
-    """All that is set by hand for a top-N table."""
+    """Settings of a top-N table."""
 
     kind: str = "MatrixFactorization"
     embedding_dim: int = 64
@@ -39,14 +39,14 @@ class RankingSettings:
     batch_size: int = 2048
     epochs: int = 20
     every: int = 2
-    # With a patience the rate stays the same, so that no epoch is the last by plan alone.
+    # With patience the learning rate stays constant, so that no epoch is the last by plan.
     patience: int | None = None
     k: int = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class RatingSettings:
-    """All that is set by hand for a table of ratings; one value for all folds and seeds."""
+    """Settings of a rating table, the same for all folds and seeds."""
 
     embedding_dim: int = 64
     stddev: float = 0.1
@@ -60,7 +60,7 @@ class RatingSettings:
 
 
 def clock() -> Callable[[], dict[str, float]]:
-    """Starts to measure; the result tells the seconds so far, of the wall and of all cores."""
+    """Start a clock; the returned function gives elapsed wall and CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     return lambda: {
         "training_seconds": time.perf_counter() - wall,
@@ -69,18 +69,18 @@ def clock() -> Callable[[], dict[str, float]]:
 
 
 def trains(settings: Any) -> bool:
-    """Whether there are weights to train."""
+    """Return whether there are weights to train."""
     return bool(settings.epochs)
 
 
 @functools.cache
 def load(name: str) -> datasets.Dataset:
-    """A data set, read once."""
+    """Return a data set, read once."""
     return datasets.load(name)
 
 
 def random_ranker(schema: Schema) -> Any:
-    """Constant scores: the exact mean over all orders."""
+    """Return a ranker with constant scores: the exact mean over all orders."""
 
     class Constant:
         def __init__(self) -> None:
@@ -93,7 +93,7 @@ def random_ranker(schema: Schema) -> Any:
 
 
 def encoded(name: str, *parts: data.Interactions) -> tuple[Schema, list[dict[str, np.ndarray]]]:
-    """Columns of the parts; the ids are those of the whole published set."""
+    """Return the columns of the parts, with ids of the whole published set."""
     rows = load(name).interactions
     vocabularies = data.fit_vocabularies(rows)
     return data.make_schema(rows, vocabularies), [data.encode(p, vocabularies) for p in parts]
@@ -109,9 +109,9 @@ def train_ranking(
     time: str | None,
     **options: Any,
 ) -> tuple[Any, dict[str, list[float]], dict[str, float]]:
-    """A model after the first `epochs` of the planned ones, its history, and the times.
+    """Return a model after the first `epochs` planned epochs, its history and the times.
 
-    `time` names the column of the order of the rows, which only weights by recency read.
+    `time` names the column that orders the rows. Only weights by recency use it.
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
@@ -170,7 +170,7 @@ def train_ranking(
 
 
 def choose_ranking(name: str, part: str, settings: RankingSettings) -> dict[str, Any]:
-    """The epoch with the best NDCG on held-out training rows."""
+    """Return the epoch with the best NDCG on held-out training rows."""
     rows = load(name).split.train
     if rows.time is not None:
         split = data.leave_last_out(rows, valid=0, test=1)
@@ -198,7 +198,7 @@ def choose_ranking(name: str, part: str, settings: RankingSettings) -> dict[str,
 def test_ranking(
     name: str, part: str, settings: RankingSettings, seed: int, epoch: int | None
 ) -> dict[str, Any]:
-    """Figures on the test rows of a model trained on the whole training part."""
+    """Return the test figures of a model trained on the whole training part."""
     dataset = load(name)
     schema, (train, test) = encoded(name, dataset.split.train, dataset.split.test)
     candidates = None
@@ -220,7 +220,7 @@ def train_rating(
     epochs: int,
     valid: data.Interactions | None = None,
 ) -> tuple[Any, dict[str, data.Vocabulary], dict[str, list[float]], dict[str, float]]:
-    """Stock compile and fit, for the first `epochs` of the planned ones."""
+    """Train with stock compile and fit for the first `epochs` planned epochs."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     passed = clock()
@@ -270,7 +270,7 @@ def _fold(name: str, part: str, valid: float) -> data.Split:
 
 
 def choose_rating(name: str, part: str, settings: RatingSettings) -> dict[str, Any]:
-    """The epoch with the lowest RMSE on held-out training rows."""
+    """Return the epoch with the lowest RMSE on held-out training rows."""
     split = _fold(name, part, HELD_OUT)
     *_, history, _ = train_rating(split.train, settings, 0, settings.epochs, split.valid)
     curve = history["val_rmse"]
@@ -280,7 +280,7 @@ def choose_rating(name: str, part: str, settings: RatingSettings) -> dict[str, A
 def test_rating(
     name: str, part: str, settings: RatingSettings, seed: int, epoch: int | None
 ) -> dict[str, Any]:
-    """Errors on the test rows of the fold."""
+    """Return the errors on the test rows of the fold."""
     split = _fold(name, part, 0.0)
     model, vocabularies, _, times = train_rating(split.train, settings, seed, epoch or 0)
     errors = evaluation.pointwise(model, data.encode(split.test, vocabularies), clip=RATINGS)

@@ -1,15 +1,15 @@
-"""Latency of `recommend` for one user beside numpy's bare product, and the size of the exports.
+"""Latency of `recommend` for one user against a NumPy baseline, and size of the exports.
 
     KERASREC_DATA=... python benchmarks/recommend_latency.py                 # writes its page
     python benchmarks/recommend_latency.py --folder served --rounds 0        # only exports
     python benchmarks/recommend_latency.py --items 20000 --rounds 1          # a part, no page
 
-Catalogues of 100,000 and a million items, 64 numbers each. numpy multiplies the matrix by one
-vector, takes the ten best by argpartition and sorts them. The SavedModel looks the user up by its
-raw id, multiplies, leaves ten raw ids out, and answers raw ids, scores, count and flag. Every side
-is a process of its own, in turns; the median call of a process counts, and of the rounds the
-fastest, since other work on the machine only adds. `--folder` keeps the exports, so that a second
-run starts with the clock.
+The catalogues have 100,000 and a million items with 64 numbers each. NumPy multiplies the matrix by
+one vector, takes the ten best by argpartition and sorts them. The SavedModel looks up the user by
+its raw id, multiplies, excludes ten raw ids, and returns raw ids, scores, count and flag. Every
+side is a separate process, in turns. The result is the median call of a process, and of the rounds
+the fastest, since other work on the machine only adds time. `--folder` keeps the exports, so that a
+second run starts with the timing.
 """
 
 import argparse
@@ -47,7 +47,7 @@ factorisation trained on MovieLens 100K (all signatures). This page is written b
 
 
 def main() -> None:
-    """Exports, measures all sides in turn, prints the tables, and writes the page."""
+    """Export, measure all sides in turn, print the tables and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--items", type=int, nargs="+", default=list(ITEMS))
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def prepare(folder: pathlib.Path, items: int) -> None:
-    """Exports random vectors in every kind of table, and keeps them for numpy."""
+    """Export random vectors in every kind of table, and save them for NumPy."""
     missing = [kind for kind in KINDS if not (folder / kind / "1").is_dir()]
     if not missing:
         return
@@ -120,7 +120,7 @@ def prepare(folder: pathlib.Path, items: int) -> None:
 
 
 def prepare_movielens(folder: pathlib.Path) -> None:
-    """Trains matrix factorisation on MovieLens 100K and exports it in every kind of table."""
+    """Train matrix factorisation on MovieLens 100K and export it in every kind of table."""
     if (folder / KINDS[-1] / "1").is_dir():
         return
     import keras
@@ -151,7 +151,7 @@ def prepare_movielens(folder: pathlib.Path) -> None:
 
 
 def clocked(call: Callable[[int], object]) -> float:
-    """Milliseconds of the median call, a new user in each."""
+    """Return milliseconds of the median call, with a new user in each."""
     taken = []
     for number in range(WARM_UP + CALLS):
         start = time.perf_counter()
@@ -161,7 +161,7 @@ def clocked(call: Callable[[int], object]) -> float:
 
 
 def numpy_call(folder: pathlib.Path, side: str) -> float:
-    """The bare product and top-k."""
+    """Return a function that computes the bare product and top-k."""
     users, items = (np.load(folder / f"{name}.npy") for name in ("users", "items"))
 
     def call(user: int) -> np.ndarray:
@@ -173,7 +173,7 @@ def numpy_call(folder: pathlib.Path, side: str) -> float:
 
 
 def saved_model_call(folder: pathlib.Path, side: str) -> float:
-    """The exported signature, tensors in, numpy arrays out."""
+    """Return a function that calls the exported signature, from tensors to NumPy arrays."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
@@ -189,14 +189,14 @@ def saved_model_call(folder: pathlib.Path, side: str) -> float:
 
 
 def latencies(folder: pathlib.Path, catalogues: list[int], rounds: int) -> int:
-    """Measures and prints; the number of goals missed."""
+    """Measure and print; return the number of missed goals."""
     missed = 0
     print(f"{'items':>9}  {'side':22}{'ms':>8}{'of numpy':>10}  of the rounds")
     for items in catalogues:
         times: dict[str, list[float]] = {side: [] for side in ("numpy", *KINDS)}
         for turn in range(rounds):
             for side, taken in times.items():
-                # The smaller tables are no part of the goal: two rounds.
+                # The smaller tables are not part of the goal: two rounds.
                 if side in ("numpy", "float32") or turn < 2:
                     place = str(folder / str(items))
                     taken.append(processes.measure(__file__, side, place, sys.executable))
@@ -213,7 +213,7 @@ def latencies(folder: pathlib.Path, catalogues: list[int], rounds: int) -> int:
 
 
 def sizes(folder: pathlib.Path, catalogues: list[int]) -> int:
-    """Prints sizes and costs; the number of goals missed."""
+    """Print sizes and costs; return the number of missed goals."""
     missed = 0
     print(f"{'export':28}{'tables':>8}{'MB':>9}{'smaller':>9}{'recall@100':>12}{'difference':>12}")
     places = {f"{n:,} random vectors": folder / str(n) for n in catalogues}

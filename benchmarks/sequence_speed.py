@@ -1,15 +1,14 @@
-"""An epoch of SASRec with a softmax over the catalogue, beside a plain PyTorch loop.
+"""Time of an epoch of SASRec with a softmax over the catalogue, against a plain PyTorch loop.
 
     python benchmarks/sequence_speed.py                            # writes its page
     python benchmarks/sequence_speed.py --torch-python ~/bin/python  # PyTorch elsewhere
     python benchmarks/sequence_speed.py --rounds 1 --users 300     # a look, no page
     python benchmarks/sequence_speed.py --page                     # from stored results
 
-sasrec-ml-1m, training rows alone: the newest 201 items of each of 6,040 users, length 200,
-dimension 64, 2 blocks with 1 head, Adam, the paper's attention without a bias by distance. Every
-side is a process of its own, and a round runs both in turn; the first epoch compiles and does not
-count, the median of the others does. What each side has learned by then is measured on the
-validation items.
+sasrec-ml-1m, training rows only: the newest 201 items of each of 6,040 users, length 200, dimension
+64, 2 blocks with 1 head, Adam, the paper's attention without a distance bias. Every side is a
+separate process, and a round runs both in turn. The first epoch compiles and does not count; the
+median of the others does. The result of the training is measured on the validation items.
 """
 
 import argparse
@@ -135,7 +134,7 @@ def prepare(folder: pathlib.Path, users: int | None) -> None:
 
 
 def ndcg(folder: pathlib.Path, side: str) -> float:
-    """NDCG@K of the validation items, by the vectors that a side has left."""
+    """Return NDCG@K of the validation items, from the vectors that a side has saved."""
     import numpy as np
 
     held_out, vectors = np.load(folder / HELD_OUT), np.load(folder / f"{side}.npz")
@@ -152,7 +151,7 @@ def ndcg(folder: pathlib.Path, side: str) -> float:
 
 
 def about(text: str) -> str:
-    """The page."""
+    """Return the page."""
     return ABOUT.format(rows=ROWS, rate=RATE, dropout=DROPOUT, epochs=EPOCHS, k=K, text=text)
 
 
@@ -198,7 +197,7 @@ def report(page: pages.Page, found: dict[str, list[dict[str, float]]]) -> str:
 
 
 def measured(seconds: list[float], cpu: list[float], padding: float) -> dict[str, float]:
-    """The result of a side; the first epoch is left out."""
+    """Return the result of a side, without the first epoch."""
     return {
         "seconds": statistics.median(seconds[1:]),
         "cpu": statistics.median(cpu[1:]),
@@ -208,7 +207,7 @@ def measured(seconds: list[float], cpu: list[float], padding: float) -> dict[str
 
 
 def kerasrec_epochs(folder: pathlib.Path, seed: int) -> dict[str, float]:
-    """Stock compile and fit."""
+    """Train with stock compile and fit."""
     import keras
     import numpy as np
 
@@ -248,7 +247,7 @@ def kerasrec_epochs(folder: pathlib.Path, seed: int) -> dict[str, float]:
 
 
 def torch_epochs(folder: pathlib.Path, seed: int) -> dict[str, float]:
-    """A plain loop."""
+    """Train with a plain PyTorch loop."""
     import numpy as np
     import torch
     from torch import nn

@@ -1,14 +1,14 @@
-"""LSTM and GRU over long histories: gradient norms, a rate ten times too high, short memory.
+"""LSTM and GRU over long histories: gradient norms, a rate ten times too high, low memory.
 
     python benchmarks/sequence_stability.py                        # all; writes page and picture
     python benchmarks/sequence_stability.py --cells gru --seeds 0  # a look, no page
 
-Each training leaves a file in `--results`, from where a run that was broken off goes on. A file
-counts only if settings, versions and hardware are those of the run.
+Each training leaves a file in `--results`, from which an interrupted run resumes. A file counts
+only if settings, versions and hardware are those of the run.
 
-Next-item training on the newest films of MovieLens 1M users with long histories. All runs of a cell
-have the same data and, for a seed, the same initial weights and order of batches; they differ in
-the learning rate and in the remedies.
+The task is next-item training on the newest films of MovieLens 1M users with long histories. All
+runs of a cell have the same data and, for a seed, the same initial weights and order of batches.
+They differ in the learning rate and in the remedies.
 """
 
 import argparse
@@ -51,7 +51,7 @@ SIDES = {
 
 
 def decaying(rate: float, warmup_steps: int) -> Any:
-    """The rate of each step."""
+    """Return the learning rate of each step."""
     from kerasrec.optimizers import inverse_time_decay
 
     return inverse_time_decay(
@@ -61,7 +61,7 @@ def decaying(rate: float, warmup_steps: int) -> Any:
 
 
 def setups() -> dict[str, Callable[[], Any]]:
-    """What makes the optimizer, by name."""
+    """Return by name a function that creates the optimizer."""
     from kerasrec.optimizers import SGD
 
     decay = f"decay to 1/{1 + DECAY:g}"
@@ -77,7 +77,7 @@ def setups() -> dict[str, Callable[[], Any]]:
 
 
 def histories(rows: int) -> tuple[Any, Any]:
-    """Schema, and the columns of so many users with more than `LENGTH` training rows."""
+    """Return the schema and the columns of users with more than `LENGTH` training rows."""
     from sequence_training import load as read
     from sequence_training import next_item_schema
 
@@ -90,7 +90,7 @@ def histories(rows: int) -> tuple[Any, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """Losses of the untrained model and after each look, and norms of all gradients together."""
+    """Losses of the untrained model and of every check, and global gradient norms."""
 
     losses: list[float]
     before: list[float]
@@ -98,7 +98,7 @@ class Curve:
 
 
 def train(cell: str, make_optimizer: Callable[[], Any], seed: int, data: Any) -> Curve:
-    """One training."""
+    """Train once."""
     import keras
 
     from kerasrec.callbacks import GradientMonitor
@@ -126,7 +126,7 @@ def train(cell: str, make_optimizer: Callable[[], Any], seed: int, data: Any) ->
 
 
 def _together(observations: dict[str, np.ndarray], prefix: str) -> list[float]:
-    """Norm of all variables together at each step."""
+    """Return the norm over all variables at each step."""
     norms = [values for name, values in observations.items() if name.startswith(prefix)]
     if not norms:
         return []
@@ -136,7 +136,7 @@ def _together(observations: dict[str, np.ndarray], prefix: str) -> list[float]:
 
 
 def measured(side: str) -> dict[str, Any]:
-    """Peak memory and losses of the same updates, from whole batches or from parts of them."""
+    """Return peak memory and losses of the same updates, from whole or split batches."""
     import keras
 
     from kerasrec.data import next_items
@@ -172,19 +172,19 @@ def measured(side: str) -> dict[str, Any]:
 
 
 def number(value: float) -> str:
-    """Three decimals, or the size; `NaN` for what is no number."""
+    """Format a number with three decimals or its magnitude; `NaN` for NaN."""
     if not math.isfinite(value):
         return "NaN"
     return f"{value:.3f}" if abs(value) < 1e3 else f"{value:.0e}"
 
 
 def good(curve: Curve) -> bool:
-    """Whether the last loss is a number below that of the untrained model."""
+    """Return whether the last loss is finite and below that of the untrained model."""
     return math.isfinite(curve.losses[-1]) and curve.losses[-1] < curve.losses[0]
 
 
 def norms(values: list[float]) -> str:
-    """Median and largest of the norms that are numbers, and whether others follow."""
+    """Return median and maximum of the finite norms, and whether others follow."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return "NaN" if values else ""
@@ -193,7 +193,7 @@ def norms(values: list[float]) -> str:
 
 
 def row(name: str, curves: list[Curve]) -> str:
-    """A line of the table of a cell."""
+    """Return a table line of a cell."""
     finals = [curve.losses[-1] for curve in curves]
     worst = max((loss if math.isfinite(loss) else math.inf) for c in curves for loss in c.losses)
     mean = number(float(np.mean(finals)))
@@ -213,7 +213,7 @@ HEADER = """| training | last loss by seed | mean | largest loss | gradient norm
 
 
 def verdict(results: dict[str, dict[str, list[Curve]]]) -> str:
-    """What was to be shown, cell by cell."""
+    """Return each claim and whether it holds, cell by cell."""
     lines = []
     for cell, found in results.items():
         names = list(found)
@@ -232,7 +232,7 @@ def verdict(results: dict[str, dict[str, list[Curve]]]) -> str:
 def page(
     results: dict[str, dict[str, list[Curve]]], memory: dict[str, dict[str, Any]], about: str
 ) -> str:
-    """The whole page."""
+    """Return the whole page."""
     sections = []
     for cell, found in results.items():
         untrained = " / ".join(number(curve.losses[0]) for curve in next(iter(found.values())))
@@ -289,7 +289,7 @@ COLORS = ("#1b7837", "#d7191c", "#e08214", "#2166ac", "#111111")
 
 
 def draw(results: dict[str, dict[str, list[Curve]]], path: pathlib.Path) -> None:
-    """Loss and gradient norm by step, a column a cell, a colour a setup, a line a seed."""
+    """Plot loss and gradient norm by step: columns are cells, colours setups, lines seeds."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -325,7 +325,7 @@ def draw(results: dict[str, dict[str, list[Curve]]], path: pathlib.Path) -> None
 
 
 def main() -> None:
-    """Parses the flags, runs, prints, and writes the page."""
+    """Parse the flags, run, print and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=CELLS)

@@ -1,4 +1,4 @@
-"""How the models of `sequence_tables.py` are trained and measured; a training can be broken off."""
+"""Resumable training and measurement of the models of `sequence_tables.py`."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ HISTORY = "history"
 
 @dataclasses.dataclass(frozen=True)
 class SequenceSettings:
-    """All that is set by hand for a table of next items."""
+    """Settings of a next-item table."""
 
     kind: str = "SASRec"
     embedding_dim: int = 64
@@ -48,14 +48,14 @@ class SequenceSettings:
 
 
 def next_item_schema(name: str, max_length: int, *parts: data.Interactions) -> tuple[Schema, Any]:
-    """The schema with a history, and the encoded parts, each with its rows in order of time."""
+    """Return the schema with a history, and the encoded parts with rows sorted by time."""
     plain, columns = encoded(name, *parts)
     history = History(HISTORY, of=plain.item_id.name, max_length=max_length)
     return Schema(user=(*plain.user, history), item=plain.item), columns
 
 
 def make_model(settings: SequenceSettings, schema: Schema) -> Any:
-    """A model with fresh weights."""
+    """Return a model with fresh weights."""
     shared = {"embedding_dim": settings.embedding_dim, "dropout": settings.dropout}
     if settings.kind == "SASRec":
         return models.SASRec(
@@ -70,7 +70,7 @@ def make_model(settings: SequenceSettings, schema: Schema) -> Any:
 
 
 def make_trainer(settings: SequenceSettings, model: Any, steps: int) -> NextItem:
-    """Compiled: a softmax over the catalogue; the rate rises, then falls over the planned steps."""
+    """Return a compiled trainer: softmax over the catalogue, warm-up, then decay."""
     falling = keras.optimizers.schedules.PolynomialDecay(
         settings.learning_rate, max(1, steps - settings.warmup_steps), settings.last_rate
     )
@@ -82,10 +82,10 @@ def make_trainer(settings: SequenceSettings, model: Any, steps: int) -> NextItem
 
 
 class Checkpoint:
-    """Weights and optimizer after some epochs, and what has been measured so far.
+    """Weights and optimizer state after some epochs, with the figures so far.
 
-    The file of the figures is written last and names the weights, so that a training broken off
-    at any moment goes on from a whole checkpoint. It counts only if it was made with `key`.
+    The file of the figures is written last and names the weights, so that an interrupted training
+    always resumes from a complete checkpoint. It counts only if it was made with `key`.
     """
 
     def __init__(self, folder: pathlib.Path, key: dict[str, Any]) -> None:
@@ -101,11 +101,11 @@ class Checkpoint:
         return self.folder / "state.json"
 
     def weights(self, epoch: int) -> pathlib.Path:
-        """The file of the weights after an epoch."""
+        """Return the file of the weights after an epoch."""
         return self.folder / f"epoch{epoch}.weights.h5"
 
     def save(self, trainer: Any) -> None:
-        """Keeps the weights of now and of the best epoch, and the state."""
+        """Save the current weights, the weights of the best epoch, and the state."""
         self.folder.mkdir(parents=True, exist_ok=True)
         trainer.save_weights(self.weights(self.state["epoch"]))
         self.state["random"] = [state.numpy().tolist() for state in random_states(trainer)]
@@ -116,7 +116,7 @@ class Checkpoint:
 
 
 def random_states(trainer: Any) -> list[Any]:
-    """The variables that dropout draws from, which files of weights leave out."""
+    """Return the random states of dropout, which weight files leave out."""
     return [v for v in trainer.variables if v.name == "seed_generator_state"]
 
 
@@ -128,18 +128,18 @@ def fit_with_early_stopping(
     checkpoint: Checkpoint,
     measure: str,
 ) -> dict[str, Any]:
-    """Fits up to `epochs`, validates every `every` of them, and puts the best weights back.
+    """Fit up to `epochs`, validate every `every` of them, and restore the best weights.
 
     Args:
         trainer: a compiled model.
-        epochs_of: the batches of an epoch, by its number.
-        validate: figures of the weights as they are.
+        epochs_of: function from the number of an epoch to its batches.
+        validate: function that returns the figures of the current weights.
         settings: `epochs`, `every` and `patience`.
-        checkpoint: where the training stands, and is kept.
-        measure: the figure that decides, higher is better.
+        checkpoint: checkpoint of the training, read and updated.
+        measure: the deciding figure, higher is better.
 
     Returns:
-        the state of the checkpoint: epochs trained, the best one, figures by epoch, seconds.
+        The state of the checkpoint: epochs trained, the best one, figures by epoch, seconds.
     """
     state = checkpoint.state
     if state["epoch"]:
@@ -173,7 +173,7 @@ def fit_with_early_stopping(
 def fit_next_items(
     name: str, part: str, settings: SequenceSettings, seed: int, folder: pathlib.Path
 ) -> dict[str, Any]:
-    """Trains on the training rows until the validation items stop it; then meets the test items."""
+    """Train until the validation items stop it; then evaluate on the test items."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     split = load(name).split
@@ -199,7 +199,7 @@ def fit_next_items(
         return {name: round(found[name], 5) for name in names}
 
     checkpoint = Checkpoint(folder, {"settings": dataclasses.asdict(settings), "seed": seed})
-    # Every epoch has a seed of its own, so that one that is taken up again is the same.
+    # Every epoch has its own seed, so that a resumed epoch is the same.
     state = fit_with_early_stopping(
         trainer,
         lambda epoch: batches(seed=1000 * seed + epoch),
@@ -214,7 +214,7 @@ def fit_next_items(
 def figures_of_test(
     model: Any, schema: Schema, train: Columns, valid: Columns, test: Columns, k: int
 ) -> dict[str, Any]:
-    """Ranks each user's test item after the whole history, validation item included."""
+    """Rank each user's test item after the whole history, including the validation item."""
     past = {name: np.concatenate([train[name], valid[name]]) for name in train}
     found = evaluation.ranking(
         model, data.add_history(test, schema, time=None, past=past), seen=[train, valid], k=k
@@ -224,7 +224,7 @@ def figures_of_test(
 
 
 def times_of(state: dict[str, Any]) -> dict[str, Any]:
-    """What a page says of a training: the chosen epoch, all that were trained, their seconds."""
+    """Describe a training: the chosen epoch, the number of epochs and their seconds."""
     return {
         "epoch": state["best"],
         "epochs_trained": state["epoch"],

@@ -1,12 +1,12 @@
-"""Load on `kerasrec serve`: requests per second and latency, swaps of versions, garbage.
+"""Load test of `kerasrec serve`: throughput, latency, version swaps, invalid requests.
 
     python benchmarks/serving.py [--seconds 60]
 
-A catalogue of 100,000 items x 64 dimensions; 32 clients on the same machine, each with a connection
-of its own, ask `recommend` for the ten best items of one user after the other and check every
-answer against those of the two models that were exported. Four runs: REST; gRPC, half as long; REST
-while the version is swapped every 5 seconds between the two models; REST while others send garbage.
-Then 20 swaps without load, to see the memory alone. With the default arguments the output is also
+The catalogue has 100,000 items x 64 dimensions. 32 clients on the same machine, each with its own
+connection, request the ten best items of one user after the other and check every answer against
+those of the two exported models. There are four runs: REST; gRPC, half as long; REST while the
+version is swapped every 5 seconds between the two models; REST while others send invalid requests.
+Then 20 swaps without load show the memory alone. With the default arguments the output is also
 written to docs/benchmarks/serving.md. The clients share the cores with the server.
 """
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(folder: pathlib.Path, seconds: float) -> int:
-    """All runs; 1 if a request failed that must not."""
+    """Run all measurements; return 1 if a valid request failed."""
     made = [export(folder / f"model{seed}", seed) for seed in (0, 1)]
     expected = [answers(path) for path in made]
     base = folder / "served" / "catalogue"
@@ -105,7 +105,7 @@ def export(directory: pathlib.Path, seed: int) -> pathlib.Path:
 
 
 def answers(path: pathlib.Path) -> list[list[int]]:
-    """The lists of the users who are asked for."""
+    """Return the expected lists of the queried users."""
     from kerasrec.serving import load
 
     return load(path).recommend({"user_id": list(range(ASKED))}).item_id.tolist()
@@ -123,7 +123,7 @@ def wait_until_ready(server: subprocess.Popen, log) -> tuple[int, int]:
 
 
 class Run:
-    """One server, its answers, and the clients that ask it."""
+    """One server, its expected answers, and the clients that query it."""
 
     def __init__(self, pid, base, made, expected, rest_port, grpc_port) -> None:
         self.pid, self.base, self.made, self.expected = pid, base, made, expected
@@ -132,7 +132,7 @@ class Run:
         self.wrong: list[str] = []
 
     async def measure(self, kind: str, seconds: float) -> None:
-        """Prints one row, and what else there is to say."""
+        """Print one result line, and further remarks."""
         self.latencies: list[float] = []
         self.failed = 0
         self.by_model = [0, 0]
@@ -166,7 +166,7 @@ class Run:
                 self.wrong.append(name)
 
     def check(self, user: int, items: list[int]) -> None:
-        """Counts an answer by the model that gave it."""
+        """Count an answer by the model that gave it."""
         of = [lists[user] == items for lists in self.expected]
         if sum(of) == 1:
             self.by_model[of.index(True)] += 1
@@ -218,14 +218,14 @@ class Run:
                     self.failed += 1
 
     async def swap(self, end: float) -> None:
-        """Publishes the models in turns."""
+        """Publish the models in turns."""
         await asyncio.sleep(SWAP_SECONDS)
         while time.perf_counter() < end:
             self.publish()
             await asyncio.sleep(SWAP_SECONDS)
 
     def publish(self) -> None:
-        """A version of the other model; only the one before stays."""
+        """Publish a version of the other model; keep only the previous one."""
         source = self.made[self.newest % 2]
         self.newest += 1
         staging = self.base / ".staging"
@@ -234,7 +234,7 @@ class Run:
         shutil.rmtree(self.base / str(self.newest - 2), ignore_errors=True)
 
     async def swap_only(self, log) -> None:
-        """Prints the memory after swaps that nothing disturbs."""
+        """Print the memory after swaps without load."""
         memory = [resident(self.pid)]
         for _ in range(IDLE_SWAPS):
             self.publish()
@@ -248,7 +248,7 @@ class Run:
         )
 
     async def garbage(self, number: int, end: float) -> None:
-        """What no server should fall for, some 20 times a second in all."""
+        """Send invalid requests, about 20 per second in total."""
         kinds = {
             "malformed JSON": b'{"signature_name":"recommend","inputs":{"user_id":[',
             "wrong type": b'{"signature_name":"score","inputs":{"user_id":["x"],"item_id":[1]}}',
@@ -269,7 +269,7 @@ class Run:
 
 
 async def ask(connection, body: bytes) -> tuple[int, bytes]:
-    """One POST over an open connection."""
+    """Send one POST over an open connection."""
     reader, writer = connection
     head = f"POST /v1/models/catalogue:predict HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: "
     writer.write(head.encode() + b"%d\r\n\r\n" % len(body))
@@ -282,7 +282,7 @@ async def ask(connection, body: bytes) -> tuple[int, bytes]:
 
 
 def resident(pid: int) -> float:
-    """Resident memory in MiB."""
+    """Return the resident memory in MiB."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 

@@ -1,4 +1,4 @@
-"""Time of a training step against the number of rows of a table.
+"""Time of a training step as a function of the number of table rows.
 
     python benchmarks/step_time.py                                       # everything, and its page
     python benchmarks/step_time.py --rows 10000 1000000 --steps 20       # a part of it, no page
@@ -6,10 +6,10 @@
     python benchmarks/step_time.py --page                                # from stored results
 
 Matrix factorisation with two tables of the same size, dimension 32, batches of 4,096 uniform ids,
-mean squared error. Keras variants run in stock `model.fit`, with what a user gets by default; the
-PyTorch loop is written by hand. Every cell is a process of its own: its first steps compile and
-warm up, the median of the others counts. A round runs all cells, every second round in the opposite
-order. Ratios are taken within the rounds. Memory is the peak of the measured steps (Linux only).
+mean squared error. Keras variants run in stock `model.fit` with default options. The PyTorch loop
+is written by hand. Every cell is a separate process: its first steps compile and warm up, and the
+median of the others counts. A round runs all cells, every second round in the opposite order.
+Ratios are taken within the rounds. Memory is the peak of the measured steps (Linux only).
 """
 
 import argparse
@@ -29,7 +29,7 @@ DIM, BATCH, WARM_UP = 32, 4096, 8
 ROWS = (10_000, 100_000, 1_000_000, 5_000_000, 10_000_000)
 OPTIMIZERS = ("adam", "adagrad", "sgd")
 LIBRARIES = ("kerasrec", "keras", "torch")
-# Values of state beside each weight, the weight included.
+# Values stored per weight, the weight included.
 STATE = {"adam": 3, "adagrad": 2, "sgd": 1}
 ABOUT = """# Time of a training step against the rows of a table
 
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def run(cell: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """Measure one cell in a process of its own."""
+    """Measure one cell in a separate process."""
     library, optimizer, rows = cell.split()
     python = arguments.torch_python if library == "torch" else sys.executable
     words = ["--steps", str(arguments.steps), "--cell", library, optimizer, rows]
@@ -139,7 +139,7 @@ def report(optimizer: str, found: dict[str, list[Any]], settings: dict[str, Any]
 
 
 def batches(rows: int, steps: int):
-    """Ids of users and items, and labels, for every step."""
+    """Return ids of users and items, and labels, for every step."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -148,19 +148,19 @@ def batches(rows: int, steps: int):
 
 
 def result(seconds: list[float]) -> dict[str, float]:
-    """The median step after the warm-up, and the most memory held in these steps."""
+    """Return the median step after the warm-up, and the peak memory of these steps."""
     status = pathlib.Path("/proc/self/status").read_text()
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return {"ms": 1e3 * statistics.median(seconds), "gib": int(peak.split()[1]) / 2**20}
 
 
 def forget_peak() -> None:
-    """Lets the peak start anew, so that creating the tables does not count."""
+    """Reset the peak memory, so that creating the tables does not count."""
     pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
 def kerasrec_step(optimizer: str, rows: int, steps: int) -> dict[str, float]:
-    """The library's layer and optimizer in stock `fit`."""
+    """Time the library's layer and optimizer in stock `fit`."""
     import keras
 
     from kerasrec import layers, optimizers
@@ -174,7 +174,7 @@ def kerasrec_step(optimizer: str, rows: int, steps: int) -> dict[str, float]:
 
 
 def keras_step(optimizer: str, rows: int, steps: int) -> dict[str, float]:
-    """Stock Keras."""
+    """Time stock Keras."""
     import keras
 
     made = {
@@ -186,13 +186,13 @@ def keras_step(optimizer: str, rows: int, steps: int) -> dict[str, float]:
 
 
 def fit(keras, embedding, optimizer, rows: int, steps: int) -> dict[str, float]:
-    """Times the steps of `model.fit`."""
+    """Time the steps of `model.fit`."""
     import tensorflow as tf
 
     user = keras.Input((), dtype="int32")
     item = keras.Input((), dtype="int32")
     vectors = embedding(rows, DIM)(user), embedding(rows, DIM)(item)
-    # A sum of products, as in the PyTorch loop: Dot would be 4,096 small matrix products.
+    # A sum of products, as in the PyTorch loop: Dot would compute 4,096 small matrix products.
     score = keras.ops.sum(vectors[0] * vectors[1], axis=1, keepdims=True)
     model = keras.Model([user, item], score)
     model.compile(optimizer, "mse")
@@ -217,7 +217,7 @@ def fit(keras, embedding, optimizer, rows: int, steps: int) -> dict[str, float]:
 
 
 def torch_step(optimizer: str, rows: int, steps: int) -> dict[str, float]:
-    """A plain PyTorch loop with sparse gradients."""
+    """Time a plain PyTorch loop with sparse gradients."""
     import torch
 
     users, items = (torch.nn.Embedding(rows, DIM, sparse=True) for _ in range(2))

@@ -1,15 +1,16 @@
-"""Rows of Parquet streamed through stock `fit`, beside the same model in memory.
+"""Streaming of Parquet rows through stock `fit`, compared with the same model in memory.
 
     python benchmarks/streaming.py                                   # writes its page
     python benchmarks/streaming.py --rows 1_000_000 --files 4        # a small one, no page
     python benchmarks/streaming.py --rows 200_000_000 --files 50     # a large one, no page
     python benchmarks/streaming.py --page                            # from stored results
 
-Writes a synthetic Parquet set to a temporary folder, of which nothing stays: a user, an item and a
-label a row, users and items drawn by a power law, ids that are sparse 45-bit numbers. Matrix
-factorisation with `kerasrec.optimizers.Adam` then reads it once with `stream_parquet`, in a process
-of its own, and another process trains the same model on the first rows held in memory; both in
-turn, in several rounds. At last a quarter of the files is streamed, to see what the memory does.
+The script writes a synthetic Parquet set to a temporary folder, which is removed afterwards. Each
+row has a user, an item and a label. Users and items follow a power law, and ids are sparse 45-bit
+numbers. Matrix factorisation with `kerasrec.optimizers.Adam` then reads the set once with
+`stream_parquet`, in a separate process. Another process trains the same model on the first rows
+held in memory. Both alternate over several rounds. Finally, a quarter of the files is streamed to
+compare the memory.
 """
 
 import argparse
@@ -146,22 +147,22 @@ def report(
 
 
 def raw_ids(count: int, multiplier: int) -> np.ndarray:
-    """Sparse 45-bit ids: an odd multiplier maps places to different ones."""
+    """Return sparse 45-bit ids. An odd multiplier maps positions to distinct ids."""
     return np.arange(1, count + 1, dtype=np.int64) * multiplier % (1 << 45)
 
 
 def users_of(arguments: argparse.Namespace) -> np.ndarray:
-    """Raw ids of the users."""
+    """Return the raw ids of the users."""
     return raw_ids(arguments.users, 0x5DEECE66D)
 
 
 def items_of(arguments: argparse.Namespace) -> np.ndarray:
-    """Raw ids of the items."""
+    """Return the raw ids of the items."""
     return raw_ids(arguments.items, 0x2545F4915)
 
 
 def write_files(folder: pathlib.Path, arguments: argparse.Namespace) -> None:
-    """Row groups of a million rows; a label is likelier 1 where two hidden numbers agree."""
+    """Write row groups of a million rows; labels of 1 are likelier if two hidden numbers agree."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -190,12 +191,12 @@ def write_files(folder: pathlib.Path, arguments: argparse.Namespace) -> None:
 
 
 def power_law(rng: np.random.Generator, rows: int, count: int) -> np.ndarray:
-    """Places below `count`, the first ones most often: density falls as 1 / place ** 0.8."""
+    """Return positions below `count`, with a density that falls as 1 / position ** 0.8."""
     return np.minimum(count * rng.random(rows) ** 5.0, count - 1).astype(np.int64)
 
 
 def run(side: str, folder: pathlib.Path) -> dict[str, float]:
-    """Train once, in a process of its own."""
+    """Train once in a separate process."""
     command = [sys.executable, __file__, *sys.argv[1:], "--cell", side, str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(pages.ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -222,7 +223,7 @@ def train(arguments: argparse.Namespace) -> dict[str, float]:
     )
     keras.utils.set_random_seed(0)
     model = models.MatrixFactorization(schema, embedding_dim=arguments.embedding_dim)
-    # What a `fit` of at least 1,000 steps does by itself; the one in memory may be shorter.
+    # Set as in a `fit` of at least 1,000 steps; the run in memory may be shorter.
     model.compile(
         optimizers.Adam(0.001), keras.losses.BinaryCrossentropy(from_logits=True),
         steps_per_execution=32, jit_compile=True,
@@ -256,10 +257,10 @@ def train(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 class Clock:
-    """Seconds of each epoch, the making of the train function in the first."""
+    """Callback that times each epoch, with the first one including the train function."""
 
     def __new__(cls):
-        """A Keras callback, made when Keras is there."""
+        """Create a Keras callback, once Keras is imported."""
         import keras
 
         class Callback(keras.callbacks.Callback):

@@ -1,14 +1,14 @@
-"""Rows a second that train: matrix factorisation on NCF MovieLens 1M, beside Keras and PyTorch.
+"""Training throughput of matrix factorisation on NCF MovieLens 1M, against Keras and PyTorch.
 
     python benchmarks/training_throughput.py                                    # writes its page
     python benchmarks/training_throughput.py --torch-python ~/torch/bin/python  # PyTorch elsewhere
     python benchmarks/training_throughput.py --rounds 1 --libraries kerasrec    # a part, no page
     python benchmarks/training_throughput.py --page                             # stored results
 
-994,169 positives with 4 negatives each are 4.97 million rows an epoch; dimension 64, batches of
-8,192 rows, binary cross-entropy, Adam with clipnorm 1. Every library trains every layout. Every
-side is a process of its own, and a round runs all of them in turn. The first epoch compiles and
-warms up; the median of the others counts.
+994,169 positives with 4 negatives each are 4.97 million rows per epoch; dimension 64, batches of
+8,192 rows, binary cross-entropy, Adam with clipnorm 1. Every library trains on every layout. Every
+side is a separate process, and a round runs all of them in turn. The first epoch compiles and warms
+up; the median of the others counts.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def main() -> None:
         f"{library}-{layout}"
         for layout in settings["layouts"]
         for library in settings["libraries"]
-        # What a beginner types; it is far behind, so one layout will do.
+        # The beginner's version is far behind, so one layout is enough.
         if library != "keras" or layout == "rows"
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +131,7 @@ def prepare(folder: pathlib.Path) -> int:
 
 
 def report(page: pages.Page, rates: dict[str, list[float]]) -> str:
-    """Return a table for each layout, and what the comparison comes to."""
+    """Return a table for each layout, and the conclusion."""
     settings = page.settings
     lines = page.head(
         f"settings  {settings['rounds']} rounds, epochs 2 to {EPOCHS} of each process, seed 0"
@@ -159,14 +159,14 @@ def report(page: pages.Page, rates: dict[str, list[float]]) -> str:
 
 
 def word(times: turns.Interval) -> str:
-    """Say what the interval allows to say."""
+    """Return the comparison that the interval supports."""
     if times.low >= 1:
         return "reached"
     return "missed" if times.high < 1 else "level, the interval holds 1"
 
 
 def layout_of(folder: pathlib.Path, layout: str) -> tuple[dict[str, Any], int]:
-    """Load the columns of an epoch in a layout, and the length of a batch."""
+    """Load the columns of an epoch in a layout, and the batch size."""
     import numpy as np
 
     epoch = dict(np.load(folder / "epoch.npz"))
@@ -198,7 +198,7 @@ def fit(model: Any, data: Any, options: dict[str, Any]) -> list[float]:
 
 
 def kerasrec_epochs(folder: pathlib.Path, layout: str) -> list[float]:
-    """What the README shows: batches of the library, the model, our Adam."""
+    """Train as in the README: batches of the library, the model, kerasrec's Adam."""
     import keras
     import numpy as np
 
@@ -224,7 +224,7 @@ def kerasrec_epochs(folder: pathlib.Path, layout: str) -> list[float]:
 
 
 def keras_model(folder: pathlib.Path, layout: str, **options: Any) -> Any:
-    """Two embeddings and their product, in stock Keras."""
+    """Return two embeddings and their product, in stock Keras."""
     import keras
     import numpy as np
 
@@ -242,14 +242,14 @@ def keras_model(folder: pathlib.Path, layout: str, **options: Any) -> Any:
 
 
 def keras_epochs(folder: pathlib.Path, layout: str) -> list[float]:
-    """Arrays in memory, given to `fit` as they are."""
+    """Train on arrays in memory, passed to `fit` unchanged."""
     epoch, size = layout_of(folder, layout)
     label = epoch.pop("label")
     return fit(keras_model(folder, layout), [epoch, label], {"batch_size": size})
 
 
 def keras_tuned(folder: pathlib.Path, layout: str) -> list[float]:
-    """The best that stock Keras is known to do on a CPU."""
+    """Train with the fastest known settings of stock Keras on a CPU."""
     import tensorflow as tf
 
     epoch, size = layout_of(folder, layout)
@@ -268,7 +268,7 @@ def keras_tuned(folder: pathlib.Path, layout: str) -> list[float]:
 
 
 def torch_epochs(folder: pathlib.Path, layout: str) -> list[float]:
-    """A loop by hand."""
+    """Train with a plain PyTorch loop."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""Measuring in turns, and intervals over the rounds."""
+"""Measurement in turns, and confidence intervals over the rounds."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A mean and the 95 % interval around it."""
+    """A mean and its 95 % confidence interval."""
 
     mean: float
     low: float
@@ -21,7 +21,7 @@ class Interval:
 
 
 def order(sides: Sequence[str], number: int) -> list[str]:
-    """Order the sides of a round: every second one goes backwards, so that a drift cancels."""
+    """Order the sides of a round. Every second round is reversed to cancel a drift."""
     return list(sides) if number % 2 == 0 else list(reversed(sides))
 
 

@@ -1,13 +1,13 @@
-"""The models of the zoo on one small split, for the tables of the README and the guide.
+"""Models of the zoo on one small split, for the tables of the README and the guide.
 
     python benchmarks/zoo.py                     # writes docs/benchmarks/zoo.md
     python benchmarks/zoo.py --models SASRec     # that one alone, no page
     python benchmarks/zoo.py --page              # from stored results
 
-MovieLens 100K, the last film of each user as test and the one before it as validation, ranked
-among all films that the user has not seen. All models have the same rules: so many epochs and CPU
-seconds at most, and a stop when NDCG@10 of the validation rows rises no more. The best epoch by it
-meets the test rows once.
+The data is MovieLens 100K, with the last film of each user as test and the one before it as
+validation, ranked among all films that the user has not seen. All models follow the same rules: a
+maximum of epochs and CPU seconds, and a stop when NDCG@10 of the validation rows no longer rises.
+The best epoch by this metric is evaluated once on the test rows.
 """
 
 import argparse
@@ -51,7 +51,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 class Rows:
-    """The split of `make demo`, encoded, with a history beside each held-out row."""
+    """Encoded split of `make demo`, with a history for each held-out row."""
 
     def __init__(self) -> None:
         split = data.leave_last_out(datasets.load("movielens-100k").interactions)
@@ -63,7 +63,7 @@ class Rows:
         self.sequences = Schema(user=(*self.schema.user, history), item=self.schema.item)
 
     def held_out(self, part: str, schema: Schema) -> dict[str, Any]:
-        """Validation or test rows, with all earlier rows of the user as history if it has one."""
+        """Return validation or test rows, with all earlier rows of the user as history if used."""
         columns = getattr(self, part)
         if schema is self.schema:
             return columns
@@ -74,7 +74,7 @@ class Rows:
 
 
 class Budget(keras.callbacks.Callback):
-    """Stop at the end of the epoch in which the CPU seconds are spent, and say what stopped."""
+    """Callback that stops at the end of the epoch in which the CPU seconds are spent."""
 
     def __init__(self, patience: keras.callbacks.EarlyStopping) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Budget(keras.callbacks.Callback):
         self.began = time.process_time()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Look at the clock."""
+        """Stop if the CPU seconds are spent."""
         if self.patience.stopped_epoch:
             self.stopped = "patience"
         elif time.process_time() - self.began > CPU_SECONDS:
@@ -94,7 +94,7 @@ class Budget(keras.callbacks.Callback):
 
 
 def train(name: str, rows: Rows, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Return a trained model, the epochs it took, the best of them, and what stopped it."""
+    """Return a trained model, its number of epochs, the best epoch, and the reason of the stop."""
     keras.utils.set_random_seed(seed)
     settings = dict(MODELS[name])
     rate = settings.pop("learning_rate", None)
@@ -141,7 +141,7 @@ def measure(name: str, seed: int) -> dict[str, Any]:
 
 
 def line(name: str, runs: list[dict[str, Any]]) -> str:
-    """Return the row of a model: mean and standard deviation over the seeds."""
+    """Return the table line of a model: mean and standard deviation over the seeds."""
 
     def cell(metric: str) -> str:
         values = [run[metric] for run in runs]
@@ -194,7 +194,7 @@ standard deviation say nothing.
 
 
 def main() -> None:
-    """Train what is not stored and write the page."""
+    """Run the missing trainings and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
@@ -221,7 +221,7 @@ def main() -> None:
 
     names = made.settings["models"]
     tasks = [(n, s) for n in names for s in (SEEDS if n != "Popularity" else SEEDS[:1])]
-    # Two at a time: what counts are CPU seconds.
+    # Two at a time: only CPU seconds count.
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         found = dict(zip(tasks, pool.map(result, tasks), strict=True))
     results = {name: [found[task] for task in tasks if task[0] == name] for name in names}

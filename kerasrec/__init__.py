@@ -1,7 +1,7 @@
-"""kerasrec: recommender models for Keras 3, from raw interactions to TensorFlow Serving.
+"""Recommender models for Keras 3, from raw interactions to TensorFlow Serving.
 
-Packages load when first used, so that `import kerasrec` costs milliseconds. Models saved with
-classes of kerasrec can be loaded by `keras.models.load_model` from then on.
+Subpackages load on first use, so `import kerasrec` takes milliseconds. After this import,
+`keras.models.load_model` can load models saved with kerasrec classes.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""`python -m kerasrec` is `kerasrec`."""
+"""Entry point of `python -m kerasrec`."""
 
 import sys
 

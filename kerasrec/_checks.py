@@ -138,7 +138,7 @@ def _error(owner: object, argument: str, expected: str, value: Any, hint: str = 
 
 
 def check_name(kind: str, name: object) -> None:
-    """Refuse anything but a non-empty text."""
+    """Check that a name is a non-empty string."""
     if not isinstance(name, str) or not name:
         raise ValueError(
             f"{kind} needs a non-empty string as its name; received {name!r}. "
@@ -147,7 +147,7 @@ def check_name(kind: str, name: object) -> None:
 
 
 def check_fingerprint(owner: str, value: object) -> None:
-    """Refuse anything but a non-empty text or None."""
+    """Check that a fingerprint is a non-empty string or None."""
     if value is not None and (not isinstance(value, str) or not value):
         raise ValueError(
             f"{owner}: fingerprint must be that of a Vocabulary, a text, or None where the ids "
@@ -156,7 +156,7 @@ def check_fingerprint(owner: str, value: object) -> None:
 
 
 def read_comparison(rule: object) -> Callable[[Any], Any]:
-    """Read a comparison with a number, such as ">=4"."""
+    """Parse a comparison with a number, such as ">=4"."""
     text = rule.strip() if isinstance(rule, str) else ""
     sign = ">=" if text.startswith(">=") else ">"
     try:

@@ -72,10 +72,10 @@ class FitHooks:
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None:
             self.begin_epochs(iterator)
-            # Under a strategy Keras reads a batch to learn its shapes. That uses up a pass over the
-            # rows, so that a training would draw other negatives than on one device; and over
-            # several workers it would take the mean of their batches, and fails. The shapes are
-            # known before.
+            # Under a strategy, Keras reads a batch to learn its shapes. That uses up a pass over
+            # the rows, so that a training would draw other negatives than on one device. Over
+            # several workers it would also average their batches, and fails. The shapes are known
+            # in advance.
             if need(self, "_distribute_strategy") is not None:
                 data_batch = batch_spec(need(iterator, "_distributed_dataset"))
         need(super(), "_maybe_symbolic_build")(iterator=None, data_batch=data_batch)
@@ -85,12 +85,12 @@ class FitHooks:
 
 
 def batch_spec(dataset: Any) -> Any:
-    """Return shapes and types of what the first replica of this process gets of a batch.
+    """Return shapes and types of the batches of the first replica in this process.
 
-    A public `element_spec` has one part for all replicas together.
+    The public `element_spec` is that of all replicas together.
 
     Args:
-        dataset: as a strategy of `tf.distribute` shares it out.
+        dataset: a distributed dataset of `tf.distribute`.
     """
     import tensorflow as tf
 
@@ -228,8 +228,8 @@ def compiled_by_xla() -> bool:
 def text_file_initializer(*args: Any, **options: Any) -> Any:
     """Make a `tf.lookup.TextFileInitializer` whose table has a name of its own.
 
-    The stock name is made of the path, so that two exports loaded in one process could share a
-    table, and the path of the training machine would be served.
+    The stock name is derived from the path. Two exports loaded in one process could then share a
+    table, and the path on the training machine would be exported.
     """
     import tensorflow as tf
 

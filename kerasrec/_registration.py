@@ -1,9 +1,9 @@
-"""Announce the classes of kerasrec to Keras, so that a saved model loads after `import kerasrec`.
+"""Register the classes of kerasrec with Keras, so that saved models load after `import kerasrec`.
 
-Keras finds a class of a saved file by its registered name, which exists only once the module of
-the class was imported. Importing all of them with `import kerasrec` would import TensorFlow.
-Every registered name therefore gets a stand-in, which imports the class when it is used. The
-stand-ins are entered as soon as Keras itself is imported, before or after kerasrec.
+Keras finds a class of a saved file by its registered name, which exists only after the module of
+the class has been imported. Importing every module in `import kerasrec` would import TensorFlow.
+Each registered name therefore gets a placeholder that imports the class when it is used. The
+placeholders are registered as soon as Keras is imported, before or after kerasrec.
 """
 
 import importlib
@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-# Module to the names of its classes that are registered; a test compares it with the sources.
+# Maps each module to its registered classes. A test compares it with the sources.
 REGISTERED = {
     "layers.causal_attention": ["CausalAttention"],
     "layers.dropout": ["Dropout"],
@@ -41,7 +41,7 @@ REGISTERED = {
 
 
 class _StandIn(type):
-    """Metaclass of classes that stand for one which is imported on first use."""
+    """Metaclass of placeholders for classes that are imported on first use."""
 
     _module: str
 
@@ -51,16 +51,16 @@ class _StandIn(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return cls._load()(*args, **kwargs)
 
-    # Called for what a stand-in lacks, which is all but its name: `from_config` above all.
+    # Called for attributes that a placeholder lacks, all but its name: mostly `from_config`.
     def __getattr__(cls, name: str) -> Any:
         return getattr(cls._load(), name)
 
 
 class _KerasFinder:
-    """Finder of the import system that enters the stand-ins once Keras is imported."""
+    """Import finder that registers the placeholders once Keras is imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return the spec that the other finders give, for `keras` alone."""
+        """Return the spec found by the other finders, for `keras` only."""
         if name != "keras":
             return None
         for finder in sys.meta_path:
@@ -71,7 +71,7 @@ class _KerasFinder:
         return None
 
     def _enter_afterwards(self, loader: Any) -> None:
-        # On this one loader, and only until it runs: nothing of Keras stays changed.
+        # Only this loader is wrapped, and only until it runs. Keras itself stays unchanged.
         def exec_module(module: ModuleType) -> None:
             del loader.exec_module
             loader.exec_module(module)
@@ -82,7 +82,7 @@ class _KerasFinder:
 
 
 def enter() -> None:
-    """Enter a stand-in for every registered class that is not imported yet."""
+    """Register a placeholder for every registered class that is not imported yet."""
     keras = sys.modules["keras"]
     objects = keras.saving.get_custom_objects()
     for module, names in REGISTERED.items():
@@ -92,7 +92,7 @@ def enter() -> None:
 
 
 def enter_with_keras() -> None:
-    """Enter the stand-ins now, or when Keras is imported."""
+    """Register the placeholders now, or when Keras is imported."""
     if "keras" in sys.modules:
         enter()
     else:

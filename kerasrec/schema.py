@@ -1,6 +1,6 @@
-"""What travels from data to model: the names, kinds, sizes and roles of features.
+"""Schema of a model's inputs: names, kinds, sizes and roles of the features.
 
-Only the standard library is used here, so that a schema can be read anywhere.
+Only the standard library is imported here, so that a schema can be read anywhere.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ class Categorical:
     Args:
         name: name of the feature, which is the key in a model's input dict.
         num_ids: number of ids, padding (0) and unknown (1) included, so at least 3.
-        fingerprint: `Vocabulary.fingerprint` of the ids, which `make_schema` fills in. Weights and
-            vocabularies with another one are refused; None checks nothing.
+        fingerprint: `Vocabulary.fingerprint` of the ids, filled in by `make_schema`. Weights and
+            vocabularies with another one are rejected; None disables the check.
     """
 
     kind: ClassVar[str] = "categorical"
@@ -46,18 +46,18 @@ class Categorical:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
+        """Return the shape of one example."""
         return ()
 
     @property
     def dtype(self) -> str:
-        """Type of the model's input."""
+        """Return the dtype of the model's input."""
         return "int32"
 
 
 @dataclasses.dataclass(frozen=True)
 class Bag:
-    """Several ids per example in no order, padded with 0: genres, tags.
+    """Unordered ids per example, padded with 0: genres, tags.
 
     Args:
         name: name of the feature.
@@ -80,12 +80,12 @@ class Bag:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
+        """Return the shape of one example."""
         return (self.max_length,)
 
     @property
     def dtype(self) -> str:
-        """Type of the model's input."""
+        """Return the dtype of the model's input."""
         return "int32"
 
 
@@ -109,20 +109,20 @@ class Numeric:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example: none for a single number."""
+        """Return the shape of one example: () for a single number."""
         return () if self.size == 1 else (self.size,)
 
     @property
     def dtype(self) -> str:
-        """Type of the model's input."""
+        """Return the dtype of the model's input."""
         return "float32"
 
 
 @dataclasses.dataclass(frozen=True)
 class Sequence:
-    """An ordered history of ids of another feature, newest last, 0 at padding.
+    """Ordered history of ids of another feature, newest last, padded with 0.
 
-    `kerasrec.data` pads on the right. Models take padding wherever it stands, and any width.
+    `kerasrec.data` pads on the right. Models accept padding anywhere, and any width.
 
     Args:
         name: name of the feature.
@@ -142,27 +142,27 @@ class Sequence:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
+        """Return the shape of one example."""
         return (self.max_length,)
 
     @property
     def dtype(self) -> str:
-        """Type of the model's input."""
+        """Return the dtype of the model's input."""
         return "int32"
 
 
 @dataclasses.dataclass(frozen=True)
 class NumericSequence(Numeric):
-    """Floats of each event of a history: the rating given, the days since the event before.
+    """Floats for each event of a history, such as ratings or days since the last event.
 
-    Newest last, step for step beside the `Sequence` of the item id if there is one. NaN is padding,
-    since 0 is a number that an event may have. `kerasrec.data` pads on the right. Models take
-    padding wherever it stands, and any width. Beside a `Sequence` its ids tell what is padding.
+    The newest event comes last, aligned with the `Sequence` of the item id if there is one. NaN is
+    padding, since 0 is a valid value. `kerasrec.data` pads on the right. Models accept padding
+    anywhere, and any width. Next to a `Sequence`, its ids tell what is padding.
 
     Args:
         name: name of the feature.
         size: floats per event.
-        of: name of the column whose values in earlier rows it holds; it need be no feature.
+        of: name of the column whose earlier values it holds; need not be a feature.
         max_length: number of events.
     """
 
@@ -177,7 +177,7 @@ class NumericSequence(Numeric):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
+        """Return the shape of one example."""
         return (self.max_length, *super().shape)
 
 
@@ -190,20 +190,20 @@ _KINDS: dict[str, type] = {
 
 @dataclasses.dataclass(frozen=True)
 class Schema:
-    """The features of a recommender by role.
+    """Features of a recommender by role.
 
     Args:
         user: features of the user; the first `Categorical` is the user id.
         item: features of the item; the first `Categorical` is the item id.
-        context: features of the moment (hour, device), on the query side with the user's.
+        context: context features (hour, device), part of the query like those of the user.
         label: name of the label column.
-        positive: which labels are positives, such as `">0"` or `">=4"`. Other rows are no hits, are
-            not learned as choices, and count as seen. Without a label, every row is a positive.
+        positive: label condition of positives, such as `">0"` or `">=4"`. Other rows are not hits,
+            are not learned as choices, and count as seen. Without a label, all rows are positives.
 
     Raises:
-        ValueError: if a role holds something else than features, two features share a name, the
-            user or item id is missing, a `Sequence` refers to no `Categorical` of the schema, or
-            `positive` is no such text.
+        ValueError: if a role holds anything but features, two features share a name, the user or
+            item id is missing, a `Sequence` refers to no `Categorical` of the schema, or `positive`
+            is malformed.
 
     Example:
 
@@ -240,7 +240,7 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(
-                "Schema: every feature and the label need a name of their own; received "
+                "Schema: every feature and the label need a unique name; received "
                 f"{repeated} more than once. Rename one of them."
             )
         for role in ("user", "item"):
@@ -261,26 +261,26 @@ class Schema:
 
     @property
     def user_id(self) -> Categorical:
-        """The user id: the first categorical user feature."""
+        """Return the user id: the first categorical user feature."""
         return next(f for f in self.user if isinstance(f, Categorical))
 
     @property
     def item_id(self) -> Categorical:
-        """The item id: the first categorical item feature."""
+        """Return the item id: the first categorical item feature."""
         return next(f for f in self.item if isinstance(f, Categorical))
 
     @property
     def query(self) -> tuple[Feature, ...]:
-        """Query side: user and context features."""
+        """Return the features of the query: user and context features."""
         return self.user + self.context
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """All features: user, context, item."""
+        """Return all features: user, context, item."""
         return self.user + self.context + self.item
 
     def is_positive(self, labels: Any) -> Any:
-        """Compare labels with `positive`: the one rule of training, evaluation and popularity.
+        """Return whether labels are positive, as in training, evaluation and popularity.
 
         Args:
             labels: a number, or an array of numbers.
@@ -293,10 +293,10 @@ class Schema:
         return read_comparison(self.positive)(labels)
 
     def feature(self, name: str) -> Feature:
-        """The feature of that name.
+        """Return the feature with the given name.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there is no such feature.
         """
         for feature in self.features:
             if feature.name == name:
@@ -306,7 +306,7 @@ class Schema:
         )
 
     def id_space(self, name: str) -> str:
-        """Name of the feature whose ids (and table, and vocabulary) a feature of ids holds.
+        """Return the name of the feature whose ids, table and vocabulary a feature uses.
 
         Raises:
             ValueError: if the feature is numeric or does not exist.
@@ -317,7 +317,7 @@ class Schema:
         return feature.of if isinstance(feature, Sequence) else name
 
     def num_ids(self, name: str) -> int:
-        """Number of ids of a categorical, bag or sequence feature.
+        """Return the number of ids of a categorical, bag or sequence feature.
 
         Raises:
             ValueError: if the feature is numeric or does not exist.
@@ -329,16 +329,16 @@ class Schema:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of the vocabulary by feature, of those features that have one."""
+        """Return the vocabulary fingerprint by feature, for the features that have one."""
         found = {f.name: getattr(f, "fingerprint", None) for f in self.features}
         return {name: value for name, value in found.items() if value is not None}
 
     def check_fingerprints(self, received: Mapping[str, str], *, owner: str) -> None:
-        """Refuse ids that stand for other things than those of the schema.
+        """Check that received fingerprints match those of the schema.
 
         Args:
-            received: fingerprint by feature. Features without one, here or there, pass.
-            owner: start of the message: what they came with.
+            received: fingerprint by feature. Features without one on either side pass.
+            owner: start of the error message: what the fingerprints belong to.
 
         Raises:
             ValueError: naming the features whose fingerprints differ.
@@ -358,7 +358,7 @@ class Schema:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict, with the version of its form."""
+        """Return a JSON-serialisable dict that includes the format version."""
 
         def described(features: tuple[Feature, ...]) -> list[dict[str, Any]]:
             found = [{"kind": f.kind, **dataclasses.asdict(f)} for f in features]
@@ -378,10 +378,10 @@ class Schema:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "Schema":
-        """The inverse of `to_dict`.
+        """Create a schema from the result of `to_dict`.
 
         Raises:
-            ValueError: if the dict comes from a newer version or is not of this form.
+            ValueError: if the dict comes from a newer version or is malformed.
         """
         if not isinstance(config, Mapping):
             raise ValueError(
@@ -410,15 +410,15 @@ class Schema:
         )
 
     def to_json(self) -> str:
-        """The schema as JSON text."""
+        """Return the schema as JSON."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
-        """The inverse of `to_json`.
+        """Create a schema from the result of `to_json`.
 
         Raises:
-            ValueError: if the text is not JSON, or not a schema of this version.
+            ValueError: if the text is not JSON or not a schema of this version.
         """
         try:
             config = json.loads(text)

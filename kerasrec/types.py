@@ -1,7 +1,7 @@
-"""Names for what passes between the packages.
+"""Types shared by the packages.
 
 `Tensor` is an alias of `Any`: a Keras tensor may be a TensorFlow tensor, a symbolic KerasTensor or
-a numpy array, and no static type covers the three.
+a NumPy array, and no static type covers all three.
 """
 
 from collections.abc import Mapping
@@ -18,43 +18,43 @@ Columns = Mapping[str, np.ndarray]
 
 @runtime_checkable
 class Ranker(Protocol):
-    """Anything that scores (query, item) pairs described by a schema."""
+    """Protocol of models that score (query, item) pairs described by a schema."""
 
     schema: Schema
 
     def __call__(self, inputs: Features, training: bool = False) -> Tensor:
-        """Scores `(batch,)`, or `(batch, candidates)` for item features of that shape."""
+        """Return scores `(batch,)`, or `(batch, candidates)` for item features of that shape."""
         ...
 
 
 @runtime_checkable
 class Retriever(Ranker, Protocol):
-    """A ranker whose score is a dot product of a query and an item vector."""
+    """Protocol of rankers that score by a dot product of query and item vectors."""
 
     def query_embedding(self, inputs: Features) -> Tensor:
-        """Vectors `(batch, dim)` from the query side (user and context features)."""
+        """Return vectors `(batch, dim)` of the query side (user and context features)."""
         ...
 
     def item_embedding(self, inputs: Features) -> Tensor:
-        """Vectors `(items, dim)` from the item side, with `dot == call`."""
+        """Return vectors `(items, dim)` of the item side, with `dot == call`."""
         ...
 
 
 @runtime_checkable
 class PartsRanker(Ranker, Protocol):
-    """A ranker that reads queries and items once each, however many pairs of them it scores.
+    """Protocol of rankers that encode queries and items once, for any number of pairs.
 
-    Rankings of the whole catalogue use it, unless a subclass defines another `call` alone.
+    Evaluation over the whole catalogue uses it, unless a subclass overrides only `call`.
     """
 
     def item_part(self, inputs: Features) -> Tensor:
-        """Vectors `(items, width)`: all that scores need of items. None: they need the pairs."""
+        """Return the item part of the scores, `(items, width)`; None if scores need the pairs."""
         ...
 
     def query_part(self, inputs: Features) -> Tensor:
-        """Vectors `(batch, width)`: all that scores need of queries."""
+        """Return the query part of the scores, `(batch, width)`."""
         ...
 
     def score_parts(self, query: Tensor, items: Tensor) -> Tensor:
-        """Scores `(batch, items)` of every query with every item, as `call` gives them."""
+        """Return scores `(batch, items)` of every query with every item, equal to `call`."""
         ...

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "testing": BASE | {"models"},
     "cli": BASE
     | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "reports"}
-    | {"retrieval", "server", "serving"},
+    | {"retrieval", "server", "serving", "training"},
     "__main__": {"cli"},
 }
 TENSORFLOW = {
@@ -80,7 +80,7 @@ def parsed(path):
 
 @functools.cache
 def imports(path):
-    """(module, line) of every import in a file, lazy ones inside functions too."""
+    """(module, line) of every import, lazy ones too, and of every `kerasrec.x` that is read."""
     return list(_imports(path))
 
 
@@ -94,6 +94,14 @@ def _imports(path):
             yield node.module, node.lineno
             if node.module == "kerasrec":
                 yield from ((f"kerasrec.{alias.name}", node.lineno) for alias in node.names)
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "kerasrec"
+            and not node.attr.startswith("__")
+        ):
+            # Packages load when their attribute is read.
+            yield f"kerasrec.{node.attr}", node.lineno
 
 
 def room(path):

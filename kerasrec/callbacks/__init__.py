@@ -1,4 +1,4 @@
-"""Callbacks for stock `fit`: what gradients do, and how well the model ranks."""
+"""Callbacks for stock `fit`: diagnosis, gradient statistics, ranking metrics and resuming."""
 
 import lazy_loader
 

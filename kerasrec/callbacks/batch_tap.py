@@ -1,4 +1,4 @@
-"""The batches that stock `fit` trains on, one by one, for a callback that asks for some of them."""
+"""Access to the batches that stock `fit` trains on, for callbacks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +11,16 @@ from kerasrec.types import Tensor
 
 
 class BatchTap:
-    """Hands batches of `fit` to Python when a condition in the graph says so.
+    """Tap that passes batches of `fit` to Python when a condition in the graph holds.
 
-    A part of a train function, see `kerasrec.training.train_function`. It is outside of what XLA
-    compiles and inside the loop of `steps_per_execution`, so it sees every step, with the batch
-    that the step was made of. Other batches cost a comparison. Replicas' parts of a batch arrive as
-    one.
+    It is a part of a train function, see `kerasrec.training.train_function`. It runs outside of the
+    XLA-compiled code and inside the loop of `steps_per_execution`. So it sees every step with its
+    batch. A batch that is not passed on costs a single comparison. The parts of a batch on several
+    replicas arrive as one.
 
     Args:
-        strategy: of the model.
-        fault: gives the condition; called in the graph after the step.
+        strategy: the model's distribution strategy.
+        fault: returns the condition. Called in the graph after the step.
         receive: called with the number of the step (from 1), whether the condition or a non-finite
             loss is the reason, the running mean of the loss, and the columns by name.
     """
@@ -35,12 +35,12 @@ class BatchTap:
         self._steps = tf.Variable(0, trainable=False, dtype="int64")
         # Whether batches without a fault are wanted, too.
         self.wanted = tf.Variable(True, trainable=False)
-        # Whether the train function goes through `wrap_step`: not if a model makes it in its own
-        # way, without what Keras makes it with.
+        # True once the train function calls `wrap_step`. A model with a custom
+        # `make_train_function` may never do so.
         self.attached = False
 
     def wrap_step(self, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The step, and a look at its batch behind it."""
+        """Return the step, followed by a look at its batch."""
         self.attached = True
 
         def tapped(data: Any) -> Any:
@@ -53,17 +53,18 @@ class BatchTap:
         return wrapped
 
     def _look(self, data: Any, outputs: Any) -> None:
-        # Where one step is a call, Keras 3.16 runs this outside of a graph: there an assignment
-        # gives the variable, which `numpy_function` does not take.
+        # With one step per call, Keras 3.16 runs this outside of a graph. There an assignment
+        # returns the variable, which `numpy_function` does not accept.
         step = tf.convert_to_tensor(self._steps.assign_add(1, read_value=True))
         loss = outputs.get("loss") if isinstance(outputs, dict) else None
         loss = tf.zeros(()) if loss is None else tf.cast(tf.reduce_mean(loss), "float32")
+        # A non-finite loss is a fault too.
         fault = self._fault() | tf.logical_not(tf.math.is_finite(loss))
         named = _named(data)
         names = list(named)
 
         def receive(step: Any, fault: Any, loss: Any, *columns: Any) -> None:
-            # Copies, since the arrays are the memory of tensors that may be used again.
+            # Copy, since the arrays share memory with tensors that may be reused.
             arrays = [np.array(column) for column in columns]
             found = dict(zip(names, arrays, strict=True))
             self._receive(int(step), bool(fault), float(loss), found)
@@ -73,10 +74,11 @@ class BatchTap:
             tf.numpy_function(receive, [step, fault, loss, *columns], [])
             return tf.constant(0)
 
+        # Only a faulty or wanted batch leaves the graph.
         tf.cond(fault | self.wanted, send, lambda: tf.constant(0))
 
     def _whole(self, column: Any) -> Tensor:
-        """A column with the parts of all replicas; of a ragged or sparse one its values."""
+        """Concatenate the parts of all replicas. Ragged and sparse columns give their values."""
         parts = [
             part.flat_values if isinstance(part, tf.RaggedTensor) else getattr(part, "values", part)
             for part in self._strategy.experimental_local_results(column)
@@ -85,7 +87,7 @@ class BatchTap:
 
 
 def _named(data: Any) -> dict[str, Any]:
-    """The tensors of a batch by name: features by their own, then `label` and `weight`."""
+    """Return the tensors of a batch by name: the features, then `label` and `weight`."""
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     found: dict[str, Any] = {}
     for owner, part in (("", x), ("label", y), ("weight", weight)):

@@ -1,4 +1,4 @@
-"""A callback that says why a training went wrong."""
+"""Callback that diagnoses failed training."""
 
 import os
 import warnings
@@ -20,57 +20,56 @@ from kerasrec.schema import Schema
 from kerasrec.training.train_function import train_function_of
 from kerasrec.types import Ranker
 
-# Rows that are looked at for suspicious columns, and how many it takes to say anything.
+# Rows that are checked for suspicious columns, and the fewest that allow a verdict.
 ROWS, FEWEST_ROWS = 8192, 16
-# Users and items whose lists are compared, how many it takes, and the length of a list.
+# Users and items whose lists are compared, the fewest users that suffice, and the list length.
 USERS, ITEMS, FEWEST_USERS, LIST = 128, 256, 16, 10
-# Variables whose norms are told.
+# Variables whose norms are printed.
 SHOWN = 8
 
-# The step, None if it is not known, the loss and the columns of a batch that broke a training.
+# The step (None if unknown), the loss and the columns of the batch at which training failed.
 Case = tuple[int | None, float, dict[str, np.ndarray]]
 
 
 class Doctor(keras.callbacks.Callback):
-    """Stops stock `fit` at the first non-finite loss or weight, and says what is wrong.
+    """Stop stock `fit` at the first non-finite loss or weight, and report the cause.
 
-    One message, printed and kept in `diagnosis`, says at which step it was, which feature of the
-    batch is to blame (NaN or infinity, an id outside of the schema, an extreme value), which
-    variables were the first with a non-finite gradient or weight, what the gradient norms were over
-    the last steps, and what to try. The batch goes to a `.npz` file, a column for each feature, the
-    label and the weight.
+    The diagnosis is printed and kept in `diagnosis`. It names the step, the faulty feature of the
+    batch (NaN or infinity, an id outside of the schema, an extreme value), the first variables with
+    a non-finite gradient or weight, the gradient norms of the last steps, and suggested fixes. The
+    batch is saved to a `.npz` file with a column for each feature, the label and the weight.
 
-    Works for any Keras model, with numpy arrays and datasets, `jit_compile`, `steps_per_execution`
-    and `MirroredStrategy`. The batches are seen in the loop of `fit` itself: nothing has to be
-    wrapped, nothing is replayed, and the file holds the rows that the step was made of. With
-    `steps_per_execution=n` training stops up to n - 1 steps later; the message and the file are
-    those of the first bad step.
+    The callback works for any Keras model, with numpy arrays and datasets, `jit_compile`,
+    `steps_per_execution` and `MirroredStrategy`. It reads batches inside the loop of `fit`, so
+    nothing has to be wrapped or replayed, and the file holds the very rows of the step. With
+    `steps_per_execution=n` training stops up to n - 1 steps later. Message and file are still those
+    of the first bad step.
 
-    It looks at every loss and every gradient; at all weights before `fit`, at the end of each epoch
-    and when a gradient was not finite. A gradient that overflows but does no harm, as with
-    clipping or `skip_nonfinite`, does not stop the training; a non-finite loss does.
+    Every loss and every gradient is checked. All weights are checked before `fit`, at the end of
+    each epoch, and after a non-finite gradient. A gradient that overflows but does no harm, as with
+    clipping or `skip_nonfinite`, does not stop training. A non-finite loss does.
 
-    It also warns (`UserWarning`), after the first rows, of a label that is constant, and for models
-    with a schema of ids that are nearly all unknown and of sequences that are all padding; and at
-    the end of the training of lists that are the same for most users: popularity collapse.
-    Labels are not judged where they are constant by design: under `SparseCategoricalCrossentropy`,
-    and for a wrapper around a model with a schema, such as `SampledSoftmax`.
+    After the first rows the callback warns (`UserWarning`) if the label is constant. For models
+    with a schema it also warns if nearly all ids are unknown or all sequences are padding. At the
+    end of training it warns of popularity collapse, that is, most users get the same list. Labels
+    are not checked where they are constant by design: under `SparseCategoricalCrossentropy`, and
+    for a wrapper around a model with a schema, such as `SampledSoftmax`.
 
-    A model whose `make_train_function` does without that of Keras shows no batches: then the loss
-    that it returns and the gradients are looked at after each call, and there is no file.
+    If a model's own `make_train_function` does not call that of Keras, its batches cannot be seen.
+    Then the returned loss and the gradients are checked after each call, and no file is written.
 
-    Not covered: an id outside of a table that TensorFlow refuses with an error of its own (on a
-    CPU without XLA); training with several workers. Of a `train_step` that does not return its
-    loss the gradients alone are watched, and under a stock optimizer those of the first replica.
+    Not covered are training with several workers, and ids outside of a table for which TensorFlow
+    raises an error (on a CPU without XLA). If `train_step` does not return its loss, only the
+    gradients are checked. With a stock optimizer these are the gradients of the first replica.
 
     Args:
-        restore_weights: whether to put back the weights and the optimizer's state of the beginning
+        restore_weights: whether to restore the weights and the optimizer's state from the beginning
             of the epoch. Keeps a copy of both.
-        batch_path: where to save the batch, `.npz`; None for nowhere.
+        batch_path: where to save the batch, `.npz`. None to save nothing.
 
     Raises:
-        ValueError: if an argument is out of range; from `fit`, if the model has no Keras optimizer
-            its weights do not exist yet, or are not finite before the first step.
+        ValueError: if an argument is out of range. From `fit`, if the model has no Keras optimizer,
+            or its weights do not exist yet or are not finite before the first step.
 
     Example:
 
@@ -85,7 +84,7 @@ class Doctor(keras.callbacks.Callback):
     (2, True)
     """
 
-    # What it looks at is in the graph of each step, see `kerasrec.training.LongFits.compile`.
+    # Its checks run in the graph of each step, see `kerasrec.training.LongFits.compile`.
     counts_batches = False
 
     def __init__(
@@ -107,7 +106,8 @@ class Doctor(keras.callbacks.Callback):
         self._tap: BatchTap | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begins to watch the model."""
+        """Start watching the model."""
+        # The previous `fit` may have ended with an exception.
         self._leave()
         self.diagnosis = self.step = None
         self._case: Case | None = None
@@ -123,8 +123,8 @@ class Doctor(keras.callbacks.Callback):
         self._named = variable_names(self.model)
         if bad := self._nonfinite_weights():
             raise ValueError(
-                f"Doctor: weights are not finite before the first step: {', '.join(bad)}. Make or "
-                "load the model anew."
+                f"Doctor: weights are not finite before the first step: {', '.join(bad)}. Create "
+                "or load the model again."
             )
         strategy = self.model.distribute_strategy
         self._recorder = NormRecorder(list(self._named.values()), strategy)
@@ -133,13 +133,13 @@ class Doctor(keras.callbacks.Callback):
         train_function_of(self.model).add(self._tap)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Keeps the weights, which are finite."""
+        """Copy the weights, which are finite at this point."""
         self._epoch = epoch
         if self.restore_weights and self.diagnosis is None:
             self._kept = [(v, tf.identity(v.value)) for v in self._state()]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Looks whether a batch was handed over, and why."""
+        """Examine the batch that was handed over, if any."""
         if self._tap is not None and not self._tap.attached:
             self._look_from_outside(logs)
         if self._case is not None:
@@ -148,14 +148,14 @@ class Doctor(keras.callbacks.Callback):
             self._judge()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Looks at all weights."""
+        """Check all weights."""
         if not self._judged:
             self._judge()
         if self.diagnosis is None and (bad := self._nonfinite_weights()):
             self._stop(None, bad)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Compares the lists of some users, and leaves the model as it was."""
+        """Compare the lists of some users, and restore the model's train function."""
         self._leave()
         if self.diagnosis is None:
             self._compare_lists()
@@ -168,7 +168,7 @@ class Doctor(keras.callbacks.Callback):
             self._tap = None
 
     def _receive(self, step: int, fault: bool, loss: float, columns: dict[str, np.ndarray]) -> None:
-        """Called out of the graph of `fit`."""
+        """Store a batch. Called from the graph of `fit`."""
         if not fault:
             self._samples.append(columns)
             self._rows += len(next(iter(columns.values())))
@@ -176,19 +176,20 @@ class Doctor(keras.callbacks.Callback):
             self._case = step, loss, columns
 
     def _look_from_outside(self, logs: Any) -> None:
-        """Looks at loss and gradients after a call of a train function that shows no batches."""
+        """Check loss and gradients after a call, if the train function shows no batches."""
         loss = float(np.mean((logs or {}).get("loss", 0.0)))
         if self._case is None and (bool(self._recorder.fault()) or not np.isfinite(loss)):
             numbers, _ = self._recorder.last()
             self._case = int(numbers[-1]) if len(numbers) else None, loss, {}
 
     def _examine(self) -> None:
-        """Stops, unless a gradient was not finite and did no harm."""
+        """Stop training, unless the gradient was non-finite but did no harm."""
         if self.diagnosis is None and self._case is not None:
             bad = self._nonfinite_weights()
             if bad or not np.isfinite(self._case[1]):
                 self._stop(self._case, bad)
                 return
+        # The gradient did no harm, or training has been stopped already.
         self._case = None
         self._recorder.forget()
 
@@ -208,11 +209,11 @@ class Doctor(keras.callbacks.Callback):
         if case is None and len(numbers):
             lines = [f"{lines[0][:-1]}; the loss and the gradients were finite at every step."]
         if guilty:
-            lines += [f"To blame in the batch: {sentence}." for sentence in guilty]
+            lines += [f"Cause in the batch: {sentence}." for sentence in guilty]
         elif case and not columns:
             lines.append(
-                f"The batch was not seen: {type(self.model).__name__} makes its train function in "
-                "a way of its own."
+                f"The batch is not available: {type(self.model).__name__} makes its own train "
+                "function."
             )
         elif case:
             lines.append("The batch is not to blame: no NaN, no id outside, no extreme value.")
@@ -230,7 +231,8 @@ class Doctor(keras.callbacks.Callback):
         print(self.diagnosis)
 
     def _first(self, numbers: np.ndarray, norms: np.ndarray, bad: list[str]) -> str:
-        """Which variables were the first with something that is not finite."""
+        """Name the first variables with non-finite values."""
+        # The first update with a non-finite norm, and the variables that have it.
         broken = ~np.isfinite(norms)
         parts = []
         if broken.any():
@@ -254,12 +256,13 @@ class Doctor(keras.callbacks.Callback):
         return list({id(variable): variable for variable in found}.values())
 
     def _nonfinite_weights(self) -> list[str]:
-        """Names of weights that are not finite, and how many rows or numbers of each."""
+        """Return the names of non-finite weights, with the number of rows affected."""
         found = []
         names = {id(variable): name for name, variable in self._named.items()}
         for variable in self.model.weights:
             if not tf.as_dtype(variable.dtype).is_floating:
                 continue
+            # Reduce on the device first. Only a faulty variable is copied.
             finite = tf.math.is_finite(variable.value)
             if bool(tf.reduce_all(finite)):
                 continue
@@ -270,7 +273,7 @@ class Doctor(keras.callbacks.Callback):
         return found
 
     def _schema(self) -> tuple[Schema | None, Any]:
-        """The schema of the model, or of the one that it wraps, and whose it is."""
+        """Return the schema of the model, or of the model it wraps, and its owner."""
         for model in (self.model, getattr(self.model, "model", None)):
             schema = getattr(model, "schema", None)
             if isinstance(schema, Schema):
@@ -278,9 +281,10 @@ class Doctor(keras.callbacks.Callback):
         return None, None
 
     def _judge(self) -> None:
-        """Warns of columns that nothing can be learned from."""
+        """Warn about columns that carry nothing to learn."""
         self._judged = True
         if self._tap is not None:
+            # From now on only faulty batches leave the graph.
             self._tap.wanted.assign(False)
         if self._rows < FEWEST_ROWS:
             return
@@ -294,13 +298,13 @@ class Doctor(keras.callbacks.Callback):
             warnings.warn(f"Doctor: {sentence}.", UserWarning, stacklevel=2)
 
     def _compare_lists(self) -> None:
-        """Warns if most users would be shown the same items."""
+        """Warn if most users would be shown the same items."""
         schema, model = self._schema()
         if schema is None or not self._samples or not isinstance(model, Ranker):
             return
         columns = _joined(self._samples)
         user, item = schema.user_id.name, schema.item_id.name
-        # In batches of sequences a user stands at every step, and no row is one query.
+        # In batches of sequences the user id is repeated at every step, so rows are not queries.
         if user not in columns or item not in columns or columns[user].ndim != 1:
             return
         users = np.unique(columns[user], return_index=True)[1][:USERS]
@@ -328,10 +332,10 @@ class Doctor(keras.callbacks.Callback):
 
 
 def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
-    """Writes columns as `.npz`, whole or not at all; text as unicode.
+    """Write columns to a `.npz` file atomically, text as unicode.
 
     Args:
-        path: where to.
+        path: file to write.
         columns: arrays by name.
     """
     texts: dict[str, Any] = {}
@@ -341,7 +345,7 @@ def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
 
 
 def _joined(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The rows of all batches; columns whose shapes differ are those of the first."""
+    """Concatenate the rows of all batches. Where shapes differ, keep the first batch."""
     joined = {}
     for name, first in samples[0].items():
         parts = [sample[name] for sample in samples]
@@ -351,7 +355,7 @@ def _joined(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _table(names: list[str], numbers: np.ndarray, norms: np.ndarray) -> list[str]:
-    """Norms over the last updates, those of the largest gradients first."""
+    """Format the gradient norms of the last updates, largest first."""
     if not len(numbers):
         return []
     order = np.argsort(-np.where(np.isfinite(norms), norms, -1).max(axis=0), kind="stable")[:SHOWN]
@@ -364,7 +368,7 @@ def _table(names: list[str], numbers: np.ndarray, norms: np.ndarray) -> list[str
 
 
 def _advice(guilty: list[str], norms: np.ndarray) -> list[str]:
-    """What to try, likeliest first."""
+    """Return suggestions, most likely cause first."""
     text = " ".join(guilty)
     found = []
     if "NaN" in text or "infinity" in text:

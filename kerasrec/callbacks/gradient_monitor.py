@@ -1,4 +1,4 @@
-"""What the gradients do during `fit`: a callback for History, TensorBoard and a plot."""
+"""Callback that logs gradient statistics to History, TensorBoard and a plot."""
 
 import importlib.util
 import os
@@ -20,36 +20,36 @@ CHUNK = 2**16
 
 
 class GradientMonitor(keras.callbacks.Callback):
-    """Records what gradients, clipping and updates do to each variable, in stock `fit`.
+    """Record gradient norms, clipping and update sizes of each variable in stock `fit`.
 
-    At every `interval`-th update it looks at each variable. At the end of an epoch the logs, and
+    Each variable is observed at every `interval`-th update. At the end of an epoch the logs, and
     with them `History`, `CSVLogger` and Keras' `TensorBoard`, have for each variable `v`
 
-        grad_norm/v        norm of the gradient before clipping, mean over the looks
-        clipped_norm/v     norm of the gradient after clipping, mean over the looks
+        grad_norm/v        norm of the gradient before clipping, mean over the observations
+        clipped_norm/v     norm of the gradient after clipping, mean over the observations
         clipped_share/v    share of updates whose gradient was clipped
         update_ratio/v     ||new weights - old weights|| / ||old weights||, mean over mean
-        untouched_rows/v   rows of a table whose weights are those with which `fit` began
-        learning_rate      mean over the looks
+        untouched_rows/v   rows of a table unchanged since `fit` began
+        learning_rate      mean over the observations
 
-    `clipped_*` are there if the optimizer clips. The first update of an epoch is always looked at.
-    Of an embedding table, or whatever has a sparse gradient, the ratio is over the touched rows.
-    `observations` has the numbers of each look. Norms that overflow or are not finite are recorded
-    as they are.
+    `clipped_*` exist if the optimizer clips. The first update of an epoch is always observed. For
+    an embedding table, and any other variable with a sparse gradient, the ratio is over the touched
+    rows. `observations` has the values of each observation. Norms that overflow or are not finite
+    are recorded as they are.
 
-    With an optimizer of `kerasrec.optimizers` gradients are summed over replicas and duplicate ids
-    before they are clipped, and so are the norms; with `clipnorm` or `global_clipnorm` the share of
-    clipped updates counts all of them, else those that were looked at. A stock optimizer clips
-    first: there the norms are those of the first replica, duplicates are summed for the norm
-    alone, weight decay moves untouched rows too, and the share is of the looks. An update that
-    `skip_nonfinite` or a LossScaleOptimizer leaves out is not seen.
+    The optimizers of `kerasrec.optimizers` sum gradients over replicas and duplicate ids before
+    they clip, and the norms are those of the sums. With `clipnorm` or `global_clipnorm` the share
+    of clipped updates counts all updates, otherwise the observed ones. A stock optimizer clips
+    first. Then the norms are those of the first replica, duplicates are summed only for the norm,
+    weight decay moves untouched rows too, and the share counts observed updates. Updates skipped by
+    `skip_nonfinite` or a LossScaleOptimizer are not observed.
 
-    Put it before the callbacks that shall see its logs (`CSVLogger`, `TensorBoard`).
+    Put it before callbacks that read its logs (`CSVLogger`, `TensorBoard`).
 
     Args:
-        interval: updates from one look to the next.
+        interval: updates from one observation to the next.
         only: parts of variable paths; None for all trainable variables.
-        log_dir: where to write TensorBoard scalars of each look, under the same names; needs
+        log_dir: where to write TensorBoard scalars of each observation, under the same names. Needs
             `pip install "kerasrec[plots]"`.
 
     Raises:
@@ -100,7 +100,7 @@ class GradientMonitor(keras.callbacks.Callback):
         self._epochs: list[dict[str, float]] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begins to watch the model's optimizer."""
+        """Start watching the model's optimizer."""
         self._stop_watching()
         self._reset()
         named = variable_names(self.model, self.only)
@@ -119,13 +119,14 @@ class GradientMonitor(keras.callbacks.Callback):
         watch(self.model, self._recorder)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Looks at the first update."""
+        """Request a look at the first update."""
+        # Not in `on_train_begin`, since `Resume` may restore weights there.
         if not self._epochs:
             self._note_beginning()
         self._recorder.look_at_next()
 
     def _note_beginning(self) -> None:
-        """Notes the weights and the step; `Resume` behind this callback may have set them."""
+        """Note the initial weights and step, which a later `Resume` may have set."""
         iterations = watched_optimizer(self.model).iterations
         self._first_step = int(tf.convert_to_tensor(getattr(iterations, "value", iterations)))
         # Ids of rows that are untouched so far, and the fingerprints of these rows.
@@ -136,7 +137,7 @@ class GradientMonitor(keras.callbacks.Callback):
         }
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Fetches what was recorded, and adds it to the logs."""
+        """Fetch the recorded values and add them to the logs."""
         record = self._recorder.take()
         found = {name: record.looks[:, :, place] for place, name in enumerate(FIELDS)}
         observed = {"step": self._first_step + record.steps, "learning_rate": record.learning_rate}
@@ -163,7 +164,7 @@ class GradientMonitor(keras.callbacks.Callback):
             logs.update(summary)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leaves the model and its optimizer as they were."""
+        """Stop watching the optimizer."""
         self._stop_watching()
 
     def _stop_watching(self) -> None:
@@ -172,20 +173,20 @@ class GradientMonitor(keras.callbacks.Callback):
 
     @property
     def observations(self) -> dict[str, np.ndarray]:
-        """Numbers of each look, by the names in the logs, and `step`, the updates before it."""
+        """Return the values of each look by log name, and `step`, the updates before it."""
         return {name: np.concatenate(parts) for name, parts in self._observations.items()}
 
     @property
     def epochs(self) -> dict[str, np.ndarray]:
-        """Numbers of each epoch, by the names in the logs, and `step`, the updates at its end."""
+        """Return the values of each epoch by log name, and `step`, the updates at its end."""
         names = self._epochs[0] if self._epochs else {}
         return {name: np.array([epoch[name] for epoch in self._epochs]) for name in names}
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws gradient norms, clipping, update ratios and untouched rows against the updates.
+        """Plot gradient norms, clipping, update ratios and untouched rows by update.
 
         Args:
-            path: where to save the picture; its ending says in which form.
+            path: where to save the plot. The suffix decides the file format.
 
         Returns:
             The `matplotlib.figure.Figure`.
@@ -209,12 +210,13 @@ class GradientMonitor(keras.callbacks.Callback):
 
     def _count_untouched(self, place: int) -> int:
         ids, marks = self._untouched[place]
+        # Rows only leave the set, so later checks read fewer rows.
         same = self._fingerprints(place, ids) == marks
         self._untouched[place] = ids[same], marks[same]
         return int(same.sum())
 
     def _write(self, observed: dict[str, np.ndarray], epoch: dict[str, float]) -> None:
-        """TensorBoard scalars of the looks, and of the epoch what looks do not have."""
+        """Write TensorBoard scalars of each look, and the epoch values that looks lack."""
         if self.log_dir is None:
             return
         writer = tf.summary.create_file_writer(os.fspath(self.log_dir))
@@ -231,11 +233,11 @@ class GradientMonitor(keras.callbacks.Callback):
 def variable_names(
     model: keras.Model, only: Sequence[str] | None = None
 ) -> dict[str, keras.Variable]:
-    """Trainable variables by their path in the model, without the model's own name.
+    """Return trainable variables by their path, without the model's own name.
 
     Args:
         model: a model with weights.
-        only: parts of paths of the variables that are wanted; None for all.
+        only: parts of the paths of the variables to return; None for all.
 
     Raises:
         ValueError: if there is none.
@@ -245,6 +247,7 @@ def variable_names(
         path = variable.path.removeprefix(f"{model.name}/")
         if only is not None and not any(part in path for part in only):
             continue
+        # Layers of the same name get a number.
         name, number = path, 2
         while name in found:
             name, number = f"{path}_{number}", number + 1
@@ -258,15 +261,15 @@ def variable_names(
 
 
 def embedding_tables(model: keras.Model) -> set[int]:
-    """`id` of the variable of each embedding layer."""
+    """Return the `id` of each embedding layer's variable."""
     layers = (layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding))
     return {id(weight) for layer in layers for weight in layer.trainable_variables}
 
 
 def fingerprints(table: tf.Variable, ids: np.ndarray) -> np.ndarray:
-    """A number for each of some rows, which changes if the row does: `(ids,)`.
+    """Compute a fingerprint of each of some rows: `(ids,)`.
 
-    A change of one weight always changes it, a change of several but in one case of 2^64.
+    A change of one weight always changes it. A change of several is missed in one case of 2^64.
     """
     size = int(np.prod(table.shape[1:]))
     odd = np.random.default_rng(0).integers(0, 2**63, size, dtype=np.uint64) * 2 + 1
@@ -274,8 +277,10 @@ def fingerprints(table: tf.Variable, ids: np.ndarray) -> np.ndarray:
     for start in range(0, len(ids), CHUNK):
         part = ids[start : start + CHUNK]
         block = np.ascontiguousarray(gather(table, part).numpy()).reshape(len(part), size)
+        # Read each row as the widest words that divide it.
         width = next(w for w in (8, 4, 2, 1) if block.itemsize * size % w == 0)
         bits = block.view(f"u{width}")
+        # Products with odd numbers modulo 2^64: a change of one word always changes the sum.
         marks[start : start + CHUNK] = np.einsum(
             "nw,w->n", bits.astype(np.uint64, copy=False), odd[: bits.shape[1]]
         )
@@ -287,7 +292,7 @@ def _mean(numbers: np.ndarray) -> float:
 
 
 def _ratio(update: Any, weights: Any) -> np.ndarray:
-    """Their quotient; 0 if nothing moved."""
+    """Return the quotient, 0 if nothing moved."""
     update, weights = np.asarray(update, np.float64), np.asarray(weights, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(update == 0, 0.0, update / weights)

@@ -1,4 +1,4 @@
-"""A picture of what `GradientMonitor` recorded."""
+"""Plot of the values that `GradientMonitor` recorded."""
 
 import os
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def draw(
     epochs: Mapping[str, np.ndarray],
     path: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """Draws a panel for each quantity and a line for each variable.
+    """Plot one panel for each quantity and one line for each variable.
 
     Args:
         looks: numbers of each look, see `GradientMonitor.observations`.
@@ -85,6 +85,6 @@ def draw(
 
 
 def _drawable(numbers: np.ndarray, is_log: bool = True) -> np.ndarray:
-    """The numbers, with gaps where an axis cannot show them."""
+    """Return the values, with NaN where an axis cannot show them."""
     shown = np.isfinite(numbers) & ((numbers > 0) | (not is_log))
     return np.where(shown, numbers, np.nan)

@@ -1,4 +1,4 @@
-"""What happens to gradients and weights at some steps of a training, recorded in the graph."""
+"""Recorder of gradients, clipping and updates, in the graph."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -19,18 +19,18 @@ from kerasrec.optimizers.rows import Rows, gather, scatter
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
 
-# Looks that are kept from one `take` to the next; of more, the last ones.
+# Observations kept from one `take` to the next. If there are more, the last ones are kept.
 CAPACITY = 1024
-# What a look finds of each variable.
+# Values of an observation for each variable.
 FIELDS = ("grad_norm", "clipped_norm", "update_norm", "weight_norm")
 
 
 class Record(NamedTuple):
-    """What was recorded since the last time.
+    """Values recorded since the last `take`.
 
-    `looks`: a row for each look, `(looks, variables, FIELDS)`. `learning_rate`: `(looks,)`.
-    `steps`: updates before each look, `(looks,)`. `clipped_share`: `(variables,)`, of the updates
-    or of the looks.
+    `looks`: a row for each observation, `(looks, variables, FIELDS)`. `learning_rate`: `(looks,)`.
+    `steps`: updates before each observation, `(looks,)`. `clipped_share`: `(variables,)`, share of
+    the updates or of the observations.
     """
 
     looks: np.ndarray
@@ -40,18 +40,18 @@ class Record(NamedTuple):
 
 
 class GradientRecorder:
-    """An observer of updates (see `watch`) that looks at every `interval`-th of them.
+    """Observer of updates (see `watch`) that records every `interval`-th update.
 
-    Between two looks a step costs little more than a comparison. What is found stays in variables
-    until `take` fetches it: nothing leaves the graph during an epoch.
+    Between two observations a step costs little more than a comparison. The values stay in
+    variables until `take` fetches them, so that nothing leaves the graph during an epoch.
 
     Args:
-        optimizer: the one that updates.
-        variables: the weights to look at.
-        tables: places of embedding tables among them. Their weights are those of touched rows;
-            what else has a sparse gradient joins them.
-        interval: updates from one look to the next.
-        strategy: of the model.
+        optimizer: the optimizer that updates.
+        variables: the weights to observe.
+        tables: indices of embedding tables among them. Their weight norms are over touched rows.
+            Other variables with a sparse gradient are added.
+        interval: updates from one observation to the next.
+        strategy: the model's distribution strategy.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class GradientRecorder:
     ) -> None:
         self.tables = set(tables)
         self.interval = interval
-        # Places of variables that are clipped, known once `fit` is traced.
+        # Indices of clipped variables, known once `fit` is traced.
         self.clipped: set[int] = set()
         self._sampled: set[int] = set()
         self._optimizer = optimizer
@@ -81,7 +81,7 @@ class GradientRecorder:
         self._start: tuple[int, int, Any] = 0, 0, np.zeros(size, "int32")
 
     def before_update(self, variables: list[Any], summed: list[Any], clipped: list[Any]) -> Any:
-        """Norms of the gradients, and the weights as they are before the update."""
+        """Compute the gradient norms, and keep the weights before the update."""
         parts = [
             _Part(self._places[id(variable)], variable.value, one, two)
             for variable, one, two in zip(variables, summed, clipped, strict=True)
@@ -96,6 +96,7 @@ class GradientRecorder:
         else:
             clipped_now = {place: scale < 1 for place, scale in scales.items()}
             self._flags.assign_add(self._placed(clipped_now))
+        # Norms and old weights are only computed in steps to observe.
         due = tf.equal(self._count, self._next)
 
         def look() -> Any:
@@ -107,15 +108,16 @@ class GradientRecorder:
         def rest() -> Any:
             return tf.zeros((len(parts), 2)), self._placed({}), [part.nothing() for part in parts]
 
-        # Under XLA old values cost nothing to keep, but what a branch returns does.
+        # Under XLA keeping old values is free, but returning them from a branch is not.
         return due, parts, look if compiled_by_xla() else tf.cond(due, look, rest)
 
     def after_update(self, variables: list[Any], clipped: list[Any], before: Any) -> None:
-        """The size of the update; writes what the look has found."""
+        """Compute the size of the update and write the values of the look."""
         due, parts, found = before
 
         def write() -> None:
             norms, differ, old = found() if callable(found) else found
+            # One line per observation: the FIELDS of each variable, then the learning rate.
             columns = [tf.fill((len(FIELDS),), np.nan)] * self._flags.shape[0]
             for number, part in enumerate(parts):
                 sizes = part.sizes(old[number], part.place in self.tables)
@@ -131,9 +133,9 @@ class GradientRecorder:
         self._count.assign_add(1)
 
     def _scales(self, changing: list["_Part"], summed: list[Any]) -> dict[int, Tensor] | None:
-        """What clipping multiplies each gradient by, where only a norm decides; else None.
+        """Return the clipping factor of each gradient if only a norm decides, else None.
 
-        The norms are those that clipping has computed: at every step, and at no cost.
+        Clipping has computed these norms already, so they come at every step and at no cost.
         """
         optimizer = self._optimizer
         if not isinstance(optimizer, SparseUpdates) or not changing:
@@ -152,31 +154,33 @@ class GradientRecorder:
         }
 
     def _placed(self, flags: dict[int, Tensor]) -> Tensor:
-        """Flags of variables as numbers, `(variables,)`."""
+        """Return flags of variables as integers, `(variables,)`."""
         size = self._flags.shape[0]
         if not flags:
             return tf.zeros((size,), "int32")
         return tf.stack([tf.cast(flags.get(place, False), "int32") for place in range(size)])
 
     def look_at_next(self) -> None:
-        """Lets the next update be looked at, whenever the last look was."""
+        """Schedule a look at the next update."""
         with self._strategy.scope():
             self._next.assign(self._read(self._count))
 
     @property
     def updates(self) -> int:
-        """Updates that were recorded up to the last `take`."""
+        """Return the number of updates up to the last `take`."""
         return self._start[0]
 
     def take(self) -> Record:
-        """What was recorded since the last time, or since the beginning."""
+        """Return the values recorded since the last call, or since the beginning."""
         count, looks = int(self._read(self._count)), int(self._read(self._looks))
         flags = self._read(self._flags)
         first, looked, flagged = self._start
         self._start = count, looks, flags
         steps = first + self.interval * np.arange(looks - looked)
+        # The buffer is a ring with the last CAPACITY observations.
         kept = np.arange(looked, looks)[-CAPACITY:]
         found = self._read(self._found)[kept % CAPACITY]
+        # Shares are of all updates, or of observations if clipping is only sampled.
         of = np.full(len(flags), max(count - first, 1))
         of[list(self._sampled)] = max(looks - looked, 1)
         return Record(
@@ -197,14 +201,14 @@ class _Part:
         self.place, self.table = place, table
         self.summed, self.clipped = summed, clipped
         self.is_sparse = isinstance(summed, Rows | tf.IndexedSlices)
-        # Elsewhere an old value that lives on makes the update copy the variable.
+        # Without XLA, a live reference to the old value would make the update copy the variable.
         self.old = None
         if compiled_by_xla():
             by_row = isinstance(summed, Rows)
             self.old = gather(table, summed.ids) if by_row else tf.convert_to_tensor(table)
 
     def norms(self, scale: Tensor | None) -> list[Tensor]:
-        """Norms of the gradient before and after clipping, by a scale if that is how it clips."""
+        """Return the gradient norms before and after clipping, using `scale` if it is given."""
         before = gradient_norm(self._rows(self.summed))
         if scale is not None:
             return [before, before * scale]
@@ -216,7 +220,7 @@ class _Part:
         return touched_rows(gradient, self.table.shape[0]) if self.is_sparse else gradient
 
     def before(self) -> list[Tensor]:
-        """The weights that the update will change, and which they are if nobody knows yet."""
+        """Return the weights that the update will change, with their ids where needed."""
         if not isinstance(self.summed, tf.IndexedSlices):
             if self.old is not None:
                 return [self.old]
@@ -227,17 +231,18 @@ class _Part:
         return [old, ids, count]
 
     def nothing(self) -> list[Tensor]:
-        """Empty tensors of the same types."""
+        """Return empty tensors of the same types."""
         old = tf.zeros([0] * len(self.table.shape), self.table.dtype)
         if not isinstance(self.summed, tf.IndexedSlices):
             return [old]
         return [old, tf.zeros([0], self.summed.indices.dtype), tf.zeros((), "int32")]
 
     def sizes(self, before: list[Tensor], is_table: bool) -> list[Tensor]:
-        """Norms of the update and of the weights before it; of a table, of its touched rows."""
+        """Return the norms of the update and the old weights. Tables count touched rows only."""
         old, *named = before
         if self.is_sparse:
             ids, count = named or (self.summed.ids, self.summed.count)
+            # `ids` is padded to a fixed size. Only the first `count` are rows.
             real = tf.range(tf.size(ids)) < count
             new = gather(self.table, ids)
         else:
@@ -252,21 +257,21 @@ class _Part:
 
 
 def _values(gradient: Any) -> Tensor:
-    """The numbers of a gradient."""
+    """Return the values of a gradient."""
     if isinstance(gradient, Rows):
         return gradient.sums
     return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def _same(one: Any, two: Any) -> bool:
-    """Whether clipping has left a gradient alone."""
+    """Return whether clipping left a gradient alone."""
     if isinstance(one, Rows):
         return all(a is b for a, b in zip(one, two, strict=True))
     return one is two
 
 
 def _differ(summed: Any, clipped: Any) -> Tensor:
-    """Whether clipping has changed a gradient."""
+    """Return whether clipping changed a gradient."""
     changed = tf.reduce_any(tf.not_equal(_values(summed), _values(clipped)))
     if isinstance(clipped, Rows):
         changed |= tf.reduce_any(clipped.scale < 1)

@@ -1,4 +1,4 @@
-"""Gradient norms of the last updates of a training, kept in the graph."""
+"""Recorder of the latest gradient norms, in the graph."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,16 +17,16 @@ SLOTS = KEPT + 1
 
 
 class NormRecorder:
-    """An observer of updates (see `watch`): norms of the last of them, up to the first fault.
+    """Observer of updates (see `watch`) that keeps the last norms up to the first fault.
 
-    A fault is a gradient whose norm is not finite. From then on nothing is recorded, so that what
-    led to it is still there when an execution of many steps has ended. With an optimizer of
-    `kerasrec.optimizers` the norm is that of the summed gradient before clipping; a stock optimizer
-    shows the gradient of its first replica, and in it duplicates of a row one by one.
+    A fault is a gradient whose norm is not finite. Recording stops there, so that the norms before
+    the fault are still available after an execution of many steps. With an optimizer of
+    `kerasrec.optimizers` the norm is that of the summed gradient before clipping. A stock optimizer
+    shows the gradient of its first replica, with duplicates of a row as separate entries.
 
     Args:
-        variables: whose gradients to look at.
-        strategy: of the model.
+        variables: weights whose gradients are recorded.
+        strategy: the model's distribution strategy.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], strategy: Any) -> None:
@@ -39,32 +39,32 @@ class NormRecorder:
             self._fault = per_replica_variable(False, "bool", "fault")
 
     def before_update(self, variables: list[Any], summed: list[Any], clipped: list[Any]) -> None:
-        """Writes the norms of this update."""
+        """Write the norms of this update."""
         line = [tf.zeros(())] * len(self._places)
         for variable, gradient in zip(variables, summed, strict=True):
             if id(variable) in self._places:
                 line[self._places[id(variable)]] = norm(_values(gradient))
         norms = tf.stack(line)
-        # Without a branch, which costs more: after a fault the slot behind it is written again.
+        # No branch, which would cost more. After a fault the next slot is overwritten each time.
         scatter(self._norms, tf.reshape(self._count % SLOTS, (1,)), norms[tf.newaxis])
         before = tf.convert_to_tensor(self._fault)
         self._count.assign_add(1 - tf.cast(before, "int32"))
         self._fault.assign(before | tf.logical_not(tf.math.is_finite(tf.reduce_sum(norms))))
 
     def after_update(self, variables: list[Any], clipped: list[Any], before: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def fault(self) -> Tensor:
-        """Whether a norm was not finite, for use in the graph outside of the replicas."""
+        """Return whether a norm was not finite. For use in the graph, outside replicas."""
         return tf.convert_to_tensor(first_replica(self._strategy, self._fault))
 
     def forget(self) -> None:
-        """Goes on after a fault that did no harm."""
+        """Continue after a fault that did no harm."""
         with self._strategy.scope():
             self._fault.assign(False)
 
     def last(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the last updates, from 1, and their norms `(updates, variables)`."""
+        """Return the last updates' numbers, from 1, and norms `(updates, variables)`."""
         count = int(first_replica(self._strategy, self._count).numpy())
         numbers = np.arange(max(0, count - KEPT), count)
         return numbers + 1, first_replica(self._strategy, self._norms).numpy()[numbers % SLOTS]

@@ -20,38 +20,38 @@ _CANDIDATES = "\0candidates"
 
 
 class RankingValidation(keras.callbacks.Callback):
-    """Ranks the catalogue for the validation rows and adds `val_ndcg@10` and others to the logs.
+    """Rank the catalogue for validation rows and add `val_ndcg@10` and others to the logs.
 
     The logs of an epoch go to `History`, to Keras' progress bar and to the callbacks that follow
-    in the list, so put it before `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`. They
-    need `mode="max"`: Keras refuses to guess the direction of a metric that it did not compile.
+    in the list. So put it before `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`. They
+    need `mode="max"`, since Keras does not know the direction of a metric that it did not compile.
 
         fit(..., callbacks=[
             RankingValidation(valid, train),
             keras.callbacks.EarlyStopping("val_ndcg@10", mode="max", patience=3),
         ])
 
-    The first epoch and every `every`-th after it are ranked, and the last that `fit` was asked
-    for. The epochs between repeat the figures of the last ranking: a `patience` counts them as
-    epochs without improvement, so give it at least `every`.
+    Ranking runs in the first epoch, in every `every`-th epoch after it, and in the last epoch of
+    `fit`. The epochs between repeat the last figures. A `patience` counts them as epochs without
+    improvement, so set it to at least `every`.
 
-    With `verbose=1` in `fit` a progress bar runs over blocks of users.
+    With `verbose=1` in `fit` a progress bar counts blocks of users.
 
     Args:
-        valid: encoded validation rows, of which the positives are ranked, see
+        valid: encoded validation rows, whose positives are ranked, see
             `kerasrec.evaluation.ranking`.
-        seen: encoded rows whose items are taken out of a user's list: the training rows.
+        seen: encoded rows whose items are removed from a user's list: the training rows.
         every: epochs from one ranking to the next.
         k: cutoffs.
-        ranker: what is ranked; the model that is fitted by default. Name the model inside when a
-            wrapper such as `SampledSoftmax` is fitted.
+        ranker: model to rank with; by default the fitted model. Pass the inner model when a wrapper
+            such as `SampledSoftmax` is fitted.
         candidates: item ids `(valid rows, c)` to rank among instead of the catalogue.
         items: item features of the catalogue, for models that need more than the item id.
         per: `"user"` or `"row"`, see `kerasrec.evaluation.ranking`.
 
     Raises:
         ValueError: if `every` is not positive, there are no validation rows, or the model cannot
-            rank; from `fit`, whatever `ranking` refuses.
+            rank. From `fit`, as in `ranking`.
 
     Example:
 
@@ -96,7 +96,7 @@ class RankingValidation(keras.callbacks.Callback):
         self._figures: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that there is something to rank, and shares the rows out by user."""
+        """Check that the model can rank, and group the rows by user."""
         model = self._ranked()
         if not isinstance(model, Ranker):
             raise ValueError(
@@ -107,7 +107,7 @@ class RankingValidation(keras.callbacks.Callback):
         self._epochs_since, self._figures = None, {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Ranks, or repeats the last figures, and adds them to the logs."""
+        """Rank, or repeat the last figures, and add them to the logs."""
         last = epoch + 1 == (self.params or {}).get("epochs")
         due = self._epochs_since is None or self._epochs_since + 1 >= self.every or last
         if due:
@@ -117,10 +117,10 @@ class RankingValidation(keras.callbacks.Callback):
             logs.update(self._figures)
 
     def rank(self) -> dict[str, float]:
-        """The figures of the weights as they are now, under their names in the logs."""
+        """Return the figures of the current weights, under their names in the logs."""
         verbose = (self.params or {}).get("verbose") == 1 and len(self._blocks) > 1
         if verbose:
-            print()  # the bar of the epoch stands on the line
+            print()  # the bar of the epoch occupies the current line
         bar = keras.utils.Progbar(
             len(self._blocks), verbose=int(verbose), unit_name="block of validation users"
         )
@@ -131,6 +131,7 @@ class RankingValidation(keras.callbacks.Callback):
             found = ranking(ranked, k=self.k, items=self.items, per=self.per, **block)
             count = int(found["queries"])
             for name, value in found.items():
+                # Blocks are averaged with their numbers of queries as weights.
                 if name.split("@")[0] in MEANS and isinstance(value, float):
                     sums[name] = sums.get(name, 0.0) + value * count
             queries += count
@@ -148,9 +149,9 @@ def _blocks(
     *,
     schema: Schema,
 ) -> list[dict[str, Any]]:
-    """Arguments of `ranking` for blocks of users, unknown users among those of the first.
+    """Return arguments of `ranking` for blocks of users. Unknown users join the first block.
 
-    Only positives are kept of the validation rows: a block must not be without any.
+    Only the positives of the validation rows are kept, since every block needs at least one.
     """
     user = schema.user_id.name
     parts: list[Any] = [seen] if isinstance(seen, Mapping) else list(seen or [])
@@ -162,7 +163,7 @@ def _blocks(
             )
     if schema.label in valid:
         chosen = np.flatnonzero(schema.is_positive(np.asarray(valid[schema.label])))
-        if len(chosen):  # where there is none, `ranking` says so
+        if len(chosen):  # without any, `ranking` raises the error
             valid = {name: take_rows(values, chosen) for name, values in valid.items()}
             candidates = None if candidates is None else np.asarray(candidates)[chosen]
     users = np.unique(valid[user])
@@ -175,6 +176,7 @@ def _blocks(
         rows = [np.flatnonzero(numbers == number) for number in range(count)]
         return [{name: take_rows(v, some) for name, v in columns.items()} for some in rows]
 
+    # Candidates belong to test rows, so they are split together.
     extra = {} if candidates is None else {_CANDIDATES: candidates}
     tests = split({**valid, **extra})
     seens = zip(*map(split, parts), strict=True) if parts else [None] * count

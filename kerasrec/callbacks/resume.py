@@ -1,4 +1,4 @@
-"""A training that was killed goes on as if nothing had happened."""
+"""Callback that continues an interrupted training exactly."""
 
 import copy
 import json
@@ -22,37 +22,37 @@ HISTORY, METRIC = "history", "metric"
 
 
 class Resume(keras.callbacks.Callback):
-    """Writes all that a training depends on, now and then; the same script, run again, goes on.
+    """Save the full state of a training, so that the same script continues after a crash.
 
-    The file holds the weights, the state of the optimizer (its slots and its step, which schedules
-    read), the random numbers of dropout, the losses so far, and how far the passes over the data
-    are. `fit` in a new process then starts with the next epoch, or with `save_freq` within one,
-    over the rows in the order and with the negatives that it would have had, and ends with the
-    weights of a training that was never interrupted. A file is written under another name and then
-    renamed, so that a process killed at any moment leaves the file before whole.
+    The file holds the weights, the state of the optimizer (slots and step counter), the state of
+    the dropout seeds, the losses so far, and the position in the data. `fit` in a new process then
+    starts with the next epoch, or within an epoch if `save_freq` is a number. It sees the same rows
+    in the same order with the same negatives, and ends with the weights of an uninterrupted
+    training. The file is written under a temporary name and then renamed, so that a process killed
+    at any moment leaves the previous file intact.
 
-    A `Resume` may be copied with `copy.deepcopy`, as tuners do; its copies share `batches`.
+    A `Resume` may be copied with `copy.deepcopy`, as tuners do. Its copies share `batches`.
 
-    Within an epoch, the batches that are done already are made once more and thrown away, since
-    what follows depends on the same random numbers. Other callbacks, wherever they stand in the
-    list, see the steps that are left, by their numbers in the epoch. In a Keras model that is not
-    of this library they see the others too, with empty logs.
+    To continue within an epoch, the batches already done are generated again and discarded, since
+    later ones depend on the same random numbers. Other callbacks, wherever they are in the list,
+    see only the remaining steps, numbered as in the epoch. In a Keras model outside this library
+    they also see the skipped steps, with empty logs.
 
-    On several workers the first one writes, and all read: `path` must be on a disk that they share.
-    When one of them dies the others stop with an error; start all of them again. What other
-    callbacks remember, such as the patience of `EarlyStopping`, begins anew.
+    With several workers the first one writes and all read, so `path` must be on a shared disk. If
+    one of them dies, the others stop with an error; start all of them again. The state of other
+    callbacks, such as the patience of `EarlyStopping`, is not saved.
 
     Args:
-        path: file to write, ending in ".npz". It is removed when `fit` ends by itself.
-        batches: what is fitted: a dataset of `kerasrec.data`, as it came from there. None for data
+        path: file to write, ending in ".npz". It is removed when `fit` completes.
+        batches: the dataset passed to `fit`, exactly as `kerasrec.data` returned it. None for data
             that are the same in every epoch.
         keep: whether to keep the file when `fit` ends, to train more epochs later.
-        save_freq: "epoch", or a number of steps after which to write within an epoch as well; with
+        save_freq: "epoch", or a number of steps after which to write within an epoch as well. With
             `steps_per_execution`, at the end of the next execution.
 
     Raises:
-        ValueError: if `path`, `batches` or `save_freq` are of another kind, or, in `fit`, if the
-            file is damaged or belongs to another model, optimizer or data.
+        ValueError: if `path`, `batches` or `save_freq` are invalid. From `fit`, if the file is
+            damaged or belongs to another model, optimizer or data.
 
     Example:
 
@@ -108,10 +108,10 @@ class Resume(keras.callbacks.Callback):
         self._held: tuple[int, list[np.ndarray], list[np.ndarray]] = 0, [], []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Resume":
-        """A callback like this one, over the same batches; tuners copy callbacks for each trial."""
+        """Return a copy that shares the batches. Tuners copy callbacks for each trial."""
         copied: Resume = type(self).__new__(type(self))
         memo[id(self)] = copied
-        # A dataset cannot be copied, and a model is the trial's own.
+        # A dataset cannot be copied, and each trial sets its own model.
         shared = ("batches", "_model")
         for name, value in self.__dict__.items():
             copied.__dict__[name] = value if name in shared else copy.deepcopy(value, memo)
@@ -119,11 +119,11 @@ class Resume(keras.callbacks.Callback):
 
     @property
     def counts_batches(self) -> bool:
-        """Whether it writes within an epoch; see `kerasrec.training.LongFits.compile`."""
+        """Return whether it writes within an epoch; see `kerasrec.training.LongFits.compile`."""
         return self.save_freq != "epoch"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Reads the file, if there is one."""
+        """Read the file, if there is one."""
         done, step = self._read() if self.path.is_file() else (0, 0)
         if done:
             self._begin = _FirstEpoch(self.model, done)
@@ -131,29 +131,30 @@ class Resume(keras.callbacks.Callback):
         if self.batches is not None:
             self.batches.go_to_pass(done)
         self._saved_step = step
+        # Within an epoch, metrics are restored after the skipped steps.
         if step:
             self._skip(step)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the number of the epoch."""
+        """Note the number of the epoch."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the file, if it is time."""
+        """Write the file when `save_freq` steps have passed."""
         step = batch + 1
         if isinstance(self.save_freq, int) and step - self._saved_step >= self.save_freq:
             self._saved_step = step
             self._write(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the file."""
+        """Write the file."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         self._saved_step = 0
         self._write(epoch + 1, 0)
 
     def _skip(self, step: int) -> None:
-        """Lets `fit` begin after the steps that are done already."""
+        """Make `fit` start after the steps already done."""
         at_once = self.model.steps_per_execution
         if step % at_once and step != (self.params or {}).get("steps"):
             raise ValueError(
@@ -163,9 +164,10 @@ class Resume(keras.callbacks.Callback):
         skip_steps(self.model, step, self._put_back_metrics)
 
     def _put_back_metrics(self, batch: Any) -> None:
-        """Gives the metrics the sums that they had within the epoch."""
+        """Restore the running sums of the metrics within the epoch."""
         strategy = self.model.distribute_strategy
-        # Metrics have no variables before the first step, and a step may draw random numbers.
+        # Metrics have no variables before the first step. The step that creates them may draw
+        # random numbers, so the variables are restored after it.
         tf.function(lambda data: strategy.run(self.model.test_step, args=(data,)))(batch)
         step, arrays, running = self._held
         for variable, array in zip(self._variables(), arrays, strict=True):
@@ -182,7 +184,7 @@ class Resume(keras.callbacks.Callback):
         self._held = 0, [], []
 
     def _write(self, epochs: int, step: int) -> None:
-        # On several workers each of them reads its variables, which they sum up together.
+        # Every worker reads the variables, since reading one may be a collective operation.
         arrays: dict[str, Any] = {
             _key(at): _value(variable) for at, variable in enumerate(self._variables())
         }
@@ -203,13 +205,13 @@ class Resume(keras.callbacks.Callback):
             ) from error
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Removes the file: the next `fit` is another training."""
+        """Remove the file, since the next `fit` is a new training."""
         train_function_of(self.model).remove(self._begin)
         if not self.keep and self._is_chief():
             self.path.unlink(missing_ok=True)
 
     def _read(self) -> tuple[int, int]:
-        """Sets every variable; the epochs that are done, and the steps of the one after them."""
+        """Restore every variable. Return the epochs done, and the steps of the next epoch."""
         try:
             with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as held:
                 note = json.loads(str(held[HISTORY]))
@@ -222,6 +224,7 @@ class Resume(keras.callbacks.Callback):
                 f"Resume: {str(self.path)!r} is not a file of this callback, or damaged "
                 f"({type(error).__name__}). Remove it to train from the start."
             ) from error
+        # Compare names, shapes and types before any variable is set.
         mine = self._names()
         if names != mine:
             other = next((n for n in (*names, *mine) if n not in names or n not in mine), names[0])
@@ -242,7 +245,7 @@ class Resume(keras.callbacks.Callback):
         return [*self.model.variables, *optimizer.variables]
 
     def _names(self) -> list[str]:
-        """Path, shape and type of every variable, but the numbers that Keras adds to names."""
+        """Return path, shape and type of every variable, without numbers added by Keras."""
         return [
             f"{re.sub(r'_[0-9]+', '', variable.path)} {tuple(variable.shape)} {variable.dtype}"
             for variable in self._variables()
@@ -257,14 +260,14 @@ class Resume(keras.callbacks.Callback):
 
 
 class _FirstEpoch:
-    """A part of a train function that lets `fit` begin with another epoch, this once."""
+    """Part of a train function that makes `fit` start at another epoch once."""
 
     def __init__(self, model: Any, epoch: int) -> None:
         self._model = model
         begin_at_epoch(model, epoch)
 
     def close(self) -> None:
-        """Lets the next `fit` begin as it is told."""
+        """Let the next `fit` start at its own initial epoch."""
         begin_at_epoch(self._model, None)
 
 
@@ -274,5 +277,5 @@ def _key(at: int, kind: str = "variable") -> str:
 
 def _value(variable: Any) -> np.ndarray:
     value = keras.ops.convert_to_numpy(tf.convert_to_tensor(variable.value))
-    # Types that numpy does not know (bfloat16) would be saved as bytes without a name.
+    # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
     return value if value.dtype.kind in "biuf" else value.astype(np.float32)

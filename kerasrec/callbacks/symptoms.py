@@ -1,4 +1,4 @@
-"""What is wrong with a batch, or suspicious in many: plain functions of numpy columns."""
+"""Checks of batches for faulty or suspicious columns, as functions of numpy arrays."""
 
 from collections.abc import Mapping
 
@@ -6,22 +6,22 @@ import numpy as np
 
 from kerasrec.schema import PADDING_ID, UNKNOWN_ID, Numeric, NumericSequence, Schema, Sequence
 
-# A number is extreme beyond this, or beyond SPREAD times what nine in ten of the others reach.
+# A number is extreme above EXTREME, or above SPREAD times the 90th percentile.
 EXTREME, SPREAD = 1e6, 1e4
-# Share of ids, or of sequences, that counts as nearly all.
+# Share of ids, or of sequences, above which they count as nearly all.
 NEARLY_ALL = 0.9
-# Share of users with one and the same list that counts as most of them.
+# Share of users with the same list above which they count as most users.
 MOST = 0.5
 
 
 def blame(
     columns: Mapping[str, np.ndarray], schema: Schema | None = None, num_rows: int | None = None
 ) -> list[str]:
-    """What in a batch can make a loss NaN: a sentence for each column that has it.
+    """Return a sentence for each column of a batch that can make a loss NaN.
 
     Args:
         columns: features, label and weight of a batch.
-        schema: of the features; without it an id is outside if no table has its row.
+        schema: schema of the features. Without it an id is outside if it exceeds the largest table.
         num_rows: rows of the largest table, None if there is no table.
 
     Example:
@@ -55,6 +55,7 @@ def _bad_numbers(name: str, column: np.ndarray) -> list[str]:
             return _rows(name, mask, what)
     if not sizes.size:
         return []
+    # A column is compared with its own scale, but never allowed beyond EXTREME.
     usual = float(np.quantile(sizes, 0.9))
     limit = min(EXTREME, SPREAD * usual) if usual else EXTREME
     return _rows(name, sizes > limit, "extreme values", column)
@@ -79,11 +80,11 @@ def _rows(name: str, mask: np.ndarray, what: str, column: np.ndarray | None = No
 def suspicions(
     columns: Mapping[str, np.ndarray], schema: Schema | None = None, *, label: str | None = None
 ) -> list[str]:
-    """What in the first rows of a training makes a model learn nothing.
+    """Return a sentence for each column in which a model would find nothing to learn.
 
     Args:
         columns: features and label of many rows.
-        schema: of the features; without it ids and sequences are not known as such.
+        schema: schema of the features. Without it ids and sequences are not checked.
         label: name of the label column, None if it may be constant.
 
     Example:
@@ -119,7 +120,7 @@ def suspicions(
 
 
 def collapse(scores: np.ndarray, k: int = 10) -> float:
-    """Share of users whose k best items are the most common set of k.
+    """Compute the share of users whose k best items are the most common set of k.
 
     Args:
         scores: `(users, items)`.

@@ -1,4 +1,4 @@
-"""Observers of an optimizer's updates: of ours and of stock Keras, during one `fit`."""
+"""Observers of optimizer updates during one `fit`, for our optimizers and stock Keras ones."""
 
 import threading
 from typing import Any
@@ -15,23 +15,25 @@ from kerasrec.types import Tensor
 
 
 class Observers:
-    """Several observers of one optimizer as one, a part of a train function.
+    """Group of observers of one optimizer, as a part of a train function.
 
     Args:
-        optimizer: of this library, see `SparseUpdates.watch`, or of Keras.
+        optimizer: an optimizer of this library, see `SparseUpdates.watch`, or of Keras.
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self.optimizer = optimizer
+        # An observer attached by the user stays a member.
         self._previous = optimizer.__dict__.get("_observer")
         self.members: list[Any] = [] if self._previous is None else [self._previous]
         if isinstance(optimizer, SparseUpdates):
             optimizer.watch(self)
         else:
+            # Instance attributes shadow the methods, so `close` only has to delete them.
             optimizer.__dict__.update(_stock_hooks(optimizer, self))
 
     def close(self) -> None:
-        """Leaves the optimizer as it was."""
+        """Restore the optimizer."""
         if isinstance(self.optimizer, SparseUpdates):
             self.optimizer.watch(self._previous)
         else:
@@ -39,25 +41,25 @@ class Observers:
                 del self.optimizer.__dict__[name]
 
     def is_watched(self) -> bool:
-        """Tell whether there are observers beside the one that was there before."""
+        """Return whether there are observers besides the one present before."""
         return any(member is not self._previous for member in self.members)
 
     def before_update(self, *args: Any) -> list[Any]:
-        """Asks each of them."""
+        """Call each observer."""
         return [member.before_update(*args) for member in self.members]
 
     def after_update(self, variables: Any, clipped: Any, results: list[Any]) -> None:
-        """Gives each of them what it returned."""
+        """Pass each observer the value it returned."""
         for member, result in zip(self.members, results, strict=True):
             member.after_update(variables, clipped, result)
 
 
 def watch(model: keras.Model, observer: Any) -> None:
-    """Lets an observer see every update of a model's optimizer, and has `fit` traced anew.
+    """Attach an observer to a model's optimizer, and have `fit` traced again.
 
-    An optimizer of this library gives gradients that are summed over replicas and duplicates. A
-    stock one clips before it sums: the observer sees the gradient of its own replica, where the
-    gradient of a gathered table is `tf.IndexedSlices` with duplicates.
+    An optimizer of this library passes gradients summed over replicas and duplicates. A stock one
+    clips before it sums. There the observer sees the gradient of its own replica, and the gradient
+    of a gathered table is `tf.IndexedSlices` with duplicates.
 
     Args:
         model: a compiled model, in `on_train_begin` or later.
@@ -68,6 +70,7 @@ def watch(model: keras.Model, observer: Any) -> None:
     """
     optimizer = watched_optimizer(model)
     function = train_function_of(model)
+    # There is one `Observers` per optimizer. A new member needs a new trace.
     for part in function.parts:
         if isinstance(part, Observers) and part.optimizer is optimizer:
             part.members.append(observer)
@@ -79,11 +82,11 @@ def watch(model: keras.Model, observer: Any) -> None:
 
 
 def unwatch(model: keras.Model, observer: Any) -> None:
-    """Ends what `watch` began; after the last observer `fit` is what it was before.
+    """Detach an observer. After the last one, `fit` is what it was before.
 
     Args:
         model: the model.
-        observer: what `watch` was given. One that does not watch is no error.
+        observer: the observer given to `watch`. One that is not attached is ignored.
     """
     function = train_function_of(model)
     for part in function.parts:
@@ -97,7 +100,7 @@ def unwatch(model: keras.Model, observer: Any) -> None:
 
 
 def watched_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer that updates the weights: the one that a LossScaleOptimizer wraps.
+    """Return the optimizer that updates the weights, unwrapped from a LossScaleOptimizer.
 
     Raises:
         ValueError: if the model has no Keras optimizer.
@@ -114,14 +117,14 @@ def watched_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
 
 
 def touched_rows(gradient: Tensor, num_rows: int) -> Tensor:
-    """The gradient with its duplicates summed: `Rows` if it was sparse, else as it is."""
+    """Sum the duplicates of a sparse gradient to `Rows`. Return other gradients as they are."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
     return sum_duplicates(tf.IndexedSlices(gradient.values, gradient.indices), num_rows)
 
 
 def gradient_norm(gradient: Tensor) -> Tensor:
-    """Euclidean norm of a tensor or of `Rows`, float32."""
+    """Compute the Euclidean norm of a tensor or of `Rows`, float32."""
     if isinstance(gradient, Rows):
         scale = tf.cast(gradient.scale, "float32")
         scale = tf.reshape(scale, (-1,) + (1,) * (len(gradient.sums.shape) - 1))
@@ -130,13 +133,13 @@ def gradient_norm(gradient: Tensor) -> Tensor:
 
 
 def norm(values: Tensor) -> Tensor:
-    """Euclidean norm in float32."""
-    # As the optimizers write it: one of two equal operations is left out of the graph.
+    """Compute the Euclidean norm in float32."""
+    # The same expression as in the optimizers, so that the graph computes it only once.
     return tf.sqrt(sum_of_squares(values))
 
 
 def per_replica_variable(value: Any, dtype: str, name: str) -> tf.Variable:
-    """A variable that each replica writes for itself and that nobody saves; read: the first's."""
+    """Create an unsaved variable per replica. Reading it gives the first replica's value."""
     return tf.Variable(
         value,
         dtype=dtype,
@@ -148,16 +151,18 @@ def per_replica_variable(value: Any, dtype: str, name: str) -> tf.Variable:
 
 
 def first_replica(strategy: Any, variable: Any) -> tf.Variable:
-    """The part of a distributed variable that the first replica holds."""
+    """Return the part of a distributed variable that the first replica holds."""
     return strategy.experimental_local_results(variable)[0]
 
 
 def _stock_hooks(optimizer: keras.optimizers.Optimizer, observers: Observers) -> dict[str, Any]:
-    """The methods that clip and update, with calls of the observers around the update."""
+    """Return the clip and update methods, with calls of the observers around the update."""
     clip, decay, update = (need(optimizer, name) for name in UPDATE_HOOKS)
-    # Replicas are traced in threads of their own, and take turns.
+    # Each replica is traced in its own thread, one at a time.
     seen = threading.local()
 
+    # Keras clips, decays weights and then updates. The hook on the decay is the last to see the
+    # weights before the update.
     def clip_gradients(grads: list[Any]) -> list[Any]:
         seen.summed, seen.clipped = grads, clip(grads)
         return seen.clipped

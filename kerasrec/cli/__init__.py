@@ -1,4 +1,4 @@
-"""The command line: `kerasrec fit`, `kerasrec export` and others, see `kerasrec`."""
+"""Command line interface: `kerasrec fit`, `kerasrec export` and others."""
 
 import lazy_loader
 

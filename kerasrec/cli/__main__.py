@@ -1,4 +1,4 @@
-"""`python -m kerasrec.cli` is `kerasrec`."""
+"""Entry point of `python -m kerasrec.cli`, the same as `kerasrec`."""
 
 import sys
 

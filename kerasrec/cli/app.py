@@ -1,4 +1,4 @@
-"""The command line: flags from signatures, one YAML file of the same names, plain messages."""
+"""Command line entry point: flags from signatures, YAML files, error messages."""
 
 import contextlib
 import functools
@@ -32,22 +32,22 @@ COMMANDS: dict[str, Callable[..., Report | None]] = {
     "doctor": doctor.doctor,
     "demo": demo.demo,
 }
-RESUME = "Go on with an unfinished training of this output, if there is one."
+RESUME = "Continue an unfinished training of this output, if there is one."
 REFIT = (
-    "Train again on all rows for the epochs found, so that what is served knows the newest rows."
+    "Train again on all rows for the epochs found, so that the served model knows the newest rows."
 )
 WITHOUT_REPORT = ("serve", "demo")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Run one command.
 
     Args:
         arguments: what follows `kerasrec` on the command line; `sys.argv` by default.
 
     Returns:
-        Exit code: 0; 2 with a message on stderr if the user's input is at fault; 1 if a check that
-        was asked for failed, or kerasrec itself did.
+        Exit code: 0 on success, 2 with a message on stderr if the input is invalid, and 1 if a
+        requested check failed or an unexpected error occurred.
 
     Raises:
         SystemExit: after `--help` and `--version`.
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArgumentError as error:
         message = str(error).replace('"<unicode string>"', "the YAML file")
         hint = suggestion(message, _flags(arguments))
-        say_error(f"{message}.{hint} {_command(arguments)} --help says what fits.")
+        say_error(f"{message}.{hint} See {_command(arguments)} --help.")
         return 2
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         with contextlib.suppress(OSError, ValueError):
@@ -75,15 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("KERASREC_TRACEBACK"):
             raise
         say_error(
-            f"{type(error).__name__}: {error}. This was not foreseen. Set KERASREC_TRACEBACK=1 and "
-            "run it again to see where it comes from; kerasrec doctor looks at the environment."
+            f"{type(error).__name__}: {error}. Unexpected error. Set KERASREC_TRACEBACK=1 and run "
+            "it again to see the traceback. Check the environment with kerasrec doctor."
         )
         return 1
     return code
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Runs a command and prints its report; with `--json` nothing else goes to stdout."""
+    """Run a command and print its report. With `--json` nothing else goes to stdout."""
     command, as_json = parse(arguments)
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         found = command()
@@ -94,7 +94,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
-    """The command that the arguments ask for, ready to run, and whether as JSON.
+    """Return the requested command, ready to run, and whether to print JSON.
 
     Raises:
         ArgumentError: if a flag or the YAML file is wrong.
@@ -128,14 +128,14 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
 
 
 def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
-    """A model's flags are its constructor's arguments, beside those of reading and training."""
+    """Parse `fit`, whose flags are a model's constructor arguments besides the common ones."""
     parser = _parser(_summary(fitting.fit))
     parser.prog = "kerasrec fit"
     subcommands = parser.add_subcommands(dest="model", metavar="model", help="")
     for name in model_names():
         subparser = _parser(_summary(constructor(name)))
         subparser.add_argument("--config", action="config", help="YAML file with these flags.")
-        # So that the config.yaml of a run, which names its model, can be given as it is.
+        # The config.yaml of a run names its model, and must be accepted as it is.
         subparser.add_argument("--model", type=Literal[name], default=name, help=SUPPRESS)
         subparser.add_argument("--output", type=str, required=True, help="Directory to write.")
         subparser.add_argument("--resume", action="store_true", help=RESUME)
@@ -164,7 +164,7 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
 
 
 def _add_json(parser: ArgumentParser) -> None:
-    text = "Print one JSON document to stdout instead, and all else to stderr."
+    text = "Print one JSON document to stdout, and everything else to stderr."
     parser.add_argument("--json", action="store_true", help=text)
 
 
@@ -173,7 +173,7 @@ def _parser(description: str) -> ArgumentParser:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    """The part of the arguments that names a command, with its model."""
+    """Return the part of the arguments that names a command, with its model."""
     words = ["kerasrec"]
     if arguments and arguments[0] in COMMANDS:
         words.append(arguments[0])
@@ -183,7 +183,7 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def _functions(arguments: Sequence[str]) -> list[Callable[..., Any]]:
-    """The functions and classes whose arguments are flags of the command."""
+    """Return the functions and classes whose arguments are flags of the command."""
     words = _command(arguments).split()
     if words[1:2] == ["fit"]:
         return [Source, Splitting, Training, *map(constructor, words[2:])]
@@ -191,7 +191,7 @@ def _functions(arguments: Sequence[str]) -> list[Callable[..., Any]]:
 
 
 def _flags(arguments: Sequence[str]) -> list[str]:
-    """The names of the flags of the command."""
+    """Return the names of the command's flags."""
     functions = _functions(arguments)
     names = [name for function in functions for name in inspect.signature(function).parameters]
     return [*names, "config", "json", "output"]

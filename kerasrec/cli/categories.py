@@ -1,4 +1,4 @@
-"""Categories of the items, by which `kerasrec export --filter_by` lets requests filter."""
+"""Item categories for `kerasrec export --filter_by`."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -19,12 +19,12 @@ SEPARATOR = "|"
 
 
 def item_table(run: Run, file: str | None) -> "pa.Table":
-    """What is known of the items: a file, or the side table of a named data set.
+    """Return the item table: a file, or the side table of a named data set.
 
     Args:
         run: a run directory.
-        file: any file that `kerasrec.data.read` knows, with a column of item ids that is named as
-            in the run or in a usual way. Ids are read as the run has them. None for the data set's
+        file: any file that `kerasrec.data.read` supports, with a column of item ids named as in the
+            run or by a common name. Ids are read with the type of the run. None for the data set's
             own table.
 
     Raises:
@@ -34,7 +34,7 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
         dataset = load(choose(Source, run.flags))
         if dataset.items is None:
             raise ValueError(
-                f"--filter_by: {run.flags['data']} says nothing of its items beside their ids. "
+                f"--filter_by: {run.flags['data']} has no item table beyond the ids. "
                 "Give a CSV or Parquet file of items and categories with --items."
             )
         return dataset.items
@@ -42,13 +42,13 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
 
 
 def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str) -> "pa.Table":
-    """Read a file about users or items, with their ids as the run has them.
+    """Read a file about users or items, with the ids typed as in the run.
 
     Args:
         run: a run directory.
-        file: any file that `kerasrec.data.read` knows, with a column of ids that is named as in the
-            run or in a usual way. If there is none, the table comes as it is.
-        role: whose ids they are.
+        file: any file that `kerasrec.data.read` supports, with a column of ids named as in the run
+            or by a common name. Without such a column, the table is returned as it is.
+        role: whether the ids are users' or items'.
         flag: the flag that named the file, for messages.
 
     Raises:
@@ -77,20 +77,20 @@ def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str)
 def item_categories(
     run: Run, table: "pa.Table", *, filter_by: str
 ) -> tuple[dict[str, np.ndarray], "Vocabulary"]:
-    """The candidates of an export with their categories, and the vocabulary of these.
+    """Return the export's candidates with their categories, and the category vocabulary.
 
     Args:
         run: a run directory; all items of its vocabulary are candidates.
         table: from `item_table`.
-        filter_by: the column: one category a cell, several separated by "|", or a list. Items that
-            the table lacks have none, and pass no filter.
+        filter_by: name of the column. A cell holds one category, several separated by "|", or a
+            list. Items missing from the table have no category and pass no filter.
 
     Returns:
-        columns of the item id `(items,)` and the categories `(items, n)`, padded with 0; and the
+        Columns of the item id `(items,)` and the categories `(items, n)`, padded with 0, and the
         vocabulary of the categories.
 
     Raises:
-        ValueError: if a column is missing, no item has a category, or an item stands there twice.
+        ValueError: if a column is missing, no item has a category, or an item occurs twice.
     """
     item = run.schema.item_id.name
     for name in (item, filter_by):
@@ -103,7 +103,7 @@ def item_categories(
     raw = table[item].to_pylist()
     if len(set(raw)) < len(raw):
         raise ValueError(
-            f"--filter_by {filter_by}: an item stands in several rows of the table. Put its "
+            f"--filter_by {filter_by}: an item occurs in several rows of the table. Put its "
             f"categories into one cell, separated by {SEPARATOR!r}."
         )
     lists = dict(zip(raw, map(_categories, table[filter_by].to_pylist()), strict=True))
@@ -123,7 +123,7 @@ def item_categories(
 
 
 def _categories(cell: object) -> list[str]:
-    """The categories of one cell, each once."""
+    """Return the distinct categories of one cell."""
     if cell is None:
         return []
     found = cell if isinstance(cell, list) else str(cell).split(SEPARATOR)

@@ -1,4 +1,4 @@
-"""A callback of `kerasrec fit` that keeps the best epoch and takes up a killed training."""
+"""Callback of `kerasrec fit` that keeps the best epoch and resumes an interrupted training."""
 
 import math
 from pathlib import Path
@@ -12,10 +12,10 @@ from kerasrec.callbacks import Resume
 
 
 class Checkpoint(Resume):
-    """Keep the best epoch, stop when no better one comes, and write the state after each epoch.
+    """Keep the best epoch, stop early, and save the state after each epoch.
 
-    With `--resume` a later process goes on from the file. The best epoch and the patience are then
-    found again in the losses of the epochs before.
+    With `--resume` a later process continues from the file. The best epoch and the patience are
+    then recomputed from the saved losses.
 
     Args:
         folder: where the state is written.
@@ -31,7 +31,7 @@ class Checkpoint(Resume):
         self._best: list[np.ndarray] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes up the state, if there is one."""
+        """Restore the state, if there is one."""
         super().on_train_begin(logs)
         done = len(self.history.get("loss", ()))
         if not done:
@@ -47,9 +47,9 @@ class Checkpoint(Resume):
             self._best = self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the weights if they are the best, and writes the state; a broken epoch counts not.
+        """Keep the weights if they are the best, and write the state. Skip non-finite epochs.
 
-        The weights are written before the state, which then always finds those it needs.
+        The weights are written before the state, so that a saved state always finds its weights.
         """
         logs = logs or {}
         if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "val_loss")):
@@ -68,7 +68,7 @@ class Checkpoint(Resume):
                 self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Puts back the weights of the best epoch."""
+        """Restore the weights of the best epoch."""
         super().on_train_end(logs)
         if self._best is not None:
             self.model.set_weights(self._best)
@@ -80,7 +80,7 @@ class Checkpoint(Resume):
         return self.path.parent / f"best-{epoch + 1}.npz"
 
     def _write_best(self, epoch: int) -> None:
-        # Types that numpy does not know (bfloat16) would be saved as bytes without a name.
+        # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
         arrays: dict[str, Any] = {
             str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
             for at, value in enumerate(self._best or ())

@@ -1,4 +1,4 @@
-"""The commands that look at data, at run directories and at exports, and report what is there."""
+"""Commands that inspect data, run directories and exports."""
 
 import dataclasses
 import json
@@ -60,7 +60,7 @@ def audit(
     given = dict(locals())
     source = Source(**given)
     with step(f"Reading {data}"):
-        if Path(data).is_file():  # as it stands, with rows that `load` would refuse
+        if Path(data).is_file():  # unfiltered, with rows that `load` would reject
             say_form(source)
             del given["data"]
             found = kerasrec.data.audit(data, **given)
@@ -76,15 +76,15 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = Non
 
     Args:
         run: directory written by `kerasrec fit`.
-        k: length of the list, or several as 5,10.
-        data: where the data of the training lie now; null for where they lay then.
+        k: length of the list, or several such as 5,10.
+        data: present path of the training data; null if it has not moved.
 
     Raises:
-        ValueError: if the directory or the data are not those of the training, or k is refused.
+        ValueError: if the directory or the data are not those of the training, or k is invalid.
     """
     found, prepared = _reopen(run, data)
     import_tensorflow()
-    with step("Ranking the test rows"), warnings.catch_warnings():  # they stand below the figures
+    with step("Ranking the test rows"), warnings.catch_warnings():  # printed below the figures
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
         rows = kerasrec.evaluation.compare(
             {found.flags["model"]: found.model},
@@ -119,21 +119,21 @@ def export(
 
     Args:
         run: directory written by `kerasrec fit`.
-        directory: holds the versions; made if it does not exist.
+        directory: folder of the versions; created if it does not exist.
         version: number of the version; null for the highest plus one.
-        k: length of the lists that the served model recommends; several, as in 10,100, give
+        k: length of the lists that the served model recommends. Several, as in 10,100, give
             signatures recommend_10 and recommend_100.
-        signatures: names of those to write; null for all that the model has.
-        tables: how embedding tables are stored; smaller ones must keep within a budget.
-        filter_by: column of the items' categories, such as genres, by which a request may filter
-            (its input `allow`); several in one cell are separated by "|".
-        items: CSV or Parquet file of the items with that column, for runs on files; named data sets
-            bring their own.
+        signatures: names of the signatures to write; null for all that the model has.
+        tables: storage type of embedding tables. Smaller types must stay within an error budget.
+        filter_by: column of item categories, such as genres, that requests may filter by (input
+            `allow`). Several categories in one cell are separated by "|".
+        items: CSV or Parquet file of the items with that column, for runs on files. Named data sets
+            have their own.
         keep: number of older versions to keep; null for all.
         licence: terms of the model, for its card.
 
     Raises:
-        ValueError: if the version exists, or the run, k, keep or the categories are refused.
+        ValueError: if the version exists, or the run, k, keep or the categories are invalid.
     """
     import_tensorflow()
     with step(f"Reading {run}"):
@@ -168,7 +168,7 @@ def verify(directory: str) -> Report:
     """Reload an export in a fresh process and compare its answers with the model's.
 
     Args:
-        directory: a version, or the folder of versions, of which the newest is taken.
+        directory: a version, or the folder of versions to verify the newest.
 
     The exit code is 1 if an answer differs.
 
@@ -186,22 +186,22 @@ def verify(directory: str) -> Report:
 
 
 def rollback(directory: str, *, to: int | None = None) -> Report:
-    """Make an older version the newest one, which is what a server serves.
+    """Make an older version the newest one, so that servers serve it.
 
     Args:
         directory: the folder of versions.
-        to: the version to go back to, or a withdrawn one; null for the newest but one.
+        to: the version to go back to, or a withdrawn one; null for the second newest.
 
     Raises:
         ValueError: if there is no such version.
     """
     path = kerasrec.serving.rollback(directory, to=to)
-    text = f"{path} is the newest version now; those above it lie in {directory}/.withdrawn-*"
+    text = f"{path} is the newest version now. Later ones were moved to {directory}/.withdrawn-*"
     return Report({"path": path, "version": int(path.name)}, text)
 
 
 def _card(run: Run, licence: str | None) -> dict[str, Any]:
-    """What a run knows of its model."""
+    """Return the model card entries that a run provides."""
     card: dict[str, Any] = {
         "description": f"Written by `kerasrec fit {run.flags['model']}`.",
         "data": {
@@ -216,18 +216,18 @@ def _card(run: Run, licence: str | None) -> dict[str, Any]:
 
 
 def _reopen(directory: str, data: str | None) -> tuple[Run, Prepared]:
-    """A run, and the very rows it was made of."""
+    """Read a run and the rows it was made of."""
     with step(f"Reading {directory}"):
         run = read_run(directory)
         if run.flags["refit"]:
             raise ValueError(
                 f"{directory}: its model was trained again on all rows (--refit), the test rows "
-                "too. The figures of the model before are in metrics.json."
+                "too. The figures of the first model are in metrics.json."
             )
         flags = {**run.flags, "data": data or run.flags["data"]}
         if data is None and Path(flags["data"]).is_absolute() and not Path(flags["data"]).exists():
             raise ValueError(
-                f"{directory}: the data of the training, {flags['data']}, are not there any more. "
+                f"{directory}: the data of the training, {flags['data']}, no longer exist. "
                 "Give their path with --data."
             )
         prepared = prepare(

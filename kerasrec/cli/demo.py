@@ -1,4 +1,4 @@
-"""The whole way in one function, from ratings to a served model: a place to start reading."""
+"""Complete example in one function, from ratings to a served model."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ USER = 196  # the first one in the file
 
 
 def demo(*, directory: str = "served/movielens-100k") -> None:
-    """Go the whole way on MovieLens 100K: audit, train, compare, export, verify, recommend.
+    """Run all steps on MovieLens 100K: audit, train, compare, export, verify, recommend.
 
     Args:
-        directory: holds the versions of the exported model; a further run adds a version.
+        directory: folder of the exported versions. Each run adds a version.
     """
     import_tensorflow()
     import keras
@@ -22,7 +22,7 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
     dataset = kerasrec.datasets.load("movielens-100k")
     print(kerasrec.data.audit(dataset.interactions), end="\n\n")
 
-    # The last film of each user is the test, the one before it chooses epoch and model.
+    # The last film of each user is the test row. The one before it selects epoch and model.
     split = kerasrec.data.leave_last_out(dataset.interactions)
     print(split.describe(), end="\n\n")
     vocabularies = kerasrec.data.fit_vocabularies(split.train)
@@ -67,7 +67,7 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
 
 
 def _fit(model: Any, train: Columns, valid: Columns, *, learning_rate: float) -> None:
-    """Trains by cross-entropy against films that the user has not seen, four for each one seen."""
+    """Train by cross-entropy with four unseen films for each seen one."""
     import keras
 
     print(f"\n{type(model).__name__}: {model.count_params():,} parameters")

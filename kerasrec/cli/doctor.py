@@ -1,4 +1,4 @@
-"""`kerasrec doctor`: whether this machine and this environment can do the work."""
+"""`kerasrec doctor`: checks of this machine and environment."""
 
 import contextlib
 import dataclasses
@@ -26,14 +26,14 @@ OWN_EXTRAS = ("dev", "docs", "benchmarks")
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What was looked at.
+    """Result of one check.
 
     Args:
-        name: of the check.
-        state: "ok"; "warning" where something works less well or is missing; "failed" where
+        name: name of the check.
+        state: "ok", "warning" if something optional is missing or degraded, or "failed" if
             kerasrec does not work.
-        found: what there is.
-        fix: what to do about it.
+        found: what was found.
+        fix: how to fix it.
     """
 
     name: str
@@ -60,7 +60,7 @@ def doctor(*, train: bool = True) -> Report:
         with step("Training, exporting and verifying a tiny model"):
             checks.append(training())
     elif train:
-        fix = "See to the failures above first."
+        fix = "Fix the failures above first."
         checks.append(Check("training", "warning", "not tried.", fix))
     failed = sum(check.state == "failed" for check in checks)
     end = f"{failed} of {len(checks)} checks failed." if failed else "kerasrec works here."
@@ -72,7 +72,7 @@ def doctor(*, train: bool = True) -> Report:
 
 
 def python() -> Iterator[Check]:
-    """The version of Python."""
+    """Check the version of Python."""
     found = f"{platform.python_version()}, {sys.executable}"
     good = sys.version_info >= PYTHON
     fix = "" if good else f"Install Python {'.'.join(map(str, PYTHON))} or newer."
@@ -80,7 +80,7 @@ def python() -> Iterator[Check]:
 
 
 def packages() -> Iterator[Check]:
-    """Whether what kerasrec needs is installed, in versions that it takes."""
+    """Check that the required packages are installed in supported versions."""
     wrong = [text for text in map(_problem, _requirements(None)) if text]
     names = ("kerasrec", "tensorflow", "keras", "keras-rs", "numpy", "pyarrow")
     found = ", ".join(f"{name} {_version(name) or 'missing'}" for name in names)
@@ -91,7 +91,7 @@ def packages() -> Iterator[Check]:
 
 
 def extras() -> Iterator[Check]:
-    """Whether the optional parts are installed."""
+    """Check whether the optional extras are installed."""
     provided = importlib.metadata.metadata("kerasrec").get_all("Provides-Extra") or []
     for extra in sorted(set(provided) - set(OWN_EXTRAS)):
         missing = [text for text in map(_problem, _requirements(extra)) if text]
@@ -101,13 +101,13 @@ def extras() -> Iterator[Check]:
 
 
 def folders() -> Iterator[Check]:
-    """Whether data sets can be read, and downloaded ones kept."""
+    """Check that data sets can be read and downloads cached."""
     own = os.environ.get("KERASREC_DATA")
     if not own:
         yield Check("data", "ok", "KERASREC_DATA is not set: files by path, others from the cache")
     elif not os.access(own, os.R_OK | os.X_OK) or not Path(own).is_dir():
         fix = "Make the folder, or unset the variable."
-        yield Check("data", "failed", f"KERASREC_DATA={own} is no folder that can be read.", fix)
+        yield Check("data", "failed", f"KERASREC_DATA={own} is not a readable folder.", fix)
     else:
         yield Check("data", "ok", f"KERASREC_DATA={own}")
     cache = kerasrec.datasets.cache_dir()
@@ -120,9 +120,9 @@ def folders() -> Iterator[Check]:
 
 
 def room() -> Iterator[Check]:
-    """Whether there is memory and disk for small work."""
+    """Check that memory and disk suffice for small jobs."""
     gib = 2.0**30
-    with contextlib.suppress(OSError, ValueError):  # where the system does not say it
+    with contextlib.suppress(OSError, ValueError):  # on systems without this file
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         free = next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable"))
         good = free >= MEMORY_GIB * gib
@@ -136,7 +136,7 @@ def room() -> Iterator[Check]:
 
 
 def devices() -> Iterator[Check]:
-    """What TensorFlow computes on, and whether Keras uses it."""
+    """Check that Keras uses TensorFlow, and list its devices."""
     try:
         import_tensorflow()
         import keras
@@ -158,7 +158,7 @@ def devices() -> Iterator[Check]:
 
 
 def training() -> Check:
-    """Whether a tiny model can be trained, exported and verified."""
+    """Check that a tiny model can be trained, exported and verified."""
     try:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             return Check("training", "ok", _train(folder))
@@ -190,7 +190,7 @@ def _train(folder: str) -> str:
 
 
 def _requirements(extra: str | None) -> list[str]:
-    """What the core, or an extra, needs on this machine."""
+    """Return the requirements of the core, or of an extra, on this machine."""
     from packaging.requirements import Requirement
 
     found = []
@@ -204,7 +204,7 @@ def _requirements(extra: str | None) -> list[str]:
 
 
 def _problem(text: str) -> str:
-    """What is wrong with a requirement; empty if it is met."""
+    """Describe what is wrong with a requirement. Return an empty text if it is met."""
     from packaging.requirements import Requirement
 
     requirement = Requirement(text)

@@ -1,4 +1,4 @@
-"""What `kerasrec fit` shows of a training: a line an epoch, and a bar on a terminal."""
+"""Progress output of `kerasrec fit`: a line per epoch, and a bar on a terminal."""
 
 import math
 import sys
@@ -11,11 +11,11 @@ from kerasrec.cli.terminal import bar, say
 
 
 class Epochs(keras.callbacks.Callback):
-    """A line on stderr after each epoch, with its losses and seconds.
+    """Print a line on stderr after each epoch, with its losses and seconds.
 
     Args:
-        epochs: how many there are at most.
-        monitor: the figure of which the best epoch is marked, lower being better.
+        epochs: largest number of epochs.
+        monitor: figure by which the best epoch is marked, lower being better.
 
     Example:
 
@@ -29,7 +29,7 @@ class Epochs(keras.callbacks.Callback):
     [['epoch', '1/2'], ['epoch', '2/2']]
     """
 
-    # The bar may move many steps at once, see `kerasrec.training.LongFits.compile`.
+    # The bar may advance many steps at once, see `kerasrec.training.LongFits.compile`.
     counts_batches = False
 
     def __init__(self, epochs: int, monitor: str = "val_loss") -> None:
@@ -39,7 +39,7 @@ class Epochs(keras.callbacks.Callback):
         self._bar: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Draws the bar of the epoch, on a terminal."""
+        """Draw the bar of the epoch on a terminal."""
         self._start = time.perf_counter()
         self._bar = None
         if sys.stderr.isatty():
@@ -51,17 +51,17 @@ class Epochs(keras.callbacks.Callback):
             self._bar.start()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Moves the bar."""
+        """Advance the bar."""
         if self._bar is not None:
             self._bar.update(self._task, completed=batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the line of the epoch."""
+        """Print the line of the epoch."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
         logs = logs or {}
-        # Those with a slash are of single variables: they are for the history.
+        # Names with a slash belong to single variables and are only for the history.
         figures = [f"{name} {value:.4f}" for name, value in logs.items() if "/" not in name]
         better = logs.get(self.monitor, math.inf) < self.best
         if better:
@@ -72,8 +72,8 @@ class Epochs(keras.callbacks.Callback):
         say(line, style="bold" if better else "dim")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Says which epoch was the best, where one can be."""
-        if self._bar is not None:  # broken off
+        """Print which epoch was the best, if any."""
+        if self._bar is not None:  # interrupted
             self._bar.stop()
         if self.best_epoch:
             say(f"{self.monitor} was best after epoch {self.best_epoch}: {self.best:.4f}")

@@ -24,12 +24,12 @@ from kerasrec.cli.unfinished import begin, give_up, remember_rows
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The outcome of a training, whose model has the weights of its best epoch.
+    """Result of a training, whose model has the weights of its best epoch.
 
     Args:
         history: losses by epoch.
-        epochs: epochs after which the weights are those of the model.
-        problem: why it ended before its time, if it did.
+        epochs: epochs after which the model's weights were taken.
+        problem: why training ended early, if it did.
         diverged: whether a loss or a weight was not finite.
     """
 
@@ -54,17 +54,17 @@ def fit(
 
     Args:
         model: name of a model.
-        hyperparameters: arguments of its constructor beside the schema.
-        source: what to read.
-        splitting: what to hold out.
-        training: how to train.
+        hyperparameters: arguments of its constructor besides the schema.
+        source: data to read.
+        splitting: rows to hold out.
+        training: training options.
         output: the run directory, which must not exist.
-        resume: go on with an unfinished training of this output, if there is one.
+        resume: continue an unfinished training of this output, if there is one.
         refit: train again on all rows, for the epochs found on the validation rows. The figures
-            are those of the model before.
+            are those of the first model.
 
     Raises:
-        ValueError: if the directory exists, a flag or the data are refused, or the loss is not
+        ValueError: if the directory exists, a flag or the data are invalid, or the loss is not
             finite before the end of an epoch.
     """
     if Path(source.data).is_file():  # so that the run finds it from anywhere
@@ -82,7 +82,7 @@ def fit(
     except BaseException:
         give_up(folder)
         if folder.exists():
-            say(f"The training so far is in {folder}. Go on with --resume.")
+            say(f"The training so far is in {folder}. Continue with --resume.")
         raise
     shutil.rmtree(folder)
     return report
@@ -94,7 +94,7 @@ def _fit(
     folder: Path,
     directory: Path,
 ) -> Report:
-    """Everything between the two directories."""
+    """Run the training between creating its folder and removing it."""
     source, splitting, training = settings
     with step(f"Reading {source.data}"):
         prepared = prepare(source, splitting, seed=training.seed)
@@ -162,7 +162,7 @@ _SETTINGS = {"model", "refit"} | {
 
 
 def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Training]:
-    """The class of the model, and the flags with what null stands for."""
+    """Return the model class, and the flags with defaults filled in."""
     kind = getattr(kerasrec.models, name)
     if hasattr(kind, "step_logits"):
         raise ValueError(
@@ -172,8 +172,8 @@ def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Tra
     reads_histories = hasattr(kind, "states")
     if reads_histories and splitting.split == "random":
         raise ValueError(
-            f"--split random: {name} learns from the order of the rows, which random rows do not "
-            "leave. Choose leave_last_out, temporal or time."
+            f"--split random: {name} learns from the order of the rows, which a random split does "
+            "not keep. Choose leave_last_out, temporal or time."
         )
     return kind, _resolved(training, reads_histories)
 
@@ -181,7 +181,7 @@ def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Tra
 def _made(
     kind: Any, prepared: Prepared, hyperparameters: dict[str, Any], training: Training
 ) -> Any:
-    """A fresh model, the same for the same seed."""
+    """Build a fresh model, the same for the same seed."""
     import keras
 
     keras.utils.set_random_seed(training.seed)
@@ -196,7 +196,7 @@ def _refitted(
     epochs: int,
     folder: Path,
 ) -> tuple[Prepared, Any, str]:
-    """A new model of all rows, trained for the epochs that were found; and a note about it."""
+    """Train a new model on all rows for the epochs found. Return a note about it too."""
     whole = prepared.of_all_rows()
     if hasattr(kind, "states"):
         whole = whole.with_histories(training.max_length)
@@ -206,21 +206,21 @@ def _refitted(
     again = train(model, whole, training, folder, epochs=epochs)
     if again.problem is not None:
         raise ValueError(
-            f"--refit: {again.problem} The run is not written: what it would serve is not what was "
-            "asked for. Go on with --resume, or leave --refit out."
+            f"--refit: {again.problem} No run was written, since its model would not be trained on "
+            "all rows as requested. Continue with --resume, or leave --refit out."
         )
     return (
         whole,
         model,
         (
             f"The model in the run was trained again on all {rows:,} rows for {epochs} epochs "
-            "(--refit); the figures are those of the model before, without the held-out rows."
+            "(--refit); the figures are those of the first model, without the held-out rows."
         ),
     )
 
 
 def _resolved(training: Training, reads_histories: bool) -> Training:
-    """The flags, with what null stands for."""
+    """Return the flags with the defaults that null stands for."""
     loss: Literal["softmax", "binary_crossentropy"]
     loss = "softmax" if reads_histories else "binary_crossentropy"
     batch_size = 32 if reads_histories else 4096
@@ -232,7 +232,7 @@ def _resolved(training: Training, reads_histories: bool) -> Training:
 
 
 def _beside_popularity(name: str, model: Any, prepared: Prepared) -> dict[str, Any]:
-    """The models whose figures a run holds, popularity of the training rows first."""
+    """Return the models a run reports on, popularity of the training rows first."""
     if name.casefold() == "popularity":
         return {name: model}
     popularity = kerasrec.models.Popularity(prepared.schema)
@@ -248,20 +248,20 @@ def train(
     *,
     epochs: int | None = None,
 ) -> Trained:
-    """Compiles and fits, or counts where there is nothing to train.
+    """Compile and fit, or count rows if there is nothing to train.
 
-    Ctrl-C and a loss that is not finite end the training; the best epoch before is kept.
+    Ctrl-C and a non-finite loss end the training. The best epoch so far is kept.
 
     Args:
         model: a fresh `Recommender`.
         prepared: the rows.
-        training: how to train.
-        folder: where the state is kept, to go on from it.
-        epochs: epochs of a training on all rows; None for those of the flags, and patience.
+        training: training options.
+        folder: where the state is saved, to continue from it.
+        epochs: number of epochs of a training on all rows. None for the flags' epochs and patience.
 
     Raises:
         KeyboardInterrupt: if there is no epoch to keep.
-        ValueError: if a flag is refused, or the loss is not finite in the first epoch.
+        ValueError: if a flag is invalid, or the loss is not finite in the first epoch.
     """
     from kerasrec.cli.checkpoints import Checkpoint
     from kerasrec.cli.epochs import Epochs
@@ -272,7 +272,7 @@ def train(
         return Trained({})
     rows = training_batches(model, prepared.train, prepared, training)
     valid = None
-    # Labels are learned whatever they are; all other losses need a positive to look for.
+    # Label losses take any label. All other losses need a positive.
     by_label = training.loss in ("mse", "log_loss")
     if len(prepared.split.valid) and (by_label or prepared.has_targets(prepared.valid)):
         valid = training_batches(model, prepared.valid, prepared, training, seen=prepared.train)
@@ -309,24 +309,24 @@ def train(
             if kept.best_epoch is None:
                 raise
             interrupted = True
-            for callback in callbacks:  # Keras leaves them as they are
+            for callback in callbacks:  # Keras does not end them
                 callback.on_train_end()
     return _outcome(kept, doctor.diagnosis, interrupted)
 
 
 def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
-    """What came of a training."""
+    """Return the result of a training."""
     if diagnosis is not None and kept.best_epoch is None:
         raise ValueError(
-            f"{diagnosis.splitlines()[0]} No epoch before had a finite loss, so that no run is "
+            f"{diagnosis.splitlines()[0]} No earlier epoch had a finite loss, so no run was "
             "written."
         )
     problem, epochs = None, kept.best_epoch + 1
     if diagnosis is not None:
-        problem = f"{diagnosis.splitlines()[0]} Kept are the weights after epoch {epochs}."
+        problem = f"{diagnosis.splitlines()[0]} The weights after epoch {epochs} are kept."
     elif interrupted:
         done = len(kept.history["loss"])
-        problem = f"Training was interrupted after epoch {done}. Kept is epoch {epochs}."
+        problem = f"Training was interrupted after epoch {done}. Epoch {epochs} is kept."
     if problem:
         say(problem)
     return Trained(kept.history, epochs, problem, diverged=diagnosis is not None)
@@ -334,8 +334,8 @@ def _outcome(kept: Any, diagnosis: str | None, interrupted: bool) -> Trained:
 
 @contextlib.contextmanager
 def _said_warnings() -> Iterator[None]:
-    """Gives what the training warns of and prints as lines of the command line."""
-    diagnosed = contextlib.redirect_stdout(sys.stderr)  # results alone go to stdout
+    """Print training warnings as lines of the command line."""
+    diagnosed = contextlib.redirect_stdout(sys.stderr)  # only results go to stdout
     with warnings.catch_warnings(record=True) as found, diagnosed:
         warnings.filterwarnings("always", message="Doctor:")
         yield
@@ -344,7 +344,7 @@ def _said_warnings() -> Iterator[None]:
 
 
 def _with_loss(model: Any, training: Training) -> tuple[Any, Any]:
-    """What is compiled and fitted, and its loss: a retriever's softmax has a wrapper around it."""
+    """Return the model to compile, in a wrapper for a retriever's softmax, and its loss."""
     import keras
 
     if hasattr(model, "states"):
@@ -362,10 +362,10 @@ def _with_loss(model: Any, training: Training) -> tuple[Any, Any]:
 
 
 def _next_item(model: Any, training: Training) -> Any:
-    """The wrapper that trains a model of histories."""
+    """Wrap a model of histories for next-item training."""
     if training.loss in ("mse", "log_loss"):
         raise ValueError(
-            f"--loss {training.loss}: {type(model).__name__} tells the next item, not a label. "
+            f"--loss {training.loss}: {type(model).__name__} predicts the next item, not a label. "
             "Choose softmax or binary_crossentropy."
         )
     drawn = {} if training.negatives is None else {"negatives": training.negatives}
@@ -376,7 +376,7 @@ def _next_item(model: Any, training: Training) -> Any:
 
 
 def _optimizer(training: Training, *, steps: int) -> Any:
-    """Ours where there is one of the name: they sum duplicate ids and replicas before they clip."""
+    """Return the optimizer of this name, from kerasrec if it has one, else from Keras."""
     import keras
 
     named = {name: getattr(kerasrec.optimizers, name) for name in kerasrec.optimizers.__all__}
@@ -388,7 +388,7 @@ def _optimizer(training: Training, *, steps: int) -> Any:
     del kinds["optimizer"]
     if training.optimizer.lower() not in kinds:
         raise ValueError(
-            f"--optimizer {training.optimizer}: there is no such optimizer of kerasrec or Keras; "
+            f"--optimizer {training.optimizer}: neither kerasrec nor Keras has this optimizer; "
             f"expected one of {sorted(kinds)}."
         )
     learning_rate: Any = training.learning_rate

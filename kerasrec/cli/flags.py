@@ -1,4 +1,4 @@
-"""Flags as people type them, and messages of the library in the words of the command line."""
+"""Conversion of typed flags, and of library messages to the terms of the command line."""
 
 import inspect
 import json
@@ -17,7 +17,7 @@ def list_flags(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
     """Return the annotations of the arguments that take a list, by name.
 
     Args:
-        functions: functions and classes whose arguments are flags.
+        functions: functions and classes whose arguments become flags.
 
     Example:
 
@@ -60,7 +60,7 @@ def with_lists(arguments: Sequence[str], flags: Mapping[str, str]) -> list[str]:
 
 
 def with_marks(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with `#` and `~` written out where YAML would take them for nothing.
+    """Escape `#` and `~` in the arguments, which YAML would read as comment and null.
 
     >>> with_marks(["--separator", "#"])
     ['--separator', '\\\\x23']
@@ -88,11 +88,11 @@ def _bracketed(value: str, annotation: str) -> str:
 
 
 def in_flags(message: str, names: Iterable[str]) -> str:
-    """Return a message of the library with flags in place of arguments of Python.
+    """Replace Python arguments in a message of the library by flags.
 
     Args:
         message: the text of an error, or a report.
-        names: of the flags.
+        names: names of the flags.
 
     Example:
 
@@ -112,16 +112,16 @@ def in_flags(message: str, names: Iterable[str]) -> str:
 
 
 def _pasted(name: str, found: re.Match[str]) -> str:
-    """Return a flag and its value as a shell takes them."""
+    """Return a flag and its value, quoted for a shell."""
     return f"--{name} {quote(found[1])}"
 
 
 def suggestion(message: str, names: Iterable[str]) -> str:
-    """Return a question after the flag or name that is most like the one that was refused.
+    """Return a "Did you mean ...?" question with the closest flag or name.
 
     Args:
-        message: of argparse.
-        names: of the flags.
+        message: error message of argparse.
+        names: names of the flags.
 
     Example:
 
@@ -130,7 +130,7 @@ def suggestion(message: str, names: Iterable[str]) -> str:
     >>> suggestion("invalid choice: 'evaluat' (choose from 'audit', 'evaluate')", [])
     " Did you mean 'evaluate'?"
     """
-    from kerasrec.data.aliases import nearest  # brings Arrow, which a help text can do without
+    from kerasrec.data.aliases import nearest  # imports Arrow, which help texts do not need
 
     if found := re.search(r"unrecognized arguments: --([\w-]+)", message):
         return re.sub(r"'(\w+)'", r"--\1", nearest(found[1], names))

@@ -1,4 +1,4 @@
-"""What a command reports: a text for people, or one JSON document for machines."""
+"""Output of a command: text for people, or one JSON document for programs."""
 
 import dataclasses
 import json
@@ -10,11 +10,11 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The result of a command.
+    """Result of a command.
 
     Args:
-        document: of plain values, numpy numbers, paths, sequences and mappings, for machines.
-        text: the same for people.
+        document: mapping of plain values, numpy numbers, paths, sequences and mappings, for JSON.
+        text: the same as text for people.
         code: exit code of the command.
     """
 
@@ -23,7 +23,7 @@ class Report:
     code: int = 0
 
     def json(self) -> str:
-        """The document as JSON.
+        """Return the document as JSON.
 
         >>> print(Report({"hr@10": 0.1}, "HR@10 is 0.1").json())
         {
@@ -34,7 +34,7 @@ class Report:
 
 
 def plain(value: Any) -> Any:
-    """The value in the types of JSON; NaN and infinity, which it lacks, become null.
+    """Convert a value to JSON types. NaN and infinity become null.
 
     Args:
         value: see `Report`.
@@ -60,4 +60,4 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
         return value
-    raise TypeError(f"{type(value).__name__} is no type of JSON: {value!r:.80}")
+    raise TypeError(f"{type(value).__name__} is not a JSON type: {value!r:.80}")

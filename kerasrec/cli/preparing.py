@@ -1,4 +1,4 @@
-"""From flags to encoded columns: the same way when a model is trained and when it is looked at."""
+"""Preparation of encoded columns from flags, shared by training and evaluation."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,24 +12,24 @@ from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.terminal import say
 from kerasrec.schema import ANY_POSITIVE_LABEL, FIRST_ID, Schema, Sequence
 
-if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
+if TYPE_CHECKING:  # at run time, commands import these only when they use them
     from kerasrec.data import Interactions, Split, Vocabulary
     from kerasrec.datasets import Dataset
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """Rows, split and encoded.
+    """Split and encoded rows.
 
     Args:
         dataset: the cleaned data set, with its side tables.
         split: raw rows of each part.
         vocabularies: raw ids of the training rows.
-        schema: what the columns hold.
+        schema: schema of the columns.
         train: encoded training rows.
         valid: encoded validation rows.
         test: encoded test rows.
-        min_count: training rows of an id that the vocabularies know.
+        min_count: fewest training rows of an id in the vocabularies.
     """
 
     dataset: "Dataset"
@@ -42,10 +42,10 @@ class Prepared:
     min_count: int = 1
 
     def with_histories(self, max_length: int) -> "Prepared":
-        """The same, each held-out row with the items that its user had before it.
+        """Return a copy whose held-out rows carry the user's earlier items.
 
         Args:
-            max_length: newest items that count.
+            max_length: number of newest items to keep.
 
         Raises:
             ValueError: if the number is not positive.
@@ -69,12 +69,12 @@ class Prepared:
         return np.asarray(self.schema.is_positive(labels)).astype(np.float32)
 
     def has_targets(self, columns: dict[str, np.ndarray]) -> bool:
-        """Whether a part has a positive of an item that the training knows."""
+        """Return whether a part has a positive of an item known from training."""
         known = columns[self.schema.item_id.name] >= FIRST_ID
         return bool((self.positives(columns) * known).any())
 
     def describe_positives(self) -> str | None:
-        """Say in one line which rows are positives; nothing where there is no label column."""
+        """Describe in one line which rows are positives. None without a label column."""
         rows = self.dataset.interactions
         if rows.label is None:
             return None
@@ -90,7 +90,7 @@ class Prepared:
         return f"{line}."
 
     def check_positives(self) -> None:
-        """Refuse rows without any positive to learn from, or to look for.
+        """Check that training and test rows contain positives.
 
         Raises:
             ValueError: if the training or the test rows have no positive.
@@ -105,7 +105,7 @@ class Prepared:
                 )
 
     def fingerprint(self) -> dict[str, Any]:
-        """Rows of each part, and the checksum of each of its raw columns: ids, labels, times."""
+        """Return the number of rows and the checksum of each raw column, by part."""
         from kerasrec.data.vocabulary import hash_values
 
         parts = {"train": self.split.train, "valid": self.split.valid, "test": self.split.test}
@@ -141,10 +141,10 @@ class Prepared:
 
 
 def load(source: Source) -> "Dataset":
-    """The data set of the flags, cleaned.
+    """Load and clean the data set of the flags.
 
     Raises:
-        ValueError: if it cannot be read, or does not take one of the flags.
+        ValueError: if it cannot be read, or does not accept one of the flags.
     """
     roles = {field.name: field.default for field in dataclasses.fields(Source)}
     for name in ("data", "positive", "duplicates", "k_core", "min_count"):
@@ -164,7 +164,7 @@ def load(source: Source) -> "Dataset":
 
 
 def say_form(source: Source) -> None:
-    """Say in one line how a file is read, where that was not all told."""
+    """Print in one line how a file is read, if the flags leave it open."""
     from kerasrec.data.readers import FileForm, TableFile
 
     if not Path(source.data).is_file():
@@ -185,16 +185,16 @@ def prepare(
     seed: int,
     vocabularies: "Mapping[str, Vocabulary] | None" = None,
 ) -> Prepared:
-    """Reads, cleans, splits and encodes.
+    """Read, clean, split and encode.
 
     Args:
-        source: what to read.
-        splitting: what to hold out.
-        seed: of a random split.
-        vocabularies: those of a run, which its model reads; None for new ones of the training rows.
+        source: data to read.
+        splitting: rows to hold out.
+        seed: seed of a random split.
+        vocabularies: vocabularies of a run, for its model. None to fit new ones on training rows.
 
     Raises:
-        ValueError: if the flags or the data are refused.
+        ValueError: if the flags or the data are invalid.
     """
     dataset = load(source)
     sizes: dict[str, Any] = {
@@ -218,7 +218,7 @@ def prepare(
 
 
 def all_rows(rows: "Interactions") -> "Split":
-    """Return a split that holds nothing out.
+    """Return a split without held-out rows.
 
     Args:
         rows: the interactions.
@@ -241,7 +241,7 @@ def encoded(
         split: its parts.
         vocabularies: see `prepare`.
         positive: labels that are positives, see `Schema`.
-        min_count: training rows of an id that the vocabularies know.
+        min_count: fewest training rows of an id in the vocabularies.
     """
     if vocabularies is None:
         vocabularies = kerasrec.data.fit_vocabularies(

@@ -1,4 +1,4 @@
-"""Importing TensorFlow without its start-up messages."""
+"""Import of TensorFlow without its start-up messages."""
 
 import contextlib
 import importlib
@@ -10,24 +10,24 @@ from kerasrec.cli.terminal import step
 
 
 def import_tensorflow(*, told: bool = True) -> None:
-    """Imports TensorFlow and keeps what its libraries write while they load, unless it fails.
+    """Import TensorFlow, hiding its start-up messages unless the import fails.
 
-    Some of these messages heed no setting, because they come before TensorFlow reads any. They
-    would be the first thing a user sees: that there is no GPU, twice.
+    Some of these messages ignore all settings, because they are written before TensorFlow reads
+    any. Without this, the first thing a user sees is that there is no GPU, twice.
 
     Args:
-        told: whether stderr says that it takes long; not where it is a log that machines read.
+        told: whether to announce a slow import on stderr. False where stderr is a log for machines.
     """
     if "tensorflow" in sys.modules:
         return
-    # The process is the command line's own; a user's setting is left as it is.
+    # The command line owns the process, so it may set this. A user's setting takes precedence.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with contextlib.ExitStack() as stack:
         messages = stack.enter_context(tempfile.TemporaryFile())
         stderr = os.dup(2)
         stack.callback(os.close, stderr)
         screen = sys.stderr
-        if screen is sys.__stderr__:  # what it writes to is about to lead elsewhere
+        if screen is sys.__stderr__:  # its file descriptor is about to be redirected
             screen = stack.enter_context(open(os.dup(stderr), "w", encoding="utf-8"))
         os.dup2(messages.fileno(), 2)
         stack.callback(os.dup2, stderr, 2)

@@ -1,4 +1,4 @@
-"""`kerasrec recommend`: items for a user or for many, or items like one item, from a run."""
+"""`kerasrec recommend`: items for users, or items like one item, from a run."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # at run time, only a command that uses them pays for their i
 
     from kerasrec.data import Vocabulary
 
-# Lists that are printed; a file holds all.
+# Number of lists to print. A file holds all of them.
 SHOWN = 20
 
 
@@ -42,19 +42,19 @@ def recommend(
 
     Args:
         run: directory written by `kerasrec fit`.
-        user: raw id. A user without training rows gets the most popular items, marked as such.
-        users: file of users instead, with the column of user ids of the training.
-        item: raw id of an item instead, of which the most similar ones are found.
-        k: length of a list; shorter where fewer items are left for one of many users.
+        user: raw id of a user. Unknown users get the most popular items, marked as such.
+        users: file of users instead, with a user id column named as in training.
+        item: raw id of an item instead, to find the most similar items.
+        k: length of a list. Lists of many users may be shorter where fewer items are left.
         exclude: leave out the items that the user has anywhere in the data, or none.
-        items: file with the column of item ids of the training and a column title.
-        data: file of newer rows, of the same columns as those of the training, whose items count as
-            seen and as history; null for the rows of the training.
-        output: CSV or Parquet file to write, a row for each item of each list.
+        items: file with an item id column named as in training, and a column title.
+        data: file of newer rows with the columns of the training data, whose items count as seen
+            and as history; null for the training rows.
+        output: CSV or Parquet file to write, with a row for each item of each list.
 
     Raises:
-        ValueError: if the run, an id or a file is refused, the model needs more than a user and an
-            item id, or fewer than k items are left for the one user.
+        ValueError: if the run, an id or a file is invalid, the model needs more than a user and an
+            item id, or fewer than k items are left for a single user.
     """
     given = {"--user": user, "--users": users, "--item": item}
     if len([value for value in given.values() if value is not None]) != 1:
@@ -102,7 +102,7 @@ def _check_output(output: str | None) -> None:
         raise ValueError(f"--output {output}: expected a name that ends in .csv or .parquet.")
     folder = Path(output).absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"--output {output}: {folder} is no folder that can be written to.")
+        raise ValueError(f"--output {output}: {folder} is not a writable folder.")
 
 
 def _check_features(schema: Schema, *, of_items: bool) -> None:
@@ -110,8 +110,8 @@ def _check_features(schema: Schema, *, of_items: bool) -> None:
     read = schema.item if of_items else schema.features
     if wanted := [feature.name for feature in read if feature not in known]:
         raise ValueError(
-            f"recommend takes an id alone, and this model also wants {wanted}. Export the run and "
-            "give them to its signature `recommend`."
+            f"recommend takes an id alone, and this model also needs {wanted}. Export the run and "
+            "pass them to its signature `recommend`."
         )
 
 
@@ -127,7 +127,7 @@ def history_of(schema: Schema) -> History | None:
 
 
 def _parsed(flag: str, raw: str, vocabulary: "Vocabulary") -> int | str:
-    """An id of the command line in the type of the training."""
+    """Parse an id of the command line to the type used in training."""
     if vocabulary.dtype == "string":
         return raw
     if not (raw.isascii() and raw.isdigit()):
@@ -138,7 +138,7 @@ def _parsed(flag: str, raw: str, vocabulary: "Vocabulary") -> int | str:
 
 
 def _users_of(file: str, run: Run) -> list[Any]:
-    """The users of a file, each once, in the type of the training."""
+    """Read the distinct users of a file, in the type used in training."""
     name = run.schema.user_id.name
     table = side_table(run, file, role="user", flag="--users")
     if name not in table.column_names:
@@ -156,7 +156,7 @@ def _users_of(file: str, run: Run) -> list[Any]:
 
 
 def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
-    """Users and items of other rows than those of the training."""
+    """Read users and items of rows newer than the training."""
     with step(f"Reading {data}"):
         dataset = load(choose(Source, {**run.flags, "data": data}))
         rows = dataset.interactions
@@ -176,7 +176,7 @@ def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
 def _lists(
     run: Run, users: np.ndarray, seen: dict[str, np.ndarray], k: int, exclude: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Encoded items and scores for each user, best first."""
+    """Return encoded items and scores for each user, best first."""
     schema = run.schema
     user, item = schema.user_id.name, schema.item_id.name
     known = np.flatnonzero(users >= FIRST_ID)
@@ -210,7 +210,7 @@ def histories(
     Args:
         users: users of the rows, sorted.
         items: their items, the newest of each user last.
-        asked: the users that are asked for.
+        asked: the users to return histories for.
         max_length: width of the result.
 
     Example:
@@ -229,13 +229,13 @@ def histories(
 
 
 def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | None) -> Report:
-    """Items like one item, by the cosine of their vectors."""
+    """Find the items most like one item, by the cosine of their vectors."""
     name = run.schema.item_id.name
     vocabulary = run.vocabularies[name]
     asked = int(vocabulary.encode([_parsed("--item", item, vocabulary)])[0])
     if asked < FIRST_ID:
         raise ValueError(
-            f"--item {item}: no training row has it; items are such as {vocabulary.ids[0]}."
+            f"--item {item}: no training row has it; expected an id such as {vocabulary.ids[0]}."
         )
     if not 1 <= k < len(vocabulary):
         raise ValueError(f"--k {k}: expected 1 to {len(vocabulary) - 1}, the other items.")
@@ -271,7 +271,7 @@ def _described(
 
 
 def _text(rows: list[dict[str, Any]], output: str | None) -> str:
-    """The lists for people; how many there are where a file holds them."""
+    """Format the lists as text, or only their number if a file holds them."""
     if output is not None:
         return f"{len(rows):,} lists are in {output}."
     lines = []
@@ -294,7 +294,7 @@ def _text(rows: list[dict[str, Any]], output: str | None) -> str:
 
 
 def _write(output: str, schema: Schema, rows: list[dict[str, Any]]) -> None:
-    """A table with a row for each item of each list."""
+    """Write a table with a row for each item of each list."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
@@ -317,7 +317,7 @@ def _write(output: str, schema: Schema, rows: list[dict[str, Any]]) -> None:
 
 
 def _titles(run: Run, file: str | None) -> dict[Any, str]:
-    """Titles by raw item id: of a file, or those that the data set of the training brought."""
+    """Return titles by raw item id, from a file or from the data set of the training."""
     name = run.schema.item_id.name
     table: pa.Table | None = run.titles() if file is None else item_table(run, file)
     if table is None:

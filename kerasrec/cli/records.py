@@ -1,4 +1,4 @@
-"""What a run remembers for `kerasrec report`: figures of every query, lists, times, versions.
+"""Records of a run for `kerasrec report`: figures of every query, lists, times, versions.
 
 | file | holds |
 |---|---|
@@ -34,12 +34,12 @@ MAX_LISTS = 10_000
 CURVE_POINTS = 20
 SAMPLES, HISTORY = 3, 5
 MANY_UNKNOWN = 0.1
-"""Share of test rows without a ranking above which the figures are said to be of the others."""
+"""Share of unranked test rows above which a finding is added."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """The records of one run, before they are written.
+    """Records of one run, before they are written.
 
     Args:
         metrics: figures by model, as `compare` gives them.
@@ -55,12 +55,12 @@ class Records:
 
 
 def record(models: Mapping[str, Any], prepared: Prepared, *, losses: Mapping[str, str]) -> Records:
-    """Ranks the test rows with each model, and keeps what a report needs.
+    """Rank the test rows with each model, and collect what a report needs.
 
     Args:
         models: models by name, popularity among them.
         prepared: the rows.
-        losses: what the models were trained with, as far as it is known, by their names.
+        losses: training losses by model name, as far as they are known.
 
     Raises:
         ValueError: if the test rows cannot be ranked.
@@ -129,11 +129,11 @@ def label_metrics(model: Any, prepared: Prepared, *, loss: str) -> dict[str, Any
     Args:
         model: the model.
         prepared: the rows.
-        loss: what it was trained with.
+        loss: loss it was trained with.
 
     Returns:
-        `rmse` and `mae` of a model trained by mse; `log_loss`, `normalized_entropy`, `click_auc`,
-        `gauc` and `calibration` of one trained by log_loss; nothing of others.
+        `rmse` and `mae` of a model trained by mse, or `log_loss`, `normalized_entropy`,
+        `click_auc`, `gauc` and `calibration` of one trained by log_loss. Empty for other losses.
     """
     if loss == "mse":
         found = kerasrec.evaluation.pointwise(model, prepared.test)
@@ -143,16 +143,16 @@ def label_metrics(model: Any, prepared: Prepared, *, loss: str) -> dict[str, Any
     clicks = {**prepared.test, prepared.schema.label: prepared.positives(prepared.test)}
     figures = kerasrec.evaluation.click_metrics(model, clicks)
     names = {name: name for name in ("log_loss", "normalized_entropy", "gauc", "calibration")}
-    names["auc"] = "click_auc"  # that of the ranking is another
+    names["auc"] = "click_auc"  # not the AUC of the ranking
     return {names[name]: value for name, value in figures.items() if name in names}
 
 
 def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[dict[str, Any]]]:
-    """Figures at k by activity of the users and by popularity of the test items.
+    """Compute figures at k by activity of users and by popularity of test items.
 
     Args:
         ranked: one model's ranking of the test rows.
-        prepared: the rows; those of train count.
+        prepared: the rows, of which training rows are counted.
         k: length of a list.
 
     Returns:
@@ -181,19 +181,19 @@ def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[
 
 
 def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, Any]:
-    """What the lists are like besides right.
+    """Compute coverage, novelty and similar figures of the recommended lists.
 
-    Of more than 10,000 queries an even sample of those gets its list.
+    More than 10,000 queries are sampled evenly.
 
     Args:
-        model: what recommends.
+        model: the model that recommends.
         ranked: its ranking of the test rows.
-        prepared: the rows, those of train and valid being left out of the lists.
+        prepared: the rows. Items of train and valid are left out of the lists.
         k: length of a list.
 
     Returns:
-        `figures` of `beyond_accuracy`; `coverage` of lists of 1 to k; and, over the share `items`
-        of the catalogue, the most popular first, the share of places in lists (`listed`) and of
+        `figures` of `beyond_accuracy` and `coverage` of lists of 1 to k. Over the share `items` of
+        the catalogue, most popular first, also the share of places in lists (`listed`) and of
         positive training rows (`train_rows`).
     """
     schema = prepared.schema
@@ -227,14 +227,14 @@ def samples_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> list
     """Collect the lists of some users, with titles where the data set has them.
 
     Args:
-        model: what recommends.
-        ranked: its ranking of the test rows, of whose users an even sample is taken.
-        prepared: the rows, those of train and valid being left out of the lists.
+        model: the model that recommends.
+        ranked: its ranking of the test rows. Its users are sampled evenly.
+        prepared: the rows. Items of train and valid are left out of the lists.
         k: length of a list.
 
     Returns:
-        For each user `user`, the last items of the `history`, those of the positive `test` rows,
-        and the `items` of the list, best first.
+        For each user the id `user`, the last items of the `history`, the items of the positive
+        `test` rows, and the `items` of the list, best first.
     """
     user, item = prepared.schema.user_id, prepared.schema.item_id
     total = len(ranked.users)
@@ -251,7 +251,7 @@ def samples_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> list
 
     columns = {name: np.concatenate([part[name] for part in seen]) for name in raw}
     time = prepared.split.train.time
-    if time is not None:  # the newest rows of a user stand last in no file but a sorted one
+    if time is not None:  # a file need not be sorted by time
         order = np.argsort(np.concatenate([part[time] for part in seen]), kind="stable")
         columns = {name: values[order] for name, values in columns.items()}
     positive = prepared.positives(prepared.test) > 0
@@ -272,14 +272,14 @@ def samples_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> list
 
 
 def findings(prepared: Prepared) -> list[str]:
-    """What a reader of the figures must know about the split and the protocol.
+    """Return notes on the split and the protocol that a reader of the figures needs.
 
     Args:
         prepared: the rows.
 
     Returns:
-        The findings of `check_split` and `check_ranking`, without their warnings, and that many
-        test rows are not ranked, if they are.
+        The findings of `check_split` and `check_ranking`, without their warnings, and a finding if
+        many test rows are not ranked.
     """
     seen = [prepared.train, prepared.valid]
     if not len(prepared.split.test):
@@ -298,7 +298,7 @@ def findings(prepared: Prepared) -> list[str]:
 
 
 def with_findings(text: str, found: Sequence[str]) -> str:
-    """The text with the findings below it, beside the figures that they are about.
+    """Append the findings to the text as warnings.
 
     Args:
         text: a table of figures.
@@ -308,7 +308,7 @@ def with_findings(text: str, found: Sequence[str]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what takes part."""
+    """Return the versions of Python, kerasrec and its main dependencies."""
     named = {"python": platform.python_version(), "kerasrec": kerasrec.__version__}
     for package in ("keras", "tensorflow", "numpy"):
         named[package] = importlib.metadata.version(package)
@@ -316,7 +316,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """CPU model and the cores this process may use."""
+    """Return the CPU model and the cores available to this process."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""`kerasrec report`: runs compared on one page."""
+"""`kerasrec report`: comparison of runs on one page."""
 
 import json
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ RUNS = "directories that kerasrec fit wrote, of one data set and split; the firs
 
 
 def report(runs: Sequence[str], *, output: str = "report.html") -> Report:
-    """Compare runs on one HTML page that needs no network, with its numbers in JSON beside it.
+    """Compare runs on one self-contained HTML page, with its numbers in a JSON file.
 
     Args:
-        runs: directories written by `kerasrec fit`, of one data set and split. The first is what
-            the others are tested against.
-        output: the page; the numbers go to the same name with .json.
+        runs: directories written by `kerasrec fit`, of one data set and split. The others are
+            tested against the first.
+        output: the page. The numbers go to the same name with .json.
 
     Raises:
-        ValueError: if a directory is no run or holds no records, the runs are of different rows, or
+        ValueError: if a directory is no run or holds no records, the runs have different rows, or
             the output does not end in .html.
     """
     path = Path(output)

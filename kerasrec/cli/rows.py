@@ -1,4 +1,4 @@
-"""From prepared rows to the batches that `kerasrec fit` trains on."""
+"""Batches that `kerasrec fit` trains on."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from kerasrec.cli.settings import Training
 
 
 def shares_products(model: Any, training: Training) -> bool:
-    """Whether the softmax is over one matrix product of the batch with the items it shares.
+    """Return whether the softmax shares one matrix product across the batch.
 
     Args:
         model: the model.
@@ -26,7 +26,7 @@ def _next_items(
     training: Training,
     seen: dict[str, np.ndarray] | None,
 ) -> Any:
-    """The next item after each training row; or the newest validation row of each user."""
+    """Batch the next item after each training row, or each user's newest validation row."""
     options: dict[str, Any] = {
         "batch_size": training.batch_size, "time": prepared.split.train.time,
     }  # fmt: skip
@@ -50,16 +50,16 @@ def training_batches(
     *,
     seen: dict[str, np.ndarray] | None = None,
 ) -> Any:
-    """Batch training rows, or with `seen` (the training rows) validation rows that stay the same.
+    """Batch training rows. With `seen` (the training rows), batch fixed validation rows.
 
-    Negatives come with the rows; a `SampledSoftmax` draws its own, seen items among them.
+    The batches contain negatives, except for a `SampledSoftmax`, which draws its own.
 
     Args:
         model: the model.
         columns: the encoded rows.
-        prepared: what they are rows of.
-        training: how to train.
-        seen: the training rows, if these are validation rows.
+        prepared: the prepared data that the rows belong to.
+        training: training options.
+        seen: the training rows, if `columns` are validation rows.
     """
     if hasattr(model, "states"):
         return _next_items(columns, prepared, training, seen)

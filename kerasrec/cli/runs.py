@@ -1,4 +1,4 @@
-"""Run directories: what `fit` made, and all that is needed to look at it again.
+"""Run directories, as `fit` writes them.
 
 | file | holds |
 |---|---|
@@ -11,9 +11,8 @@
 | `metrics.json` | figures on the test rows |
 | `seen.parquet` | encoded users and items of all rows, the newest of each user last |
 
-`titles.parquet`, if the data set names its items,
-and what `kerasrec report` reads besides, see `records`: `run.json` and `queries.parquet`.
-Older runs lack these two; everything but the report works on them.
+`titles.parquet` is there if the data set names its items. `run.json` and `queries.parquet` are for
+`kerasrec report`, see `records`. Older runs lack these two, and only the report needs them.
 """
 
 import dataclasses
@@ -51,13 +50,13 @@ FILES = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run directory, read.
+    """Contents of a run directory.
 
     Args:
-        directory: where it lies.
+        directory: path of the directory.
         schema: the schema of the model.
         vocabularies: raw ids by feature.
-        flags: what `kerasrec fit` was given, the model's name under `model`.
+        flags: flags of `kerasrec fit`, with the model's name under `model`.
         split: rows and checksum by part.
     """
 
@@ -69,7 +68,7 @@ class Run:
 
     @functools.cached_property
     def model(self) -> Any:
-        """The trained `Recommender`; TensorFlow is loaded for it.
+        """Load the trained `Recommender`, importing TensorFlow.
 
         Raises:
             ValueError: if the file is damaged, or of another schema.
@@ -112,7 +111,7 @@ class Run:
 
 
 def training_directory(output: str | os.PathLike[str]) -> Path:
-    """Return where an unfinished training of a run lies, see `cli/checkpoints.py`.
+    """Return the path of a run's unfinished training, see `cli/checkpoints.py`.
 
     Args:
         output: the run directory.
@@ -137,16 +136,16 @@ def write_run(
     records: Records,
     seen: Mapping[str, np.ndarray],
 ) -> Path:
-    """Writes a run directory: whole, or not at all.
+    """Write a run directory atomically.
 
     Args:
         directory: the new directory.
         model: the trained model.
         vocabularies: raw ids by feature.
-        flags: what `kerasrec fit` was given, the model's name under `model`.
+        flags: flags of `kerasrec fit`, with the model's name under `model`.
         split: rows and checksum by part.
         history: losses by epoch.
-        records: figures on the test rows, and what a report needs.
+        records: figures on the test rows, and the records for a report.
         seen: encoded users and items, see `Prepared.seen`.
 
     Raises:
@@ -183,7 +182,7 @@ def write_run(
 
 
 def read_run(directory: str | os.PathLike[str]) -> Run:
-    """Reads what `write_run` wrote.
+    """Read a run directory.
 
     Raises:
         ValueError: if it is no run directory, or one of its files cannot be read.
@@ -194,7 +193,7 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
             f"{directory}: its training is not finished. Repeat the command with --resume."
         )
     if missing := [name for name in FILES if not (path / name).is_file()]:
-        kind = "is no directory" if not path.is_dir() else f"has no {' and no '.join(missing)}"
+        kind = "is not a directory" if not path.is_dir() else f"has no {' and no '.join(missing)}"
         raise ValueError(
             f"{directory}: expected a directory that `kerasrec fit` wrote; this {kind}. "
             "Give the path that followed --output."
@@ -223,7 +222,7 @@ def _damaged(directory: Path, error: Exception) -> ValueError:
 
 
 def changes(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:
-    """Name what differs between the rows of a training and others.
+    """List the differences between the rows of a training and others.
 
     Args:
         expected: `split.json` of a run.
@@ -242,7 +241,7 @@ def changes(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[st
             found.append(f"number of {part} rows ({theirs.get('rows')}, expected {ours['rows']})")
             continue
         sums, others = ours.get("sha256"), theirs.get("sha256")
-        if not isinstance(sums, Mapping):  # of a run from before the columns had sums of their own
+        if not isinstance(sums, Mapping):  # an older run, without checksums by column
             found.append(f"form of the checksum of the {part} rows")
         elif isinstance(others, Mapping):
             names = [n for n in {**sums, **others} if sums.get(n) != others.get(n)]

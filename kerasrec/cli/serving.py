@@ -1,4 +1,4 @@
-"""The command that serves an export."""
+"""Command that serves an export."""
 
 import importlib.util
 
@@ -31,20 +31,20 @@ def serve(
     """Serve an export on this machine as TensorFlow Serving does, with a page at /.
 
     Args:
-        directory: the folder of versions; the newest is served, and the next one when it comes.
-        name: name of the model in addresses; that of the folder if null.
+        directory: the folder of versions. The newest is served, and newer ones as they appear.
+        name: name of the model in URLs; null for the name of the folder.
         host: address to listen on; 0.0.0.0 for all.
         rest_port: port of REST, the metrics and the page.
         grpc_port: port of gRPC.
-        poll_seconds: time between two looks for a new version.
-        max_batch_rows: rows that run together at most.
-        batch_threads: batches that run at the same time.
-        max_queued: requests that wait at most; more are refused at once.
-        max_rows: rows of one request.
-        max_body_mib: size of the body of one request.
-        timeout_seconds: time until a request is given up.
-        grace_seconds: time that requests have to finish after SIGTERM.
-        token_file: file of the bearer token that requests must bring; null to let all in.
+        poll_seconds: time between two checks for a new version.
+        max_batch_rows: largest number of rows in a batch.
+        batch_threads: number of batches that run concurrently.
+        max_queued: largest number of waiting requests; further ones are rejected at once.
+        max_rows: largest number of rows of one request.
+        max_body_mib: largest body of one request in MiB.
+        timeout_seconds: timeout of a request.
+        grace_seconds: time for requests to finish after SIGTERM.
+        token_file: file of the bearer token that requests must send; null for no authentication.
         certificate_file: PEM file of the certificate chain, for TLS.
         key_file: PEM file of its private key.
         titles_file: CSV of item ids and titles, for the page.

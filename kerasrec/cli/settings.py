@@ -1,4 +1,4 @@
-"""The flags of `kerasrec fit` that are no model's: what to read, how to split, how to train.
+"""Flags of `kerasrec fit` for data, splitting and training.
 
 Each class is a group of flags on the command line and of keys in the YAML file.
 """
@@ -12,31 +12,31 @@ from kerasrec.schema import ANY_POSITIVE_LABEL
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What to read.
+    """Data to read.
 
     Args:
         data: name of a data set, such as movielens-100k or tfds:<builder>, or path of a file.
-        format: format of a file, where its name and first lines do not say it.
+        format: format of a file, if its name and first lines do not show it.
         columns: names of all columns of a file without header, such as user_id,item_id,rating.
         separator: the character between two fields; found in the first line if it is null.
         quote: the character around quoted fields; '' where quotes are part of the text.
         encoding: of a text file, such as latin-1, cp1252 or utf-16.
         decimal: mark of fractions, a point or a comma.
         id_type: read ids as text or as integers; auto takes integers where each id is one.
-        user: column of user ids, or a usual name such as userId. Roles of columns are for files;
-            named data sets know theirs.
+        user: column of user ids. Common names such as userId are found. Column roles are for files;
+            named data sets know their own.
         item: column of item ids.
         label: column of ratings or clicks; null for implicit feedback.
         positive: labels that are positives, as ">" or ">=" and a number: ">0" for clicks, ">=4" for
-            stars. Other rows are no hits, are not learned as choices, and still count as seen.
+            stars. Other rows are not hits and not training positives, but still count as seen.
         time: column that orders the rows; null where there is none.
-        context: further columns that describe the moment, or the user; such as describe the item
-            are refused.
-        missing: refuse rows with missing values, or leave them out.
-        duplicates: refuse repeated (user, item) pairs, keep all rows, keep the last, or take the
+        context: further columns that describe the moment or the user. Columns that describe the
+            item are rejected.
+        missing: reject rows with missing values, or leave them out.
+        duplicates: reject repeated (user, item) pairs, keep all rows, keep the last, or take the
             mean rating.
-        k_core: rows that every user and every item must have; 1 keeps all rows.
-        min_count: ids with fewer training rows count as unknown ones; 1 knows all.
+        k_core: fewest rows of every user and every item; 1 keeps all rows.
+        min_count: ids with fewer training rows become unknown; 1 keeps all ids.
     """
 
     data: str
@@ -61,7 +61,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Splitting:
-    """What to hold out: validation rows choose the epoch, test rows are looked at once.
+    """Rows to hold out: validation rows choose the epoch, test rows measure the result.
 
     Args:
         split: the last rows of each user, random rows, the last share of each user, or the last
@@ -77,32 +77,32 @@ class Splitting:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How to train.
+    """Training options.
 
     Args:
         loss: binary_crossentropy against items drawn for each positive, softmax over items that the
-            batch shares, log_loss on the labels given (positive or not, nothing is drawn), or mse
-            on the ratings; null for binary_crossentropy. Models of histories predict the next
-            item after each row; null is softmax for them, over all items.
-        negatives: items drawn: per row for binary_crossentropy (4 by default), per batch for
-            softmax (256 by default). Models of histories draw per batch, for softmax only if this
-            is given.
-        optimizer: name of an optimizer of kerasrec, or of Keras where kerasrec has none of it.
+            batch shares, log_loss on the given labels (positive or not, without drawn items), or
+            mse on the ratings; null for binary_crossentropy. Models of histories predict the next
+            item after each row, and null is softmax over all items for them.
+        negatives: number of drawn items: per row for binary_crossentropy (4 by default), per batch
+            for softmax (256 by default). Models of histories draw per batch, and for softmax only
+            if this is given.
+        optimizer: name of an optimizer of kerasrec, or else of Keras.
         learning_rate: rate of the first step.
         decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step.
         clipnorm: largest norm of the gradient of one variable.
         clipvalue: largest absolute value in a gradient.
-        epochs: passes over the training rows at most.
+        epochs: largest number of passes over the training rows.
         batch_size: rows of one step, the negatives of binary_crossentropy included; null for 4096.
-            Models of histories take so many rows of max_length steps; null is 32 for them.
-        unknown_share: share of the ids that training shows as unknown, so that users and items
-            without training rows get trained scores; not with softmax of a model of two vectors,
-            nor for models of histories.
-        max_length: newest items of a user that a model of histories reads.
+            For models of histories, rows of max_length steps; null for 32.
+        unknown_share: share of the ids shown as unknown in training, so that users and items
+            without training rows get trained scores. Not used with softmax of a model of two
+            vectors, nor for models of histories.
+        max_length: number of newest items of a user that a model of histories reads.
         patience: epochs without a better validation loss before training stops.
-        gradient_interval: updates from one look at the gradients to the next, whose norms go to
-            the history and the report; null records none.
-        seed: of weights, order, negatives and random splits.
+        gradient_interval: number of updates between two records of the gradient norms, which go to
+            the history and the report; null for no records.
+        seed: seed of weights, order, negatives and random splits.
         jit_compile: whether XLA compiles the steps.
     """
 
@@ -127,7 +127,7 @@ Settings = TypeVar("Settings", Source, Splitting, Training)
 
 
 def choose(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
-    """The settings of one kind among all flags.
+    """Pick the settings of one group from all flags.
 
     Raises:
         ValueError: if one is missing.
@@ -141,5 +141,5 @@ def choose(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
     required = [name for name, default in fields.items() if default is dataclasses.MISSING]
     if missing := [name for name in required if name not in flags]:
         raise ValueError(f"expected the flags {list(fields)}; received no {missing}.")
-    # A run that was written before a flag existed did what its default does.
+    # A run written before a flag existed behaved like the flag's default.
     return kind(**{name: flags.get(name, default) for name, default in fields.items()})

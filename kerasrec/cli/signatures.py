@@ -14,7 +14,7 @@ from kerasrec import models
 
 
 def model_names() -> list[str]:
-    """Names of the models, without their base class.
+    """Return the names of the models, without their base class.
 
     >>> "MatrixFactorization" in model_names()
     True
@@ -23,7 +23,7 @@ def model_names() -> list[str]:
 
 
 def constructor(name: str) -> Callable[..., None]:
-    """A function with the hyper-parameters and the docstring of a model's constructor.
+    """Return a stub with the hyper-parameters and docstring of a model's constructor.
 
     Args:
         name: one of `model_names()`.
@@ -57,7 +57,7 @@ def constructor(name: str) -> Callable[..., None]:
     init.args.kwonlyargs = [argument for argument, _ in kept]
     init.args.kw_defaults = [default for _, default in kept]
     init.body = [ast.Expr(ast.Constant(ast.get_docstring(model)))]
-    # All that annotations and defaults may name comes from these two.
+    # Annotations and defaults may only use names from these two modules.
     typing = [
         n
         for n in tree.body

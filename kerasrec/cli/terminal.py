@@ -1,7 +1,7 @@
-"""What people see and machines do not: colours, errors of one paragraph, and that work goes on.
+"""Terminal output: colours, error paragraphs and progress.
 
-Results go to stdout, all of this to stderr. Colours and moving lines are for terminals; `NO_COLOR`
-and `TERM=dumb` are heeded.
+Results go to stdout, and all of this to stderr. Colours and progress bars appear only on terminals.
+`NO_COLOR` and `TERM=dumb` are respected.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ if TYPE_CHECKING:  # at run time, only what draws pays for its import
     from rich.progress import Progress, ProgressColumn
 
 SHOWN_AFTER = 2.0
-"""Seconds after which a step is announced where nobody can watch it."""
+"""Seconds after which a step is announced outside of a terminal."""
 
 
 def console(stream: TextIO | None = None) -> "Console":
-    """A console of rich, without its highlighting of numbers and paths.
+    """Return a rich console that does not highlight numbers and paths.
 
     Args:
         stream: where to write; stderr by default.
@@ -31,7 +31,7 @@ def console(stream: TextIO | None = None) -> "Console":
 
 
 def say(text: str, *, style: str | None = None, stream: TextIO | None = None) -> None:
-    """Prints a line, in a style of rich if it goes to a terminal.
+    """Print a line, styled if it goes to a terminal.
 
     Args:
         text: the line.
@@ -46,7 +46,7 @@ def say(text: str, *, style: str | None = None, stream: TextIO | None = None) ->
 
 
 def say_error(text: str) -> None:
-    """Prints an error as one paragraph, the name of the program in red.
+    """Print an error as one paragraph, with the program name in red.
 
     Args:
         text: the message; line breaks and runs of spaces become one space.
@@ -62,13 +62,13 @@ def say_error(text: str) -> None:
 
 @contextlib.contextmanager
 def step(text: str, *, stream: TextIO | None = None) -> Iterator[None]:
-    """Shows that something is being done, for as long as the block runs.
+    """Show progress for as long as the block runs.
 
-    On a terminal a line with a spinner and the seconds, gone at the end. Elsewhere a line once the
-    step has taken two seconds, and one with its seconds at the end.
+    On a terminal this is a line with a spinner and the seconds, removed at the end. Elsewhere it is
+    a line once the step has taken two seconds, and another with its duration at the end.
 
     Args:
-        text: what is done, such as "Ranking the test rows".
+        text: description of the step, such as "Ranking the test rows".
         stream: stderr by default.
 
     Example:
@@ -106,10 +106,10 @@ def step(text: str, *, stream: TextIO | None = None) -> Iterator[None]:
 
 
 def bar(*columns: "ProgressColumn", stream: TextIO | None = None) -> "Progress":
-    """A moving line on a terminal, gone at the end.
+    """Return a transient progress bar for a terminal.
 
     Args:
-        *columns: what it shows.
+        *columns: columns to show.
         stream: stderr by default.
     """
     from rich.progress import Progress

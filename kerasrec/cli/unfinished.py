@@ -1,4 +1,4 @@
-"""The directory of a training that has not ended, beside that of the run to be.
+"""Directory of an unfinished training, beside the future run directory.
 
 While `kerasrec fit --output runs/mf` trains, `runs/.mf.training` holds
 
@@ -10,7 +10,7 @@ While `kerasrec fit --output runs/mf` trains, `runs/.mf.training` holds
 | `best-N.npz` | the weights after epoch N, the best on the validation rows |
 | `refit.npz` | the state of the training on all rows, with `--refit` |
 
-It is removed when the run is there, which appears in one rename.
+It is removed once the run directory has appeared, which happens in one rename.
 """
 
 import json
@@ -26,19 +26,19 @@ from kerasrec.cli.runs import changes, training_directory
 
 
 def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: bool) -> Path:
-    """Make and try the directory of a training, before anything is read.
+    """Create the directory of a training and check that it can be written.
 
     Args:
-        output: the run directory to be.
-        flags: those of `kerasrec fit`.
-        resume: go on with an unfinished training, if there is one.
+        output: the future run directory.
+        flags: flags of `kerasrec fit`.
+        resume: continue an unfinished training, if there is one.
 
     Returns:
         The directory of the training.
 
     Raises:
-        ValueError: if a run is there already, nothing can be written, an unfinished training is
-            there without `--resume`, or one with other flags.
+        ValueError: if the run exists already, nothing can be written, an unfinished training exists
+            without `--resume`, or it has other flags.
     """
     if Path(output).exists():
         raise ValueError(
@@ -49,8 +49,8 @@ def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: b
     if folder.exists():
         if not resume:
             raise ValueError(
-                f"{output}: an unfinished training of it lies in {folder}. Go on with --resume, or "
-                "remove that folder."
+                f"{output}: an unfinished training of it lies in {folder}. Continue with --resume, "
+                "or remove that folder."
             )
         _check_flags(folder, flags)
         return folder
@@ -67,14 +67,14 @@ def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: b
 
 
 def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
-    """Write the checksums of the rows, or hold them against those of the training before.
+    """Write the checksums of the rows, or compare them with the earlier training's.
 
     Args:
         folder: the directory of the training.
         fingerprint: `Prepared.fingerprint()`.
 
     Raises:
-        ValueError: if the rows are others.
+        ValueError: if the rows differ.
     """
     file = folder / "split.json"
     if not file.is_file():
@@ -82,13 +82,13 @@ def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
         return
     if changed := changes(json.loads(file.read_text(encoding="utf-8")), fingerprint):
         raise ValueError(
-            f"--resume: the rows are not those that the training began with: other "
-            f"{', '.join(changed)}. Restore the data, or remove {folder} and train anew."
+            f"--resume: the rows are not those that the training began with: different "
+            f"{', '.join(changed)}. Restore the data, or remove {folder} and train again."
         )
 
 
 def give_up(folder: Path) -> None:
-    """Remove the directory of a training of which no epoch ended.
+    """Remove the directory of a training in which no epoch ended.
 
     Args:
         folder: the directory.
@@ -105,7 +105,7 @@ def _check_flags(folder: Path, flags: Mapping[str, Any]) -> None:
         other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     except (OSError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ValueError(
-            f"--resume: {folder} is no unfinished training ({type(error).__name__}). Remove it."
+            f"--resume: {folder} is not an unfinished training ({type(error).__name__}). Remove it."
         ) from error
     if other:
         found = ", ".join(f"{n} {now.get(n)!r} (before {before.get(n)!r})" for n in other)

@@ -1,9 +1,9 @@
-"""From rows to batches: interactions, readers, vocabularies, cleaning, splits, negatives, audit."""
+"""Interactions, readers, vocabularies, cleaning, splits, negatives, audit and batches."""
 
 import lazy_loader
 
-# These two carry the name of their module. Imported here, the function stays under the name; a
-# later import of the module would otherwise put the module there.
+# These two have the same name as their module. Imported here, the name stays bound to the function.
+# Otherwise a later import of the module would rebind it.
 from kerasrec.data.audit import audit
 from kerasrec.data.encode import encode
 

@@ -1,4 +1,4 @@
-"""Column names as people write them: usual names of each role, and the nearest of some names."""
+"""Common column names of each role, and suggestions for misspelled ones."""
 
 import difflib
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 ROLES = {"user": "user_id", "item": "item_id", "label": "rating", "time": "timestamp"}
 
-# As they stand in public data sets, without case, underscores and blanks.
+# Names found in public data sets, without case, underscores and blanks.
 ALIASES = {
     "user": (
         "user userid uid uuid useridx userno customer customerid reviewerid reviewer visitorid "
@@ -40,16 +40,16 @@ def plain(name: str) -> str:
 def find_roles(
     names: Sequence[str], roles: Mapping[str, str | None], context: Sequence[str] = ()
 ) -> dict[str, str | None]:
-    """Return the column of each role, found by its usual names where the default is not there.
+    """Return the column of each role, found by common names if the default is missing.
 
     Args:
-        names: of the columns of a file.
+        names: column names of a file.
         roles: column of "user", "item", "label" and "time"; None for a role without one. A name
-            that is not the default of `read` is meant as it stands.
-        context: further columns that are taken.
+            that is not the default of `read` is taken literally.
+        context: further columns already in use.
 
     Raises:
-        ValueError: if several columns have usual names of one role.
+        ValueError: if several columns have common names of one role.
 
     Example:
 
@@ -74,7 +74,7 @@ def find_roles(
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return a question after the name that is most like the one given, or nothing.
+    """Return a "Did you mean ...?" question with the closest name, or an empty text.
 
     >>> nearest("useer_id", ["user_id", "item_id"])
     " Did you mean 'user_id'?"

@@ -1,4 +1,4 @@
-"""Columns of any origin to the few Arrow types that interactions and vocabularies hold."""
+"""Conversion of columns to the Arrow types of interactions and vocabularies."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -7,23 +7,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# From here on, neighbouring integers are one float.
+# From here on, neighbouring integers share a float.
 MAX_WHOLE = 2.0**53
 MICROSECONDS = 1_000_000
 
-# Text ids are stored as numbers of distinct texts: each text once, however many rows there are.
-# Offsets of 64 bits, because 60 million UUIDs are more bytes than 32 bits can count.
+# Text ids are dictionary-encoded, so that each distinct text is stored once.
+# Offsets have 64 bits, because 60 million UUIDs exceed 32-bit offsets.
 TEXT_IDS = pa.dictionary(pa.int32(), pa.large_string())
 
 ArrowColumn: TypeAlias = Any  # pa.Array | pa.ChunkedArray: Arrow carries no types for mypy
 
 
 def to_arrow(values: Any, name: str) -> ArrowColumn:
-    """One column as an Arrow array, dictionaries decoded and NaN taken as missing.
+    """Convert one column to an Arrow array, with dictionaries decoded and NaN as missing.
 
     Args:
         values: numpy array, Arrow array, list, or a pandas or polars series.
-        name: what to call the column in an error message.
+        name: name of the column for error messages.
 
     Raises:
         ValueError: if the values are not one column of one type.
@@ -33,7 +33,7 @@ def to_arrow(values: Any, name: str) -> ArrowColumn:
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
         if pa.types.is_string_view(values.type):
-            # What polars gives; Arrow has fewer functions for it.
+            # polars uses this type, for which Arrow has fewer functions.
             values = values.cast(pa.large_string())
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
@@ -56,17 +56,17 @@ def _as_arrow(values: Any, name: str) -> ArrowColumn:
 def _not_one_type(values: Any, name: str, error: Exception) -> ValueError:
     return ValueError(
         f"{name}: expected one column of values of one type; received {type(values).__name__}, "
-        f"which Arrow refuses: {error}. Convert every value to a string, or every value to an "
+        f"which Arrow rejects: {error}. Convert every value to a string, or every value to an "
         "integer below 2**63."
     )
 
 
 def to_ids(values: Any, name: str) -> ArrowColumn:
-    """Return raw ids as int64 or `TEXT_IDS`, missing values kept; an empty string is missing.
+    """Convert raw ids to int64 or `TEXT_IDS`. Empty strings and null stay missing.
 
     Args:
-        values: anything `to_arrow` takes; bytes are read as UTF-8, whole floats as integers.
-        name: what to call the column in an error message.
+        values: anything `to_arrow` takes. Bytes are read as UTF-8, whole floats as integers.
+        name: name of the column for error messages.
 
     Raises:
         ValueError: if the type is neither integer nor string, or an integer is 2**63 or more.
@@ -98,7 +98,7 @@ def to_ids(values: Any, name: str) -> ArrowColumn:
 
 
 def _text_ids(column: ArrowColumn, name: str) -> pa.DictionaryArray:
-    """Text as one array of `TEXT_IDS`, empty texts as missing."""
+    """Convert text to one array of `TEXT_IDS`, with empty texts as missing."""
     if isinstance(column, pa.Array):
         column = pa.chunked_array([column])
     if column.type == TEXT_IDS and column.num_chunks == 1:
@@ -122,20 +122,20 @@ def _text_ids(column: ArrowColumn, name: str) -> pa.DictionaryArray:
 
 
 def _recoded(chunk: pa.DictionaryArray) -> pa.DictionaryArray:
-    """A dictionary of any origin as `TEXT_IDS`, each of its texts once."""
+    """Convert a dictionary to `TEXT_IDS` with distinct texts."""
     texts = chunk.dictionary.cast(pa.large_string()).dictionary_encode()
     numbers = texts.indices.take(chunk.indices)
     return pa.DictionaryArray.from_arrays(numbers, texts.dictionary)
 
 
 def distinct_ids(ids: ArrowColumn) -> tuple[pa.Array, np.ndarray]:
-    """Return the distinct values in the order of their first appearance, and where each row's is.
+    """Return the distinct values by first appearance, and each row's position among them.
 
     Args:
         ids: int64, float or `TEXT_IDS`, none missing.
 
     Returns:
-        values, text as large_string; and positions in them `(rows,)` int32.
+        The values, text as large_string, and each row's position among them, `(rows,)` int32.
 
     Example:
 
@@ -152,7 +152,7 @@ def distinct_ids(ids: ArrowColumn) -> tuple[pa.Array, np.ndarray]:
 
 
 def _whole(column: ArrowColumn, name: str) -> ArrowColumn:
-    """Floats as integers, which is what pandas makes of integers with gaps."""
+    """Convert whole floats to integers, since pandas stores integers with gaps as floats."""
     wrong = pc.or_(
         pc.not_equal(pc.floor(column), column), pc.greater_equal(pc.abs(column), MAX_WHOLE)
     )
@@ -167,7 +167,7 @@ def _whole(column: ArrowColumn, name: str) -> ArrowColumn:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type holds text or bytes."""
+    """Return whether an Arrow type holds text or bytes."""
     return (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
@@ -178,11 +178,11 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def check_ids(ids: ArrowColumn, name: str) -> None:
-    """Refuses ids that the served model could not tell from padding or could not store.
+    """Validate ids: none missing, negative or with a line break.
 
     Args:
         ids: the result of `to_ids`.
-        name: what to call the column in an error message.
+        name: name of the column for error messages.
 
     Raises:
         ValueError: if an id is missing, negative, or holds a line break.
@@ -235,7 +235,7 @@ def _offsets(texts: pa.LargeStringArray) -> np.ndarray:
 
 
 def _has_breaks(texts: pa.LargeStringArray) -> bool:
-    """Look for line breaks in the bytes of all texts at once."""
+    """Return whether any text contains a line break, by a scan of all bytes at once."""
     offsets, buffer = _offsets(texts), texts.buffers()[2]
     if buffer is None:
         return False
@@ -244,11 +244,11 @@ def _has_breaks(texts: pa.LargeStringArray) -> bool:
 
 
 def plain_text(values: Any, name: str) -> list[pa.LargeStringArray] | None:
-    """Return text as arrays of large_string if it is plain: no dictionary, none missing or empty.
+    """Return text as arrays of large_string, or None if some is encoded, missing or empty.
 
     Args:
         values: anything `to_arrow` takes.
-        name: what to call the column in an error message.
+        name: name of the column for error messages.
     """
     column = _as_arrow(values, name)
     if not is_text(column.type) or column.null_count:
@@ -263,10 +263,10 @@ def plain_text(values: Any, name: str) -> list[pa.LargeStringArray] | None:
 
 
 def columns_of(data: Any) -> Mapping[str, Any]:
-    """Columns by name of a dict or of any table of the Arrow protocol.
+    """Return columns by name, from a dict or any table of the Arrow protocol.
 
     Raises:
-        ValueError: if the data are something else, or names repeat.
+        ValueError: if the data have another type, or names repeat.
     """
     if isinstance(data, Mapping):
         return data
@@ -289,13 +289,13 @@ def columns_of(data: Any) -> Mapping[str, Any]:
         raise ValueError(
             f"Interactions: columns need different names; received {repeated} more than once."
         )
-    # pandas adds its index, where that is not just the number of the row.
+    # pandas adds its index unless it is the default row number.
     pairs = zip(table.column_names, table.columns, strict=True)
     return {name: column for name, column in pairs if not name.startswith("__index_level_")}
 
 
 def joined(columns: Mapping[str, ArrowColumn]) -> pa.Table:
-    """One table of columns.
+    """Join columns to one table.
 
     Raises:
         ValueError: if they differ in length.
@@ -307,10 +307,10 @@ def joined(columns: Mapping[str, ArrowColumn]) -> pa.Table:
 
 
 def to_float32(values: Any, name: str) -> ArrowColumn:
-    """Labels and numeric features as float32, missing values kept.
+    """Convert labels and numeric features to float32. Missing values stay missing.
 
     Raises:
-        ValueError: if the values are no numbers.
+        ValueError: if the values are not numbers.
     """
     column = to_arrow(values, name)
     kind = column.type
@@ -328,13 +328,13 @@ def to_float32(values: Any, name: str) -> ArrowColumn:
 
 
 def to_time(values: Any, name: str) -> ArrowColumn:
-    """Times as int64: numbers in their unit, timestamps and dates in microseconds since 1970.
+    """Convert times to int64: numbers keep their unit, dates become microseconds since 1970.
 
-    Numbers of which any has a fraction are seconds, as most systems log them. They become
-    microseconds too.
+    If any number has a fraction, the numbers are taken as seconds, as most systems log them, and
+    become microseconds too.
 
     Raises:
-        ValueError: if the values are no times.
+        ValueError: if the values are not times.
     """
     column = to_arrow(values, name)
     kind = column.type
@@ -375,7 +375,7 @@ def to_time(values: Any, name: str) -> ArrowColumn:
 
 
 def to_context(values: Any, name: str) -> ArrowColumn:
-    """Floats as float32, which makes a numeric feature; anything else as ids, a category.
+    """Convert floats to float32 (a numeric feature) and other values to ids (a category).
 
     Raises:
         ValueError: if the values are neither numbers nor text.

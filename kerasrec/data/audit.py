@@ -1,4 +1,4 @@
-"""Audit: what a table of interactions holds and what is wrong with it, before any model sees it."""
+"""Audit of interactions before training: counts, problems and likely leaks."""
 
 import dataclasses
 import datetime
@@ -35,20 +35,20 @@ BAR_WIDTH = 40
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """The findings of `audit`; `str` makes the report.
+    """Findings of `audit`. `str` formats the report.
 
     Args:
-        source: what was looked at.
+        source: name of the audited data.
         rows: number of rows.
         users: number of distinct users.
         items: number of distinct items.
         density: share of all (user, item) pairs that occur.
         duplicates: rows whose (user, item) pair occurred before.
-        missing: number of missing values by column, of all columns.
+        missing: number of missing values of every column.
         labels: value (or range) and number of rows.
         time_range: first and last time.
-        problems: what `Interactions` would refuse, or nothing could be learned from.
-        leaks: columns that seem to give the label or the item away, or to say nothing.
+        problems: what `Interactions` would reject, or what makes learning impossible.
+        leaks: columns that seem to reveal the label or the item, or that carry no information.
         features: further columns that describe the user, not the moment.
     """
 
@@ -107,10 +107,10 @@ def audit(
     label: str | None = "rating",
     time: str | None = "timestamp",
 ) -> Audit:
-    """Look at rows without refusing them: find what `Interactions` would refuse, and leaks.
+    """Check rows without rejecting them, and report problems and likely leaks.
 
-    Columns are looked at one after the other, those of a Parquet file as they are read, so that
-    memory holds a few numbers a row however wide the rows are.
+    Columns are checked one at a time, and those of a Parquet file are read one at a time. So memory
+    holds a few numbers per row, however wide the rows are.
 
     Args:
         source: a path, `Interactions` (whose own roles are used), or a table as `from_table` takes.
@@ -147,7 +147,7 @@ def audit(
             check_columns(list(file.names), {"user": roles["user"], "item": roles["item"]})
         except ValueError as error:
             raise ValueError(f"{name}: {error}{file.header_hint()}") from error
-        # A Parquet file gives its columns one by one. Text is read once.
+        # A Parquet file is read column by column. Text is read at once.
         table = None if file.form.format == "parquet" else file.read()
         rows = _Rows(name, file.names, table, file)
     else:
@@ -163,15 +163,15 @@ def audit(
 
 @dataclasses.dataclass
 class _Rows:
-    """Columns that are looked at one after the other, so that memory holds one at a time.
+    """Columns that are read one at a time to bound memory.
 
     Args:
-        source: what is looked at.
-        names: of the columns.
-        table: the columns in memory; None to read each when it is asked for.
-        file: where they are from; None for a table.
-        missing: missing values of the columns that were looked at.
-        sides: what the further columns describe, see `side_of`.
+        source: name of the audited data.
+        names: names of the columns.
+        table: the columns in memory; None to read each on request.
+        file: the file to read from; None for a table.
+        missing: missing values of the columns checked so far.
+        sides: side that each further column describes, see `side_of`.
     """
 
     source: str
@@ -182,7 +182,7 @@ class _Rows:
     sides: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def column(self, name: str) -> tuple[ArrowColumn, np.ndarray]:
-        """A column and the mask of its missing values."""
+        """Return a column and the mask of its missing values."""
         if self.table is not None:
             column = self.table[name]
         elif self.file is not None:
@@ -192,7 +192,7 @@ class _Rows:
         return column, mask
 
     def typed(self, column: ArrowColumn, role: str, name: str) -> ArrowColumn:
-        """The column of a file as its role asks."""
+        """Convert a column of a file to the type of its role."""
         return column if self.file is None else self.file.typed(column, role, name)
 
 
@@ -234,7 +234,7 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
         known = moments if np.isfinite(moments).all() else moments[np.isfinite(moments)]
         times = int(known.min()), int(known.max())
         if len(known) > 1 and times[0] == times[1]:
-            leaks.append(f"{time!r} is the same in all rows: it orders nothing")
+            leaks.append(f"{time!r} is the same in all rows, so it gives no order")
     del moments
     leaks += _leaks(rows, codes, labels, label, time)
     features = [
@@ -244,7 +244,7 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
     ]
     leaks += [
         f"{name!r} is the same in all rows of each {item!r}: an item feature, which as context "
-        "would tell which item is asked for"
+        "would reveal the item"
         for name, side in rows.sides.items()
         if side == "item"
     ]
@@ -268,7 +268,7 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
 def _ids(
     typed: Callable[..., ArrowColumn], column: ArrowColumn, name: str, problems: list[str]
 ) -> ArrowColumn:
-    """The ids as far as they can be read, else their text; what is wrong goes to the problems."""
+    """Convert ids where possible, else return their text and record the problem."""
     owner = f"column {name!r}"
     try:
         ids = to_ids(typed(column, "user", name), owner)
@@ -288,7 +288,7 @@ def _counts_rows(ids: ArrowColumn) -> bool:
 
 
 def _codes(column: ArrowColumn) -> np.ndarray:
-    """Numbers from 0 by first appearance; missing values get one of their own."""
+    """Return codes from 0 by first appearance. Missing values get a code of their own."""
     if isinstance(column, pa.ChunkedArray) and pa.types.is_dictionary(column.type):
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
@@ -299,7 +299,7 @@ def _codes(column: ArrowColumn) -> np.ndarray:
 
 
 def _optional(rows: _Rows, name: str | None, role: str, problems: list[str]) -> np.ndarray | None:
-    """Label or time as floats (time to the microsecond), NaN where there is no number."""
+    """Return label or time as floats (time to the microsecond), NaN where not a number."""
     if name is None:
         return None
     try:
@@ -315,14 +315,14 @@ def _optional(rows: _Rows, name: str | None, role: str, problems: list[str]) -> 
         problems.append(str(error))
         array = _numbers(column)
     if count := int((np.isnan(array) & ~mask).sum()):
-        problems.append(f"{owner}: {count:,} of {len(column):,} values are no number")
+        problems.append(f"{owner}: {count:,} of {len(column):,} values are not numbers")
     if infinite := int(np.isinf(array).sum()):
         problems.append(f"{owner}: {infinite:,} of {len(array):,} values are infinite")
     return array
 
 
 def _numbers(column: ArrowColumn) -> np.ndarray:
-    """The values that are numbers, as floats; NaN for the others."""
+    """Return the values that are numbers as floats, NaN for the others."""
     if is_text(column.type):
         text = column.cast(pa.string())
         column = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None)
@@ -360,9 +360,9 @@ def _leaks(
         if share < 0.01:
             found.append(
                 f"{label!r} is {values[0]:g} in {counts[0]:,} rows ({share:.2%}): make sure that "
-                "it is no code for 'unknown'"
+                "it does not mean 'unknown'"
             )
-    # Where there is nothing to predict, a column is only asked for its missing values.
+    # With a constant label, columns are only checked for missing values.
     label_codes = None
     if labels is not None and not constant:
         label_codes = np.searchsorted(values, labels[known]).astype(np.int32)
@@ -378,14 +378,14 @@ def _leaks(
         if labels is None or label_codes is None:
             continue
         if _determines(numbers[known], label_codes):
-            found.append(f"{name!r} determines {label!r}: each of its values has one label alone")
+            found.append(f"{name!r} determines {label!r}: each of its values has only one label")
         elif column is not None and _correlation(column, labels) > 0.999:
             found.append(f"{name!r} is {label!r} in another scale (correlation above 0.999)")
     return found
 
 
 def _determines(column: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether equal values always have equal labels, with two rows a value on average."""
+    """Return whether equal values have equal labels, with two rows per value on average."""
     distinct = _count_codes(column)
     if not 2 <= distinct <= len(column) / 2:
         return False
@@ -393,7 +393,7 @@ def _determines(column: np.ndarray, labels: np.ndarray) -> bool:
 
 
 def _joint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """One number for each pair of codes, `(rows,)` int64."""
+    """Combine two codes to one number for each row, `(rows,)` int64."""
     joint = first.astype(np.int64)
     joint *= int(second.max()) + 1
     joint += second
@@ -401,12 +401,12 @@ def _joint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _count_codes(codes: np.ndarray) -> int:
-    """Number of distinct codes, which are numbers from 0."""
+    """Count the distinct codes, which are numbers from 0."""
     return int(np.count_nonzero(np.bincount(codes)))
 
 
 def _count_distinct(numbers: np.ndarray) -> int:
-    """Number of distinct values; the array is sorted in place, where a hash table takes more."""
+    """Count the distinct values. Sorts the array in place to save memory."""
     numbers.sort()
     return int(len(numbers) > 0) + int(np.count_nonzero(numbers[1:] != numbers[:-1]))
 
@@ -421,7 +421,7 @@ def _correlation(column: ArrowColumn, labels: np.ndarray) -> float:
 
 
 def _describe_times(times: tuple[int, int] | None) -> str:
-    """The range, with dates if the numbers look like seconds, milli- or microseconds since 1970."""
+    """Format a time range, with dates if it looks like (milli- or micro-)seconds since 1970."""
     if times is None:
         return "none"
     text = f"{times[0]} .. {times[1]}"

@@ -1,13 +1,13 @@
-"""Numpy columns to `tf.data` batches of (features, label[, weight]).
+"""`tf.data` batches of (features, label[, weight]) from numpy columns.
 
-Rows are shuffled, cut and given negatives in numpy, some hundred thousand numbers at a time, while
-the previous block trains; `unbatch` then hands the batches of a block out one by one. Shuffling
-single examples in `tf.data` would cost several times as much.
+numpy shuffles the rows, cuts them into batches and adds negatives, a few hundred thousand numbers
+at a time, while the previous block trains. `unbatch` then returns the batches of a block one by
+one. Shuffling single examples in `tf.data` would cost several times as much.
 
-Every dataset here is deterministic. Its first pass depends on the seed alone; each further pass
-over the same object shuffles anew and draws new negatives, in the same way in every run. For
-negatives that never change, as on validation rows, append `.cache()`. The rows come shuffled: call
-`fit(..., shuffle=False)`, or Keras warns that it cannot shuffle a dataset.
+Every dataset here is deterministic. Its first pass depends on the seed alone. Each further pass
+over the same object is shuffled again and has new negatives, in the same way in every run. For
+negatives that never change, as on validation rows, append `.cache()`. The rows are already
+shuffled, so call `fit(..., shuffle=False)`, or Keras warns that it cannot shuffle a dataset.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,23 +41,23 @@ def pointwise(
     unknown_share: float = 0.0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Rows as they are, with their labels.
+    """Batch rows with their labels.
 
     Args:
-        columns: encoded columns with the features and the label of the schema; others are left
-            out. A sequence may be a `History`.
+        columns: encoded columns with the features and the label of the schema. Others are ignored.
+            A sequence may be a `History`.
         schema: names and sizes of the features and the label.
-        batch_size: rows per batch; all replicas of a distribution strategy together.
+        batch_size: rows per batch, over all replicas of a distribution strategy.
         shuffle: whether to reorder the rows in each pass.
-        seed: of the order.
+        seed: seed of the order.
         weight: name of a column of sample weights.
-        unknown_share: share of the ids that are shown as unknown, others in each pass, so that the
-            unknown id is trained.
+        unknown_share: share of the ids replaced by the unknown id, drawn again in each pass, so
+            that the unknown id is trained.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Returns:
-        dataset of (dict of int32 ids and float32 numbers `(batch, ...)`, float32 label
-        `(batch,)`[, float32 weight `(batch,)`]); its cardinality is known.
+        Dataset of (dict of int32 ids and float32 numbers `(batch, ...)`, float32 label
+        `(batch,)`[, float32 weight `(batch,)`]), with known cardinality.
 
     Raises:
         ValueError: if a column is missing, empty, of another length, shape or dtype than the
@@ -109,42 +109,42 @@ def with_negatives(
     weight: str | None = None,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Each positive row in column 0 (label 1), then items its user has not seen (label 0).
+    """Batch positives (column 0, label 1), each with items its user has not seen (label 0).
 
-    Rows whose label is no positive by `Schema.positive` are not learned from; they only count as
-    seen. Without a label column, every row is a positive. Rows of unknown items, which no drawn
-    item stands against, are left out.
+    Rows that are not positives by `Schema.positive` are not trained on and only count as seen.
+    Without a label column, every row is a positive. Rows of unknown items are left out, since the
+    unknown item is never drawn as a negative.
 
-    The query features of a positive and its negatives are given, looked up and trained once. A
+    The query features of a positive and its negatives are stored, looked up and trained once. A
     batch holds `batch_size // (1 + negatives)` of these groups: 1638 groups, which are 8190 pairs,
     for a batch_size of 8192 and 4 negatives. A pointwise loss over them is the loss over single
-    pairs. Negatives are drawn anew in each pass, with replacement, by `NegativeSampler`.
+    pairs. `NegativeSampler` draws new negatives in each pass, with replacement.
 
     Args:
-        columns: encoded columns; of the rows with a label, the positives are taken.
+        columns: encoded columns. If there is a label, only the positives are used.
         schema: names and sizes of the features, and which labels are positives.
-        batch_size: pairs per batch at most, negatives included.
+        batch_size: largest number of pairs per batch, negatives included.
         negatives: items drawn per positive.
-        seen: columns of further (user, item) pairs never to draw, such as the validation rows.
-            The pairs of `columns` are never drawn, but for the unknown user, who is many.
+        seen: columns of further (user, item) pairs never to draw, such as the validation rows. The
+            pairs of `columns` are never drawn either, except for the shared unknown user.
         allow_seen: whether to draw any item, seen or not.
-        popularity: weight of each real item in the draw `(num_ids - 2,)`, such as
-            `vocabulary.counts ** 0.75`; None for all alike.
-        item_columns: for item features besides the id, their values by item id `(num_ids, ...)`.
-        unknown_share: see `pointwise`; users and items, drawn ones too, are shown so.
+        popularity: sampling weight of each real item `(num_ids - 2,)`, such as
+            `vocabulary.counts ** 0.75`; None for equal weights.
+        item_columns: values of further item features by item id `(num_ids, ...)`.
+        unknown_share: see `pointwise`. Applies to users and items, drawn ones too.
         shuffle: whether to reorder the positives in each pass.
-        seed: of the order and the negatives.
-        weight: name of a column of sample weights of the positives; each is that of its group.
+        seed: seed of the order and the negatives.
+        weight: name of a column of sample weights of the positives, each for its whole group.
         drop_remainder: whether to leave out the last groups that do not fill a batch.
 
     Returns:
-        dataset of (dict of query features `(groups, ...)` and item features
+        Dataset of (dict of query features `(groups, ...)` and item features
         `(groups, 1 + negatives, ...)`, float32 label `(groups, 1 + negatives)`[, float32 weight
         `(groups,)`]).
 
     Raises:
-        ValueError: as `pointwise`; and if no label is a positive, a user has seen every item,
-            `seen` comes with `allow_seen`, or a batch has no room for one group.
+        ValueError: as in `pointwise`. Also if no label is a positive, a user has seen every item,
+            `seen` is given with `allow_seen`, or a batch is too small for one group.
 
     Example:
 
@@ -206,37 +206,37 @@ def shared_negatives(
     seed: int = 0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Each positive row in column 0, then the same drawn items for all rows of the batch.
+    """Batch positives (column 0) with drawn items that all rows of the batch share.
 
-    Rows whose label is no positive by `Schema.positive` are not learned from; they only count as
-    seen. Without a label column, every row is a positive. Rows of unknown items, which no drawn
-    item stands against, are left out.
+    Rows that are not positives by `Schema.positive` are not trained on and only count as seen.
+    Without a label column, every row is a positive. Rows of unknown items are left out, since the
+    unknown item is never drawn as a negative.
 
-    For a softmax over candidates: the label is the place of the positive, 0, as
-    `SparseCategoricalCrossentropy(from_logits=True)` wants it. Since the items are shared, some
-    are accidental hits: a row's positive, or another item its user has seen. They stay, unless
-    `allow_seen=False` draws each of them again for its row alone.
+    The batches are for a softmax over candidates. The label is the column of the positive, 0, as
+    `SparseCategoricalCrossentropy(from_logits=True)` expects. Since the items are shared, some are
+    accidental hits: a row's positive, or another item its user has seen. They stay, unless
+    `allow_seen=False` draws each of them again for its own row.
 
     Args:
-        columns: encoded columns; of the rows with a label, the positives are taken.
+        columns: encoded columns. If there is a label, only the positives are used.
         schema: names and sizes of the features, and which labels are positives.
         batch_size: positives per batch.
         negatives: items drawn per batch, with replacement.
         seen: with `allow_seen=False`, columns of further (user, item) pairs to draw again.
         allow_seen: whether to keep accidental hits.
-        popularity: weight of each real item in the draw `(num_ids - 2,)`; None for all alike.
-        item_columns: for item features besides the id, their values by item id `(num_ids, ...)`.
+        popularity: sampling weight of each real item `(num_ids - 2,)`; None for equal weights.
+        item_columns: values of further item features by item id `(num_ids, ...)`.
         unknown_share: see `with_negatives`.
         shuffle: whether to reorder the positives in each pass.
-        seed: of the order and the negatives.
+        seed: seed of the order and the negatives.
         drop_remainder: whether to leave out the last positives that do not fill a batch.
 
     Returns:
-        dataset of (dict of query features `(batch, ...)` and item features
+        Dataset of (dict of query features `(batch, ...)` and item features
         `(batch, 1 + negatives, ...)`, int32 zeros `(batch,)`).
 
     Raises:
-        ValueError: as `with_negatives`.
+        ValueError: as in `with_negatives`.
 
     Example:
 
@@ -283,10 +283,10 @@ def histories(
     unknown_share: float = 0.0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Rows with the items their user had before, right-padded with 0 and newest last.
+    """Batch rows with the user's earlier items, right-padded with 0 and newest last.
 
-    This is `pointwise` over `kerasrec.data.add_history`; for histories with negatives
-    pass what `add_history` returns to `with_negatives` or `shared_negatives`.
+    This is `pointwise` over `kerasrec.data.add_history`. For histories with negatives, pass the
+    result of `add_history` to `with_negatives` or `shared_negatives`.
 
     Args:
         columns: encoded columns with the label and, unless `time` is None, the time.
@@ -296,16 +296,16 @@ def histories(
         past: columns of rows that count as history only, such as the training rows.
         min_history: rows with fewer earlier items are left out.
         shuffle: whether to reorder the rows in each pass.
-        seed: of the order.
+        seed: seed of the order.
         weight: name of a column of sample weights.
-        unknown_share: see `pointwise`; each item of a history counts for itself.
+        unknown_share: see `pointwise`. Applies to each item of a history separately.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Returns:
-        dataset as of `pointwise`, with int32 `(batch, max_length)` for each sequence.
+        Dataset as of `pointwise`, with int32 `(batch, max_length)` for each sequence.
 
     Raises:
-        ValueError: as `pointwise` and `add_history`.
+        ValueError: as in `pointwise` and `add_history`.
 
     Example:
 
@@ -345,7 +345,7 @@ def _dataset(
     seed: int,
     drop_remainder: bool,
 ) -> tf.data.Dataset:
-    """Batches of what `make(rows, rng, batches)` returns for `batch_size` source rows each."""
+    """Build batches from `make(rows, rng, batches)`, with `batch_size` source rows each."""
     check_integer(owner, "batch_size", batch_size, 1, numpy=True)
     check_integer(owner, "seed", seed, 0, numpy=True)
     batches = count_batches(owner, rows, batch_size, drop_remainder)
@@ -377,7 +377,7 @@ def _queries(
     item_columns: Mapping[str, np.ndarray] | None,
     owner: str,
 ) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
-    """Query columns, item ids, and the tables of the other item features."""
+    """Return query columns, item ids, and the tables of the other item features."""
     queries = check.features(columns, schema.query, schema, owner)
     items = check.user_or_item(columns, schema.item_id, owner)
     names = [*queries, schema.item_id.name, *([schema.label] if schema.label in columns else [])]
@@ -418,7 +418,7 @@ def _sampler(
         feature.name: np.concatenate([check.user_or_item(p, feature, owner) for p in parts])
         for feature in (schema.user_id, schema.item_id)
     }
-    # The unknown user stands for many; together they may have seen all there is to draw.
+    # The unknown user stands for many users, who together may have seen every item.
     known = pairs[schema.user_id.name] >= FIRST_ID
     pairs = {name: ids[known] for name, ids in pairs.items()}
     return NegativeSampler(schema, seen=pairs, popularity=popularity)

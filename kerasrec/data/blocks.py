@@ -1,4 +1,4 @@
-"""Blocks of batches that numpy makes, as a `tf.data.Dataset` of the batches."""
+"""`tf.data.Dataset` of batches that numpy makes in blocks."""
 
 import itertools
 import threading
@@ -14,7 +14,8 @@ BLOCK_VALUES = 1 << 18
 
 READY_BATCHES = 4
 
-# Passes over one dataset that go on side by side before the oldest is made anew when continued.
+# Passes over one dataset that can run side by side. Beyond these, the oldest must be regenerated
+# when it continues.
 RUNNING_PASSES = 4
 
 Arrays = tuple[Any, ...]  # (features by name, label[, weight])
@@ -23,18 +24,18 @@ Arrays = tuple[Any, ...]  # (features by name, label[, weight])
 def block_dataset(
     blocks: Callable[[int], Iterator[Arrays]], example: Arrays, *, batches: int, rows: int | None
 ) -> tf.data.Dataset:
-    """A dataset of the batches in blocks that Python makes in the background.
+    """Build a dataset of batches from blocks that Python makes in the background.
 
-    Not `Dataset.from_generator`: on Python 3.11 and later that sets glibc's `M_MMAP_THRESHOLD` to
-    128 KiB for the process, and from then on every larger tensor of the training itself is mapped,
-    zeroed page by page and unmapped again, which took up to three quarters of an epoch.
+    This does not use `Dataset.from_generator`. On Python 3.11 and later that sets glibc's
+    `M_MMAP_THRESHOLD` to 128 KiB for the process. From then on every larger tensor of the training
+    is mapped, zeroed page by page and unmapped again, which took up to three quarters of an epoch.
 
     Args:
-        blocks: makes a pass, given its number, and makes the same one for the same number: nested
-            arrays `(batches of the block, rows of a batch, ...)`.
+        blocks: function that makes a pass from its number, always the same for the same number:
+            nested arrays `(batches of the block, rows of a batch, ...)`.
         example: one such block, for its names, dtypes and shapes.
         batches: number of batches of a pass.
-        rows: rows of every batch; None if the last one has another number.
+        rows: rows of every batch; None if the last one differs.
     """
     passes = _Passes(blocks, example)
 
@@ -50,24 +51,24 @@ def block_dataset(
         return dataset.take_while(lambda *arrays: tf.shape(tf.nest.flatten(arrays)[0])[0] > 0)
 
     options = tf.data.Options()
-    # The autotuner stalls `fit` for up to seconds at the end of an epoch; there is nothing to tune.
+    # The autotuner can stall `fit` for seconds at the end of an epoch, with nothing to tune here.
     options.autotune.enabled = False
-    # Python has no files to share out: workers make the same batches and each takes its part.
+    # There are no files to shard. All workers make the same batches and each takes its part.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     dataset = tf.data.Dataset.from_tensors(0).flat_map(one_pass).prefetch(1).unbatch()
-    # The next batch is cut out of its block while a step runs.
+    # Slice the next batch out of its block while a step runs.
     dataset = dataset.prefetch(READY_BATCHES)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
-    # For whoever goes on with a training in a new process, see `kerasrec.callbacks.Resume`.
+    # To continue a training in a new process, see `kerasrec.callbacks.Resume`.
     dataset.go_to_pass = passes.go_to
     return dataset
 
 
 class _Passes:
-    """Blocks of passes by number and place.
+    """Blocks of each pass, by number and position.
 
-    The latest passes are held as running iterators. One that was dropped, because it was
-    abandoned or others ran beside it, is made anew up to the block that is asked for.
+    The latest passes are kept as running iterators. A pass that was dropped, because it was
+    abandoned or too many others ran beside it, is regenerated up to the requested block.
     """
 
     def __init__(self, blocks: Callable[[int], Iterator[Arrays]], example: Arrays) -> None:
@@ -79,18 +80,18 @@ class _Passes:
         self.dtypes = [array.dtype for array in self._end]
 
     def start(self) -> np.int64:
-        """The number of a new pass."""
+        """Return the number of a new pass."""
         with self._lock:
             self._next += 1
             return np.int64(self._next - 1)
 
     def go_to(self, number: int) -> None:
-        """Lets the next pass be that one, counted from 0."""
+        """Set the number of the next pass, counted from 0."""
         with self._lock:
             self._next = number
 
     def block(self, number: int, index: int) -> list[np.ndarray]:
-        """One block, flat; an empty one when the pass is over."""
+        """Return one block, flattened, or an empty one at the end of the pass."""
         with self._lock:
             number, index = int(number), int(index)
             place, arrays = self._running.pop(number, (0, None))
@@ -106,11 +107,11 @@ class _Passes:
 
 
 def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
-    """Rows of whole batches as blocks of about `BLOCK_VALUES` numbers.
+    """Cut rows of whole batches into blocks of about `BLOCK_VALUES` numbers.
 
     Args:
         arrays: nested arrays `(rows, ...)`.
-        batches: how many batches the rows make, all of one size.
+        batches: number of batches in the rows, all of one size.
     """
     shaped = tf.nest.map_structure(lambda a: a.reshape(batches, -1, *a.shape[1:]), arrays)
     step = max(1, batches * BLOCK_VALUES // sum(a.size for a in tf.nest.flatten(arrays)))
@@ -119,20 +120,20 @@ def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
 
 
 def take_rows(arrays: Arrays, rows: np.ndarray | slice) -> Arrays:
-    """Some rows of nested arrays.
+    """Take some rows of nested arrays.
 
     Args:
         arrays: nested arrays of the same length.
-        rows: which.
+        rows: indices or slice.
     """
     return tf.nest.map_structure(lambda array: array[rows], arrays)
 
 
 def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:
-    """Number of batches of a pass.
+    """Count the batches of a pass.
 
     Raises:
-        ValueError: if there would be none.
+        ValueError: if there are none.
     """
     if drop_remainder and rows < batch_size:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Cleaning: missing values, duplicates, k-core, outliers and scaling, each a plain function."""
+"""Cleaning functions: missing values, duplicates, k-core, outliers and scaling."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from kerasrec.data.interactions import Interactions
 
 
 def drop_missing(data: Any, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a table that have no null, NaN or empty string.
+    """Drop the rows of a table with a null, NaN or empty string.
 
     Args:
         data: a dict of columns or a table of the Arrow protocol.
-        columns: the columns to look at; all where None.
+        columns: the columns to check; None for all.
 
     Raises:
         ValueError: if a column does not exist, or no row is complete.
@@ -50,7 +50,7 @@ def drop_missing(data: Any, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def missing_values(column: pa.ChunkedArray) -> np.ndarray:
-    """Mask `(rows,)` of the nulls, NaN and empty strings of a column."""
+    """Return a mask `(rows,)` of the nulls, NaN and empty strings of a column."""
     missing = pc.is_null(column, nan_is_null=True)
     if is_text(column.type):
         missing = pc.or_(missing, pc.fill_null(pc.equal(pc.binary_length(column), 0), True))
@@ -60,13 +60,13 @@ def missing_values(column: pa.ChunkedArray) -> np.ndarray:
 def deduplicate(
     interactions: Interactions, policy: Literal["last", "mean", "error"] = "last"
 ) -> Interactions:
-    """One row for each (user, item) pair.
+    """Keep one row for each (user, item) pair.
 
     Args:
         interactions: the rows, read with `duplicates="keep"`.
-        policy: "last" keeps the row with the latest time (of equal times, or without a time column,
-            the later in the file); "mean" keeps that row too and gives it the mean of the pair's
-            labels; "error" refuses duplicates.
+        policy: "last" keeps the row with the latest time (for equal times, or without a time
+            column, the later one in the file). "mean" keeps the same row with the mean of the
+            pair's labels. "error" rejects duplicates.
 
     Returns:
         The kept rows in their order.
@@ -106,7 +106,7 @@ def deduplicate(
 
 
 def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Interactions:
-    """The largest set of rows in which each user and each item has at least so many rows.
+    """Keep the largest set of rows in which all users and items have enough rows.
 
     Args:
         interactions: the rows.
@@ -114,7 +114,7 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
         item: least number of rows of an item.
 
     Raises:
-        ValueError: if a number is below 1, or no rows are left.
+        ValueError: if a minimum is below 1, or no rows are left.
 
     Example:
 
@@ -130,7 +130,7 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
     kept = np.ones(len(interactions), bool)
     found = [side.short(np.arange(len(side.counts))) for side in sides]
     while any(len(short) for short in found):
-        # Only the rows of ids that have just become short are looked at, each once.
+        # Visit only the rows of ids that have just become short, each once.
         rows = np.concatenate([side.rows(short) for side, short in zip(sides, found, strict=True)])
         rows = np.unique(rows[kept[rows]])
         kept[rows] = False
@@ -138,13 +138,13 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
     if not kept.any():
         raise ValueError(
             f"k_core: no rows are left of {len(interactions)} with at least {user} rows a user and "
-            f"{item} an item. Ask for less."
+            f"{item} an item. Lower the minimum."
         )
     return interactions.take(np.flatnonzero(kept))
 
 
 class _Side:
-    """The users or the items of some rows, and how many rows each has left."""
+    """Users or items of some rows, with the number of rows each has left."""
 
     def __init__(self, codes: np.ndarray, least: int) -> None:
         self.codes, self.least = codes, least
@@ -164,7 +164,7 @@ class _Side:
         return self._order[np.repeat(self._start[ids], size) + within]
 
     def remove(self, rows: np.ndarray) -> np.ndarray:
-        """Count rows as removed, and return the ids that become short by it."""
+        """Mark rows as removed, and return the ids that now have too few rows."""
         codes = self.codes[rows]
         np.subtract.at(self.counts, codes, 1)
         return self.short(np.unique(codes))
@@ -177,7 +177,7 @@ def drop_outliers(
     high: float | None = None,
     z_score: float | None = None,
 ) -> Interactions:
-    """The rows whose label lies in a range.
+    """Keep the rows whose label lies in a range.
 
     Args:
         interactions: the rows.
@@ -219,9 +219,9 @@ def drop_outliers(
 
 @dataclasses.dataclass(frozen=True)
 class MinMaxScaler:
-    """Maps [low, high] to [0, 1]: `(x - low) / (high - low)`.
+    """Scaler from [low, high] to [0, 1]: `(x - low) / (high - low)`.
 
-    Values outside the range that was seen in training map outside [0, 1].
+    Values outside the range seen in training map outside [0, 1].
 
     Args:
         low: least value of the training rows.
@@ -246,12 +246,12 @@ class MinMaxScaler:
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
             raise ValueError(
                 f"MinMaxScaler: expected finite low < high; received {self.low!r} and "
-                f"{self.high!r}. A column of equal values says nothing: leave it out."
+                f"{self.high!r}. A constant column carries no information: leave it out."
             )
 
     @classmethod
     def fit(cls, values: Any) -> "MinMaxScaler":
-        """The scaler of the values of training rows `(rows,)`.
+        """Fit the scaler to the values of training rows `(rows,)`.
 
         Raises:
             ValueError: if there are no values, they are all equal, or some are not finite.
@@ -260,19 +260,19 @@ class MinMaxScaler:
         return cls(float(array.min()), float(array.max()))
 
     def transform(self, values: Any) -> np.ndarray:
-        """Scaled values, float32, of the same shape."""
+        """Scale values to float32 of the same shape."""
         scaled = (np.asarray(values, np.float64) - self.low) / (self.high - self.low)
         return np.asarray(scaled.astype(np.float32))
 
     def inverse(self, values: Any) -> np.ndarray:
-        """Values in the unit of the training rows, float32, of the same shape."""
+        """Convert scaled values back to the original unit, float32 of the same shape."""
         restored = np.asarray(values, np.float64) * (self.high - self.low) + self.low
         return np.asarray(restored.astype(np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
 class StandardScaler:
-    """Maps to mean 0 and standard deviation 1: `(x - mean) / deviation`.
+    """Scaler to mean 0 and standard deviation 1: `(x - mean) / deviation`.
 
     Args:
         mean: mean of the training rows.
@@ -295,29 +295,29 @@ class StandardScaler:
         if not (np.isfinite(self.mean) and np.isfinite(self.deviation) and self.deviation > 0):
             raise ValueError(
                 f"StandardScaler: expected a finite mean and a deviation above 0; received "
-                f"{self.mean!r} and {self.deviation!r}. A column of equal values says nothing: "
-                "leave it out."
+                f"{self.mean!r} and {self.deviation!r}. A constant column carries no "
+                "information: leave it out."
             )
 
     @classmethod
     def fit(cls, values: Any) -> "StandardScaler":
-        """The scaler of the values of training rows `(rows,)`.
+        """Fit the scaler to the values of training rows `(rows,)`.
 
         Raises:
             ValueError: if there are no values, they are all equal, or some are not finite.
         """
         array = _finite("StandardScaler", values)
-        # The deviation of equal values may come out as 1e-17 instead of 0.
+        # The deviation of equal values may round to 1e-17 instead of 0.
         deviation = float(array.std()) if array.min() < array.max() else 0.0
         return cls(float(array.mean()), deviation)
 
     def transform(self, values: Any) -> np.ndarray:
-        """Scaled values, float32, of the same shape."""
+        """Scale values to float32 of the same shape."""
         scaled = (np.asarray(values, np.float64) - self.mean) / self.deviation
         return np.asarray(scaled.astype(np.float32))
 
     def inverse(self, values: Any) -> np.ndarray:
-        """Values in the unit of the training rows, float32, of the same shape."""
+        """Convert scaled values back to the original unit, float32 of the same shape."""
         restored = np.asarray(values, np.float64) * self.deviation + self.mean
         return np.asarray(restored.astype(np.float32))
 

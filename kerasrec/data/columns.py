@@ -1,7 +1,7 @@
-"""Encoded columns: dicts of numpy arrays, one row per interaction, and their checks.
+"""Validation of encoded columns, which are dicts of numpy arrays with one row per interaction.
 
-The checks run once, when a dataset is built, so that bad input is reported in words and not by a
-failing gather in the middle of an epoch.
+The checks run once, when a dataset is built. So bad input raises a readable error, and not a failed
+gather in the middle of an epoch.
 """
 
 import dataclasses
@@ -15,18 +15,18 @@ from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Numeric, NumericSe
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class History:
-    """A column of histories that is cut from one sorted array when rows are asked for.
+    """Column of histories, cut from one sorted array on request.
 
-    It takes 20 bytes or less per row and not `max_length` ids, so it fits in memory whenever the
+    It takes at most 20 bytes per row instead of `max_length` ids, so it fits in memory whenever the
     interactions do. `history[rows]` is an array `(rows, max_length)`, newest item last, padded on
-    the right with 0, or with NaN where it holds numbers.
+    the right with 0, or with NaN if it holds numbers.
 
     Args:
-        items: int32 item ids by user, then time, then order in the file; or float32 numbers of the
+        items: int32 item ids sorted by user, time and order in the file. Or float32 numbers of the
             events `(events,)` or `(events, size)`, in which case histories have that axis too.
-        begin: for each row, where its user's items begin.
-        end: for each row, where it stands itself: the end of its history, exclusive.
-        max_length: the newest items that are kept.
+        begin: for each row, the position where its user's items begin.
+        end: for each row, its own position, which is the exclusive end of its history.
+        max_length: number of newest items to keep.
     """
 
     items: np.ndarray
@@ -36,47 +36,50 @@ class History:
 
     @property
     def dtype(self) -> np.dtype:
-        """That of the items."""
+        """Return the dtype of the items."""
         return self.items.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows, max_length, and what an item has beyond."""
+        """Return rows, max_length, and the shape of one item."""
         return len(self), self.max_length, *self.items.shape[1:]
 
     @property
     def lengths(self) -> np.ndarray:
-        """Number of earlier items of each row, those beyond max_length included."""
+        """Return the number of earlier items of each row, beyond max_length too."""
         return self.end - self.begin
 
     def __len__(self) -> int:
         return len(self.end)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        if not isinstance(rows, slice) and np.ndim(rows) == 0:
+            # One row; without this, iteration would take numpy's IndexError for the end.
+            return self[np.asarray([rows])][0]
         end = self.end[rows][:, None]
         begin = np.maximum(self.begin[rows][:, None], end - self.max_length)
         places = begin + np.arange(self.max_length, dtype=begin.dtype)
-        # `end` is a row's own place, so the minimum stays inside; what it holds is masked.
+        # `end` is a row's own position, so the minimum is a valid index. Its value is masked.
         found = self.items[np.minimum(places, end)]
         real = (places < end).reshape(places.shape + (1,) * (found.ndim - 2))
         return np.where(real, found, self.dtype.type(np.nan if self.dtype.kind == "f" else 0))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All rows, for numpy: evaluation takes a history like any other column."""
+        """Return all rows for numpy, so that evaluation takes a history as any column."""
         return self[np.arange(len(self))].astype(dtype or self.dtype, copy=False)
 
     def take(self, rows: np.ndarray) -> "History":
-        """The history column of some of the rows."""
+        """Return the history column of some of the rows."""
         return dataclasses.replace(self, begin=self.begin[rows], end=self.end[rows])
 
 
 def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
-    """The column of that name.
+    """Return the column of that name.
 
     Args:
         columns: arrays by name.
         name: key to look up.
-        owner: function that asks, named in the error message.
+        owner: calling function, named in the error message.
 
     Returns:
         The array as it is.
@@ -103,7 +106,7 @@ def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
 
 
 def check_rows(columns: Mapping[str, Any], names: Iterable[str], owner: str) -> int:
-    """Number of rows that all the named columns have.
+    """Return the number of rows that all the named columns share.
 
     Raises:
         ValueError: if there are none, or the lengths differ.
@@ -123,17 +126,17 @@ def check_rows(columns: Mapping[str, Any], names: Iterable[str], owner: str) -> 
 def ids(
     columns: Mapping[str, Any], feature: Feature, num_ids: int, owner: str, least: int = 0
 ) -> np.ndarray:
-    """The column of a categorical, bag or sequence feature as int32.
+    """Return the column of a categorical, bag or sequence feature as int32.
 
     Args:
         columns: arrays by name.
-        feature: which one; bags and sequences are `(rows, max_length)`, others `(rows,)`.
-        num_ids: the ids lie below it.
-        owner: function that asks, named in the error message.
-        least: the ids lie at or above it.
+        feature: the feature. Bags and sequences are `(rows, max_length)`, others `(rows,)`.
+        num_ids: upper bound of the ids, exclusive.
+        owner: calling function, named in the error message.
+        least: lower bound of the ids, inclusive.
 
     Raises:
-        ValueError: if the shape, the dtype or an id is none that the schema allows.
+        ValueError: if the shape, the dtype or an id does not fit the schema.
     """
     values = column(columns, feature.name, owner)
     _check_shape(values, feature.name, feature.shape, owner)
@@ -152,20 +155,20 @@ def ids(
 
 
 def user_or_item(columns: Mapping[str, Any], feature: Categorical, owner: str) -> np.ndarray:
-    """The user or item ids of the rows: as `ids`, and no row may be padding."""
+    """Return the user or item ids of the rows as `ids`, without padding."""
     return ids(columns, feature, feature.num_ids, owner, least=UNKNOWN_ID)
 
 
 def numbers(
     columns: Mapping[str, Any], name: str, owner: str, shape: tuple[int, ...] = ()
 ) -> np.ndarray:
-    """A column of finite numbers as float32: a label, a weight, a numeric feature.
+    """Return a column of finite numbers as float32: a label, a weight or a numeric feature.
 
     Args:
         columns: arrays by name.
-        name: which one.
-        owner: function that asks, named in the error message.
-        shape: of one row.
+        name: name of the column.
+        owner: calling function, named in the error message.
+        shape: shape of one row.
 
     Raises:
         ValueError: if the shape or dtype is wrong, or a value is NaN or infinite.
@@ -190,7 +193,7 @@ def numbers(
 
 
 def weights(columns: Mapping[str, Any], name: str, owner: str) -> np.ndarray:
-    """A column of sample weights: `numbers` of at least 0."""
+    """Return a column of sample weights: `numbers` of at least 0."""
     values = numbers(columns, name, owner)
     if len(values) and values.min() < 0:
         raise ValueError(
@@ -202,7 +205,7 @@ def weights(columns: Mapping[str, Any], name: str, owner: str) -> np.ndarray:
 def features(
     columns: Mapping[str, Any], wanted: Iterable[Feature], schema: Schema, owner: str
 ) -> dict[str, Any]:
-    """The columns of some features of a schema, checked; a `History` was when it was made."""
+    """Return the validated columns of some features. A `History` is already validated."""
     checked: dict[str, Any] = {}
     for feature in wanted:
         name = feature.name

@@ -1,4 +1,4 @@
-"""Vocabularies of Parquet files that are larger than memory: ids counted piece by piece."""
+"""Vocabularies of Parquet files larger than memory, counted piece by piece."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +16,12 @@ SLICE_ROWS = 1 << 17
 
 
 class IdCounter:
-    """Distinct ids in the order of their first appearance, and how often each occurs.
+    """Counter of distinct ids, in the order of their first appearance.
 
-    Memory holds the distinct ids of all pieces, and those of recent ones a second time.
+    Memory holds the distinct ids of all pieces, and those of recent pieces a second time.
 
     Args:
-        name: of the column.
+        name: name of the column.
 
     Example:
 
@@ -42,10 +42,10 @@ class IdCounter:
         """Count the ids of a piece.
 
         Args:
-            values: raw ids `(rows,)` of one type in all pieces.
+            values: raw ids `(rows,)`, of one type in all pieces.
 
         Raises:
-            ValueError: if some are no valid raw ids, or of another type than before.
+            ValueError: if some are not valid raw ids, or of another type than before.
         """
         owner = f"{OWNER}: column {self._name!r}"
         column = to_ids(values, owner)
@@ -79,7 +79,7 @@ class IdCounter:
 
 
 def vocabularies_of_files(paths: Paths, columns: Sequence[str]) -> dict[str, Vocabulary]:
-    """Return a vocabulary for each of some columns of Parquet files.
+    """Build a vocabulary for each of some columns of Parquet files.
 
     Args:
         paths: a file, several, or a folder with files named `*.parquet`.

@@ -1,4 +1,4 @@
-"""Delimited text to Arrow tables of text: the header, the quotes, and the columns that are read."""
+"""Reader of delimited text: header, quotes and selected columns as Arrow text."""
 
 import csv
 import dataclasses
@@ -14,23 +14,23 @@ import pyarrow.csv as pacsv
 from kerasrec.data.opening import HEAD_BYTES, UNREADABLE, open_text, without_mark
 from kerasrec.data.quoting import QuoteRules, Quotes, record_end, scan
 
-# One row must fit into a block of Arrow's parser, so that larger ones are tried where it does not.
+# One row must fit into a block of Arrow's parser. If it does not, larger blocks are tried.
 BLOCK_BYTES = (1 << 20, 1 << 24, 1 << 28)
 
 
 @dataclasses.dataclass(frozen=True)
 class Delimited:
-    """A text file of separated fields.
+    """Text file of separated fields.
 
     Args:
         path: the file.
         separator: the character between two fields.
         quote: the character around a quoted field; "" for none.
-        trusted: accept quoted line breaks even where the lines look like rows.
-        encoding: of the text.
-        names: of the columns.
-        begin: where the first row begins, in bytes of UTF-8.
-        line: number of the line of the first row.
+        trusted: accept quoted line breaks even if the lines look like rows.
+        encoding: encoding of the text.
+        names: names of the columns.
+        begin: position of the first row, in bytes of UTF-8.
+        line: line number of the first row.
     """
 
     path: pathlib.Path
@@ -43,7 +43,7 @@ class Delimited:
     line: int = 1
 
     def with_header(self) -> "Delimited":
-        """Return the same with the names that its first line with any text holds.
+        """Return a copy with the column names of its first non-empty line.
 
         Raises:
             ValueError: if the file has no text, or a name repeats.
@@ -82,7 +82,7 @@ class Delimited:
         return dataclasses.replace(self, names=tuple(names), begin=end, line=lines + 1)
 
     def with_names(self, names: Sequence[str]) -> "Delimited":
-        """Return the same without a header, its columns named.
+        """Return a copy without a header, with the given column names.
 
         Raises:
             ValueError: if a name repeats, or the first row has another number of fields.
@@ -94,14 +94,14 @@ class Delimited:
         return dataclasses.replace(self, names=tuple(names), begin=begin)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return columns as text, empty fields as null.
+        """Read columns as text, empty fields as null.
 
         Args:
-            columns: names; None for all. Others are not converted.
+            columns: names of the columns to convert; None for all.
 
         Raises:
-            ValueError: if rows have another number of fields than the header, quotes are in the
-                way, or the text is not of the encoding.
+            ValueError: if rows have another number of fields than the header, quotes are malformed,
+                or the text has another encoding.
         """
         names = list(self.names if columns is None else columns)
         try:

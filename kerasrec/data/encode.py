@@ -1,4 +1,4 @@
-"""Encoding: interactions to the numpy columns and the schema that models are built from."""
+"""Encoding of interactions to numpy columns and a schema."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,23 +22,23 @@ def fit_vocabularies(
     min_count: int = 1,
     positive: str = ANY_POSITIVE_LABEL,
 ) -> dict[str, Vocabulary]:
-    """Fit a vocabulary for the user, the item and each context column that is no float.
+    """Fit a vocabulary for the user, the item and each context column that holds ids.
 
-    The counts of the item's vocabulary are its popularity: rows whose label is a positive. Where
-    there is no label, in files, and in the other vocabularies, all rows count.
+    The counts of the item vocabulary are popularity: the rows whose label is a positive. Without a
+    label, for files, and in the other vocabularies, all rows count.
 
     Args:
-        train: the training rows alone: ids of other rows stay unknown. Or Parquet files of them: a
-            file, several, or a folder, which are counted piece by piece and may be larger than
+        train: the training rows only, so that other ids stay unknown. Or Parquet files of them: a
+            file, several, or a folder. Files are counted piece by piece and may be larger than
             memory.
         columns: for files, the columns of ids: user, item, then categories.
-        min_count: ids with fewer training rows, whatever their label, are unknown too, and so train
-            the unknown id.
+        min_count: ids with fewer training rows, of any label, become unknown too. Their rows then
+            train the unknown id.
         positive: which labels are positives. Give `make_schema` the same rule.
 
     Raises:
-        ValueError: if there are no rows, a single user or item, `min_count` leaves no ids, a file
-            is refused, or `positive` is no comparison with a number or is given for files.
+        ValueError: if there are no rows or only one user or item, `min_count` leaves no ids, a file
+            is invalid, or `positive` is not a comparison with a number or is given for files.
 
     Example:
 
@@ -85,7 +85,7 @@ def fit_vocabularies(
 
 
 def _popularity(train: Interactions, items: Vocabulary, positive: str) -> Vocabulary:
-    """The vocabulary of the items, with the numbers of their positives as counts."""
+    """Return the item vocabulary with the numbers of positives as counts."""
     if train.label is None:
         return items
     user, item = Categorical(train.user, FIRST_ID + 1), Categorical(train.item, items.num_ids)
@@ -103,20 +103,19 @@ def make_schema(
     *,
     positive: str = ANY_POSITIVE_LABEL,
 ) -> Schema:
-    """The schema of encoded interactions: ids and categories as `Categorical`, floats as `Numeric`.
+    """Make the schema of encoded interactions: ids as `Categorical`, floats as `Numeric`.
 
-    A context column that has one value in all rows of a user becomes a feature of the user. One
-    that has one value in all rows of an item is refused: on the query side it would tell the model
-    which item is asked for.
+    A context column that is constant within each user becomes a user feature. One that is constant
+    within each item is rejected, since on the query side it would reveal the item to the model.
 
     Args:
-        train: interactions whose roles and column types are described.
+        train: interactions whose roles and column types the schema describes.
         vocabularies: the result of `fit_vocabularies`.
         positive: which labels are positives, such as `">=4"`; see `Schema`.
 
     Raises:
         ValueError: if a vocabulary is missing, a context column describes the item, or `positive`
-            is no comparison with a number.
+            is not a comparison with a number.
     """
 
     def feature(name: str) -> Feature:
@@ -130,8 +129,8 @@ def make_schema(
     if given_away := [name for name, side in sides.items() if side == "item"]:
         raise ValueError(
             f"make_schema: the context columns {given_away} have one value in all rows of each "
-            f"{train.item!r}, so they describe the item, and a model that reads them beside the "
-            "user is told which item is asked for. Leave them out of the context (--context on "
+            f"{train.item!r}, so they describe the item and would reveal it to a model that "
+            "reads them beside the user. Leave them out of the context (--context on "
             "the command line), or make them item features in a Schema of your own."
         )
     return Schema(
@@ -146,7 +145,7 @@ def make_schema(
 def encode(
     interactions: Interactions, vocabularies: Mapping[str, Vocabulary]
 ) -> dict[str, np.ndarray]:
-    """Numpy columns: ids int32 (unknown ones 1), floats and label float32, time int64.
+    """Encode to numpy columns: ids int32 (unknown ones 1), floats and label float32, time int64.
 
     Args:
         interactions: rows of any part of the split.

@@ -1,4 +1,4 @@
-"""Folds of cross-validation: iterators over splits, drawn again and again or moved along time."""
+"""Cross-validation folds: repeated k-fold, and windows along time."""
 
 from collections.abc import Iterator
 
@@ -17,12 +17,12 @@ def repeated_k_fold(
     seed: int = 0,
     valid: float = 0.0,
 ) -> Iterator[Split]:
-    """`k_fold` with the seeds `seed`, `seed + 1`, ...: each row is tested once per repeat.
+    """Repeat `k_fold` with the seeds `seed`, `seed + 1`, ....
 
     Args:
         interactions: the rows.
         folds: see `k_fold`.
-        repeats: how often the rows are shuffled and cut.
+        repeats: number of times the rows are shuffled and cut.
         seed: seed of the first shuffle.
         valid: see `k_fold`.
 
@@ -30,7 +30,7 @@ def repeated_k_fold(
         Iterator over `folds * repeats` splits.
 
     Raises:
-        ValueError: if `repeats` is less than 1, or `k_fold` refuses the rest.
+        ValueError: if `repeats` is less than 1, or as in `k_fold`.
 
     Example:
 
@@ -50,12 +50,12 @@ def repeated_k_fold(
 def time_folds(
     interactions: Interactions, *, folds: int = 5, valid: bool = False
 ) -> Iterator[Split]:
-    """Test windows that move along time, each after all rows it is trained on.
+    """Split into test windows along time, each after all rows it is trained on.
 
     The rows are cut at `folds` moments into `folds + 1` blocks of about equal size, rows of the
-    same time in one block. Fold i trains on the first i blocks and tests on the next; with `valid`,
-    there is a block more, and the one before the test block is the valid part. Rows after the test
-    block are in no part: they are the future.
+    same time in one block. Fold i trains on the first i blocks and tests on the next. With `valid`
+    there is one more block, and the block before the test block is the valid part. Rows after the
+    test block are in no part, since they are in the future.
 
     Args:
         interactions: the rows, with a time column.
@@ -86,7 +86,7 @@ def time_folds(
     time = interactions.column(interactions.time)
     blocks = folds + 1 + valid
     ordered = np.sort(time)
-    # First time of every block but the first, and an end later than all.
+    # First time of every block except the first. An end after all rows is appended below.
     starts = ordered[np.arange(1, blocks) * len(ordered) // blocks] if len(ordered) else ordered
     cuts = [int(start) for start in starts]
     if len(ordered) < blocks or len({int(ordered[0]), *cuts}) < blocks:

@@ -1,4 +1,4 @@
-"""Hash tables of integers and of texts that are built once and looked up in by whole arrays."""
+"""Hash tables of integers and texts with vectorised look-up."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +12,13 @@ SEEDS = 16
 
 
 class IdTable:
-    """Places of integers in an array, by open addressing with steps of one slot.
+    """Hash table from integers to their positions, with linear probing.
 
-    Arrow's `index_in` builds its table anew in each call, which for millions of ids takes most of
-    a second: too long for rows that come piece by piece.
+    Arrow's `index_in` builds its table in every call. For millions of ids that takes most of a
+    second, which is too long for rows that come in pieces.
 
     Args:
-        ids: int64 `(ids,)`, each once.
+        ids: distinct int64 `(ids,)`.
 
     Example:
 
@@ -30,7 +30,7 @@ class IdTable:
         if not len(ids):
             raise ValueError("IdTable: expected at least one id; received none.")
         self._ids = np.ascontiguousarray(ids, np.int64)
-        bits = max(1, int(2 * len(ids) - 1).bit_length())  # at most half of the slots are taken
+        bits = max(1, int(2 * len(ids) - 1).bit_length())  # at most half of the slots are used
         self._shift, self._mask = np.uint64(64 - bits), np.int64((1 << bits) - 1)
         self._slots = np.full(1 << bits, -1, np.int32)
         waiting = np.arange(len(ids), dtype=np.int32)
@@ -42,7 +42,7 @@ class IdTable:
             waiting, slots = waiting[lost], (slots[lost] + 1) & self._mask
 
     def find(self, values: np.ndarray) -> np.ndarray:
-        """The place of each value, -1 where it is none of the ids.
+        """Return the position of each value, -1 if it is none of the ids.
 
         Args:
             values: int64 `(values,)`.
@@ -53,7 +53,7 @@ class IdTable:
         values = np.ascontiguousarray(values, np.int64)
         slots = self._first(values)
         places = self._slots[slots]
-        # A free slot ends a search; its -1 reads the last id, which does not count.
+        # A free slot ends a search. Its -1 indexes the last id, which is ignored.
         rest = np.flatnonzero((self._ids[places] != values) & (places >= 0))
         slots = slots[rest]
         while len(rest):
@@ -70,10 +70,10 @@ class IdTable:
 
 
 class TextTable:
-    """Places of texts in an array: a table of their hashes, built once, and a comparison.
+    """Hash table from texts to their positions: hashes first, then a comparison.
 
     Args:
-        texts: large_string `(texts,)`, each once.
+        texts: distinct large_string `(texts,)`.
 
     Example:
 
@@ -97,7 +97,7 @@ class TextTable:
         self._seed, self._table = seed, IdTable(hashes)
 
     def find(self, texts: pa.LargeStringArray) -> np.ndarray:
-        """Return the place of each text, -1 where it is none of them.
+        """Return the position of each text, -1 if it is none of them.
 
         Args:
             texts: large_string `(values,)`, none missing.
@@ -113,11 +113,11 @@ class TextTable:
 
 
 def hash_texts(texts: pa.LargeStringArray, seed: int) -> np.ndarray:
-    """Return a 64-bit hash of each text, from eight of its bytes at a time.
+    """Compute a 64-bit hash of each text, eight bytes at a time.
 
     Args:
         texts: large_string `(texts,)`, none missing.
-        seed: gives other hashes.
+        seed: seed of the hash function.
 
     Returns:
         int64 `(texts,)`.
@@ -130,7 +130,7 @@ def hash_texts(texts: pa.LargeStringArray, seed: int) -> np.ndarray:
     data = np.zeros(int(offsets[-1] - offsets[0]) + WORD, np.uint8)
     if data_buffer is not None:
         data[:-WORD] = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
-    # The word at each byte, not only at each eighth one.
+    # A word starting at every byte, not only at every eighth one.
     words = np.ndarray((len(data) - WORD + 1,), "<u8", data, strides=(1,))
     begins, lengths = offsets[:-1] - offsets[0], np.diff(offsets)
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""Interactions: one validated Arrow table of (user, item) rows with named roles."""
+"""Interactions: a validated Arrow table of (user, item) rows with named roles."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from kerasrec.data.arrow import (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Interactions:
-    """Rows of `(user, item[, label][, time][, context...])`, checked and never changed.
+    """Immutable, validated rows of `(user, item[, label][, time][, context...])`.
 
     | role | type in the table | what may be given to `from_table` |
     |---|---|---|
@@ -37,11 +37,11 @@ class Interactions:
     | context | int64, text or float32 | as an id (a category), or floats (a numeric feature) |
 
     Text is stored once for each distinct value, as an Arrow dictionary. Whole numbers in the time
-    column keep their unit. Timestamps, dates, and numbers with a fraction, which are seconds,
-    become microseconds since 1970 (UTC where the column has a time zone).
+    column keep their unit. Timestamps, dates, and numbers with a fraction (taken as seconds) become
+    microseconds since 1970 (UTC if the column has a time zone).
 
     Args:
-        table: the columns named by the roles, of the types above; further columns are left out.
+        table: the columns named by the roles, of the types above. Other columns are ignored.
         user: column of user ids.
         item: column of item ids.
         label: column of ratings or clicks; None for implicit feedback, where each row counts as 1.
@@ -49,7 +49,7 @@ class Interactions:
         context: columns that describe the moment (hour, device), or the user.
 
     Raises:
-        ValueError: if a column is missing, has another type, or holds values that are refused.
+        ValueError: if a column is missing, has another type, or holds invalid values.
 
     Example:
 
@@ -98,7 +98,7 @@ class Interactions:
         missing: Literal["error", "drop"] = "error",
         duplicates: Literal["error", "keep"] = "error",
     ) -> "Interactions":
-        """Interactions from any table: Arrow, pandas, polars, DuckDB, or a dict of arrays.
+        """Create from any table: Arrow, pandas, polars, DuckDB, or a dict of arrays.
 
         Args:
             data: an object of the Arrow C stream protocol, or a dict of columns.
@@ -107,13 +107,12 @@ class Interactions:
             label: column of ratings or clicks; None for implicit feedback.
             time: column that orders the rows; None where there is none.
             context: columns that describe the moment.
-            missing: what to do about rows with a null, a NaN or an empty string: refuse, or leave
-                such rows out.
-            duplicates: what to do about a (user, item) pair that occurs more than once: refuse, or
-                keep all rows. `kerasrec.data.deduplicate` then takes the last or the mean.
+            missing: policy for rows with a null, NaN or empty string: raise an error, or drop them.
+            duplicates: policy for a repeated (user, item) pair: raise an error, or keep all rows.
+                `kerasrec.data.deduplicate` then takes the last or the mean.
 
         Raises:
-            ValueError: if the data are empty, lack a column, or hold values that are refused.
+            ValueError: if the data are empty, lack a column, or hold invalid values.
         """
         check_choice("Interactions", "missing", missing, ("error", "drop"))
         check_choice("Interactions", "duplicates", duplicates, ("error", "keep"))
@@ -157,12 +156,12 @@ class Interactions:
 
     @property
     def roles(self) -> dict[str, str | None]:
-        """Column of each role but context: user, item, label, time."""
+        """Return the column of each role except context: user, item, label, time."""
         return {"user": self.user, "item": self.item, "label": self.label, "time": self.time}
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns: user, item, label, time, then context."""
+        """Return the names of the columns: user, item, label, time, then context."""
         return [name for name in self.roles.values() if name is not None] + list(self.context)
 
     def __len__(self) -> int:
@@ -176,16 +175,16 @@ class Interactions:
 
     @property
     def num_users(self) -> int:
-        """Number of distinct users."""
+        """Return the number of distinct users."""
         return len(self.distinct(self.user))
 
     @property
     def num_items(self) -> int:
-        """Number of distinct items."""
+        """Return the number of distinct items."""
         return len(self.distinct(self.item))
 
     def column(self, name: str) -> np.ndarray:
-        """A column as numpy array `(rows,)`: int64, float32, or an object array of strings.
+        """Return a column as numpy array `(rows,)`: int64, float32, or strings as objects.
 
         Raises:
             ValueError: if there is no such column.
@@ -195,7 +194,7 @@ class Interactions:
         return self.table[name].to_numpy()
 
     def codes(self, name: str) -> np.ndarray:
-        """A column's values as numbers from 0 in the order of first appearance, `(rows,)` int32.
+        """Return a column as codes from 0 by first appearance, `(rows,)` int32.
 
         Raises:
             ValueError: if there is no such column.
@@ -207,7 +206,7 @@ class Interactions:
     def distinct(self, name: str) -> pa.Array:
         """Return the distinct values of a column in the order of their first appearance.
 
-        Row r holds the value number `codes(name)[r]` of them.
+        Row r holds the value at index `codes(name)[r]`.
 
         Raises:
             ValueError: if there is no such column.
@@ -217,14 +216,14 @@ class Interactions:
         return distinct_ids(self.table[name])[0]
 
     def pairs(self) -> np.ndarray:
-        """One number for each row's (user, item) pair, `(rows,)` int64; equal pairs agree."""
+        """Return one number for each row's (user, item) pair, `(rows,)` int64."""
         return self.codes(self.user).astype(np.int64) * self.num_items + self.codes(self.item)
 
     def take(self, indices: Any) -> "Interactions":
-        """The rows at these positions, in this order.
+        """Return the rows at these positions, in this order.
 
         Args:
-            indices: integer positions, or a boolean mask of one value a row.
+            indices: integer positions, or a boolean mask with one value per row.
 
         Raises:
             ValueError: if a position is outside the rows, or the mask has another length.
@@ -252,7 +251,7 @@ class Interactions:
         return dataclasses.replace(self, table=self.table.take(pa.array(positions)))
 
     def with_column(self, name: str, values: Any) -> "Interactions":
-        """The same rows with other values in one column, for example a scaled label.
+        """Return a copy with other values in one column, for example a scaled label.
 
         Args:
             name: one of the columns.
@@ -268,14 +267,14 @@ class Interactions:
         return dataclasses.replace(self, table=self._replaced(name, converted))
 
     def with_time(self, values: Any, name: str = "timestamp") -> "Interactions":
-        """The same rows with a time column, for example row numbers where the file is in order.
+        """Return a copy with a time column, for example row numbers of a sorted file.
 
         Args:
             values: the times `(rows,)`.
             name: the name of the time column.
 
         Raises:
-            ValueError: if the values are no times, or another role has this name.
+            ValueError: if the values are not times, or another role has this name.
         """
         converted = to_time(values, f"Interactions: column {name!r} (time)")
         return dataclasses.replace(self, table=self._replaced(name, converted), time=name)
@@ -318,7 +317,7 @@ class Interactions:
             )
 
     def refuse_duplicates(self) -> None:
-        """Checks that every (user, item) pair occurs once.
+        """Check that every (user, item) pair occurs once.
 
         Raises:
             ValueError: if one occurs more often.
@@ -344,11 +343,11 @@ def _check_roles(roles: Mapping[str, str | None], context: Sequence[str]) -> tup
             f"{context!r}. Write context=({context!r},)."
         )
     context = tuple(context)
-    names = list(context)
+    names: list[Any] = list(context)
     for role, name in roles.items():
         if name is None and role in ("label", "time"):
             continue
-        names.append(name)  # type: ignore[arg-type]
+        names.append(name)
     for name in names:
         if not isinstance(name, str) or not name:
             raise ValueError(f"Interactions: a role takes a column name; received {name!r}.")
@@ -363,7 +362,7 @@ def _check_roles(roles: Mapping[str, str | None], context: Sequence[str]) -> tup
 def check_columns(
     available: list[str], roles: Mapping[str, str | None], context: Sequence[str] = ()
 ) -> None:
-    """Refuses a role whose column does not exist.
+    """Check that the column of each role exists.
 
     Args:
         available: names of the columns that exist.

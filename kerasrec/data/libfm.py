@@ -1,4 +1,4 @@
-"""libFM files: rows of `label feature:value feature:value ...`."""
+"""Reader of libFM files: rows of `label feature:value feature:value ...`."""
 
 import pathlib
 import re
@@ -23,7 +23,7 @@ def libfm_names(path: pathlib.Path, head: str, roles: Mapping[str, str | None]) 
         roles: column of each role.
 
     Raises:
-        ValueError: if the first line is no such row.
+        ValueError: if the first line is not such a row.
     """
     line = head.split("\n", 1)[0]
     count = line.count(":")
@@ -37,14 +37,14 @@ def libfm_names(path: pathlib.Path, head: str, roles: Mapping[str, str | None]) 
 
 
 def read_libfm(path: pathlib.Path, names: Sequence[str]) -> pa.Table:
-    """Return the columns of a libFM file.
+    """Read the columns of a libFM file.
 
     Args:
         path: the file.
         names: the result of `libfm_names`.
 
     Raises:
-        ValueError: if rows have another number of features, or a feature is no single number.
+        ValueError: if rows have another number of features, or a feature is not a single number.
     """
     user, item, label = names[:3]
     features = [user, item, *names[3:]]

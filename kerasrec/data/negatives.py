@@ -1,4 +1,4 @@
-"""Negative sampling: items that a user has not interacted with, many at a time."""
+"""Negative sampling: vectorised draws of items that a user has not interacted with."""
 
 import dataclasses
 from typing import Protocol
@@ -9,30 +9,30 @@ from kerasrec.data import columns as check
 from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Schema
 from kerasrec.types import Columns
 
-# Up to 256 MiB a bit per (user, item) is the faster test, by 10 to 25 times; above, 8 bytes per
-# interaction are the smaller one for any catalogue that is not almost dense.
+# Up to 256 MiB, a bitmap of all (user, item) pairs is faster, by 10 to 25 times. Above that, sorted
+# pairs of 8 bytes each are smaller, unless the interactions are almost dense.
 BITMAP_BITS = 2**31
-# Rejected draws are drawn again this often. Rows still rejected belong to users who have seen most
-# of the drawable mass; their few free items are then listed, so that the work is always bounded.
+# Number of times that rejected draws are repeated. Rows still rejected belong to users who have
+# seen most of the drawable mass. Their few free items are then listed, which bounds the work.
 MAX_REDRAWS = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NegativeSampler:
-    """Draws items with replacement, never one that the user has seen.
+    """Sampler of items with replacement, without those that the user has seen.
 
         P(item | user) = popularity(item) / sum of popularity over the items unseen by the user
 
-    Candidates are the real ids, 2 to `num_ids - 1`. Whole arrays are drawn, tested and drawn again
-    where rejected. The test is a bitmap of users x items while that takes at most 256 MiB, and a
-    binary search in the sorted pairs (8 bytes each) beyond, so memory never grows with users x
+    Candidates are the real ids, 2 to `num_ids - 1`. Whole arrays are drawn and tested, and rejected
+    items are drawn again. The test uses a bitmap of users x items of up to 256 MiB. Beyond that it
+    is a binary search in the sorted pairs (8 bytes each), so memory does not grow with users x
     items.
 
     Args:
         schema: names and sizes of the user and item id.
         seen: columns with the user and item ids of the pairs never to draw; None to draw any item.
         popularity: non-negative weight of each real item `(num_ids - 2,)`, such as
-            `vocabulary.counts ** 0.75`; None for all alike.
+            `vocabulary.counts ** 0.75`; None for equal weights.
 
     Raises:
         ValueError: if ids lie outside the schema, or the popularity has another length, a negative
@@ -74,10 +74,10 @@ class NegativeSampler:
         object.__setattr__(self, "_exhausted", exhausted)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """Items whoever asks, seen or not.
+        """Draw items for any user, seen or not.
 
         Args:
-            shape: how many.
+            shape: shape of the result.
             rng: source of randomness.
 
         Returns:
@@ -88,7 +88,7 @@ class NegativeSampler:
         return _weighted(self._items, self._mass, shape, rng)
 
     def sample(self, users: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Items that each user has not seen, drawn with replacement.
+        """Draw items that each user has not seen, with replacement.
 
         Args:
             users: int32 user ids `(rows,)`.
@@ -104,7 +104,7 @@ class NegativeSampler:
         return self.replace_seen(users, self.draw((len(users), count), rng), rng)
 
     def is_seen(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Whether the pairs of two arrays of one shape are among the seen ones."""
+        """Return whether the pairs of two arrays of one shape are among the seen ones."""
         if self._pairs is None:
             return np.zeros(np.shape(items), bool)
         return self._pairs.contain(_keys(users, items, self.schema.item_id.num_ids))
@@ -112,7 +112,7 @@ class NegativeSampler:
     def replace_seen(
         self, users: np.ndarray, items: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """The same items, those drawn again that the user of their row has seen.
+        """Draw again those items that the user of their row has seen.
 
         Args:
             users: int32 user ids `(rows,)`.
@@ -142,7 +142,7 @@ class NegativeSampler:
         return drawn.reshape(items.shape)
 
     def check_users(self, users: np.ndarray) -> None:
-        """Refuses users for whom no item is left.
+        """Check that every user has an unseen item left.
 
         Args:
             users: int32 user ids `(rows,)`.
@@ -190,7 +190,7 @@ class NegativeSampler:
         return weights
 
     def _seen_keys(self, seen: Columns) -> np.ndarray:
-        """Sorted distinct pairs of `seen`; unknown items are never drawn and need no place."""
+        """Return the sorted distinct pairs of `seen`, without unknown items."""
         owner, schema = "NegativeSampler: seen", self.schema
         users = check.user_or_item(seen, schema.user_id, owner)
         items = check.user_or_item(seen, schema.item_id, owner)
@@ -200,7 +200,7 @@ class NegativeSampler:
                 f"{len(items)} item ids."
             )
         real = items >= FIRST_ID
-        # Not np.unique, which hashes int64 first and takes 10 times as long.
+        # np.unique would hash int64 first, which takes 10 times as long.
         keys = np.sort(_keys(users[real], items[real], schema.item_id.num_ids))
         return keys[_firsts(keys)]
 
@@ -252,7 +252,7 @@ def _make_pairs(keys: np.ndarray, num_bits: int) -> _Pairs:
 
 
 def _keys(users: np.ndarray, items: np.ndarray, num_items: int) -> np.ndarray:
-    """One int64 per pair; no overflow, because both ids fit in 31 bits."""
+    """Return one int64 per pair. It cannot overflow, because both ids fit in 31 bits."""
     keys = users.astype(np.int64)
     keys *= num_items
     keys += items
@@ -260,7 +260,7 @@ def _keys(users: np.ndarray, items: np.ndarray, num_items: int) -> np.ndarray:
 
 
 def _firsts(values: np.ndarray) -> np.ndarray:
-    """Whether each value of a sorted array is the first of its kind."""
+    """Mark the first of each run of equal values in a sorted array."""
     firsts = np.ones(len(values), bool)
     np.not_equal(values[1:], values[:-1], out=firsts[1:])
     return firsts
@@ -269,6 +269,6 @@ def _firsts(values: np.ndarray) -> np.ndarray:
 def _weighted(
     items: np.ndarray, mass: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray:
-    """Items by the inverse of their cumulative mass."""
+    """Draw items by the inverse of their cumulative mass."""
     ranks = np.searchsorted(mass, rng.random(shape) * mass[-1], side="right")
     return items[np.minimum(ranks, len(items) - 1)]  # the product may round up to the whole mass

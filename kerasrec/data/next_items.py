@@ -1,4 +1,4 @@
-"""Batches that train a model to tell, at every step of a user, what comes next."""
+"""Batches for next-item and next-label training at every step of a user."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from kerasrec.schema import NumericSequence, Schema, Sequence
 from kerasrec.types import Columns
 
 PLACE = "place"
-"""Feature beside the history: the place of each step in its own sequence, 0 where one begins."""
+"""Name of the feature with the position of each step in its own sequence, from 0."""
 
 
 def next_items(
@@ -32,43 +32,43 @@ def next_items(
     shuffle: bool = True,
     seed: int = 0,
 ) -> tf.data.Dataset:
-    """One sequence per user: at each step the items so far, and as the target the next one.
+    """Batch one sequence per user: at each step the items so far, with the next as target.
 
-    Of a user with more than `max_length + 1` items the newest are taken, or with `windows="all"`
-    the older ones too, as sequences of their own that begin anew. Sequences of several users share
-    a row, so that next to no padding is computed and all batches have one shape, which XLA compiles
-    once; `place` tells where a new sequence begins:
+    If a user has more than `max_length + 1` items, only the newest are used. With `windows="all"`
+    the older ones form separate sequences. Sequences of several users share a row, so there is
+    hardly any padding, and all batches have one shape that XLA compiles once. `place` is the
+    position in the sequence, so it is 0 where a new sequence begins:
 
         history   a b c x y    with a row of width 5, user 1: a b c d, user 2: x y z
         place     0 1 2 0 1
         target    b c d y z
 
-    Only positives by `Schema.positive` are targets. A row of another label stays in the history,
+    Only positives by `Schema.positive` are targets. A row with another label stays in the history,
     since the user has seen its item, and the step before it has no target. Without a label column,
     every row is a positive.
 
-    A user's steps never see another user's, nor anything later: that is up to the model, which
+    The model must not let a step see other users' steps or later ones, which
     `kerasrec.testing.check_model` checks. Rows beyond the last one are empty (0 everywhere).
 
     Args:
         columns: encoded training columns, one row per interaction.
         schema: has a `Sequence` of the item id among its user or context features, whose
             `max_length` is the width of a row.
-        batch_size: rows of a batch; all replicas of a distribution strategy together.
+        batch_size: rows of a batch, over all replicas of a distribution strategy.
         time: name of the time column, ties in the order of the file; None if the rows of each user
             are in order already.
-        targets: "all" for the next item at every step, "last" for each user's newest item alone,
-            where that is a positive.
-        windows: "newest" for the newest `max_length` steps of each user, "all" for every step, in
-            windows of `max_length` counted from the newest one back, so that the oldest window is
-            the one that may be shorter. What stands before a window is not seen in it.
-        pack_rows: whether users share rows; otherwise each has one, right-padded.
-        shuffle: whether each pass has another order and other users together.
-        seed: of the order.
+        targets: "all" for the next item at every step, "last" for each user's newest item only, if
+            it is a positive.
+        windows: "newest" for the newest `max_length` steps of each user, "all" for every step. All
+            steps are cut into windows of `max_length` from the newest back, so that only the oldest
+            window may be shorter. A window does not see the steps before it.
+        pack_rows: whether users share rows. Otherwise each has one, right-padded.
+        shuffle: whether each pass has another order and other users in a row.
+        seed: seed of the order.
 
     Returns:
-        dataset of (dict of int32 `history` and `place` `(batch_size, max_length)`, int32 target
-        item `(batch_size, max_length)`, 0 where there is none); its cardinality is known.
+        Dataset of (dict of int32 `history` and `place` `(batch_size, max_length)`, int32 target
+        item `(batch_size, max_length)`, 0 where there is none), with known cardinality.
 
     Raises:
         ValueError: if the schema has no such sequence, a column is missing, empty or of another
@@ -109,7 +109,7 @@ def next_items(
         time,
         feature.max_length,
         every=windows == "all",
-        # Nothing is learned beyond a user's last positive. For "last" the newest row itself counts.
+        # Steps after a user's last positive have no target. For "last" only the newest row matters.
         until=None if targets == "last" else positive,
     )
     # The target of a step is the row after it.
@@ -136,36 +136,36 @@ def next_labels(
     shuffle: bool = True,
     seed: int = 0,
 ) -> tf.data.Dataset:
-    """One sequence per user: at each step the events so far, the next row, and its label.
+    """Batch one sequence per user: at each step the events so far, the next row, its label.
 
-    What `histories` gives one row a label, `next_items` gives all at once; this does so for labels
-    (of the next rating whether it is high), for `kerasrec.training.EveryStep`:
+    `histories` gives one row for each label. This gives all labels of a user in one sequence, for
+    example whether each next rating is high. It is for `kerasrec.training.EveryStep`:
 
         history   a b c x y    with a row of width 5, user 1: a b c d, user 2: x y z
         place     0 1 2 0 1
-        item      b c d y z    and so the other features of the row that the label belongs to
-        label     those of these rows, weight 1; 0 and 0 at padding
+        item      b c d y z    likewise the other features of the row that the label belongs to
+        label     labels of these rows, with weight 1; 0 and 0 at padding
 
-    A user's first row has no history and no place here.
+    A user's first row has no history and is left out.
 
     Args:
         columns: encoded training columns, one row per interaction: ids, label, the columns of each
             `NumericSequence`, and the other features of the schema.
         schema: has a `Sequence` of the item id or a `NumericSequence` among its user or context
-            features; all of one `max_length`.
-        batch_size: rows of a batch; all replicas of a distribution strategy together.
+            features, all of one `max_length`.
+        batch_size: rows of a batch, over all replicas of a distribution strategy.
         time: name of the time column, ties in the order of the file; None if the rows of each user
             are in order already.
-        pack_rows: whether users share rows; otherwise each has one, right-padded.
-        shuffle: whether each pass has another order and other users together.
-        seed: of the order.
+        pack_rows: whether users share rows. Otherwise each has one, right-padded.
+        shuffle: whether each pass has another order and other users in a row.
+        seed: seed of the order.
 
     Returns:
-        dataset of (dict of the features of the schema and `place`, `(batch_size, max_length) +` the
+        Dataset of (dict of the features of the schema and `place`, `(batch_size, max_length) +` the
         shape of one; float32 label and weight `(batch_size, max_length)`).
 
     Raises:
-        ValueError: as `next_items`; and if histories differ in length.
+        ValueError: as in `next_items`, or if histories differ in length.
 
     Example:
 
@@ -214,7 +214,7 @@ def next_labels(
 
 @dataclasses.dataclass(frozen=True)
 class _Steps:
-    """Rows by user and time, and where the steps of each user lie: a row and its successor."""
+    """Sorted rows, and where the steps of each user lie: a row and its successor."""
 
     owner: str
     order: np.ndarray
@@ -234,14 +234,15 @@ class _Steps:
         every: bool = False,
         until: np.ndarray | None = None,
     ) -> "_Steps":
-        """Those of checked columns; the newest `width` steps of each user, or every step.
+        """Create from columns, with the newest `width` steps of each user or every step.
 
-        With a mask `until`, a user's steps end at the last row that it marks.
+        With a mask `until`, a user's steps end at the last marked row.
         """
         names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
         for name in names:
             check.column(columns, name, owner)
         check.check_rows(columns, names, owner)
+        # Rows sorted by user and time. A user's rows are `begins` to `ends`.
         order, users, items = in_order([columns], schema, time, owner)
         begins = first_rows(users)
         ends = np.append(begins[1:], len(users))
@@ -251,25 +252,28 @@ class _Steps:
                 "rows of the users, not a sample of rows."
             )
         if until is not None:
+            # Position after each marked row, else 0. The maximum of a user's rows is the new end.
             marked = np.where(until[order], np.arange(1, len(users) + 1), 0)
             ends = np.maximum(begins, np.maximum.reduceat(marked, begins))
+        # A step needs a row and its successor.
         enough = ends - begins >= 2
         if not enough.any():
             raise ValueError(no_positive(len(users), schema, f"{owner}: rows after the first"))
         ends = ends[enough] - 1  # the newest item has no successor
         begins = begins[enough]
         if every:
-            # Windows of a user, the newest first: they end a multiple of the width before the end.
+            # Windows of a user, newest first. Each ends a multiple of the width before the end.
             count = -(-(ends - begins) // width)
             oldest = np.repeat(begins, count)
             ends = np.repeat(ends, count) - width * _ranges(0, count)
             begins = oldest
+        # Keep at most the newest `width` steps of each range.
         begins = np.maximum(begins, ends - width)
         return cls(owner, order, items, begins, ends - begins, width)
 
     @property
     def newest(self) -> np.ndarray:
-        """Whether a row is the last that has a successor."""
+        """Mark the last row of each user that has a successor."""
         found = np.zeros(len(self.items), bool)
         found[self.begins + self.lengths - 1] = True
         return found
@@ -284,43 +288,48 @@ class _Steps:
         seed: int,
         targets_at: np.ndarray | None = None,
     ) -> tf.data.Dataset:
-        """Packed rows.
+        """Build the dataset of packed rows.
 
         Args:
-            fields: by name, a value for each of the sorted rows, and how many rows after the step
-                its own value stands: 0 for what is known, 1 for what is to be told.
-            finish: makes (features, label[, weight]) of the arrays of a block.
+            fields: by name, a value for each of the sorted rows, and the offset from a step to the
+                row of its value: 0 for inputs, 1 for what is predicted.
+            finish: function from the arrays of a block to (features, label[, weight]).
             batch_size: rows of a batch.
             pack_rows: whether users share rows.
             shuffle: whether each pass has another order.
-            seed: of the order.
+            seed: seed of the order.
             targets_at: the steps that have a target; None for all.
         """
         check_integer(self.owner, "batch_size", batch_size, 1, numpy=True)
         check_integer(self.owner, "seed", seed, 0, numpy=True)
         width = self.width
+        # Slots are sorted by row, so that the slots of a row are adjacent.
         packing = pack(self.lengths, width, alone=not pack_rows)
         by_row = np.argsort(packing.row, kind="stable")
         row, offset, slot_lengths = (
             a[by_row] for a in (packing.row, packing.offset, packing.lengths)
         )
+        # Row r has the slots first_slot[r] to first_slot[r + 1].
         first_slot = np.searchsorted(row, np.arange(packing.num_rows + 1))
         batches = count_batches(self.owner, packing.num_rows, batch_size, False)
+        # Numbers per step, `place` included, to size the blocks.
         numbers = 1 + sum(values[0].size for values, _ in fields.values())
         step = max(1, blocks.BLOCK_VALUES // (numbers * batch_size * width))
 
         def make(rows: np.ndarray, begin: np.ndarray, count: int) -> Arrays:
-            """The block of `count` batches that holds these rows."""
+            """Make the block of `count` batches that holds these rows."""
             chosen = first_slot[rows + 1] - first_slot[rows]
             slot = _ranges(first_slot[rows], chosen)
             length = slot_lengths[slot]
             start = np.repeat(np.arange(len(rows)), chosen) * width + offset[slot]
+            # Positions of the steps in the block, and their positions in the sorted rows.
             goes, comes = _ranges(start, length), _ranges(begin[slot], length)
             places = count * batch_size * width
             found = {PLACE: np.zeros(places, np.int32)}
             found[PLACE][goes] = _ranges(0, length)
             for name, (values, later) in fields.items():
                 found[name] = np.zeros((places, *values.shape[1:]), values.dtype)
+                # Targets are `later` rows after the step, which is still the same user.
                 told = values[comes + later]
                 if later and targets_at is not None:
                     told = np.where(targets_at[comes], told, told.dtype.type(0))
@@ -330,6 +339,7 @@ class _Steps:
 
         def one_pass(number: int) -> Iterator[Arrays]:
             rng = np.random.default_rng([seed, number]) if shuffle else None
+            # Each pass draws the sequence of each slot, and then the order of the rows.
             begin = self.begins[packing.assign(self.lengths, rng)][by_row]
             rows = packing.num_rows
             order = np.arange(rows) if rng is None else rng.permutation(rows)
@@ -337,12 +347,14 @@ class _Steps:
                 count = min(step, batches - first)
                 yield make(order[first * batch_size : (first + count) * batch_size], begin, count)
 
+        # An empty block, for names, shapes and dtypes.
         example = make(np.zeros(0, np.int64), self.begins, 1)
         return block_dataset(one_pass, example, batches=batches, rows=batch_size)
 
 
 def _ranges(start: np.ndarray | int, count: np.ndarray) -> np.ndarray:
-    """The numbers from each start on, so many of each, one after the other."""
+    """Concatenate ranges: `count` numbers from each start."""
     ends = np.cumsum(count)
     total = int(ends[-1]) if len(ends) else 0
+    # A running number, shifted by each start minus the numbers counted before it.
     return np.arange(total) + np.repeat(start - (ends - count), count)

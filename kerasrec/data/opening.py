@@ -1,4 +1,4 @@
-"""Files as streams of bytes: compressed ones unpacked, text of any declared encoding as UTF-8."""
+"""Files as byte streams: decompressed, and text of any declared encoding as UTF-8."""
 
 import codecs
 import contextlib
@@ -25,14 +25,14 @@ UNREADABLE = (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
 
 
 def is_packed(path: pathlib.Path) -> bool:
-    """Return True for a compressed file, by its first bytes."""
+    """Return whether a file is compressed, judged by its first bytes."""
     start = _start(path)
     return start.startswith((*_ARROW, b"\xfd7zXZ\x00", b"PK\x03\x04"))
 
 
 @contextlib.contextmanager
 def open_bytes(path: pathlib.Path) -> Iterator[IO[bytes]]:
-    """Open a file, unpacked: gzip, bzip2, Zstandard, LZ4, xz, or a zip archive of one file.
+    """Open a file, decompressed: gzip, bzip2, Zstandard, LZ4, xz, or a zip archive of one file.
 
     Raises:
         ValueError: if there is no such file, or an archive holds several.
@@ -63,7 +63,7 @@ def open_text(path: pathlib.Path, encoding: str) -> Iterator[IO[bytes]]:
 
     Args:
         path: the file.
-        encoding: of its text, a name that Python knows.
+        encoding: encoding of the text, a name that Python knows.
 
     Raises:
         ValueError: if there is no such file or encoding, or the file is marked as UTF-16.
@@ -87,7 +87,7 @@ def open_text(path: pathlib.Path, encoding: str) -> Iterator[IO[bytes]]:
 
 
 def without_mark(head: bytes, path: pathlib.Path) -> int:
-    """Return the number of bytes of the byte order mark at the beginning of UTF-8 text.
+    """Return the length in bytes of the byte order mark of UTF-8 text.
 
     Raises:
         ValueError: if the mark is that of UTF-16.
@@ -101,7 +101,7 @@ def without_mark(head: bytes, path: pathlib.Path) -> int:
 
 
 def head_of(path: pathlib.Path, encoding: str = "utf-8") -> str:
-    """Return the first characters of a file, unpacked and decoded.
+    """Read the first characters of a file, decompressed and decoded.
 
     Raises:
         ValueError: if the file cannot be read.
@@ -130,7 +130,7 @@ def _start(path: pathlib.Path) -> bytes:
 
 
 def _nearest(path: pathlib.Path) -> str:
-    """Return a hint at a file of a similar name in the same folder."""
+    """Return a "Did you mean ...?" question with a similarly named file in the folder."""
     import difflib
 
     with contextlib.suppress(OSError):

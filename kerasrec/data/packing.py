@@ -1,4 +1,4 @@
-"""Sequences of different lengths in rows of one width, with little padding between them."""
+"""Packing of sequences of different lengths into rows of one width."""
 
 import dataclasses
 
@@ -7,14 +7,14 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Packing:
-    """Where sequences lie: slots by falling length, which are filled anew in each pass.
+    """Slots of sequences by descending length, filled again in each pass.
 
-    Which lengths share a row is settled once; which sequence of a length takes which slot, and in
-    what order the rows come, is drawn in each pass. All passes therefore have the same number of
-    rows.
+    The lengths that share a row are fixed once. The sequence in each slot, among those of its
+    length, and the order of the rows are drawn in each pass. All passes therefore have the same
+    number of rows.
 
     Args:
-        lengths: length of each slot `(sequences,)`, falling.
+        lengths: length of each slot `(sequences,)`, descending.
         row: row of each slot.
         offset: place in its row where the slot begins.
         num_rows: number of rows.
@@ -28,27 +28,27 @@ class Packing:
     width: int
 
     def assign(self, lengths: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """The sequence of each slot `(sequences,)`.
+        """Return the sequence of each slot `(sequences,)`.
 
         Args:
             lengths: the lengths that were packed, in any order.
-            rng: draws the slot among those of the same length; None for the order given.
+            rng: random generator to shuffle sequences of the same length; None to keep the order.
         """
         order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
         return order[np.argsort(-lengths[order], kind="stable")]
 
 
 def pack(lengths: np.ndarray, width: int, *, alone: bool = False) -> Packing:
-    """Packs sequences, the longest first, each into the fullest row that has room for it.
+    """Pack sequences, longest first, each into the fullest row with room for it.
 
-    Best fit for falling lengths needs at most about 11/9 of the least number of rows (Johnson,
-    1974); with many short sequences it leaves hardly any gaps. All sequences of one length are
-    placed together, so that the work grows with the width and not with the number of sequences.
+    Best fit decreasing needs at most about 11/9 of the least number of rows (Johnson, 1974). With
+    many short sequences it leaves hardly any gaps. All sequences of one length are placed together,
+    so that the work grows with the width and not with the number of sequences.
 
     Args:
         lengths: length of each sequence, 1 to `width`.
         width: places in a row.
-        alone: whether each sequence gets a row of its own.
+        alone: whether each sequence gets its own row.
 
     Raises:
         ValueError: if there are no sequences, or a length is not from 1 to `width`.
@@ -67,7 +67,7 @@ def pack(lengths: np.ndarray, width: int, *, alone: bool = False) -> Packing:
     if alone:
         rows = np.arange(len(lengths))
         return Packing(falling, rows, np.zeros_like(rows), len(rows), width)
-    room: dict[int, list[np.ndarray]] = {}  # rows by the places that are left in them
+    room: dict[int, list[np.ndarray]] = {}  # rows by the number of free places in them
     slot_rows, slot_offsets, num_rows = [], [], 0
     values, counts = np.unique(falling, return_counts=True)
     for length, count in zip(values[::-1].tolist(), counts[::-1].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The files that are meant by a path, several, or a folder."""
+"""Expansion of a path, several paths or a folder to files."""
 
 import os
 import pathlib
@@ -8,12 +8,12 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def files(owner: str, paths: Paths, pattern: str) -> list[pathlib.Path]:
-    """Return the files that are meant, those of a folder in the order of their names.
+    """Return the files of a path, of several, or of a folder in alphabetical order.
 
     Args:
-        owner: function that asks, named in the error message.
+        owner: calling function, named in the error message.
         paths: a file, several, or a folder.
-        pattern: of the names of the files in a folder.
+        pattern: pattern of file names in a folder.
 
     Raises:
         ValueError: if there are none, or one is missing.

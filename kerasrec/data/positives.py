@@ -1,4 +1,4 @@
-"""Positives: the rows whose label says that the user chose the item."""
+"""Positives: rows whose label marks a choice of the user."""
 
 from collections.abc import Mapping
 
@@ -14,16 +14,17 @@ def positives(
 ) -> dict[str, np.ndarray | History]:
     """Select the rows that are positives, and give them the label 1.
 
-    For trainers that take every row as a positive, such as `kerasrec.retrieval.SampledSoftmax`.
-    `with_negatives`, `shared_negatives`, `next_items`, `Popularity` and the rankings of
-    `kerasrec.evaluation` select for themselves, by the same rule: `Schema.positive`.
+    This is for trainers that take every row as a positive, such as
+    `kerasrec.retrieval.SampledSoftmax`. `with_negatives`, `shared_negatives`, `next_items`,
+    `Popularity` and the rankings of `kerasrec.evaluation` apply the same rule, `Schema.positive`,
+    by themselves.
 
     Args:
         columns: encoded columns. Without the label of the schema, every row is a positive.
-        schema: names the label and says which labels are positives.
+        schema: schema with the label's name and the rule for positives.
 
     Returns:
-        The same columns of fewer rows, in their order, with ones as the label.
+        The columns with the positive rows only, in order, with ones as the label.
 
     Raises:
         ValueError: if no row is a positive, or the label holds no finite numbers.
@@ -51,8 +52,8 @@ def positive_rows(
 
     Args:
         columns: encoded columns.
-        schema: names the label and says which labels are positives.
-        owner: function that asks, named in the error message.
+        schema: schema with the label's name and the rule for positives.
+        owner: calling function, named in the error message.
 
     Returns:
         Their positions, ascending.
@@ -82,7 +83,7 @@ def is_positive(
 
 
 def no_positive(rows: int, schema: Schema, owner: str) -> str:
-    """Say that none of so many rows is a positive, and what to do."""
+    """Return the error message for rows without any positive."""
     return (
         f"{owner}: none of {rows:,} rows has a {schema.label!r} {schema.positive}, so none is a "
         "positive. Give rows with such labels, or say in the schema which labels are positives: "

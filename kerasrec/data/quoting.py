@@ -1,8 +1,8 @@
-"""Quoted fields of delimited text: find them, and report those that swallow rows.
+"""Scan of the quoted fields in delimited text, to report those that swallow rows.
 
-Arrow's parser takes any text between two quotes as one field. A stray quote therefore eats all rows
-up to the next one without a word. This scan reads the bytes beforehand. It accepts what a CSV
-writer writes and names the line of anything else.
+Arrow's parser takes any text between two quotes as one field. So a stray quote silently swallows
+all rows up to the next quote. This scan reads the bytes beforehand. It accepts the output of any
+CSV writer and reports the line of anything else.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ _NEWLINES = b"\r\n"
 
 @dataclasses.dataclass
 class Quotes:
-    """What a scan has found so far.
+    """Findings of a scan so far.
 
     Args:
         quoted: some field is quoted.
@@ -30,7 +30,7 @@ class Quotes:
 
 @dataclasses.dataclass(frozen=True)
 class QuoteRules:
-    """How fields are quoted.
+    """Quoting rules of a file.
 
     Args:
         separator: the byte between two fields.
@@ -54,13 +54,13 @@ def record_end(data: bytes, start: int, rules: QuoteRules | None, final: bool) -
     """Return the position after the line break of the record that begins at `start`.
 
     Args:
-        data: bytes of a file from some record on.
-        start: where the record begins.
-        rules: how fields are quoted, None where they are not.
-        final: the file ends with these bytes.
+        data: bytes of a file, starting at some record.
+        start: position of the record.
+        rules: quoting rules, None if fields are not quoted.
+        final: whether the file ends with these bytes.
 
     Returns:
-        The position, or -1 if the record goes on beyond the bytes.
+        The position, or -1 if the record continues beyond the bytes.
     """
     stop = re.compile(b"[%b]" % _NEWLINES)
     position = start
@@ -82,7 +82,7 @@ def record_end(data: bytes, start: int, rules: QuoteRules | None, final: bool) -
 
 
 def _opening(data: bytes, begin: int, end: int, rules: QuoteRules) -> int:
-    """Return the position of the first quote between the two that begins a field, else -1."""
+    """Return the position of the first quote in a range that begins a field, else -1."""
     at = data.find(rules.quote, begin, end)
     while at >= 0:
         if at == 0 or data[at - 1 : at] in (rules.separator, b"\n", b"\r"):
@@ -95,10 +95,10 @@ def scan(stream: Any, rules: QuoteRules, *, path: Any, line: int) -> Quotes:
     """Read all rows of a file and check its quotes.
 
     Args:
-        stream: binary file whose next byte begins a row.
-        rules: how fields are quoted.
+        stream: binary file, positioned at the beginning of a row.
+        rules: quoting rules.
         path: the file, named in error messages.
-        line: number of the line that comes next.
+        line: number of the next line.
 
     Returns:
         Whether fields are quoted, and whether line breaks are.
@@ -124,7 +124,7 @@ def scan(stream: Any, rules: QuoteRules, *, path: Any, line: int) -> Quotes:
             end = _scan_block(data, rules, found, final, path, line)
         else:
             end = len(data) if final else max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
-        # A field that is longer than what was read is looked at again with twice as much.
+        # A field longer than the data read so far is scanned again with twice as much data.
         size = BLOCK_BYTES if end else max(BLOCK_BYTES, len(data))
         line += _lines(data, end)
         data = data[end:]
@@ -137,9 +137,9 @@ def _scan_block(
 ) -> int:
     """Check the whole records at the beginning of the bytes and return where they end.
 
-    Every second quote opens a field. If each opening one stands at the beginning of a field and
-    each closing one at its end, then no other reading is possible, and numpy has shown it for all
-    of them at once. Otherwise they are followed one by one.
+    Every second quote opens a field. If each opening quote is at the beginning of a field and each
+    closing quote at its end, then no other reading is possible. numpy checks this for all quotes at
+    once. Otherwise they are followed one by one.
     """
     bytes_ = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(bytes_ == rules.quote[0])
@@ -165,7 +165,7 @@ def _scan_block(
     if final:
         end = len(data)
     else:
-        # The last byte is left for the next block: what follows it decides what it is.
+        # The last byte is left for the next block, since its meaning depends on the byte after it.
         outside = outside[outside < len(data) - 1]
         end = int(outside[-1]) + 1 if len(outside) else 0
     found.quoted |= bool(len(quotes) and quotes[0] < end)
@@ -174,7 +174,7 @@ def _scan_block(
     if len(inner):
         found.breaks = True
         if not rules.trusted:
-            # A quote that doubles the one before it opens nothing: go back to the one that does.
+            # The second of a doubled pair opens no field. Go back to the quote that does.
             numbers = np.arange(len(opens))
             numbers[1:][doubled[: len(opens) - 1]] = 0
             begins = opens[np.maximum.accumulate(numbers)]
@@ -224,7 +224,7 @@ def _follow(
 
 
 def _check_breaks(data: bytes, opening: int, rules: QuoteRules, path: Any, line: int) -> None:
-    """Refuse a quoted field whose lines, the first and a later one, look like rows."""
+    """Check that the lines of a quoted field do not look like rows."""
     match = rules.field().match(data, opening)
     if match is None or rules.fields < 2:
         return

@@ -1,11 +1,11 @@
-"""The one reader of files: every usual format to columns, and to `Interactions`."""
+"""Reader of all supported file formats, to columns and to `Interactions`."""
 
 import dataclasses
 import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -41,14 +41,14 @@ _RECBOLE_KINDS = {"token", "float", "token_seq", "float_seq"}
 
 @dataclasses.dataclass(frozen=True)
 class FileForm:
-    """How a file is read; what is None follows from its name and its first lines.
+    """Format of a file. Values of None are inferred from its name and first lines.
 
     Args:
         format: one of `FORMATS`.
         columns: names of all columns of a csv or tsv file that has no header.
         separator: the character between the fields of a csv or tsv file.
-        quote: the character around a quoted field of a csv or tsv file; "" where quotes are text.
-        encoding: of the text.
+        quote: the character around a quoted field of a csv or tsv file; "" if quotes are text.
+        encoding: encoding of the text.
         decimal: mark of fractions, "." or ",".
         id_type: "string", "integer" or "auto".
 
@@ -65,7 +65,7 @@ class FileForm:
     id_type: IdType = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("separator", "quote"):  # as a shell passes a tab or another control on
+        for name in ("separator", "quote"):  # escapes for tabs and other controls, typed in a shell
             value = getattr(self, name)
             if isinstance(value, str) and re.fullmatch(r"\\t|\\x[0-7][\da-fA-F]", value):
                 object.__setattr__(self, name, value.encode().decode("unicode_escape"))
@@ -110,33 +110,34 @@ def read(
     | jsonl | JSON lines: one object a row | by its keys |
     | parquet | Apache Parquet | by the schema |
 
-    The format follows from the suffix or, where that says nothing, from the first lines. So does
+    The format is inferred from the suffix, or else from the first lines. The first lines also show
     the separator of a csv file: a comma, semicolon, tab or bar. Only the columns with a role are
-    read. A column that has the default name of its role may also have a usual one: `userId`,
-    `movieId`, `asin`, `score`, `ts` and the like.
+    read. If a role has its default name, common names are found too: `userId`, `movieId`, `asin`,
+    `score`, `ts` and the like.
 
     With `id_type="auto"`, an id column of a text file is read as integers only if each of its
-    values is written as that integer (`42`, not `042`), or each as a whole float (`42.0`), else as
-    strings. No two ids ever become one. Where several files must agree, such as training and test
-    rows, declare "string" or "integer".
+    values is written as that integer (`42`, not `042`), or each as a whole float (`42.0`).
+    Otherwise it is read as strings. Distinct ids are never merged. If several files must agree,
+    such as training and test rows, declare "string" or "integer".
 
-    Numbers may have a decimal comma, labels may be True and False. Times are numbers or ISO 8601.
-    Numbers with a fraction are seconds and become microseconds.
+    Numbers may have a decimal comma, and labels may be True and False. Times are numbers or ISO
+    8601. Numbers with a fraction are seconds and become microseconds.
 
-    libFM rows have no names: the first feature index is the user, the second the item, and the
-    others are context columns `field_2`, `field_3`, ...: the index where all values are 1, the
-    value where all indices are equal. Indices and labels are kept as they are, time is None.
+    libFM rows have no names. The first feature index is the user, the second the item, and the
+    others are context columns `field_2`, `field_3`, .... Such a column is the index if all values
+    are 1, or the value if all indices are equal. Indices and labels are kept as they are, and time
+    is None.
 
     Args:
         path: the file.
         format: one of the formats above.
         columns: names of all columns of a csv or tsv file that has no header.
         separator: the character between the fields of a csv or tsv file.
-        quote: the character around quoted fields; "" where quotes are part of the text. By default
-            csv files are quoted with `"`, and a quoted field with lines that look like rows is
-            refused; passed explicitly, it is accepted.
-        encoding: of the text, a name that Python knows; never guessed.
-        decimal: mark of fractions, "." or ","; a comma is found where it is certain.
+        quote: the character around quoted fields; "" if quotes are part of the text. By default csv
+            files are quoted with `"`, and a quoted field with lines that look like rows is an
+            error. If the quote is passed explicitly, such a field is accepted.
+        encoding: encoding of the text, a name that Python knows. It is never guessed.
+        decimal: decimal mark, "." or ",". By default a comma is detected if it is unambiguous.
         id_type: type of the user and item ids: "string", "integer" or "auto".
         user: column of user ids; a format without header takes the roles as names.
         item: column of item ids.
@@ -147,8 +148,8 @@ def read(
         duplicates: "error", or "keep" to allow repeated (user, item) pairs.
 
     Raises:
-        ValueError: if the file does not exist, is empty, has no rows, is not of the format, its
-            quotes swallow rows, or `Interactions.from_table` refuses its values.
+        ValueError: if the file does not exist, is empty, has no rows, has another format, its
+            quotes swallow rows, or `Interactions.from_table` rejects its values.
 
     Example:
 
@@ -161,7 +162,7 @@ def read(
     form = FileForm(format, columns, separator, quote, encoding, decimal, id_type)
     names: dict[str, str | None] = {"user": user, "item": item, "label": label, "time": time}
     file = TableFile.open(path, form, names)
-    roles = file.roles(names, context)
+    roles: dict[str, Any] = file.roles(names, context)
     if file.form.format == "libfm":
         context = tuple(context) or file.names[3:]
     wanted = {name: role for role, name in roles.items() if name is not None}
@@ -171,7 +172,7 @@ def read(
         table = file.read(list(kinds))
         return Interactions.from_table(
             {name: file.typed(table[name], kinds[name], name) for name in table.column_names},
-            **roles,  # type: ignore[arg-type]
+            **roles,
             context=context,
             missing=missing,
             duplicates=duplicates,
@@ -184,13 +185,13 @@ def read(
 
 @dataclasses.dataclass(frozen=True)
 class TableFile:
-    """A file whose form is known, ready to read some of its columns.
+    """File of known form, ready to read some of its columns.
 
     Args:
         path: the file.
-        form: how it is read, format and separator settled.
-        names: of its columns, as roles name them.
-        text: how text with separators is read; None for other formats.
+        form: form of the file, with known format and separator.
+        names: names of its columns, as roles use them.
+        text: reader of delimited text; None for other formats.
     """
 
     path: pathlib.Path
@@ -205,11 +206,11 @@ class TableFile:
         form: FileForm | None = None,
         roles: Mapping[str, str | None] | None = None,
     ) -> "TableFile":
-        """Look at the beginning of a file.
+        """Inspect the beginning of a file.
 
         Args:
             path: the file.
-            form: what is known of it.
+            form: what is known about its form.
             roles: names for user, item, label and time in a format without header.
 
         Raises:
@@ -255,10 +256,10 @@ class TableFile:
     def roles(
         self, roles: Mapping[str, str | None], context: Sequence[str] = ()
     ) -> dict[str, str | None]:
-        """Return the columns of the roles, with usual names for the default ones.
+        """Return the column of each role, found by common names for the default ones.
 
         Raises:
-            ValueError: if several columns have usual names of one role.
+            ValueError: if several columns have common names of one role.
         """
         found = dict(roles)
         if self.form.format == "libfm":
@@ -276,7 +277,7 @@ class TableFile:
         return {name: types[name] for name in names if name in types}
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return columns: text as it stands, other values with the types of the file.
+        """Read columns: text as it stands, other values with the types of the file.
 
         Args:
             columns: names; None for all. Others are not read.
@@ -302,12 +303,12 @@ class TableFile:
         return table
 
     def typed(self, column: ArrowColumn, kind: str, name: str) -> ArrowColumn:
-        """Return a column as its role asks, see `typed_text.typed`.
+        """Convert a column to the type of its role, see `typed_text.typed`.
 
         Raises:
             ValueError: if a value is not of the kind.
         """
-        # Formats that have types mean text where they write text.
+        # In formats with types, text is meant as text.
         declared = self.text is None and kind in ("user", "item", "any")
         if declared and self.form.id_type == "auto" or kind == "any" and self.text is None:
             return column
@@ -316,7 +317,7 @@ class TableFile:
         )
 
     def header_hint(self) -> str:
-        """Return what to add to a message about a missing column if the header looks like none."""
+        """Return a hint for messages on missing columns, if the header looks wrong."""
         if self.form.format not in ("csv", "tsv") or self.form.columns:
             return ""
         if len(self.names) == 1:
@@ -329,7 +330,7 @@ class TableFile:
         return ""
 
     def describe(self, roles: Mapping[str, str | None]) -> str:
-        """Return one line that says how the file is read."""
+        """Describe in one line how the file is read."""
         separator = self.form.separator
         form = f"{self.form.format}"
         if self.form.format in ("csv", "tsv") and separator:
@@ -350,7 +351,7 @@ class TableFile:
 
 
 def detect_format(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
-    """Return the format of a file, by its suffix or else by its first lines.
+    """Detect the format of a file, by its suffix or else by its first lines.
 
     Args:
         path: the file.
@@ -392,7 +393,7 @@ def _first_line(head: str) -> str:
 
 
 def _sniff(kind: str, head: str, columns: Sequence[str] | None) -> str:
-    """Return the separator of a file: the usual one of its format if the first line has it."""
+    """Detect the separator of a file, preferring the usual one of its format."""
     usual, line = _SEPARATORS[kind], _first_line(head)
     if kind == "inter":
         return usual
@@ -409,7 +410,7 @@ def _sniff(kind: str, head: str, columns: Sequence[str] | None) -> str:
 def _positional(
     path: pathlib.Path, head: str, separator: str, roles: Mapping[str, str | None]
 ) -> list[str]:
-    """Column names of a file without header: user, item, label, time."""
+    """Return column names of a file without header: user, item, label, time."""
     names = [roles.get(role) or role for role in ("user", "item", "label", "time")]
     line = _first_line(head)
     count = line.count(separator) + 1

@@ -1,4 +1,4 @@
-"""Weights by which the newest rows of each user count most."""
+"""Sample weights that favour the newest rows of each user."""
 
 import numpy as np
 
@@ -17,22 +17,22 @@ def recency_weights(
     half_life: float = 30.0,
     floor: float = 0.2,
 ) -> np.ndarray:
-    """Sample weights that fall with the number of newer rows that the user has.
+    """Compute sample weights that decay with the number of newer rows of the user.
 
         w = floor + (1 - floor) 2^(-age / half_life),    divided by the mean of all rows
 
-    The age of a row counts rows and not seconds, so that it means the same for users who come daily
-    and yearly. A model of user and item ids alone has one vector for all that a user ever did;
-    where it is to say what comes next, the last rows tell more than the first (Ding and Li, 2005,
-    "Time Weight Collaborative Filtering", which weighs by time passed).
+    Age is measured in rows and not in seconds, so that it means the same for daily and yearly
+    users. A model of user and item ids has one vector for everything a user ever did. To predict
+    the next item, the last rows are more informative than the first (Ding and Li, 2005, "Time
+    Weight Collaborative Filtering", which weighs by elapsed time).
 
     Args:
         columns: encoded training rows.
         schema: names the user id and the item id.
         time: name of the time column; None if the rows of each user are in order already. Equal
             times keep the order of the rows.
-        half_life: newer rows at which the part above the floor is halved.
-        floor: weight of the oldest rows, as a share of that of the newest; from 0 to 1.
+        half_life: number of newer rows that halves the part above the floor.
+        floor: weight of the oldest rows, as a share of the newest row's; from 0 to 1.
 
     Returns:
         float32 `(rows,)` of mean 1: a column for `pointwise(..., weight=...)`.

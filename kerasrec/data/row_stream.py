@@ -1,4 +1,4 @@
-"""Rows read piece by piece, encoded, shuffled in a buffer of bounded size, and cut to batches."""
+"""Streamed batches: rows read in pieces, encoded, and shuffled in a bounded buffer."""
 
 import dataclasses
 import itertools
@@ -17,18 +17,18 @@ from kerasrec.data.sharding import Group, share
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import Categorical, Numeric, Schema
 
-# Rows read from a group at a time, and groups read in turns: neighbours in a file (often all of
-# one user or one day) are spread over the buffer.
+# Rows read from a group at a time, and number of groups read in turns. This spreads neighbours in a
+# file (often of one user or one day) over the buffer.
 SLICE_ROWS = 1 << 14
 OPEN_GROUPS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class RowEncoder:
-    """Arrow rows to (features, label[, weight]).
+    """Encoder of Arrow rows to (features, label[, weight]).
 
     Args:
-        owner: function that reads, named in error messages.
+        owner: calling function, named in error messages.
         schema: `Categorical` features and `Numeric` ones of size 1.
         vocabularies: by feature name.
         implicit: whether every label is 1.
@@ -63,23 +63,23 @@ class RowEncoder:
 
     @property
     def names(self) -> list[str]:
-        """Columns to read."""
+        """Return the columns to read."""
         names = [feature.name for feature in self.schema.features]
         names += [] if self.implicit else [self.schema.label]
         return names + ([] if self.weight is None else [self.weight])
 
     def arrays(self, table: pa.Table) -> Arrays:
-        """Nested numpy arrays `(rows,)`.
+        """Encode a table to nested numpy arrays `(rows,)`.
 
         Raises:
-            ValueError: if `Interactions` refuses the rows.
+            ValueError: if `Interactions` rejects the rows.
         """
         schema, encoded = self.schema, {}
         for feature in schema.features:
             name = feature.name
             if isinstance(feature, Numeric):
                 encoded[name] = to_float32(table[name], f"{self.owner}: column {name!r}")
-            else:  # text is looked up as it comes, without a table of its distinct values
+            else:  # text is looked up directly, without a dictionary of its distinct values
                 encoded[name] = self.vocabularies[name].encode(table[name])
         if not self.implicit:
             encoded[schema.label] = table[schema.label]
@@ -116,27 +116,27 @@ def row_stream(
     seed: int,
     drop_remainder: bool,
 ) -> tf.data.Dataset:
-    """Batches of the rows of groups.
+    """Build a dataset of batches of the rows of groups.
 
-    A pass deals the groups anew, by the seed and its own number alone, so that workers agree
-    without a word. A worker reads its part of them, some groups in turns, slice by slice, into a
-    buffer that is reordered and half emptied again and again.
+    Each pass deals the groups again, depending only on the seed and the number of the pass, so that
+    workers agree without communication. A worker reads its part, several groups in turns, slice by
+    slice, into a buffer that is repeatedly shuffled and half emptied.
 
     Args:
-        groups: where the rows are; at least one row each.
-        encoder: what becomes of them.
-        batch_size: rows per batch, on all workers together.
+        groups: groups of rows, with at least one row each.
+        encoder: encoder of the rows.
+        batch_size: rows per batch, over all workers.
         shard: the worker's place and the number of workers; None for one worker.
         shuffle: whether to reorder the rows, otherwise in the order of the groups.
         buffer_rows: rows in the buffer; it grows to two batches if it is smaller.
-        seed: of the order, which is another one in each pass.
+        seed: seed of the order, which changes in each pass.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Returns:
-        dataset as `pointwise` returns it, with the attribute `part`.
+        Dataset as `pointwise` returns it, with the attribute `part`.
 
     Raises:
-        ValueError: if an argument is out of range, there are no rows, or the first ones are bad.
+        ValueError: if an argument is out of range, there are no rows, or the first row is invalid.
     """
     owner = encoder.owner
     for name, value, least in (
@@ -185,7 +185,7 @@ def row_stream(
 def _slices(
     pieces: Sequence[tuple[Group, int, int]], rng: np.random.Generator | None
 ) -> Iterator[pa.Table | pa.RecordBatch]:
-    """Slices of the stretches: one after the other, or some of them in turns."""
+    """Read slices of the pieces in order, or several pieces in random turns."""
     waiting = [group.read(start, stop) for group, start, stop in reversed(pieces)]
     if rng is None:
         yield from itertools.chain.from_iterable(reversed(waiting))
@@ -203,7 +203,7 @@ def _slices(
 
 
 def _joined(slices: Iterator[pa.Table | pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """Tables of at least that many rows, because encoding costs one hash table each time."""
+    """Join slices to tables of at least `rows` rows, since encoding has a fixed cost."""
     pieces: list[pa.Table | pa.RecordBatch] = []
     count = 0
     for piece in slices:

@@ -1,4 +1,4 @@
-"""Histories: the items that a user had interacted with before each row."""
+"""Histories: the items a user interacted with before each row."""
 
 import dataclasses
 
@@ -19,12 +19,12 @@ def add_history(
     past: Columns | None = None,
     min_history: int = 0,
 ) -> dict[str, np.ndarray | History]:
-    """The columns and, for each `Sequence` of the item id, the user's earlier items.
+    """Add the user's earlier items for each `Sequence` of the item id.
 
-    A `NumericSequence` gets the values of its column in the same earlier rows, and NaN at padding:
-    scale the columns first, with a scaler that was fitted on training rows alone.
+    A `NumericSequence` gets the values of its column in the same earlier rows, and NaN at padding.
+    Scale the columns first, with a scaler fitted on training rows only.
 
-    Earlier means: before the row in the order of time, ties in the order of the file (those of
+    Earlier means before the row in the order of time, with ties in the order of the file (those of
     `past` before those of `columns`). A row never sees itself or anything later.
 
     Args:
@@ -37,7 +37,7 @@ def add_history(
         min_history: rows with fewer earlier items are left out.
 
     Returns:
-        the columns and a `History` by the name of each sequence feature.
+        The columns, with a `History` under the name of each sequence feature.
 
     Raises:
         ValueError: if the schema has no such sequence, a column is missing, empty or of another
@@ -109,15 +109,14 @@ def time_gaps(
     past: Columns | None = None,
     unit: float = 1.0,
 ) -> np.ndarray:
-    """Time from the user's previous row to each row, 0 for the first: a column for a schema.
+    """Compute the time since the user's previous row, 0 for the first.
 
     Args:
         columns: encoded columns, one row per interaction.
         schema: names the user id and the item id.
-        time: name of the time column, of numbers.
-        past: columns of rows that may come before, such as the training rows when `columns` are
-            test rows.
-        unit: what the times are divided by: 86,400 makes days of seconds.
+        time: name of the time column.
+        past: columns of earlier rows, such as the training rows when `columns` are test rows.
+        unit: divisor of the times: 86,400 converts seconds to days.
 
     Returns:
         float32 `(rows,)`, in the order of `columns`; never negative.
@@ -154,7 +153,7 @@ def time_gaps(
 
 
 def event_numbers(parts: list[Columns], feature: NumericSequence, owner: str) -> np.ndarray:
-    """The float32 column that a numeric sequence holds, of all parts one after the other.
+    """Return the float32 column of a numeric sequence, of all parts concatenated.
 
     Raises:
         ValueError: if it is missing, of another shape, or not finite.
@@ -169,7 +168,7 @@ def _item_histories(schema: Schema) -> list[Sequence]:
 
 
 def history_features(schema: Schema, owner: str) -> list[Sequence]:
-    """The sequences of the item id on the query side.
+    """Return the sequences of the item id on the query side.
 
     Raises:
         ValueError: if there are none.
@@ -188,19 +187,19 @@ def history_features(schema: Schema, owner: str) -> list[Sequence]:
 def in_order(
     parts: list[Columns], schema: Schema, time: str | None, owner: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows by user and then by time; ties keep the order of the parts and of the file.
+    """Sort rows by user and then by time. Ties keep the order of the parts and of the file.
 
     Args:
         parts: encoded columns, one row per interaction.
         schema: names the user id and the item id.
         time: name of the time column; None if the rows of each user are in order already.
-        owner: function that asks, named in error messages.
+        owner: calling function, named in error messages.
 
     Returns:
-        the order, and the users and items in that order.
+        The order, and the users and items in that order.
 
     Raises:
-        ValueError: if times are missing, or ids outside the schema.
+        ValueError: if times are missing, or ids are outside the schema.
     """
     users = np.concatenate([check.user_or_item(part, schema.user_id, owner) for part in parts])
     items = np.concatenate([check.user_or_item(part, schema.item_id, owner) for part in parts])
@@ -212,7 +211,7 @@ def in_order(
 
 
 def first_rows(users: np.ndarray) -> np.ndarray:
-    """Where each user begins, in sorted users."""
+    """Return the position of the first row of each user, in sorted users."""
     return np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]]))
 
 

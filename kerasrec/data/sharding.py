@@ -1,4 +1,4 @@
-"""Which rows of files each worker reads: even parts, without overlap, another deal in each pass."""
+"""Sharding: equal parts of the rows for each worker, dealt again in each pass."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -9,30 +9,30 @@ import pyarrow as pa
 
 
 class Group(Protocol):
-    """Rows that are read one after the other: a row group of a file, or a whole file."""
+    """Rows that are read in sequence: a row group of a file, or a whole file."""
 
     @property
     def rows(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table | pa.RecordBatch]:
-        """The rows from `start` to `stop`, in pieces."""
+        """Read the rows from `start` to `stop`, in pieces."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one worker of several reads of the rows in each pass over them.
+    """Share of the rows that one of several workers reads in each pass.
 
-    Rows of all groups stand in one line, in the order of the pass. Each worker takes an equal
-    stretch of it, so all workers take the same number of steps, and rows of one step are as many
-    on each of them. The last rows of the line that no equal stretch has room for are left out of
-    that pass: fewer than there are workers, or with `drop_remainder` fewer than a batch.
+    The rows of all groups are concatenated in the order of the pass. Each worker takes an equal
+    contiguous part, so all workers take the same number of steps with the same number of rows. Rows
+    that do not divide evenly among the workers are dropped for that pass: fewer than there are
+    workers, or with `drop_remainder` fewer than a batch.
 
     Attributes:
-        index: the worker's place, from 0.
-        count: workers.
+        index: index of the worker, from 0.
+        count: number of workers.
         rows: rows of all groups together.
-        batch_size: rows of a step on all workers together.
+        batch_size: rows of a step over all workers.
         batches: steps of a pass.
         own_rows: rows that this worker reads in each pass.
     """
@@ -46,31 +46,31 @@ class Part:
 
     @property
     def own_batch(self) -> int:
-        """Rows of a step on this worker."""
+        """Return the number of rows of a step on this worker."""
         return self.batch_size // self.count
 
     @property
     def left_out(self) -> int:
-        """Rows that no worker reads in a pass."""
+        """Return the number of rows that no worker reads in a pass."""
         return self.rows - self.count * self.own_rows
 
     @property
     def all_alike(self) -> bool:
-        """Whether every step has the same number of rows."""
+        """Return whether every step has the same number of rows."""
         return self.own_rows == self.batches * self.own_batch
 
     def __str__(self) -> str:
-        """One line for a log."""
+        """Return one line for a log."""
         return (
             f"worker {self.index} of {self.count}: {self.own_rows:,} of {self.rows:,} rows a pass, "
             f"{self.own_batch:,} in each of {self.batches:,} steps; {self.left_out:,} rows left out"
         )
 
     def pieces(self, groups: Sequence[Group]) -> list[tuple[Group, int, int]]:
-        """The stretches `(group, start, stop)` of this worker.
+        """Return the pieces `(group, start, stop)` of this worker.
 
         Args:
-            groups: all of them, in the order of the pass.
+            groups: all groups, in the order of the pass.
         """
         ends = np.cumsum([group.rows for group in groups])
         begin = self.index * self.own_rows
@@ -89,17 +89,17 @@ class Part:
 def share(
     owner: str, rows: int, batch_size: int, shard: tuple[int, int] | None, drop_remainder: bool
 ) -> Part:
-    """The part of one worker.
+    """Compute the part of one worker.
 
     Args:
-        owner: function that asks, named in the error message.
+        owner: calling function, named in the error message.
         rows: rows of all groups together.
-        batch_size: rows of a step on all workers together.
-        shard: the worker's place and the number of workers; None for one worker.
+        batch_size: rows of a step over all workers.
+        shard: the worker's index and the number of workers; None for one worker.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Raises:
-        ValueError: if the shard is none, the batch cannot be shared out evenly, or there would be
+        ValueError: if the shard is invalid, the batch cannot be divided evenly, or there would be
             no step.
     """
     index, count = _checked(owner, (0, 1) if shard is None else shard)

@@ -1,21 +1,21 @@
-"""Sides: whether a column describes the user, the item, or the moment of a row."""
+"""Detection of the side that a column describes: the user, the item or the context."""
 
 from typing import Literal
 
 import numpy as np
 
-# A column that has one value for each group would have that by luck once in a million tables.
+# Probability below which a constant value per group is not attributed to chance.
 _LUCK = 1e-6
 
 
 def side_of(
     column: np.ndarray, users: np.ndarray, items: np.ndarray
 ) -> Literal["user", "item", "context"]:
-    """Find what a column describes, from what it is constant within.
+    """Find what a column describes, by the groups within which it is constant.
 
-    A column that is the same in all rows of a user is known before an item is chosen, so it is the
-    user's even if it is constant within items as well. One that is the same in all rows of an item
-    gives the item away.
+    A column that is constant within users is known before an item is chosen. So it is the user's
+    even if it is constant within items as well. One that is constant within items only reveals the
+    item.
 
     Args:
         column: codes of its values from 0, `(rows,)`.
@@ -34,7 +34,7 @@ def side_of(
 
 
 def _is_constant_within(column: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether all rows of each group have one value, and that is no luck."""
+    """Return whether all rows of each group share a value, beyond chance."""
     order = np.argsort(groups, kind="stable")
     group, value = groups[order], column[order]
     same_group = group[1:] == group[:-1]
@@ -43,7 +43,7 @@ def _is_constant_within(column: np.ndarray, groups: np.ndarray) -> bool:
     # Independent values with the shares p agree in a group of m rows with probability sum(p ** m).
     counts = np.bincount(value)
     most = counts.max()
-    relative = counts[counts > 0] / most  # of the largest share, so that no power of all is 0
+    relative = counts[counts > 0] / most  # relative to the largest, so that powers do not vanish
     sizes, groups_of_size = np.unique(np.bincount(group), return_counts=True)
     luck = sum(
         number * (size * np.log(most / len(value)) + np.log((relative**size).sum()))

@@ -1,4 +1,4 @@
-"""Splits: pure functions from interactions to (train, valid, test), without leakage.
+"""Splits of interactions into train, valid and test parts, without leakage.
 
 Every row goes to exactly one part, and every part keeps the order of the rows.
 """
@@ -16,13 +16,13 @@ from kerasrec.data.interactions import Interactions
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Three parts of one set of interactions; `valid` has no rows where none were asked for.
+    """Train, valid and test parts of one set of interactions. `valid` may have no rows.
 
     Args:
-        train: rows to fit on; the only ones that vocabularies and statistics may see.
+        train: rows to fit on. Vocabularies and statistics may only use these.
         valid: rows to choose the epoch and the hyper-parameters on.
         test: rows to report on.
-        method: how the parts were made, for `describe`.
+        method: description of the method, for `describe`.
 
     Example:
 
@@ -41,24 +41,24 @@ class Split:
 
     @property
     def cold_users(self) -> np.ndarray:
-        """Raw ids of the test users that have no training row."""
+        """Return the raw ids of test users without training rows."""
         return _cold(self.train, self.test, self.train.user)
 
     @property
     def cold_items(self) -> np.ndarray:
-        """Raw ids of the test items that have no training row."""
+        """Return the raw ids of test items without training rows."""
         return _cold(self.train, self.test, self.train.item)
 
     @property
     def repeated_pairs(self) -> int:
-        """Number of test rows whose (user, item) pair has a training row as well."""
+        """Return the number of test rows whose (user, item) pair is in train too."""
         both = pa.concat_tables([self.train.table, self.test.table])
         pairs = pa.array(dataclasses.replace(self.train, table=both).pairs())
         train, test = pairs[: len(self.train)], pairs[len(self.train) :]
         return int(pc.sum(pc.is_in(test, value_set=train), min_count=0).as_py())
 
     def describe(self) -> str:
-        """Text: the method, rows, users and items of each part, and what has no training row."""
+        """Describe the method, the size of each part, and ids without training rows."""
         lines = [self.method]
         for name in ("train", "valid", "test"):
             part = getattr(self, name)
@@ -87,7 +87,7 @@ class Split:
 def random_split(
     interactions: Interactions, *, valid: float = 0.1, test: float = 0.1, seed: int = 0
 ) -> Split:
-    """Rows at random; users and items may end up without training rows.
+    """Split rows at random. Users and items may end up without training rows.
 
     Args:
         interactions: the rows.
@@ -112,17 +112,17 @@ def random_split(
 def k_fold(
     interactions: Interactions, *, folds: int = 5, seed: int = 0, valid: float = 0.0
 ) -> Iterator[Split]:
-    """Cross-validation: each row is in the test part of one fold.
+    """Split for cross-validation: each row is in the test part of one fold.
 
-    The rows are shuffled with `numpy.random.RandomState(seed)` and cut into consecutive blocks, the
-    first ones a row longer where the division leaves a rest. These are the folds of the Surprise
-    library, so that results compare row by row.
+    The rows are shuffled with `numpy.random.RandomState(seed)` and cut into consecutive blocks. If
+    the division leaves a remainder, the first blocks are one row longer. These are the folds of the
+    Surprise library, so that results compare row by row.
 
     Args:
         interactions: the rows.
         folds: number of folds.
         seed: seed of the shuffle.
-        valid: share of the training rows of each fold that goes to its valid part, at random.
+        valid: share of the training rows of each fold to move to its valid part, at random.
 
     Returns:
         Iterator over `folds` splits.
@@ -151,11 +151,10 @@ def k_fold(
 
 
 def leave_last_out(interactions: Interactions, *, valid: int = 1, test: int = 1) -> Split:
-    """Each user's last rows in time: the very last are the test part, those before them valid.
+    """Hold out each user's last rows: the newest for test, those before for validation.
 
-    Rows with the same time keep the order of the file, so that of two such rows the later one in
-    the file is the last. A user with no more than `valid + test` rows stays in the training part
-    whole.
+    Rows with the same time keep the order of the file, so that the later one in the file counts as
+    newer. Users with at most `valid + test` rows stay entirely in the training part.
 
     Args:
         interactions: the rows, with a time column.
@@ -182,10 +181,10 @@ def leave_last_out(interactions: Interactions, *, valid: int = 1, test: int = 1)
 
 
 def temporal_split(interactions: Interactions, *, valid: float = 0.1, test: float = 0.1) -> Split:
-    """Each user's latest share of rows, rounded down: every user keeps a training row.
+    """Hold out each user's latest share of rows. Every user keeps a training row.
 
-    Rows with the same time keep the order of the file. Other users' training rows may be later
-    than a test row; `time_split` excludes that.
+    Shares are rounded down. Rows with the same time keep the order of the file. Other users'
+    training rows may be later than a test row, which `time_split` excludes.
 
     Args:
         interactions: the rows, with a time column.
@@ -213,10 +212,10 @@ def time_split(
     test: float = 0.1,
     cuts: tuple[int, int] | None = None,
 ) -> Split:
-    """All rows before one moment train, all after another test: nothing is learned from the future.
+    """Split all rows at moments in time, so that nothing is learned from the future.
 
-    Rows with the same time go to one part, so that the shares are kept only as far as the times
-    differ: a cut that falls among equal times moves them all to the later part.
+    Rows with the same time go to one part, so the shares are only approximate. A cut among equal
+    times moves them all to the later part.
 
     Args:
         interactions: the rows, with a time column.
@@ -253,12 +252,12 @@ def time_split(
 def given_folds(
     train: Interactions, test: Interactions, valid: Interactions | None = None
 ) -> Split:
-    """Parts that came as files of their own, such as `u1.base` and `u1.test`.
+    """Create a split from parts in files of their own, such as `u1.base` and `u1.test`.
 
     Args:
         train: training rows.
         test: test rows.
-        valid: rows to choose on; None leaves that part without rows.
+        valid: validation rows; None for an empty part.
 
     Raises:
         ValueError: if the parts have other columns or types, or train or test has no rows, or a
@@ -332,7 +331,7 @@ def _time(interactions: Interactions, method: str) -> np.ndarray:
 
 
 def _user_order(interactions: Interactions) -> tuple[np.ndarray, np.ndarray, str]:
-    """For each row: its place from the end of its user's history, and that history's length."""
+    """Return each row's position from the end of its user's history, and that history's length."""
     time = _time(interactions, "split by time of each user")
     users = interactions.codes(interactions.user)
     order = np.lexsort((time, users))
@@ -347,7 +346,7 @@ def _user_order(interactions: Interactions) -> tuple[np.ndarray, np.ndarray, str
 
 
 def _cut(ordered: np.ndarray, later: int) -> tuple[int, int]:
-    """The time from which at least so many of the ordered times are, and how many lie before it."""
+    """Return the start of a tail of at least `later` times, and the number of times before it."""
     if not len(ordered):
         return 0, 0
     if not later:
@@ -357,7 +356,7 @@ def _cut(ordered: np.ndarray, later: int) -> tuple[int, int]:
 
 
 def _is_cold(train: Interactions, part: Interactions, column: str) -> np.ndarray:
-    """Mask of the part's distinct values that have no training row."""
+    """Mark the part's distinct values that have no training row."""
     known = pc.is_in(part.distinct(column), value_set=train.distinct(column))
     return ~np.asarray(known.to_numpy(zero_copy_only=False))
 
@@ -368,13 +367,13 @@ def _cold(train: Interactions, part: Interactions, column: str) -> np.ndarray:
 
 
 def _shared_rows(train: Interactions, part: Interactions) -> int:
-    """Number of the part's rows that are training rows in each column."""
+    """Count the part's rows that equal a training row in every column."""
     both = dataclasses.replace(train, table=pa.concat_tables([train.table, part.table]))
     rows = np.zeros(len(both), np.int64)
     for name in train.columns:
         codes = both.codes(name)
         rows = rows * (int(codes.max(initial=0)) + 1) + codes
-        rows = np.unique(rows, return_inverse=True)[1]  # numbers below the rows: no overflow
+        rows = np.unique(rows, return_inverse=True)[1]  # smaller than the row count: no overflow
     return int(np.isin(rows[len(train) :], rows[: len(train)]).sum())
 
 

@@ -1,4 +1,4 @@
-"""Batches from Parquet files that are larger than memory."""
+"""Batches from Parquet files larger than memory."""
 
 import dataclasses
 import pathlib
@@ -32,39 +32,39 @@ def stream_parquet(
     seed: int = 0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Rows of Parquet files as `pointwise` gives them, read and encoded piece by piece.
+    """Stream batches from Parquet files, read and encoded piece by piece.
 
-    Row groups are read in random order, some of them in turns, slice by slice, into a buffer that
-    is reordered and half emptied again and again. So rows up to about `buffer_rows` apart mix, and
-    memory holds about twice the buffer whatever the size of the files.
+    Row groups are read in random order, several of them in turns, slice by slice, into a buffer
+    that is repeatedly shuffled and half emptied. So rows up to about `buffer_rows` apart mix, and
+    memory holds about twice the buffer, whatever the size of the files.
 
-    With `shard`, each worker reads a part of the rows alone: in each pass the row groups of all
-    files are dealt anew, every worker takes an equal number of rows of them, and no row comes to
-    two workers. A row group is cut where the parts would not be equal otherwise. What no equal
-    part has room for, less than one row a worker, is left out of that pass;
-    `dataset.part.left_out` counts it. Every worker must see the same files and the same seed.
+    With `shard`, each worker reads only its part of the rows. In each pass the row groups of all
+    files are dealt again, every worker takes an equal number of rows, and no row goes to two
+    workers. Row groups are cut where necessary to make the parts equal. Rows that do not divide
+    evenly among the workers are dropped for that pass, and `dataset.part.left_out` counts them.
+    All workers must use the same files and the same seed.
 
-    The names of the columns are those of the schema. Values are checked as they are read: a row
-    that `Interactions` would refuse ends the pass with a TensorFlow error that carries its message.
+    Column names are those of the schema. Values are checked as they are read. A row that
+    `Interactions` would reject ends the pass with a TensorFlow error that carries its message.
 
     Args:
         paths: a file, several, or a folder with files named `*.parquet`.
         schema: `Categorical` features and `Numeric` ones of size 1.
         vocabularies: by feature name, fitted on training rows.
-        batch_size: rows per step, on all workers together.
-        shard: the worker's place, from 0, and the number of workers, such as
-            `kerasrec.distribute.shard` gives; None where one process reads all rows.
-        implicit: whether every label is 1; the files need no label column then.
+        batch_size: rows per step, over all workers.
+        shard: the worker's index, from 0, and the number of workers, as
+            `kerasrec.distribute.shard` returns them; None if one process reads all rows.
+        implicit: whether every label is 1. Then the files need no label column.
         weight: name of a column of sample weights.
         shuffle: whether to reorder the rows, otherwise in the order of the files.
         buffer_rows: rows in the buffer; it grows to two batches if it is smaller.
-        seed: of the order, which is another one in each pass.
+        seed: seed of the order, which changes in each pass.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Returns:
-        dataset of (dict of features `(batch,)`, float32 label `(batch,)`[, float32 weight
-        `(batch,)`]), of `batch_size / workers` rows each; its cardinality is known, and its
-        attribute `part` says which share of the rows it gives.
+        Dataset of (dict of features `(batch,)`, float32 label `(batch,)`[, float32 weight
+        `(batch,)`]), with `batch_size / workers` rows each and known cardinality. Its attribute
+        `part` describes this worker's share of the rows.
 
     Raises:
         ValueError: if a file is missing, unreadable or has no rows, a column is missing, has
@@ -117,7 +117,7 @@ class _RowGroup:
     names: tuple[str, ...]
 
     def read(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        # Buffered, so that a file that is one huge row group is not read whole.
+        # Buffered, so that a file with one huge row group is not read at once.
         with pq.ParquetFile(self.path, metadata=self.metadata, buffer_size=READ_BYTES) as file:
             slices = file.iter_batches(
                 min(row_stream.SLICE_ROWS, stop), row_groups=[self.index], columns=list(self.names)

@@ -1,4 +1,4 @@
-"""Batches from TFRecord files of `tf.train.Example`, and the writing of such files."""
+"""Batches from TFRecord files of `tf.train.Example`, and a writer of such files."""
 
 import dataclasses
 import os
@@ -40,29 +40,29 @@ def stream_tfrecord(
     drop_remainder: bool = False,
     compression: Compression = "",
 ) -> tf.data.Dataset:
-    """Examples of TFRecord files, as `stream_parquet` gives the rows of Parquet files.
+    """Stream batches from TFRecord files, as `stream_parquet` does from Parquet files.
 
-    A feature holds one value: an id as int64 or bytes, as its vocabulary does, a number, label or
-    weight as float or int64. A TFRecord file does not say how many examples it has, so all files
-    are read once, without a look inside, when the dataset is made. A file is read from front to
-    back; several at a time are mixed, so many small files mix better than a few large ones.
+    A feature holds one value: an id as int64 or bytes, like its vocabulary, or a number, label or
+    weight as float or int64. A TFRecord file does not store its number of examples, so all files
+    are read once, without parsing, when the dataset is made. Each file is read sequentially, and
+    several files are read in turns, so many small files mix better than a few large ones.
 
     Args:
         paths: a file, several, or a folder with files named `*.tfrecord*`.
         schema: `Categorical` features and `Numeric` ones of size 1.
         vocabularies: by feature name, fitted on training rows.
-        batch_size: rows per step, on all workers together.
-        shard: the worker's place, from 0, and the number of workers; see `stream_parquet`.
-        implicit: whether every label is 1; the examples need no label then.
+        batch_size: rows per step, over all workers.
+        shard: the worker's index, from 0, and the number of workers; see `stream_parquet`.
+        implicit: whether every label is 1. Then the examples need no label.
         weight: name of a feature with sample weights.
         shuffle: whether to reorder the rows, otherwise in the order of the files.
         buffer_rows: rows in the buffer; it grows to two batches if it is smaller.
-        seed: of the order, which is another one in each pass.
+        seed: seed of the order, which changes in each pass.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
-        compression: of the files: "" for none, "GZIP" or "ZLIB".
+        compression: compression of the files: "" for none, "GZIP" or "ZLIB".
 
     Returns:
-        dataset as of `stream_parquet`.
+        Dataset as of `stream_parquet`.
 
     Raises:
         ValueError: if a file is missing, damaged or has no rows, a feature is missing or of another
@@ -111,18 +111,18 @@ def write_tfrecord(
     shards: int = 1,
     compression: Compression = "",
 ) -> list[pathlib.Path]:
-    """Rows of a table as TFRecord files of `tf.train.Example`, in equal parts.
+    """Write the rows of a table to TFRecord files of `tf.train.Example`, in equal parts.
 
     Integers and booleans become int64, other numbers float, text bytes.
 
     Args:
         table: a dict of columns or any table of the Arrow protocol; all columns are written.
-        directory: where `rows-00000-of-00001.tfrecord` and so on go; made if it does not exist.
+        directory: folder for `rows-00000-of-00001.tfrecord` and so on; created if necessary.
         shards: number of files.
         compression: "" for none, "GZIP" or "ZLIB".
 
     Returns:
-        the paths of the files, in the order of the rows.
+        The paths of the files, in the order of the rows.
 
     Raises:
         ValueError: if the columns differ in length, have missing values or are neither numbers nor
@@ -156,7 +156,7 @@ def write_tfrecord(
 
 @dataclasses.dataclass(frozen=True)
 class _File:
-    """A TFRecord file; what is inside is parsed as it is read."""
+    """TFRecord file whose examples are parsed as they are read."""
 
     path: pathlib.Path
     rows: int
@@ -169,7 +169,7 @@ class _File:
                 parsed = tf.io.parse_example(records, dict(self.parsers))
             except tf.errors.InvalidArgumentError as error:
                 raise ValueError(
-                    f"{OWNER}: {self.path}: an example is not as the schema says: {error.message}"
+                    f"{OWNER}: {self.path}: an example does not match the schema: {error.message}"
                 ) from error
             yield pa.table({name: _column(values.numpy()) for name, values in parsed.items()})
 
@@ -190,7 +190,7 @@ def _counted(path: pathlib.Path, encoder: RowEncoder, compression: str) -> _File
 
 
 def _records(path: pathlib.Path, compression: str, start: int, stop: int) -> Iterator[tf.Tensor]:
-    """Serialized examples `(slice,)`; a dataset without functions, so no thread waits for one."""
+    """Iterate over serialized examples `(slice,)`, without functions that block a thread."""
     records = tf.data.TFRecordDataset(str(path), compression, READ_BYTES).skip(start)
     return iter(records.take(stop - start if stop >= 0 else -1).batch(row_stream.SLICE_ROWS))
 
@@ -198,11 +198,11 @@ def _records(path: pathlib.Path, compression: str, start: int, stop: int) -> Ite
 def _parsers(
     path: pathlib.Path, record: bytes, encoder: RowEncoder
 ) -> dict[str, tf.io.FixedLenFeature]:
-    """How to read each column, after the first example of the file."""
+    """Return the parser of each column, judged by the first example of the file."""
     try:
         features = tf.train.Example.FromString(record).features.feature
-    except Exception as error:  # protobuf's DecodeError has no public place
-        raise ValueError(f"{OWNER}: {path}: the records are no tf.train.Example.") from error
+    except Exception as error:  # protobuf's DecodeError has no public name
+        raise ValueError(f"{OWNER}: {path}: the records are not tf.train.Example.") from error
     if missing := [name for name in encoder.names if name not in features]:
         fix = "" if encoder.implicit else " Without a label, pass implicit=True."
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Files whose values have types of their own: Parquet, and JSON lines of one object a row."""
+"""Readers of files with typed values: Parquet and JSON lines."""
 
 import json
 import pathlib
@@ -14,10 +14,10 @@ SAMPLE_ROWS = 1000
 
 
 def first_rows(head: str, path: pathlib.Path) -> list[dict[str, object]]:
-    """Return the objects of the whole lines at the beginning of a file.
+    """Parse the complete lines at the beginning of a file to objects.
 
     Raises:
-        ValueError: if the first line is no JSON object.
+        ValueError: if the first line is not a JSON object.
     """
     lines = [line for line in head.split("\n") if line.strip()]
     found: list[dict[str, object]] = []
@@ -25,7 +25,7 @@ def first_rows(head: str, path: pathlib.Path) -> list[dict[str, object]]:
         try:
             value = json.loads(line)
         except ValueError as error:
-            if found:  # the last line may be cut; others are reported when they are read
+            if found:  # the last line may be cut; other errors are reported on reading
                 break
             raise _no_object(path, line) from error
         if not isinstance(value, dict):
@@ -37,10 +37,10 @@ def first_rows(head: str, path: pathlib.Path) -> list[dict[str, object]]:
 def read_json_lines(
     path: pathlib.Path, columns: Sequence[str], sample: Sequence[dict[str, object]], encoding: str
 ) -> pa.Table:
-    """Return some columns of a file of JSON lines; a missing key or null is a missing value.
+    """Read some columns of a file of JSON lines. Missing keys and null are missing values.
 
-    Arrow would take text that looks like a time for one, so the types are declared: those of the
-    first rows, integers widened to floats where a later value asks for it.
+    Arrow would parse text that looks like a time, so the types are declared from the first rows.
+    Integers are widened to floats if a later value requires it.
 
     Args:
         path: the file.
@@ -49,7 +49,7 @@ def read_json_lines(
         encoding: of the text.
 
     Raises:
-        ValueError: if a line is no JSON object, or the values of a column are of several types.
+        ValueError: if a line is not a JSON object, or a column has values of several types.
     """
     kinds = {name: _kind([row.get(name) for row in sample]) for name in columns}
     choices = [kinds, {n: pa.float64() if k == pa.int64() else k for n, k in kinds.items()}]
@@ -101,7 +101,7 @@ def parquet_names(path: pathlib.Path) -> list[str]:
 
 
 def read_parquet(path: pathlib.Path, columns: Sequence[str]) -> pa.Table:
-    """Return some columns of a Parquet file; the others stay on the disk.
+    """Read some columns of a Parquet file.
 
     Args:
         path: the file.

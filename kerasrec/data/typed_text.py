@@ -1,4 +1,4 @@
-"""Columns of text to ids, numbers and times, as their roles ask."""
+"""Conversion of text columns to ids, numbers and times."""
 
 from typing import Literal
 
@@ -25,18 +25,18 @@ def typed(
     id_type: IdType = "auto",
     decimal: str | None = None,
 ) -> ArrowColumn:
-    """Return a column as its role (or a RecBole header) asks.
+    """Convert a column to the type of its role (or of a RecBole header).
 
     Args:
-        column: text, or values that have a type already.
+        column: text, or values that already have a type.
         kind: "user", "item", "token", "label", "float", "time" or "any".
-        name: how an error message calls the column.
-        id_type: type of ids: "string", "integer", or "auto" for integers where every value is
-            written as one, else text.
-        decimal: mark of fractions; None for a point, or a comma where that is certain.
+        name: name of the column for error messages.
+        id_type: type of ids: "string", "integer", or "auto" for integers if every value is written
+            as one, else text.
+        decimal: decimal mark; None for a point, or a comma if that is unambiguous.
 
     Raises:
-        ValueError: if a value is not of the kind.
+        ValueError: if a value does not fit the kind.
     """
     if kind in ("user", "item", "token"):
         return to_id_type(column, name, id_type)
@@ -64,19 +64,19 @@ def typed(
 def to_id_type(
     column: ArrowColumn, name: str, id_type: IdType = "auto", *, floats: bool = True
 ) -> ArrowColumn:
-    """Return ids of the declared type.
+    """Convert ids to the declared type.
 
     Args:
         column: ids of any type; missing ones are null.
-        name: how an error message calls the column.
-        id_type: "string" keeps text and writes integers out; "integer" takes what is written as
-            an integer or as a whole float; "auto" takes text as integers if each value is written
-            as one, and leaves other types alone.
-        floats: "auto" takes a column of whole floats ("7.0") as integers too.
+        name: name of the column for error messages.
+        id_type: "string" keeps text and formats integers. "integer" accepts values written as
+            integers or whole floats. "auto" converts text to integers if each value is written as
+            one, and keeps other types.
+        floats: whether "auto" also converts a column of whole floats ("7.0") to integers.
 
     Raises:
-        ValueError: if the type is declared and a value is not of it, two values would become one
-            id, or an integer is 2**63 or more.
+        ValueError: if a value does not fit the declared type, two values would become one id, or an
+            integer is 2**63 or more.
 
     Example:
 
@@ -145,10 +145,10 @@ def _first(column: ArrowColumn, mask: ArrowColumn) -> str:
 
 
 def _with_points(column: ArrowColumn, decimal: str | None) -> ArrowColumn:
-    """Return text with a point as the mark of fractions.
+    """Return text with a point as decimal mark.
 
-    Without a declared mark, a comma is one if no number has a point and the numbers cannot all be
-    read as thousands.
+    Without a declared mark, a comma counts as one if no number has a point and the commas cannot
+    all be thousands separators.
     """
     if decimal == ".":
         return column
@@ -189,7 +189,7 @@ def _text_to_floats(column: ArrowColumn, name: str, decimal: str | None) -> Arro
 
 
 def _has_decimal_comma(value: str) -> bool:
-    """Return True for digits with one comma among them."""
+    """Return whether the text is digits with one comma among them."""
     return value.count(",") == 1 and value.replace(",", "").lstrip("+-").isdigit()
 
 

@@ -1,4 +1,4 @@
-"""Unknown ids in training: how their row of an embedding table comes to be trained."""
+"""Training of the unknown id's embedding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,21 +12,21 @@ from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Numeric, Schema
 def hiding(
     owner: str, schema: Schema, share: float
 ) -> Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]:
-    """Make a function that shows this share of the ids of a block as unknown.
+    """Make a function that replaces a share of the ids of a block by the unknown id.
 
-    No training row has an id that the vocabulary does not know, unless rare ones were left out of
-    it: without this, the row of the unknown id stays as it was initialised.
+    Training rows contain no unknown ids, unless rare ids were left out of the vocabulary. Without
+    this function the embedding of the unknown id would keep its initial value.
 
     Args:
-        owner: function that asks, named in the error message.
-        schema: which features are ids.
-        share: probability that an id is hidden, each on its own; 0 changes and draws nothing.
+        owner: calling function, named in the error message.
+        schema: schema of the features.
+        share: probability that an id is hidden, independently for each id. With 0 nothing is drawn.
 
     Returns:
-        A function of the features of a block and a source of randomness.
+        A function of the features of a block and a random generator.
 
     Raises:
-        ValueError: if the share is no number from 0 to less than 1.
+        ValueError: if the share is not a number from 0 to less than 1.
 
     Example:
 
@@ -53,12 +53,12 @@ def hiding(
 
 
 def known_items(rows: np.ndarray, items: np.ndarray, owner: str) -> np.ndarray:
-    """Leave out positive rows of the unknown item, against which no negative ever stands.
+    """Drop positive rows of the unknown item, which is never drawn as a negative.
 
     Args:
         rows: positions of the positive rows.
         items: item ids of all rows.
-        owner: function that asks, named in the error message.
+        owner: calling function, named in the error message.
 
     Raises:
         ValueError: if no row is left.

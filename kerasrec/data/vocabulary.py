@@ -1,4 +1,4 @@
-"""Vocabularies: raw ids (strings or 64-bit integers) to the int32 ids that models see."""
+"""Vocabularies from raw ids (strings or 64-bit integers) to the int32 ids of models."""
 
 import dataclasses
 import functools
@@ -27,15 +27,15 @@ _HASHED_AT_ONCE = 1 << 20
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """A one-to-one map between raw ids and int32 ids.
+    """One-to-one map between raw ids and int32 ids.
 
         encode(ids[i]) = i + 2,   encode(padding) = 0,   encode(anything else) = 1
 
     Args:
-        ids: raw ids, each once; int64 or strings (object array).
-        counts: training occurrences of each id; of items those with a positive label, which are
-            its popularity (see `fit_vocabularies`).
-        name: what to call the ids in an error message, such as the column name.
+        ids: distinct raw ids; int64 or strings (object array).
+        counts: training occurrences of each id. For items only those with a positive label, which
+            are their popularity (see `fit_vocabularies`).
+        name: name of the ids for error messages, such as the column name.
 
     Raises:
         ValueError: if ids repeat, are not valid raw ids, or do not match the counts.
@@ -83,11 +83,11 @@ class Vocabulary:
 
     @classmethod
     def fit(cls, values: Any, name: str = "id") -> "Vocabulary":
-        """The vocabulary of the distinct values, in the order of their first appearance.
+        """Fit to the distinct values, in the order of their first appearance.
 
         Args:
             values: raw ids `(rows,)`: numpy, Arrow, list, or a pandas or polars series.
-            name: what to call the ids in an error message.
+            name: name of the ids for error messages.
 
         Raises:
             ValueError: if there are no values or some are not valid raw ids.
@@ -101,13 +101,13 @@ class Vocabulary:
         return cls(distinct, np.bincount(positions, minlength=len(distinct)), name)
 
     def frequent(self, min_count: int) -> "Vocabulary":
-        """Return the vocabulary of the ids that occur at least so often, in the same order.
+        """Return the vocabulary of the ids that occur at least `min_count` times.
 
         Args:
-            min_count: training occurrences. Ids with fewer become unknown ids.
+            min_count: fewest training occurrences. Ids with fewer become unknown.
 
         Raises:
-            ValueError: if it is no positive integer, or no id occurs so often.
+            ValueError: if it is not a positive integer, or no id occurs that often.
         """
         owner = f"Vocabulary {self.name!r}"
         check_integer(owner, "min_count", min_count, 1)
@@ -123,12 +123,12 @@ class Vocabulary:
 
     @property
     def dtype(self) -> str:
-        """Type of the raw ids: "int64" or "string"."""
+        """Return the type of the raw ids: "int64" or "string"."""
         return "int64" if pa.types.is_integer(self._values.type) else "string"
 
     @property
     def num_ids(self) -> int:
-        """Number of int32 ids, padding and unknown included."""
+        """Return the number of int32 ids, padding and unknown included."""
         return len(self) + FIRST_ID
 
     def __len__(self) -> int:
@@ -136,11 +136,11 @@ class Vocabulary:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hash of the ids in their order, 32 hexadecimal digits.
+        """Compute a hash of the ids in their order, 32 hexadecimal digits.
 
-        Two vocabularies have one fingerprint if they give every raw id the same encoded id. Schema,
-        weights and runs carry it, so that ids are never read by another vocabulary. Counts and the
-        name have no part in it.
+        Two vocabularies have the same fingerprint if they give every raw id the same encoded id.
+        Schemas, weights and runs store it, so that ids are never decoded by another vocabulary.
+        Counts and name do not affect it.
 
         Example:
 
@@ -153,7 +153,7 @@ class Vocabulary:
         return hash_values(self.ids)[:32]
 
     def encode(self, values: Any) -> np.ndarray:
-        """The int32 ids of raw ids; an id that is not in the vocabulary becomes 1.
+        """Encode raw ids to int32 ids. An id that is not in the vocabulary becomes 1.
 
         Args:
             values: raw ids `(rows,)` of this vocabulary's type.
@@ -186,12 +186,12 @@ class Vocabulary:
         if not text:
             return self._table.find(column.to_numpy()) + np.int32(FIRST_ID)
         texts, rows = column.dictionary, np.asarray(column.indices)
-        if len(texts) > len(rows):  # some rows of many
+        if len(texts) > len(rows):  # a few rows out of many
             texts, rows = distinct_ids(column)
         return (self._table.find(texts) + np.int32(FIRST_ID))[rows]
 
     def _find_texts(self, texts: pa.LargeStringArray, owner: str) -> np.ndarray:
-        """Encode texts as they come. Known ones are valid ids, so only the others are checked."""
+        """Encode texts directly. Known ones are valid ids, so only others are checked."""
         places = self._table.find(texts)
         unknown = np.flatnonzero(places < 0)
         if len(unknown):
@@ -200,11 +200,11 @@ class Vocabulary:
 
     @functools.cached_property
     def _table(self) -> Any:
-        """Where the ids stand; Arrow would find that out anew in each call."""
+        """Return the look-up table of the ids, built once."""
         return IdTable(self.ids) if self.dtype == "int64" else TextTable(self._values)
 
     def decode(self, ids: Any) -> np.ndarray:
-        """The raw ids of encoded ids.
+        """Decode ids to raw ids.
 
         Args:
             ids: integers of any shape from 2 to `num_ids - 1`.
@@ -230,12 +230,12 @@ class Vocabulary:
         return self.ids[encoded.astype(np.int64) - FIRST_ID]
 
     def to_table(self) -> pa.Table:
-        """Arrow table with the columns `id` and `count`, row i for the encoded id i + 2."""
+        """Return an Arrow table of `id` and `count`, with row i for the encoded id i + 2."""
         return pa.table({"id": self._values, "count": self.counts})
 
     @classmethod
     def from_table(cls, table: pa.Table, name: str = "id") -> "Vocabulary":
-        """The inverse of `to_table`.
+        """Create a vocabulary from the table of `to_table`.
 
         Raises:
             ValueError: if a column is missing or the values are not a vocabulary.
@@ -249,7 +249,7 @@ class Vocabulary:
 
 
 def hash_values(values: np.ndarray) -> str:
-    """Return the SHA-256 of a column, the same for every layout in memory.
+    """Compute the SHA-256 of a column, independent of its memory layout.
 
     Args:
         values: `(rows,)` numbers, or lines of text as an object array.
@@ -264,7 +264,7 @@ def hash_values(values: np.ndarray) -> str:
     digest.update(b"text" if is_text else values.dtype.newbyteorder("<").str.encode())
     for start in range(0, len(values), _HASHED_AT_ONCE):
         part = values[start : start + _HASHED_AT_ONCE]
-        if is_text:  # ids hold no line breaks, so that lines tell one from the next
+        if is_text:  # ids hold no line breaks, so lines separate them unambiguously
             digest.update(("\n".join(part) + "\n").encode())
         else:
             digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
@@ -274,11 +274,11 @@ def hash_values(values: np.ndarray) -> str:
 def save_vocabularies(
     vocabularies: Mapping[str, Vocabulary], directory: str | os.PathLike[str]
 ) -> pathlib.Path:
-    """Writes all vocabularies as one Parquet file, whole or not at all.
+    """Write all vocabularies to one Parquet file atomically.
 
     Args:
         vocabularies: vocabulary by column name.
-        directory: where `vocabularies.parquet` goes; made if it does not exist.
+        directory: folder for `vocabularies.parquet`; created if necessary.
 
     Returns:
         Path of the file.
@@ -310,7 +310,7 @@ def save_vocabularies(
 
 
 def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Vocabulary]:
-    """The inverse of `save_vocabularies`.
+    """Read the file of `save_vocabularies`.
 
     Args:
         directory: the folder that holds `vocabularies.parquet`.

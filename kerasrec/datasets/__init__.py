@@ -1,4 +1,4 @@
-"""Named public data sets, TFDS, files of your own, and synthetic data with a known optimum."""
+"""Public data sets by name, TFDS, your own files, and synthetic data with a known optimum."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What `load` gives: interactions, side tables, and what there is to know about them."""
+"""Result of `load`: interactions, side tables and notes."""
 
 import dataclasses
 
@@ -11,19 +11,19 @@ from kerasrec.datasets.optimum import Optimum
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """A data set by name.
+    """Data set with interactions, side tables, terms and notes.
 
     Args:
-        name: what it was loaded by.
+        name: name it was loaded by.
         interactions: all rows, unsplit.
-        users: what is known of the users, one row each; the id column is named and typed as in
-            the interactions. None where nothing is known.
-        items: the same of the items; titles are in the column `title`, genres in `genres`.
-        terms: what the data may be used for.
-        notes: peculiarities of these very rows, such as rows left out.
-        split: the published parts, for sets that come with them; without validation rows.
-        negatives: raw item ids `(test rows, n)` to rank each test item among, where they are given.
-        optimum: the truth the rows were drawn from, for synthetic data.
+        users: side table of the users, one row each, with the id column named and typed as in the
+            interactions. None if there is none.
+        items: side table of the items, with titles in the column `title` and genres in `genres`.
+        terms: terms of use.
+        notes: peculiarities of the rows, such as rows left out.
+        split: the published parts, for sets that have them, without validation rows.
+        negatives: raw item ids `(test rows, n)` to rank each test item among, if published.
+        optimum: the model the rows were drawn from, for synthetic data.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""One door to all data sets."""
+"""Loader of all data sets."""
 
 import inspect
 import os
@@ -30,14 +30,14 @@ _TFDS = "tfds:"
 
 
 def names() -> list[str]:
-    """The names that `load` knows, besides `tfds:<builder>` and paths."""
+    """Return the names that `load` knows, besides `tfds:<builder>` and paths."""
     return sorted(_NAMED)
 
 
 def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
-    """A data set by name, or from a file.
+    """Load a data set by name, or from a file.
 
-    | name | what | options |
+    | name | source | options |
     |---|---|---|
     | `movielens-100k` | from `$KERASREC_DATA`, the cache, or downloaded | none |
     | `movielens-1m` | your own copy in `$KERASREC_DATA` or the cache | none |
@@ -52,11 +52,11 @@ def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
 
     Args:
         name: one of the above.
-        options: as in the table; an option that the data set does not take is refused.
+        options: as in the table. Other options raise an error.
 
     Raises:
-        ValueError: if the name is neither known nor a file, an option is not taken, or the data
-            are not to be had, with what to do about it.
+        ValueError: if the name is neither known nor a file, an option is invalid, or the data are
+            not available. The message says how to get them.
 
     Example:
 
@@ -71,15 +71,16 @@ def load(name: str | os.PathLike[str], **options: Any) -> Dataset:
     path = pathlib.Path(name)
     if not path.is_file():
         raise ValueError(
-            f"load: {os.fspath(name)!r} is no data set and no file; expected one of {names()}, "
-            "'tfds:<builder>' such as 'tfds:movielens/100k-ratings', or the path of a file."
+            f"load: {os.fspath(name)!r} is neither a data set nor a file; expected one of "
+            f"{names()}, 'tfds:<builder>' such as 'tfds:movielens/100k-ratings', or the path of a "
+            "file."
             f"{nearest(os.fspath(name), names())}"
         )
     return Dataset(str(path), _call(str(path), read, options, path))
 
 
 def _call(name: str, function: Callable[..., Any], options: dict[str, Any], *first: Any) -> Any:
-    """Calls a loader, if it takes all the options."""
+    """Call a loader after checking that it takes all the options."""
     taken = list(inspect.signature(function).parameters)[len(first) :]
     if unknown := sorted(set(options) - set(taken)):
         raise ValueError(

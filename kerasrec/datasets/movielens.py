@@ -36,14 +36,17 @@ _OCCUPATIONS = (
 
 
 def movielens_100k() -> Dataset:
-    """943 users, 1,682 films, 100,000 ratings from 1 to 5 with time stamps in seconds.
+    """Load MovieLens 100K: 943 users, 1,682 films, 100,000 ratings from 1 to 5.
 
-    Looked for as `ml-100k` in `$KERASREC_DATA`, then in the cache: the original files (`u.data`,
-    `u.item`, `u.user`) or those of RecBole (`ml-100k.inter`, ...), which hold the same rows in the
-    same order. Else RecBole's are taken from its wheel, which pip downloads.
+    Times are in seconds.
+
+    The folder `ml-100k` is searched in `$KERASREC_DATA`, then in the cache. It may hold the
+    original files (`u.data`, `u.item`, `u.user`) or those of RecBole (`ml-100k.inter`, ...), which
+    have the same rows in the same order. If neither is found, pip downloads RecBole's wheel, which
+    contains them.
 
     Raises:
-        ValueError: if the set is nowhere and cannot be downloaded, or a file is damaged.
+        ValueError: if the set is not found and cannot be downloaded, or a file is damaged.
     """
     for folder in folders("ml-100k"):
         if path := find_file(folder, "u.data"):
@@ -91,7 +94,7 @@ def _recbole_100k(path: pathlib.Path) -> Dataset:
         users = _users_100k(interactions, rows)
     if file := find_file(path.parent, "ml-100k.item"):
         rows = read_fields(file, separator="\t", fields=4, encoding="utf-8")[1:]
-        # The year is what stood in the last brackets; one film is unknown, in RecBole's spelling.
+        # RecBole splits off the year in brackets, and misspells the one unknown film.
         titles = ["unknown" if row[1] == "unkonwn" else f"{row[1]} ({row[2]})" for row in rows]
         genres = [row[3].split(" ") for row in rows]
         items = _items(interactions, [row[0] for row in rows], titles, genres)
@@ -120,16 +123,16 @@ def _items(
 
 
 def movielens_1m() -> Dataset:
-    """6,040 users, 3,706 rated films, 1,000,209 ratings from 1 to 5.
+    """Load MovieLens 1M: 6,040 users, 3,706 rated films, 1,000,209 ratings from 1 to 5.
 
-    Looked for as `ml-1m` in `$KERASREC_DATA`, then in the cache: the original `ratings.dat`, or
-    `ratings_reconstructed.csv` (columns user_id, movie_id, rating, time_rank), in which a rating of
-    0 stands for an unknown one: those rows are left out, and a note says how many. With
-    `movies.dat` and `users.dat` beside it there are side tables. The set may not be redistributed,
-    so it is never downloaded.
+    The folder `ml-1m` is searched in `$KERASREC_DATA`, then in the cache. It holds the original
+    `ratings.dat`, or `ratings_reconstructed.csv` (columns user_id, movie_id, rating, time_rank), in
+    which a rating of 0 means unknown. Those rows are left out, and a note gives their number. Side
+    tables are read from `movies.dat` and `users.dat`. The set may not be redistributed, so it is
+    never downloaded.
 
     Raises:
-        ValueError: if the set is nowhere, or a file is damaged.
+        ValueError: if the set is not found, or a file is damaged.
     """
     for folder in folders("ml-1m"):
         if path := find_file(folder, "ratings.dat"):

@@ -1,4 +1,4 @@
-"""MovieTweetings: ratings that people posted, with an open licence."""
+"""MovieTweetings: film ratings from Twitter, under an open licence."""
 
 import pyarrow as pa
 
@@ -13,14 +13,16 @@ TERMS = (
 
 
 def movietweetings_100k() -> Dataset:
-    """16,554 users, 10,506 films, 100,000 ratings from 0 to 10 with time stamps in seconds.
+    """Load MovieTweetings 100K: 16,554 users, 10,506 films, 100,000 ratings from 0 to 10.
 
-    Item ids are IMDb numbers with leading zeros, hence strings. Looked for as
-    `movietweetings-100k` in `$KERASREC_DATA`, then in the cache: `ratings.dat`, and `movies.dat`
-    for titles and genres.
+    Times are in seconds.
+
+    Item ids are IMDb numbers with leading zeros, hence strings. The folder `movietweetings-100k` is
+    searched in `$KERASREC_DATA`, then in the cache. It holds `ratings.dat`, and `movies.dat` for
+    titles and genres.
 
     Raises:
-        ValueError: if the set is nowhere, or a file is damaged.
+        ValueError: if the set is not found, or a file is damaged.
     """
     for folder in folders("movietweetings-100k"):
         if path := find_file(folder, "ratings.dat"):

@@ -1,4 +1,4 @@
-"""The truth behind synthetic data, to measure how far a model is from it."""
+"""Ground truth of synthetic data, to measure a model's distance from the optimum."""
 
 import dataclasses
 
@@ -9,16 +9,16 @@ from kerasrec.data import Interactions
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Optimum:
-    """The expected rating of every pair, and what the best model could reach.
+    """Expected rating of every pair, and the figures of the best possible model.
 
     Args:
         user_ids: raw ids `(users,)`, ascending.
         item_ids: raw ids `(items,)`, ascending.
-        expected: expected rating `(users, items)`; who predicts it has the least squared error.
-        affinity: log odds `(users, items)` with which a user takes an item next; ranking unseen
-            items by it finds the next item as often as any ranking can.
-        rmse: standard deviation of the ratings around it, the root mean squared error that the
-            best model tends to on many rows.
+        expected: expected rating `(users, items)`, the prediction with the least squared error.
+        affinity: log odds `(users, items)` that a user takes an item next. Ranking unseen items by
+            it is optimal for next-item hits.
+        rmse: standard deviation of the ratings around `expected`, which the root mean squared error
+            of the best model approaches on many rows.
 
     Example:
 
@@ -36,42 +36,42 @@ class Optimum:
     rmse: float
 
     def expected_ratings(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """The best prediction for each pair of raw ids, `(rows,)`.
+        """Return the best prediction for each pair of raw ids, `(rows,)`.
 
         Raises:
-            ValueError: if an id is none of the data set's.
+            ValueError: if an id does not belong to the data set.
         """
         return self.expected[
             _positions(self.user_ids, users, "user"), _positions(self.item_ids, items, "item")
         ]
 
     def best_items(self, seen: Interactions) -> np.ndarray:
-        """The best recommendation for each of `user_ids`: the unseen item they would rate highest.
+        """Return for each of `user_ids` the unseen item they would rate highest.
 
         Args:
-            seen: rows whose items are no recommendation for that user, usually the training rows.
+            seen: rows whose items are not recommended to that user, usually the training rows.
 
         Returns:
             Raw item ids `(users,)`.
 
         Raises:
-            ValueError: if an id is none of the data set's, or a user has seen every item.
+            ValueError: if an id does not belong to the data set, or a user has seen every item.
         """
         unseen = self._unseen(seen)
         return self.item_ids[np.argmax(unseen, axis=1)]
 
     def regret(self, recommended: np.ndarray, seen: Interactions) -> float:
-        """Mean gap between the best unseen item and what is recommended, in expected rating.
+        """Compute the mean gap in expected rating between best unseen and recommended items.
 
         Args:
             recommended: one raw item id for each of `user_ids`, `(users,)`.
             seen: see `best_items`.
 
         Returns:
-            The mean over users; 0 is the optimum, and less means that seen items are recommended.
+            The mean over users. 0 is the optimum, and less means that seen items are recommended.
 
         Raises:
-            ValueError: see `best_items`; or if there is not one recommendation per user.
+            ValueError: as in `best_items`, or if there is not one recommendation per user.
         """
         recommended = np.asarray(recommended)
         if recommended.shape != self.user_ids.shape:
@@ -83,7 +83,7 @@ class Optimum:
         return float(np.mean(best - self.expected_ratings(self.user_ids, recommended)))
 
     def _unseen(self, seen: Interactions) -> np.ndarray:
-        """`(users, items)` expected ratings, -inf where seen."""
+        """Return the expected ratings `(users, items)`, -inf where seen."""
         unseen = self.expected.copy()
         users = _positions(self.user_ids, seen.column(seen.user), "user")
         items = _positions(self.item_ids, seen.column(seen.item), "item")

@@ -1,4 +1,4 @@
-"""Sets that were published as one sequence of items per user, for figures of the next item."""
+"""Data sets published as one sequence of items per user, for next-item benchmarks."""
 
 import pathlib
 
@@ -17,17 +17,18 @@ AMAZON_TERMS = (
 
 
 def sasrec_ml_1m() -> Dataset:
-    """MovieLens 1M as the sequences of SASRec (Kang and McAuley, 2018).
+    """Load MovieLens 1M as the sequences of SASRec (Kang and McAuley, 2018).
 
-    6,040 users, 3,416 items with at least 5 ratings, 999,611 rows, ids from 1; ties in time are in
-    the order of that file. The split is the published one: each user's last item is the test, the
-    one before it the validation. `time_rank` is the position in the user's history.
+    It has 6,040 users, 3,416 items with at least 5 ratings, 999,611 rows, and ids from 1. Ties in
+    time keep the order of the published file. The split is the published one: each user's last item
+    is the test row, and the one before it the validation row. `time_rank` is the position in the
+    user's history.
 
-    Looked for as `sasrec-ml-1m/ml-1m.txt` in `$KERASREC_DATA`, then in the cache: lines `user
-    item`. It may not be redistributed, so it is never downloaded.
+    The file `sasrec-ml-1m/ml-1m.txt`, with lines `user item`, is searched in `$KERASREC_DATA`, then
+    in the cache. It may not be redistributed, so it is never downloaded.
 
     Raises:
-        ValueError: if the set is nowhere, or the file is damaged.
+        ValueError: if the set is not found, or the file is damaged.
     """
     name = "sasrec-ml-1m"
     path = _file(name, "ml-1m.txt", "data/ml-1m.txt of kang205/SASRec")
@@ -35,17 +36,17 @@ def sasrec_ml_1m() -> Dataset:
 
 
 def amazon_beauty_s3rec() -> Dataset:
-    """Amazon Beauty as the sequences of S3-Rec (Zhou et al., 2020).
+    """Load Amazon Beauty as the sequences of S3-Rec (Zhou et al., 2020).
 
-    22,363 users, 12,101 items, 198,502 rows, ids from 1, each user and item at least 5 times.
-    Times are whole days, so that the order inside a day is that of the file. Split and `time_rank`
-    as in `sasrec_ml_1m`.
+    It has 22,363 users, 12,101 items, 198,502 rows, and ids from 1. Each user and item has at least
+    5 rows. Times are whole days, so that the order within a day is that of the file. Split and
+    `time_rank` are as in `sasrec_ml_1m`.
 
-    Looked for as `amazon-beauty-s3rec/Beauty.txt` in `$KERASREC_DATA`, then in the cache: a line
-    for each user, `user item item ...`.
+    The file `amazon-beauty-s3rec/Beauty.txt`, with a line `user item item ...` for each user, is
+    searched in `$KERASREC_DATA`, then in the cache.
 
     Raises:
-        ValueError: if the set is nowhere, or the file is damaged.
+        ValueError: if the set is not found, or the file is damaged.
     """
     name = "amazon-beauty-s3rec"
     path = _file(name, "Beauty.txt", "data/Beauty.txt of RUCAIBox/CIKM2020-S3Rec")

@@ -1,4 +1,4 @@
-"""Sets that were published already split, for figures that compare with printed ones."""
+"""Data sets with published splits, for figures comparable with papers."""
 
 import pathlib
 
@@ -19,19 +19,19 @@ GOWALLA_TERMS = (
 
 
 def ncf_ml_1m() -> Dataset:
-    """MovieLens 1M as split for neural collaborative filtering (He et al., 2017).
+    """Load MovieLens 1M as split for neural collaborative filtering (He et al., 2017).
 
-    6,040 users and 3,706 items with ids from 0; 994,169 training rows, the last item of each user
-    as test, and 99 items for each user to rank it among (`negatives`). No ratings;
+    It has 6,040 users and 3,706 items with ids from 0, and 994,169 training rows. The last item of
+    each user is the test row, with 99 items to rank it among (`negatives`). There are no ratings.
     `time_rank` is the position in the user's own history.
 
-    Looked for as `ncf-ml-1m` in `$KERASREC_DATA`, then in the cache: `ml-1m.train.rating` or
-    `ml-1m.train.pairs.tsv` (user and item first in each line, in time order within a user),
-    `ml-1m.test.rating` and `ml-1m.test.negative`. It may not be redistributed, so it is never
-    downloaded.
+    The folder `ncf-ml-1m` is searched in `$KERASREC_DATA`, then in the cache. It holds
+    `ml-1m.train.rating` or `ml-1m.train.pairs.tsv` (user and item first in each line, in time order
+    within a user), `ml-1m.test.rating` and `ml-1m.test.negative`. It may not be redistributed, so
+    it is never downloaded.
 
     Raises:
-        ValueError: if the set is nowhere, or a file is damaged.
+        ValueError: if the set is not found, or a file is damaged.
     """
     name = "ncf-ml-1m"
     train_file, test_file, negative_file = _files(
@@ -58,16 +58,16 @@ def ncf_ml_1m() -> Dataset:
 
 
 def gowalla_lightgcn() -> Dataset:
-    """Gowalla check-ins as split for NGCF and LightGCN.
+    """Load Gowalla check-ins as split for NGCF and LightGCN.
 
-    29,858 users and 40,981 items with ids from 0; 810,128 training and 217,242 test rows, a random
-    fifth of each user's. No times.
+    It has 29,858 users and 40,981 items with ids from 0, 810,128 training rows and 217,242 test
+    rows, which are a random fifth of each user's rows. There are no times.
 
-    Looked for as `gowalla-lightgcn` in `$KERASREC_DATA`, then in the cache: `train.txt` and
-    `test.txt`, a line for each user: `user item item ...`.
+    The folder `gowalla-lightgcn` is searched in `$KERASREC_DATA`, then in the cache. It holds
+    `train.txt` and `test.txt`, with a line `user item item ...` for each user.
 
     Raises:
-        ValueError: if the set is nowhere, or a file is damaged.
+        ValueError: if the set is not found, or a file is damaged.
     """
     name = "gowalla-lightgcn"
     train_file, test_file = _files(
@@ -85,7 +85,7 @@ def gowalla_lightgcn() -> Dataset:
 
 
 def _files(name: str, wanted: tuple[tuple[str, ...], ...], origin: str) -> tuple[pathlib.Path, ...]:
-    """A file for each tuple of possible names, all from one folder."""
+    """Return a file for each tuple of possible names, all from one folder."""
     for folder in folders(name):
         found = [
             next(filter(None, (find_file(folder, n) for n in names)), None) for names in wanted
@@ -97,7 +97,7 @@ def _files(name: str, wanted: tuple[tuple[str, ...], ...], origin: str) -> tuple
 
 
 def _pairs(path: pathlib.Path) -> np.ndarray:
-    """The first two columns of a file of tab-separated numbers, `(rows, 2)`."""
+    """Read the first two columns of a file of tab-separated numbers, `(rows, 2)`."""
     try:
         fields = head_of(path).partition("\n")[0].count("\t") + 1
         text = Delimited(path, "\t", "", False, "utf-8")
@@ -112,7 +112,7 @@ def _pairs(path: pathlib.Path) -> np.ndarray:
 
 
 def _negatives(path: pathlib.Path, test: np.ndarray) -> np.ndarray:
-    """Items `(rows, n)` of a file with a line `(user,item)<TAB>item...` for each test row."""
+    """Read items `(rows, n)` from a line `(user,item)<TAB>item...` for each test row."""
     found: list[list[int]] = []
     for number, line in enumerate(read_lines(path, encoding="utf-8"), 1):
         pair, *items = line.split("\t")
@@ -142,10 +142,10 @@ def _negatives(path: pathlib.Path, test: np.ndarray) -> np.ndarray:
 
 
 def read_lists(path: pathlib.Path) -> np.ndarray:
-    """Pairs `(rows, 2)` of a file of lines `user item item ...`.
+    """Read pairs `(rows, 2)` from a file of lines `user item item ...`.
 
     Args:
-        path: the file; compressed ones are unpacked.
+        path: the file, which may be compressed.
 
     Raises:
         ValueError: if a line holds anything but whole numbers.
@@ -167,7 +167,7 @@ def read_lists(path: pathlib.Path) -> np.ndarray:
 def _split(
     train: np.ndarray, test: np.ndarray, method: str, *, timed: bool
 ) -> tuple[Interactions, Split]:
-    """All rows, and the published parts; with `timed`, the rank of a row among its user's."""
+    """Return all rows and the published parts. With `timed`, rank each row within its user."""
     pairs = np.concatenate([train, test])
     columns = {"user_id": pairs[:, 0], "item_id": pairs[:, 1]}
     if timed:

@@ -1,4 +1,4 @@
-"""Where data sets lie: the user's own folder, then the cache."""
+"""Storage of data sets: the user's own folder, then the cache."""
 
 import contextlib
 import gzip
@@ -13,7 +13,7 @@ from kerasrec.data import Interactions
 
 
 def cache_dir() -> pathlib.Path:
-    """The cache: `$KERASREC_CACHE`, else `$XDG_CACHE_HOME/kerasrec`, else `~/.cache/kerasrec`."""
+    """Return `$KERASREC_CACHE`, `$XDG_CACHE_HOME/kerasrec` or `~/.cache/kerasrec`."""
     if own := os.environ.get("KERASREC_CACHE"):
         return pathlib.Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
@@ -21,14 +21,14 @@ def cache_dir() -> pathlib.Path:
 
 
 def folders(name: str) -> list[pathlib.Path]:
-    """Where a data set may lie, in the order in which to look."""
+    """Return the folders to search for a data set, in order."""
     own = os.environ.get("KERASREC_DATA")
     roots = [pathlib.Path(own).expanduser()] if own else []
     return [root / name for root in [*roots, cache_dir()]]
 
 
 def find_file(folder: pathlib.Path, name: str) -> pathlib.Path | None:
-    """The file of that name, plain or with `.gz`, if the folder has it."""
+    """Return the file of that name, plain or with `.gz`, if the folder has it."""
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
@@ -36,7 +36,7 @@ def find_file(folder: pathlib.Path, name: str) -> pathlib.Path | None:
 
 
 def read_lines(path: pathlib.Path, *, encoding: str) -> list[str]:
-    """The lines of a text file, plain or gzipped, without empty ones.
+    """Read the non-empty lines of a text file, plain or gzipped.
 
     Raises:
         ValueError: if the file cannot be read as such text.
@@ -52,7 +52,7 @@ def read_lines(path: pathlib.Path, *, encoding: str) -> list[str]:
 def read_fields(
     path: pathlib.Path, *, separator: str, fields: int, encoding: str
 ) -> list[list[str]]:
-    """The fields of every line, without spaces around them.
+    """Read the fields of every line, stripped of surrounding spaces.
 
     Raises:
         ValueError: if a line has another number of fields.
@@ -71,16 +71,16 @@ def read_fields(
 
 
 def id_column(ids: list[str], interactions: Interactions, name: str) -> pa.Array:
-    """Ids of a side table, typed as in the interactions."""
+    """Return the ids of a side table, typed as in the interactions."""
     kind = interactions.table[name].type
     return pa.array(ids).cast(kind if pa.types.is_integer(kind) else pa.string())
 
 
 def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:
-    """Writes a data set's folder to the cache, whole or not at all.
+    """Write a data set's folder to the cache atomically.
 
-    The files are written to a folder of another name, which then takes its place; of several
-    processes that do so at once the first wins, and the others use its files.
+    The files are written to a temporary folder, which is then renamed. If several processes do so
+    at once, the first wins and the others use its files.
 
     Raises:
         ValueError: if the cache cannot be written.

@@ -1,4 +1,4 @@
-"""Synthetic ratings, drawn from a truth that is known."""
+"""Synthetic ratings drawn from a known model."""
 
 import numpy as np
 import pyarrow as pa
@@ -22,17 +22,17 @@ def synthetic(
     popularity: float = 0.8,
     seed: int = 0,
 ) -> Dataset:
-    """Ratings of low rank with noise, more often on items that are popular or liked.
+    """Draw noisy low-rank ratings, more often of popular or liked items.
 
         expected(u, i) = 3.5 + b_u + b_i + <p_u, q_i>,  rating = expected + noise * normal
         P(u takes i next) ~ exp(affinity(u, i)) over the items that u has not taken,
         affinity(u, i) = taste * expected(u, i) - popularity * log(rank of i)
 
-    The ranks of popularity are drawn at random, whatever the ratings. Ratings are not cut to a
-    range, so that the best predictions are exactly `expected` and the least error is `noise`. As
-    each user's rows are in the order in which items were taken, sorting unseen items by `affinity`
-    is the best ranking for leave-last-out. Users are integers and items strings, and there are
-    more of the former: mixing the two up is noticed.
+    Popularity ranks are drawn independently of the ratings. Ratings are not clipped to a range, so
+    the best predictions are exactly `expected` and the least error is `noise`. Each user's rows are
+    in the order in which items were taken, so sorting unseen items by `affinity` is the best
+    ranking for leave-last-out. User ids are integers, item ids are strings, and there are more
+    users than items, so that code which confuses them fails.
 
     Args:
         num_users: number of users.
@@ -40,12 +40,12 @@ def synthetic(
         ratings_per_user: ratings each user gives; at least one item stays unrated.
         rank: length of p_u and q_i.
         noise: standard deviation of a rating around its expectation.
-        taste: how much users take what they will like; 0 makes them indifferent.
-        popularity: exponent of the popularity; 0 makes all items equally known.
-        seed: same seed, same data.
+        taste: strength with which users prefer items they will like; 0 for none.
+        popularity: exponent of the popularity; 0 makes all items equally popular.
+        seed: seed of the data.
 
     Returns:
-        A data set whose `optimum` is the truth.
+        A data set whose `optimum` is the generating model.
 
     Raises:
         ValueError: if a size is out of range.
@@ -72,7 +72,7 @@ def synthetic(
     biases = rng.normal(0, 0.3, (num_users, 1)) + rng.normal(0, 0.3, num_items)
     expected = 3.5 + biases + users @ items.T  # (users, items)
 
-    # Drawing without replacement: the largest of affinity + Gumbel noise are such a sample.
+    # Draw without replacement: take the largest of affinity + Gumbel noise.
     affinity = taste * expected - popularity * np.log1p(rng.permutation(num_items))
     keys = affinity + rng.gumbel(size=expected.shape)
     chosen = np.argsort(-keys, axis=1)[:, :ratings_per_user]  # (users, ratings), in order of time
@@ -83,7 +83,7 @@ def synthetic(
     user_ids = _FIRST_USER + np.arange(num_users)
     width = len(str(num_items - 1))
     item_ids = np.array([f"item-{number:0{width}d}" for number in range(num_items)], object)
-    # As logged: users interleaved, each one's rows in the order in which items were taken.
+    # Interleave the users as in a log, with each user's rows in the order of taking.
     order = np.argsort(np.sort(rng.random(chosen.shape), axis=1), axis=None)
     interactions = Interactions.from_table(
         {

@@ -26,9 +26,9 @@ def from_tfds(
     data_dir: str | os.PathLike[str] | None = None,
     download_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Any TFDS builder whose examples are interactions; the roles' defaults are MovieLens'.
+    """Load interactions from a TFDS builder. The roles default to those of MovieLens.
 
-    The builder is downloaded and prepared by TFDS where that has not been done before.
+    TFDS downloads and prepares the builder if that has not been done before.
 
     Args:
         builder: name of the builder with its config, such as `movielens/100k-ratings`.
@@ -38,15 +38,15 @@ def from_tfds(
         label: feature of the rating; None for implicit feedback.
         time: feature that orders the rows; None where there is none.
         context: features that describe the moment.
-        title: feature that names the item, for the side table; None or a feature that the builder
-            lacks gives no side table.
+        title: feature that names the item, for the side table. There is no side table if it is None
+            or missing.
         duplicates: "error", or "keep" to allow repeated (user, item) pairs.
-        data_dir: where prepared data sets lie; by default where TFDS keeps them.
-        download_dir: where downloads are kept; by default below `data_dir`.
+        data_dir: folder of prepared data sets; by default that of TFDS.
+        download_dir: folder of downloads; by default below `data_dir`.
 
     Raises:
         ValueError: if there is no such builder, split or feature, it cannot be prepared, or
-            `Interactions` refuses its values.
+            `Interactions` rejects its values.
     """
     source = _builder(builder, data_dir)
     wanted = [name for name in (user, item, label, time, *context) if name is not None]
@@ -91,19 +91,19 @@ def tfds_files(
     data_dir: str | os.PathLike[str] | None = None,
     download_dir: str | os.PathLike[str] | None = None,
 ) -> list[pathlib.Path]:
-    """The files of a prepared TFDS builder, for `kerasrec.data.stream_tfrecord`.
+    """Return the files of a prepared TFDS builder, for `kerasrec.data.stream_tfrecord`.
 
-    So that a set that is larger than memory is read piece by piece, each worker its part. Features
-    that TFDS stores as numbers or text are read as they are; it does not decode them.
+    A set larger than memory can then be read piece by piece, each worker its part. Features that
+    TFDS stores as numbers or text are read as they are. Encoded features are not decoded.
 
     Args:
         builder: name of the builder with its config, such as `movielens/100k-ratings`.
         split: split of the builder.
-        data_dir: where prepared data sets lie; by default where TFDS keeps them.
-        download_dir: where downloads are kept; by default below `data_dir`.
+        data_dir: folder of prepared data sets; by default that of TFDS.
+        download_dir: folder of downloads; by default below `data_dir`.
 
     Returns:
-        paths of TFRecord files of `tf.train.Example`, in order.
+        Paths of TFRecord files of `tf.train.Example`, in order.
 
     Raises:
         ValueError: if there is no such builder or split, it cannot be prepared, or was prepared in
@@ -152,7 +152,7 @@ def _prepare(
 
 
 def _columns(source: Any, split: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Some features of all examples, in the order of the prepared files."""
+    """Read some features of all examples, in the order of the prepared files."""
     import tensorflow_datasets as tfds
 
     examples = source.as_dataset(

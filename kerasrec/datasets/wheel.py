@@ -1,4 +1,4 @@
-"""Data files that ship inside a wheel of the package index."""
+"""Data files from a wheel of the package index."""
 
 import hashlib
 import io
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 
 def files_of_wheel(requirement: str, *, sha256: str, members: Sequence[str]) -> dict[str, bytes]:
-    """Downloads a wheel with pip, checks it, and reads some of its files; nothing is installed.
+    """Download a wheel with pip, check it, and read some of its files without installing it.
 
-    pip brings what its users have set up for the network: indexes, mirrors, proxies.
+    pip respects the user's network settings: indexes, mirrors and proxies.
 
     Args:
         requirement: name and exact version, such as `recbole==1.2.1`.
@@ -24,7 +24,7 @@ def files_of_wheel(requirement: str, *, sha256: str, members: Sequence[str]) -> 
         Content by file name (without the folders).
 
     Raises:
-        ValueError: if the wheel cannot be had, or is not the one with that hash.
+        ValueError: if the wheel cannot be downloaded, or has another hash.
     """
     with tempfile.TemporaryDirectory(prefix="kerasrec-") as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]

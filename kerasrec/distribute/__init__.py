@@ -1,4 +1,4 @@
-"""Strategies of `tf.distribute` by name, with errors that say what is missing."""
+"""Strategies of `tf.distribute` by name, with helpful errors."""
 
 import lazy_loader
 

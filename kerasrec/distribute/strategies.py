@@ -1,4 +1,4 @@
-"""`tf.distribute` strategies by name, and what a global batch means under them."""
+"""`tf.distribute` strategies by name, and the batch sizes they imply."""
 
 import dataclasses
 import json
@@ -23,9 +23,9 @@ def strategy(
     index: int | None = None,
     tpu: str | None = None,
 ) -> tf.distribute.Strategy:
-    """The strategy under whose `scope()` a model is made, compiled and fitted.
+    """Create the strategy whose `scope()` holds building, compiling and fitting a model.
 
-        "cpu"          `replicas` logical CPUs of this machine, to try things out
+        "cpu"          `replicas` logical CPUs of this machine, for tests
         "mirrored"     the GPUs of this machine (the first `replicas` of them)
         "multiworker"  one process a machine, the same script on each; from `workers` and `index`,
                        or from `TF_CONFIG`
@@ -33,23 +33,23 @@ def strategy(
         "auto"         "multiworker" if `TF_CONFIG` names several workers, "tpu" if `TPU_NAME` is
                        set, "mirrored" if there are several GPUs, else one device
 
-    Batches are global: a batch of 8,192 is cut into parts, one for each replica, and losses,
-    clipping and updates are those of the whole batch, also where the parts of the last batch differ
-    in size or one is empty; see `batches`. Call it first thing in the
-    script: TensorFlow cannot divide CPUs or connect workers once it has run anything.
+    Batches are global. A batch of 8,192 is cut into one part for each replica. Losses, clipping and
+    updates are those of the whole batch, even if the parts of the last batch differ in size or one
+    is empty; see `batches`. Call this function first in the script, since TensorFlow cannot divide
+    CPUs or connect workers once it has run anything.
 
     Args:
         kind: one of the above.
         replicas: number of devices to use, for "cpu" (at least 2) and "mirrored".
         workers: `host:port` of every worker, in the same order on each, for "multiworker".
-        index: the place of this process in `workers`, from 0.
+        index: the index of this process in `workers`, from 0.
         tpu: name or address of the TPU.
 
     Returns:
-        a `tf.distribute.Strategy`; with "auto" and one device that which changes nothing.
+        A `tf.distribute.Strategy`. With "auto" and one device, the default strategy.
 
     Raises:
-        ValueError: if the hardware is not there, TensorFlow runs already, or the arguments do not
+        ValueError: if the hardware is missing, TensorFlow has already run, or the arguments do not
             fit together.
 
     Example:
@@ -85,13 +85,13 @@ def strategy(
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """What a batch size means under a strategy.
+    """Batch sizes under a strategy.
 
     Attributes:
         replicas: copies of the model that train together.
         workers: processes that hold them.
         global_batch: rows of one step of the optimizer.
-        replica_batch: rows that each replica sees of it.
+        replica_batch: rows of a step on each replica.
     """
 
     replicas: int
@@ -100,7 +100,7 @@ class Batches:
     replica_batch: int
 
     def __str__(self) -> str:
-        """One line for a log."""
+        """Return one line for a log."""
         return (
             f"{self.global_batch:,} rows a step: {self.replica_batch:,} for each of "
             f"{self.replicas} replicas on {self.workers} worker{'s' * (self.workers > 1)}"
@@ -108,15 +108,15 @@ class Batches:
 
 
 def batches(strategy: tf.distribute.Strategy, global_batch: int) -> Batches:
-    """How a global batch, the `batch_size` of kerasrec's batches, is shared out.
+    """Compute how a global batch, the `batch_size` of kerasrec's batches, is divided.
 
     Args:
         strategy: as made by `strategy`.
         global_batch: rows of one step of the optimizer.
 
     Raises:
-        ValueError: if the replicas cannot have equal parts. `fit` of this library trains as one
-            device on any parts, but the replicas with fewer rows wait for the others at each step.
+        ValueError: if the replicas cannot have equal parts. `fit` of this library also trains
+            correctly on unequal parts, but replicas with fewer rows then wait at each step.
 
     Example:
 
@@ -135,10 +135,10 @@ def batches(strategy: tf.distribute.Strategy, global_batch: int) -> Batches:
 
 
 def shard(strategy: tf.distribute.Strategy) -> tuple[int, int]:
-    """Which part of the rows this process reads: its place among the workers, and their number.
+    """Return this process' place among the workers, and the number of workers.
 
-    What the `shard` of `kerasrec.data.stream_parquet` takes. Replicas of one process share what it
-    reads, so with one process it is `(0, 1)`.
+    The result is the `shard` argument of `kerasrec.data.stream_parquet`. Replicas of one process
+    share the rows it reads, so with one process it is `(0, 1)`.
 
     Args:
         strategy: as made by `strategy`.
@@ -170,10 +170,10 @@ def _cpu(replicas: int) -> tf.distribute.Strategy:
             )
         except RuntimeError as error:
             raise ValueError(
-                f"strategy: TensorFlow runs already, with {max(1, len(held))} CPU device; "
+                f"strategy: TensorFlow is already running, with {max(1, len(held))} CPU device; "
                 f"{replicas} are needed. Call strategy('cpu') before anything else."
             ) from error
-    # The default reduction can stop a training with several tables on logical CPUs.
+    # The default reduction can hang with several tables on logical CPUs.
     return tf.distribute.MirroredStrategy(
         [f"CPU:{number}" for number in range(replicas)],
         cross_device_ops=tf.distribute.ReductionToOneDevice(),
@@ -223,8 +223,8 @@ def _multiworker(workers: Sequence[str] | None, index: int | None) -> tf.distrib
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         raise ValueError(
-            "strategy: TensorFlow runs already and cannot connect to other workers any more. Call "
-            f"strategy('multiworker') before anything else. TensorFlow says: {error}"
+            "strategy: TensorFlow is already running and can no longer connect to other workers. "
+            f"Call strategy('multiworker') before anything else. TensorFlow says: {error}"
         ) from error
 
 
@@ -244,7 +244,7 @@ def _tpu(name: str | None) -> tf.distribute.Strategy:
 
 
 def _workers_of(text: str | None) -> list[str]:
-    """The workers that a TF_CONFIG names, its chief among them."""
+    """Return the workers that a TF_CONFIG names, its chief included."""
     if not text:
         return []
     try:

@@ -1,7 +1,7 @@
-"""How good a model is: rating errors, rank metrics over the whole catalogue, comparison tables.
+"""Evaluation: rating errors, rank metrics over the whole catalogue, comparison tables.
 
-Encoded columns go in, plain dicts come out. Models are seen through the two Protocols `Ranker` and
-`Retriever` alone, so anything that scores pairs can be evaluated.
+The input is encoded columns and the output plain dicts. Models are only used through the protocols
+`Ranker` and `Retriever`, so anything that scores pairs can be evaluated.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The models that every other is held against."""
+"""Popularity baseline for comparisons."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from kerasrec.types import Features
 
 
 class MostSeen:
-    """Scores an item by how often it was chosen.
+    """Popularity model that scores an item by the number of its positives.
 
     Args:
-        schema: names of the user and the item id, and which labels are positives.
-        seen: encoded rows; of those with a label, the positives are counted.
+        schema: names of the user and the item id, and the rule for positives.
+        seen: encoded rows. If they have a label, only positives are counted.
 
     Raises:
         ValueError: if there is no row to count.
@@ -34,17 +34,17 @@ class MostSeen:
                 "popularity counts the rows of `seen`; received none with a "
                 f"{schema.label!r} {schema.positive}. Pass the encoded training rows."
             )
-        # The rank of a count instead of the count: exact in float32 however large counts grow.
+        # Use the rank of a count, which is exact in float32 however large counts grow.
         self._rank = np.unique(counts, return_inverse=True)[1].astype(np.float32)
 
     def __call__(self, inputs: Features, training: bool = False) -> np.ndarray:
-        """Scores of the items, whoever asks."""
+        """Return the scores of the items, the same for every user."""
         return self._rank[inputs[self.schema.item_id.name]]
 
     def query_embedding(self, inputs: Features) -> np.ndarray:
-        """Ones `(batch, 1)`."""
+        """Return ones `(batch, 1)`."""
         return np.ones((len(inputs[self.schema.user_id.name]), 1), np.float32)
 
     def item_embedding(self, inputs: Features) -> np.ndarray:
-        """Scores `(items, 1)`."""
+        """Return the scores `(items, 1)`."""
         return self._rank[inputs[self.schema.item_id.name]][:, None]

@@ -1,16 +1,16 @@
-"""The k highest scores of every row, without sorting and mostly without copying the row.
+"""Selection of the k highest scores of every row without sorting.
 
-The k-th largest maximum of groups of columns is a bound that k scores of the row reach, and hardly
-any others do. Only these are looked at further. Rows in which equal scores meet, or with fewer than
-k scores, are chosen from as a whole.
+The k-th largest of the maxima of groups of columns is a bound that at least k scores of the row
+reach, and few others. Only these are sorted. Rows with ties among them, or with fewer than k
+scores, are partitioned as a whole.
 """
 
 import dataclasses
 
 import numpy as np
 
-# Columns of a group, and how many times k groups there must be: with fewer, more scores reach the
-# bound. A row in which so many times k reach it is chosen from as a whole.
+# Columns of a group, and least number of groups as a multiple of k. With fewer groups, too many
+# scores reach the bound. A row in which more than _MANY times k do is partitioned as a whole.
 _GROUP = 16
 _GROUPS = 4
 _MANY = 4
@@ -18,13 +18,13 @@ _MANY = 4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Best:
-    """Columns of the highest scores of some rows, in no order.
+    """Columns of the highest scores of some rows, in no particular order.
 
     Args:
         columns: `(rows, k)`.
         keys: the scores of these columns, negated; NaN where fewer than k are numbers.
-        tied: for a row in which several scores equal the k-th, their columns. Higher scores come
-            first in such a row; `draw` fills the other places.
+        tied: for each row in which several scores equal the k-th, the columns of these. Higher
+            scores come first in such a row, and `draw` fills the other places.
     """
 
     columns: np.ndarray
@@ -32,7 +32,7 @@ class Best:
     tied: dict[int, np.ndarray]
 
     def draw(self, rng: np.random.Generator) -> None:
-        """Let chance decide which of the scores that equal the k-th of a row are among its k."""
+        """Choose at random among the scores that tie with the k-th of a row."""
         for row in sorted(self.tied):
             keys = self.keys[row]
             higher = np.count_nonzero(keys < keys[-1])
@@ -45,7 +45,7 @@ def best_columns(scores: np.ndarray, k: int) -> Best:
 
     Args:
         scores: float32 `(rows, width)`; NaN is lower than all numbers.
-        k: how many, at most `width`.
+        k: number of scores, at most `width`.
 
     Example:
 
@@ -61,12 +61,12 @@ def best_columns(scores: np.ndarray, k: int) -> Best:
 
 
 def _by_bound(scores: np.ndarray, k: int, found: Best) -> np.ndarray:
-    """Fill the rows whose k highest scores differ from each other and from the next: which ones."""
+    """Fill the rows whose k highest scores are distinct. Return a mask of the rows filled."""
     rows, width = scores.shape
     groups = width // _GROUP
     if groups < _GROUPS * k:
         return np.zeros(rows, bool)
-    # Any columns may make a group; those that stand a stride apart are compared side by side.
+    # Any grouping of columns is valid. Strided groups let numpy compare them elementwise.
     grouped = scores[:, : groups * _GROUP].reshape(rows, _GROUP, groups)
     keys = -np.fmax.reduce(grouped, axis=1)
     keys.partition(k - 1, axis=1)  # NaN sorts last
@@ -93,7 +93,7 @@ def _by_bound(scores: np.ndarray, k: int, found: Best) -> np.ndarray:
 
 
 def _as_a_whole(scores: np.ndarray, rows: np.ndarray, found: Best) -> None:
-    """Fill the named rows, whatever their scores."""
+    """Fill the given rows by partitioning all their scores."""
     width, k = scores.shape[1], found.columns.shape[1]
     keys = -scores[rows]  # NaN sorts last, as the lowest score must
     if k == width:

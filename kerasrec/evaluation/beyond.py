@@ -1,8 +1,8 @@
-"""What lists are like besides right: how much of the catalogue, how new, how varied, how popular.
+"""Beyond-accuracy metrics: coverage, novelty, diversity, popularity bias, serendipity.
 
-Two kinds of figures: those of all lists together (coverage, Gini, entropy, popularity lift), and
-those that every list has, as `(queries,)` arrays, which go into `bootstrap_intervals` and
-`segment_rows` as the values of a ranking do. Padding counts in none of them; a list without items
+There are two kinds of figures. Some describe all lists together (coverage, Gini, entropy,
+popularity lift). The others exist for every list, as `(queries,)` arrays that `bootstrap_intervals`
+and `segment_rows` accept like the values of a ranking. Padding is ignored, and a list without items
 has NaN.
 """
 
@@ -17,7 +17,7 @@ from kerasrec.evaluation.segments import item_popularity
 from kerasrec.schema import PADDING_ID, Categorical, Schema
 from kerasrec.types import Columns
 
-# Vectors of listed items held at once, in floats.
+# Floats in the vectors of listed items that are held at once.
 _FLOATS = 1 << 22
 
 
@@ -29,19 +29,19 @@ def beyond_accuracy(
     test: Columns | None = None,
     vectors: np.ndarray | None = None,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """All figures of this module.
+    """Compute all figures of this module.
 
     Args:
-        lists: what `recommend` gave.
+        lists: the result of `recommend`.
         schema: names of the user and the item id.
-        train: encoded training rows: their positives say what is popular and what users chose,
-            all of them what users have seen.
+        train: encoded training rows. Their positives define popularity and histories, and all of
+            them count as seen.
         test: encoded test rows, for `serendipity`.
         vectors: `(item ids, dim)` embeddings or features, for `diversity`.
 
     Returns:
-        The figures by name, with `@k` for lists of k, means for those that every list has; and
-        the values `(queries,)` of these.
+        The figures by name, with `@k` for lists of k, and the values `(queries,)` of those figures
+        that exist for every list and are averaged.
 
     Raises:
         ValueError: if `train` has no rows, a column is missing or badly encoded, or the vectors
@@ -58,7 +58,7 @@ def beyond_accuracy(
     """
     chosen = _positives(train, schema)
     users, items = SeenPairs.of(chosen, schema).pairs()
-    counts = np.bincount(items, minlength=schema.item_id.num_ids)  # a user who comes back is one
+    counts = np.bincount(items, minlength=schema.item_id.num_ids)  # repeated pairs count once
     if not counts.any():
         raise ValueError(
             "beyond_accuracy: train has no row with a known user and item and a "
@@ -84,7 +84,7 @@ def beyond_accuracy(
 
 
 def coverage(lists: Lists) -> float:
-    """Share of the catalogue that is in at least one list.
+    """Compute the share of the catalogue that is in at least one list.
 
     Ge et al. (2010), "Beyond Accuracy: Evaluating Recommender Systems by Coverage and
     Serendipity", catalogue coverage.
@@ -93,11 +93,11 @@ def coverage(lists: Lists) -> float:
 
 
 def gini(lists: Lists) -> float:
-    """Gini index of how often the n items of the catalogue are listed: 0 equally, 1 one alone.
+    """Compute the Gini index of item exposure: 0 if all items are listed equally, 1 if only one is.
 
         sum over i of (2 i - n - 1) x_i / ((n - 1) * sum of x),  x ascending
 
-    Shani and Gunawardana (2011), "Evaluating Recommendation Systems", whose sum over shares is
+    Shani and Gunawardana (2011), "Evaluating Recommendation Systems". The sum over shares is
     divided by n - 1, so that a single listed item gives 1. NaN for a catalogue of one item.
     """
     x = np.sort(_exposure(lists))
@@ -108,7 +108,7 @@ def gini(lists: Lists) -> float:
 
 
 def entropy(lists: Lists) -> float:
-    """Shannon entropy in bits of the item at a random place of a random list.
+    """Compute the Shannon entropy in bits of the item at a random place of a random list.
 
         -sum of p log2 p,  p the share of the places that an item holds
 
@@ -121,7 +121,7 @@ def entropy(lists: Lists) -> float:
 
 
 def _positives(train: SeenColumns, schema: Schema) -> list[Columns]:
-    """User and item of the rows whose label is a positive."""
+    """Return user and item of the rows whose label is a positive."""
     names = schema.user_id.name, schema.item_id.name
     found: list[Columns] = []
     for part in seen_parts(train):
@@ -132,12 +132,12 @@ def _positives(train: SeenColumns, schema: Schema) -> list[Columns]:
 
 
 def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:
-    """Mean self-information in bits of the items in a list.
+    """Compute the mean self-information in bits of the items in each list.
 
         mean of log2(users / users of the item)
 
     Zhou et al. (2010), "Solving the Apparent Diversity-Accuracy Dilemma of Recommender Systems".
-    An item without a user counts as one with one.
+    An item without users counts as having one.
 
     Args:
         lists: the lists.
@@ -149,7 +149,7 @@ def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:
 
 
 def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
-    """Mean distance of two items of a list, 1 - cosine of their vectors.
+    """Compute the mean distance of two items of each list, 1 - cosine of their vectors.
 
         sum over pairs i < j of (1 - cos(v_i, v_j)) / (n (n - 1) / 2)
 
@@ -162,7 +162,7 @@ def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
         vectors: `(item ids, dim)`: embeddings, or features such as genres as 0 and 1.
 
     Raises:
-        ValueError: if there is no vector for an item, or one is not finite.
+        ValueError: if an item has no vector, or a vector is not finite.
     """
     vectors = np.asarray(vectors, np.float64)
     if vectors.ndim != 2 or len(vectors) <= lists.items.max(initial=0):
@@ -177,7 +177,7 @@ def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
     unit = vectors / np.where(size > 0, size, 1.0)
     unit[PADDING_ID] = 0.0
     n = (lists.items != PADDING_ID).sum(axis=1)
-    # The cosines of all ordered pairs add up to |sum of v|^2, those of an item with itself to n0.
+    # The cosines of all ordered pairs sum to |sum of v|^2. Those of items with themselves are own.
     total, own = np.empty(len(n)), np.empty(len(n))
     step = max(1, _FLOATS // (lists.k * vectors.shape[1]))
     for start in range(0, len(n), step):
@@ -189,15 +189,15 @@ def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
 
 
 def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: SeenColumns) -> float:
-    """Compute by how much more popular the listed items are than those in the histories.
+    """Compute by how much the listed items are more popular than those in the histories.
 
         (GAP_q - GAP_p) / GAP_p
 
-    GAP_q is the mean over the lists of the mean rows of their items, GAP_p the mean over their
-    users of the mean rows of the items in the history. Abdollahpouri et al. (2020), "The Connection
-    Between Popularity Bias, Calibration, and Fairness in Recommendation", define it for a group of
-    users and divide the means of the group. A mean of each user's own ratio is another number, in
-    which the users with the rarest histories decide. For a group, pass the lists of its users.
+    GAP_q is the mean over the lists of the mean count of their items. GAP_p is the mean over their
+    users of the mean count of the items in the history. Abdollahpouri et al. (2020), "The
+    Connection Between Popularity Bias, Calibration, and Fairness in Recommendation", define it for
+    a group of users and divide the means of the group. This differs from the mean of each user's
+    ratio, which users with rare histories would dominate. For a group, pass the lists of its users.
 
     Args:
         lists: the lists.
@@ -206,8 +206,8 @@ def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: See
         train: encoded training rows, the histories.
 
     Returns:
-        0 where lists are as popular as what the users chose. Users without a history or without a
-        list count in neither mean; NaN if no user has both.
+        The lift, 0 if lists are as popular as the users' choices. Users without a history or
+        without a list count in neither mean. NaN if no user has both.
 
     Example:
 
@@ -230,11 +230,11 @@ def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: See
 
 
 def long_tail_share(lists: Lists, counts: np.ndarray) -> np.ndarray:
-    """Share of a list that items of the tail hold.
+    """Compute the share of tail items in each list.
 
-    The tail are the least popular items, which together have a third of the training rows; see
-    `item_popularity`. Abdollahpouri et al. (2019), "Managing Popularity Bias in Recommender Systems
-    with Personalized Re-ranking", average percentage of long tail items.
+    The tail consists of the least popular items, which together have a third of the training rows;
+    see `item_popularity`. Abdollahpouri et al. (2019), "Managing Popularity Bias in Recommender
+    Systems with Personalized Re-ranking", average percentage of long tail items.
 
     Args:
         lists: the lists.
@@ -245,11 +245,11 @@ def long_tail_share(lists: Lists, counts: np.ndarray) -> np.ndarray:
 
 
 def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Columns) -> np.ndarray:
-    """Share of a list that is right and not obvious: test items that a popularity list lacks.
+    """Compute the share of each list that is relevant and missing from a popularity list.
 
         |listed, in the user's test rows, not among the k most popular unseen items| / |listed|
 
-    Of the test rows, the positives by `Schema.positive` count.
+    Only test rows that are positives by `Schema.positive` count.
 
     Ge et al. (2010), "Beyond Accuracy: Evaluating Recommender Systems by Coverage and
     Serendipity", with popularity as the primitive model.
@@ -291,13 +291,13 @@ def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Colum
 
 
 def _exposure(lists: Lists) -> np.ndarray:
-    """How many lists each item of the catalogue is in."""
+    """Count the lists that each item of the catalogue is in."""
     counts = np.bincount(lists.items.ravel(), minlength=int(lists.catalogue.max()) + 1)
     return counts[lists.catalogue]
 
 
 def _list_mean(lists: Lists, values: np.ndarray) -> np.ndarray:
-    """Mean over the items of each list, padding left out; NaN for none."""
+    """Average over the items of each list without padding. NaN for empty lists."""
     real = lists.items != PADDING_ID
     number = real.sum(axis=1)
     total = np.where(real, values, 0.0).sum(axis=1)
@@ -305,6 +305,6 @@ def _list_mean(lists: Lists, values: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Mean of the values that are defined."""
+    """Average the values that are defined."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")

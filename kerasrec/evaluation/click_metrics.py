@@ -1,4 +1,4 @@
-"""How well scores tell clicks from the rest: AUC, log loss, calibration."""
+"""Click prediction metrics: AUC, log loss, calibration."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from kerasrec.types import Columns, Ranker
 def click_metrics(
     model: Ranker, columns: Columns, *, bins: int = 10, batch_size: int = 8192
 ) -> dict[str, float | int]:
-    """Measures a model whose scores are logits of a binary label.
+    """Evaluate a model whose scores are logits of a binary label.
 
         auc        P(score of a positive > score of a negative), equal scores count half
         gauc       auc of each user with both labels, weighted by the user's rows (Zhu et al., 2017,
@@ -26,19 +26,19 @@ def click_metrics(
         calibration         mean prediction over mean label (same paper)
         calibration_error   see `calibration_curve`
 
-    The loss is computed from the logits, so that no prediction is 0 or 1. Rows with unknown ids
-    count like all others, but their users are left out of `gauc`.
+    The loss is computed from the logits, so that no prediction rounds to 0 or 1. Rows with unknown
+    ids count like all others, but unknown users are left out of `gauc`.
 
     Args:
-        model: gives logits of the label column of its schema.
+        model: model whose scores are logits of the label column of its schema.
         columns: encoded rows with every feature and the label, 0 or 1.
         bins: see `calibration_curve`.
         batch_size: rows per call of the model.
 
     Returns:
-        dict with these figures, `gauc_users` (users with both labels), `test_rows`,
-        `unknown_user_rows` and `unknown_item_rows`. What one label alone leaves undefined (`auc`,
-        `gauc`, `normalized_entropy`, `calibration` without a positive) is NaN.
+        Dict with these figures, `gauc_users` (users with both labels), `test_rows`,
+        `unknown_user_rows` and `unknown_item_rows`. Figures that are undefined if a label is
+        missing (`auc`, `gauc`, `normalized_entropy`, `calibration` without a positive) are NaN.
 
     Raises:
         ValueError: if there are no rows, a column is missing, a label is neither 0 nor 1, or a
@@ -84,9 +84,10 @@ def click_metrics(
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Share of the (positive, negative) pairs in the right order; equal scores count half.
+    """Compute the share of (positive, negative) pairs in the right order. Ties count half.
 
-    From the sum of the positives' mean ranks (Mann and Whitney, 1947). NaN if a label is missing.
+    It follows from the sum of the positives' mean ranks (Mann and Whitney, 1947). NaN if all labels
+    are equal.
 
     Args:
         labels: 0 or 1, `(rows,)`.
@@ -109,16 +110,16 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def grouped_auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[float, int]:
-    """`auc` within each group that has both labels, weighted by rows; and how many have.
+    """Compute the row-weighted mean `auc` of groups with both labels, and their number.
 
     Args:
         labels: 0 or 1, `(rows,)`.
         scores: `(rows,)`.
-        groups: integer `(rows,)`, such as user ids; negative ones are left out.
+        groups: integer `(rows,)`, such as user ids. Negative ones are left out.
 
     Raises:
         ValueError: if a label is neither 0 nor 1, a score is NaN, the lengths differ, or groups are
-            no integers.
+            not integers.
 
     Example:
 
@@ -136,7 +137,7 @@ def grouped_auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
     kept = groups >= 0
     labels, scores = labels[kept], scores[kept]
     _, group = np.unique(groups[kept], return_inverse=True)
-    # Mean ranks over all rows become mean ranks within the group, once the rows are in its order.
+    # Sort by group and score, so that mean ranks can be computed within each group.
     order = np.lexsort((scores, group))
     group, score, label = group[order], scores[order], labels[order]
     size = np.bincount(group)
@@ -155,7 +156,7 @@ def grouped_auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
 
 
 def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
-    """Mean of log(1 + exp(-logit)) over positives and log(1 + exp(logit)) over negatives.
+    """Average log(1 + exp(-logit)) over positives and log(1 + exp(logit)) over negatives.
 
     Args:
         labels: 0 or 1, `(rows,)`.
@@ -190,30 +191,30 @@ class CalibrationCurve:
 
     @property
     def error(self) -> float:
-        """Mean of |predicted - observed|, weighted by rows: the expected calibration error."""
+        """Return the expected calibration error: mean |predicted - observed|, weighted by rows."""
         return float(np.average(np.abs(self.predicted - self.observed), weights=self.rows))
 
 
 def calibration_curve(
     labels: np.ndarray, predicted: np.ndarray, *, bins: int = 10
 ) -> CalibrationCurve:
-    """How often what was predicted came true.
+    """Compare predicted and observed rates in bins of the predictions.
 
         error = sum over bins of rows of the bin / rows * |mean prediction - mean label|
 
-    After Naeini et al. (2015), "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
-    but with bins of equally many rows, since rates of clicks crowd near zero (Nixon et al., 2019,
-    "Measuring Calibration in Deep Learning"). Equal predictions share a bin, so that the order of
-    the rows does not matter.
+    The definition follows Naeini et al. (2015), "Obtaining Well Calibrated Probabilities Using
+    Bayesian Binning", but bins have equally many rows, since click rates concentrate near zero
+    (Nixon et al., 2019, "Measuring Calibration in Deep Learning"). Equal predictions share a bin,
+    so that the order of the rows does not matter.
 
     Args:
         labels: 0 or 1, `(rows,)`.
         predicted: probabilities `(rows,)`.
-        bins: most bins there are.
+        bins: largest number of bins.
 
     Raises:
         ValueError: if there are no rows, `bins` is less than 1, a label is neither 0 nor 1, or a
-            prediction is no probability.
+            prediction is not a probability.
 
     Example:
 
@@ -249,7 +250,7 @@ def _binary(labels: np.ndarray, what: str) -> np.ndarray:
 
 
 def _scores(scores: np.ndarray, rows: int, what: str) -> np.ndarray:
-    """The scores as float64, if there is one number for each label."""
+    """Validate that there is one score for each label, and return them as float64."""
     scores = np.asarray(scores, np.float64)
     if scores.shape != (rows,):
         raise ValueError(

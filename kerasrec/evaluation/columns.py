@@ -1,4 +1,4 @@
-"""Checks of encoded columns, shared by the ways to evaluate."""
+"""Validation of encoded columns for evaluation."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from kerasrec.types import Columns
 
 
 def check_columns(columns: Columns, names: Iterable[str], *, what: str) -> int:
-    """The number of rows, if the named columns are there, not empty and equally long.
+    """Validate that the named columns exist and have one length above 0. Return that length.
 
     Raises:
         ValueError: otherwise.
@@ -29,16 +29,16 @@ def check_columns(columns: Columns, names: Iterable[str], *, what: str) -> int:
     rows = next(iter(lengths.values()))
     if not rows:
         raise ValueError(
-            f"{what}: expected at least one row; received none. Was the split left without any?"
+            f"{what}: expected at least one row; received none. Is this part of the split empty?"
         )
     return rows
 
 
 def check_ids(ids: np.ndarray, feature: Categorical, *, what: str) -> np.ndarray:
-    """The ids as int64, if they are encoded ids of that feature.
+    """Validate encoded ids of a feature, and return them as int64.
 
     Raises:
-        ValueError: if they are no integers or out of range.
+        ValueError: if they are not integers or out of range.
     """
     ids = np.asarray(ids)
     if not np.issubdtype(ids.dtype, np.integer):
@@ -56,10 +56,10 @@ def check_ids(ids: np.ndarray, feature: Categorical, *, what: str) -> np.ndarray
 
 
 def take_rows(column: Any, rows: np.ndarray) -> Any:
-    """Return some rows of a column. Histories stay cut from their one sorted array."""
+    """Return some rows of a column. A `History` stays a view of its sorted array."""
     return column.take(rows) if isinstance(column, History) else np.asarray(column)[rows]
 
 
 def known(ids: np.ndarray) -> np.ndarray:
-    """Which ids are neither padding nor unknown."""
+    """Mark the ids that are neither padding nor unknown."""
     return ids >= FIRST_ID

@@ -1,9 +1,9 @@
-"""How many candidates score higher than a positive, and how many the same.
+"""Counts of the candidates that score higher than a positive, or the same.
 
-Two ways give the same counts. Comparing a value with the scores of its row takes two passes over
-the row. Sorting takes one pass that copies the scores from the lowest of several values on, and a
-sort of these. A sample of the columns tells about how many scores reach each value, and so for
-which values of a row sorting is cheaper: usually the high ones, which few scores reach.
+Two methods give the same counts. Comparing a value with the scores of its row takes two passes over
+the row. Sorting takes one pass that copies the scores at or above the lowest of several values, and
+a sort of the copy. A sample of the columns estimates how many scores reach each value. From that
+follows for which values of a row sorting is cheaper: usually the high ones, which few scores reach.
 """
 
 import threading
@@ -11,23 +11,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-# Columns compared at a time: scores and flags then stay in the cache of a core.
+# Columns compared at a time, so that scores and flags stay in the cache of a core.
 _TILE = 1 << 16
-# Flags of comparisons made at once. Many, since between its calls of numpy a thread waits for the
-# other threads to let go of the interpreter's lock: calls of a few microseconds run one by one.
+# Flags of comparisons made at once. There are many, since a thread waits for the interpreter's lock
+# between numpy calls, and calls of a few microseconds would effectively run one by one.
 _FLAGS = 5 << 18
-# The sample: so many runs of columns that share a line of the cache. So many values in a row make
-# it worth a look.
+# Sample: number of runs, and columns of a run, which share a cache line. Sampling only pays for a
+# row with at least _SEVERAL values.
 _RUNS = 40
 _RUN = 16
 _SEVERAL = 10
-# What sorting costs, in values compared with the row: the pass that copies; copying and sorting the
-# whole row; and the calls, in scores. From such a share on, a row is sorted where it stands.
+# Cost of sorting in units of one comparison with the row: the copying pass, and copying and sorting
+# the whole row. Cost of the calls, in scores. Share of scores from which a row is sorted in place.
 _COPY_COST = 1.2
 _SORT_COST = 18.0
 _CALL_COST = 50_000
 _IN_PLACE = 0.5
-# Flags are bytes of 0 or 1; so many words of eight add up without a carry between the bytes.
+# Flags are bytes of 0 or 1. This many 8-byte words add up without a carry between bytes.
 _WORDS = 255
 
 _local = threading.local()
@@ -38,7 +38,7 @@ def count_better(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count for each value how many scores of its row are greater, and how many are equal.
 
-    Rows next to each other that have equally many values are compared in one go.
+    Adjacent rows with equally many values are compared together.
 
     Args:
         scores: float32 `(rows, width)`; NaN counts as neither.
@@ -78,7 +78,7 @@ def count_better(
 def _compared(
     scores: np.ndarray, rows: np.ndarray, start: np.ndarray, many: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
-    """How many of the lowest values of each row are compared; the others are sorted for."""
+    """Return how many of the lowest values of each row to compare. The others are sorted."""
     height, width = scores.shape
     run = max(_RUN, width // _RUNS)
     runs = max(1, width // run)
@@ -89,7 +89,7 @@ def _compared(
         reached[at] = _compare(lines, values[at], ties=False)[1]
     place = np.arange(len(values)) - np.repeat(start, many)
     sorting = _COPY_COST + _CALL_COST / width + _SORT_COST * reached / sample.shape[1]
-    cost = place + sorting  # where this value is the lowest that is sorted for
+    cost = place + sorting  # if this is the lowest value counted by sorting
     least = np.minimum.reduceat(cost, start)
     cheapest = np.flatnonzero(cost == np.repeat(least, many))
     first = place[cheapest[np.searchsorted(cheapest, start)]]
@@ -99,8 +99,8 @@ def _compared(
 def _groups(
     scores: np.ndarray, rows: np.ndarray, number: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Rows to compare in one go: which, their scores, and the number of values of each."""
-    begins = np.ones(len(rows), bool)  # rows that cannot go with the row before
+    """Group rows to compare together: their places, scores, and number of values each."""
+    begins = np.ones(len(rows), bool)  # rows that cannot be grouped with the previous row
     begins[1:] = (np.diff(number) != 0) | (np.diff(rows) != 1)
     ends = [*np.flatnonzero(begins)[1:].tolist(), len(rows)]
     tile = min(_TILE, scores.shape[1])
@@ -114,9 +114,9 @@ def _groups(
 
 
 def _compare(lines: np.ndarray, values: np.ndarray, *, ties: bool = True) -> np.ndarray:
-    """Count the scores `(rows, width)` that are no less and, if `ties`, those that are greater.
+    """Count the scores `(rows, width)` that are greater (if `ties`) and not less.
 
-    Gives int64 `(2, rows, values)` for values `(rows, values)`: greater, then no less.
+    Return int64 `(2, rows, values)` for values `(rows, values)`: greater, then not less.
     """
     width = lines.shape[1]
     counts = np.zeros((2, *values.shape), np.int64)
@@ -142,7 +142,7 @@ def _compare(lines: np.ndarray, values: np.ndarray, *, ties: bool = True) -> np.
 
 
 def _scratch(size: int) -> np.ndarray:
-    """Memory of this thread for flags: fresh memory costs as much as what is done with it."""
+    """Return reusable memory of this thread for flags, since allocating is as slow as counting."""
     if len(getattr(_local, "flags", ())) < size:
         _local.flags = np.empty(size, bool)
     flags: np.ndarray = _local.flags
@@ -150,7 +150,7 @@ def _scratch(size: int) -> np.ndarray:
 
 
 def _by_sorting(line: np.ndarray, values: np.ndarray, counts: np.ndarray) -> None:
-    """Write the counts of ascending values, from the sorted scores that reach the lowest."""
+    """Write the counts of ascending values, by sorting the scores that reach the lowest."""
     flags = np.greater_equal(line, values[0], out=_scratch(len(line)))
     kept = np.compress(flags, line)
     kept.sort()

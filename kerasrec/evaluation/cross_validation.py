@@ -1,4 +1,4 @@
-"""Several models on the same folds, to choose between them."""
+"""Cross-validation of several models on the same folds."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -12,11 +12,11 @@ from kerasrec.evaluation.statistics import Spread, float_values, spread
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """The figures of every model on every fold.
+    """Figures of every model on every fold.
 
     Args:
-        values: by model, by figure, one value a fold `(folds,)`.
-        methods: how each fold was made.
+        values: by model and figure, one value per fold `(folds,)`.
+        methods: description of each fold.
         test_share: mean over the folds of test rows over training rows.
     """
 
@@ -25,7 +25,7 @@ class CrossValidation:
     test_share: float
 
     def spreads(self) -> dict[str, dict[str, Spread]]:
-        """Mean and spread over the folds, by model and figure."""
+        """Compute mean and spread over the folds, by model and figure."""
         return {
             model: spread(
                 {
@@ -37,13 +37,13 @@ class CrossValidation:
         }
 
     def p(self, first: str, second: str, figure: str) -> float:
-        """Two-sided p of the difference of two models, by the corrected resampled t-test.
+        """Compute the two-sided p of two models' difference by the corrected resampled t-test.
 
             t = mean(d) / sqrt(var(d) * (1 / folds + test rows / train rows)),  folds - 1 degrees
 
-        Folds share training rows, so that their differences d vary less than those of new data
-        would, and the plain t-test finds differences where there are none. The second term makes
-        up for that (Nadeau and Bengio, 2003, "Inference for the Generalization Error").
+        Folds share training rows, so that their differences d vary less than they would on new
+        data, and the plain t-test finds too many differences. The second term corrects for that
+        (Nadeau and Bengio, 2003, "Inference for the Generalization Error").
 
         Args:
             first: name of a model.
@@ -75,19 +75,19 @@ class CrossValidation:
 def cross_validate(
     models: Mapping[str, Callable[[Split], Mapping[str, object]]], splits: Iterable[Split]
 ) -> CrossValidation:
-    """Trains and evaluates every model on every fold.
+    """Train and evaluate every model on every fold.
 
     Args:
-        models: by name, a function that trains on the `train` part of a split (and stops on
-            `valid`, if it has rows), and gives the figures on `test`, such as those of `evaluate`.
+        models: by name, a function that trains on the `train` part of a split (with early stopping
+            on `valid`, if it has rows), and returns figures on `test`, as `evaluate` does.
         splits: the folds: `repeated_k_fold`, `time_folds`, `k_fold`, or any splits.
 
     Returns:
-        `CrossValidation`; of the figures, those that are floats.
+        `CrossValidation` with the figures that are floats.
 
     Raises:
-        ValueError: if there are no models or folds, or a model gives other figures on a later
-            fold, or figures that another model lacks.
+        ValueError: if there are no models or folds, or if figures differ between folds or between
+            models.
 
     Example:
 

@@ -27,13 +27,12 @@ def ranking(
     per: Per = "user",
     max_memory_mb: int = 128,
 ) -> dict[str, float | int | str]:
-    """Ranks the catalogue for every query and looks where the test items come.
+    """Rank the catalogue for every query and compute the metrics of the test items.
 
     A query is a user, or with `per="row"` a test row. The unit belongs to the evaluation and not to
-    the model, so that models with other features are measured by the same queries. The positives of
-    a user are the user's test items whose label is one by `Schema.positive` (all of them where the
-    test rows have no label column); all stay in the one list that is ranked. Means are over
-    queries:
+    the model, so that models with different features are measured on the same queries. The
+    positives of a user are the test items that are positives by `Schema.positive`, or all test
+    items without a label column. They are all ranked in one list. Means are over queries:
 
         hr@k         a positive among the first k
         recall@k     share of the positives among the first k
@@ -45,59 +44,58 @@ def ranking(
         map          map@k with the whole list as k
         auc          share of the (positive, other candidate) pairs that are in the right order
 
-    Equal scores are given no order: every figure is the exact mean over all orders of the tied
-    items (`expected_rank_metrics`), so constant scores get what chance gets.
+    Every figure is the exact mean over all orders of tied items (`expected_rank_metrics`), so
+    constant scores get the result of chance.
 
-    What is ranked, and what is not:
+    The rules for candidates and positives are:
 
     - Padding and unknown ids are never candidates.
-    - Items of the user in `seen` are no candidates, whatever their label, except the query's
+    - Items of the user in `seen` are not candidates, whatever their label, except the query's
       positives.
-    - Test items of other labels (shown and not clicked, rated low) are no hits: they are candidates
-      like all others, and a query without any positive is none. `negative_rows` says how many
-      such rows there are.
-    - A test row that repeats a seen pair counts as a positive (people do come back), unless
-      `drop_repeats` leaves it out of the test set; `repeated_rows` says how many there are.
-    - The same (query, item) twice in the test set counts once.
-    - Rows of users without a training row are left out, since their shared unknown id no longer
-      tells who they are; `unknown_user_rows` says how many.
-    - Test items that are unknown or not in `items` cannot be recommended: they count as missed,
-      and `unknown_item_rows` says how many.
+    - Test items with other labels (shown and not clicked, rated low) are not hits. They stay
+      candidates, and a query without positives is left out. `negative_rows` counts these rows.
+    - A test row that repeats a seen pair counts as a positive, since people do come back, unless
+      `drop_repeats` leaves it out of the test set. `repeated_rows` counts these rows.
+    - A (query, item) pair that occurs twice in the test set counts once.
+    - Rows of users without training rows are left out, since all of them share the unknown id.
+      `unknown_user_rows` counts these rows.
+    - Test items that are unknown or not in `items` cannot be recommended, so they count as missed.
+      `unknown_item_rows` counts these rows.
 
     Args:
-        model: what is evaluated; a `Retriever` is ranked by matrix products, any other `Ranker`
-            by scoring pairs.
+        model: model to evaluate. A `Retriever` is ranked by matrix products, any other `Ranker` by
+            scoring pairs.
         test: encoded test rows: the query side features, the item id and, if there is one, the
             label.
-        seen: encoded rows whose items are taken out of a user's list: usually the training rows,
-            or a list of the training and the validation rows. None takes out nothing.
-        k: cutoffs; all of them are computed in one pass.
+        seen: encoded rows whose items are removed from a user's list: usually the training rows, or
+            a list of the training and the validation rows. None removes nothing.
+        k: cutoffs, all computed in one pass.
         candidates: item ids `(test rows, c)` to rank each row's positive among, instead of the
-            catalogue: the sampled protocol, whose figures compare with nothing else. Each test
-            row is a query; the positive is added where missing, repeated ids count once.
-            `sample_candidates` draws some.
+            catalogue. Figures of this sampled protocol are not comparable with others. Each test
+            row is a query. The positive is added where missing, and repeated ids count once.
+            `sample_candidates` draws candidates.
         items: item features, one row per item of the catalogue. Default: every known id, for
-            models that need nothing but the item id.
+            models that need only the item id.
         drop_repeats: leave out test rows whose (user, item) pair is in `seen`.
-        per: `"user"`: one list for each user, whose other query side features (the history, the
+        per: `"user"`: one list for each user. Its other query side features (the history, the
             context) are those of the user's first test row. `"row"`: one list for each test row,
-            with the features of that row and its item as the only positive; the user's other test
+            with the features of that row and its item as the only positive. The user's other test
             items are candidates. Given candidates are always ranked by row.
-        max_memory_mb: bound for the arrays that grow with queries or items; there is at least one
-            query per block. Vectors of the catalogue come on top.
+        max_memory_mb: bound for the arrays that grow with queries or items. There is at least one
+            query per block. Vectors of the catalogue are not included.
 
-    A `Retriever` is ranked by one thread per core, each with a matrix product of its own; two
-    items with equal vectors tie for certain.
+    A `Retriever` is ranked by one thread per core, each with its own matrix product. Two items with
+    equal vectors always tie.
 
     Returns:
-        dict with these metrics (those at k for every cutoff), `protocol`, `per`, and the counts
-        `users`, `queries`, `candidates` (before seen items are taken out), `test_rows`,
+        Dict with these metrics (those at k for every cutoff), `protocol`, `per`, and the counts
+        `users`, `queries`, `candidates` (before seen items are removed), `test_rows`,
         `negative_rows`, `unknown_user_rows`, `unknown_item_rows` and `repeated_rows`.
 
     Raises:
-        ValueError: if the test set has no positive (or has none once unknown users and dropped
-            repeats are out), k exceeds the catalogue, a column is missing or badly encoded, `per`
-            is neither of the two, or a score is NaN.
+        ValueError: if the test set has no positive (or none without unknown users and dropped
+            repeats), k exceeds the catalogue, a column is missing or badly encoded, `per` is
+            neither of the two, or a score is NaN.
 
     Example:
 
@@ -138,7 +136,7 @@ def rank_queries(
     per: Per = "user",
     max_memory_mb: int = 128,
 ) -> Ranked:
-    """`ranking`, with the value of every query: for segments, intervals and comparisons.
+    """Rank as `ranking`, and keep the values of every query for further statistics.
 
     Args:
         model: see `ranking`.
@@ -152,7 +150,7 @@ def rank_queries(
         max_memory_mb: see `ranking`.
 
     Returns:
-        `Ranked`, whose `summary()` is what `ranking` returns.
+        `Ranked`, whose `summary()` equals the result of `ranking`.
 
     Raises:
         ValueError: see `ranking`.
@@ -199,7 +197,7 @@ def rank_queries(
 
 
 def catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:
-    """Item features of the catalogue, one row per item."""
+    """Return the item features of the catalogue, one row per item."""
     if items is None:
         if len(schema.item) > 1:
             raise ValueError(
@@ -220,7 +218,7 @@ def catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:
 
 
 def check_per(per: str) -> None:
-    """Refuse a unit that there is not.
+    """Validate the unit of a query.
 
     Raises:
         ValueError: if it is neither "user" nor "row".

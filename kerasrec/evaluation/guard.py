@@ -1,7 +1,7 @@
-"""Warnings about what makes figures look better than they are, or compare with nothing.
+"""Warnings about misleading or incomparable evaluation protocols.
 
-Nothing here changes a figure: each finding is a `ProtocolWarning` that says what was found, how
-much of it, and what to do.
+Nothing here changes a figure. Each finding is a `ProtocolWarning` with the problem, its extent, and
+a remedy.
 """
 
 import warnings
@@ -19,27 +19,27 @@ from kerasrec.types import Columns
 
 
 class ProtocolWarning(UserWarning):
-    """Something in the data or the protocol of an evaluation that its reader must know."""
+    """Warning about the data or the protocol of an evaluation."""
 
 
 def check_split(split: Split) -> list[str]:
-    """Warns when a split leaks: test rows in train, or training rows later than test rows.
+    """Warn if a split leaks: test rows in train, or training rows later than test rows.
 
-    - A test row whose (user, item) pair has a training row too: the answer was trained on. (People
-      do come back to things; then `ranking` should be given `drop_repeats`.)
-    - Training rows later than the first test row: what is popular later, and who else liked it, is
-      known to the model already. `time_split` and `time_folds` exclude that; `leave_last_out` and
-      random splits do not, and most published tables are made that way.
-    - Training rows of a user later than a test row of the same user: the model has seen where the
-      user went afterwards.
+    - Test rows whose (user, item) pair has a training row too: the model was trained on the answer.
+      (If users really do repeat items, pass `drop_repeats` to `ranking`.)
+    - Training rows later than the first test row: the model knows what becomes popular later, and
+      who else liked it. `time_split` and `time_folds` exclude that. `leave_last_out` and random
+      splits do not, and most published tables use them.
+    - Training rows of a user later than a test row of the same user: the model has seen what the
+      user did afterwards.
 
-    The valid part is held against train where there is no test part, and for repeated pairs always.
+    The valid part is checked if there is no test part, and always for repeated pairs.
 
     Args:
         split: the parts.
 
     Returns:
-        The findings, also given as `ProtocolWarning`; none of a clean split.
+        The findings, also issued as `ProtocolWarning`. Empty for a clean split.
 
     Example:
 
@@ -89,16 +89,16 @@ def check_ranking(
     candidates: np.ndarray | Candidates | None = None,
     items: Columns | None = None,
 ) -> list[str]:
-    """Warns when the protocol of a ranking is not that of the full catalogue without seen items.
+    """Warn if a ranking protocol is not that of the full catalogue without seen items.
 
-    - No seen items are taken out: the lists are full of what users have already.
+    - No seen items are removed, so the lists are full of items that users already have.
     - Test rows are in `seen` as well.
-    - A context feature has one value in all rows of each item, and so tells which one is right.
-    - Candidates are given or sampled, or `items` leave out some of the catalogue: such figures are
-      higher, and their order of the models may be another (Krichene and Rendle, 2020, "On Sampled
-      Metrics for Item Recommendation").
+    - A context feature is constant within each item, and so reveals the right one.
+    - Candidates are given or sampled, or `items` omits part of the catalogue. Such figures are
+      higher, and may rank models differently (Krichene and Rendle, 2020, "On Sampled Metrics for
+      Item Recommendation").
 
-    `evaluate` calls it; `ranking` and `RankingValidation`, which may run often, do not.
+    `evaluate` calls this function. `ranking` and `RankingValidation`, which may run often, do not.
 
     Args:
         schema: names of the user and the item id.
@@ -108,7 +108,7 @@ def check_ranking(
         items: see `ranking`.
 
     Returns:
-        The findings, also given as `ProtocolWarning`.
+        The findings, also issued as `ProtocolWarning`.
 
     Raises:
         ValueError: if a column is missing or badly encoded.
@@ -128,8 +128,8 @@ def check_ranking(
     found = []
     if not seen_parts(seen):
         found.append(
-            "no seen items are taken out of the lists: what a user has chosen before competes with "
-            "what is to be found. Pass the training rows as `seen`."
+            "no seen items are removed from the lists, so items that a user has chosen before "
+            "compete with those to be found. Pass the training rows as `seen`."
         )
     repeated = int((SeenPairs.of(seen, schema).contains(users, ids) & known(users)).sum())
     if repeated:
@@ -143,7 +143,8 @@ def check_ranking(
             if side_of(codes, users, ids) == "item":
                 found.append(
                     f"the context feature {feature.name!r} has one value in all test rows of each "
-                    "item: every query tells which items may be right. Make it an item feature."
+                    "item, so every query reveals which items may be right. Make it an item "
+                    "feature."
                 )
     every = schema.item_id.num_ids - FIRST_ID
     if candidates is not None:
@@ -162,7 +163,7 @@ def check_ranking(
 
 
 def _later_rows_of_the_same_user(split: Split, name: str) -> tuple[int, int]:
-    """Users, and rows of the part, with a later training row of the same user."""
+    """Count the users, and rows of the part, with a later training row of the user."""
     train, part, time = split.train, getattr(split, name), str(split.train.time)
     ids, code = np.unique(
         np.concatenate([train.column(train.user), part.column(part.user)]), return_inverse=True

@@ -1,4 +1,4 @@
-"""The lists a model would show: the first k items for every query, seen items left out."""
+"""Recommended lists: the first k items for every query, without seen items."""
 
 import dataclasses
 import threading
@@ -18,25 +18,25 @@ from kerasrec.evaluation.scoring import ItemVectors, block_scorer, check_ranker,
 from kerasrec.schema import PADDING_ID
 from kerasrec.types import Columns, Ranker, Retriever
 
-# Scores, and the copies that selection makes of them.
+# Bytes for a score and the copies made by selection.
 _BYTES_PER_SCORE = 16
-# Queries whose lists a thread makes at a time. With fewer, BLAS has the threads.
+# Queries that a thread processes at a time. With fewer than _FEW_QUERIES, BLAS uses the threads.
 _QUERIES_PER_STEP = 128
 _FEW_QUERIES = 24
 
-# Scores of some rows of a block of queries, which is given by its features.
+# Scores of some rows of a block of queries, and their factory from the block's features.
 _RowScorer = Callable[[slice], np.ndarray]
 _BlockScorer = Callable[[Columns], _RowScorer]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Lists:
-    """Recommendations, one list per query.
+    """Recommended items, one list per query.
 
     Args:
         users: `(queries,)` user id of each query.
-        items: int32 `(queries, k)` item ids, best first; padding where a user has seen all the
-            rest.
+        items: int32 `(queries, k)` item ids, best first. Padding follows if a user has seen all
+            other items.
         catalogue: item ids that could be listed.
     """
 
@@ -46,7 +46,7 @@ class Lists:
 
     @property
     def k(self) -> int:
-        """Length of a list."""
+        """Return the length of a list."""
         return int(self.items.shape[1])
 
 
@@ -60,23 +60,23 @@ def recommend(
     seed: int = 0,
     max_memory_mb: int = 128,
 ) -> Lists:
-    """The k items of the highest score for every query, without those the user has seen.
+    """Recommend the k items of the highest score for every query, without seen items.
 
-    Equal scores are in random order, drawn for each list on its own, so that no order of ids shows
-    in what is counted over the lists.
+    Equal scores are in random order, drawn separately for each list, so that figures over the lists
+    do not depend on the order of ids.
 
     Args:
-        model: what recommends.
+        model: model to recommend with.
         queries: encoded query side features, one row per list, such as `Ranked.queries`.
-        seen: see `ranking`; here all seen items are left out, test items too.
+        seen: see `ranking`. Here all seen items are left out, test items too.
         k: length of a list.
         items: see `ranking`.
         seed: seed of the order of equal scores.
-        max_memory_mb: bound for the arrays of scores; there is at least one query per block.
+        max_memory_mb: bound for the arrays of scores. There is at least one query per block.
 
     Raises:
-        ValueError: if there is no query, a column is missing or badly encoded, k is no
-            integer of 1 to the size of the catalogue, or a score is NaN.
+        ValueError: if there is no query, a column is missing or badly encoded, k is not an integer
+            from 1 to the size of the catalogue, or a score is NaN.
 
     Example:
 
@@ -114,7 +114,7 @@ def recommend(
     step = max(1, min(size // (2 * cores()), _QUERIES_PER_STEP))
     threads = None
     if isinstance(model, Retriever) and step >= _FEW_QUERIES:
-        threads = 1  # of BLAS, since each of ours makes products
+        threads = 1  # of BLAS, since each of our threads computes products
         score_block = _products(model, items, step)
     else:
         score_block = _scored(model, items, max_memory_mb)
@@ -127,14 +127,14 @@ def recommend(
             return list(pool.map(lambda few: best_unseen(score(few), of[few]), some))
 
         for part in slices(rows, size):
-            # One thread draws, a block at a time: no list depends on the number of threads.
+            # One thread draws, block by block, so that lists do not depend on the thread count.
             best, real = _in_order(best_of(part), rng)
             listed[part] = np.where(real, ids[best], PADDING_ID)
     return Lists(users, listed, ids)
 
 
 def _in_order(blocks: list[Best], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Columns `(rows, k)`, best first, and which of them have a score."""
+    """Return the columns `(rows, k)`, best first, and a mask of those with a score."""
     for block in blocks:
         block.draw(rng)
     keys = np.concatenate([block.keys for block in blocks])
@@ -145,9 +145,9 @@ def _in_order(blocks: list[Best], rng: np.random.Generator) -> tuple[np.ndarray,
 
 
 def _products(model: Retriever, items: Columns, step: int) -> _BlockScorer:
-    """Multiply the rows that are asked for, in the thread that asks."""
+    """Return a scorer that multiplies the requested rows in the calling thread."""
     catalogue = ItemVectors.of(model, items)
-    own = threading.local()  # an array of scores a thread: fresh memory costs as much as selecting
+    own = threading.local()  # one score array per thread: allocation is as slow as selection
 
     def score_block(features: Columns) -> _RowScorer:
         vectors = catalogue.queries(features)
@@ -164,6 +164,6 @@ def _products(model: Retriever, items: Columns, step: int) -> _BlockScorer:
 
 
 def _scored(model: Ranker, items: Columns, max_memory_mb: int) -> _BlockScorer:
-    """Score a block before any of its rows is asked for."""
+    """Return a scorer that scores a whole block at once."""
     score = block_scorer(model, items, max_memory_mb=max_memory_mb)
     return lambda features: score(features, None).__getitem__

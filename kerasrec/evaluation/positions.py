@@ -1,11 +1,11 @@
-"""Where positives stand in the lists of their queries, without making the lists.
+"""Ranks of the positives in their queries' lists, without building the lists.
 
-Every metric of accuracy follows from two numbers per positive: how many candidates score higher,
-and how many the same. They are counted block by block of queries, so that there is never an array
-of users x items. Blocks of a retriever are shared out to threads, each with a BLAS product of one
-thread; numpy lets go of the interpreter's lock in all that takes long. Where memory allows each
-thread a few rows only, the threads share the columns of one block instead: a product with more rows
-reads the item vectors less often.
+Every accuracy metric follows from two numbers per positive: how many candidates score higher, and
+how many score the same. They are counted in blocks of queries, so that there is never an array of
+users x items. Blocks of a retriever are distributed over threads, each with a single-threaded BLAS
+product, since numpy releases the interpreter's lock in long operations. If memory allows each
+thread only a few rows, the threads share the columns of one block instead. A product with more rows
+then reads the item vectors less often.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -25,11 +26,12 @@ from kerasrec.evaluation.scoring import ItemVectors, block_scorer
 from kerasrec.schema import Schema
 from kerasrec.types import Columns, Ranker, Retriever
 
-# A score of a retriever, and its share of the pairs removed from a block; flags come on top, two
-# for each score of a row at least. Other scores are copied on their way.
+# Bytes for a score of a retriever and its share of the pairs removed from a block. Flags come on
+# top, at least two for each score of a row. Scores of other models are copied once more.
 _BYTES_PER_PRODUCT = 5
 _BYTES_PER_SCORE = 10
-# More queries make no product faster; the query vectors of so many are asked for at once.
+# Queries of a block, beyond which products get no faster. Below _FEW_QUERIES per thread, threads
+# share a block. Query vectors are computed for _QUERIES_PER_CALL at once.
 _QUERIES_PER_BLOCK = 256
 _FEW_QUERIES = 64
 _QUERIES_PER_CALL = 16_384
@@ -37,12 +39,12 @@ _QUERIES_PER_CALL = 16_384
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """What is ranked for whom.
+    """Ranking task: the queries, the seen pairs and the candidates.
 
     Args:
         schema: names of the features.
         queries: queries and positives.
-        seen: pairs that are no candidates.
+        seen: pairs that are not candidates.
         position: `(item ids,)` row of the item in the catalogue, -1 if it has none.
         candidates: item ids `(queries, c)` of a sampled protocol; None for the catalogue.
     """
@@ -56,7 +58,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Block:
-    """Some queries, a row of scores each, and their listed positives."""
+    """Block of queries with their listed positives."""
 
     queries: np.ndarray  # (rows,)
     users: np.ndarray  # (rows,)
@@ -65,19 +67,34 @@ class _Block:
     item: np.ndarray
 
 
-# What `count_better` does.
+# Signature of `count_better`.
 _Better = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Ranks a block, given its query vectors.
+_RankBlock = Callable[[_Block, np.ndarray], None]
+
+
+class _Count(Protocol):
+    """Function that counts the candidates of a block, given their scores."""
+
+    def __call__(
+        self,
+        block: _Block,
+        scores: np.ndarray,
+        column: np.ndarray,
+        others: np.ndarray,
+        better: _Better = ...,
+    ) -> None: ...
 
 
 def count_positives(
     model: Ranker, items: Columns, task: Task, *, max_memory_mb: int
 ) -> tuple[Positives, np.ndarray]:
-    """Scores all queries and counts the candidates above and beside each positive.
+    """Score all queries and count the candidates above and tied with each positive.
 
     Args:
-        model: what scores.
+        model: model to score with.
         items: item features, one row per item of the catalogue.
-        task: what is ranked.
+        task: the ranking task.
         max_memory_mb: bound for the arrays of scores.
 
     Returns:
@@ -100,9 +117,9 @@ def count_positives(
         others: np.ndarray,
         better: _Better = count_better,
     ) -> None:
-        """Of scores whose removed candidates are NaN already; writes where no other block does."""
+        """Count in scores whose removed candidates are NaN. Blocks write to disjoint places."""
         value = scores[block.row, column]
-        scores[block.row, column] = np.nan  # positives are counted afterwards, among themselves
+        scores[block.row, column] = np.nan  # positives are compared among themselves later
         at = block.positives
         greater[at], tied[at] = better(scores, block.row, value)
         score[at] = value
@@ -119,9 +136,9 @@ def count_positives(
 
 
 def _blocks(task: Task, size: int, within: int | None = None) -> Iterator[list[_Block]]:
-    """All queries in blocks of `size` rows, about `within` rows at a time.
+    """Yield all queries in blocks of `size` rows, about `within` rows at a time.
 
-    Queries with equally many positives follow each other, since those are counted together.
+    Queries with equally many positives are adjacent, since they are counted together.
     """
     queries = task.queries
     users = queries.features[task.schema.user_id.name].astype(np.int64)
@@ -146,7 +163,7 @@ def _features(task: Task, queries: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Marks seen items as NaN, positives excepted; columns of the positives, and negatives."""
+    """Mark seen items as NaN, except positives. Return the positives' columns and the negatives."""
     row, item = task.seen.items_of(block.users)
     at = task.position[item]
     row, at = row[at >= 0], at[at >= 0]
@@ -161,7 +178,9 @@ def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndar
     return column, scores.shape[1] - removed - positives
 
 
-def _retrieved(model: Retriever, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]
+def _retrieved(
+    model: Retriever, items: Columns, task: Task, count: _Count, max_memory_mb: int
+) -> None:
     catalogue = ItemVectors.of(model, items)
     width, threads = len(catalogue.vectors), cores()
     most = (max_memory_mb << 20) // width // _BYTES_PER_PRODUCT
@@ -178,9 +197,16 @@ def _retrieved(model: Retriever, items: Columns, task: Task, count, max_memory_m
                 pass
 
 
-def _by_rows(catalogue: ItemVectors, task: Task, count, size: int, threads: int, pool):  # type: ignore[no-untyped-def]
-    """A function that ranks a block in the thread that calls it."""
-    own = threading.local()  # one array of scores a thread: fresh memory costs as much as counting
+def _by_rows(
+    catalogue: ItemVectors,
+    task: Task,
+    count: _Count,
+    size: int,
+    threads: int,
+    pool: ThreadPoolExecutor,
+) -> _RankBlock:
+    """Return a function that ranks a block in the calling thread."""
+    own = threading.local()  # one score array per thread: allocation is as slow as counting
 
     def one(block: _Block, queries: np.ndarray) -> None:
         if not hasattr(own, "scores"):
@@ -192,16 +218,27 @@ def _by_rows(catalogue: ItemVectors, task: Task, count, size: int, threads: int,
     return one
 
 
-def _by_columns(catalogue: ItemVectors, task: Task, count, size: int, threads: int, pool):  # type: ignore[no-untyped-def]
-    """A function that ranks a block with all threads, each with some of the columns."""
+def _by_columns(
+    catalogue: ItemVectors,
+    task: Task,
+    count: _Count,
+    size: int,
+    threads: int,
+    pool: ThreadPoolExecutor,
+) -> _RankBlock:
+    """Return a function that ranks a block with all threads, each on some columns."""
     width = len(catalogue.vectors)
     memory = np.empty((size, width), np.float32)
     edges = [width * thread // threads for thread in range(threads + 1)]
     parts = [slice(first, last) for first, last in itertools.pairwise(edges)]
 
-    def better(scores: np.ndarray, row: np.ndarray, value: np.ndarray):  # type: ignore[no-untyped-def]
+    def better(
+        scores: np.ndarray, row: np.ndarray, value: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         found = list(pool.map(lambda part: count_better(scores[:, part], row, value), parts))
-        return sum(greater for greater, _ in found), sum(tied for _, tied in found)
+        greater: Any = sum(greater for greater, _ in found)
+        tied: Any = sum(tied for _, tied in found)
+        return greater, tied
 
     def one(block: _Block, queries: np.ndarray) -> None:
         scores = memory[: len(queries)]
@@ -217,7 +254,7 @@ def _by_columns(catalogue: ItemVectors, task: Task, count, size: int, threads: i
     return one
 
 
-def _scored(model: Ranker, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]
+def _scored(model: Ranker, items: Columns, task: Task, count: _Count, max_memory_mb: int) -> None:
     score = block_scorer(model, items, max_memory_mb=max_memory_mb)
     width = len(items[task.schema.item_id.name])
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width))
@@ -226,14 +263,14 @@ def _scored(model: Ranker, items: Columns, task: Task, count, max_memory_mb: int
         count(block, scores, *_remove_seen(task, block, scores))
 
 
-def _sampled(model: Ranker, items: Columns, task: Task, count, max_memory_mb: int) -> None:  # type: ignore[no-untyped-def]
+def _sampled(model: Ranker, items: Columns, task: Task, count: _Count, max_memory_mb: int) -> None:
     if task.candidates is None:
         raise ValueError("ranking: expected candidates; received None.")
     score = block_scorer(model, items, max_memory_mb=max_memory_mb)
     width = task.candidates.shape[1] + 1
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width))
     for (block,) in _blocks(task, size):
-        # The positive in column 0, before its candidates.
+        # Column 0 holds the positive, the others its candidates.
         ids = np.concatenate(
             [np.zeros((len(block.users), 1), np.int64), task.candidates[block.queries]], axis=1
         )
@@ -247,8 +284,8 @@ def _sampled(model: Ranker, items: Columns, task: Task, count, max_memory_mb: in
 
 
 def _not_listed(ids: np.ndarray, users: np.ndarray, task: Task) -> np.ndarray:
-    """Which of the ids `(queries, c)` are no candidates: not in the catalogue, repeated, seen."""
-    order = np.argsort(ids, axis=1, kind="stable")  # the positive, in column 0, before its repeats
+    """Mark the ids `(queries, c)` that are no candidates: not in the catalogue, repeated, seen."""
+    order = np.argsort(ids, axis=1, kind="stable")  # the positive in column 0 precedes its repeats
     ranked = np.take_along_axis(ids, order, axis=1)
     repeated = np.zeros(ids.shape, bool)
     np.put_along_axis(repeated, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)

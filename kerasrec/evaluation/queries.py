@@ -1,4 +1,4 @@
-"""What a ranking evaluation asks: the queries of a test set, their positives, the seen pairs."""
+"""Queries of a test set, their positives, and the seen pairs."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ Per = Literal["user", "row"]
 
 
 def seen_parts(seen: SeenColumns) -> list[Columns]:
-    """The columns in `seen` that have rows.
+    """Return the columns in `seen` that have rows.
 
     Raises:
-        ValueError: if it holds something else than columns.
+        ValueError: if it holds anything other than columns.
     """
     parts: list[Any] = (
         list(seen) if isinstance(seen, list | tuple) else [] if seen is None else [seen]
@@ -41,10 +41,10 @@ def row_counts(
     """Count the rows of each id: `(ids,)`, zero for padding and unknown.
 
     Args:
-        rows: encoded rows, usually those of training; several columns are added up.
+        rows: encoded rows, usually those of training. Counts of several sets are added.
         feature: the user or the item id of the schema.
-        positives: the schema whose positives alone are counted: the popularity of items. Default:
-            every row counts, whatever its label: the activity of users.
+        positives: schema by which only positives are counted, for the popularity of items. By
+            default every row counts, whatever its label, for the activity of users.
 
     Raises:
         ValueError: if a column is missing or badly encoded.
@@ -67,10 +67,10 @@ def row_counts(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SeenPairs:
-    """The (user, item) pairs of some rows.
+    """Distinct (user, item) pairs of some rows.
 
     Args:
-        keys: sorted user * num_items + item, each once; at the end one larger than all.
+        keys: sorted distinct user * num_items + item, with a sentinel larger than all at the end.
         num_items: number of item ids.
     """
 
@@ -79,7 +79,7 @@ class SeenPairs:
 
     @classmethod
     def of(cls, seen: SeenColumns, schema: Schema) -> "SeenPairs":
-        """The pairs of known users and items in some columns, or in several."""
+        """Collect the pairs of known users and items in one or several sets of columns."""
         keys = [np.array([np.iinfo(np.int64).max])]
         for part in seen_parts(seen):
             check_columns(part, (schema.user_id.name, schema.item_id.name), what="seen")
@@ -93,17 +93,17 @@ class SeenPairs:
         return cls(ordered[new], schema.item_id.num_ids)
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """User and item of every pair."""
+        """Return user and item of every pair."""
         users, items = np.divmod(self.keys[:-1], self.num_items)
         return users, items
 
     def contains(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Which pairs are among them; the arrays broadcast."""
+        """Return which of the given pairs are included. The arrays broadcast."""
         keys = users * self.num_items + items
         return self.keys[np.searchsorted(self.keys, keys)] == keys
 
     def items_of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Index into `users`, and item, of every pair of those users."""
+        """Return index into `users`, and item, of every pair of those users."""
         start = np.searchsorted(self.keys, users * self.num_items)
         count = np.searchsorted(self.keys, (users + 1) * self.num_items) - start
         row = np.repeat(np.arange(len(users)), count)
@@ -113,15 +113,15 @@ class SeenPairs:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Queries:
-    """The queries of a test set and their positives.
+    """Queries of a test set and their positives.
 
     Args:
         features: query side features, one row per query.
-        test_row: `(queries,)` test row whose features the query has.
+        test_row: `(queries,)` test row that provides the query's features.
         query: `(positives,)` index of the query, ascending.
         item: `(positives,)` item id.
-        negative_rows: test rows that were left out for their label.
-        unknown_user_rows: test rows that were left out for their user.
+        negative_rows: test rows left out because of their label.
+        unknown_user_rows: test rows left out because of their user.
         repeated_rows: test rows of known users whose pair was seen before.
     """
 
@@ -135,7 +135,7 @@ class Queries:
 
     @property
     def num_positives(self) -> np.ndarray:
-        """`(queries,)` positives of each query."""
+        """Return the number of positives of each query, `(queries,)`."""
         return np.bincount(self.query, minlength=len(self.test_row))
 
 
@@ -144,10 +144,10 @@ def make_queries(
 ) -> Queries:
     """Group test rows into queries: one per user, or one per row.
 
-    Rows whose label is no positive ask nothing; their items stay candidates.
+    Rows that are not positives make no query, and their items stay candidates.
 
     Raises:
-        ValueError: if no row is left once other labels, unknown users and dropped repeats are out.
+        ValueError: if no row is left without other labels, unknown users and dropped repeats.
     """
     users = check_ids(test[schema.user_id.name], schema.user_id, what="ranking: test")
     items = check_ids(test[schema.item_id.name], schema.item_id, what="ranking: test")
@@ -171,7 +171,7 @@ def make_queries(
         group = np.searchsorted(users[test_row], users[kept])
         pairs = np.sort(group * schema.item_id.num_ids + items[kept])
         query, item = np.divmod(pairs, schema.item_id.num_ids)
-        # Once each; but rows with the unknown id may be different items.
+        # Keep each pair once, except for unknown ids, which may be different items.
         once = (np.diff(pairs, prepend=-1) > 0) | ~known(item)
         query, item = query[once], item[once]
     return Queries(
@@ -188,12 +188,12 @@ def make_queries(
 def _first_rows(
     test: Columns, schema: Schema, kept: np.ndarray, users: np.ndarray, items: np.ndarray
 ) -> np.ndarray:
-    """The first of the kept rows of each user, in the order of the users.
+    """Return the first of the kept rows of each user, in the order of the users.
 
-    The columns have no time that the schema knows. Where there are histories, the first row is the
-    one with the shortest of them: a later row's history holds test items, which are the answers.
-    Equally long ones that were cut to `max_length` are told apart by how many of the user's test
-    items they hold.
+    The schema knows no time column. If there are histories, the first row is the one with the
+    shortest history, since a later row's history contains test items, which are the answers. Equal
+    lengths, as after cutting to `max_length`, are resolved by the number of the user's test items
+    in the history.
     """
     rows_of = np.bincount(users[kept])
     if rows_of.max() == 1:

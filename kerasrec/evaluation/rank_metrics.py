@@ -1,4 +1,4 @@
-"""Rank metrics whose ties are broken fairly: the exact mean over all orders of equal scores."""
+"""Rank metrics with fair ties: the exact mean over all orders of equal scores."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import digamma
 
-# Positions of tie blocks held at once, and the exponent of a probability below rounding.
+# Positions of tie blocks held at once, and negated log of a probability below rounding.
 _POSITIONS = 1 << 14
 _NEGLIGIBLE = 42.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RankMetrics:
-    """One value per query; those at a cutoff are `(queries, cutoffs)`, the others `(queries,)`.
+    """Rank metrics per query: `(queries, cutoffs)` if they have a cutoff, else `(queries,)`.
 
     Args:
         hr: share of tie orders with a positive among the first k.
@@ -46,12 +46,12 @@ def expected_rank_metrics(
     negatives: np.ndarray,
     cutoffs: Sequence[int],
 ) -> RankMetrics:
-    """Rank metrics from tie blocks, as the mean over all orders of the tied candidates.
+    """Compute rank metrics from tie blocks, as the mean over all orders of tied candidates.
 
-    A tie block is the set of candidates of a query that share a score: g candidates score higher,
-    a of these are positives, t candidates (itself included) are tied, m of them are positives. In
-    a random order of the block each positive is uniform on the positions g + 1 .. g + t, which
-    settles the metrics that are sums over positives:
+    A tie block is the set of candidates of a query that share a score: g candidates score higher, a
+    of these are positives, t candidates are in the block, and m of them are positives. In a random
+    order of the block each positive is uniform on the positions g + 1 .. g + t. This determines the
+    metrics that are sums over positives:
 
         recall@k = sum over blocks of m * |{g+1..g+t} and {1..k}| / t / P
         precision@k = recall@k * P / k
@@ -75,8 +75,8 @@ def expected_rank_metrics(
         greater: `(blocks,)` g.
         tied: `(blocks,)` t.
         positives: `(blocks,)` m. Blocks without positives are left out.
-        num_positives: `(queries,)` P; positives that are no candidates count as missed.
-        negatives: `(queries,)` N; a query without any has an AUC of 1/2.
+        num_positives: `(queries,)` P. Positives that are not candidates count as missed.
+        negatives: `(queries,)` N. A query without negatives has an AUC of 1/2.
         cutoffs: the values of k.
 
     Returns:
@@ -126,9 +126,9 @@ def expected_rank_metrics(
 
 
 def _reciprocals(greater: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """1/(g+1) + ... + 1/(g+count), a difference of harmonic numbers."""
+    """Compute 1/(g+1) + ... + 1/(g+count) as a difference of harmonic numbers."""
     found = np.where(count == 0, 0.0, 1.0 / (greater + 1))
-    several = count > 1  # few, where scores seldom tie
+    several = count > 1  # few, if ties are rare
     g, n = greater[several], count[several]
     found[several] = digamma(g + n + 1.0) - digamma(g + 1.0)
     return found
@@ -141,7 +141,7 @@ def _precisions(
     before: np.ndarray,
     inside: np.ndarray,
 ) -> np.ndarray:
-    """Sum of the expected precision at the first `inside` positions of a block, were they hits."""
+    """Sum the expected precision at hits on the first `inside` positions of a block."""
     reciprocals = _reciprocals(greater, inside)
     slope = (positives - 1) / np.maximum(tied - 1, 1)
     # The sum of (x - 1) / (g + x) is that of 1 - (g + 1) / (g + x).
@@ -149,7 +149,7 @@ def _precisions(
 
 
 def _any_within(inside: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """Probability that one of the positives is among the first `inside` of `tied` positions."""
+    """Compute the probability that a positive is among the first `inside` of `tied` positions."""
     chance = inside / tied  # exact for one positive, for none of the block and for all of it
     some = np.flatnonzero((positives > 1) & (inside > 0) & (inside < tied))
     if len(some):
@@ -164,13 +164,13 @@ def _any_within(inside: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> 
 
 
 def _reciprocal_rank(greater: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """Expected 1 / rank of the first positive of a block."""
+    """Compute the expected 1 / rank of the first positive of a block."""
     mean = _reciprocals(greater, tied) / tied  # one positive
     several = np.flatnonzero((positives > 1) & (tied > 1))
     blocks, same = np.unique(
         np.stack([greater, tied, positives])[:, several], axis=1, return_inverse=True
     )
-    # P(X > g + x) is at most exp(-m x / t): beyond these positions it is less than rounding.
+    # P(X > g + x) is at most exp(-m x / t), which is below rounding beyond these positions.
     deep = np.minimum(blocks[1], np.ceil(_NEGLIGIBLE * blocks[1] / np.maximum(blocks[2], 1)))
     means = np.empty(blocks.shape[1])
     order, start = np.argsort(deep, kind="stable"), 0

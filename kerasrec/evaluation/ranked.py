@@ -1,4 +1,4 @@
-"""What a ranking found: where the positives of every query stand, and the metrics of that."""
+"""Result of a ranking: the positions of the positives, and their metrics."""
 
 import dataclasses
 
@@ -13,15 +13,15 @@ _AT_CUTOFFS["map"] = "map_at"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Positives:
-    """The positives of all queries, one row each.
+    """Positives of all queries, one row each.
 
     Args:
         query: index of the query, ascending.
         item: item id.
         listed: whether the item was a candidate.
-        score: float32 score; of any value where not listed.
-        greater: number of candidates, positives left out, that score higher.
-        tied: number of candidates, positives left out, that score the same.
+        score: float32 score, arbitrary if not listed.
+        greater: number of candidates that score higher, without positives.
+        tied: number of candidates that score the same, without positives.
     """
 
     query: np.ndarray
@@ -32,19 +32,19 @@ class Positives:
     tied: np.ndarray
 
     def take(self, rows: np.ndarray) -> "Positives":
-        """Some of the rows, in their order."""
+        """Return some of the rows, in their order."""
         return Positives(*(getattr(self, f.name)[rows] for f in dataclasses.fields(self)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ranked:
-    """One model's ranking of a test set, query by query.
+    """Ranking of a test set by one model, query by query.
 
     Args:
         queries: query side features, one row per query.
         user: name of the user id among them.
-        positives: the positives, with the candidates above and beside them.
-        negatives: `(queries,)` candidates that are no positives.
+        positives: the positives, with the numbers of candidates above and tied with them.
+        negatives: `(queries,)` number of candidates that are not positives.
         cutoffs: the values of k.
         facts: protocol and counts, as `ranking` returns them.
 
@@ -76,21 +76,21 @@ class Ranked:
 
     @property
     def users(self) -> np.ndarray:
-        """`(queries,)` user id of every query."""
+        """Return the user id of every query, `(queries,)`."""
         return self.queries[self.user]
 
     def summary(self) -> dict[str, float | int | str]:
-        """Means over the queries, and the facts: what `ranking` returns."""
+        """Return means over the queries, with the facts, as `ranking` does."""
         return {name: float(values.mean()) for name, values in self.values.items()} | self.facts
 
     def only(self, items: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The metrics when only some items count as positives; the others leave the lists.
+        """Compute the metrics with only some items as positives, the others removed from the lists.
 
         Args:
-            items: bool `(item ids,)`, which of the item ids count.
+            items: bool mask `(item ids,)` of the item ids that count.
 
         Returns:
-            The queries that have such a positive, as indices, and their values by metric.
+            The indices of queries with such a positive, and their values by metric.
         """
         positives = self.positives.take(items[self.positives.item])
         queries, query = np.unique(positives.query, return_inverse=True)
@@ -107,7 +107,7 @@ class Ranked:
 
 
 def _metrics(positives: Positives, negatives: np.ndarray, cutoffs: tuple[int, ...]) -> RankMetrics:
-    """The metrics of the tie blocks that the positives are in."""
+    """Compute the metrics from the tie blocks of the positives."""
     listed = positives.take(positives.listed)
     order = np.lexsort((-listed.score, listed.query))
     listed = listed.take(order)

@@ -1,4 +1,4 @@
-"""Errors of predicted ratings."""
+"""Errors of rating predictions."""
 
 import numpy as np
 
@@ -14,16 +14,16 @@ def pointwise(
     clip: tuple[float, float] | None = None,
     batch_size: int = 8192,
 ) -> dict[str, float | int]:
-    """Root mean squared error and mean absolute error of a model's scores against the labels.
+    """Compute root mean squared and mean absolute error of a model's scores.
 
         rmse = sqrt(mean((score - label)^2)),  mae = mean(|score - label|)
 
-    Rows with an unknown user or item count like all others: the model has to give an answer.
+    Rows with an unknown user or item count like all others, since the model has to predict them.
 
     Args:
-        model: predicts the label column of its schema.
+        model: model of the label column of its schema.
         columns: encoded rows with every feature and the label.
-        clip: lowest and highest rating there can be; scores are cut to that range first.
+        clip: lowest and highest possible rating. Scores are clipped to that range first.
         batch_size: rows per call of the model.
 
     Returns:
@@ -31,7 +31,7 @@ def pointwise(
 
     Raises:
         ValueError: if there are no rows, a column is missing, a label or score is NaN, or `clip` is
-            no range.
+            not a range.
 
     Example:
 

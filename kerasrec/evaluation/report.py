@@ -1,4 +1,4 @@
-"""One model in figures, several models side by side."""
+"""Evaluation of one model, and comparison tables of several."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from kerasrec.types import Columns, Ranker
 Row = dict[str, float | int | str]
 
 _BASELINE = "popularity"
-# Ranking metrics, those first that say most beside the others.
+# Ranking metrics, the most informative ones first.
 _MAIN = ("ndcg", "hr", "recall", "mrr", "map", "precision", "auc")
 
 
@@ -34,7 +34,7 @@ def evaluate(
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
 ) -> Row:
-    """All figures of one model in one dict: `ranking`, and `pointwise` on demand.
+    """Evaluate one model: the figures of `ranking`, and of `pointwise` on demand.
 
     Args:
         model: what is evaluated.
@@ -44,18 +44,18 @@ def evaluate(
         candidates: see `ranking`.
         items: see `ranking`.
         per: see `ranking`.
-        ratings: whether the model predicts the label column, so that `rmse` and `mae` mean
-            something. Off for models trained to rank.
+        ratings: whether the model predicts the label column, so that `rmse` and `mae` are
+            meaningful. Leave it off for models trained to rank.
         clip: see `pointwise`.
 
     Returns:
-        dict with the keys of `ranking`, before them `rmse` and `mae` if `ratings`.
+        Dict with the keys of `ranking`, preceded by `rmse` and `mae` if `ratings`.
 
     Warns:
         ProtocolWarning: see `check_ranking`.
 
     Raises:
-        ValueError: see `ranking` and `pointwise`; or if `clip` is given without `ratings`.
+        ValueError: see `ranking` and `pointwise`. Also if `clip` is given without `ratings`.
 
     Example:
 
@@ -114,7 +114,7 @@ def compare(
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
 ) -> list[Row]:
-    """Evaluate several models by the same queries, beside the popularity of the items.
+    """Evaluate several models on the same queries, beside item popularity.
 
     The row `popularity` ranks items by their number of rows in `train` and predicts no ratings. It
     is added first unless a model has that name.
@@ -123,8 +123,8 @@ def compare(
         models: models by name; all share one schema's id spaces and positives.
         test: encoded test rows.
         seen: see `ranking`.
-        train: the rows that the models learned from, which popularity counts. By default the first
-            part of `seen`: in `seen=[train, valid]` the training rows.
+        train: the rows that the models were trained on, which popularity counts. By default the
+            first part of `seen`: in `seen=[train, valid]` the training rows.
         k: see `ranking`.
         candidates: see `ranking`.
         items: see `ranking`.
@@ -136,8 +136,8 @@ def compare(
         One dict per model with its name under `model` and the figures of `evaluate`.
 
     Raises:
-        ValueError: see `evaluate`; or if there is no model, no row to count, or the models' schemas
-            take other labels as positives.
+        ValueError: see `evaluate`. Also if there is no model, no row to count, or the models'
+            schemas have different rules for positives.
 
     Example:
 
@@ -177,7 +177,7 @@ def compare(
         rows.append({"model": _BASELINE, **_row(MostSeen(schema, counted), test, shared)})
     for name, model in models.items():
         rows.append({"model": name, **_row(model, test, shared, ratings=ratings, clip=clip)})
-    # Once: the protocol is that of all the models.
+    # Once only, since all models share the protocol.
     check_ranking(schema, test, seen=seen, candidates=candidates, items=items)
     return rows
 
@@ -190,16 +190,16 @@ def format_table(
 ) -> str:
     """Format rows of metrics as an aligned text table.
 
-    Floats get four decimals, missing values a dash. Counts and texts that are the same in every
-    row stand below the table instead of in a column. A metric that equals an earlier one in every
-    row, as recall equals the hit rate where queries have one positive, is named below it.
+    Floats have four decimals, and missing values are a dash. Counts and texts that are the same in
+    every row are printed below the table instead of in a column. So is a metric that equals an
+    earlier one in every row, as recall equals the hit rate if queries have one positive.
 
     Args:
-        rows: dicts, such as those `compare` gives; the first key of the first names the rows.
-        metrics: which of the ranking metrics are columns. `"main"`: three, the first that differ
-            of NDCG, hit rate, recall, MRR, MAP, precision and AUC, at every k. `"all"`, or names
-            such as `["map@10", "auc"]`. Other columns (rating errors, seconds) are always there.
-        width: characters of a line. Columns beyond it go on in another table below.
+        rows: dicts, such as those of `compare`. The first key of the first dict names the rows.
+        metrics: ranking metrics to show. `"main"` shows the first three that differ of NDCG, hit
+            rate, recall, MRR, MAP, precision and AUC, at every k. Or `"all"`, or names such as
+            `["map@10", "auc"]`. Other columns (rating errors, seconds) are always shown.
+        width: characters of a line. Further columns continue in another table below.
 
     Returns:
         The table, without a newline at the end.
@@ -221,9 +221,9 @@ def format_table(
     """
     if not rows or not all(rows):
         raise ValueError(
-            f"format_table: expected rows such as compare gives; received {rows!r:.80}."
+            f"format_table: expected rows such as those of compare; received {rows!r:.80}."
         )
-    # The order of the row with the most columns, then what it lacks.
+    # Order of the row with the most columns, then the columns it lacks.
     names = list(dict.fromkeys(name for row in sorted(rows, key=len)[::-1] for name in row))
     label = next(iter(rows[0]))
     cells = {name: [_cell(row.get(name)) for row in rows] for name in names}
@@ -254,7 +254,7 @@ def format_table(
 def _columns(
     names: Sequence[str], rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | str
 ) -> tuple[list[str], dict[str, str]]:
-    """The columns in their order; and those left out, with the earlier column that they equal."""
+    """Return the columns in order, and those left out with the earlier column they equal."""
     first: dict[tuple[object, ...], str] = {}
     order = sorted(names, key=lambda name: _MAIN.index(_kind(name)) if _kind(name) in _MAIN else -1)
     equal = {}
@@ -282,7 +282,7 @@ def _columns(
 def _within(
     label: str, columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: int
 ) -> list[list[str]]:
-    """The columns of one table after the other, none wider than the width if it can be."""
+    """Distribute the columns over tables that fit the width where possible."""
     sizes = {name: max(len(name), *map(len, cells[name])) for name in (label, *columns)}
     tables = [[label]]
     for name in columns:

@@ -1,4 +1,4 @@
-"""Candidates of the sampled protocols: each test row's positive among some drawn items."""
+"""Candidates for sampled protocols: each test row's positive among drawn items."""
 
 import dataclasses
 from typing import Literal
@@ -13,18 +13,19 @@ from kerasrec.types import Columns
 
 # Random numbers held at once.
 _DRAWS = 1 << 21
-# A row is drawn one by one where so many times the wanted items are left, in so many rounds.
+# Rows are drawn item by item if at least _ENOUGH times the wanted items are left, for at most
+# _ROUNDS rounds.
 _ENOUGH = 2
 _ROUNDS = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidates:
-    """Item ids to rank each test row's positive among, and how they were had.
+    """Item ids to rank each test row's positive among, and the method of sampling.
 
     Args:
-        ids: `(test rows, c)`; padding is no candidate.
-        method: for the name of the protocol, such as `"uniform (seed 0)"`.
+        ids: `(test rows, c)`. Padding is not a candidate.
+        method: name of the method for the protocol, such as `"uniform (seed 0)"`.
     """
 
     ids: np.ndarray
@@ -40,24 +41,24 @@ def sample_candidates(
     by: Literal["uniform", "popularity"] = "uniform",
     seed: int = 0,
 ) -> Candidates:
-    """Draws items that the user has not seen, without repeats, for every test row.
+    """Sample unseen items without repeats for every test row.
 
-    A user's other test items are not drawn either. By popularity, an item is drawn with a
-    probability proportional to its positives in `seen`, among those not drawn yet. Both are the
-    protocols of published tables; such figures compare neither with the full catalogue's nor with
+    A user's other test items are not drawn either. With `by="popularity"`, the next item is drawn
+    with a probability proportional to its positives in `seen`. Both protocols occur in published
+    tables. Their figures are comparable neither with those of the full catalogue nor with those of
     another number of candidates (Krichene and Rendle, 2020, "On Sampled Metrics for Item
     Recommendation").
 
     Args:
         test: encoded test rows.
         schema: names of the user and item id.
-        seen: see `ranking`; also what popularity counts.
-        negatives: how many for each row; rows of users with fewer unseen items get padding.
+        seen: see `ranking`. Popularity is counted in these rows too.
+        negatives: number of items for each row. Rows of users with fewer unseen items get padding.
         by: `"uniform"` or `"popularity"`.
         seed: seed of the draw.
 
     Raises:
-        ValueError: if a column is missing, `by` is none of the two, `negatives` is not from 1 to
+        ValueError: if a column is missing, `by` is neither of the two, `negatives` is not from 1 to
             the number of items, or there are no rows to count.
 
     Example:
@@ -99,17 +100,17 @@ def sample_candidates(
 
 
 class _Draw:
-    """Draws items one after the other, each with a chance proportional to its weight.
+    """Sequential draw of items with chances proportional to their weights.
 
-    An item that is drawn again, or that the user has, is thrown away and another drawn: what stays
-    is a draw without replacement among the other items. Where too few are left for that, all of
-    the catalogue gets a random key, and the largest are taken (the Gumbel-max trick): the same
-    draw, at the cost of the catalogue.
+    Repeated items, and items that the user has, are discarded and drawn again. The result is a draw
+    without replacement among the other items. If too few items are left for that, every item of the
+    catalogue gets a random key, and the largest keys are taken (the Gumbel-max trick). This is the
+    same draw, at the cost of the whole catalogue.
 
     Args:
         weight: `(items,)`, from the first known item on.
         removed: pairs that are not drawn.
-        rng: where chance comes from.
+        rng: random generator.
     """
 
     def __init__(self, weight: np.ndarray, removed: SeenPairs, rng: np.random.Generator) -> None:
@@ -119,15 +120,15 @@ class _Draw:
 
     @staticmethod
     def width(negatives: int) -> int:
-        """Draws at once for a row that wants so many items."""
+        """Return how many items to draw at once for a row that needs `negatives`."""
         return negatives + negatives // 8 + 8
 
     def __call__(self, users: np.ndarray, ids: np.ndarray) -> None:
-        """Fill `(users, negatives)` with item ids; padding stays where there are too few.
+        """Fill `(users, negatives)` with item ids. Padding stays where there are too few.
 
         Args:
             users: user id of each row.
-            ids: what is filled.
+            ids: array to fill.
         """
         wanted = ids.shape[1]
         row, item = self._removed.items_of(users)
@@ -145,13 +146,13 @@ class _Draw:
             self._by_keys(users, ids, rest[start : start + step])
 
     def _add(self, users: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Draw once more for some rows; the rows that are not full after it."""
+        """Draw once more for some rows. Return the rows that are still not full."""
         wanted = ids.shape[1]
         have = (ids[rows] != PADDING_ID).sum(axis=1)
         shape = len(rows), self.width(int(wanted - have.min()))
         drawn = self._items(shape) + FIRST_ID
         both = np.concatenate([ids[rows], drawn], axis=1)
-        order = np.argsort(both, axis=1, kind="stable")  # an item before its repeats
+        order = np.argsort(both, axis=1, kind="stable")  # an item precedes its repeats
         ranked = np.take_along_axis(both, order, axis=1)
         repeated = np.zeros(both.shape, bool)
         np.put_along_axis(repeated, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)
@@ -166,17 +167,17 @@ class _Draw:
         if self._uniform:
             return self._rng.integers(0, len(self._weight), shape)
         points = self._rng.random(shape) * self._ends[-1]
-        # An item without weight has an empty interval, which `right` steps over.
+        # An item without weight has an empty interval, which side="right" skips.
         return np.minimum(np.searchsorted(self._ends, points, side="right"), len(self._weight) - 1)
 
     def _by_keys(self, users: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
-        """Fill up some rows by keys for all items."""
+        """Fill up some rows by random keys for all items."""
         with np.errstate(divide="ignore"):
             keys = np.log(self._weight) + self._rng.gumbel(size=(len(rows), len(self._weight)))
         row, item = self._removed.items_of(users[rows])
         keys[row, item - FIRST_ID] = -np.inf
         at, place = np.nonzero(ids[rows] != PADDING_ID)
-        keys[at, ids[rows[at], place] - FIRST_ID] = np.inf  # drawn before: these stay
+        keys[at, ids[rows[at], place] - FIRST_ID] = np.inf  # drawn before, to be kept
         wanted = ids.shape[1]
         best = np.argpartition(-keys, wanted - 1, axis=1)[:, :wanted]
         drawable = np.take_along_axis(keys, best, axis=1) > -np.inf

@@ -1,4 +1,4 @@
-"""Scores of a model as numpy arrays, computed in blocks."""
+"""Blockwise scores of a model as numpy arrays."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -13,34 +13,34 @@ from kerasrec.types import Columns, PartsRanker, Ranker, Retriever, Tensor
 # Scores (query, item) for a block of queries: all items, or those at the given positions.
 BlockScorer = Callable[[Columns, np.ndarray | None], np.ndarray]
 
-# What a pair is reckoned to cost inside a model that scores pairs: 1024 float32 activations.
+# Estimated memory per pair inside a model that scores pairs: 1024 float32 activations.
 _BYTES_PER_PAIR = 4096
-# The same where the model has read both sides before: hidden layers alone.
+# The same if both sides are computed beforehand: hidden layers only.
 _BYTES_PER_PAIR_OF_PARTS = 2048
 _ITEMS_PER_CALL = 65_536
-# Numbers of the features of the queries of one call. Of a history each becomes some hundred.
+# Feature values of the queries of one call. Each id of a history becomes a hundred or more numbers.
 _QUERY_VALUES_PER_CALL = 65_536
 
 
 def to_numpy(values: Tensor) -> np.ndarray:
-    """A tensor of any backend, on any device, as a float32 array."""
+    """Convert a tensor of any backend to a float32 array."""
     if not isinstance(values, np.ndarray):
-        import keras  # costs seconds, and models made of numpy do without
+        import keras  # takes seconds, and numpy models do not need it
 
         values = keras.ops.convert_to_numpy(values)
     return values.astype(np.float32, copy=False)
 
 
 def model_name(model: object) -> str:
-    """What to call a model in messages: its class."""
+    """Return the name of a model for messages, its class."""
     return type(model).__name__
 
 
 def check_ranker(model: object) -> None:
-    """Refuses what is not a `Ranker`.
+    """Check that a model is a `Ranker`.
 
     Raises:
-        ValueError: if the object has no `schema` or cannot be called.
+        ValueError: if the object has no `schema` or is not callable.
     """
     if not isinstance(model, Ranker):
         raise ValueError(
@@ -51,7 +51,7 @@ def check_ranker(model: object) -> None:
 
 
 def check_scores(scores: np.ndarray, shape: tuple[int, ...], model: object) -> np.ndarray:
-    """The scores, if they have that shape and none is NaN.
+    """Validate the shape of scores and that none is NaN, and return them.
 
     Raises:
         ValueError: otherwise.
@@ -72,19 +72,19 @@ def check_scores(scores: np.ndarray, shape: tuple[int, ...], model: object) -> n
 
 
 def slices(length: int, step: int) -> list[slice]:
-    """Cut rows into slices of so many, the last of which may end beyond them."""
+    """Cut a length into slices of `step`. The last one may end beyond it."""
     return [slice(start, start + step) for start in range(0, length, step)]
 
 
 def take_features(
     columns: Columns, features: Iterable[Feature], rows: np.ndarray | slice
 ) -> dict[str, np.ndarray]:
-    """The named features of some rows."""
+    """Return the named features of some rows."""
     return {feature.name: columns[feature.name][rows] for feature in features}
 
 
 def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
-    """The scores `(rows,)` of rows of pairs, float32.
+    """Compute the scores `(rows,)` of rows of pairs, float32.
 
     Raises:
         ValueError: if one is NaN, or `batch_size` is less than 1.
@@ -99,21 +99,20 @@ def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
 
 
 def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockScorer:
-    """A function that scores blocks of queries against a catalogue, or against given candidates.
+    """Return a function that scores blocks of queries against a catalogue or candidates.
 
-    A `Retriever` is asked for its vectors, the catalogue's once, and scores are products of
-    matrices. A `PartsRanker` is asked for what it needs of the catalogue once, too. Any other
-    `Ranker` is called on pairs through its candidate axis, and so is a `PartsRanker` for given
-    candidates.
+    For a `Retriever`, the catalogue's vectors are computed once, and scores are matrix products. A
+    `PartsRanker` also computes the item side of the catalogue once. Any other `Ranker` is called on
+    pairs through its candidate axis, and so is a `PartsRanker` for given candidates.
 
     Args:
-        model: what scores.
+        model: model to score with.
         items: item features, one row per item of the catalogue.
-        max_memory_mb: bound for what one call of a model that scores pairs may need.
+        max_memory_mb: bound for the memory of one call of a model that scores pairs.
 
     Returns:
         A function of query features `(queries, ...)` and optional positions in the catalogue
-        `(queries, candidates)`, which gives float32 scores `(queries, items)` or
+        `(queries, candidates)`, which returns float32 scores `(queries, items)` or
         `(queries, candidates)`.
     """
     if isinstance(model, Retriever):
@@ -126,17 +125,17 @@ def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockS
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ItemVectors:
-    """The item vectors of a retriever, whose products with query vectors are scores.
+    """Item vectors of a retriever, whose products with query vectors are scores.
 
-    BLAS computes the columns at the edge of a product by another kernel, whose last bit may
-    differ. So items with the same vector get the score of the first of them, and tie for certain.
+    BLAS may compute the columns at the edge of a product by another kernel, whose last bit may
+    differ. So items with the same vector get the score of the first of them, and always tie.
 
     Args:
-        model: whose vectors.
+        model: the retriever.
         vectors: float32 `(items, dim)`.
-        repeats: positions of items whose vector an earlier item has.
+        repeats: positions of items with the vector of an earlier item.
         originals: position of that earlier item, for each repeat.
-        bound: no product of finite query vectors exceeds it times their largest absolute value.
+        bound: upper bound of a product, per largest absolute value of a finite query vector.
     """
 
     model: Retriever
@@ -147,7 +146,7 @@ class ItemVectors:
 
     @classmethod
     def of(cls, model: Retriever, items: Columns) -> "ItemVectors":
-        """The vectors of a catalogue."""
+        """Compute the vectors of a catalogue."""
         num_items = len(items[model.schema.item_id.name])
         vectors = np.empty((0, 0), np.float32)
         for rows in slices(num_items, _ITEMS_PER_CALL):
@@ -166,18 +165,18 @@ class ItemVectors:
                 vectors = np.empty((num_items, some.shape[1]), np.float32)
             np.add(
                 some, 0.0, out=vectors[rows]
-            )  # -0.0 becomes 0.0, and so hashes and ties as it does
+            )  # -0.0 becomes 0.0, so that both hash and tie alike
         repeats, originals = _repeats(vectors)
         largest = max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
         bound = largest * vectors.shape[1]
         return cls(model, vectors, repeats, originals, bound)
 
     def queries(self, features: Columns) -> np.ndarray:
-        """The query vectors `(queries, dim)`."""
+        """Compute the query vectors `(queries, dim)`."""
         return _of_queries(self.model.query_embedding, features)
 
     def scores(self, queries: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The products `(queries, items)`.
+        """Compute the products `(queries, items)`.
 
         Raises:
             ValueError: if one is NaN.
@@ -185,7 +184,7 @@ class ItemVectors:
         return self.settle(np.matmul(queries, self.vectors.T, out=out), queries)
 
     def settle(self, found: np.ndarray, queries: np.ndarray) -> np.ndarray:
-        """Give items with equal vectors equal products, in place, and look for NaN.
+        """Give items with equal vectors equal products, in place, and check for NaN.
 
         Args:
             found: the products `(queries, items)`.
@@ -203,7 +202,7 @@ class ItemVectors:
 
 
 def _of_queries(read: Callable[[Columns], Tensor], features: Columns) -> np.ndarray:
-    """The vectors `(queries, width)` of queries, so many at a time as their features allow."""
+    """Compute the vectors `(queries, width)` of queries, in calls of bounded size."""
     count = len(next(iter(features.values())))
     values = sum(column.size for column in features.values())
     step = max(1, _QUERY_VALUES_PER_CALL * count // max(1, values))
@@ -215,10 +214,10 @@ def _of_queries(read: Callable[[Columns], Tensor], features: Columns) -> np.ndar
 
 
 def _repeats(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that an earlier row equals bit by bit, and the first such row of each."""
+    """Find the rows that equal an earlier row bit by bit, and the first such row of each."""
     words: Any = vectors.view(np.uint64 if vectors.shape[1] % 2 == 0 else np.uint32)
     odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], np.uint64) * 2 + 1
-    # Equal rows have equal hashes; rows whose hash is an earlier row's are then compared.
+    # Equal rows have equal hashes. Rows with the hash of an earlier row are then compared.
     multiply: Any = np.einsum
     hashes = multiply("id,d->i", words, odd, dtype=np.uint64)
     ordered = np.sort(hashes)
@@ -249,7 +248,7 @@ def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> B
 
 
 def _has_own_parts(model: PartsRanker) -> bool:
-    """Tell whether no subclass has replaced `call` without `score_parts`, which then is another."""
+    """Return whether `score_parts` is defined in the class of `call`, or in a subclass of it."""
 
     def depth(name: str) -> int:
         classes = type(model).__mro__

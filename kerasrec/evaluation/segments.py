@@ -1,4 +1,4 @@
-"""Metrics of parts of the users or the items, side by side."""
+"""Metrics by segment of users or items."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,19 @@ POPULARITY = ("head", "mid", "tail")
 
 
 def user_activity(counts: np.ndarray, *, bounds: tuple[int, int] | None = None) -> np.ndarray:
-    """Names users by how many rows they have: cold, warm or hot.
+    """Label users by their number of rows: cold, warm or hot.
 
     Args:
         counts: rows of each user, whatever their label, such as
             `row_counts(train, schema.user_id)[ranked.users]`.
-        bounds: most rows of a cold and of a warm user. By default a third of these users is cold
-            and a third warm, as far as users with equally many rows, who stay together, allow.
+        bounds: largest number of rows of a cold and of a warm user. By default about a third of
+            these users are cold and a third warm. Users with equally many rows stay together.
 
     Returns:
         Names, in the shape of `counts`.
 
     Raises:
-        ValueError: if there are no users, or the bounds fall.
+        ValueError: if there are no users, or the bounds are not ascending.
 
     Example:
 
@@ -49,18 +49,18 @@ def user_activity(counts: np.ndarray, *, bounds: tuple[int, int] | None = None) 
 
 
 def item_popularity(counts: np.ndarray) -> np.ndarray:
-    """Names items by their rows: head, mid or tail, a third of all rows each.
+    """Label items by their number of rows: head, mid or tail, a third of all rows each.
 
-    Items are taken from the most rows to the least; the head ends with the item that completes a
-    third of all rows, the mid with the one that completes two. Items with equally many rows stay
-    together, in the part of the first of them.
+    Items are sorted by descending number of rows. The head ends with the item that completes a
+    third of all rows, and the mid with the one that completes two thirds. Items with equally many
+    rows stay together, in the part of the first of them.
 
     Args:
         counts: `(item ids,)` positives of each item, such as
             `row_counts(train, schema.item_id, positives=schema)`.
 
     Returns:
-        Names `(item ids,)`. Ids without a row, and those of padding and unknown, are tail.
+        Names `(item ids,)`. Ids without rows, padding and unknown are tail.
 
     Raises:
         ValueError: if there are no rows.
@@ -75,7 +75,7 @@ def item_popularity(counts: np.ndarray) -> np.ndarray:
         raise ValueError("item_popularity: expected rows of at least one item; received none.")
     order = np.argsort(-counts, kind="stable")
     before = np.cumsum(counts[order]) - counts[order]
-    # The first item of those with equally many rows speaks for all of them.
+    # The first of the items with equally many rows decides for all of them.
     first = np.searchsorted(-counts[order], -counts[order])
     part = np.minimum(3 * before[first] // counts.sum(), 2)
     part[counts[order] == 0] = 2
@@ -91,27 +91,26 @@ def segment_rows(
     items: np.ndarray | None = None,
     values: PerQuery | None = None,
 ) -> list[dict[str, float | int | str]]:
-    """The metrics of every segment, as rows for `format_table`.
+    """Compute the metrics of every segment, as rows for `format_table`.
 
-    By `queries`, the metrics are means over the queries of a segment. By `items`, only the
-    positives of a segment count: the others leave the lists, so that a positive competes with what
-    is no positive, and queries without a positive in the segment are left out.
+    With `queries`, the metrics are means over the queries of a segment. With `items`, only the
+    positives of a segment count. Other positives are removed from the lists, so that a positive
+    only competes with negatives, and queries without a positive in the segment are left out.
 
     Args:
-        ranked: what `rank_queries` gave.
+        ranked: the result of `rank_queries`.
         queries: a label for each query: `user_activity(...)`, or any column of the users, such as
             `country[ranked.users]`.
         items: a label for each item id: `item_popularity(...)`, or any column of the items.
-        values: more values `(queries,)` to average by `queries`, such as `novelty`; those that are
-            NaN are left out.
+        values: more values `(queries,)` to average by `queries`, such as `novelty`. NaN is ignored.
 
     Returns:
-        A row per label, in the order of the labels (that of `ACTIVITY` and `POPULARITY` for those):
-        `segment`, `queries`, and the metrics.
+        A row per label, sorted (in the order of `ACTIVITY` and `POPULARITY` for these): `segment`,
+        `queries`, and the metrics.
 
     Raises:
-        ValueError: unless one of `queries` and `items` is given, of the right length, or if
-            `values` come with `items` or in another length.
+        ValueError: unless exactly one of `queries` and `items` is given with the right length, or
+            if `values` are given with `items` or have another length.
 
     Example:
 

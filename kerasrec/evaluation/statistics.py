@@ -1,6 +1,6 @@
-"""How sure a figure is: intervals over users, paired comparison of two models, spread over seeds.
+"""Uncertainty of figures: bootstrap intervals, paired comparison, spread over seeds.
 
-The unit of chance is the user: a user's queries stay together in every resample. Values come as a
+Resampling is by user, so a user's queries stay together in every resample. Values are passed as a
 dict of arrays with one value per query, such as `Ranked.values`, and users as `Ranked.users`.
 """
 
@@ -15,15 +15,15 @@ from kerasrec._checks import check_integer, check_share
 PerQuery = Mapping[str, np.ndarray]
 Name = TypeVar("Name", bound=Hashable)
 
-# Weights of users made at once, 64 MiB of (draws, users) float64 at most, by so many draws that the
-# product with the values is one of matrices.
+# User weights computed at once, at most 64 MiB of (draws, users) float64, for at most _MOST_DRAWS
+# draws, so that the product with the values is a matrix product.
 _WEIGHTS = 1 << 23
 _MOST_DRAWS = 128
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A mean over queries and the ends of its bootstrap interval.
+    """Mean over queries and the ends of its bootstrap interval.
 
     Args:
         mean: over all queries.
@@ -38,7 +38,7 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One metric of two models on the same queries.
+    """Comparison of two models on one metric and the same queries.
 
     Args:
         first: mean of the first model.
@@ -57,14 +57,14 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """One figure under several seeds, or on several folds.
+    """Mean and spread of a figure over several seeds or folds.
 
     Args:
         mean: over the runs.
         std: standard deviation of one run, `ddof=1`; NaN for a single run.
-        low: the lowest.
-        high: the highest.
-        runs: how many.
+        low: lowest value.
+        high: highest value.
+        runs: number of runs.
     """
 
     mean: float
@@ -85,17 +85,17 @@ def bootstrap_intervals(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile bootstrap of the mean over queries, users drawn with replacement.
+    """Bootstrap percentile intervals of the mean over queries, resampling users.
 
-    The interval holds `level` of the means of the resamples (Efron, 1979, "Bootstrap Methods:
-    Another Look at the Jackknife"). It covers the choice of users, not the seed of the training:
-    see `spread` for that. All metrics share the resamples.
+    The interval contains a share `level` of the resampled means (Efron, 1979, "Bootstrap Methods:
+    Another Look at the Jackknife"). It covers the choice of users, but not the training seed, for
+    which see `spread`. All metrics share the resamples.
 
     Args:
         values: `(queries,)` arrays by metric.
-        users: `(queries,)` who asked; None where every query is another user.
-        level: share of the resampled means inside.
-        draws: resamples.
+        users: `(queries,)` user of each query; None if every query has another user.
+        level: share of the resampled means inside the interval.
+        draws: number of resamples.
         seed: seed of the resamples.
 
     Returns:
@@ -133,32 +133,32 @@ def paired_comparison(
     draws: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Whether two models differ on the same queries, and by how much.
+    """Test whether two models differ on the same queries, and by how much.
 
-    If it made no difference which model is which, a user's difference would be as likely with the
-    other sign. The test flips the signs of the users' summed differences at random and asks how
-    often their total is as far from zero as it is (Fisher's randomisation test; Smucker et al.,
+    If the models did not differ, a user's difference would be equally likely with the other sign.
+    The test flips the signs of the users' summed differences at random. It counts how often their
+    total is at least as far from zero as observed (Fisher's randomisation test; Smucker et al.,
     2007, "A Comparison of Statistical Significance Tests for Information Retrieval Evaluation"):
 
         p = (1 + draws whose |total| is at least the observed one) / (1 + draws)
 
-    With so few users that all 2^users sign patterns are no more than `draws`, all of them are
-    counted and p is exact. `p_holm` holds for all these metrics together; when several models are
-    compared, put the `p` of all of them into one `holm`.
+    If there are at most `draws` sign patterns (2^users), all of them are counted and p is exact.
+    `p_holm` is corrected over these metrics. When several models are compared, pass the `p` of all
+    of them to one `holm`.
 
     Args:
         first: `(queries,)` arrays by metric.
         second: the same metrics of the other model, query by query in the same order.
         users: see `bootstrap_intervals`.
         level: see `bootstrap_intervals`, for the interval of the difference (1000 resamples).
-        draws: sign patterns, the same for all metrics.
+        draws: number of sign patterns, the same for all metrics.
         seed: seed of the resamples and the patterns.
 
     Returns:
         A `Comparison` by metric.
 
     Raises:
-        ValueError: see `bootstrap_intervals`; or if the two have other metrics or lengths.
+        ValueError: see `bootstrap_intervals`. Also if the metrics or lengths of the two differ.
 
     Example:
 
@@ -199,14 +199,14 @@ def paired_comparison(
 
 
 def holm(p: Mapping[Name, float]) -> dict[Name, float]:
-    """Holm's (1979) step-down correction: p that hold for all the hypotheses together.
+    """Correct p values by Holm's (1979) step-down method, to hold for all hypotheses together.
 
-    The i-th smallest of n is multiplied by n - i + 1, and is no less than those before it. Reject
-    what stays below alpha: the chance of any false rejection is then at most alpha, however the
-    hypotheses depend on each other.
+    The i-th smallest of n is multiplied by n - i + 1, and is at least as large as those before it.
+    Reject hypotheses with a corrected p below alpha. The chance of any false rejection is then at
+    most alpha, for any dependence between the hypotheses.
 
     Args:
-        p: p by name; names may be anything hashable, such as (model, metric).
+        p: p by name. Names may be anything hashable, such as (model, metric).
 
     Returns:
         Corrected p by name, in the same order.
@@ -231,11 +231,11 @@ def holm(p: Mapping[Name, float]) -> dict[Name, float]:
 
 
 def spread(runs: Mapping[int, Mapping[str, object]]) -> dict[str, Spread]:
-    """Mean and spread of every figure over runs that differ in their seed.
+    """Compute mean and spread of every figure over runs that differ in their seed.
 
     Args:
-        runs: by seed, the figures of a run, such as `evaluate` gives. Floats of Python and of numpy
-            count; what is no float (protocol, counts) is left out.
+        runs: figures of a run by seed, such as those of `evaluate`. Floats of Python and numpy are
+            used. Other entries (protocol, counts) are ignored.
 
     Returns:
         A `Spread` by figure.
@@ -285,7 +285,7 @@ def float_values(row: Mapping[str, object]) -> dict[str, float]:
 def _per_user(
     values: PerQuery, users: np.ndarray | None, what: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums `(users, metrics)` and numbers `(users,)` of the queries, and means `(metrics,)`."""
+    """Return sums `(users, metrics)` and counts `(users,)` of queries, and means `(metrics,)`."""
     lengths = {name: len(column) for name, column in values.items()}
     if users is not None:
         lengths["users"] = len(users)
@@ -317,7 +317,7 @@ def _blocks(users: int, draws: int) -> Iterator[int]:
 
 
 def _resamples(users: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each user is drawn: float64 `(some draws, users)`, until there are all draws."""
+    """Yield how often each user is drawn, float64 `(some draws, users)`, for all draws."""
     rng = np.random.default_rng(seed)
     for count in _blocks(users, draws):
         drawn = rng.integers(0, users, (count, users))
@@ -327,12 +327,12 @@ def _resamples(users: int, draws: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def _sign_flips(differences: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """p `(metrics,)` of the totals of differences `(users, metrics)`; see `paired_comparison`."""
+    """Compute p `(metrics,)` from differences `(users, metrics)`; see `paired_comparison`."""
     users = len(differences)
     total = differences.sum(axis=0)
-    # Sums in another order differ in the last bits; those count as equal.
+    # Sums in another order may differ in the last bits, and count as equal.
     least = np.abs(total) - 1e-12 * np.abs(differences).sum(axis=0)
-    # The total of a pattern is twice that of the users who keep their sign, less the total.
+    # The total of a pattern is twice the sum over users with kept sign, minus the total.
     if users <= 24 and 2**users <= draws:
         kept = (np.arange(2**users)[:, None] >> np.arange(users)) & 1
         return (np.abs(2.0 * (kept @ differences) - total) >= least).mean(axis=0)

@@ -1,4 +1,4 @@
-"""Layers that keras and keras_rs lack."""
+"""Layers missing from keras and keras_rs."""
 
 import lazy_loader
 

@@ -14,37 +14,37 @@ LOWEST = -1e9
 
 @keras.saving.register_keras_serializable("kerasrec")
 class CausalAttention(keras.layers.Layer):
-    """Attend from each step to itself and to what came before it, with several heads.
+    """Multi-head causal self-attention: each step attends to itself and to earlier steps.
 
         a_ts = <q_t, k_s> / sqrt(d / heads) + b_{t-s}        s <= t, in the same sequence
         y_t  = W_o sum_s softmax_s(a_ts) v_s + c
 
-    q, k and v are linear in x. b is a number per head and distance, 0 at first (the relative bias
-    of Raffel et al., 2020, "Exploring the Limits of Transfer Learning", here without buckets).
-    With it a head can turn to what is newest before any vector of a place says so. Unlike in
+    q, k and v are linear in x. b is a bias per head and distance, initialised to 0 (the relative
+    bias of Raffel et al., 2020, "Exploring the Limits of Transfer Learning", here without buckets).
+    It lets a head prefer recent steps without a position embedding. Unlike in
     `keras.layers.MultiHeadAttention`, which takes no bias, several sequences may share a row, and
-    the three products with x are one.
+    the three projections of x are one matrix product.
 
     Args:
-        num_heads: number of heads; they divide the last axis of the inputs.
-        max_length: number of distances; larger ones share the last bias.
+        num_heads: number of heads, a divisor of the last axis of the inputs.
+        max_length: number of distances with a bias of their own; larger ones share the last bias.
         distance_bias: add b.
-        output_projection: multiply the heads' results, side by side, by W_o and add c.
-        dropout: share of the softmax weights dropped in training.
+        output_projection: multiply the concatenated head outputs by W_o and add c.
+        dropout: fraction of the softmax weights dropped in training.
         **kwargs: as for `keras.layers.Layer`.
 
     Call arguments:
         inputs: x `(batch, length, dim)`; the length is static.
-        place: place of each step in its sequence, `(batch, length)` or `(1, length)`, 0 where one
-            begins.
-        queries: what q is linear in, `(batch, length, dim)`; None for the inputs.
-        training: drop softmax weights.
+        place: position of each step in its sequence, `(batch, length)` or `(1, length)`, 0 at the
+            start of a sequence.
+        queries: inputs of the query projection, `(batch, length, dim)`; None for the inputs.
+        training: apply dropout to the softmax weights.
 
     Output shape:
         `(batch, length, dim)`.
 
     Raises:
-        ValueError: if `dim` is no multiple of `num_heads`.
+        ValueError: if `dim` is not a multiple of `num_heads`.
 
     Example:
 
@@ -99,7 +99,7 @@ class CausalAttention(keras.layers.Layer):
         queries: Tensor | None = None,
         training: bool = False,
     ) -> Tensor:
-        """Return what each step finds."""
+        """Return the attention output of each step."""
         length, dim = inputs.shape[1:]
         heads = (-1, length, self.num_heads, dim // self.num_heads)
         query, key, value = (
@@ -112,7 +112,7 @@ class CausalAttention(keras.layers.Layer):
             distance = ops.clip(step[:, None] - step, 0, self.max_length - 1)
             scores = scores + ops.take(ops.cast(self.bias, "float32"), distance, axis=1)
         scores = ops.where(seen_by_each(place)[:, None], scores, LOWEST)
-        # Softmax by hand: that of keras warns where a row has one step.
+        # Softmax by hand: `keras.ops.softmax` warns about rows of a single step.
         shares = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
         shares = ops.cast(shares / ops.sum(shares, axis=-1, keepdims=True), value.dtype)
         shares = self.drop(shares, training=training)
@@ -120,7 +120,7 @@ class CausalAttention(keras.layers.Layer):
         return self.outward(found) if self.output_projection else found
 
     def _projected(self, inputs: Tensor, queries: Tensor | None, dim: int) -> list[Tensor]:
-        """q, k and v `(batch, length, dim)`, by one product with x where all three come from it."""
+        """Return q, k and v `(batch, length, dim)`, as one product if all depend on x."""
         if queries is None:
             return ops.split(self.inward(inputs), 3, axis=-1)
         kernel = ops.cast(self.inward.kernel, self.compute_dtype)
@@ -135,7 +135,7 @@ class CausalAttention(keras.layers.Layer):
         queries: Tensor | None = None,
         training: bool = False,
     ) -> Any:
-        """Return shape and dtype of what is found."""
+        """Return shape and dtype of the output."""
         return keras.KerasTensor(inputs.shape, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:

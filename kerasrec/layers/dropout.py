@@ -1,4 +1,4 @@
-"""Dropout that XLA compiles to something fast."""
+"""Dropout that stays fast under XLA."""
 
 import keras
 import tensorflow as tf
@@ -9,22 +9,23 @@ from kerasrec.types import Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout` with the Philox generator on every device.
+    """`keras.layers.Dropout` that always uses the Philox generator.
 
-    The stock layer leaves the choice of the generator to TensorFlow, which under XLA on a CPU takes
-    one that is about a hundred times slower. Without XLA both draw the same mask from a seed.
+    The stock layer lets TensorFlow choose the generator. Under XLA on a CPU that choice is about a
+    hundred times slower. Without XLA, both layers draw the same mask from the same seed.
 
-    It takes the arguments of the stock layer: `rate`, the share of the inputs that are set to 0 in
-    training, where the others grow by 1 / (1 - rate); `noise_shape`; `seed`; `name` and `dtype`.
+    The arguments are those of the stock layer: `rate`, the fraction of the inputs set to 0 in
+    training, where the others are scaled by 1 / (1 - rate); `noise_shape`; `seed`; `name` and
+    `dtype`.
 
     Input shape:
-        Any.
+        Arbitrary.
 
     Output shape:
-        That of the input.
+        Same as the input.
 
     Raises:
-        ValueError: if `rate` is not from 0 to 1.
+        ValueError: if `rate` is not between 0 and 1.
 
     Example:
 
@@ -34,7 +35,7 @@ class Dropout(keras.layers.Dropout):
     """
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """The inputs, in training with some of them dropped."""
+        """Return the inputs, with dropout applied in training."""
         if not training or self.rate == 0:
             return inputs
         shape = self.noise_shape

@@ -1,4 +1,4 @@
-"""An embedding table that is read row by row."""
+"""Embedding layer that gathers rows without reading the whole table."""
 
 from typing import Any
 
@@ -15,19 +15,20 @@ from kerasrec.types import Tensor
 class Embedding(keras.layers.Embedding):
     """`keras.layers.Embedding` that gathers rows without reading the table.
 
-    The stock layer reads the whole variable and then gathers, which under mixed precision also
-    casts the whole table, and makes an optimizer's scatter copy it. Here the rows come from the
-    resource variable itself, and are cast afterwards; the gradient is `tf.IndexedSlices`.
+    The stock layer reads the whole variable and then gathers. Under mixed precision this also casts
+    the whole table, and it makes an optimizer's scatter copy it. This layer gathers from the
+    resource variable itself and casts afterwards. The gradient is a `tf.IndexedSlices`.
 
-    `l2` penalises the rows that were looked up, as in the loss of neural matrix factorisation,
+    `l2` penalises the looked-up rows, as in the loss of neural matrix factorisation:
 
         l2 * mean over looked-up ids of ||row||^2
 
-    so that its cost and its gradient follow the batch and not the table. Ids of padding (0) are
-    left out of the mean. `embeddings_regularizer` still penalises the whole table.
+    The cost and the gradient of the penalty therefore follow the batch and not the table. Padding
+    ids (0) are left out of the mean. `embeddings_regularizer` still penalises the whole table.
 
-    An id outside the table is an error of TensorFlow's on a CPU. Compiled by XLA there are no such
-    errors, and the id would silently take another row: there its row is NaN, and so is the loss.
+    On a CPU, TensorFlow raises an error for an id outside the table. Code compiled by XLA raises no
+    such error and would silently read another row. This layer returns NaN for such a row instead,
+    which makes the loss NaN.
 
     Args:
         input_dim: number of rows, padding and unknown included.
@@ -59,7 +60,7 @@ class Embedding(keras.layers.Embedding):
         self.l2 = l2
 
     def build(self, input_shape: Any = None) -> None:
-        """Creates the table. Its shape does not depend on the input."""
+        """Create the table. Its shape does not depend on the input."""
         if self.built or self.quantization_mode:
             super().build(input_shape)
             return
@@ -69,7 +70,7 @@ class Embedding(keras.layers.Embedding):
             name="embeddings",
             regularizer=self.embeddings_regularizer,
             constraint=self.embeddings_constraint,
-            # An automatic cast would cast the whole table at every step.
+            # Automatic casting would cast the whole table at every step.
             autocast=False,
         )
         set_embeddings(self, table)
@@ -78,7 +79,7 @@ class Embedding(keras.layers.Embedding):
             self.enable_lora(self.lora_rank)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Rows of the table, one for each id."""
+        """Return the rows of the table, one for each id."""
         if self.quantization_mode or self.lora_enabled:
             return super().call(inputs)
         ids = ops.convert_to_tensor(inputs)
@@ -95,5 +96,5 @@ class Embedding(keras.layers.Embedding):
         return ops.cast(rows, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "l2": self.l2}

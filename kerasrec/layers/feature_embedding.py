@@ -1,4 +1,4 @@
-"""One vector for a set of features of any kind."""
+"""Embedding of a set of features of any kind into one vector."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,23 @@ from kerasrec.types import Features, Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class FeatureEmbedding(keras.layers.Layer):
-    """Embeds each feature of a schema and concatenates.
+    """Embed each feature of a schema and concatenate the results.
 
-    A categorical feature is a row of its table; a bag or a sequence is the mean of its rows without
-    padding (zeros when it is empty); numbers pass unchanged, those of a numeric sequence one event
-    after the other. A sequence reads the table of the feature whose ids it holds.
+    A categorical feature is embedded by its table. A bag or a sequence is the mean of its embedded
+    ids without padding, and zeros if it is empty. Numbers pass unchanged, those of a numeric
+    sequence one event after the other. A sequence shares the table of the feature whose ids it
+    holds.
 
     Args:
         schema: the features.
         embedding_dim: length of a row, in every table.
         stddev: standard deviation of the initial rows.
         l2: weight of the penalty on looked-up rows, see `kerasrec.layers.Embedding`.
-        only: features that calls ask for, where others need no table; None for all.
+        only: features that calls may ask for, so that the others need no table; None for all.
 
     Input shape:
-        dict of feature name to tensor, `(batch,) + feature.shape` or, for all asked features alike,
-        `(batch, candidates) + feature.shape`.
+        dict of feature name to tensor, `(batch,) + feature.shape` or, for all requested features
+        alike, `(batch, candidates) + feature.shape`.
 
     Output shape:
         `(batch, width)` or `(batch, candidates, width)`, where width is `embedding_dim` for each
@@ -66,7 +67,8 @@ class FeatureEmbedding(keras.layers.Layer):
         self.only = only if only is None else list(only)
         asked = [f for f in self.schema.features if only is None or f.name in only]
         spaces = {self.schema.id_space(f.name) for f in asked if not isinstance(f, Numeric)}
-        # Bags and sequences bring float inputs beside integer ids: each is cast where it is used.
+        # Bags and sequences mix float inputs with integer ids, so each input is cast where it is
+        # used.
         self.autocast = False
         self.tables = {
             feature.name: Embedding(
@@ -82,20 +84,20 @@ class FeatureEmbedding(keras.layers.Layer):
         }
 
     def build(self, input_shape: Any = None) -> None:
-        """Creates all tables, whichever features a call asks for."""
+        """Create all tables, whichever features a call asks for."""
         for table in self.tables.values():
             table.build()
         self.built = True
 
     def width(self, names: Sequence[str]) -> int:
-        """Length of the vector of the named features."""
+        """Return the width of the concatenated vector of the named features."""
         features = [self.schema.feature(name) for name in names]
         return sum(
             math.prod(f.shape) if isinstance(f, Numeric) else self.embedding_dim for f in features
         )
 
     def call(self, inputs: Features, names: Sequence[str]) -> Tensor:
-        """The concatenated vectors of the named features, in that order."""
+        """Return the concatenated vectors of the named features, in that order."""
         return ops.concatenate([self._vector(inputs[name], name) for name in names], axis=-1)
 
     def _vector(self, value: Tensor, name: str) -> Tensor:
@@ -115,14 +117,14 @@ class FeatureEmbedding(keras.layers.Layer):
             return rows
         real = ops.not_equal(value, 0)
         if isinstance(feature, History) and value.shape[-1] != feature.max_length:
-            # Of a longer history the newest count: those with few items after them.
+            # A longer history is truncated to its newest events.
             after = ops.flip(ops.cumsum(ops.flip(ops.cast(real, "int32"), -1), axis=-1), -1)
             real = real & (after <= feature.max_length)
         real = ops.cast(ops.expand_dims(real, -1), rows.dtype)
         return ops.sum(rows * real, axis=-2) / ops.maximum(ops.sum(real, axis=-2), 1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "schema": self.schema.to_dict(),

@@ -1,4 +1,4 @@
-"""Histories: the newest items, their number, what stands at the end, what a step may see."""
+"""Operations on item histories: truncation, lengths, last states and attention masks."""
 
 from keras import ops
 
@@ -6,13 +6,14 @@ from kerasrec.types import Tensor
 
 
 def newest(history: Tensor, max_length: int) -> Tensor:
-    """Return the newest `max_length` items of histories of any width, right-padded.
+    """Return the newest `max_length` items of each history, right-padded.
 
-    Padding may stand anywhere, as in front, where `keras.utils.pad_sequences` puts it.
+    Histories may have any width. Padding may stand anywhere, also in front, where
+    `keras.utils.pad_sequences` puts it.
 
     Args:
         history: ids `(batch, length)`, 0 at padding, newest last. The length may be unknown.
-        max_length: how many are kept.
+        max_length: number of items kept.
 
     Returns:
         ids `(batch, min(length, max_length))`, or `(batch, max_length)` of an unknown length.
@@ -28,15 +29,16 @@ def newest(history: Tensor, max_length: int) -> Tensor:
 
 
 def newest_places(real: Tensor, max_length: int) -> Tensor:
-    """Return where the newest real steps stand: a stable partition, cut off at the old end.
+    """Return the positions of the newest real steps: a stable partition, cut at the old end.
 
     Args:
-        real: tell padding from steps, bool `(batch, steps)`. The number of steps may be unknown.
-        max_length: how many are kept.
+        real: True at steps and False at padding, bool `(batch, steps)`. The number of steps may be
+            unknown.
+        max_length: number of steps kept.
 
     Returns:
         int32 `(batch, min(steps, max_length))`, or `(batch, max_length)` of an unknown number of
-        steps: places of real steps in their order, and then -1.
+        steps: positions of real steps in their order, followed by -1.
 
     Example:
 
@@ -49,7 +51,7 @@ def newest_places(real: Tensor, max_length: int) -> Tensor:
     if not real.shape[1]:  # there may be no step at all
         real = ops.pad(real, [[0, 0], [0, 1]], constant_values=False)
     real = ops.cast(real, "int32")
-    # Real steps first, both kinds in their order: no two keys are equal, so that any sort will do.
+    # Real steps first, both kinds in their order. All keys differ, so the sort need not be stable.
     index = ops.cumsum(ops.ones_like(real), axis=1) - 1
     count = ops.shape(real)[1]
     order = ops.argsort(index + count * (1 - real), axis=1)
@@ -60,7 +62,7 @@ def newest_places(real: Tensor, max_length: int) -> Tensor:
 
 
 def take_steps(values: Tensor, place: Tensor) -> Tensor:
-    """Return the values at some places, 0 where there is none.
+    """Gather values by position, with 0 for position -1.
 
     Args:
         values: `(batch, steps, ...)`.
@@ -78,7 +80,7 @@ def take_steps(values: Tensor, place: Tensor) -> Tensor:
 
 
 def events(numbers: Tensor) -> Tensor:
-    """Tell events from padding in a history of numbers: NaN stands where there is no event.
+    """Return the mask of events in a numeric history, which is padded with NaN.
 
     Args:
         numbers: `(batch, steps)` or `(batch, steps, size)`.
@@ -97,7 +99,7 @@ def events(numbers: Tensor) -> Tensor:
 
 
 def lengths(history: Tensor) -> Tensor:
-    """Number of items of each history `(batch,)`, int32.
+    """Return the number of items of each history `(batch,)`, int32.
 
     Args:
         history: ids `(batch, length)`, right-padded with 0.
@@ -106,7 +108,7 @@ def lengths(history: Tensor) -> Tensor:
 
 
 def at_the_end(states: Tensor, history: Tensor) -> Tensor:
-    """The state `(batch, dim)` at the last item; that of the first place if there is no item.
+    """Return the state `(batch, dim)` at the last item, or at position 0 of an empty history.
 
     Args:
         states: `(batch, length, dim)`.
@@ -117,12 +119,13 @@ def at_the_end(states: Tensor, history: Tensor) -> Tensor:
 
 
 def seen_by_each(place: Tensor) -> Tensor:
-    """Whether a step (second axis) may see another (third): itself and what was before it.
+    """Return the causal attention mask of packed sequences.
 
-    Sequences that share a row do not see each other.
+    A step (second axis) may see another (third) if it is the step itself or an earlier one of the
+    same sequence.
 
     Args:
-        place: place of each step in its own sequence `(batch, length)`, 0 where one begins.
+        place: position of each step in its own sequence `(batch, length)`, 0 at its start.
 
     Returns:
         bool `(batch, length, length)`, an attention mask.
@@ -135,5 +138,5 @@ def seen_by_each(place: Tensor) -> Tensor:
     """
     place = ops.cast(place, "int32")
     index = ops.arange(place.shape[1], dtype="int32")
-    begin = (index - place)[:, :, None]  # where the sequence of the looking step begins
+    begin = (index - place)[:, :, None]  # start of the attending step's sequence
     return (index >= begin) & (index <= index[:, None])

@@ -14,17 +14,17 @@ CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell}
 
 @keras.saving.register_keras_serializable("kerasrec")
 class Recurrent(keras.layers.Layer):
-    """The states of an LSTM or a GRU after each step; several sequences may share a row.
+    """LSTM or GRU over packed rows, where several sequences may share a row.
 
-    The equations, weights and initial values are those of `keras.layers.LSTM` and of
-    `keras.layers.GRU` (reset after the product). Different are:
+    The equations, weights and initialisers are those of `keras.layers.LSTM` and of
+    `keras.layers.GRU` (`reset_after=True`). The differences are:
 
-    - the state is zero again where a new sequence begins, so that packed rows can be used;
-    - the products with the inputs are one product for all steps, before the loop;
-    - the loop is made of ordinary ops on every device. The stock layers put a cuDNN op into a graph
-      that is traced where a GPU is visible, and such a graph does not run on a CPU.
+    - the state is reset to zero where a new sequence begins, so that rows can be packed;
+    - the input projections of all steps are one matrix product before the loop;
+    - the loop consists of ordinary ops on every device. The stock layers put a cuDNN op into a
+      graph that is traced where a GPU is visible, and such a graph does not run on a CPU.
 
-    Padding is to stand at the end, where it changes no state before it.
+    Padding must stand at the end, where it changes no earlier state.
 
     Args:
         units: length of the state.
@@ -32,14 +32,14 @@ class Recurrent(keras.layers.Layer):
         **kwargs: as for `keras.layers.Layer`.
 
     Input shape:
-        `(batch, length, dim)`, and the place of each step in its sequence, `(batch, length)` or
-        `(1, length)`, 0 where one begins; the length is static.
+        `(batch, length, dim)`, and the position of each step in its sequence, `(batch, length)` or
+        `(1, length)`, 0 at the start of a sequence. The length is static.
 
     Output shape:
         `(batch, length, units)`.
 
     Raises:
-        ValueError: if the cell is neither.
+        ValueError: if `cell` is neither "lstm" nor "gru".
 
     Example:
 
@@ -55,16 +55,16 @@ class Recurrent(keras.layers.Layer):
         check_choice(self, "cell", cell, sorted(CELLS))
         self.units = units
         self.cell = cell
-        # Holds the weights and their initial values.
+        # Holds the weights and their initialisers.
         self.weights_of = CELLS[cell](units, name=cell, dtype=self.dtype_policy)
 
     def build(self, input_shape: Any) -> None:
-        """Creates the weights of the cell."""
+        """Create the weights of the cell."""
         self.weights_of.build((None, input_shape[-1]))
         self.built = True
 
     def call(self, inputs: Tensor, place: Tensor) -> Tensor:
-        """The states after each step."""
+        """Return the state after each step."""
         dtype, length = self.compute_dtype, inputs.shape[1]
         kernel, recurrent = (
             ops.cast(w, dtype) for w in (self.weights_of.kernel, self.weights_of.recurrent_kernel)
@@ -112,9 +112,9 @@ class Recurrent(keras.layers.Layer):
         return ops.sigmoid(read) * ops.tanh(c), c
 
     def compute_output_spec(self, inputs: Tensor, place: Tensor) -> Any:
-        """Shape and dtype of the states."""
+        """Return shape and dtype of the states."""
         return keras.KerasTensor((*inputs.shape[:2], self.units), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "units": self.units, "cell": self.cell}

@@ -1,4 +1,4 @@
-"""Losses that keras and keras_rs lack."""
+"""Losses missing from keras and keras_rs."""
 
 import lazy_loader
 

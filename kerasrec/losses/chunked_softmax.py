@@ -1,4 +1,4 @@
-"""Cross-entropy over a whole catalogue, without an array of positions x items."""
+"""Softmax cross-entropy over a whole catalogue, without a (positions, items) array."""
 
 from typing import Any
 
@@ -7,34 +7,35 @@ from keras import ops
 
 from kerasrec.types import Tensor
 
-# Logits that are held at once: 8 MB of float32 stay in the cache of a core's neighbourhood.
+# Number of logits held at once: 8 MB of float32 fit into the cache shared by nearby cores.
 CHUNK_LOGITS = 1 << 21
 LEAST_ROWS = 16
-# Shares of a softmax are multiplied by this where they are float16, whose least normal number is
-# 6e-5: of a million items each would have a share of 1e-6. Sums of 256 times an item stay finite.
+# Softmax probabilities are multiplied by this in float16, whose smallest normal number is 6e-5.
+# With a million items each probability is about 1e-6. Sums of 256 times an item stay finite.
 SHARE_SCALE = 256.0
 
 
 def catalogue_softmax(
     vectors: Tensor, items: Tensor, targets: Tensor, chunk_rows: int | None = None
 ) -> Tensor:
-    """Sum over the positions of the cross-entropy of a softmax over all items.
+    """Return the softmax cross-entropy over all items, summed over the positions.
 
         loss = sum_t  log sum_j exp(<x_t, q_j>)  -  <x_t, q_target(t)>
 
-    The logits are made a chunk of positions at a time. Since the loss is one number, its gradient
-    is known up to a factor as soon as a chunk's softmax is: the forward pass keeps the gradients of
-    `vectors` and `items`, which are small, and throws the logits away. That takes three matrix
-    products and one exponential in all, no logit is computed twice, and memory does not grow with
-    positions x items (the idea of fused linear cross-entropy; Hsu et al., 2024, "Liger Kernel").
+    The logits are computed for one chunk of positions at a time. Since the loss is a scalar, its
+    gradient is known up to a factor as soon as the softmax of a chunk is. The forward pass
+    therefore keeps the gradients of `vectors` and `items`, which are small, and discards the
+    logits. In total this takes three matrix products and one exponential, computes no logit twice,
+    and uses memory that does not grow with positions x items. It is the idea of fused linear
+    cross-entropy (Hsu et al., 2024, "Liger Kernel").
 
-    Positions without a target are moved to the end, and chunks of nothing else are not computed.
+    Positions without a target are moved to the end. Chunks that hold no target are not computed.
 
     Args:
         vectors: query vectors `(positions, dim)`.
         items: vectors of the catalogue `(items, dim)`.
-        targets: row of `items` that is right `(positions,)`, int; below 0 for none.
-        chunk_rows: positions of a chunk; None for as many as fit into a few megabytes.
+        targets: index of the target row in `items`, int `(positions,)`; negative for none.
+        chunk_rows: positions per chunk; None for as many as fit into a few megabytes.
 
     Returns:
         float32 scalar. Divide it by the number of targets for a mean.
@@ -65,8 +66,9 @@ def catalogue_softmax(
         chunks = -(-rows // chunk_rows)
     else:
         chunks = max(1, -(-rows // chunk_rows))
-        chunk_rows = -(-rows // chunks)  # all alike
-    # Positions with a target first; the rest, and what fills the last chunk, have a target of -1.
+        chunk_rows = -(-rows // chunks)  # equal chunks
+    # Positions with a target come first. The rest, and the padding of the last chunk, have target
+    # -1.
     order = tf.argsort(tf.cast(targets < 0, "int32"), stable=True)
     order = tf.pad(order, [[0, chunks * chunk_rows - rows]])
     place = ops.arange(chunks * chunk_rows, dtype="int32")
@@ -79,7 +81,7 @@ def catalogue_softmax(
 
 @tf.custom_gradient
 def _summed(vectors: Tensor, items: Tensor, targets: Tensor) -> Any:
-    """The loss of `(chunks, rows, dim)` and `(chunks, rows)`, real targets first."""
+    """Return the loss of `(chunks, rows, dim)` and `(chunks, rows)`, real targets first."""
     chunks, chunk_rows = tf.shape(targets)[0], targets.shape[1]
     dim, dtype = items.shape[1], vectors.dtype
     used = tf.minimum(chunks, -(-tf.reduce_sum(tf.cast(targets >= 0, tf.int32)) // chunk_rows))
@@ -105,7 +107,7 @@ def _summed(vectors: Tensor, items: Tensor, targets: Tensor) -> Any:
         lambda number, *_: number < used, step, (0, 0.0, zero, kept), parallel_iterations=1
     )
     gradient = kept.stack()
-    # The targets' part of the gradient of the items, once for all chunks.
+    # The targets' part of the gradient of the items, computed once for all chunks.
     flat = tf.reshape(targets, (-1,))
     hits = tf.reshape(tf.cast(vectors, tf.float32), (-1, dim))
     hits = tf.where((flat >= 0)[:, None], hits, 0.0)
@@ -119,24 +121,24 @@ def _summed(vectors: Tensor, items: Tensor, targets: Tensor) -> Any:
 
 
 def _products(shares: Tensor, scale: Tensor, x: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sums of a chunk's items, and of its vectors, by the shares of its softmax.
+    """Return the sums of a chunk's items and of its vectors, weighted by its softmax.
 
     Args:
-        shares: not yet divided by their sums, float32 `(rows, items)`.
-        scale: what divides them `(rows, 1)`.
-        x: the vectors `(rows, dim)`.
-        items: the catalogue `(items, dim)`.
+        shares: softmax numerators, not yet normalised, float32 `(rows, items)`.
+        scale: softmax denominators `(rows, 1)`.
+        x: query vectors `(rows, dim)`.
+        items: vectors of the catalogue `(items, dim)`.
 
     Returns:
         `(rows, dim)` in the dtype of the vectors, and float32 `(items, dim)`.
     """
     dtype = x.dtype
     if dtype != tf.float16:
-        # The small arrays are divided, not the large one.
+        # Dividing the small arrays is cheaper than dividing the large one.
         shares, divided = tf.cast(shares, dtype), tf.cast(scale, dtype)
         found = tf.matmul(shares, items) * divided
         return found, tf.cast(tf.matmul(shares, x * divided, transpose_a=True), tf.float32)
-    # Sums over a catalogue of undivided shares, or over many rows, pass 65504.
+    # Sums over a catalogue of unnormalised weights, or over many rows, exceed 65504.
     shares = tf.cast(shares * (scale * SHARE_SCALE), dtype)
     found = tf.matmul(shares, items) / SHARE_SCALE
     less = max(1.0, x.shape[0] * SHARE_SCALE / 8192)

@@ -1,4 +1,4 @@
-"""Losses of a positive against some drawn items."""
+"""Losses of a positive item against sampled negatives."""
 
 from keras import ops
 
@@ -7,12 +7,12 @@ from kerasrec.types import Tensor
 
 
 def sampled_softmax(positive: Tensor, negatives: Tensor) -> Tensor:
-    """Cross-entropy of a softmax over the positive and the drawn items.
+    """Return the softmax cross-entropy of the positive among the sampled negatives.
 
         loss = log(exp(s+) + sum_j exp(s_j)) - s+
 
-    (Jean et al., 2015, "On Using Very Large Target Vocabulary"). A masked negative has a score so
-    low that it gets no share.
+    See Jean et al., 2015, "On Using Very Large Target Vocabulary". A masked negative has a score so
+    low that its probability is 0.
 
     Args:
         positive: scores `(rows,)`.
@@ -34,23 +34,23 @@ def sampled_softmax(positive: Tensor, negatives: Tensor) -> Tensor:
 def binary_loss(
     positive: Tensor, negatives: Tensor, *, sampling_rate: float = 1.0, calibration: float = 0.0
 ) -> Tensor:
-    """Binary cross-entropy, or the generalised one of gSASRec.
+    """Return the binary cross-entropy, or its generalised form of gSASRec.
 
         loss = -1/(k+1) (beta log sigma(s+) + sum_j log(1 - sigma(s_j)))
         beta = a (t (1 - 1/a) + 1/a)
 
-    With k drawn items of N the sampling rate is a = k / (N - 1). A calibration t of 0 gives beta =
-    1, the binary cross-entropy of SASRec, which overrates all positives when few items are drawn;
-    t = 1 gives beta = a, which makes up for the drawing in full (Petrov and Macdonald, 2023,
-    "gSASRec: Reducing Overconfidence in Sequential Recommendation Trained with Negative Sampling";
-    they take 0.75). The mean over the items, where the paper has the sum, does not move the best
-    learning rate with k.
+    With k sampled items out of N, the sampling rate is a = k / (N - 1). A calibration t of 0 gives
+    beta = 1, the binary cross-entropy of SASRec, which overestimates all positives when few items
+    are sampled. A calibration of 1 gives beta = a, which fully compensates for the sampling (Petrov
+    and Macdonald, 2023, "gSASRec: Reducing Overconfidence in Sequential Recommendation Trained with
+    Negative Sampling"; they use 0.75). The paper sums over the items. The mean taken here keeps the
+    best learning rate independent of k.
 
     Args:
         positive: scores `(rows,)`.
         negatives: scores `(rows, negatives)`.
-        sampling_rate: a, above 0 and at most 1.
-        calibration: t, 0 to 1.
+        sampling_rate: a, greater than 0 and at most 1.
+        calibration: t, between 0 and 1.
 
     Returns:
         float32 `(rows,)`.

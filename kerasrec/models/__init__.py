@@ -1,4 +1,4 @@
-"""The zoo: one file per model."""
+"""Model zoo, one file per model."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What all models share: a schema, named inputs, weights before data, an exact config."""
+"""Base class of all models: schema, named inputs, weights before data, exact config."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from kerasrec.schema import Schema
 from kerasrec.training import LongFits
 from kerasrec.types import Features, Tensor
 
-# Beside the weights in a file of Keras: the vocabularies whose ids the rows of the tables are.
+# Stored beside the weights in a Keras file: the vocabularies of the ids that index the tables.
 _FINGERPRINTS = "vocabularies"
 
 
 class Recommender(LongFits):
-    """Base of the zoo. A subclass creates its layers, calls `build()`, and defines `call`.
+    """Base class of the models. A subclass creates its layers, calls `build()` and defines `call`.
 
     Args:
         schema: the features, see `kerasrec.schema.Schema`.
@@ -43,11 +43,11 @@ class Recommender(LongFits):
             schema = Schema.from_dict(schema)
         self.schema = schema
         self._refused: ValueError | None = None
-        # Ids and floats travel in one dict: each layer casts what it uses.
+        # Ids and floats share one dict, so each layer casts its own inputs.
         self.autocast = False
 
     def build(self, input_shape: Any = None) -> None:
-        """Creates all weights from the schema; data is not needed."""
+        """Create all weights from the schema, without data."""
         if self.built:
             return
         inputs = {
@@ -58,7 +58,7 @@ class Recommender(LongFits):
         self.built = True
 
     def __call__(self, inputs: Features, *args: Any, **kwargs: Any) -> Tensor:
-        """Checks the names of the inputs, then scores."""
+        """Check the names of the inputs and return the scores."""
         if not isinstance(inputs, Mapping):
             raise ValueError(
                 f"{type(self).__name__} takes one dict of named tensors; received "
@@ -68,7 +68,7 @@ class Recommender(LongFits):
         if missing:
             raise ValueError(
                 f"{type(self).__name__}: missing input {missing}; received {sorted(inputs)}, the "
-                f"schema wants {self._wanted()}. Add the column, or leave it out of the schema."
+                f"schema needs {self._wanted()}. Add the column, or leave it out of the schema."
             )
         inputs = {name: inputs[name] for name in self._wanted()}
         item = inputs[self.schema.item_id.name]
@@ -93,10 +93,10 @@ class Recommender(LongFits):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """The compiled loss, with scores `(batch,)` as `(batch, 1)`.
+        """Return the compiled loss, with scores `(batch,)` taken as `(batch, 1)`.
 
-        Keras 3 takes the mean of a loss over the last axis first. Of rank-1 scores that leaves a
-        scalar, which cannot be weighted by `sample_weight` and is not divided by the replicas.
+        Keras 3 first averages a loss over the last axis. For rank-1 scores this gives a scalar,
+        which cannot be weighted by `sample_weight` and is not divided by the replicas.
         """
         y, y_pred = _as_columns(y, y_pred)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -104,22 +104,23 @@ class Recommender(LongFits):
     def compute_metrics(
         self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor = None
     ) -> dict[str, Any]:
-        """The compiled metrics, with scores `(batch,)` as `(batch, 1)`, see `compute_loss`."""
+        """Update the compiled metrics, with scores `(batch,)` taken as `(batch, 1)`."""
         y, y_pred = _as_columns(y, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def save_own_variables(self, store: Any) -> None:
-        """Adds the fingerprints of the vocabularies to the weights."""
+        """Save the weights and the fingerprints of the vocabularies."""
         super().save_own_variables(store)
         if fingerprints := self.schema.fingerprints:
             text = json.dumps(fingerprints, sort_keys=True).encode()
             store[_FINGERPRINTS] = np.frombuffer(text, np.uint8)
 
     def load_own_variables(self, store: Any) -> None:
-        """Takes weights of the schema's vocabularies alone.
+        """Load weights that were trained with the vocabularies of the schema.
 
         Raises:
-            ValueError: if they were trained with other vocabularies, whose ids mean other things.
+            ValueError: if they were trained with other vocabularies, where the ids have other
+                meanings.
         """
         names = set(store.keys())
         if _FINGERPRINTS in names:
@@ -131,21 +132,21 @@ class Recommender(LongFits):
                 self._refused = error
                 raise
         elif not names and self._refused is not None:
-            # Keras tries what failed again where a wrapper lists its layers. Nothing is stored
-            # there, and a model without weights of its own would pass.
+            # Keras retries a failed load where a wrapper lists its layers. Nothing is stored there,
+            # and a model without weights of its own would pass.
             raise self._refused
         super().load_own_variables({name: store[name] for name in names - {_FINGERPRINTS}})
 
     def get_build_config(self) -> None:
-        """Nothing: the constructor builds."""
+        """Return nothing: the constructor builds the model."""
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a subclass adds its own."""
+        """Return the constructor's arguments. Subclasses add their own."""
         return {**super().get_config(), "schema": self.schema.to_dict()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Recommender":
-        """A new model with the config's architecture and fresh weights."""
+        """Create a model with the architecture of the config and fresh weights."""
         config = dict(config)
         trainable = config.pop("trainable", True)
         model = cls(**config)
@@ -161,9 +162,10 @@ def _as_columns(y: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dot(query: Tensor, items: Tensor) -> Tensor:
-    """Dot products of query vectors `(batch, dim)` with items `(batch[, candidates], dim)`.
+    """Return the dot products of queries `(batch, dim)` and items `(batch[, candidates], dim)`.
 
-    Not a sum over the products: XLA adds up the last axis one number after the other.
+    This is a matrix product and not a sum over elementwise products, because XLA sums the last axis
+    sequentially.
     """
     if len(items.shape) == len(query.shape) + 1:
         return ops.einsum("bd,bcd->bc", query, items)
@@ -171,7 +173,7 @@ def dot(query: Tensor, items: Tensor) -> Tensor:
 
 
 def align(query: Tensor, items: Tensor) -> Tensor:
-    """Query vectors `(batch, dim)` with a candidate axis if `items` have one."""
+    """Add a candidate axis to query vectors `(batch, dim)` if `items` have one."""
     if len(items.shape) == len(query.shape) + 1:
         return ops.expand_dims(query, 1)  # (batch, 1, dim)
     return query

@@ -1,4 +1,4 @@
-"""Embedding concat-MLP: embed every feature, concatenate, score with a multi-layer perceptron."""
+"""Concatenated embeddings of all features, scored by a multi-layer perceptron."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,21 +13,22 @@ from kerasrec.types import Features, Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class EmbeddingMLP(PerceptronRecommender):
-    """Embedding concat-MLP.
+    """Multi-layer perceptron over the concatenated embeddings of all features.
 
         x = [e(user features), e(context features), e(item features)]
         score = w . relu(W_n ... relu(W_1 x + b_1) ... + b_n) + b
 
     The "MLP" of neural collaborative filtering (He et al., 2017), over all features of the schema:
-    ids are embedded, bags and sequences are averaged, numbers enter as they are (scale them).
-    Deviations from the paper: the layers need not halve, and features beyond the ids are allowed.
+    ids are embedded, bags and sequences are averaged, numbers enter unchanged, so scale them first.
+    Deviations from the paper: layer widths need not halve, and features other than the ids are
+    allowed.
 
     Args:
         schema: the features.
         embedding_dim: length of a row, in every table.
         hidden_units: widths of the hidden layers.
-        dropout: share of hidden units dropped in training, after each hidden layer.
-        initial_bias: where b starts; the mean training rating is a good choice.
+        dropout: fraction of the hidden units dropped in training, after each hidden layer.
+        initial_bias: initial value of b; the mean training rating is a good choice.
         stddev: standard deviation of the initial rows.
         l2: weight of the penalty on looked-up rows.
 
@@ -79,20 +80,20 @@ class EmbeddingMLP(PerceptronRecommender):
         self.build()
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Scores of the pairs."""
+        """Return the scores of the pairs."""
         score = self.output_layer(self.perceptron(inputs, training))
         return ops.cast(ops.squeeze(score, axis=-1), "float32")
 
     def item_part(self, inputs: Features) -> Tensor:
-        """W_i i, see `kerasrec.types.PartsRanker`; None without hidden layers."""
+        """Return W_i i, see `kerasrec.types.PartsRanker`; None without hidden layers."""
         return self.part_of_items(inputs)
 
     def query_part(self, inputs: Features) -> Tensor:
-        """W_q q + b_1."""
+        """Return W_q q + b_1."""
         return self.part_of_query(inputs)
 
     def score_parts(self, query: Tensor, items: Tensor) -> Tensor:
-        """Scores `(batch, items)` of every query with every item."""
+        """Return the scores `(batch, items)` of every query with every item."""
         query, items = (ops.cast(part, self.compute_dtype) for part in (query, items))
         score = self.output_layer(self.of_parts(query, items))
         return ops.cast(ops.reshape(score, (-1, items.shape[0])), "float32")

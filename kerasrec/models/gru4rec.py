@@ -1,4 +1,4 @@
-"""GRU4Rec: the next item by recurrent layers over a user's history."""
+"""GRU4Rec: next-item prediction by recurrent layers over a user's history."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,36 +14,36 @@ from kerasrec.types import Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class GRU4Rec(SequentialRecommender):
-    """Recurrent sequential recommendation.
+    """Recurrent sequential recommender.
 
         h_t = gru(... gru(q_{i(t)}, h_{t-1}))
         score(u, i) = <W h_n + b, q_i>           n: newest item
 
-    (Hidasi et al., 2016, "Session-based Recommendations with Recurrent Neural Networks"; Hidasi and
-    Karatzoglou, 2018). Train it with `kerasrec.retrieval.NextItem` on `kerasrec.data.next_items`.
-    Deviations from the papers: items have one vector each, as input and as output; whole histories
-    stand in packed rows instead of sessions that run on in parallel; the loss is chosen in
-    `NextItem`. The user id is not used, so that new users are served from what they did.
+    Proposed by Hidasi et al., 2016, "Session-based Recommendations with Recurrent Neural Networks",
+    and Hidasi and Karatzoglou, 2018. Train it with `kerasrec.retrieval.NextItem` on
+    `kerasrec.data.next_items`. Deviations from the papers: input and output share one vector per
+    item; packed rows of whole histories replace session-parallel batches; the loss is chosen in
+    `NextItem`. The user id is not used, so new users can be served from their history.
 
     Args:
-        schema: the features; only the item id and the sequence of it are used.
+        schema: the features; only the item id and its sequence are used.
         embedding_dim: length of q_i.
         hidden_units: widths of the recurrent layers, one after the other.
         cell: "gru" or "lstm".
-        dropout: share of the inputs and of each layer's outputs dropped in training.
+        dropout: fraction of the inputs and of each layer's outputs dropped in training.
         stddev: standard deviation of the initial q_i.
 
     Input shape:
         dict with the history `(batch, length)` of any length, newest last, and the item id
-        `(batch,)` or `(batch, candidates)`, int32. 0 is padding wherever it stands, and the newest
-        `max_length` items count.
+        `(batch,)` or `(batch, candidates)`, int32. 0 is padding in any position, and the newest
+        `max_length` items are used.
 
     Output shape:
         float32 scores `(batch,)` or `(batch, candidates)`.
 
     Raises:
         ValueError: if the schema has no sequence of the item id, an input is missing, the cell is
-            neither or a size is not positive.
+            unknown or a size is not positive.
 
     Example:
 
@@ -84,14 +84,14 @@ class GRU4Rec(SequentialRecommender):
         self.build()
 
     def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
-        """W h_t + b."""
+        """Return W h_t + b."""
         x = self.drop(vectors, training=training)
         for layer in self.recurrent:
             x = self.drop(layer(x, place), training=training)
         return self.output_layer(x)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "hidden_units": list(self.hidden_units),

@@ -1,4 +1,4 @@
-"""Matrix factorisation: a user vector and an item vector, scored by their dot product."""
+"""Matrix factorisation: the dot product of a user vector and an item vector."""
 
 from typing import Any
 
@@ -18,30 +18,30 @@ class MatrixFactorization(Recommender):
 
         score(u, i) = mu + b_u + b_i + <p_u, q_i>
 
-    The workhorse of collaborative filtering, and the baseline that is hardest to beat when tuned
-    (Koren et al., 2009, "Matrix Factorization Techniques for Recommender Systems"; Rendle et al.,
-    2020, "Neural Collaborative Filtering vs. Matrix Factorization Revisited"). Train it with mean
-    squared error for ratings, or with a softmax over negatives for top-N.
+    The standard method of collaborative filtering, and a strong baseline when tuned (Koren et al.,
+    2009, "Matrix Factorization Techniques for Recommender Systems"; Rendle et al., 2020, "Neural
+    Collaborative Filtering vs. Matrix Factorization Revisited"). Train it with mean squared error
+    for ratings, or with a softmax over negatives for top-N.
 
-    The penalty is that of the neural form, on the rows that a batch looks up:
+    The L2 penalty applies to the rows that a batch looks up, as in neural matrix factorisation:
 
         loss + mean over the batch of l2 (||p_u||^2 + ||q_i||^2) + bias_l2 (b_u^2 + b_i^2)
 
-    so that frequent users and items are penalised as often as they occur.
+    Frequent users and items are therefore penalised more often.
 
-    With a `temperature` T the vectors are scaled to length 1 and scored by their cosine,
+    With a `temperature` T the score is based on the cosine of the vectors:
 
         score(u, i) = mu + b_u + b_i + cos(p_u, q_i) / T
 
-    so that popular items do not win by longer vectors; with a softmax over many negatives it ranks
-    sparse catalogues better (Wu et al., 2024, "On the Effectiveness of Sampled Softmax Loss for
-    Item Recommendation").
+    Popular items then do not gain from longer vectors. With a softmax over many negatives this
+    ranks sparse catalogues better (Wu et al., 2024, "On the Effectiveness of Sampled Softmax Loss
+    for Item Recommendation").
 
     Args:
         schema: names and sizes of the features; only the user id and the item id are used.
         embedding_dim: length of p_u and q_i.
         use_bias: whether to learn mu, b_u and b_i.
-        initial_bias: where mu starts; the mean training rating is a good choice.
+        initial_bias: initial value of mu; the mean training rating is a good choice.
         stddev: standard deviation of the initial p_u and q_i.
         l2: weight of the penalty on p_u and q_i.
         bias_l2: weight of the penalty on b_u and b_i.
@@ -103,7 +103,7 @@ class MatrixFactorization(Recommender):
             "dtype": self.dtype_policy,
         }
         self.user_vectors = Embedding(users, embedding_dim, name="user_vectors", **vectors)
-        # A fresh initializer: one object used twice would give both tables the same numbers.
+        # Use a fresh initializer: one used twice would give both tables the same numbers.
         vectors["embeddings_initializer"] = keras.initializers.RandomNormal(stddev=stddev)
         self.item_vectors = Embedding(items, embedding_dim, name="item_vectors", **vectors)
         if use_bias:
@@ -122,7 +122,7 @@ class MatrixFactorization(Recommender):
         self.build()
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Scores of the pairs."""
+        """Return the scores of the pairs."""
         users, items = inputs[self.schema.user_id.name], inputs[self.schema.item_id.name]
         user, item = self.user_vectors(users), self.item_vectors(items)
         score = dot(self._scaled(user, self.temperature), self._scaled(item, 1.0))
@@ -133,7 +133,7 @@ class MatrixFactorization(Recommender):
         return ops.cast(score, "float32")
 
     def query_embedding(self, inputs: Features) -> Tensor:
-        """[p_u, mu + b_u, 1]: biases ride along as columns, so that one dot product is enough."""
+        """Return [p_u, mu + b_u, 1]. Biases are extra columns, so one dot product is enough."""
         ids = inputs[self.schema.user_id.name]
         vectors = self._scaled(self.user_vectors(ids), self.temperature)
         if not self.use_bias:
@@ -142,7 +142,7 @@ class MatrixFactorization(Recommender):
         return ops.concatenate([vectors, bias, ops.ones_like(bias)], axis=-1)
 
     def item_embedding(self, inputs: Features) -> Tensor:
-        """[q_i, 1, b_i]."""
+        """Return [q_i, 1, b_i]."""
         ids = inputs[self.schema.item_id.name]
         vectors = self._scaled(self.item_vectors(ids), 1.0)
         if not self.use_bias:
@@ -151,13 +151,13 @@ class MatrixFactorization(Recommender):
         return ops.concatenate([vectors, ops.ones_like(bias), bias], axis=-1)
 
     def _scaled(self, vectors: Tensor, divisor: float | None) -> Tensor:
-        """The vectors as they are, or with the temperature of length 1 / divisor."""
+        """Return the vectors unchanged or, with a temperature, of length 1 / divisor."""
         if self.temperature is None:
             return vectors
         return ops.normalize(vectors, axis=-1) / divisor
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "embedding_dim": self.embedding_dim,

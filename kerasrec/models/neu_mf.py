@@ -1,4 +1,4 @@
-"""Neural matrix factorisation: a weighted dot product beside a multi-layer perceptron."""
+"""Neural matrix factorisation: a weighted dot product plus a multi-layer perceptron."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,17 +22,17 @@ class NeuMF(PerceptronRecommender):
         h = relu(W_n ... relu(W_1 [e(user), e(context), e(item)] + b_1) ... + b_n)
         score = w . [g, h] + b
 
-    The two halves have tables of their own. With w of h at 0 it is a matrix factorisation whose
-    dimensions are weighted, with w of g at 0 it is `EmbeddingMLP`. Deviations from the paper: the
-    halves are trained together from the start, not each beforehand; h reads all features of the
-    schema, as `EmbeddingMLP` does.
+    The two parts have separate tables. If w is 0 for h, the model is a matrix factorisation with
+    weighted dimensions. If w is 0 for g, it is `EmbeddingMLP`. Deviations from the paper: both
+    parts are trained together from the start, without pretraining; h reads all features of the
+    schema, as in `EmbeddingMLP`.
 
     Args:
         schema: the features.
-        embedding_dim: length of a row, in every table of both halves.
+        embedding_dim: length of a row, in every table of both parts.
         hidden_units: widths of the hidden layers.
-        dropout: share of hidden units dropped in training, after each hidden layer.
-        initial_bias: where b starts.
+        dropout: fraction of the hidden units dropped in training, after each hidden layer.
+        initial_bias: initial value of b.
         stddev: standard deviation of the initial rows.
         l2: weight of the penalty on looked-up rows.
 
@@ -87,7 +87,7 @@ class NeuMF(PerceptronRecommender):
                 feature.num_ids,
                 embedding_dim,
                 l2=l2,
-                # One object used twice would give both tables the same numbers.
+                # Use a fresh initializer: one used twice would give both tables the same numbers.
                 embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
                 name=name_of_table,
                 dtype=self.dtype_policy,
@@ -101,7 +101,7 @@ class NeuMF(PerceptronRecommender):
         self.build()
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Scores of the pairs."""
+        """Return the scores of the pairs."""
         user = self.user_vectors(inputs[self.schema.user_id.name])
         item = self.item_vectors(inputs[self.schema.item_id.name])
         product = align(user, item) * item  # (batch[, candidates], embedding_dim)
@@ -109,7 +109,7 @@ class NeuMF(PerceptronRecommender):
         return ops.cast(ops.squeeze(self.output_layer(x), axis=-1), "float32")
 
     def item_part(self, inputs: Features) -> Tensor:
-        """[W_i i, q], see `kerasrec.types.PartsRanker`; None if a layer is quantized."""
+        """Return [W_i i, q], see `kerasrec.types.PartsRanker`; None if a layer is quantized."""
         hidden = self.part_of_items(inputs)
         if hidden is None:
             return None
@@ -117,13 +117,13 @@ class NeuMF(PerceptronRecommender):
         return ops.concatenate([hidden, item], axis=-1)
 
     def query_part(self, inputs: Features) -> Tensor:
-        """[W_q q + b_1, w of g * p]."""
+        """Return [W_q q + b_1, w of g * p]."""
         user = self.user_vectors(inputs[self.schema.user_id.name])
         weights = ops.cast(self.output_layer.kernel[: self.embedding_dim, 0], user.dtype)
         return ops.concatenate([self.part_of_query(inputs), weights * user], axis=-1)
 
     def score_parts(self, query: Tensor, items: Tensor) -> Tensor:
-        """Scores `(batch, items)` of every query with every item; w . g is a matrix product."""
+        """Return the scores `(batch, items)` of all pairs. w . g is a matrix product."""
         query, items = (ops.cast(part, self.compute_dtype) for part in (query, items))
         width = self.hidden_units[0]
         layer = self.output_layer

@@ -1,4 +1,4 @@
-"""What models with a multi-layer perceptron over all features share."""
+"""Base class of models with a multi-layer perceptron over all features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from kerasrec.types import Features, Tensor
 
 
 class PerceptronRecommender(Recommender):
-    """Base of models that pass the embedded features of a pair through hidden layers.
+    """Base class of models that pass the embedded features of a pair through hidden layers.
 
         x = [e(user features), e(context features), e(item features)]
         h = relu(W_n ... relu(W_1 x + b_1) ... + b_n)
@@ -26,8 +26,8 @@ class PerceptronRecommender(Recommender):
         schema: the features.
         embedding_dim: length of a row, in every table.
         hidden_units: widths of the hidden layers.
-        dropout: share of hidden units dropped in training, after each hidden layer.
-        initial_bias: where the bias of the output starts.
+        dropout: fraction of the hidden units dropped in training, after each hidden layer.
+        initial_bias: initial value of the output bias.
         stddev: standard deviation of the initial rows.
         l2: weight of the penalty on looked-up rows.
         name: name of the model.
@@ -62,7 +62,7 @@ class PerceptronRecommender(Recommender):
         self.l2 = l2
 
     def make_perceptron(self) -> None:
-        """Creates `features`, `hidden`, `drop` and `output_layer`."""
+        """Create `features`, `hidden`, `drop` and `output_layer`."""
         policy = {"dtype": self.dtype_policy}
         self.features = FeatureEmbedding(
             self.schema,
@@ -85,11 +85,11 @@ class PerceptronRecommender(Recommender):
         )
 
     def perceptron(self, inputs: Features, training: bool) -> Tensor:
-        """h of the pairs, `(batch[, candidates], width of the last hidden layer)`.
+        """Return h of the pairs, `(batch[, candidates], width of the last hidden layer)`.
 
         Args:
             inputs: named features.
-            training: whether hidden units are dropped.
+            training: whether to apply dropout.
         """
         items = self._embedded(inputs, self.schema.item)
         query = align(self._embedded(inputs, self.schema.query), items)
@@ -100,31 +100,31 @@ class PerceptronRecommender(Recommender):
         return self._through(self.hidden, ops.concatenate([query, items], axis=-1), training)
 
     def part_of_items(self, inputs: Features) -> Tensor:
-        """W_i i, the part of the first layer's sum that is the items', `(items, width)`.
+        """Return W_i i, the items' part of the first layer's sum, `(items, width)`.
 
-        None if there is no such sum: no layer is hidden, or one is quantized.
+        Return None if there is no such sum: there is no hidden layer, or one is quantized.
         """
         if not self._adds_up():
             return None
         return self._sum_of_items(self._embedded(inputs, self.schema.item))
 
     def part_of_query(self, inputs: Features) -> Tensor:
-        """W_q q + b_1, the part of the first layer's sum that is the query's, `(batch, width)`."""
+        """Return W_q q + b_1, the query's part of the first layer's sum, `(batch, width)`."""
         return self._sum_of_query(self._embedded(inputs, self.schema.query))
 
     def of_parts(self, query: Tensor, items: Tensor) -> Tensor:
-        """h of every query with every item, `(batch * items, width of the last hidden layer)`.
+        """Return h of all pairs, `(batch * items, width of the last hidden layer)`.
 
         Args:
             query: `part_of_query`.
             items: `part_of_items`.
         """
-        # Products of matrices: with a third axis they take longer.
+        # Use plain matrix products: with a third axis they take longer.
         x = ops.expand_dims(query, 1) + items
         return self.after_sum(ops.reshape(x, (-1, x.shape[-1])), training=False)
 
     def after_sum(self, x: Tensor, training: bool) -> Tensor:
-        """h of the first layer's sums, `(..., width of the first hidden layer)`."""
+        """Return h from the first layer's sums, `(..., width of the first hidden layer)`."""
         x = self.drop(self.hidden[0].activation(x), training=training)
         return self._through(self.hidden[1:], x, training)
 
@@ -132,9 +132,10 @@ class PerceptronRecommender(Recommender):
         return self.features(inputs, names=[feature.name for feature in features])
 
     def _adds_up(self) -> bool:
-        """Tell whether the first layer is a plain product, and so the sum of two.
+        """Return whether the first layer is a plain product and can be split into two.
 
-        W [q, i] = W_q q + W_i i: for a thousand candidates a thousandth of the one part.
+        W [q, i] = W_q q + W_i i: for a thousand candidates, W_q q is computed once instead of a
+        thousand times.
         """
         if not self.hidden or not self.hidden[0].built:
             return False
@@ -160,7 +161,7 @@ class PerceptronRecommender(Recommender):
         return x
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "embedding_dim": self.embedding_dim,

@@ -1,4 +1,4 @@
-"""Popularity: every user gets the items that most rows of the training data hold."""
+"""Popularity baseline: recommends the most frequent items of the training data to every user."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from kerasrec.types import Columns, Features, Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class Popularity(Recommender):
-    """The baseline that stands beside every model.
+    """Non-personalised baseline that scores items by their number of training rows.
 
         score(u, i) = count_i
 
     count_i is the number of training rows of the item that are positives by `Schema.positive`.
-    Nothing is trained: `adapt` counts. Equal counts give equal scores, and up to 2^24 rows an item
-    different counts give different ones.
+    Nothing is trained: `adapt` counts. Equal counts give equal scores. Different counts give
+    different scores up to 2^24 rows per item.
 
     Args:
         schema: names and sizes of the features; only the item id is used.
@@ -47,7 +47,7 @@ class Popularity(Recommender):
 
     def __init__(self, schema: Schema, *, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        # float32 under every policy: bfloat16 would merge counts that differ.
+        # float32 under every policy: bfloat16 would merge different counts.
         self.item_scores = self.add_weight(
             shape=(self.schema.item_id.num_ids, 1),
             initializer="zeros",
@@ -59,7 +59,7 @@ class Popularity(Recommender):
         self.build()
 
     def adapt(self, columns: Columns) -> None:
-        """Count the items of encoded training columns; an earlier count is forgotten.
+        """Count the items of encoded training columns, replacing any earlier count.
 
         Args:
             columns: dict with the item id `(rows,)` and, if there is one, the label, as made by
@@ -87,32 +87,32 @@ class Popularity(Recommender):
             labels = np.asarray(columns[label])
             if labels.shape != ids.shape:
                 raise ValueError(
-                    f"Popularity.adapt: expected one label an item; received the shapes "
+                    f"Popularity.adapt: expected one label per item; received the shapes "
                     f"{ids.shape} of {item.name!r} and {labels.shape} of {label!r}."
                 )
             positive = self.schema.is_positive(labels)
             if len(ids) and not positive.any():
                 raise ValueError(
                     f"Popularity.adapt: none of {len(ids):,} rows has a {label!r} "
-                    f"{self.schema.positive}, so there is nothing to count. Say in the schema "
-                    "which labels are positives."
+                    f"{self.schema.positive}, so there is nothing to count. Set `positive` in "
+                    "the schema."
                 )
             ids = ids[positive]
         counts = np.bincount(ids, minlength=item.num_ids)
-        counts[:FIRST_ID] = 0  # padding and unknown are no items
+        counts[:FIRST_ID] = 0  # padding and unknown are not items
         self.item_scores.assign(counts.astype("float32")[:, None])
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Scores of the pairs."""
+        """Return the scores of the pairs."""
         items = self.item_embedding(inputs)  # (batch[, candidates], 1)
         query = align(self.query_embedding(inputs), items)
         return ops.sum(query * items, axis=-1)
 
     def query_embedding(self, inputs: Features) -> Tensor:
-        """[1]: the same for every user."""
+        """Return [1], the same for every user."""
         ids = inputs[self.schema.user_id.name]
         return ops.ones_like(ops.expand_dims(ids, -1), dtype="float32")
 
     def item_embedding(self, inputs: Features) -> Tensor:
-        """[count_i]."""
+        """Return [count_i]."""
         return ops.take(self.item_scores, inputs[self.schema.item_id.name], axis=0)

@@ -1,4 +1,4 @@
-"""SASRec: the next item by self-attention over a user's history."""
+"""SASRec: next-item prediction by self-attention over a user's history."""
 
 from typing import Any
 
@@ -15,52 +15,52 @@ from kerasrec.types import Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class SASRec(SequentialRecommender):
-    """Self-attentive sequential recommendation.
+    """Self-attentive sequential recommender.
 
         x_t = sqrt(d) (q_{i(t)} + p_t)
         x <- x + attention(norm(x)),   x <- x + W_2 relu(W_1 norm(x))      num_layers times
         score(u, i) = <norm(x)_n, q_i>                                     n: newest item
 
-    Each step looks at itself and what came before (Kang and McAuley, 2018, "Self-Attentive
+    Each step attends to itself and to earlier steps (Kang and McAuley, 2018, "Self-Attentive
     Sequential Recommendation"). Train it with `kerasrec.retrieval.NextItem` on
     `kerasrec.data.next_items`. A softmax over the catalogue does much better than the binary
-    cross-entropy of the paper (Klenitskiy and Vasilev, 2023, "Turning Dross Into Gold Loss").
-    The user id is not used, so that new users are served from what they did.
+    cross-entropy of the paper (Klenitskiy and Vasilev, 2023, "Turning Dross Into Gold Loss"). The
+    user id is not used, so new users can be served from their history.
 
-    Deviations from the paper and its program (github.com/kang205/SASRec), all undone by
-    `paper=True`:
+    Deviations from the paper and its reference code (github.com/kang205/SASRec), all of which
+    `paper=True` undoes:
 
-    - each attention has a bias by distance (`kerasrec.layers.CausalAttention`), since what is
-      newest matters most, and a projection of its output;
-    - p_t is multiplied by sqrt(d) like q_i, where the program multiplies q_i alone;
+    - each attention has a distance bias (`kerasrec.layers.CausalAttention`), since recent items
+      matter most, and an output projection;
+    - p_t is multiplied by sqrt(d) like q_i, while the reference code multiplies q_i only;
     - t counts from the oldest item of a sequence. The paper pads in front, so that the newest item
-      always has the last place;
-    - keys and values are made of norm(x) like the queries, and x itself is added to what is found.
-      The program makes keys and values of x, and adds norm(x);
-    - dropout stands behind attention and feed-forward layer. The program has it on the softmax
+      always has the last position;
+    - keys and values are computed from norm(x) like the queries, and the residual is x. The
+      reference code computes keys and values from x, and the residual is norm(x);
+    - dropout follows attention and feed-forward layer. The reference code applies it to the softmax
       weights and on both sides of W_2;
-    - norms add 1e-6 to the variance instead of 1e-8.
+    - layer norms add 1e-6 to the variance instead of 1e-8.
 
-    What remains with `paper=True`: initial values are drawn as here, and the loss is the trainer's.
+    Two differences remain with `paper=True`: initial values are drawn as here, and the loss is that
+    of the trainer.
 
     Args:
-        schema: the features; only the item id and the sequence of it are used. Its `max_length` is
-            the number of places.
+        schema: the features; only the item id and its sequence are used. The `max_length` of the
+            sequence is the number of positions.
         embedding_dim: length of q_i and of every state.
-        num_layers: blocks of attention and feed-forward layer.
-        num_heads: heads of each attention; they divide `embedding_dim`.
+        num_layers: number of blocks of attention and feed-forward layer.
+        num_heads: number of heads of each attention, a divisor of `embedding_dim`.
         hidden_units: width inside the feed-forward layers; None for `embedding_dim`, as in the
             paper. Four times as much did better on MovieLens 1M.
-        dropout: share of the units dropped in training.
+        dropout: fraction of the units dropped in training.
         stddev: standard deviation of the initial q_i and p_t.
-        distance_bias: add the bias by distance to each attention; None for yes, but no with
-            `paper`.
-        paper: be the model of the paper, see above.
+        distance_bias: add a distance bias to each attention; None means `not paper`.
+        paper: build the model of the paper, see above.
 
     Input shape:
         dict with the history `(batch, length)` of any length, newest last, and the item id
-        `(batch,)` or `(batch, candidates)`, int32. 0 is padding wherever it stands, and the newest
-        `max_length` items count.
+        `(batch,)` or `(batch, candidates)`, int32. 0 is padding in any position, and the newest
+        `max_length` items are used.
 
     Output shape:
         float32 scores `(batch,)` or `(batch, candidates)`.
@@ -153,7 +153,7 @@ class SASRec(SequentialRecommender):
         return places * ops.cast(ops.not_equal(history, 0), "int32") if self.paper else places
 
     def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
-        """Return the normed states after the last block."""
+        """Return the normalised states after the last block."""
         scale = ops.cast(self.embedding_dim**0.5, self.compute_dtype)
         if self.paper:
             return self._as_published(vectors * scale, place, training)
@@ -164,7 +164,7 @@ class SASRec(SequentialRecommender):
         return self.final_norm(x)
 
     def _as_published(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
-        # Each later step of the same sequence sees a step, so that they can be counted.
+        # Each later step of the same sequence attends to a step, so that they can be counted.
         later = ops.sum(ops.cast(seen_by_each(place), "int32"), axis=1) - 1
         places = self.places(self.sequence.max_length - 1 - later)
         x = self.drop(vectors + places, training=training)

@@ -1,4 +1,4 @@
-"""What models of a user's history share: how it is read, and what is scored."""
+"""Base class of sequential models: reads a user's history and scores items."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ from kerasrec.types import Features, Tensor
 
 
 class SequentialRecommender(Recommender):
-    """Base of models that score an item by the state after the newest item of a history.
+    """Base class of models that score an item by the state after the newest item of a history.
 
         score(u, i) = <state_n, q_i>           n: newest item
 
     A subclass creates its layers, calls `build()`, and defines `transform`. The user id is not
-    used, so that new users are served from what they did.
+    used, so new users can be served from their history.
 
     Args:
-        schema: the features; only the item id and the first sequence of it on the query side.
+        schema: the features; only the item id and its first sequence on the query side are used.
         embedding_dim: length of q_i and of the states.
         stddev: standard deviation of the initial q_i.
         name: name of the model.
@@ -45,12 +45,12 @@ class SequentialRecommender(Recommender):
         check_integer(self, "embedding_dim", embedding_dim, 1)
         self.embedding_dim = embedding_dim
         self.stddev = stddev
-        # Not `history`: `fit` sets that.
+        # Not named `history`, since `fit` sets that attribute.
         self.sequence = self._item_history()
         self.item_vectors = self.table(self.schema.item_id.num_ids, "item_vectors")
 
     def table(self, rows: int, name: str) -> Embedding:
-        """A table of vectors as wide as the states.
+        """Return a new embedding table as wide as the states.
 
         Args:
             rows: number of vectors.
@@ -76,7 +76,7 @@ class SequentialRecommender(Recommender):
         )
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Scores of the items after the histories."""
+        """Return the scores of the items after the histories."""
         items = self.item_embedding(inputs)  # (batch[, candidates], dim)
         query = align(self.query_embedding(inputs, training), items)
         return ops.cast(ops.sum(query * items, axis=-1), "float32")
@@ -87,7 +87,7 @@ class SequentialRecommender(Recommender):
         return at_the_end(self._states(history, self._places(history), training), history)
 
     def item_embedding(self, inputs: Features) -> Tensor:
-        """q_i."""
+        """Return q_i."""
         return self.item_vectors(inputs[self.schema.item_id.name])
 
     def states(
@@ -96,14 +96,13 @@ class SequentialRecommender(Recommender):
         """Return the query vector after each step.
 
         Args:
-            history: ids `(batch, length)`, at most `max_length`, 0 at padding, which may stand
-                anywhere.
-            place: place of each step in its own sequence, where several share a row, as
-                `kerasrec.data.next_items` makes them; None for one sequence a row.
-            training: whether units are dropped.
+            history: ids `(batch, length)`, at most `max_length`, padded with 0 in any position.
+            place: position of each step in its own sequence, if several share a row as in
+                `kerasrec.data.next_items`; None for one sequence per row.
+            training: whether to apply dropout.
 
         Returns:
-            `(batch, length, embedding_dim)`; what stands at padding has no meaning.
+            `(batch, length, embedding_dim)`; values at padding are meaningless.
         """
         history = ops.convert_to_tensor(history)
         if place is not None:
@@ -111,12 +110,12 @@ class SequentialRecommender(Recommender):
         real = ops.not_equal(history, 0)
         packed = take_steps(history, newest_places(real, history.shape[1]))
         states = self._states(packed, self._places(packed), training)
-        # Back to where the items stand.
+        # Back to the positions of the items.
         place = ops.maximum(ops.cumsum(ops.cast(real, "int32"), axis=1) - 1, 0)
         return ops.take_along_axis(states, place[..., None], axis=1)
 
     def _places(self, history: Tensor) -> Tensor:
-        """Return the places of right-padded histories that share no row."""
+        """Return the positions of the steps of right-padded histories, one per row."""
         return ops.arange(history.shape[1], dtype="int32")[None, :]
 
     def _states(self, history: Tensor, place: Tensor, training: bool) -> Tensor:
@@ -125,17 +124,17 @@ class SequentialRecommender(Recommender):
         return self.transform(vectors, place, training)
 
     def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
-        """States `(batch, length, embedding_dim)` of the items so far.
+        """Return the states `(batch, length, embedding_dim)` after each item.
 
         Args:
             vectors: q of the items, 0 at padding, `(batch, length, embedding_dim)`.
-            place: place of each step in its sequence, `(batch, length)` or `(1, length)`.
-            training: whether units are dropped.
+            place: position of each step in its sequence, `(batch, length)` or `(1, length)`.
+            training: whether to apply dropout.
         """
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a subclass adds its own."""
+        """Return the constructor's arguments. Subclasses add their own."""
         return {
             **super().get_config(),
             "embedding_dim": self.embedding_dim,

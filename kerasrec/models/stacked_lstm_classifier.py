@@ -1,4 +1,4 @@
-"""A stacked LSTM that tells a class by what happened before."""
+"""Stacked LSTM/GRU classifier over a user's event history."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,16 +17,16 @@ from kerasrec.types import Features, Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class StackedLSTMClassifier(Recommender):
-    """Stacked LSTM or GRU layers over a history, and the logit of a class or of several.
+    """Stacked LSTM or GRU layers over a history, followed by one logit or several.
 
         x_t = [q_{i(t)}, numbers of event t]
         h = lstm_n(... lstm_1(x_1 ... x_t)),  0 before the first event
         score = w . relu(W [h, c, v, (U h) * v] + b) + b'
 
-    v holds the features of the item (`target_aware`), c those of user and context; without either
+    v holds the features of the item (`target_aware`), c those of user and context. Without both,
     score = w . h + b' (Hochreiter and Schmidhuber, 1997, "Long Short-Term Memory"; stacked as by
     Graves, 2013). Deviation: v and c join after the last layer, so that a history is read once for
-    all candidates. The user id is not used, so that new users are served from what they did. Fit it
+    all candidates. The user id is not used, so new users can be served from their history. Fit it
     on `kerasrec.data.histories`, or in `kerasrec.training.EveryStep` on all steps at once.
 
     Args:
@@ -35,23 +35,23 @@ class StackedLSTMClassifier(Recommender):
         embedding_dim: length of a row, in every table.
         hidden_units: widths of the recurrent layers, one after the other.
         cell: "lstm" or "gru".
-        num_classes: None for one logit, of the label 1 against 0; else the number of logits, which
-            rank nothing, so that `kerasrec.serving.export` refuses the model.
-        target_aware: whether the item's features are read; if not, all candidates score alike.
-        dropout: share of the inputs and of each layer's outputs dropped in training.
+        num_classes: None for one logit, of label 1; else the number of logits. Such a model cannot
+            rank, and `kerasrec.serving.export` rejects it.
+        target_aware: whether to use the item's features; if not, all candidates score alike.
+        dropout: fraction of the inputs and of each layer's outputs dropped in training.
         stddev: standard deviation of the initial rows.
 
     Input shape:
         dict of the features, item side `(batch,) + shape` or `(batch, candidates) + shape`.
-        Histories have any length, newest last, and the newest `max_length` events count. Padding is
-        where the item is 0 or, without items, where the first `NumericSequence` is NaN.
+        Histories have any length, newest last, and the newest `max_length` events are used. Padding
+        is where the item is 0 or, without items, where the first `NumericSequence` is NaN.
 
     Output shape:
-        float32 logits `(batch,)` or `(batch, candidates)`; with `num_classes` that axis is last.
+        float32 logits `(batch,)` or `(batch, candidates)`; `num_classes` adds a last axis.
 
     Raises:
         ValueError: if the schema has no history, histories differ in length, an input is missing,
-            the cell is neither or a size is not positive.
+            the cell is unknown or a size is not positive.
 
     Example:
 
@@ -126,7 +126,7 @@ class StackedLSTMClassifier(Recommender):
         self.build()
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Return the logits of the items, or of nothing but the history, after it."""
+        """Return the logits of the items after the history, or of the history alone."""
         first = ops.convert_to_tensor(inputs[self.steps[0].name])
         place = newest_places(first != 0 if self.sequence else events(first), self.max_length)
         real = ops.cast(place >= 0, "int32")
@@ -142,12 +142,12 @@ class StackedLSTMClassifier(Recommender):
         return self._head(query, items)
 
     def step_logits(self, inputs: Features, place: Tensor, training: bool = False) -> Tensor:
-        """Logits of the item of each step by the events up to that step.
+        """Return the logits at each step, given the events up to that step.
 
         Args:
-            inputs: as of `kerasrec.data.next_labels`, `(batch, length) +` the shape of a feature.
-            place: place of each step in its own sequence, `(batch, length)`, 0 where one begins.
-            training: whether units are dropped.
+            inputs: as from `kerasrec.data.next_labels`, `(batch, length) +` the shape of a feature.
+            place: position of each step in its own sequence, `(batch, length)`, 0 at its start.
+            training: whether to apply dropout.
 
         Returns:
             float32 `(batch, length)`, and `num_classes`; meaningless at padding.
@@ -187,7 +187,7 @@ class StackedLSTMClassifier(Recommender):
         return logits if self.num_classes else ops.squeeze(logits, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "embedding_dim": self.embedding_dim,

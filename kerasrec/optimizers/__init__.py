@@ -1,4 +1,4 @@
-"""Sparse optimizers that sum, then clip, then update touched rows; and schedules."""
+"""Sparse optimizers that sum and clip gradients, then update the touched rows; and schedules."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Adagrad, with one accumulator for each weight or for each row."""
+"""Adagrad with one accumulator per weight or per row."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,11 +18,11 @@ class Adagrad(SparseUpdates, keras.optimizers.Adagrad):
         accumulator = accumulator + gradient^2
         row = row - learning_rate * gradient / sqrt(accumulator + epsilon)
 
-    A row without a gradient stays as it is in the dense form too: the results are equal.
+    A row without a gradient stays unchanged in the dense form too, so the results are equal.
 
     Args:
         *args: as for `keras.optimizers.Adagrad`.
-        skip_nonfinite: leave out updates that are not finite, see `SparseUpdates`.
+        skip_nonfinite: skip updates that are not finite, see `SparseUpdates`.
         **kwargs: as for `keras.optimizers.Adagrad`.
 
     Raises:
@@ -36,7 +36,7 @@ class Adagrad(SparseUpdates, keras.optimizers.Adagrad):
     """
 
     def row_slots(self, index: int) -> list[keras.Variable]:
-        """The accumulator."""
+        """Return the accumulator."""
         return [self.state("accumulator", index)]
 
     def row_step(
@@ -47,7 +47,7 @@ class Adagrad(SparseUpdates, keras.optimizers.Adagrad):
         learning_rate: Tensor,
         *shared: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The formula."""
+        """Return the updated rows and slots."""
         accumulator = slots[0] + self._square(gradient)
         return row - learning_rate * gradient / tf.sqrt(
             _as_rows(accumulator, row) + self.epsilon
@@ -59,19 +59,19 @@ class Adagrad(SparseUpdates, keras.optimizers.Adagrad):
 
 @keras.saving.register_keras_serializable("kerasrec")
 class RowwiseAdagrad(Adagrad):
-    """Adagrad with one accumulator for each row, as in DLRM: a state of rows instead of weights.
+    """Adagrad with one accumulator per row, as in DLRM, which takes less memory.
 
         accumulator = accumulator + mean over the row of gradient^2
         row = row - learning_rate * gradient / sqrt(accumulator + epsilon)
 
-    A row is a slice along the first axis; a vector or a scalar has an accumulator for each number,
-    as in `Adagrad`. With rows of length 1 it is `Adagrad`. (Mudigere et al., 2022,
+    A row is a slice along the first axis. A vector or a scalar has one accumulator per number, as
+    in `Adagrad`. With rows of length 1, it is equal to `Adagrad` (Mudigere et al., 2022,
     "Software-Hardware Co-design for Fast and Scalable Training of Deep Learning Recommendation
-    Models".) Deviation: epsilon is inside the root, as in Keras.
+    Models"). Deviation: epsilon is inside the root, as in Keras.
 
     Args:
         *args: as for `keras.optimizers.Adagrad`.
-        skip_nonfinite: leave out updates that are not finite, see `SparseUpdates`.
+        skip_nonfinite: skip updates that are not finite, see `SparseUpdates`.
         **kwargs: as for `keras.optimizers.Adagrad`.
 
     Raises:
@@ -89,7 +89,7 @@ class RowwiseAdagrad(Adagrad):
     def add_optimizer_variables(
         self, trainable_variables: Sequence[keras.Variable], name: Any, initializer: Any = "zeros"
     ) -> Any:
-        """Makes the accumulator one number for each row, and leaves other state as it is."""
+        """Create accumulators of one number per row. Other state is created as in Keras."""
         if name != "accumulator":
             return super().add_optimizer_variables(trainable_variables, name, initializer)
         return [
@@ -100,7 +100,7 @@ class RowwiseAdagrad(Adagrad):
         ]
 
     def dense_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
-        """The formula for a whole variable."""
+        """Update a whole variable."""
         (accumulator,) = self.row_slots(self.index_of(variable))
         gradient = tf.cast(gradient, variable.dtype)
         value, (sums,) = self.row_step(gradient, variable, (accumulator.value,), learning_rate)
@@ -113,6 +113,6 @@ class RowwiseAdagrad(Adagrad):
 
 
 def _as_rows(numbers: Tensor, rows: Tensor) -> Tensor:
-    """Numbers, one for each row, shaped to broadcast over the rows."""
+    """Reshape one number per row to broadcast over the rows."""
     missing = len(rows.shape) - len(numbers.shape)
     return ops.reshape(numbers, (-1,) + (1,) * missing) if missing else numbers

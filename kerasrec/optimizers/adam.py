@@ -1,4 +1,4 @@
-"""Adam and AdamW that update the rows that a batch touches."""
+"""Lazy Adam and AdamW, which update only the rows that a batch touches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +13,14 @@ from kerasrec.types import Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class Adam(SparseUpdates, keras.optimizers.Adam):
-    """Update touched rows by Adam, with gradients summed, then clipped, then applied.
+    """Adam that sums and clips sparse gradients and updates only the touched rows.
 
         m = b1 m + (1 - b1) gradient,    v = b2 v + (1 - b2) gradient^2
         row = row - a_t m / (sqrt(v) + epsilon),    a_t = learning_rate sqrt(1 - b2^t) / (1 - b1^t)
 
-    A row without a gradient rests, and so do its m and v, where dense Adam would go on moving it
-    as long as its m fades. These are the semantics of PyTorch's SparseAdam and of LazyAdam, at
-    every size of the table. A variable whose gradient is dense is updated as in Keras.
+    A row without a gradient stays unchanged, and so do its m and v. Dense Adam would keep moving it
+    until its m has decayed. These are the semantics of PyTorch's SparseAdam and of LazyAdam, for
+    tables of any size. A variable with a dense gradient is updated as in Keras.
 
     Args:
         *args: as for `keras.optimizers.Adam`.
@@ -46,7 +46,7 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
         return [*slots, self.state("velocity_hat", index)] if self.amsgrad else slots
 
     def row_shared(self) -> tuple[Tensor, ...]:
-        """Return the number of this step."""
+        """Return the step number."""
         return (tf.cast(self.iterations + 1, "int32"),)
 
     def row_step(
@@ -57,7 +57,7 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
         learning_rate: Tensor,
         *shared: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Apply the formula."""
+        """Return the updated rows and slots."""
         step = tf.cast(shared[0], "float32")
         momentum, velocity, *rest = slots
         momentum += (gradient - momentum) * (1 - self.beta_1)
@@ -65,14 +65,14 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
         largest = velocity
         if self.amsgrad:
             largest = rest[0] = tf.maximum(rest[0], velocity)
-        # The correction for moments that start at zero.
+        # Bias correction of moments that start at zero.
         correction = tf.sqrt(1 - tf.pow(self.beta_2, step)) / (1 - tf.pow(self.beta_1, step))
         alpha = tf.cast(tf.cast(learning_rate, "float32") * correction, row.dtype)
         row -= momentum * alpha / (tf.sqrt(largest) + self.epsilon)
         return row, (momentum, velocity, *rest)
 
     def dense_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
-        """Apply the formula to a whole variable, in one fused operation of TensorFlow."""
+        """Update a whole variable in one fused TensorFlow op."""
         if self.amsgrad:
             super().dense_step(gradient, variable, learning_rate)
             return
@@ -95,23 +95,23 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
 
 @keras.saving.register_keras_serializable("kerasrec")
 class AdamW(Adam, keras.optimizers.AdamW):
-    """Update touched rows by `Adam` with decoupled weight decay.
+    """`Adam` with decoupled weight decay.
 
         row = row - learning_rate * weight_decay * row,    then as in Adam
 
-    A row that rests does not decay, so frequent rows decay as often as they are trained, as with
-    the L2 penalty on looked-up rows. With `decay_rest=True` a touched row also decays for the steps
-    s+1 ... t-1 in which it rested,
+    A row without a gradient does not decay. Frequent rows therefore decay as often as they are
+    trained, as with the L2 penalty on looked-up rows. With `decay_rest=True` a touched row also
+    decays for the skipped steps s+1 ... t-1 since its last update:
 
         row = row * product over u from s+1 to t of (1 - learning_rate_u * weight_decay)
 
-    which is the decay that dense AdamW gives it, applied when its next gradient comes. Dense
+    This is the decay that dense AdamW applies, delayed until the next gradient of the row. Dense
     weights decay at every step.
 
     Args:
         *args: as for `keras.optimizers.AdamW`.
-        decay_rest: whether a row also decays for the steps in which it rested. It costs eight bytes
-            a row.
+        decay_rest: whether a row also decays for the steps without a gradient. It costs eight bytes
+            per row.
         **kwargs: as for `keras.optimizers.AdamW` and `SparseUpdates`, such as `skip_nonfinite`.
 
     Raises:
@@ -129,13 +129,13 @@ class AdamW(Adam, keras.optimizers.AdamW):
         self.decay_rest = decay_rest
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Create m and v, and with `decay_rest` how far each row has decayed."""
+        """Create m and v, and with `decay_rest` the decay already applied to each row."""
         if self.built:
             return
         super().build(variables)
         self._decayed: list[keras.Variable | None] = [None] * len(variables)
         if self.decay_rest:
-            # Logarithms of products so close to 1 that float32 would not see them change.
+            # Logarithms, since float32 could not resolve products so close to 1.
             self._log_decay = self.add_variable(
                 (), dtype="float64", name="log_decay", aggregation="only_first_replica"
             )
@@ -146,16 +146,16 @@ class AdamW(Adam, keras.optimizers.AdamW):
         return self._decayed[index] is not None and self.has_decay(variable)
 
     def row_decay(self, index: int) -> float:
-        """Return the decay that the kernel applies: none if the formula itself decays."""
+        """Return the decay that the kernel applies; 0 if `row_step` applies it."""
         return 0.0 if self._decays_rest(index) else super().row_decay(index)
 
     def row_slots(self, index: int) -> list[keras.Variable]:
-        """Return the slots of Adam, and with `decay_rest` how far each row has decayed."""
+        """Return the slots of Adam, and with `decay_rest` the decay already applied to each row."""
         slots = super().row_slots(index)
         return [*slots, self._decayed[index]] if self._decays_rest(index) else slots
 
     def row_shared(self) -> tuple[Tensor, ...]:
-        """Return the number of this step, and the logarithm of all decay up to it."""
+        """Return the step number and the logarithm of the total decay up to this step."""
         shared = super().row_shared()
         return (*shared, self._log_decay_now()) if self.decay_rest else shared
 
@@ -171,7 +171,7 @@ class AdamW(Adam, keras.optimizers.AdamW):
         learning_rate: Tensor,
         *shared: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Apply the formula, after the decay of the steps in which the row rested."""
+        """Return the updated rows and slots, after the decay of the skipped steps."""
         if len(slots) == 2 + self.amsgrad:
             return super().row_step(gradient, row, slots, learning_rate, *shared)
         *slots_of_adam, decayed = slots
@@ -181,7 +181,7 @@ class AdamW(Adam, keras.optimizers.AdamW):
         return row, (*new, tf.fill(tf.shape(decayed), shared[1]))
 
     def after_update(self, learning_rate: Tensor) -> None:
-        """Count the decay of this step."""
+        """Accumulate the decay of this step."""
         if self.decay_rest:
             self._log_decay.assign(self._log_decay_now())
 

@@ -1,4 +1,4 @@
-"""Clipping of gradients that have been summed: the ways of Keras, and by the size of weights."""
+"""Clipping of summed gradients, as in Keras and relative to the weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +10,18 @@ from kerasrec._keras import compiled_by_xla
 from kerasrec.optimizers.rows import Rows, gather
 from kerasrec.types import Tensor
 
-# Arguments of the optimizers, of which one may be set.
+# Arguments of the optimizers, of which at most one may be set.
 CLIPS = ("clipnorm", "clipvalue", "global_clipnorm", "adaptive_clip")
-# Weights count as at least this long, so that those at zero can start to move.
+# Smallest norm that weights count with, so that weights at zero can start to move.
 FLOOR = 1e-3
 
 
 def check_clips(optimizer: str, clips: Mapping[str, Any]) -> None:
-    """Refuses what is neither None nor a finite number above 0, and more than one of them.
+    """Check that at most one clip is set, each None or a finite number above 0.
 
     Args:
         optimizer: its name.
-        clips: what each argument in `CLIPS` received.
+        clips: the value of each argument in `CLIPS`.
 
     Raises:
         ValueError: naming all three.
@@ -42,7 +42,7 @@ def clip(
     clipvalue: float | None = None,
     global_clipnorm: float | None = None,
 ) -> list[Any]:
-    """Clips summed gradients by one of the three ways that Keras knows.
+    """Clip summed gradients by one of the three methods of Keras.
 
     Args:
         grads: tensors or `Rows`.
@@ -74,8 +74,7 @@ def clip(
 
 
 def sum_of_squares(values: Tensor) -> Tensor:
-    """The square of the norm, float32. XLA adds up numbers one after the other, but for those of a
-    product of matrices."""
+    """Return the squared norm, float32. A matrix product, since XLA sums sequentially otherwise."""
     values = tf.cast(values, "float32")
     if not compiled_by_xla() or values.shape.rank < 2:
         return 2 * tf.nn.l2_loss(values)
@@ -86,12 +85,12 @@ def sum_of_squares(values: Tensor) -> Tensor:
 def clip_adaptively(
     grads: list[Any], variables: list[tf.Variable], limit: float, by_row: list[bool]
 ) -> list[Any]:
-    """Clips summed gradients by the norms of the weights, see `clip_by_weights`.
+    """Clip summed gradients relative to the norms of the weights, see `clip_by_weights`.
 
     Args:
         grads: tensors or `Rows`.
-        variables: what they change.
-        limit: greatest ratio of the two norms.
+        variables: the variables that they update.
+        limit: largest ratio of the two norms.
         by_row: for each tensor, whether it is the gradient of a table.
 
     Returns:
@@ -109,19 +108,19 @@ def clip_adaptively(
 
 
 def clip_by_weights(gradient: Tensor, weights: Tensor, limit: float, *, by_row: bool) -> Tensor:
-    """Shortens units of a gradient to `limit` times the length of their weights.
+    """Scale down the units of a gradient to at most `limit` times the norm of their weights.
 
         unit = unit * min(1, limit * max(||weights||, 1e-3) / ||unit||)
 
-    A unit is a row of a table (`by_row`); otherwise the weights that lead to one output: all axes
-    but the last; a vector or a scalar is one unit. (Brock et al., 2021, "High-Performance
-    Large-Scale Image Recognition Without Normalization", and the authors' code. Deviation: they
-    leave the last layer of a network out.)
+    A unit is a row of a table (`by_row`). Otherwise it is the weights that lead to one output,
+    along all axes but the last; a vector or a scalar is one unit (Brock et al., 2021,
+    "High-Performance Large-Scale Image Recognition Without Normalization", and the authors' code).
+    Deviation: the authors leave out the last layer of a network.
 
     Args:
-        gradient: whole, or of some rows.
-        weights: what it changes, of the same shape.
-        limit: greatest ratio of the two norms.
+        gradient: gradient of a whole variable, or of some rows.
+        weights: the weights that it updates, of the same shape.
+        limit: largest ratio of the two norms.
         by_row: whether each row is a unit.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Adagrad whose steps are small against the weights that they change."""
+"""Adagrad with steps that are bounded relative to the weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from kerasrec.types import Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
-    """Adagrad with Clippy: one factor for each variable keeps every weight's step within bounds.
+    """Adagrad with Clippy: one factor per variable keeps the step of every weight within bounds.
 
         p = 1 / sqrt(accumulator + epsilon)
         step = learning_rate * gradient * p
@@ -23,26 +23,27 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
         w = w - factor * step,    factor = min(1, min over the variable of bound / |step|)
         accumulator = accumulator + gradient^2
 
-    (Tang et al., 2023, "Improving Training Stability for Multitask Ranking Models in Recommender
-    Systems".) Arguments and results are those of `tfrs.experimental.optimizers.ClippyAdagrad`, for
-    Keras 3. A weight without a gradient takes no step and does not bound the factor, so touched
-    rows alone decide on that of a table, and the result is that of the same model written densely.
-    As everywhere here, gradients are summed over replicas and duplicate ids, then clipped if
-    `clipnorm` or its like is set, and then go into the formula.
+    See Tang et al., 2023, "Improving Training Stability for Multitask Ranking Models in Recommender
+    Systems". Arguments and results are those of `tfrs.experimental.optimizers.ClippyAdagrad`, for
+    Keras 3. A weight without a gradient takes no step and does not bound the factor. The factor of
+    a table therefore depends on its touched rows only, and the result equals that of the same model
+    with dense gradients. As in all optimizers here, gradients are summed over replicas and
+    duplicate ids, then clipped if `clipnorm` or a similar argument is set, and then used in the
+    formula.
 
     Args:
-        learning_rate: number or schedule; the paper has it at 1.
-        initial_accumulator_value: where the accumulators start.
-        variable_relative_threshold: largest step, as a share of the weight.
-        accumulator_relative_threshold: largest step, as a share of p.
-        absolute_threshold: largest step of a weight at zero. With 0 such a weight, once it has a
-            gradient, holds back the whole variable for good.
-        epsilon: keeps the root away from 0.
-        export_clipping_factors: keep each variable's factor of the last step in
+        learning_rate: number or schedule; the paper uses 1.
+        initial_accumulator_value: initial value of the accumulators.
+        variable_relative_threshold: largest step, as a fraction of the weight.
+        accumulator_relative_threshold: largest step, as a fraction of p.
+        absolute_threshold: largest step of a weight at zero. With 0, a weight at zero that has a
+            gradient blocks all further updates of its variable.
+        epsilon: keeps the root positive.
+        export_clipping_factors: store each variable's factor of the last step in
             `clipping_factors`.
-        clip_accumulator_update: whether the factor applies to the gradient that the accumulator
-            adds, too.
-        use_standard_accumulator_update: add to the accumulator before it is used, as Adagrad does;
+        clip_accumulator_update: whether the factor also applies to the gradient that is added to
+            the accumulator.
+        use_standard_accumulator_update: update the accumulator before it is used, as in Adagrad;
             not together with `clip_accumulator_update`.
         **kwargs: as for the other optimizers, see `SparseUpdates`.
 
@@ -97,7 +98,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
             )
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Creates an accumulator for each weight, and the factors if they are exported."""
+        """Create an accumulator per weight, and the factors if they are exported."""
         if self.built:
             return
         super().build(variables)
@@ -108,7 +109,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
         ]
 
     def row_slots(self, index: int) -> list[keras.Variable]:
-        """The accumulator."""
+        """Return the accumulator."""
         return [self.state("accumulator", index)]
 
     def row_step(
@@ -119,14 +120,14 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
         learning_rate: Tensor,
         *shared: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The formula."""
+        """Return the updated rows and slots."""
         step, factor, accumulator = self._step(gradient, row, slots[0], learning_rate)
         if not self.use_standard_accumulator_update:
             accumulator += tf.square(gradient * (factor if self.clip_accumulator_update else 1))
         return row - factor * step, (accumulator,)
 
     def dense_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
-        """The formula for a whole variable."""
+        """Update a whole variable."""
         (accumulator,) = self.row_slots(self.index_of(variable))
         gradient = tf.cast(gradient, variable.dtype)
         weights, (sums,) = self.row_step(
@@ -138,7 +139,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
     def _step(
         self, gradient: Tensor, weights: Tensor, accumulator: Tensor, learning_rate: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The step before it is scaled, its factor, and the accumulator that it used."""
+        """Return the unscaled step, its factor and the accumulator that it used."""
         if self.use_standard_accumulator_update:
             accumulator += tf.square(gradient)
         scale = tf.math.rsqrt(accumulator + self.epsilon)
@@ -148,19 +149,19 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
             + self.accumulator_relative_threshold * scale
             + self.absolute_threshold
         )
-        # NaN where bound and step are both 0, which is no reason to shrink anything.
+        # NaN where bound and step are both 0: these weights must not reduce the factor.
         ratio = tf.where(step == 0, tf.ones_like(step), bound / tf.abs(step))
         return step, tf.minimum(tf.reduce_min(ratio), 1), accumulator
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
-        """Updates one variable, and says by which factor if that is wanted."""
+        """Update one variable, and store its factor if factors are exported."""
         if self.export_clipping_factors:
             index = self.index_of(variable)
             self.clipping_factors[index].assign(self._factor(gradient, variable, learning_rate))
         super().update_step(gradient, variable, learning_rate)
 
     def _factor(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> Tensor:
-        """The factor of the update that comes next."""
+        """Return the factor of the next update."""
         weights = [variable, self.state("accumulator", self.index_of(variable)).value]
         if isinstance(gradient, Rows):
             weights, gradient = [gather(v, gradient.ids) for v in weights], gradient.gradients()
@@ -173,7 +174,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
         return self._step(tf.cast(gradient, row.dtype), row, accumulator, learning_rate)[1]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "variable_relative_threshold": self.variable_relative_threshold,

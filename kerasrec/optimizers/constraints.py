@@ -1,4 +1,4 @@
-"""Constraints on weights, and which of them work on each row by itself."""
+"""Weight constraints, and helpers for those that apply row by row."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from keras import ops
 from kerasrec._checks import check_number
 from kerasrec.types import Tensor
 
-# Keras' constraints on the norm along an axis. Its NonNeg looks at single weights.
+# Keras constraints on the norm along an axis. NonNeg works on single weights.
 NORMS = (keras.constraints.MaxNorm, keras.constraints.UnitNorm, keras.constraints.MinMaxNorm)
 
 
 @keras.saving.register_keras_serializable("kerasrec")
 class ClipWeights(keras.constraints.Constraint):
-    """Keeps every weight within [-limit, limit].
+    """Constraint that keeps every weight within [-limit, limit].
 
         w = clip(w, -limit, limit)
 
-    The weight clipping that bounds what one step can blow up; with `row_constraint` of the
+    This weight clipping bounds the effect of a single step. Use it as `row_constraint` of the
     optimizers here, or as the constraint of any Keras layer.
 
     Args:
@@ -40,19 +40,20 @@ class ClipWeights(keras.constraints.Constraint):
         self.limit = limit
 
     def __call__(self, w: Tensor) -> Tensor:
-        """The weights, each within the limit."""
+        """Return the weights, clipped to the limit."""
         return ops.clip(ops.convert_to_tensor(w), -self.limit, self.limit)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {"limit": self.limit}
 
 
 def is_row_wise(constraint: Any, rank: int) -> bool:
-    """Whether a constraint on a table does the same to some rows, taken out of it.
+    """Return whether a constraint on a table can be applied to some of its rows only.
 
     Args:
-        constraint: a Keras constraint. One of your own says so by an attribute `row_wise = True`.
+        constraint: a Keras constraint. A custom one declares this with the attribute
+            `row_wise = True`.
         rank: number of axes of the table.
 
     Returns:
@@ -72,21 +73,22 @@ def is_row_wise(constraint: Any, rank: int) -> bool:
 
 
 def get_row_constraint(name: str, constraint: Any) -> Any:
-    """The constraint that an optimizer's `row_constraint` stands for.
+    """Deserialise and validate the `row_constraint` of an optimizer.
 
     Args:
-        name: of the optimizer.
+        name: name of the optimizer.
         constraint: a Keras constraint, its config or None.
 
     Raises:
-        ValueError: if it is no constraint, or not row-wise.
+        ValueError: if it is not a constraint, or not row-wise.
     """
     found = keras.constraints.get(constraint)
-    # The rank of the tables is not known yet; a bag of rows has the fewest axes that matter.
+    # The rank of the tables is not known yet. A table of two axes is the smallest case that
+    # matters.
     if found is None or is_row_wise(found, rank=2):
         return found
     raise ValueError(
-        f"{name}: row_constraint must look at each row of a table by itself, such as "
+        f"{name}: row_constraint must apply to each row of a table separately, such as "
         "keras.constraints.MaxNorm(1.0, axis=1), UnitNorm(axis=1), NonNeg() or "
         "kerasrec.optimizers.ClipWeights(0.5); received "
         f"{constraint!r} {getattr(found, 'get_config', dict)()}, and the axis of Keras' norms is 0 "
@@ -95,7 +97,7 @@ def get_row_constraint(name: str, constraint: Any) -> Any:
 
 
 def row_constraint_of(variable: keras.Variable, default: Any) -> Any:
-    """The constraint for touched rows of a table: its own if that is row-wise, or the default.
+    """Return the constraint on touched rows: the table's own if it is row-wise, or the default.
 
     Args:
         variable: the table.

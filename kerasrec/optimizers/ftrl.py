@@ -1,4 +1,4 @@
-"""Follow the regularised leader."""
+"""FTRL, follow the regularised leader."""
 
 import keras
 import tensorflow as tf
@@ -15,14 +15,15 @@ class Ftrl(SparseUpdates, keras.optimizers.Ftrl):
         linear = linear + gradient + 2 l2_shrinkage row - (sum'^p - sum^p) / learning_rate * row
         row = (clip(linear, -l1, l1) - linear) / ((sum'^p + beta) / learning_rate + 2 l2)
 
-    A row is a function of its linear and its sum, so one without a gradient stays as it is, and
-    the result is that of the same model written densely, provided that the table starts at zeros,
-    the learning rate is constant and there is no shrinkage. A dense first step replaces other
-    initial weights by 0, whether their row has been seen or not; here a row keeps them until then.
+    A row is a function of its linear term and its sum, so a row without a gradient stays unchanged.
+    The result equals that of the same model with dense gradients if the table starts at zeros, the
+    learning rate is constant and there is no shrinkage. A dense first step sets all other initial
+    weights to 0, even in rows without a gradient. Here, a row keeps its initial weights until its
+    first gradient.
 
     Args:
         *args: as for `keras.optimizers.Ftrl`.
-        skip_nonfinite: leave out updates that are not finite, see `SparseUpdates`.
+        skip_nonfinite: skip updates that are not finite, see `SparseUpdates`.
         **kwargs: as for `keras.optimizers.Ftrl`.
 
     Raises:
@@ -36,7 +37,7 @@ class Ftrl(SparseUpdates, keras.optimizers.Ftrl):
     """
 
     def row_slots(self, index: int) -> list[keras.Variable]:
-        """The sum of squared gradients and the linear term."""
+        """Return the sum of squared gradients and the linear term."""
         return [self.state("accumulator", index), self.state("linear", index)]
 
     def row_step(
@@ -47,7 +48,7 @@ class Ftrl(SparseUpdates, keras.optimizers.Ftrl):
         learning_rate: Tensor,
         *shared: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The formula."""
+        """Return the updated rows and slots."""
         power = -self.learning_rate_power
         l1, l2 = self.l1_regularization_strength, self.l2_regularization_strength
         total, linear = slots

@@ -1,7 +1,7 @@
-"""The rows of a table that a batch touched, each with the sum of its gradients.
+"""Touched rows of a table, with their summed gradients.
 
-A gradient of `tf.gather` names a row as often as the batch does. Everything that is not linear in
-the gradient (clipping, squaring it) needs the sum over these duplicates first.
+A gradient of `tf.gather` lists a row as often as the batch looks it up. Operations that are not
+linear in the gradient, such as clipping or squaring, need the sum over these duplicates first.
 """
 
 import math
@@ -12,16 +12,17 @@ import tensorflow as tf
 from kerasrec._keras import compiled_by_xla
 from kerasrec.types import Tensor
 
-# Tables of at most so many rows for each id of a batch are updated as a whole, with rows that rest
-# masked out: up to there that is faster than to find the touched rows, for which XLA has to sort.
+# Tables of at most this many rows per id of a batch are updated as a whole, with untouched rows
+# masked out. Up to this size that is faster than finding the touched rows, for which XLA has to
+# sort.
 ROWS_PER_ID, ROWS_PER_ID_IN_XLA = 2, 6
-# Where the number of ids is not known when the step is traced, as of batches the last of which is
-# shorter: tables of at most so many weights.
+# Where the number of ids is unknown at tracing, as with a shorter last batch: tables of at most
+# this many weights.
 SMALL_TABLE, SMALL_TABLE_IN_XLA = 2**17, 2**19
 
 
 class Slices(tf.IndexedSlices):
-    """Extend IndexedSlices by what Keras needs to divide by a loss scale."""
+    """IndexedSlices that support division, which Keras needs for loss scaling."""
 
     def __truediv__(self, divisor: Any) -> tf.IndexedSlices:
         """Divide the values."""
@@ -29,13 +30,13 @@ class Slices(tf.IndexedSlices):
 
 
 class Rows(NamedTuple):
-    """Touched rows, padded so that few shapes occur: each shape is compiled once.
+    """Touched rows, padded to few distinct shapes, since each shape is compiled once.
 
-    Slots from `count` on are padding. They name the first row again and hold zeros; `gradients`
-    gives them the gradient of that row, so that an update writes the same numbers to it twice.
+    Slots from `count` on are padding. They repeat the first row and hold zeros. `gradients` gives
+    them the gradient of that row, so an update writes the same values to it twice.
 
-    `ids`: row numbers, `(slots,)`. `sums`: summed gradients, `(slots, ...)`. `count`: rows that
-    were touched, `()`. `scale`: what clipping multiplies the gradient by, `()`.
+    `ids`: row numbers, `(slots,)`. `sums`: summed gradients, `(slots, ...)`. `count`: number of
+    touched rows, `()`. `scale`: factor that clipping applies to the gradient, `()`.
     """
 
     ids: Tensor
@@ -44,34 +45,34 @@ class Rows(NamedTuple):
     scale: Tensor
 
     def gradients(self) -> Tensor:
-        """The clipped gradient of the row that each slot names, `(slots, ...)`."""
+        """Return the clipped gradient of the row of each slot, `(slots, ...)`."""
         sums = tf.where(_real(self.count, self.sums), self.sums, self.sums[:1])
         return sums * tf.cast(self.scale, sums.dtype)
 
     def read(self, table: tf.Variable) -> Tensor:
-        """Gather the rows that the slots name."""
+        """Gather the rows of the slots."""
         return gather(table, self.ids)
 
     def write(self, table: tf.Variable, values: Tensor) -> None:
-        """Write the rows that the slots name."""
+        """Write the rows of the slots."""
         scatter(table, self.ids, values)
 
     def only_touched(self, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return the new rows: a slot always names a touched row."""
+        """Return the new rows, since every slot holds a touched row."""
         return new
 
 
 class Table(NamedTuple):
-    """The gradient of a whole small table, and which of its rows the batch touched, `(rows,)`.
+    """Gradient of a whole small table, with a mask `(rows,)` of the rows that the batch touched.
 
-    It has the methods of `Rows`, so that one formula serves both.
+    It has the methods of `Rows`, so one formula serves both.
     """
 
     gradient: Tensor
     touched: Tensor
 
     def gradients(self) -> Tensor:
-        """Return the clipped gradient of each row, zero where the batch did not touch it."""
+        """Return the clipped gradient of each row; zero for untouched rows."""
         return self.gradient
 
     def read(self, table: tf.Variable) -> Tensor:
@@ -83,7 +84,7 @@ class Table(NamedTuple):
         table.assign(values)
 
     def only_touched(self, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return new values for the touched rows and old ones for those that rest."""
+        """Return new values for touched rows and old values for the others."""
         return tuple(
             tf.where(tf.reshape(self.touched, (-1,) + (1,) * (len(n.shape) - 1)), n, o)
             for n, o in zip(new, old, strict=True)
@@ -91,12 +92,12 @@ class Table(NamedTuple):
 
 
 def sum_duplicates(gradient: tf.IndexedSlices, num_rows: int) -> Rows:
-    """Sums the gradients of equal ids.
+    """Sum the gradients of duplicate ids.
 
-    Outside XLA a hash map finds the duplicates; XLA sorts, which needs no dynamic shapes.
+    Outside XLA, a hash map finds the duplicates. XLA sorts instead, which needs no dynamic shapes.
 
     Args:
-        gradient: values for ids that may repeat, or may be none at all.
+        gradient: values for ids, which may repeat or be empty.
         num_rows: rows of the table.
 
     Returns:
@@ -122,8 +123,10 @@ def sum_duplicates(gradient: tf.IndexedSlices, num_rows: int) -> Rows:
 
 
 def pad(ids: Tensor, count: Tensor) -> Tensor:
-    """Repeats the first id, so that lengths are few: multiples of 32, or of an eighth of
-    the power of two below."""
+    """Pad with the first id, so that few lengths occur.
+
+    Lengths are multiples of 32, or of an eighth of the power of two below.
+    """
     octave = tf.math.log(tf.cast(tf.maximum(count, 1), "float32")) / tf.math.log(2.0)
     step = tf.bitwise.left_shift(1, tf.cast(tf.maximum(octave - 3.0, 5.0), "int32"))
     return tf.concat([ids, tf.tile(ids[:1], [-count % step])], axis=0)
@@ -134,7 +137,7 @@ def is_small_table(gradient: Any, shape: tuple[int, ...]) -> bool:
 
     Args:
         gradient: tensor or IndexedSlices.
-        shape: of the table.
+        shape: shape of the table.
     """
     if not isinstance(gradient, tf.IndexedSlices):
         return False
@@ -145,18 +148,18 @@ def is_small_table(gradient: Any, shape: tuple[int, ...]) -> bool:
 
 
 def sum_into_table(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
-    """The gradient of the whole table, zero where no id points: `(num_rows, ...)`."""
+    """Return the gradient of the whole table, zero for untouched rows: `(num_rows, ...)`."""
     return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, num_rows)
 
 
 def touched_rows(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
-    """Which rows of a table an id points to: bool `(num_rows,)`."""
+    """Return the mask of rows that appear among the ids: bool `(num_rows,)`."""
     ids = gradient.indices
     return tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num_rows) > 0
 
 
 def flagged(touched: Tensor, table: tf.Variable, divisor: int) -> Rows:
-    """Rows whose flag is up, with the value they have in `table`, divided by `divisor`."""
+    """Return the masked rows with their values in `table`, divided by `divisor`."""
     count = tf.reduce_sum(tf.cast(touched, "int32"))
     if compiled_by_xla():
         ids = tf.argsort(tf.cast(touched, "int32"), direction="DESCENDING", stable=True)
@@ -169,12 +172,12 @@ def flagged(touched: Tensor, table: tf.Variable, divisor: int) -> Rows:
 
 
 def gather(table: tf.Variable, ids: Tensor) -> Tensor:
-    """Rows of a variable, read without reading the variable."""
+    """Gather rows of a variable without reading the whole variable."""
     return tf.raw_ops.ResourceGather(resource=table.handle, indices=ids, dtype=table.dtype)
 
 
 def scatter(table: tf.Variable, ids: Tensor, rows: Tensor) -> None:
-    """Writes rows of a variable in place. An id may repeat if its rows are equal."""
+    """Write rows of a variable in place. An id may repeat if its rows are equal."""
     tf.raw_ops.ResourceScatterUpdate(resource=table.handle, indices=ids, updates=rows)
 
 
@@ -184,6 +187,6 @@ def add(table: tf.Variable, ids: Tensor, rows: Tensor) -> None:
 
 
 def _real(count: Tensor, values: Tensor) -> Tensor:
-    """Which slots are not padding, shaped to broadcast over their values."""
+    """Return the mask of slots that are not padding, shaped to broadcast over their values."""
     real = tf.range(tf.shape(values)[0]) < count
     return tf.reshape(real, (-1,) + (1,) * (values.shape.rank - 1))

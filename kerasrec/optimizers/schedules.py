@@ -1,4 +1,4 @@
-"""Learning-rate schedules whose steps are derived from the data, in plain sight."""
+"""Learning-rate schedules with steps derived from the size of the data."""
 
 import math
 from typing import Any
@@ -14,18 +14,18 @@ OWNER = "inverse_time_decay"
 
 @keras.saving.register_keras_serializable("kerasrec")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise to a learning rate, and then that rate or its schedule.
+    """Linear warm-up to a learning rate, followed by that rate or its schedule.
 
         lr(t) = lr(0) (t + 1) / (warmup_steps + 1)    for t < warmup_steps
-        lr(t) = schedule(t - warmup_steps)            from then on
+        lr(t) = schedule(t - warmup_steps)            afterwards
 
-    so that the first step moves something, and step number `warmup_steps` is the first at full
-    rate. It keeps the first steps short, in which gradients are largest and say least. For the
-    rates of any Keras optimizer.
+    The first step already moves the weights, and step `warmup_steps` is the first at the full rate.
+    Warm-up keeps the first steps short, when gradients are largest and least informative. It works
+    with any Keras optimizer.
 
     Args:
-        learning_rate: a number, or the schedule that begins after the warm-up.
-        warmup_steps: steps below the full rate.
+        learning_rate: a number, or the schedule that follows the warm-up.
+        warmup_steps: number of steps below the full rate.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -46,7 +46,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = int(warmup_steps)
 
     def __call__(self, step: Tensor) -> Tensor:
-        """The learning rate of a step, the first being number 0."""
+        """Return the learning rate of a step, counted from 0."""
         step = ops.cast(step, "int32")
         rate = self.learning_rate
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -56,7 +56,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return rate * ops.minimum(share, 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         rate = self.learning_rate
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             rate = keras.optimizers.schedules.serialize(rate)
@@ -64,7 +64,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WarmUp":
-        """A schedule from what `get_config` returned."""
+        """Create a schedule from the result of `get_config`."""
         rate = config["learning_rate"]
         if isinstance(rate, dict):
             rate = keras.optimizers.schedules.deserialize(rate)
@@ -82,38 +82,38 @@ def inverse_time_decay(
     warmup_steps: int | float = 0,
     verbose: int = 1,
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Inverse time decay over the length of a training.
+    """Return an inverse time decay over the length of a training.
 
         lr(step) = learning_rate / (1 + decay_rate * step / decay_steps)
         decay_steps = epochs * ceil(examples / batch_size)
 
-    so that the last step runs at `learning_rate / (1 + decay_rate)`. It is the classical
-    alpha / (1 + beta t) of Robbins and Monro (1951), with beta = decay_rate / decay_steps, one of
-    the remedies against exploding gradients. With `staircase` the rate falls once an epoch:
-    `decay_steps` is then the length of an epoch and `decay_rate` is divided by `epochs`.
+    The last step runs at `learning_rate / (1 + decay_rate)`. This is the classical alpha / (1 +
+    beta t) of Robbins and Monro (1951), with beta = decay_rate / decay_steps, and one of the
+    remedies against exploding gradients. With `staircase` the rate falls once per epoch:
+    `decay_steps` is then the length of an epoch, and `decay_rate` is divided by `epochs`.
 
-    With `warmup_steps` = w the rate first rises in equal steps, to `learning_rate` at step w, and
-    after that falls as above, by the same amount in the steps that are left:
+    With `warmup_steps` = w, the rate first rises linearly to `learning_rate` at step w. It then
+    decays as above over the remaining steps:
 
         lr(step) = learning_rate * (step + 1) / (w + 1)                 for step < w
-        lr(step) = learning_rate / (1 + beta * (step - w))              from then on
+        lr(step) = learning_rate / (1 + beta * (step - w))              afterwards
 
     Args:
         learning_rate: rate at the first step.
-        examples: rows that one epoch trains on, negatives included.
-        batch_size: rows of one optimizer step over all replicas (the global batch).
-        epochs: epochs that will be trained.
-        decay_rate: how far the rate falls: 1 halves it by the end, 0 keeps it.
-        staircase: whether the rate falls once an epoch instead of at every step.
-        warmup_steps: steps in which the rate rises first; a float below 1 is a share of all steps.
+        examples: number of training rows per epoch, negatives included.
+        batch_size: rows per optimizer step over all replicas (the global batch size).
+        epochs: number of epochs to train.
+        decay_rate: amount of decay: 1 halves the rate by the end, 0 keeps it.
+        staircase: whether the rate falls once per epoch instead of at every step.
+        warmup_steps: number of warm-up steps; a float below 1 is a fraction of all steps.
         verbose: 1 prints the derived figures, 0 prints nothing.
 
     Returns:
-        A stock `keras.optimizers.schedules.InverseTimeDecay`, in a `WarmUp` if there is one.
+        A stock `keras.optimizers.schedules.InverseTimeDecay`, wrapped in `WarmUp` if needed.
 
     Raises:
         ValueError: if an argument is not a finite positive number (`decay_rate` and `warmup_steps`
-            may be 0), or the warm-up leaves no step for the decay.
+            may be 0), or the warm-up leaves no steps for the decay.
 
     Example:
 
@@ -130,7 +130,7 @@ def inverse_time_decay(
     steps_per_epoch = math.ceil(examples / batch_size)
     steps = steps_per_epoch * epochs
     warmup = _warmup(warmup_steps, steps)
-    # As many steps as are left see the whole of the decay.
+    # The decay spans the steps that remain after the warm-up.
     decay_steps = steps_per_epoch if staircase else steps - warmup
     decay = keras.optimizers.schedules.InverseTimeDecay(
         learning_rate,
@@ -149,7 +149,7 @@ def inverse_time_decay(
 
 
 def _warmup(warmup_steps: int | float, steps: int) -> int:
-    """Steps of the warm-up, which may be given as a share of all steps."""
+    """Return the number of warm-up steps, which may be given as a fraction of all steps."""
     if isinstance(warmup_steps, float) and 0 <= warmup_steps < 1:
         return round(warmup_steps * steps)
     hint = f"The training has {steps:,} steps; a share of them, from 0 to below 1, will do as well."

@@ -1,4 +1,4 @@
-"""Gradient descent, with momentum or without."""
+"""Gradient descent, with or without momentum."""
 
 import keras
 
@@ -14,14 +14,14 @@ class SGD(SparseUpdates, keras.optimizers.SGD):
         row = row + velocity
         row = row + momentum * velocity - learning_rate * gradient   (nesterov)
 
-    Without momentum a row that no id points to has no gradient, and the result is that of the same
-    model written densely. With momentum the velocity of such a row is kept for its next gradient,
-    where a dense model would let it coast and fade: the results are equal as long as every row is
-    touched in every step, and cannot be otherwise.
+    Without momentum, a row without a gradient stays unchanged, and the result equals that of the
+    same model with dense gradients. With momentum, the velocity of such a row is kept for its next
+    gradient. A dense model would apply the velocity and let it decay. The results are then equal
+    only if every row is touched in every step.
 
     Args:
         *args: as for `keras.optimizers.SGD`.
-        skip_nonfinite: leave out updates that are not finite, see `SparseUpdates`.
+        skip_nonfinite: skip updates that are not finite, see `SparseUpdates`.
         **kwargs: as for `keras.optimizers.SGD`.
 
     Raises:
@@ -43,7 +43,7 @@ class SGD(SparseUpdates, keras.optimizers.SGD):
         return not self.momentum
 
     def row_slots(self, index: int) -> list[keras.Variable]:
-        """The velocity, with momentum."""
+        """Return the velocity if there is momentum."""
         return [self.momentums[index]] if self.momentum else []
 
     def row_step(
@@ -54,7 +54,7 @@ class SGD(SparseUpdates, keras.optimizers.SGD):
         learning_rate: Tensor,
         *shared: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The formula."""
+        """Return the updated rows and slots."""
         change = -learning_rate * gradient
         if not slots:
             return row + change, ()

@@ -1,4 +1,4 @@
-"""Base of the optimizers: the order of work, from a gradient to the rows that it changes."""
+"""Base class of the sparse optimizers: from a gradient to the rows that it updates."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,45 +23,45 @@ from kerasrec.optimizers.rows import (
 )
 from kerasrec.types import Tensor
 
-# What skip_nonfinite=True stands for.
+# Consecutive skips for skip_nonfinite=True.
 SKIPPED_IN_A_ROW = 10
 
 
 class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
-    """Mixin for a Keras optimizer, named before it: every gradient goes the same way.
+    """Mixin that gives a Keras optimizer sparse updates. List it before the Keras class.
 
         sum over replicas -> sum duplicate rows -> clip -> update the touched rows only
 
-    Stock Keras 3 clips before it sums, on each replica and for each duplicate, and then updates
-    the whole table. Clipping and norms here see the gradient that a dense model would have.
+    Stock Keras 3 clips before it sums, on each replica and for each duplicate, and then updates the
+    whole table. Here, clipping and norms apply to the gradient that a dense model would have.
     Variables with a dense gradient are updated by the Keras class itself.
 
-    Updates are lazy: a row without a gradient rests, and so does its state. Nothing is owed to a
-    row, so the variable holds the whole truth after every step, for whoever reads it: another
-    optimizer, a moving average, a checkpoint, an export. The size of a table decides how it is
-    computed, by rows or as a whole under a mask, and never what comes out.
+    Updates are lazy: a row without a gradient stays unchanged, and so does its state. No update is
+    deferred, so the variable is up to date after every step for any reader: another optimizer, a
+    moving average, a checkpoint, an export. The size of a table decides how the update is computed,
+    by rows or as a whole with a mask, but never the result.
 
-    A subclass names its per-row state in `row_slots` and writes its formula in `row_step`.
+    A subclass lists its per-row state in `row_slots` and its formula in `row_step`.
 
-    Weight decay of a table decays touched rows only. With `gradient_accumulation_steps` the rows
-    touched by any of the steps are updated. `use_ema` averages whole tables, as in Keras.
+    Weight decay of a table applies to touched rows only. With `gradient_accumulation_steps`, the
+    rows touched in any of the steps are updated. `use_ema` averages whole tables, as in Keras.
 
     A row-wise constraint on a table (`ClipWeights`, `NonNeg`, norms along other axes than the
-    first) follows each update and works on the rows that it touched, whatever the size of the
-    table: rows never touched stay as they were initialised. Other constraints work on the whole
-    table after every step, as in Keras, and cost what the table costs.
+    first) is applied after each update to the touched rows, whatever the size of the table. Rows
+    that are never touched stay as initialised. Other constraints apply to the whole table after
+    every step, as in Keras, at the cost of the whole table.
 
     Args:
         *args: as for the Keras class.
-        adaptive_clip: shorten the gradient of each row, and of the weights that lead to each
-            output of a dense variable, to this share of the norm of the weights themselves, see
-            `clip_by_weights`; 0.01 is usual. Instead of `clipnorm` and its like.
+        adaptive_clip: clip the gradient of each row, and of the weights that lead to each output of
+            a dense variable, to this fraction of the norm of the weights, see `clip_by_weights`;
+            0.01 is usual. It replaces `clipnorm` and similar arguments.
         row_constraint: constraint of all variables that have a sparse gradient and no constraint
             of their own, such as `keras.constraints.MaxNorm(1.0, axis=1)` or `ClipWeights(0.5)`.
-        skip_nonfinite: leave out updates whose gradient holds a NaN or an infinity: weights,
-            state and `iterations` stay as they were, and `skipped` counts. An integer is the
-            number in a row at which training stops with `tf.errors.InvalidArgumentError`, True
-            stands for 10. XLA knows no such stop; there `fit` raises a ValueError when it ends.
+        skip_nonfinite: skip updates whose gradient holds a NaN or an infinity: weights, state and
+            `iterations` stay unchanged, and `skipped` counts them. An integer is the number of
+            consecutive skips at which training stops with `tf.errors.InvalidArgumentError`; True
+            means 10. Under XLA, `fit` raises a ValueError when it ends instead.
         **kwargs: as for the Keras class.
 
     Raises:
@@ -89,7 +89,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         check_clips(name, {argument: getattr(self, argument) for argument in CLIPS})
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Creates the state of the optimizer, one slot or more for each variable."""
+        """Create the state of the optimizer, one or more slots per variable."""
         if self.built:
             return
         for variable in variables:
@@ -109,7 +109,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
     def add_row_variable(
         self, reference: keras.Variable, name: str, dtype: str, initializer: Any = "zeros"
     ) -> keras.Variable | None:
-        """One number for each row of a variable, `(rows,)`; None for a scalar."""
+        """Create one number per row of a variable, `(rows,)`; None for a scalar."""
         if not reference.shape:
             return None
         place = getattr(reference, "value", reference)
@@ -122,19 +122,19 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
             )
 
     def watch(self, observer: Any) -> None:
-        """Lets an observer see every update; functions traced from now on call it, once each.
+        """Set an observer of every update, called once by each function traced from now on.
 
         Args:
-            observer: None for nobody, or an object with two methods, called on each replica:
+            observer: None, or an object with two methods that are called on each replica:
                 `before_update(variables, summed, clipped)`, whose gradients are tensors or `Rows`,
-                and `after_update(variables, clipped, result)` with what the first one returned.
+                and `after_update(variables, clipped, result)`, with the result of the first.
         """
-        # Not an attribute that Keras would track and save.
+        # Set without Keras tracking and saving it.
         self.__dict__["_observer"] = observer
 
     @property
     def skipped(self) -> int:
-        """Updates left out so far because their gradient was not finite."""
+        """Return the number of updates skipped so far because the gradient was not finite."""
         return (
             int(tf.convert_to_tensor(self._skipped.value))
             if self.skip_nonfinite and self.built
@@ -142,11 +142,11 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         )
 
     def row_slots(self, index: int) -> list[keras.Variable]:
-        """State of variable number `index`; the first axis of each is its rows."""
+        """Return the state of variable number `index`, with its rows along the first axis."""
         raise NotImplementedError
 
     def row_shared(self) -> tuple[Tensor, ...]:
-        """What `row_step` needs besides the rows and the learning rate."""
+        """Return what `row_step` needs besides the rows and the learning rate."""
         return ()
 
     def row_step(
@@ -157,7 +157,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         learning_rate: Tensor,
         *shared: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The formula: new rows and new slots, `(rows, ...)`."""
+        """Return new rows and new slots, `(rows, ...)`. Subclasses define the formula here."""
         raise NotImplementedError
 
     def row_decay(self, index: int) -> float:
@@ -166,15 +166,15 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         return self.weight_decay if self.weight_decay and decays else 0.0
 
     def is_linear(self) -> bool:
-        """Return whether `row_step` adds a multiple of the gradient to the row, and no more."""
+        """Return whether `row_step` only adds a multiple of the gradient to the row."""
         return False
 
     def dense_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
-        """The formula for a whole variable: that of the Keras class."""
+        """Update a whole variable with the formula of the Keras class."""
         super().update_step(gradient, variable, learning_rate)
 
     def after_update(self, learning_rate: Tensor) -> None:
-        """Called once after all variables have been updated."""
+        """Run once after all variables have been updated."""
 
     # From here on: the order of work, in the hooks that Keras offers its backends.
 
@@ -182,7 +182,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable] | None = None
     ) -> None:
-        """Updates the variables, see `keras.optimizers.Optimizer.apply`."""
+        """Update the variables, see `keras.optimizers.Optimizer.apply`."""
         grads = [
             Slices(g.values, g.indices, g.dense_shape) if isinstance(g, tf.IndexedSlices) else g
             for g in grads
@@ -202,14 +202,14 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         else:
             self._when(finite, self._update, grads, variables)
         if finite is not None:
-            # Keras counts every step right after this.
+            # Keras increments `iterations` right after this.
             self.step_counter.assign_add(tf.cast(finite, self.step_counter.dtype) - 1)
         if self.use_ema:
             self.update_averages()
             if self.ema_overwrite_frequency:
                 last = tf.equal((self.iterations + 1) % self.ema_overwrite_frequency, 0)
                 tf.distribute.get_replica_context().merge_call(self._average_if, args=(last,))
-        # Keras constrains whole variables right after this: those that it still finds in this list.
+        # Keras constrains whole variables right after this: those still in this list.
         variables[:] = [
             v
             for g, v in zip(grads, variables, strict=True)
@@ -217,7 +217,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         ]
 
     def _average_if(self, strategy: Any, condition: Any) -> None:
-        """Overwrites the variables with their moving averages, on all replicas together."""
+        """Overwrite the variables with their moving averages, on all replicas together."""
         together = _any_replica(strategy, condition)
         tf.cond(together, self.overwrite_with_averages, lambda: None)
 
@@ -228,7 +228,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         grads: list[Any],
         variables: list[Any],
     ) -> None:
-        """Calls the function on every replica, if the condition holds."""
+        """Call the function on every replica if the condition holds."""
         if condition is None:
             function(grads, variables)
             return
@@ -244,7 +244,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         tf.distribute.get_replica_context().merge_call(all_replicas, args=(condition, grads))
 
     def _update(self, grads: list[Any], variables: list[Any]) -> None:
-        """Sums duplicates, clips, and updates: on one replica, with the sum over all."""
+        """Sum duplicates, clip and update, on one replica with the sum over all replicas."""
         summed = [self._summed(g, v) for g, v in zip(grads, variables, strict=True)]
         touched = [
             touched_rows(g, v.shape[0]) if is_small_table(g, v.shape) else None
@@ -255,7 +255,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
     def _clip_and_update(
         self, grads: list[Any], variables: list[Any], touched: list[Tensor | None]
     ) -> None:
-        """The rest, given which rows of the small tables were touched."""
+        """Clip and update, given the touched rows of the small tables."""
         if self.adaptive_clip is None:
             clipped = clip(grads, self.clipnorm, self.clipvalue, self.global_clipnorm)
         else:
@@ -274,7 +274,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
             observer.after_update(variables, clipped, before)
 
     def _adds_unsummed(self, variable: Any) -> bool:
-        """Return whether duplicates may be added one by one: nothing looks at their sum."""
+        """Return whether duplicates may be added one by one, since nothing needs their sum."""
         looks = [getattr(self, argument) for argument in CLIPS]
         looks += [self.gradient_accumulation_steps, self.__dict__.get("_observer")]
         looks.append(self._row_constraint(variable))
@@ -282,7 +282,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         return self.is_linear() and all(look is None for look in looks)
 
     def _row_constraint(self, variable: Any) -> Any:
-        """What touched rows are put through, if their gradient is sparse; or None."""
+        """Return the constraint on touched rows for a sparse gradient, or None."""
         variable = self.trained[self.index_of(variable)]
         return row_constraint_of(variable, self.row_constraint)
 
@@ -297,7 +297,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         return sum_duplicates(gradient, variable.shape[0])
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
-        """Updates one variable: whole, or the rows that were touched."""
+        """Update one variable: the whole of it, or the touched rows."""
         learning_rate = tf.cast(learning_rate, variable.dtype)
         index = self.index_of(variable)
         if isinstance(gradient, tf.IndexedSlices):
@@ -323,7 +323,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
     def _compiled_step(
         self, gradient: Rows | Table, *rows: Tensor, **options: Any
     ) -> tuple[Tensor, ...]:
-        """The formula as one kernel that XLA compiles; variables are read and written outside."""
+        """Return the formula as one XLA kernel that does not access the variables itself."""
         if "_kernel" not in self.__dict__:
 
             def step(
@@ -336,7 +336,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
                 row = row if constraint is None else constraint(row)
                 return gradient.only_touched((row, *slots), rows)
 
-            # Not an attribute that Keras would track and save.
+            # Set without Keras tracking and saving it.
             self.__dict__["_kernel"] = tf.function(step, jit_compile=True)
         return self.__dict__["_kernel"](gradient, rows, **options)
 
@@ -365,7 +365,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         ).value, None if touched is None else touched.value
 
     def _update_accumulated(self, grads: list[Any], variables: list[Any]) -> None:
-        """Updates with the mean of the accumulated gradients, and empties the accumulators."""
+        """Update with the mean of the accumulated gradients and reset the accumulators."""
         steps = self.gradient_accumulation_steps
         means: list[Any] = []
         small: list[Tensor | None] = []
@@ -397,7 +397,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         self.for_each_replica(empty_all, means)
 
     def _count_nonfinite(self, grads: list[Any]) -> Tensor:
-        """Whether all gradients are finite; counts if not, and stops after too many in a row."""
+        """Return whether all gradients are finite; stop after too many failures in a row."""
         values = [getattr(gradient, "values", gradient) for gradient in grads]
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in values])
         bad = tf.cast(~finite, "int32")
@@ -421,7 +421,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         )
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        """Called by `fit` when it ends; see `skip_nonfinite`."""
+        """Finalise the variables when `fit` ends; see `skip_nonfinite`."""
         super().finalize_variable_values(var_list)
         if (
             self.skip_nonfinite
@@ -431,7 +431,7 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
             raise ValueError(self._skip_message)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "adaptive_clip": self.adaptive_clip,
@@ -441,5 +441,5 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
 
 
 def _any_replica(strategy: Any, condition: Any) -> Tensor:
-    """A condition that is the same on all replicas, for it comes from the sum over them."""
+    """Return a condition equal on all replicas, since it comes from the sum over them."""
     return strategy.experimental_local_results(condition)[0]

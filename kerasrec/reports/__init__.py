@@ -1,4 +1,4 @@
-"""Runs compared on one page: the numbers, the charts, the HTML."""
+"""Comparison of runs on one HTML page with figures and charts."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Line and bar charts as inline SVG, whose colours the page sets for light and dark."""
+"""Line and bar charts as inline SVG, with colours set by the page for light and dark mode."""
 
 import dataclasses
 import html
@@ -12,15 +12,15 @@ LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 36
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One curve.
+    """A curve of a line chart.
 
     Args:
-        name: shown when the pointer rests on it.
-        series: number of the model, which decides colour and dashes.
+        name: shown on hover.
+        series: index of the model, which selects colour and dashes.
         x: ascending positions.
         y: values; a NaN or None interrupts the curve.
-        low: lower end of an interval at each x, or none.
-        high: upper end.
+        low: lower bound of an interval at each x, or none.
+        high: upper bound.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Line:
 def line_chart(
     title: str, lines: Sequence[Line], *, x_label: str, y_label: str, from_zero: bool = False
 ) -> str:
-    """Curves over a numeric axis.
+    """Return a line chart over a numeric axis.
 
     Args:
-        title: read by screen readers and shown above.
+        title: title above the chart, also for screen readers.
         lines: the curves.
-        x_label: what the horizontal axis is.
-        y_label: what the vertical axis is.
-        from_zero: whether the vertical axis starts at zero whatever the values.
+        x_label: label of the horizontal axis.
+        y_label: label of the vertical axis.
+        from_zero: whether the vertical axis always starts at zero.
 
     Returns:
         An `<svg>` element, or a note if there is nothing to draw.
@@ -101,13 +101,13 @@ def bar_chart(
     *,
     y_label: str,
 ) -> str:
-    """Bars in groups, one bar a model in each.
+    """Return a grouped bar chart, with one bar per model in each group.
 
     Args:
-        title: read by screen readers.
-        groups: names under the axis.
-        bars: (name, number of the model, a value for each group or None).
-        y_label: what the vertical axis is.
+        title: title for screen readers.
+        groups: labels under the axis.
+        bars: (name, index of the model, one value or None per group).
+        y_label: label of the vertical axis.
 
     Returns:
         An `<svg>` element, or a note if there is nothing to draw.
@@ -142,7 +142,7 @@ def bar_chart(
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers that enclose an interval.
+    """Return round numbers that enclose an interval.
 
     >>> nice_ticks(0.0, 0.43)
     [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -210,7 +210,7 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def colours() -> Mapping[str, tuple[str, str]]:
-    """The series' colours on light and on dark ground, apart for colour-blind readers too."""
+    """Return the colours of the series for light and dark mode, safe for colour-blind readers."""
     return {
         "s0": ("#0b62a4", "#6db3f2"),
         "s1": ("#c44e00", "#ff9f5a"),

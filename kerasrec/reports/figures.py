@@ -1,4 +1,4 @@
-"""The numbers of a report: what run directories hold, compared."""
+"""Figures of a report, computed from run directories."""
 
 import dataclasses
 import json
@@ -29,22 +29,22 @@ LABEL_METRICS: Mapping[str, Callable[[float], float]] = {
     "gauc": lambda value: value,
     "calibration": lambda value: -abs(value - 1),
 }
-"""How well labels are predicted, each with what is larger for a better model."""
+"""Rating metrics, each with whether larger is better."""
 _FILES = ("run.json", "queries.parquet", "history.json", "config.yaml")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recorded:
-    """What a run directory remembers of its training and test.
+    """Recorded training and test results of a run directory.
 
     Args:
-        name: the directory's last part.
-        about: `run.json`.
-        flags: `config.yaml`.
-        split: `split.json`.
-        metrics: `metrics.json`.
-        history: `history.json`.
-        queries: `queries.parquet`.
+        name: name of the directory.
+        about: content of `run.json`.
+        flags: content of `config.yaml`.
+        split: content of `split.json`.
+        metrics: content of `metrics.json`.
+        history: content of `history.json`.
+        queries: content of `queries.parquet`.
     """
 
     name: str
@@ -57,19 +57,19 @@ class Recorded:
 
     @property
     def model(self) -> str:
-        """The model's name."""
+        """Return the name of the model."""
         return str(self.flags["model"])
 
 
 def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
-    """Reads the files of a run that a report needs; the model is not loaded.
+    """Read the files of a run that a report needs, without loading the model.
 
     Raises:
-        ValueError: if it is no run directory, one of before the files of the report, or damaged.
+        ValueError: if it is not a run directory, lacks the files of a report, or is damaged.
     """
     path = Path(directory)
     if not (path / "config.yaml").is_file():
-        kind = "has no config.yaml" if path.is_dir() else "is no directory"
+        kind = "has no config.yaml" if path.is_dir() else "is not a directory"
         raise ValueError(
             f"{directory}: expected a directory that `kerasrec fit` wrote; this {kind}. Give the "
             "path that followed --output."
@@ -120,21 +120,21 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
 
 
 def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
-    """Everything that a report shows, as plain numbers and texts.
+    """Return everything a report shows, as plain numbers and text.
 
-    The models are the runs, the best by the first metric first, and popularity from the first run,
-    unless a run is popularity itself: the same counts of the same training rows. Intervals are
-    95 % bootstrap intervals over the queries; each model is tested against the first run, query by
-    query, by permutation, with Holm's correction over all models and metrics.
+    The models are the runs, sorted by the first metric with the best first, plus popularity
+    computed from the first run unless one of the runs is popularity. Intervals are 95 % bootstrap
+    intervals over the queries. Each model is tested against the first run by a paired permutation
+    test over the queries, with Holm's correction over all models and metrics.
 
     Args:
-        runs: what `read_recorded` gave, all of one data set and split.
+        runs: results of `read_recorded`, all of the same data set and split.
 
     Returns:
-        A dict that JSON can carry.
+        A JSON-serialisable dict.
 
     Raises:
-        ValueError: if there is no run, two have one name, or their rows or positives differ.
+        ValueError: if there is no run, two share a name, or their rows or positives differ.
     """
     if not runs:
         raise ValueError("report: expected at least one run directory; received none.")
@@ -160,7 +160,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
         for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", "mrr", "map", "auc")
         if name in first.queries.column_names
     ]
-    for name, other in ((f"recall@{k}", f"hr@{k}"), ("map", "mrr")):  # of queries of one positive
+    for name, other in ((f"recall@{k}", f"hr@{k}"), ("map", "mrr")):  # with one positive per query
         if name in metrics and all(_equal(run.queries, other, name) for run in runs):
             metrics.remove(name)
     models = [_model(run, run.model, run.name, metrics) for run in runs]
@@ -220,7 +220,7 @@ def _model(
 
 
 def _positives(run: Recorded) -> str:
-    """Return the rule by which labels are positives in a run."""
+    """Return the condition on positive labels of a run."""
     return str(run.flags.get("positive", ">0"))
 
 
@@ -231,7 +231,7 @@ def _equal(queries: pa.Table, first: str, second: str) -> bool:
 
 
 def _best(models: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[str]]:
-    """Names of the models with the best value of each metric and error."""
+    """Return the names of the models with the best value of each metric and error."""
     values = {n: {m["name"]: m["metrics"][n]["mean"] for m in models} for n in metrics}
     values |= {
         n: {m["name"]: better(m["errors"][n]) for m in models if n in m["errors"]}
@@ -245,7 +245,7 @@ def _best(models: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[s
 
 
 def _loss(flags: Mapping[str, Any]) -> str:
-    """What the loss of a run is a number of: losses of two kinds share no axis."""
+    """Return the kind of loss of a run. Losses of different kinds share no axis."""
     kind = str(flags.get("loss") or "")
     drawn = flags.get("negatives")
     return f"{kind}, {drawn} negatives" if kind and drawn is not None else kind
@@ -267,7 +267,7 @@ def _curves(intervals: Mapping[str, Interval], kinds: Sequence[str]) -> dict[str
 
 
 def _test(models: Sequence[dict[str, Any]]) -> None:
-    """Adds to each model but the first its differences from the first."""
+    """Add to each model but the first its differences from the first."""
     reference = models[0]
     tested = {}
     for at, model in enumerate(models[1:], 1):
@@ -290,7 +290,7 @@ def _test(models: Sequence[dict[str, Any]]) -> None:
 
 
 def _finite(values: Any) -> Any:
-    """JSON has no NaN: such figures become null."""
+    """Replace NaN, which JSON lacks, by null."""
     if isinstance(values, Mapping):
         return {name: _finite(value) for name, value in values.items()}
     if isinstance(values, list):

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no network."""
+"""Report as one self-contained HTML page."""
 
 import html
 import json
@@ -49,13 +49,13 @@ _DASHES = ("none", "6 3", "2 3", "8 3 2 3", "1 2", "10 4")
 
 
 def page(numbers: Mapping[str, Any]) -> str:
-    """The page of a report.
+    """Return the page of a report.
 
     Args:
-        numbers: what `figures` gave.
+        numbers: result of `figures`.
 
     Returns:
-        HTML with its style, charts and numbers inside.
+        HTML with inline style, charts and numbers.
     """
     models = numbers["models"]
     k = numbers["list_length"]
@@ -151,7 +151,7 @@ def _learning(models: Sequence[Mapping[str, Any]]) -> str:
     for name in dict.fromkeys(n for m in models for n in m["history"]):
         if "/" in name or name == "learning_rate":
             continue
-        # Losses of two kinds are numbers of two things, and share no axis.
+        # Losses of different kinds are not comparable, and share no axis.
         kinds = {m["loss"] if name in _LOSSES else "" for m in models if name in m["history"]}
         for kind in sorted(kinds):
             lines = _histories(models, name, kind if name in _LOSSES else None)
@@ -237,7 +237,7 @@ def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
 
 
 def _samples(models: Sequence[Mapping[str, Any]]) -> str:
-    """The lists of some users, model beside model, what they came back for marked."""
+    """Return the lists of some users, model by model, with the hits marked."""
     models = [m for m in models if m["samples"]]
     if not models:
         return '<p class="empty">These runs have no sample lists.</p>'

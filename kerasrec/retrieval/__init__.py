@@ -1,4 +1,4 @@
-"""Exact top-k with exclusions and filters, eager or in a graph; training of retrievers."""
+"""Exact top-k retrieval with exclusions and filters, eager or in a graph; retriever training."""
 
 import lazy_loader
 

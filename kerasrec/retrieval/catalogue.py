@@ -1,4 +1,4 @@
-"""A catalogue of items with raw ids, searched exactly."""
+"""Catalogue of items with raw ids and exact search."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ SHORTLIST = 4
 
 
 class Found(NamedTuple):
-    """The best items of each query, best first.
+    """Best items of each query, best first.
 
     Attributes:
         item_id: raw ids `(batch, k)`; "" or -1 in empty slots.
@@ -31,30 +31,30 @@ class Found(NamedTuple):
 
 
 class ExactTopK(tf.Module):
-    """Top-k by dot product over items of any kind of id, the catalogue saved with it.
+    """Top-k by dot product over items with raw ids, saved together with the catalogue.
 
         argtop_k <query, vector_i>  over all i that are not excluded and pass the filter
 
     The catalogue is scored block by block, so that memory does not grow with it. It works eagerly,
-    in `tf.function` and, as part of a `tf.Module`, in a SavedModel, of stock operations: ids and
-    vectors are variables, and a table takes raw ids to them.
+    in `tf.function` and, as part of a `tf.Module`, in a SavedModel. Only stock operations are used:
+    ids and vectors are variables, and a hash table maps raw ids to them.
 
-    `refresh` brings another catalogue, of any size, without training. Calls that run meanwhile see
-    the old one or the new one, never a mixture. A graph keeps the catalogue that it was traced
-    with: trace or export it again.
+    `refresh` replaces the catalogue by another one of any size, without training. Concurrent calls
+    see either the old catalogue or the new one, never a mixture. A graph keeps the catalogue that
+    it was traced with, so trace or export it again after a refresh.
 
     Args:
-        ids: raw ids, strings or integers from 0, each once.
-        vectors: one row an item, `(items, dim)`.
-        k: number of slots; a catalogue of fewer items leaves some empty.
-        categories: for the filter, the raw categories of each item, a list of lists, strings or
-            integers from 0.
-        tables: how the vectors are stored, see `VectorTable`. With "int8" the best of 4 k + 16
-            items are found by the scores of 8 bits and ranked by those of 12.
-        pairs_per_block: largest number of scores held at once.
+        ids: unique raw ids, strings or non-negative integers.
+        vectors: item vectors `(items, dim)`.
+        k: number of slots; some stay empty if the catalogue has fewer items.
+        categories: raw categories of each item for the filter, a list of lists of strings or
+            non-negative integers.
+        tables: storage of the vectors, see `VectorTable`. With "int8", the best 4 k + 16 items are
+            found with 8-bit scores and ranked with 12-bit scores.
+        pairs_per_block: maximum number of scores in memory at once.
 
     Raises:
-        ValueError: if ids repeat or are of another kind, or lengths or `k` do not fit.
+        ValueError: if ids repeat or have another type, or lengths or `k` do not fit.
 
     Example:
 
@@ -89,34 +89,34 @@ class ExactTopK(tf.Module):
     def refresh(
         self, ids: Any, vectors: Any, *, categories: Sequence[Sequence[Any]] | None = None
     ) -> None:
-        """Another catalogue takes the place of the present one, in one step.
+        """Replace the catalogue in one step.
 
         Args:
-            ids: as for the constructor; of another kind, if you like.
+            ids: as for the constructor; the type may differ.
             vectors: as for the constructor.
             categories: as for the constructor.
 
         Raises:
-            ValueError: as for the constructor; the present catalogue stays then.
+            ValueError: as for the constructor; the current catalogue is then kept.
         """
-        # All is made before the one assignment that other threads can see.
+        # Everything is created before the one assignment that other threads can see.
         self._index = _Index(ids, vectors, categories, self.tables)
 
     def __call__(
         self, queries: Tensor, *, exclude: Tensor | None = None, allow: Tensor | None = None
     ) -> Found:
-        """The k best items of each query.
+        """Return the k best items of each query.
 
         Args:
             queries: float32 `(batch, dim)`.
-            exclude: raw ids `(batch, n)` that a query must not get, padded with "" or -1; ids that
-                are not in the catalogue exclude nothing.
+            exclude: raw ids `(batch, n)` to exclude for each query, padded with "" or -1; ids
+                outside the catalogue are ignored.
             allow: raw categories `(batch, n)`, padded likewise: an item passes if it has one of
-                them. A row of padding alone asks for no filter.
+                them. A row of padding only means no filter.
 
         Raises:
-            ValueError: if a filter is asked of a catalogue without categories, or the length of the
-                queries is not that of the vectors.
+            ValueError: if `allow` is given without categories in the catalogue, or queries and
+                vectors differ in length.
         """
         index = self._index
         queries = tf.convert_to_tensor(queries, tf.float32)
@@ -174,7 +174,7 @@ class ExactTopK(tf.Module):
 
 
 class _Index(tf.Module):
-    """One state of the catalogue, which never changes."""
+    """Immutable state of the catalogue."""
 
     def __init__(
         self, ids: Any, vectors: Any, categories: Sequence[Sequence[Any]] | None, tables: str
@@ -190,11 +190,11 @@ class _Index(tf.Module):
             )
         if len(np.unique(raw)) < self.size:
             raise ValueError(
-                f"ExactTopK: every item needs an id of its own; of {self.size} ids "
+                f"ExactTopK: every item needs a unique id; of {self.size} ids "
                 f"{len(np.unique(raw))} are different."
             )
         dtype = tf.string if raw.dtype == object else tf.int64
-        # The last row is what an empty slot holds.
+        # The last row holds the values of an empty slot.
         self.ids = tf.Variable(
             tf.constant([*raw.tolist(), _padding(dtype)], dtype), trainable=False, name="ids"
         )
@@ -220,7 +220,7 @@ class _Index(tf.Module):
 
 
 def _array(ids: Any, what: str) -> np.ndarray:
-    """Raw ids as int64, or as an array of objects that are strings."""
+    """Convert raw ids to int64, or to an object array of strings."""
     values = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
     kinds = {type(value) for value in values}
     if kinds <= {str} and "" not in values:
@@ -234,7 +234,7 @@ def _array(ids: Any, what: str) -> np.ndarray:
 
 
 def _table(keys: np.ndarray, values: np.ndarray, *, default: int) -> Any:
-    """A hash table whose contents are saved with the variables, not in the graph."""
+    """Return a hash table whose contents are saved with the variables, not in the graph."""
     dtype = tf.string if keys.dtype == object else tf.int64
     table = tf.lookup.experimental.MutableHashTable(dtype, tf.int64, default)
     if len(keys):
@@ -243,7 +243,7 @@ def _table(keys: np.ndarray, values: np.ndarray, *, default: int) -> Any:
 
 
 def _look_up(table: Any, raw: Tensor) -> Tensor:
-    # The table forgets the rank.
+    # The table loses the static rank.
     return tf.ensure_shape(tf.cast(table.lookup(raw), tf.int32), raw.shape)
 
 
@@ -252,7 +252,7 @@ def _padding(dtype: tf.DType) -> str | int:
 
 
 def _raw(ids: Any, dtype: tf.DType) -> Tensor:
-    """A matrix of raw ids; an empty list has no type of its own."""
+    """Return a matrix of raw ids. An empty list takes the given dtype."""
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "OUS":
         ids = ids.tolist()
     raw = tf.convert_to_tensor(ids, dtype)

@@ -1,4 +1,4 @@
-"""Filtering a catalogue by category, inside a graph."""
+"""Category filters for a catalogue, inside a graph."""
 
 import tensorflow as tf
 
@@ -7,11 +7,11 @@ from kerasrec.types import Tensor
 
 
 def wanted_categories(allow: Tensor, num_ids: int) -> Tensor:
-    """Which categories each query lets through.
+    """Return the categories that each query allows.
 
     Args:
         allow: encoded ids `(batch, n)`, 0 for padding, 1 for unknown; n may be 0. A row of padding
-            alone lets everything through, a row of unknown ones nothing.
+            only allows everything, a row of unknown ids nothing.
         num_ids: number of category ids, padding and unknown included.
 
     Returns:
@@ -35,7 +35,7 @@ def wanted_categories(allow: Tensor, num_ids: int) -> Tensor:
 
 
 def passes(wanted: Tensor, categories: Tensor) -> Tensor:
-    """Which items have one of the wanted categories.
+    """Return the items that have one of the wanted categories.
 
     Args:
         wanted: from `wanted_categories`.

@@ -1,7 +1,7 @@
-"""Exact top-k over a catalogue, block by block, so that memory does not grow with the catalogue.
+"""Exact top-k over a catalogue, block by block, with memory independent of its size.
 
-Stock TensorFlow operations only: the same functions run eagerly, in `tf.function` and in a
-SavedModel.
+Only stock TensorFlow operations are used, so the same functions run eagerly, in `tf.function` and
+in a SavedModel.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from kerasrec._checks import check_integer
 from kerasrec.types import Tensor
 
 LOWEST_SCORE = float(np.finfo(np.float32).min)
-"""Score of a slot that holds no candidate: finite, so that JSON can carry it."""
+"""Score of an empty slot, finite so that JSON can represent it."""
 
 ScoreBlock = Callable[[Tensor, Tensor], Tensor]
 
@@ -23,7 +23,7 @@ FEW_CANDIDATES = 4096
 
 
 class TopK(NamedTuple):
-    """The best candidates of each query, best first; equal scores in the order of the catalogue.
+    """Best candidates of each query, best first, with ties in catalogue order.
 
     Attributes:
         scores: float32 `(batch, k)`; `LOWEST_SCORE` in empty slots.
@@ -44,7 +44,7 @@ def top_k(
     exclude: Tensor | None = None,
     pairs_per_block: int = 2**22,
 ) -> TopK:
-    """The k candidates with the largest dot product.
+    """Return the k candidates with the largest dot product.
 
         argtop_k <query, candidate_i>  over all i that are not excluded
 
@@ -52,15 +52,16 @@ def top_k(
         queries: float32 `(batch, dim)`.
         candidates: float32 `(candidates, dim)`, a tensor or a variable.
         k: number of slots.
-        exclude: integer positions `(batch, n)` that a query must not get; numbers outside the
-            catalogue, such as -1, exclude nothing.
-        pairs_per_block: largest number of scores held at once.
+        exclude: integer positions `(batch, n)` to exclude for each query; positions outside the
+            catalogue, such as -1, are ignored.
+        pairs_per_block: maximum number of scores in memory at once.
 
     Returns:
         `TopK` of shape `(batch, k)`.
 
     Raises:
-        ValueError: if the shapes do not match, or `k` is not from 1 to the number of candidates.
+        ValueError: if the shapes do not match, or `k` is not between 1 and the number of
+            candidates.
 
     Example:
 
@@ -103,21 +104,22 @@ def blocked_top_k(
     exclude: Tensor,
     pairs_per_block: int,
 ) -> TopK:
-    """The k candidates with the largest score, for any way of scoring a block of the catalogue.
+    """Return the k candidates with the largest score, given a function that scores a block.
 
     Args:
-        score_block: takes two int32 scalars and returns float32 scores `(batch, stop - start)` of
-            the candidates from `start` to `stop`.
+        score_block: function of two int32 scalars that returns float32 scores
+            `(batch, stop - start)` of the candidates from `start` to `stop`.
         num_candidates: size of the catalogue.
         k: number of slots.
         exclude: integer positions `(batch, n)`, n may be 0; see `top_k`.
-        pairs_per_block: largest number of scores held at once.
+        pairs_per_block: maximum number of scores in memory at once.
 
     Returns:
         `TopK` of shape `(batch, k)`.
 
     Raises:
-        ValueError: if `k` is not from 1 to the number of candidates, or `exclude` is not a matrix.
+        ValueError: if `k` is not between 1 and the number of candidates, or `exclude` is not a
+            matrix.
 
     Example:
 
@@ -141,7 +143,7 @@ def blocked_top_k(
         stop = tf.minimum(start + block, num_candidates)
         scores = _without(score_block(start, stop), exclude - start)
         scores, columns = _best_columns(scores, k, chunked=num_candidates > FEW_CANDIDATES)
-        # Earlier candidates stand first, and top_k keeps the first of equals.
+        # Earlier candidates come first, and top_k keeps the first of equals.
         scores = tf.concat([best_scores, scores], axis=1)
         positions = tf.concat([best, columns + start], axis=1)
         scores, columns = tf.math.top_k(scores, k)
@@ -161,12 +163,12 @@ def blocked_top_k(
 
 
 def rescored(best: TopK, k: int, scores_at: Callable[[Tensor], Tensor]) -> TopK:
-    """The k best of a longer list by a closer look; equal scores in the order of the catalogue.
+    """Return the k best of a longer list by more precise scores, with ties in catalogue order.
 
     Args:
         best: a list longer than k.
         k: number of slots.
-        scores_at: takes positions `(batch, n)` and returns their scores.
+        scores_at: function from positions `(batch, n)` to their scores.
 
     Returns:
         `TopK` of shape `(batch, k)`.
@@ -187,9 +189,9 @@ def rescored(best: TopK, k: int, scores_at: Callable[[Tensor], Tensor]) -> TopK:
 
 
 def _without(scores: Tensor, columns: Tensor) -> Tensor:
-    """Scores `(batch, block)` with the lowest score in the given columns `(batch, n)`."""
+    """Set scores `(batch, block)` in the given columns `(batch, n)` to the lowest score."""
     inside = (columns >= 0) & (columns < tf.shape(scores)[1])
-    # An update that lies outside the block becomes a minimum with infinity, which changes nothing.
+    # An update outside the block becomes a minimum with infinity, which changes nothing.
     updates = tf.where(inside, LOWEST_SCORE, np.float32(np.inf))
     columns = tf.where(inside, columns, 0)
     rows = tf.broadcast_to(tf.range(tf.shape(columns)[0])[:, None], tf.shape(columns))
@@ -197,10 +199,10 @@ def _without(scores: Tensor, columns: Tensor) -> Tensor:
 
 
 def _best_columns(scores: Tensor, k: int, *, chunked: bool) -> tuple[Tensor, Tensor]:
-    """Top-k of each row `(batch, width)`; fewer than k where the row is shorter.
+    """Return the top-k of each row `(batch, width)`, or fewer if the row is shorter than k.
 
-    `tf.math.top_k` walks through a row number by number. The k best of a row lie in the k chunks
-    with the largest maxima, and a maximum is fast to take: only these chunks are walked through.
+    `tf.math.top_k` scans a row number by number. The k best numbers of a row lie in the k chunks
+    with the largest maxima. Maxima are fast to compute, so only these chunks are scanned.
     """
     if not chunked:
         return tuple(tf.math.top_k(scores, tf.minimum(k, tf.shape(scores)[1])))
@@ -210,7 +212,7 @@ def _best_columns(scores: Tensor, k: int, *, chunked: bool) -> tuple[Tensor, Ten
     chunks = (width + padding) // CHUNK
     scores = tf.reshape(scores, [batch, chunks, CHUNK])
     _, best = tf.math.top_k(tf.reduce_max(scores, axis=2), tf.minimum(k, chunks))
-    # In the order of the catalogue, so that equal scores stay in it.
+    # In catalogue order, so that ties keep that order.
     best = tf.sort(best, axis=1)
     kept = tf.gather(scores, best, batch_dims=1)
     columns = best[:, :, None] * CHUNK + tf.range(CHUNK)

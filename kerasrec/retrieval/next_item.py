@@ -1,4 +1,4 @@
-"""Training a sequence model to tell the next item at every step."""
+"""Training of sequential models to predict the next item at every step."""
 
 from typing import Any
 
@@ -17,38 +17,38 @@ LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
 
 @keras.saving.register_keras_serializable("kerasrec")
 class NextItem(RetrieverTrainer):
-    """Wraps a sequence model for training on `kerasrec.data.next_items`.
+    """Wrapper that trains a sequential model on `kerasrec.data.next_items`.
 
-    The loss is the mean over all steps that have a target, plus the penalties of the model:
+    The loss is the mean over all steps with a target, plus the regularisation losses of the model:
 
     - `"softmax"`: cross-entropy over the catalogue, see `kerasrec.losses.catalogue_softmax`;
-    - `"sampled_softmax"`: over the target and the drawn items;
-    - `"gbce"`, `"bce"`: binary cross-entropy against the drawn items, with and without the
-      correction for drawing few of them, see `kerasrec.losses.binary_loss`.
+    - `"sampled_softmax"`: cross-entropy over the target and the sampled items;
+    - `"gbce"`, `"bce"`: binary cross-entropy against the sampled items, with and without the
+      correction for small samples, see `kerasrec.losses.binary_loss`.
 
-    A drawn item that is the step's target is masked; items that the user has seen stay. Training
-    draws anew for each batch, validation takes the same items every time. Compile it
-    with an optimizer alone and fit it, then use the model inside: they share their weights.
+    A sampled item equal to the step's target is masked. Items that the user has seen are kept.
+    Training samples anew for each batch, validation always uses the same items. Compile the wrapper
+    with an optimizer only and fit it, then use the model inside: they share their weights.
 
     Args:
         model: a retriever with `states(history, place, training)`, such as `SASRec`.
-        loss: one of the four.
-        negatives: items drawn for each batch or step, uniformly, with replacement.
-        shared: whether all steps of a batch share the drawn items, which makes their scores one
-            matrix product; otherwise each step draws its own.
+        loss: one of the four losses above.
+        negatives: number of items sampled for each batch or step, uniformly and with replacement.
+        shared: whether all steps of a batch share the sampled items, so that their scores are one
+            matrix product; otherwise each step samples its own.
         calibration: t of `"gbce"`.
-        seed: of the drawn items.
+        seed: seed of the sampling.
 
     Input shape:
-        dict of the history and `place`, `(batch, length)` each; the target `(batch, length)`, 0
-        where there is none.
+        dict of the history and `place`, `(batch, length)` each; the target `(batch, length)`, 0 for
+        none.
 
     Output shape:
         states `(batch, length, dim)`.
 
     Raises:
-        ValueError: if the model has no states or reads item features beside the id, the loss is
-            none of the four, or a number is out of range.
+        ValueError: if the model has no states or uses item features other than the id, the loss is
+            unknown, or a number is out of range.
 
     Example:
 
@@ -92,7 +92,7 @@ class NextItem(RetrieverTrainer):
         self.calibration = calibration
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """The state of the model after each step."""
+        """Return the state of the model after each step."""
         history = inputs[self.model.sequence.name]
         return self.model.states(history, inputs.get("place"), training=training)
 
@@ -104,10 +104,11 @@ class NextItem(RetrieverTrainer):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Mean over the steps with a target, and the penalties of the model."""
+        """Return the mean over the steps with a target, plus the regularisation losses."""
         if sample_weight is not None:
             raise ValueError("NextItem: sample weights are not supported; received some.")
-        # Before replicas take turns: the losses of a layer are those of the replica that runs.
+        # Collected before replicas take turns: the losses of a layer are those of the current
+        # replica.
         penalty = self._penalty(self.model.losses)
         vectors = ops.reshape(y_pred, (-1, y_pred.shape[-1]))  # (batch * length, dim)
         targets = ops.reshape(ops.cast(y, "int32"), (-1,))
@@ -120,7 +121,7 @@ class NextItem(RetrieverTrainer):
         else:
             losses = self._against_drawn(vectors, targets, training)
             total = ops.sum(ops.where(real, losses, 0.0))
-        # The share of a replica is that of its targets, which differ in number.
+        # The share of a replica is that of its targets, whose number differs between replicas.
         mean = mean_over_replicas(total, ops.sum(ops.cast(real, "float32")))
         return mean + with_share(penalty, ops.shape(y_pred)[0])
 
@@ -143,7 +144,7 @@ class NextItem(RetrieverTrainer):
         return binary_loss(positive, scores, sampling_rate=rate, calibration=calibration)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "loss": self.loss_name,

@@ -1,4 +1,4 @@
-"""Re-ranking a list of items for more than their scores: diversity, calibration, popularity."""
+"""Re-ranking for diversity, calibration and popularity balance."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, Self
@@ -13,17 +13,17 @@ from kerasrec.types import Tensor
 
 
 class Shortlist(NamedTuple):
-    """Items to choose from, best first.
+    """Candidate items of a re-ranking, best first.
 
     Attributes:
         scores: float32 `(batch, n)`.
         real: bool `(batch, n)`, False in empty slots.
-        vectors: float32 `(batch, n, dim)` of length 1, whose products are similarities.
-        popularity: float32 `(batch, n)`, training rows of the item.
+        vectors: float32 `(batch, n, dim)` of length 1; dot products are similarities.
+        popularity: float32 `(batch, n)`, number of training rows of the item.
         categories: float32 `(batch, n, categories)`, shares that sum to 1, or to 0 for an item
-            without any; None where the catalogue has none.
-        profile: float32 `(batch, categories)`, mean shares of the query's history; 0 where there
-            is none.
+            without categories; None if the catalogue has no categories.
+        profile: float32 `(batch, categories)`, mean shares of the query's history; 0 without a
+            history.
     """
 
     scores: Tensor
@@ -35,17 +35,17 @@ class Shortlist(NamedTuple):
 
 
 class Reranker(Protocol):
-    """Chooses k items of a shortlist, and their order."""
+    """Base class of rerankers, which choose and order k items of a shortlist."""
 
     needs_categories: bool
 
     def __call__(self, items: Shortlist, k: int) -> Tensor:
-        """Columns of the shortlist `(batch, k)`, int32; -1 in empty slots."""
+        """Return columns of the shortlist `(batch, k)`, int32; -1 in empty slots."""
         ...
 
 
 class _Weighted:
-    """What the rerankers share: w, and their configs."""
+    """Base class of rerankers with a weight w."""
 
     needs_categories = False
 
@@ -54,30 +54,30 @@ class _Weighted:
         self.weight = weight
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {"weight": self.weight}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `get_config`."""
+        """Create a reranker from the result of `get_config`."""
         return cls(**config)
 
 
 @keras.saving.register_keras_serializable("kerasrec")
 class MaximalMarginalRelevance(_Weighted):
-    """Takes items one by one that score high and are unlike those taken before.
+    """Greedy selection of items with high scores that are unlike those already selected.
 
         argmax_i  (1 - w) r(i) - w max_{j taken} cos(i, j)
 
-    where r is the score, scaled to 0 to 1 within the list (Carbonell and Goldstein, 1998, "The Use
-    of MMR, Diversity-Based Reranking for Reordering Documents and Producing Summaries"; their
-    lambda is 1 - w).
+    r is the score, scaled to [0, 1] within the list (Carbonell and Goldstein, 1998, "The Use of
+    MMR, Diversity-Based Reranking for Reordering Documents and Producing Summaries"; their lambda
+    is 1 - w).
 
     Args:
-        weight: w, from 0, the order by score, to 1.
+        weight: w, between 0 (order by score) and 1.
 
     Raises:
-        ValueError: if the weight is not from 0 to 1.
+        ValueError: if the weight is not between 0 and 1.
 
     Example:
 
@@ -95,11 +95,11 @@ class MaximalMarginalRelevance(_Weighted):
         super().__init__(weight)
 
     def __call__(self, items: Shortlist, k: int) -> Tensor:
-        """Columns of the shortlist, see `Reranker`."""
+        """Return columns of the shortlist, see `Reranker`."""
         relevance = _relevance(items)
 
         def gain(step: Tensor, nearest: Tensor) -> Tensor:
-            # Nothing is near while nothing is taken.
+            # No similarity while nothing is selected.
             likeness = tf.where(step > 0, nearest, 0.0)
             return (1 - self.weight) * relevance - self.weight * likeness
 
@@ -112,21 +112,22 @@ class MaximalMarginalRelevance(_Weighted):
 
 @keras.saving.register_keras_serializable("kerasrec")
 class Calibrated(_Weighted):
-    """Takes items one by one so that the list has the categories of the history, in proportion.
+    """Greedy selection of items in the category proportions of the history.
 
         argmax_S  (1 - w) sum_{i in S} r(i) - w KL(p || q'),    q' = (1 - a) q(S) + a p,
 
-    greedily, where p are the mean shares of the categories in the history, q those in the list, r
-    the score, scaled to 0 to 1 within the shortlist (Steck, 2018, "Calibrated Recommendations"). An
-    item shares itself equally among its categories. A query without a history of items with
-    categories keeps the order by score.
+    The objective is maximised greedily. p are the mean category shares of the history, q those of
+    the list, and r is the score, scaled to [0, 1] within the shortlist (Steck, 2018, "Calibrated
+    Recommendations"). An item is shared equally among its categories. A query whose history has no
+    items with categories keeps the order by score.
 
     Args:
-        weight: w, from 0, the order by score, to 1.
+        weight: w, between 0 (order by score) and 1.
         smoothing: a, which keeps the divergence finite.
 
     Raises:
-        ValueError: if the weight is not from 0 to 1, or the smoothing not between them.
+        ValueError: if the weight is not between 0 and 1, or the smoothing not strictly between
+            them.
 
     Example:
 
@@ -150,7 +151,7 @@ class Calibrated(_Weighted):
         self.smoothing = smoothing
 
     def __call__(self, items: Shortlist, k: int) -> Tensor:
-        """Columns of the shortlist, see `Reranker`."""
+        """Return columns of the shortlist, see `Reranker`."""
         if items.categories is None or items.profile is None:
             raise ValueError(
                 "Calibrated: the items need categories, and the queries a history; received none. "
@@ -174,25 +175,26 @@ class Calibrated(_Weighted):
         return _greedy(items, k, gain, update, tf.zeros_like(items.profile))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "smoothing": self.smoothing}
 
 
 @keras.saving.register_keras_serializable("kerasrec")
 class PopularityBalance(_Weighted):
-    """Moves items up that few rows of the training data hold.
+    """Re-ranking that promotes items with few training rows.
 
         (1 - w) r(i) + w (1 - log(1 + c_i) / log(1 + max_j c_j))
 
-    where r is the score, scaled to 0 to 1 within the list, and c the training rows of an item. The
-    aim is that of Abdollahpouri et al. (2019, "Managing Popularity Bias in Recommender Systems with
-    Personalized Re-ranking"); in place of their two groups, head and tail, stands a scale.
+    r is the score, scaled to [0, 1] within the list, and c the number of training rows of an item.
+    The aim is that of Abdollahpouri et al. (2019, "Managing Popularity Bias in Recommender Systems
+    with Personalized Re-ranking"), with a continuous scale in place of their two groups, head and
+    tail.
 
     Args:
-        weight: w, from 0, the order by score, to 1, the rarest first.
+        weight: w, between 0 (order by score) and 1 (rarest first).
 
     Raises:
-        ValueError: if the weight is not from 0 to 1.
+        ValueError: if the weight is not between 0 and 1.
 
     Example:
 
@@ -210,7 +212,7 @@ class PopularityBalance(_Weighted):
         super().__init__(weight)
 
     def __call__(self, items: Shortlist, k: int) -> Tensor:
-        """Columns of the shortlist, see `Reranker`."""
+        """Return columns of the shortlist, see `Reranker`."""
         rows = tf.math.log(1 + tf.where(items.real, items.popularity, 0.0))
         share = tf.math.divide_no_nan(rows, tf.reduce_max(rows, axis=1, keepdims=True))
         gains = (1 - self.weight) * _relevance(items) + self.weight * (1 - share)
@@ -222,10 +224,10 @@ _TINY = 1e-30
 
 
 def category_shares(ids: Tensor, num_ids: int) -> Tensor:
-    """Shares of the categories of each item.
+    """Return the category shares of each item.
 
     Args:
-        ids: encoded categories `(..., width)`; padding and unknown ones do not count.
+        ids: encoded categories `(..., width)`; padding and unknown ids are ignored.
         num_ids: number of ids.
 
     Returns:
@@ -242,7 +244,7 @@ def category_shares(ids: Tensor, num_ids: int) -> Tensor:
 
 
 def _relevance(items: Shortlist) -> Tensor:
-    """Scores scaled to 0 to 1 among the real items of each list."""
+    """Return scores scaled to [0, 1] among the real items of each list."""
     lowest = tf.reduce_min(tf.where(items.real, items.scores, float("inf")), axis=1, keepdims=True)
     highest = tf.reduce_max(tf.where(items.real, items.scores, LOWEST_SCORE), axis=1, keepdims=True)
     scaled = tf.math.divide_no_nan(items.scores - lowest, highest - lowest)
@@ -256,7 +258,7 @@ def _greedy(
     update: Callable[[Tensor, Tensor], Tensor],
     state: Tensor,
 ) -> Tensor:
-    """Takes the item of the largest gain k times; the first of equals, which has the best score."""
+    """Select the item with the largest gain k times. Ties go to the best score."""
 
     def take(step: Tensor, free: Tensor, state: Tensor, order: Any) -> tuple[Any, ...]:
         gains = tf.where(free, gain(step, state), LOWEST_SCORE)
@@ -274,6 +276,6 @@ def _greedy(
 
 
 def _without_empty(order: Tensor, items: Shortlist) -> Tensor:
-    """-1 in the slots for which no item is left."""
+    """Set slots without an item to -1."""
     count = tf.reduce_sum(tf.cast(items.real, tf.int32), axis=1, keepdims=True)
     return tf.where(tf.range(tf.shape(order)[1]) < count, order, -1)

@@ -1,4 +1,4 @@
-"""Training a retriever by softmax against items that a whole batch shares."""
+"""Training of retrievers with a softmax over sampled items shared by a batch."""
 
 import math
 from typing import Any
@@ -13,42 +13,43 @@ from kerasrec.types import Features, Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class SampledSoftmax(RetrieverTrainer):
-    """Wraps a retriever for training: the positive of each row against shared drawn items.
+    """Wrapper that trains a retriever: the positive of each row against shared sampled items.
 
         logit(u, i) = s(u, i) - log sum_j exp(s(u, j)),    j drawn anew for each batch
 
-    is the log odds of the positive in a softmax over it and the drawn items, so that
-    `BinaryCrossentropy(from_logits=True)` with labels of 1 is the cross-entropy of that softmax
-    (Jean et al., 2015). The items of a batch are shared, so their scores are one matrix product:
-    hundreds of negatives cost little more than the few of `with_negatives`. A drawn item that is
-    the row's own positive is masked; items that the user has seen elsewhere stay. Each batch
-    draws anew in training; validation takes the same items every time.
+    This is the log odds of the positive in a softmax over it and the sampled items.
+    `BinaryCrossentropy(from_logits=True)` with labels of 1 is therefore the cross-entropy of that
+    softmax (Jean et al., 2015). The items are shared by the batch, so their scores are one matrix
+    product: hundreds of negatives cost little more than the few of `with_negatives`. A sampled item
+    equal to the row's own positive is masked. Items that the user has seen elsewhere are kept.
+    Training samples anew for each batch, validation always uses the same items.
 
-    That softmax gets easier with fewer items. With `estimate_catalogue` the drawn items stand for
-    all N of the catalogue,
+    That softmax gets easier with fewer items. With `estimate_catalogue` the sampled items represent
+    all N items of the catalogue:
 
         logit(u, i) = s(u, i) - log (N / n sum_j exp(s(u, j))),    n = negatives,
 
-    whose sum over the drawn items is an unbiased estimate of the sum over all others, so that the
-    loss is about that of the full softmax whatever n is. That ranks the top of a large catalogue
-    better; among few candidates, as in sampled protocols, the easier task does.
+    The sum over the sampled items, scaled this way, is an unbiased estimate of the sum over all
+    other items. The loss is then close to that of the full softmax for any n. This ranks the top of
+    a large catalogue better. With few candidates, as in sampled protocols, the easier task is
+    better.
 
     Fit the wrapper, then use the model inside: they share their weights.
 
     Args:
         model: a model with `query_embedding` and `item_embedding`.
-        negatives: items drawn for each batch, uniformly, with replacement.
-        estimate_catalogue: whether the drawn items stand for the whole catalogue.
-        seed: of the drawn items.
+        negatives: number of items sampled for each batch, uniformly and with replacement.
+        estimate_catalogue: whether the sampled items represent the whole catalogue.
+        seed: seed of the sampling.
 
     Input shape:
-        dict of the features of the model, the item id `(batch,)`.
+        dict of the features of the model, with the item id `(batch,)`.
 
     Output shape:
         float32 logits `(batch, 1)`.
 
     Raises:
-        ValueError: if the model is no retriever or reads item features beside the id, or
+        ValueError: if the model is not a retriever or uses item features other than the id, or
             `negatives` is not positive.
 
     Example:
@@ -79,7 +80,7 @@ class SampledSoftmax(RetrieverTrainer):
         self.estimate_catalogue = estimate_catalogue
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Log odds of each row's item against the drawn ones."""
+        """Return the log odds of each row's item against the sampled items."""
         item = self.model.schema.item_id
         drawn = self.draw(training=training)
         query = self.model.query_embedding(inputs)
@@ -94,5 +95,5 @@ class SampledSoftmax(RetrieverTrainer):
         return ops.expand_dims(positive - rest, 1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "estimate_catalogue": self.estimate_catalogue}

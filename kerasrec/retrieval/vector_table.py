@@ -1,4 +1,4 @@
-"""Rows of floats in fewer bytes: half precision, or 8 bits and 4 more for a closer look."""
+"""Compressed tables of floats: half precision, or 8 bits plus 4 bits for rescoring."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from kerasrec.types import Tensor
 
 KINDS = ("float32", "float16", "int8")
 NARROW = 8
-"""Tables of fewer columns stay float32: they are small, and a scale a row would outweigh them."""
+"""Tables with fewer columns stay float32, since one scale per row would outweigh the gain."""
 
 
 class VectorTable(tf.Module):
-    """A table that is read as float32 and stored as one of three kinds.
+    """Table that is read as float32 and stored in one of three formats.
 
         float32   4 bytes a number
         float16   2 bytes, 11 significant bits
         int8      1.5 bytes and a float a row:  v = s (q + r / 14),  s = max |v| / 127,
                   q = round(v / s) from -127 to 127,  r = round(14 (v / s - q)) from -7 to 7
 
-    Of int8, q alone is enough to find what is worth a closer look: `dot_products` reads q, `rows`
-    reads q and r, which is 14 times as precise. Two r share a byte.
+    With int8, q alone is enough to find candidates: `dot_products` reads q only. `rows` reads q and
+    r, which is 14 times as precise. Two values of r share a byte.
 
     Args:
         values: `(rows, dim)`.
@@ -30,7 +30,7 @@ class VectorTable(tf.Module):
         name: name of the variables.
 
     Raises:
-        ValueError: if the kind is none of the three, or a number does not fit in float16.
+        ValueError: if the kind is unknown, or a number does not fit in float16.
 
     Example:
 
@@ -60,24 +60,24 @@ class VectorTable(tf.Module):
         if self.kind == "float16" and np.abs(values).max(initial=0) > np.finfo(np.float16).max:
             raise ValueError(
                 f"{name}: float16 holds numbers up to {np.finfo(np.float16).max:,.0f}; received "
-                f"{np.abs(values).max():,.0f}. Take int8, which has a scale for each row."
+                f"{np.abs(values).max():,.0f}. Use int8, which has a scale for each row."
             )
         self.values = _variable(values.astype(self.kind), name)
 
     @property
     def variables_stored(self) -> list[tf.Variable]:
-        """What holds the table."""
+        """Return the variables that hold the table."""
         if self.kind == "int8":
             return [self.whole, self.rest, self.scales]
         return [self.values]
 
     @property
     def is_coarse(self) -> bool:
-        """Whether `dot_products` is less precise than `rows`."""
+        """Return whether `dot_products` is less precise than `rows`."""
         return self.kind == "int8"
 
     def rows(self, ids: Tensor) -> Tensor:
-        """Rows by number.
+        """Return rows by number.
 
         Args:
             ids: integers of any shape.
@@ -97,7 +97,7 @@ class VectorTable(tf.Module):
         return tf.ensure_shape(rows, (*whole.shape[:-1], self.dim))
 
     def dot_products(self, queries: Tensor, start: Tensor, stop: Tensor) -> Tensor:
-        """Products with the rows from `start` to `stop`, of int8 with q alone.
+        """Return the products with the rows from `start` to `stop`; for int8, with q only.
 
         Args:
             queries: float32 `(batch, dim)`.
@@ -114,7 +114,7 @@ class VectorTable(tf.Module):
         return tf.matmul(queries, block, transpose_b=True) * self.scales[start:stop]
 
     def numpy(self) -> np.ndarray:
-        """What `rows` reads, for all rows: `(rows, dim)`."""
+        """Return the values that `rows` reads, for all rows: `(rows, dim)`."""
         total = self.variables_stored[0].shape[0]
         parts = [
             self.rows(np.arange(start, min(start + 2**16, total))).numpy()

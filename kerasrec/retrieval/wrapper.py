@@ -1,4 +1,4 @@
-"""What the wrappers share that train a retriever against drawn items."""
+"""Base class of wrappers that train a retriever against sampled items."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from kerasrec.training import Wrapper
 from kerasrec.types import Retriever, Tensor
 
 LOWEST = -1e9
-"""A logit that no softmax gives a share."""
+"""Logit of a masked item, with softmax probability 0."""
 
 
 class RetrieverTrainer(Wrapper):
-    """Base of a wrapper that is fitted in place of the model inside, whose weights it trains.
+    """Base class of wrappers that are fitted in place of a retriever and train its weights.
 
     Args:
-        model: a model with `query_embedding` and `item_embedding`, whose items are known by their
-            id alone.
-        negatives: items that `draw` draws.
-        seed: of the drawn items.
+        model: a model with `query_embedding` and `item_embedding`, whose only item feature is the
+            id.
+        negatives: number of items that `draw` returns.
+        seed: seed of the sampling.
         **kwargs: as for `keras.Model`.
 
     Raises:
-        ValueError: if the model is no retriever or reads item features beside the id, or
+        ValueError: if the model is not a retriever or uses item features other than the id, or
             `negatives` is not positive.
     """
 
@@ -37,7 +37,7 @@ class RetrieverTrainer(Wrapper):
             )
         if len(model.schema.item) > 1:
             raise ValueError(
-                f"{name}: drawn items are known by their id alone, and this model reads "
+                f"{name}: sampled items have no feature but the id, and this model uses "
                 f"{[feature.name for feature in model.schema.item]}. Train it on "
                 "`shared_negatives` with item_columns."
             )
@@ -48,12 +48,12 @@ class RetrieverTrainer(Wrapper):
         self.draws = keras.random.SeedGenerator(seed)
 
     def draw(self, *rows: Any, training: bool) -> Tensor:
-        """Items drawn uniformly with replacement, int32 `(*rows, negatives)`.
+        """Sample items uniformly with replacement, int32 `(*rows, negatives)`.
 
         Args:
-            *rows: shape before that of the items of one draw.
-            training: whether each call draws anew; in validation all draw the same, so that the
-                losses of two epochs differ by the weights alone.
+            *rows: leading shape, before the axis of the items.
+            training: whether each call samples anew. In validation all calls return the same items,
+                so that the losses of two epochs differ only because of the weights.
         """
         item = self.model.schema.item_id
         shape = (*rows, self.negatives)
@@ -61,7 +61,7 @@ class RetrieverTrainer(Wrapper):
         return keras.random.randint(shape, FIRST_ID, item.num_ids, dtype="int32", seed=seed)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a subclass adds its own."""
+        """Return the constructor's arguments. Subclasses add their own."""
         return {
             **super().get_config(),
             "negatives": self.negatives,

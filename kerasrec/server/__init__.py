@@ -1,7 +1,7 @@
-"""A local server for development that speaks TensorFlow Serving's REST and gRPC.
+"""Local development server with the REST and gRPC interfaces of TensorFlow Serving.
 
-Production is TensorFlow Serving itself: the same directory, the same clients. `serve` runs until
-SIGTERM, `background` for the length of a `with` block; both need the extra `[serve]`.
+In production, use TensorFlow Serving itself with the same directory and the same clients. `serve`
+runs until SIGTERM, `background` for the length of a `with` block. Both need the extra `[serve]`.
 """
 
 import lazy_loader

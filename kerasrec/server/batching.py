@@ -1,7 +1,7 @@
-"""Micro-batching without a timer: what arrives while batches run is the next batch.
+"""Micro-batching without a timer: requests that arrive while batches run form the next batch.
 
-A request that finds a free thread runs at once and alone; under load, batches grow by themselves.
-All but the run itself happens in the event loop, so nothing is locked.
+A request that finds a free thread runs at once and alone. Under load, batches grow on their own.
+Everything but the run itself happens in the event loop, so no locks are needed.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ class _Request:
 
 
 class Batcher:
-    """Runs the requests of one version.
+    """Run the requests of one version in batches.
 
     Args:
         loaded: the version.
-        executor: where batches run.
-        threads: batches at the same time.
-        max_rows: rows of a batch.
-        max_queued: requests that wait at most.
-        observe: is told the seconds that a request waited, and those that its batch ran.
+        executor: executor that runs the batches.
+        threads: number of batches that run concurrently.
+        max_rows: maximum number of rows per batch.
+        max_queued: maximum number of waiting requests.
+        observe: called with the seconds a request waited and the seconds its batch ran.
     """
 
     def __init__(
@@ -62,20 +62,20 @@ class Batcher:
         self._queued = 0
 
     async def run(self, signature: Signature, arrays: Columns, rows: int) -> dict[str, np.ndarray]:
-        """Outputs of a checked request.
+        """Return the outputs of a checked request.
 
         Args:
-            signature: of this version.
+            signature: a signature of this version.
             arrays: its inputs.
             rows: its batch size.
 
         Raises:
-            ServingError: as the run says, or UNAVAILABLE if too many wait.
+            ServingError: if the run fails, or UNAVAILABLE if too many requests wait.
         """
         if self._queued >= self._max_queued:
             raise ServingError("UNAVAILABLE", "too many requests wait. Try again later.")
         request = _Request(arrays, rows, asyncio.get_running_loop().create_future())
-        # Requests that cannot run together have a queue each.
+        # Requests that cannot run together have separate queues.
         key = (signature.name, signature.shapes(arrays) if signature.batchable else id(request))
         self._queues.setdefault(key, collections.deque()).append(request)
         self._queued += 1
@@ -95,7 +95,7 @@ class Batcher:
         self._start()
 
     def _next(self) -> tuple[Any, list[_Request]] | None:
-        """The requests that run next: those of the queue whose first has waited longest."""
+        """Take the next batch: the requests of the queue whose first has waited longest."""
         while self._queues:
             key = min(self._queues, key=lambda k: self._queues[k][0].queued)
             queue = self._queues[key]
@@ -104,7 +104,7 @@ class Batcher:
             while queue and (not requests or rows + queue[0].rows <= self._max_rows):
                 request = queue.popleft()
                 self._queued -= 1
-                if not request.future.done():  # nobody waits for it any more
+                if not request.future.done():  # its client no longer waits
                     requests.append(request)
                     rows += request.rows
             if not queue:
@@ -118,7 +118,7 @@ class Batcher:
         started = time.perf_counter()
         try:
             answers = await loop.run_in_executor(self._executor, self._answer, signature, requests)
-        except Exception as error:  # whatever it is, those who wait must hear of it
+        except Exception as error:  # any error must reach the waiting requests
             answers = [ServingError("INTERNAL", f"{type(error).__name__}: {error}")] * len(requests)
         seconds = time.perf_counter() - started
         for request, answer in zip(requests, answers, strict=True):
@@ -133,7 +133,7 @@ class Batcher:
     def _answer(
         self, signature: Signature, requests: list[_Request]
     ) -> list[dict[str, np.ndarray] | ServingError]:
-        """Runs in a thread."""
+        """Run a batch. Called in a worker thread."""
         rows = sum(request.rows for request in requests)
         try:
             outputs = self._loaded.run(
@@ -142,7 +142,7 @@ class Batcher:
         except ServingError as error:
             if len(requests) == 1:
                 return [error]
-            return self._one_by_one(signature, requests)  # one of them is at fault
+            return self._one_by_one(signature, requests)  # find the faulty one
         if len(requests) == 1:
             return [outputs]
         if any(not array.ndim or len(array) != rows for array in outputs.values()):

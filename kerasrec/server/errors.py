@@ -1,4 +1,4 @@
-"""Errors of requests, by the names of gRPC and of TensorFlow, with their HTTP status."""
+"""Errors of requests, named as in gRPC and TensorFlow, with their HTTP status."""
 
 HTTP_STATUS = {
     "OK": 200,
@@ -16,11 +16,11 @@ HTTP_STATUS = {
 
 
 class ServingError(Exception):
-    """A request that is refused or fails.
+    """Error of a request that is rejected or fails.
 
     Args:
         code: name of the status, a key of `HTTP_STATUS`.
-        message: what is wrong.
+        message: description of the error.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -30,5 +30,5 @@ class ServingError(Exception):
 
 
 def invalid(message: object) -> ServingError:
-    """The error of a request that is at fault itself."""
+    """Return the error for an invalid request."""
     return ServingError("INVALID_ARGUMENT", str(message))

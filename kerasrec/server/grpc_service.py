@@ -28,10 +28,10 @@ from kerasrec.types import Columns
 
 
 def make_server(inference: Inference) -> tuple[grpc.aio.Server, int]:
-    """A server that is not started yet, and its port.
+    """Return a server that is not started yet, and its port.
 
     Args:
-        inference: answers.
+        inference: runs the requests.
 
     Raises:
         ValueError: if the port is taken.
@@ -78,7 +78,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             _fill(response.model_spec, self._inference, answer)
             wanted = request.output_filter or answer.outputs
             if unknown := sorted(set(wanted) - set(answer.outputs)):
-                raise invalid(f"output_filter: there are no outputs {unknown}.")
+                raise invalid(f"output_filter: unknown outputs {unknown}.")
             for key in wanted:
                 response.outputs[key].CopyFrom(tf.make_tensor_proto(answer.outputs[key]))
             return response
@@ -178,7 +178,7 @@ class _Authorised(grpc.aio.ServerInterceptor):
         self._wanted = f"Bearer {token}".encode()
 
         async def refuse(request: Any, context: Any) -> None:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is wanted.")
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "missing or invalid bearer token.")
 
         self._refuse = grpc.unary_unary_rpc_method_handler(refuse)
 
@@ -208,7 +208,7 @@ def _array(key: str, proto: Any) -> Any:
 
 def _version(spec: Any) -> int | None:
     if spec.WhichOneof("version_choice") == "version_label":
-        raise invalid(f"there are no version labels; received {spec.version_label!r}.")
+        raise invalid(f"version labels are not supported; received {spec.version_label!r}.")
     return spec.version.value if spec.HasField("version") else None
 
 

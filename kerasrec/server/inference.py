@@ -1,4 +1,4 @@
-"""What REST and gRPC have in common: finding the version, running, counting, logging."""
+"""Request handling shared by REST and gRPC: version lookup, execution, metrics and logging."""
 
 import asyncio
 import contextlib
@@ -21,10 +21,10 @@ LOG = logging.getLogger("kerasrec.server")
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a signature answered.
+    """Result of a signature call.
 
     Attributes:
-        version: the version that did.
+        version: the version that answered.
         signature: the signature.
         rows: number of rows of the request.
         outputs: its outputs by name.
@@ -37,13 +37,13 @@ class Answer:
 
 
 class Inference:
-    """Asks the version that is served.
+    """Run requests on the served version.
 
     Args:
         model_name: name of the model.
-        versions: what is loaded.
-        settings: limits.
-        metrics: what is counted.
+        versions: the loaded versions.
+        settings: limits of the server.
+        metrics: metrics to update.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Inference:
         self.metrics = metrics
 
     def check_model(self, name: str) -> None:
-        """Refuses another name than that of the model.
+        """Check the model name of a request.
 
         Raises:
-            ServingError: NOT_FOUND.
+            ServingError: NOT_FOUND, for any other name.
         """
         if name != self.model_name:
             raise ServingError(
@@ -74,16 +74,16 @@ class Inference:
         version: int | None = None,
         timeout: float | None = None,
     ) -> Answer:
-        """Runs a signature.
+        """Run a signature.
 
         Args:
             signature_name: its name, "" for the default.
-            make_arrays: the inputs, once the signature is known.
+            make_arrays: returns the inputs for a signature.
             version: the version that must answer; None for the one that is served.
             timeout: seconds that the client waits.
 
         Raises:
-            ServingError: if the request is refused, fails or takes too long.
+            ServingError: if the request is rejected, fails or times out.
         """
         limit = self.settings.timeout_seconds
         with self.versions.use(version) as served:
@@ -97,14 +97,14 @@ class Inference:
                 async with asyncio.timeout(limit if timeout is None else min(limit, timeout)):
                     outputs = await served.batcher.run(signature, arrays, rows)
             except TimeoutError as error:
-                raise ServingError("DEADLINE_EXCEEDED", "the request took too long.") from error
+                raise ServingError("DEADLINE_EXCEEDED", "the request timed out.") from error
             if "score" in outputs:
                 self.metrics.scores(outputs["score"])
             return Answer(served.loaded.number, signature, rows, outputs)
 
     @contextlib.contextmanager
     def observed(self, api: str, entrypoint: str) -> Iterator[None]:
-        """Counts and logs what happens inside."""
+        """Count and log the request that runs inside the block."""
         started = time.perf_counter()
         code, message = "OK", ""
         try:

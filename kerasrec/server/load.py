@@ -1,4 +1,4 @@
-"""Load on a server from this machine: requests per second and latencies."""
+"""Load generator for a server on this machine: requests per second and latencies."""
 
 import dataclasses
 import http.client
@@ -15,14 +15,14 @@ from kerasrec._checks import check_integer, check_number
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LoadReport:
-    """What `measure_load` found; `str` of it is one line.
+    """Result of `measure_load`. `str()` of it is one line.
 
     Attributes:
-        clients: how many asked at the same time.
+        clients: number of concurrent clients.
         seconds: from the first request to the last answer.
         started: seconds after the first request at which each answered one was sent, ascending.
-        latencies: seconds until its answer was there.
-        failed: what went wrong, a text for each request without a good answer.
+        latencies: seconds until the answer arrived, for each of them.
+        failed: an error message for each failed request.
     """
 
     clients: int
@@ -33,11 +33,11 @@ class LoadReport:
 
     @property
     def requests_per_second(self) -> float:
-        """Good answers by the time they took."""
+        """Return the number of successful answers per second."""
         return len(self.latencies) / self.seconds
 
     def milliseconds(self, percent: float) -> float:
-        """The latency that so many percent of the good answers do not exceed; NaN without one."""
+        """Return a percentile of the latencies of successful answers; NaN if there are none."""
         if not len(self.latencies):
             return float("nan")
         return float(np.percentile(self.latencies, percent) * 1e3)
@@ -58,24 +58,24 @@ def measure_load(
     seconds: float = 5.0,
     stop: threading.Event | None = None,
 ) -> LoadReport:
-    """Asks a server by several clients at once, each the next body as soon as it has an answer.
+    """Send requests to a server from several clients at once.
 
-    Each client has a connection of its own and waits for its answer before it asks again. The
-    clients are threads of this process: where they share cores with the server, they slow it down,
-    and beyond some thousand requests a second they are what is measured.
+    Each client has its own connection and waits for its answer before it sends the next body. The
+    clients are threads of this process. If they share cores with the server they slow it down, and
+    beyond a few thousand requests per second they are the bottleneck.
 
     Args:
-        url: where to, `http://host:port/path`.
-        bodies: bodies of POST requests, asked in turn.
-        clients: how many ask at the same time.
-        seconds: how long new requests are sent.
-        stop: ends it earlier, once it is set.
+        url: address, `http://host:port/path`.
+        bodies: bodies of POST requests, sent in turn.
+        clients: number of concurrent clients.
+        seconds: time during which new requests are sent.
+        stop: event that ends the run early once it is set.
 
     Returns:
-        The latencies, and what failed: other statuses than 200, and broken connections.
+        The latencies and the failures: statuses other than 200, and broken connections.
 
     Raises:
-        ValueError: if an argument is out of range, or nobody listens at the address.
+        ValueError: if an argument is out of range, or no server listens at the address.
 
     Example:
 
@@ -87,7 +87,7 @@ def measure_load(
     if address.scheme != "http" or not address.hostname:
         raise ValueError(f"measure_load: url must be http://host:port/path; received {url!r}.")
     if not bodies:
-        raise ValueError("measure_load: bodies is empty. Pass the body of one request at least.")
+        raise ValueError("measure_load: bodies is empty. Pass at least one request body.")
     check_integer("measure_load", "clients", clients, 1)
     check_number("measure_load", "seconds", seconds, zero=False, numpy=True)
     host, port = address.hostname, address.port or 80
@@ -96,7 +96,7 @@ def measure_load(
         first.connect()
     except OSError as error:
         raise ValueError(
-            f"measure_load: nobody answers at {url!r}: {error}. Start the server first."
+            f"measure_load: no server answers at {url!r}: {error}. Start the server first."
         ) from error
     finally:
         first.close()

@@ -1,4 +1,4 @@
-"""A version in memory: a session, as TensorFlow Serving makes it, and nothing of Keras."""
+"""A loaded version: a TensorFlow session, as in TensorFlow Serving, without Keras."""
 
 import pathlib
 import re
@@ -18,7 +18,7 @@ DEFAULT_SIGNATURE = "serving_default"
 
 
 class LoadedVersion:
-    """Loads, and warms up.
+    """Load a version and run its warm-up requests.
 
     Args:
         path: folder of the version; its name is the number.
@@ -49,7 +49,7 @@ class LoadedVersion:
             raise ValueError(f"{path} does not load: {' '.join(str(error).split())}") from error
 
     def signature(self, name: str) -> Signature:
-        """A signature by its name; the default one for "".
+        """Return a signature by name, or the default one for "".
 
         Raises:
             ServingError: INVALID_ARGUMENT, if there is none.
@@ -63,10 +63,10 @@ class LoadedVersion:
         return self.signatures[name]
 
     def run(self, signature: Signature, arrays: Columns) -> dict[str, np.ndarray]:
-        """Outputs of one call; from any thread.
+        """Return the outputs of one call. Thread-safe.
 
         Raises:
-            ServingError: as TensorFlow says.
+            ServingError: with the status that TensorFlow reports.
         """
         feeds = {signature.inputs[key].tensor: array for key, array in arrays.items()}
         fetches = {key: port.tensor for key, port in signature.outputs.items()}
@@ -77,7 +77,7 @@ class LoadedVersion:
         return {key: np.asarray(value) for key, value in outputs.items()}
 
     def close(self) -> None:
-        """Gives the memory back; nothing may run."""
+        """Release the memory. No call may be running."""
         self._session.close()
 
     def _warm_up(self) -> int:
@@ -99,13 +99,13 @@ class LoadedVersion:
 
 
 def example_array(message: Any) -> np.ndarray:
-    """Serialised examples `(batch,)` of an `Input`.
+    """Return the serialised examples `(batch,)` of an `Input`.
 
     Raises:
         ServingError: INVALID_ARGUMENT, if there are none.
     """
     kind = message.WhichOneof("kind")
-    # Messages that follow each other are one message, in which what comes later counts.
+    # Consecutive messages merge into one message in which later fields win.
     context = b""
     if kind == "example_list_with_context":
         context = message.example_list_with_context.context.SerializeToString()
@@ -129,6 +129,6 @@ def _serving_error(error: Exception) -> ServingError:
         }
         code = names.get(error.error_code, "INTERNAL")
     lines = (getattr(error, "message", None) or str(error)).splitlines()
-    # The rest tells where in the sources of the model the operation was made.
+    # The rest tells where in the model's sources the operation was created.
     said = [line for line in lines if not re.match(r"Graph execution|Detected at|Node:|\s|$", line)]
     return ServingError(code, said[0][:500] if said else type(error).__name__)

@@ -1,4 +1,4 @@
-"""A server in a process of its own, for the length of a `with` block."""
+"""Server in a separate process, for the length of a `with` block."""
 
 import contextlib
 import dataclasses
@@ -18,13 +18,13 @@ from kerasrec.serving.versions import StrPath
 
 @dataclasses.dataclass(frozen=True)
 class LocalServer:
-    """A server that runs on this machine.
+    """A server running on this machine.
 
     Attributes:
         name: name of the served model.
-        host: where it listens.
-        rest_port: port of REST.
-        grpc_port: port of gRPC.
+        host: address it listens on.
+        rest_port: port of the REST interface.
+        grpc_port: port of the gRPC interface.
         pid: id of its process.
     """
 
@@ -36,7 +36,7 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """Where predict requests go."""
+        """Return the URL of predict requests."""
         return f"http://{self.host}:{self.rest_port}/v1/models/{self.name}:predict"
 
 
@@ -48,19 +48,19 @@ def background(
     settings: Settings | None = None,
     ready_seconds: float = 120.0,
 ) -> Iterator[LocalServer]:
-    """Runs `kerasrec serve` in a process of its own while the block runs, and ends it after.
+    """Run `kerasrec serve` in a separate process for the length of the block.
 
-    For notebooks and tests. It is ready when the block begins.
+    Meant for notebooks and tests. The server is ready when the block begins.
 
     Args:
         directory: the folder that holds the versions.
         name: name of the served model; that of the folder if None.
-        settings: as of `serve`; by default free ports of this machine are taken.
-        ready_seconds: how long it may take until it is ready.
+        settings: as for `serve`; free ports are chosen by default.
+        ready_seconds: timeout for the server to become ready.
 
     Raises:
-        ValueError: if there is no version, or the server ends or is not ready in time; with what
-            it wrote last.
+        ValueError: if there is no version, or the server ends or is not ready in time. The message
+            holds the last output of the server.
 
     Example:
 
@@ -90,7 +90,7 @@ def background(
 
 
 def _ports(process: "subprocess.Popen[bytes]", log: IO[bytes], end: float) -> tuple[int, int]:
-    """What the server says when it is ready."""
+    """Return the ports that the server logs once it is ready."""
     while process.poll() is None and time.monotonic() < end:
         for line in _lines(log):
             with contextlib.suppress(json.JSONDecodeError):
@@ -104,7 +104,7 @@ def _ports(process: "subprocess.Popen[bytes]", log: IO[bytes], end: float) -> tu
 
 
 def _lines(log: IO[bytes]) -> list[str]:
-    """All that was written; the file stays where the server writes next."""
+    """Return all lines written so far, without moving the server's file position."""
     number = log.fileno()
     text = os.pread(number, os.fstat(number).st_size, 0)
     return text.decode("utf-8", "replace").splitlines()

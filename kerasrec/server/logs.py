@@ -1,4 +1,4 @@
-"""Logs on stderr: lines for people on a terminal, lines of JSON elsewhere."""
+"""Logging to stderr: readable lines on a terminal, JSON lines elsewhere."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskN
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record, with what was given as `extra`.
+    """Formatter that writes one JSON object per record, including its `extra` fields.
 
     >>> record = logging.makeLogRecord({"msg": "served", "levelname": "INFO", "version": 3})
     >>> record.created = 0.0
@@ -18,7 +18,7 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the formatted line."""
         import datetime
 
         time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
@@ -34,7 +34,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line a record, with what was given as `extra` behind the event.
+    """Formatter that writes one line per record, with its `extra` fields after the event.
 
     >>> record = logging.makeLogRecord({"msg": "ready", "levelname": "INFO", "url": "http://x/"})
     >>> TextFormatter().format(record)[9:]
@@ -42,7 +42,7 @@ class TextFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the formatted line."""
         extra = "".join(f"  {key}={value}" for key, value in _extra(record).items() if value != "")
         time = self.formatTime(record, "%H:%M:%S")
         text = f"{time} {record.levelname:8} {record.getMessage()}{extra}"
@@ -54,7 +54,7 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def log_to_stderr() -> None:
-    """Send the records of the server to stderr, and keep TensorFlow's advice off it."""
+    """Log the server's records to stderr and silence TensorFlow's advice."""
     handler = logging.StreamHandler()
     handler.setFormatter(TextFormatter() if sys.stderr.isatty() else JsonFormatter())
     logger = logging.getLogger("kerasrec.server")

@@ -1,4 +1,4 @@
-"""Prometheus metrics under the names that TensorFlow Serving gives them, and one of ours.
+"""Prometheus metrics, named as in TensorFlow Serving, and one of kerasrec.
 
 :tensorflow:serving:request_count                      model_name, status
 :tensorflow:serving:request_latency                    model_name, API, entrypoint; microseconds
@@ -22,7 +22,7 @@ _SCORES = [0.0, *(sign * 2.0**step for sign in (-1, 1) for step in range(-4, 8))
 
 
 class Metrics:
-    """All metrics of one model.
+    """Metrics of one model.
 
     Args:
         model_name: its name.
@@ -66,30 +66,30 @@ class Metrics:
         ).labels(model_name)
 
     def request(self, api: str, entrypoint: str, status: str, seconds: float) -> None:
-        """Counts a request that ended."""
+        """Count a finished request."""
         self._requests.counts[self._name, status] += 1
         self._latency.labels(self._name, api, entrypoint).observe(seconds * 1e6)
 
     def batch(self, waited: float, ran: float) -> None:
-        """Counts what a request spent in the queue and in TensorFlow, in seconds."""
+        """Record the seconds that a request spent in the queue and in TensorFlow."""
         self._queuing.observe(waited * 1e6)
         self._runtime.observe(ran * 1e6)
 
     def scores(self, values: np.ndarray) -> None:
-        """Counts the best score of every row, empty slots left out."""
+        """Record the best score of each row, without empty slots."""
         best = values.reshape(len(values), -1)[:, :1].ravel().tolist() if values.size else []
         for value in best:
             if abs(value) < 1e30:
                 self._scores.observe(value)
 
     def page(self) -> bytes:
-        """The text that Prometheus reads."""
+        """Return the text of the Prometheus endpoint."""
         page: bytes = prometheus_client.generate_latest(self._registry)
         return page
 
 
 class _Counts(Collector):
-    """A counter whose name TensorFlow Serving writes without `_total`."""
+    """Counter that TensorFlow Serving names without `_total`."""
 
     def __init__(self, name: str, text: str) -> None:
         self._name, self._text = name, text

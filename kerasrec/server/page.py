@@ -1,4 +1,4 @@
-"""The page at `/`: ask the model by hand, and see titles, history, scores and latency."""
+"""Web page at `/`: query the model by hand and see titles, history, scores and latency."""
 
 import pathlib
 from typing import Any
@@ -20,14 +20,14 @@ LONGEST_HISTORY = 200
 
 
 def add_routes(app: web.Application, inference: Inference) -> None:
-    """Adds the page, and what it asks beside the model.
+    """Add the routes of the page and of the data it requests.
 
     Args:
-        app: the routes of REST.
-        inference: answers.
+        app: the REST application.
+        inference: runs the requests.
 
     Raises:
-        ValueError: if the files of titles or histories are not as they must be.
+        ValueError: if the file of titles or of histories is malformed.
     """
     settings = inference.settings
     titles = {} if settings.titles_file is None else read_titles(settings.titles_file)
@@ -65,7 +65,7 @@ def add_routes(app: web.Application, inference: Inference) -> None:
 
 
 def read_titles(path: str) -> dict[str, str]:
-    """Titles by item id, of the first two columns of a file, or of `item_id` and `title`.
+    """Read titles by item id, from the first two columns of a file or `item_id` and `title`.
 
     Raises:
         ValueError: if there are no such columns.
@@ -75,7 +75,7 @@ def read_titles(path: str) -> dict[str, str]:
 
 
 def read_histories(path: str) -> tuple[Any, Any]:
-    """Read users and items, oldest first: by `timestamp` if there is one, else as in the file.
+    """Read users and items, oldest first: by `timestamp` if present, else in file order.
 
     Raises:
         ValueError: if there are no such columns.
@@ -90,7 +90,7 @@ def read_histories(path: str) -> tuple[Any, Any]:
 
 
 def _read(path: str, names: tuple[str, str] = ("user_id", "item_id")) -> tuple[Any, Any]:
-    """Two columns as text, as they are written in the file."""
+    """Read two columns as text, unconverted."""
     file = TableFile.open(path, FileForm(id_type="string"))
     if not set(names) <= set(file.names):
         if len(file.names) < 2:
@@ -102,7 +102,7 @@ def _read(path: str, names: tuple[str, str] = ("user_id", "item_id")) -> tuple[A
 
 
 def _about(inference: Inference) -> dict[str, Any]:
-    """What the page needs to know of the version that is served."""
+    """Return what the page needs to know about the served version."""
     with inference.versions.use() as served:
         loaded = served.loaded
         found: dict[str, Any] = {
@@ -140,7 +140,7 @@ def _about(inference: Inference) -> dict[str, Any]:
 
 
 def _examples(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Inputs to choose from: those that were recorded for `recommend`, row by row."""
+    """Return example inputs: the rows recorded for `recommend`."""
     try:
         recorded = reference.read(path)
     except ValueError:
@@ -156,7 +156,7 @@ def _examples(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _as_text(value: Any) -> Any:
-    """Integers as text, since JavaScript's numbers are exact up to 2^53 only."""
+    """Convert integers to text, since numbers in JavaScript are exact only up to 2^53."""
     if isinstance(value, list):
         return [_as_text(element) for element in value]
     return str(value) if isinstance(value, int) else value

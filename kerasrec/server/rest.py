@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST interface.
+"""REST interface of TensorFlow Serving.
 
 GET  /v1/models/NAME[/versions/N]                          status
 GET  /v1/models/NAME[/versions/N]/metadata                 signatures
@@ -35,10 +35,10 @@ _METHODS = {"classify": CLASSIFY, "regress": REGRESS}
 
 
 def application(inference: Inference) -> web.Application:
-    """The routes.
+    """Return the application with all routes.
 
     Args:
-        inference: answers.
+        inference: runs the requests.
     """
     settings = inference.settings
     app = web.Application(
@@ -135,7 +135,7 @@ async def _examples(
 
 
 def _from_rows(instances: Any, signature: Signature) -> dict[str, list[Any]]:
-    """Values by input of a list of rows."""
+    """Return the values by input from a list of rows."""
     if not isinstance(instances, list) or not instances:
         raise invalid("expected a list with values under the key 'instances'.")
     if not isinstance(instances[0], dict) or set(instances[0]) == {"b64"}:
@@ -164,7 +164,7 @@ def _columns(values: dict[str, Any], signature: Signature) -> Columns:
             array = to_array(value, port.dtype)
         except ValueError as error:
             raise invalid(f"input {key!r}: {error}") from error
-        # `[[], []]` and `[]` do not say how deep they are.
+        # `[[], []]` and `[]` do not show their depth.
         if array.size == 0 and port.shape is not None and array.ndim < len(port.shape):
             array = array.reshape(array.shape + (0,) * (len(port.shape) - array.ndim))
         arrays[key] = array
@@ -175,7 +175,7 @@ def _rows(answer: Answer) -> list[Any]:
     lists = {key: to_json(array, key) for key, array in answer.outputs.items()}
     lengths = {len(a) if a.ndim else None for a in answer.outputs.values()}
     if len(lengths) != 1 or None in lengths:
-        raise invalid("the outputs have no common batch size. Ask with 'inputs'.")
+        raise invalid("the outputs have no common batch size. Use 'inputs'.")
     if len(lists) == 1:
         rows: list[Any] = next(iter(lists.values()))
         return rows
@@ -255,11 +255,11 @@ def _authorised(token: str | None) -> Any:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # The page itself holds no data; what it asks for is asked with the token.
+        # The page itself holds no data. Its requests carry the token.
         if wanted is not None and request.path != "/":
             given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
             if not hmac.compare_digest(given, wanted):
-                raise ServingError("UNAUTHENTICATED", "a bearer token is wanted.")
+                raise ServingError("UNAUTHENTICATED", "missing or invalid bearer token.")
         return await handler(request)
 
     return middleware

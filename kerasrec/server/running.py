@@ -1,4 +1,4 @@
-"""Running the server until it is told to stop."""
+"""Server lifecycle, from start to graceful shutdown."""
 
 import asyncio
 import contextlib
@@ -29,9 +29,9 @@ LOG = logging.getLogger("kerasrec.server")
 
 
 def serve(directory: StrPath, *, name: str | None = None, settings: Settings | None = None) -> None:
-    """Serves the newest version of a directory, by REST and gRPC, until SIGTERM or SIGINT.
+    """Serve the newest version of a directory by REST and gRPC, until SIGTERM or SIGINT.
 
-    Requests in flight are answered before it ends, within `grace_seconds`.
+    Requests in flight are answered before shutdown, within `grace_seconds`.
 
     Args:
         directory: the folder that holds the versions.
@@ -62,7 +62,7 @@ async def _serve(base: pathlib.Path, name: str, settings: Settings) -> None:
 async def running(
     base: pathlib.Path, name: str, settings: Settings
 ) -> AsyncIterator[tuple[int, int]]:
-    """A server that runs inside the block; gives its ports of REST and gRPC.
+    """Run a server inside the block and yield its REST and gRPC ports.
 
     Args:
         base: the folder that holds the versions.
@@ -73,7 +73,7 @@ async def running(
         ValueError: if there is no version that loads, or a port is taken.
     """
     check_ports(settings)
-    # What lives now lives on: collecting the garbage of old versions need not look at it.
+    # Objects alive now stay alive, so garbage collection of old versions can skip them.
     gc.collect()
     gc.freeze()
     metrics = Metrics(name)
@@ -122,13 +122,13 @@ async def running(
             yield rest_port, grpc_port
         finally:
             watch.cancel()
-            # Neither takes new requests; both wait for those in flight.
+            # Neither accepts new requests. Both wait for those in flight.
             await asyncio.gather(server.stop(settings.grace_seconds), runner.cleanup())
             await versions.close()
 
 
 def check_ports(settings: Settings) -> None:
-    """Check that the ports are free, before a model is loaded for a minute in vain.
+    """Check that the ports are free, before time is spent on loading a model.
 
     Args:
         settings: addresses of the server.
@@ -145,13 +145,13 @@ def check_ports(settings: Settings) -> None:
             socket.create_server((settings.host, port), family=family).close()
         except OSError as error:
             raise ValueError(
-                f"{name}: cannot listen on {settings.host}:{port}: {error}. Stop what listens "
-                f"there, or pass another {name}."
+                f"{name}: cannot listen on {settings.host}:{port}: {error}. Stop the process "
+                f"that listens there, or pass another {name}."
             ) from error
 
 
 def page_url(settings: Settings, rest_port: int) -> str:
-    """Return the address of the page, as a browser on this machine opens it.
+    """Return the URL of the page for a browser on this machine.
 
     >>> page_url(Settings(host="0.0.0.0"), 8501)
     'http://127.0.0.1:8501/'
@@ -168,5 +168,5 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(settings.certificate_file, settings.key_file)
     except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"certificate_file and key_file do not fit: {error}") from error
+        raise ValueError(f"certificate_file and key_file do not match: {error}") from error
     return context

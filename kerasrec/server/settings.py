@@ -1,4 +1,4 @@
-"""What a server can be told."""
+"""Settings of the server."""
 
 import dataclasses
 import pathlib
@@ -12,17 +12,17 @@ class Settings:
 
     Args:
         host: address to listen on.
-        rest_port: port of REST, the metrics and the page; 0 for any free one.
+        rest_port: port of REST, metrics and page; 0 for any free one.
         grpc_port: port of gRPC; 0 for any free one.
-        poll_seconds: time between two looks for a new version.
-        max_batch_rows: rows that run together at most.
-        batch_threads: batches that run at the same time.
-        max_queued: requests that wait at most; more are refused at once.
-        max_rows: rows of one request.
-        max_body_mib: size of the body of one request.
-        timeout_seconds: time until a request is given up, unless its client gives up earlier.
-        grace_seconds: time that requests have to finish after SIGTERM.
-        token_file: file of the bearer token that requests must bring; None to let all in.
+        poll_seconds: time between two checks for a new version.
+        max_batch_rows: maximum number of rows per batch.
+        batch_threads: number of batches that run concurrently.
+        max_queued: maximum number of waiting requests; more are rejected at once.
+        max_rows: maximum number of rows per request.
+        max_body_mib: maximum size of a request body.
+        timeout_seconds: timeout of a request, unless its client sets a shorter one.
+        grace_seconds: time for requests to finish after SIGTERM.
+        token_file: file of the bearer token that requests must send; None for no authentication.
         certificate_file: PEM file of the certificate chain, for TLS.
         key_file: PEM file of its private key.
         titles_file: CSV of item ids and titles, for the page.
@@ -74,7 +74,7 @@ class Settings:
             raise ValueError(f"token_file: {self.token_file!r} is empty. Write a token into it.")
 
     def token(self) -> str | None:
-        """The bearer token, if there is one."""
+        """Return the bearer token, if there is one."""
         if self.token_file is None:
             return None
         return pathlib.Path(self.token_file).read_text(encoding="utf-8").strip()

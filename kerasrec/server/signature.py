@@ -1,4 +1,4 @@
-"""One signature of a loaded version: what it takes, and whether its requests can run together."""
+"""Signature of a loaded version: its inputs, outputs and batching rules."""
 
 import dataclasses
 from typing import Any
@@ -16,12 +16,12 @@ Shape = tuple[int | None, ...] | None
 
 @dataclasses.dataclass(frozen=True)
 class Port:
-    """An input or an output.
+    """An input or output of a signature.
 
     Attributes:
         tensor: its name in the graph.
-        dtype: its type.
-        shape: None where a size, or the rank, is not fixed.
+        dtype: its dtype.
+        shape: its shape; None where a size, or the rank, is not fixed.
     """
 
     tensor: str
@@ -30,7 +30,7 @@ class Port:
 
 
 class Signature:
-    """A `SignatureDef`, ready to check requests.
+    """A `SignatureDef` that checks and batches requests.
 
     Args:
         name: its name.
@@ -53,33 +53,34 @@ class Signature:
         self._padded = padded
 
     def expect(self, method: str) -> None:
-        """Refuses a request by another method than the signature's.
+        """Check that a request uses the method of the signature.
 
         Raises:
             ServingError: INVALID_ARGUMENT.
         """
         if self.method != method:
             raise invalid(
-                f"signature {self.name!r} has the method {self.method!r}; this request wants "
+                f"signature {self.name!r} has the method {self.method!r}; this request needs "
                 f"{method!r}."
             )
 
     def example_input(self, method: str) -> str:
-        """Name of the input that takes serialised examples.
+        """Return the name of the input for serialised examples.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, if the method is another.
+            ServingError: INVALID_ARGUMENT, if the signature has another method.
         """
         self.expect(method)
         if len(self.inputs) != 1:
-            raise ServingError("FAILED_PRECONDITION", f"signature {self.name!r}: one input wanted")
+            raise ServingError("FAILED_PRECONDITION", f"signature {self.name!r}: needs one input")
         return next(iter(self.inputs))
 
     def check(self, arrays: Columns, max_rows: int) -> int:
-        """Number of rows of a request that fits.
+        """Check a request and return its number of rows.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, if names, types or shapes are wrong, or rows too many.
+            ServingError: INVALID_ARGUMENT, if names, types or shapes are wrong, or there are too
+                many rows.
         """
         if set(arrays) != set(self.inputs):
             raise invalid(
@@ -98,20 +99,20 @@ class Signature:
             return 1
         sizes = {key: arrays[key].shape[0] for key in self.inputs}
         if len(set(sizes.values())) > 1:
-            raise invalid(f"the inputs need one batch size; received {sizes}.")
+            raise invalid(f"the inputs must have the same batch size; received {sizes}.")
         rows = next(iter(sizes.values()))
         if rows > max_rows:
-            raise invalid(f"a request may have {max_rows} rows; received {rows}. Split it.")
+            raise invalid(f"a request may have at most {max_rows} rows; received {rows}. Split it.")
         return rows
 
     def shapes(self, arrays: Columns) -> tuple[Any, ...]:
-        """What must be equal for two requests to run together."""
+        """Return the key that is equal for requests that can run together."""
         return tuple(
             None if self.pads(port) else arrays[key].shape[1:] for key, port in self.inputs.items()
         )
 
     def concatenate(self, requests: list[Columns]) -> Columns:
-        """Requests of equal `shapes` as one."""
+        """Concatenate requests with equal `shapes`."""
         if len(requests) == 1:
             return requests[0]
         return {
@@ -120,7 +121,7 @@ class Signature:
         }
 
     def pads(self, port: Port) -> bool:
-        """Tell whether the width of an input is free, so that short rows may be filled up."""
+        """Return whether the width of an input is variable, so that short rows can be padded."""
         return (
             self._padded
             and port.dtype.name in PADDING
@@ -132,10 +133,10 @@ class Signature:
 
 
 def result_rows(signature: Signature, outputs: Columns, rows: int) -> dict[str, np.ndarray]:
-    """The outputs of a signature for Classify and Regress, one row an example.
+    """Return the outputs of a signature for Classify and Regress, one row per example.
 
     Raises:
-        ServingError: FAILED_PRECONDITION, if the graph does not answer in their form.
+        ServingError: FAILED_PRECONDITION, if the outputs do not have the required form.
     """
     wanted = {CLASSIFY: {"classes", "scores"}, REGRESS: {"outputs"}}[signature.method]
     found = {key: array for key, array in outputs.items() if key in wanted}
@@ -148,8 +149,8 @@ def result_rows(signature: Signature, outputs: Columns, rows: int) -> dict[str, 
         shapes = {key: array.shape for key, array in outputs.items()}
         raise ServingError(
             "FAILED_PRECONDITION",
-            f"signature {signature.name!r} answers {shapes} to {rows} examples; {signature.method} "
-            f"wants {sorted(wanted)} of rank {rank}.",
+            f"signature {signature.name!r} returns {shapes} for {rows} examples; "
+            f"{signature.method} needs {sorted(wanted)} of rank {rank}.",
         )
     return shaped
 
@@ -175,7 +176,7 @@ def _text(shape: Shape) -> str:
 
 
 def _widen(arrays: list[np.ndarray], port: Port) -> list[np.ndarray]:
-    """Arrays of one width, the narrow ones padded on the right."""
+    """Pad arrays on the right to the same width."""
     if len({array.shape[1:] for array in arrays}) == 1:
         return arrays
     width = max(array.shape[1] for array in arrays)

@@ -1,4 +1,4 @@
-"""States of versions, as `ModelService.GetModelStatus` tells them."""
+"""States of versions for `ModelService.GetModelStatus`."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ _STATE = get_model_status_pb2.ModelVersionStatus.State
 
 
 def model_status(versions: Versions, number: int | None) -> Any:
-    """`GetModelStatusResponse`, newest version first.
+    """Return a `GetModelStatusResponse`, newest version first.
 
     Args:
-        versions: what is loaded.
-        number: one version; None for all that were seen.
+        versions: the loaded versions.
+        number: one version; None for all known versions.
 
     Raises:
         ServingError: NOT_FOUND, if there is none.

@@ -1,6 +1,6 @@
-"""The newest version of a directory, always: polling, hot swap, unloading what nobody uses.
+"""Version manager: polls a directory, swaps in new versions and unloads old ones.
 
-A new version is loaded and warmed up beside the old one, then takes its place in one assignment.
+A new version is loaded and warmed up next to the old one, then takes over in one assignment.
 Requests in flight finish on the version they began with, which is unloaded after the last of them.
 """
 
@@ -20,19 +20,19 @@ from kerasrec.server.loaded import LoadedVersion
 from kerasrec.serving.versions import list_versions
 
 LOG = logging.getLogger("kerasrec.server")
-# A version that did not load is tried again after this time.
+# Delay before a version that failed to load is tried again.
 RETRY_SECONDS = 60.0
-# Versions that are remembered after they were unloaded.
+# Number of unloaded versions that are remembered.
 REMEMBERED = 20
 
 
 class Served:
-    """A version that takes requests, or did.
+    """A version that serves, or has served, requests.
 
     Attributes:
         loaded: the version.
-        batcher: what runs its requests.
-        users: requests in flight.
+        batcher: runs its requests.
+        users: number of requests in flight.
     """
 
     def __init__(self, loaded: LoadedVersion, batcher: Batcher) -> None:
@@ -42,12 +42,12 @@ class Served:
 
 
 class Versions:
-    """Follows a directory.
+    """Follow the newest version of a directory.
 
     Args:
         base: the folder that holds the versions.
-        executor: where versions are loaded.
-        make_batcher: for a version.
+        executor: executor that loads versions.
+        make_batcher: returns the batcher of a version.
     """
 
     def __init__(
@@ -66,13 +66,14 @@ class Versions:
 
     @contextlib.contextmanager
     def use(self, number: int | None = None) -> Iterator[Served]:
-        """The version that serves a request, kept while the request lasts.
+        """Yield the version that serves a request and keep it loaded meanwhile.
 
         Args:
-            number: the version that is asked for; None for any.
+            number: the requested version; None for any.
 
         Raises:
-            ServingError: UNAVAILABLE while none is loaded, NOT_FOUND if another is served.
+            ServingError: UNAVAILABLE while no version is loaded, NOT_FOUND if another one is
+                served.
         """
         served = self.current
         if served is None:
@@ -92,7 +93,7 @@ class Versions:
                 self._unload(served)
 
     async def refresh(self) -> None:
-        """One look at the directory."""
+        """Check the directory once."""
         loop = asyncio.get_running_loop()
         numbers = await loop.run_in_executor(self._executor, list_versions, self._base)
         for number in reversed(numbers):
@@ -104,7 +105,7 @@ class Versions:
                 return
 
     async def follow(self, seconds: float) -> None:
-        """Looks again and again."""
+        """Check the directory periodically."""
         while True:
             await asyncio.sleep(seconds)
             try:
@@ -113,7 +114,7 @@ class Versions:
                 LOG.warning("the directory cannot be read", extra={"error": str(error)})
 
     async def close(self) -> None:
-        """Unloads the version that is served."""
+        """Unload the served version."""
         served, self.current = self.current, None
         if served is not None and not served.users:
             self._unload(served)
@@ -158,7 +159,7 @@ class Versions:
 
 
 def _folder(base: pathlib.Path, number: int) -> pathlib.Path:
-    """The folder of a version, however its number is written."""
+    """Return the folder of a version, however its number is written."""
     path = base / str(number)
     if path.is_dir():
         return path
@@ -169,5 +170,5 @@ def _folder(base: pathlib.Path, number: int) -> pathlib.Path:
 def _free(loaded: LoadedVersion) -> None:
     loaded.close()
     del loaded
-    # Graphs refer to themselves: without this, memory would grow from swap to swap.
+    # Graphs refer to themselves. Without collection, memory would grow with each swap.
     gc.collect()

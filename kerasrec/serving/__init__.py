@@ -1,8 +1,8 @@
-"""From a trained model to a directory that TensorFlow Serving serves, and the proof that it works.
+"""Export of trained models to TensorFlow Serving, and verification of the exports.
 
-`export` writes a version, `rollback` goes back to an older one, `verify` replays recorded requests
-in a fresh process, `load` asks a version from Python, `serve_command` and `curl_command` print how
-to serve and ask it elsewhere.
+`export` writes a version, `rollback` returns to an older one, `verify` replays recorded requests in
+a fresh process, `load` opens a version in Python, and `serve_command` and `curl_command` print the
+shell commands to serve and query it elsewhere.
 """
 
 import lazy_loader

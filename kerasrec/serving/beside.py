@@ -1,4 +1,4 @@
-"""What lies beside the graph of a version: warm-up, examples for REST, a card, checksums."""
+"""Write the sidecar files of an exported version: warm-up, REST examples, model card, checksums."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ from kerasrec.serving.signature_defs import CLASSIFY, REGRESS, signature_defs
 
 SCHEMA_FILE = "schema.json"
 REQUESTS_FOLDER = "requests"
-# In an example for people.
+# Number of rows in an example for readers.
 ROWS = 2
 
 
@@ -25,13 +25,13 @@ def write(
     name: str,
     card: Mapping[str, Any] | None,
 ) -> None:
-    """Fills the folder of a version whose graph is written; the checksums come last.
+    """Fill the folder of a version whose graph is already written. Checksums come last.
 
     Args:
         folder: the version.
         model: the exported model.
         vocabularies: vocabulary by feature.
-        recorded: as `reference.record` gives it.
+        recorded: result of `reference.record`.
         name: name of the served model.
         card: see `model_card.check_card`.
     """
@@ -52,10 +52,10 @@ def write(
 def rest_requests(
     recorded: Mapping[str, Any], definitions: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """A body for REST by signature: for `:predict`, or for `:classify` and `:regress`.
+    """Return a REST request body by signature, for `:predict`, `:classify` or `:regress`.
 
     Args:
-        recorded: as `reference.record` gives it.
+        recorded: result of `reference.record`.
         definitions: `SignatureDef` by name.
     """
     bodies: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""The catalogue in the served graph: what may be recommended, and how it is searched."""
+"""Catalogue of the served graph: the items that may be recommended, and the search over them."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,28 +17,28 @@ from kerasrec.types import Columns, Retriever, Tensor
 if TYPE_CHECKING:
     from kerasrec.serving.signatures import Options
 
-# Numbers of (query, item) pairs that are scored at once. A dot product holds one float a pair; any
-# other model holds the activations of its layers.
+# Number of (query, item) pairs scored at once. A dot product holds one float per pair, any other
+# model holds the activations of its layers.
 PAIRS_OF_RETRIEVER = 2**22
 PAIRS_OF_RANKER = 2**16
 
 SHORTLIST = 4
-"""How many times more items a coarse search finds than are wanted after a closer look."""
+"""Ratio of the items found by a coarse search to those kept after rescoring."""
 
 Scores = Callable[[Tensor, Tensor], Tensor]
 Everything = Callable[[Tensor], Tensor]
 
 
 class Catalogue:
-    """The items that may be recommended, in the order of their encoded ids.
+    """Items that may be recommended, in the order of their encoded ids.
 
     Args:
         schema: the features of the model.
         vocabularies: as checked by `check_vocabularies`.
         candidates: as checked by `candidate_columns`.
-        options: of the export.
-        retriever: gives the vectors of the items; None for a model that scores pair by pair.
-        units: whether vectors of length 1 are needed, for similarity.
+        options: options of the export.
+        retriever: model that computes the item vectors; None for a model that scores pairs.
+        units: whether normalised vectors are needed, for similarity.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Catalogue:
         positions[ids] = np.arange(len(ids), dtype=np.int32)
         self.positions = _constant("positions", positions)
         self.popularity = _constant("popularity", items.counts[ids - FIRST_ID].astype(np.float32))
-        # The last row is what an empty slot holds.
+        # The last row holds the values of an empty slot.
         raw = [*items.decode(ids).tolist(), PADDING[items.dtype]]
         self.raw_items = _constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
         self.features = {
@@ -81,7 +81,7 @@ class Catalogue:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """Everything it holds."""
+        """Return all variables."""
         own = [value for value in vars(self).values() if isinstance(value, tf.Variable)]
         vectors = self.vectors.variables_stored if hasattr(self, "vectors") else []
         return [*own, *self.features.values(), *vectors]
@@ -89,13 +89,13 @@ class Catalogue:
     def nearest(
         self, vectors: Tensor, k: int, *, exclude: Tensor, unknown: Tensor, allow: Tensor | None
     ) -> TopK:
-        """The k items with the largest dot product, or the most popular ones.
+        """Return the k items with the largest dot product, or the most popular ones.
 
         Args:
-            vectors: of the queries, `(batch, dim)`.
+            vectors: query vectors `(batch, dim)`.
             k: length of the lists.
             exclude: positions `(batch, n)`.
-            unknown: queries of which nothing is known, `(batch,)`.
+            unknown: mask of queries without known features, `(batch,)`.
             allow: encoded categories `(batch, n)`, see `wanted_categories`.
         """
 
@@ -119,20 +119,20 @@ class Catalogue:
     def best(
         self, block: Scores, k: int, *, exclude: Tensor, unknown: Tensor, allow: Tensor | None
     ) -> TopK:
-        """The k items with the largest score, or the most popular ones.
+        """Return the k items with the largest score, or the most popular ones.
 
         Args:
             block: scores `(batch, stop - start)` of the items from start to stop.
             k: length of the lists.
             exclude: positions `(batch, n)`.
-            unknown: queries of which nothing is known, `(batch,)`.
+            unknown: mask of queries without known features, `(batch,)`.
             allow: encoded categories `(batch, n)`, see `wanted_categories`.
         """
         block = self._or_popularity(block, unknown)
         return self._search(block, k, exclude=exclude, pairs=PAIRS_OF_RANKER, allow=allow)
 
     def unit_vectors(self, positions: Tensor) -> Tensor:
-        """Vectors of length 1 of some items, over the columns that count.
+        """Return normalised vectors of some items, over the columns that count.
 
         Args:
             positions: integers of any shape.
@@ -141,7 +141,7 @@ class Catalogue:
         return vectors * tf.gather(self.inverse_norms, positions)[..., None]
 
     def shares(self, positions: Tensor) -> Tensor:
-        """Shares of the categories of some items, `(..., categories)`.
+        """Return the category shares of some items, `(..., categories)`.
 
         Args:
             positions: integers of any shape.
@@ -149,13 +149,13 @@ class Catalogue:
         return category_shares(tf.gather(self.categories, positions), self.num_categories)
 
     def similar(self, ids: Tensor, k: int) -> TopK:
-        """The k items with the largest cosine, the item itself left out.
+        """Return the k items with the largest cosine, without the item itself.
 
         Args:
-            ids: encoded item ids `(batch,)`; those that are not in the catalogue have none.
+            ids: encoded item ids `(batch,)`; ids outside the catalogue get empty lists.
             k: length of the lists.
         """
-        position = tf.gather(self.positions, ids)  # -1: not there
+        position = tf.gather(self.positions, ids)  # -1: missing
         place = tf.maximum(position, 0)
         query = self.unit_vectors(place)
         there = position[:, None] >= 0
@@ -177,7 +177,7 @@ class Catalogue:
         )
 
     def answer(self, best: TopK) -> dict[str, Tensor]:
-        """Raw ids, scores and counts of a list."""
+        """Return the raw ids, scores and counts of a list."""
         slots = tf.where(best.positions < 0, self.size, best.positions)
         return {
             "item_id": tf.gather(self.raw_items, slots),
@@ -189,7 +189,7 @@ class Catalogue:
         def either(start: Tensor, stop: Tensor) -> Tensor:
             scores = block(start, stop)
             popularity = self.popularity[start:stop][None, :]
-            # Most batches hold known users alone.
+            # Most batches hold only known users.
             return tf.cond(
                 tf.reduce_any(unknown),
                 lambda: tf.where(unknown[:, None], popularity, scores),
@@ -235,11 +235,11 @@ class Catalogue:
 
 
 def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) -> np.ndarray:
-    """The vectors `(candidates, dim)` of a catalogue, computed block by block.
+    """Compute the item vectors `(candidates, dim)` of a catalogue, block by block.
 
     Args:
         model: a retriever.
-        candidates: encoded item features, one row an item.
+        candidates: encoded item features, one row per item.
         rows: size of a block.
     """
     total = len(next(iter(candidates.values())))
@@ -258,13 +258,13 @@ def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) ->
 
 
 def similarity(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What makes dot products of item vectors cosines.
+    """Return the factors that turn dot products of item vectors into cosines.
 
-    A column that is the same for all items, such as the 1 that carries a user's bias, says nothing
-    of an item and is left out.
+    A column that is equal for all items, such as the 1 that multiplies a user's bias, carries no
+    information about an item and is left out.
 
     Args:
-        vectors: of the catalogue, `(items, dim)`.
+        vectors: item vectors `(items, dim)`.
 
     Returns:
         float32 `(dim,)`, 1 where a column counts, and `(items,)`, 1 / length over those columns; 0
@@ -282,5 +282,5 @@ def similarity(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _constant(name: str, value: Any) -> tf.Variable:
-    """A value of the graph, kept as a variable: constants above 2 GB do not fit in a SavedModel."""
+    """Store a constant as a variable, since a SavedModel limits constants to 2 GB."""
     return tf.Variable(value, trainable=False, name=name)

@@ -1,4 +1,4 @@
-"""SHA-256 of every file of a version, in the form that `sha256sum --check` reads."""
+"""SHA-256 checksums of all files of a version, in the format of `sha256sum --check`."""
 
 import hashlib
 import pathlib
@@ -7,10 +7,10 @@ FILE_NAME = "SHA256SUMS"
 
 
 def write(folder: pathlib.Path) -> None:
-    """Writes the checksums of all files that lie in the folder.
+    """Write the checksums of all files in the folder.
 
     Args:
-        folder: a version, all else written.
+        folder: a version whose other files are complete.
     """
     own = folder / FILE_NAME
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != own)
@@ -19,13 +19,13 @@ def write(folder: pathlib.Path) -> None:
 
 
 def check_checksums(folder: pathlib.Path) -> None:
-    """Refuses a version of which a file is missing or not as it was written.
+    """Check that no file of a version is missing or changed.
 
     Args:
         folder: a version that `export` wrote.
 
     Raises:
-        ValueError: naming the files.
+        ValueError: naming the missing or changed files.
     """
     try:
         lines = (folder / FILE_NAME).read_text(encoding="utf-8").splitlines()

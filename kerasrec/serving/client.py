@@ -1,4 +1,4 @@
-"""Asking an exported model from Python, by raw ids."""
+"""Python client of exported models, by raw ids."""
 
 import dataclasses
 import pathlib
@@ -16,13 +16,13 @@ from kerasrec.serving.versions import StrPath, find_version
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recommendations:
-    """What `recommend` and `similar_items` answer.
+    """Result of `recommend` and `similar_items`.
 
     Attributes:
         item_id: raw ids `(batch, k)`, best first; "" or -1 in empty slots.
         score: float32 `(batch, k)`.
-        fallback: bool `(batch,)`: the user is not known, these are the most popular items. Of
-            similar items: the list is empty, for the asked item is unknown or alone.
+        fallback: bool `(batch,)`: the user is unknown and gets the most popular items. For similar
+            items: the list is empty, because the queried item is unknown or the only one.
         count: int32 `(batch,)`: number of slots that are not empty.
     """
 
@@ -32,7 +32,7 @@ class Recommendations:
     count: np.ndarray
 
     def rows(self) -> list[list[tuple[str | int, float]]]:
-        """For each user the pairs of raw id and score, without empty slots."""
+        """Return the pairs of raw id and score for each user, without empty slots."""
         return [
             list(zip(ids[:real], scores[:real], strict=True))
             for ids, scores, real in zip(
@@ -42,7 +42,7 @@ class Recommendations:
 
 
 class SavedRecommender:
-    """A loaded version.
+    """A loaded version of an exported model.
 
     Args:
         path: folder of the SavedModel.
@@ -59,18 +59,18 @@ class SavedRecommender:
             self._loaded = tf.saved_model.load(str(path))
         except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
             raise ValueError(
-                f"load: {str(path)!r} is not a whole SavedModel: {' '.join(str(error).split())}. "
-                "Export the model again."
+                f"load: {str(path)!r} is not a complete SavedModel: "
+                f"{' '.join(str(error).split())}. Export the model again."
             ) from error
 
     def inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
-        """Names, shapes and types that a signature takes.
+        """Return names, shapes and types of the inputs of a signature.
 
         Args:
             signature: one of those the version was exported with.
 
         Raises:
-            ValueError: if it has no such signature.
+            ValueError: if the version has no such signature.
         """
         if signature not in self._loaded.signatures:
             raise ValueError(
@@ -80,11 +80,11 @@ class SavedRecommender:
         return dict(self._loaded.signatures[signature].structured_input_signature[1])
 
     def score(self, inputs: Mapping[str, Any]) -> np.ndarray:
-        """Scores `(batch,)` of (user, item) pairs.
+        """Return the scores `(batch,)` of (user, item) pairs.
 
         Args:
-            inputs: every feature by name, batch first, ids raw; shorter rows of bags and sequences
-                are padded.
+            inputs: every feature by name, batch first, with raw ids; shorter rows of bags and
+                sequences are padded.
 
         Raises:
             ValueError: if a feature is missing or has the wrong type or shape.
@@ -99,15 +99,14 @@ class SavedRecommender:
         allow: Any = None,
         k: int | None = None,
     ) -> Recommendations:
-        """The best items for each user.
+        """Return the best items for each user.
 
         Args:
             inputs: user id, other user features and context features by name, batch first.
-            exclude: raw item ids that each user must not get, one list a user.
-            allow: raw categories, one list a user, where the version was exported with a filter;
-                an empty list for all.
-            k: length of the lists, one of those that the version was exported with; None for the
-                first of them.
+            exclude: raw item ids to exclude, one list per user.
+            allow: raw categories to allow, one list per user, if the version was exported with a
+                filter; an empty list allows all.
+            k: length of the lists, one of the exported lengths; None for the first of them.
 
         Raises:
             ValueError: if a feature is missing or has the wrong type or shape, or the version has
@@ -122,10 +121,10 @@ class SavedRecommender:
         return _recommendations(self._call(signature, {**inputs, **limits}))
 
     def similar_items(self, items: Any) -> Recommendations:
-        """For each item those of the largest cosine, itself left out.
+        """Return the items with the largest cosine for each item, without the item itself.
 
         Args:
-            items: raw item ids, one for each list that is wanted.
+            items: raw item ids, one per list.
 
         Raises:
             ValueError: if an id has the wrong type, or the version has no such signature.
@@ -135,7 +134,7 @@ class SavedRecommender:
         return _recommendations({**answer, "fallback": answer["count"] == 0})
 
     def user_embedding(self, inputs: Mapping[str, Any]) -> np.ndarray:
-        """Query vectors `(batch, dim)`; their dot product with those of items is the score.
+        """Return query vectors `(batch, dim)`, whose dot products with item vectors are scores.
 
         Args:
             inputs: as for `recommend`.
@@ -147,7 +146,7 @@ class SavedRecommender:
         return self._call("user_embedding", inputs)["embedding"]
 
     def item_embedding(self, inputs: Mapping[str, Any]) -> np.ndarray:
-        """Item vectors `(batch, dim)`.
+        """Return item vectors `(batch, dim)`.
 
         Args:
             inputs: item id and other item features by name, batch first.
@@ -167,7 +166,9 @@ class SavedRecommender:
         arrays = {name: _array(inputs[name], spec) for name, spec in specs.items()}
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"{signature}: inputs need one batch size; received {lengths}.")
+            raise ValueError(
+                f"{signature}: the inputs must have the same batch size; received {lengths}."
+            )
         answer = self._loaded.signatures[signature](
             **{name: tf.constant(array, specs[name].dtype) for name, array in arrays.items()}
         )
@@ -175,13 +176,13 @@ class SavedRecommender:
 
 
 def load(directory: StrPath) -> SavedRecommender:
-    """The newest version of an exported model, or the given one.
+    """Load the newest version of an exported model, or the given one.
 
     Args:
-        directory: a version, or the folder that holds the versions.
+        directory: a version folder, or the folder that holds the versions.
 
     Raises:
-        ValueError: if there is none, or it does not load.
+        ValueError: if there is no version, or it does not load.
 
     Example:
 
@@ -203,7 +204,7 @@ def load(directory: StrPath) -> SavedRecommender:
 
 
 def _recommendations(answer: Mapping[str, np.ndarray]) -> Recommendations:
-    """Raw ids that are text as text."""
+    """Return the answer with raw ids decoded to text."""
     items = answer["item_id"]
     if items.dtype == object:
         text = [raw.decode("utf-8") for raw in items.ravel()]
@@ -212,7 +213,7 @@ def _recommendations(answer: Mapping[str, np.ndarray]) -> Recommendations:
 
 
 def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
-    """Values as an array of the spec's type and shape, shorter rows padded."""
+    """Convert values to an array of the spec's type and shape, with shorter rows padded."""
     wanted = f"{spec.name!r}: expected {_described(spec)}"
     if not hasattr(values, "__len__") or isinstance(values, str | bytes):
         raise ValueError(f"{wanted}; received {values!r}. Pass one element for each user.")
@@ -242,7 +243,7 @@ def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
 
 
 def _ids(values: list[Any], spec: tf.TensorSpec, wanted: str) -> np.ndarray:
-    """Raw ids in one row; text that spells an integer is read as one where integers are wanted."""
+    """Return raw ids in one row. Text is parsed if integers are expected."""
     if spec.dtype == tf.string:
         wrong = [value for value in values if not isinstance(value, str | bytes)]
         if wrong:

@@ -1,4 +1,4 @@
-"""The commands that serve an exported model with TensorFlow Serving, and ask it."""
+"""Shell commands that serve an exported model with TensorFlow Serving and query it."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ from kerasrec.serving.versions import StrPath, find_version
 def serve_command(
     directory: StrPath, *, name: str | None = None, rest_port: int = 8501, grpc_port: int = 8500
 ) -> str:
-    """The shell command that serves a directory of versions with TensorFlow Serving.
+    """Return the shell command that serves a directory of versions with TensorFlow Serving.
 
     Args:
         directory: the folder that holds the versions.
@@ -29,7 +29,7 @@ def serve_command(
     check_integer("serve_command", "rest_port", rest_port, 1, 65535)
     check_integer("serve_command", "grpc_port", grpc_port, 1, 65535)
     source = f"source={base}"
-    if re.search(r'[",]', source):  # Docker reads --mount as a line of CSV
+    if re.search(r'[",]', source):  # Docker parses --mount as CSV
         source = '"' + source.replace('"', '""') + '"'
     return shlex.join(
         [
@@ -47,12 +47,12 @@ def serve_command(
 def curl_command(
     directory: StrPath, *, name: str | None = None, host: str = "localhost", rest_port: int = 8501
 ) -> str:
-    """The shell command that asks the served model for recommendations, for a user it knows.
+    """Return the shell command that requests recommendations for a known user.
 
     Args:
         directory: the folder that holds the versions.
         name: name of the served model; that of the folder if None.
-        host: where the server runs.
+        host: host of the server.
         rest_port: port of the JSON interface.
 
     Raises:
@@ -61,7 +61,7 @@ def curl_command(
     base = served_base(directory)
     check_integer("curl_command", "rest_port", rest_port, 1, 65535)
     requests = reference.read(find_version(directory))["requests"]
-    # With exclusions, of which the first is an item and the rest padding and nonsense.
+    # With exclusions: the first is an item, the rest is padding and unknown ids.
     inputs = [request["inputs"] for request in requests if request["signature"] == "recommend"][1]
     first = {key: value[:1] for key, value in inputs.items()}
     first["exclude"] = [first["exclude"][0][:1]]
@@ -71,10 +71,10 @@ def curl_command(
 
 
 def served_base(directory: StrPath) -> pathlib.Path:
-    """The folder of versions that a server is given.
+    """Return the folder of versions to serve.
 
     Args:
-        directory: that folder.
+        directory: the folder that holds the versions.
 
     Raises:
         ValueError: if it holds no version.
@@ -83,20 +83,20 @@ def served_base(directory: StrPath) -> pathlib.Path:
     if not re.fullmatch(r"[0-9]+", version.name):
         raise ValueError(
             f"TensorFlow Serving serves numbered versions; received {str(version)!r}. Export into "
-            "the folder that is to hold them."
+            "their parent folder."
         )
     return version.parent
 
 
 def served_name(base: pathlib.Path, name: str | None) -> str:
-    """The name of a model in addresses.
+    """Return the name of a served model, as used in URLs.
 
     Args:
         base: the folder of versions.
         name: a name, or None for that of the folder.
 
     Raises:
-        ValueError: if the name cannot be part of an address.
+        ValueError: if the name cannot be part of a URL.
     """
     if name is None:
         return re.sub(r"[^A-Za-z0-9_.-]", "_", base.name) or "model"

@@ -1,4 +1,4 @@
-"""Answers that came out of a served graph, against those that must."""
+"""Comparison of the answers of a served graph with the expected answers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,21 +8,21 @@ import numpy as np
 
 BOUND = 1e-5
 NUMBERS = ("embedding", "outputs", "score", "scores")
-"""Outputs that may differ by the bound; lists of items may differ in ties, all else not at all."""
+"""Outputs that may differ by the bound. Lists may differ in ties, other outputs not at all."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SignatureCheck:
-    """What one signature answered.
+    """Comparison results of one signature.
 
     Attributes:
         signature: its name.
         requests: number of replayed requests, each in batches of 1, 7 and 64.
         max_difference: largest |served - Keras| / max(1, |Keras|) of a number.
-        neighbour_difference: the same between a row alone and in larger batches.
-        cold_milliseconds: of the first call, one row.
-        warm_milliseconds: median of later calls.
-        problems: what is wrong, one line each.
+        neighbour_difference: the same between a row on its own and in larger batches.
+        cold_milliseconds: milliseconds of the first call, one row.
+        warm_milliseconds: median milliseconds of later calls.
+        problems: description of each problem, one line each.
     """
 
     signature: str
@@ -37,11 +37,11 @@ class SignatureCheck:
 def compare(
     requests: list[dict[str, Any]], result: Mapping[str, Any]
 ) -> tuple[SignatureCheck, ...]:
-    """A check for each signature.
+    """Return a check for each signature.
 
     Args:
-        requests: as `reference.record` made them.
-        result: as `fresh_process` wrote it.
+        requests: requests from `reference.record`.
+        result: result of `fresh_process`.
     """
     checks = []
     for name in dict.fromkeys(request["signature"] for request in requests):
@@ -81,12 +81,12 @@ def compare(
 
 
 def _difference(received: Any, expected: Any, where: str, problems: list[str]) -> float:
-    """Largest difference of two arrays; a line in `problems` if it passes the bound."""
+    """Return the largest difference of two arrays. Add a problem if it exceeds the bound."""
     left, right = np.asarray(received, np.float64), np.asarray(expected, np.float64)
     if left.shape != right.shape:
         problems.append(f"{where} of shape {left.shape}, expected {right.shape}")
         return float("inf")
-    # A NaN is as wrong as can be.
+    # NaN counts as the worst possible difference.
     distance = np.nan_to_num(_distance(left, right), nan=np.inf)
     largest = float(distance.max(initial=0.0))
     if largest > BOUND:
@@ -109,7 +109,7 @@ def _differing(
     rows: list[int],
     where: str,
 ) -> list[str]:
-    """What differs beside the numbers: flags, counts, classes, items."""
+    """Return the differences other than numbers: flags, counts, classes, items."""
     problems = [
         f"{where}: {key} {answer[key]}, expected {expected[key]}"
         for key in sorted(set(answer) - {"item_id", *NUMBERS})
@@ -133,9 +133,10 @@ def _differing(
 
 
 def _ties(item: Any, slot: int, row: int, request: Mapping[str, Any]) -> bool:
-    """Whether an item's score is so close to the slot's that it may stand there.
+    """Return whether an item's score is close enough to the slot's to take its place.
 
-    An item below the end of the recorded ranking may, if that end still ties with the slot.
+    An item below the end of the recorded ranking may do so if the end of the ranking still ties
+    with the slot.
     """
     ranking = request["ranking"]
     ranked, scores = ranking["item_id"][row], np.asarray(ranking["score"][row], np.float64)

@@ -1,4 +1,4 @@
-"""Smaller exports: embedding tables in fewer bytes, within a budget that export checks."""
+"""Smaller exports: compressed embedding tables within an accuracy budget checked on export."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,7 @@ from kerasrec.types import Columns, Tensor
 
 FILE_NAME = "tables.json"
 RECALL_AT = 100
-# Random queries that are ranked over the whole catalogue; fewer where each pair is a model's call.
+# Number of random queries ranked over the whole catalogue; fewer if each pair needs a model call.
 QUERIES = 200
 QUERIES_OF_RANKER = 16
 _PAIRS = 2**24
@@ -28,7 +28,7 @@ _PAIRS = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """What smaller tables may cost, over random queries and the whole catalogue.
+    """Maximum accuracy loss of smaller tables, over random queries and the whole catalogue.
 
     Attributes:
         score_difference: largest |smaller - float32| / max(1, |float32|) of a score.
@@ -41,10 +41,10 @@ class Budget:
 
 
 def compress_layers(model: keras.Model, kind: str) -> list[VectorTable]:
-    """Makes every embedding layer read a smaller table; the layers' own weights stay as they are.
+    """Replace the table of every embedding layer by a smaller one, keeping the layers' weights.
 
     Args:
-        model: a model that is not needed otherwise.
+        model: a model that is not used otherwise.
         kind: "float16" or "int8".
 
     Returns:
@@ -59,10 +59,10 @@ def compress_layers(model: keras.Model, kind: str) -> list[VectorTable]:
 
 
 def round_tables(model: keras.Model, kind: str) -> None:
-    """Gives every embedding layer the numbers that a smaller table reads.
+    """Round the weights of every embedding layer to those of a smaller table.
 
     Args:
-        model: a model that is not needed otherwise.
+        model: a model that is not used otherwise.
         kind: "float32", "float16" or "int8".
     """
     for layer in _wide_embeddings(model):
@@ -73,20 +73,20 @@ def round_tables(model: keras.Model, kind: str) -> None:
 def check_budget(
     model: Any, served: Any, candidates: Columns, kind: str, budget: Budget
 ) -> dict[str, Any]:
-    """Compares what smaller tables answer with what the model answers.
+    """Compare the answers with smaller tables to those of the model.
 
     Args:
         model: the model in float32.
-        served: what is exported, with its `model` and `catalogue`.
+        served: the exported model, with its `model` and `catalogue`.
         candidates: as checked by `candidate_columns`.
-        kind: how the tables are stored.
-        budget: what they may cost; of a pipeline, retriever and ranker count alike.
+        kind: storage of the tables.
+        budget: maximum accuracy loss; in a pipeline it applies to both retriever and ranker.
 
     Returns:
-        JSON-able report.
+        JSON-serialisable report.
 
     Raises:
-        ValueError: if the budget is passed.
+        ValueError: if the budget is exceeded.
     """
     schema: Schema = model.schema
     ids = candidates[schema.item_id.name]
@@ -123,12 +123,12 @@ def check_budget(
 
 
 def write_report(report: Mapping[str, Any], folder: pathlib.Path) -> None:
-    """Writes the result of `check_budget` into the folder of a version."""
+    """Write the result of `check_budget` into the folder of a version."""
     (folder / FILE_NAME).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def read_report(folder: pathlib.Path) -> dict[str, Any] | None:
-    """The inverse of `write_report`; None where the tables are float32.
+    """Read the result of `write_report`; None if the tables are float32.
 
     Raises:
         ValueError: if the file is damaged.
@@ -187,7 +187,7 @@ def _by_pairs(
 
 
 def _pair_scores(model: Any, query: Columns, candidates: Columns) -> np.ndarray:
-    """Scores `(batch, items)` of the model."""
+    """Return the model's scores `(batch, items)`."""
     batch = len(next(iter(query.values())))
     parts = []
     for start in range(0, len(next(iter(candidates.values()))), 2**12):
@@ -200,7 +200,7 @@ def _pair_scores(model: Any, query: Columns, candidates: Columns) -> np.ndarray:
 
 
 def _queries(schema: Schema, total: int, num_items: int) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of random encoded queries: known ids, histories of any length."""
+    """Yield batches of random encoded queries: known ids, histories of any length."""
     rng = np.random.default_rng(0)
     rows = max(1, min(total, _PAIRS // num_items))
     for start in range(0, total, rows):

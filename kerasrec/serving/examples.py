@@ -1,8 +1,8 @@
-"""Features out of serialised `tf.Example`s, as TensorFlow Serving's Classify and Regress send them.
+"""Features parsed from the serialised `tf.Example`s of TensorFlow Serving's Classify and Regress.
 
-What an Example lacks is filled in: an id is unknown, a bag or sequence empty, a number 0, a history
-of numbers without events. Of a bag that is too long the first ids count, of a sequence the last,
-which are the newest. Several numbers for each event of a history stand in one list, event by event.
+Missing features are filled in: an id is unknown, a bag or sequence is empty, a number is 0, and a
+numeric history has no events. A bag that is too long keeps its first ids, a sequence its last ids,
+which are the newest. Several numbers per event of a history are stored in one list, event by event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ _VARIABLE = (kinds.Bag, kinds.Sequence, kinds.NumericSequence)
 def parse_examples(
     serialized: Tensor, features: Sequence[kinds.Feature], dtypes: Mapping[str, str]
 ) -> dict[str, Tensor]:
-    """Raw features, padded as the other signatures take them.
+    """Parse raw features, padded as for the other signatures.
 
     Args:
         serialized: strings `(batch,)`.
-        features: those to read; an Example may hold more.
+        features: features to read; an Example may hold more.
         dtypes: type of each by name: "string", "int64" or "float32".
 
     Returns:
@@ -55,7 +55,7 @@ def parse_examples(
 
 
 def make_examples(inputs: Columns) -> np.ndarray:
-    """Make serialised Examples of the rows of raw inputs, without padding and single zeros.
+    """Serialise rows of raw inputs as Examples, without padding and single zeros.
 
     Args:
         inputs: raw features by name, `(batch,) + shape`.
@@ -76,7 +76,7 @@ def make_examples(inputs: Columns) -> np.ndarray:
             values = np.ravel(column[row])
             if values.dtype.kind == "f":
                 values = values[~np.isnan(values)]
-                # A zero is what a number that is missing becomes, but not the number of an event.
+                # A missing number becomes zero, but the number of an event must not.
                 if len(values) and (column.ndim > 1 or values.any()):
                     example.features.feature[name].float_list.value.extend(values.tolist())
             elif values.dtype.kind in "iu":

@@ -1,4 +1,4 @@
-"""The lists of items that a served model must answer, by scoring everything and sorting."""
+"""Expected lists of items of a served model, computed by scoring everything and sorting."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -22,24 +22,24 @@ from kerasrec.serving.raw_ids import (
 from kerasrec.serving.signatures import Options
 from kerasrec.types import Columns, Retriever
 
-# Recorded beyond the k slots, so that an item that ties with the last slot is recognised.
+# Number of items recorded beyond the k slots, to recognise ties with the last slot.
 SPARE_RANKS = 32
-# A catalogue this small is also excluded as a whole, and but for one item.
+# A catalogue of at most this size is also excluded completely, and all but one item.
 SMALL_CATALOGUE = 2000
 
 _PAIRS = 2**16
 
 
 class ExpectedLists:
-    """Lists for some rows of inputs.
+    """Expected lists for some rows of inputs.
 
     Args:
-        model: a model in float32, its tables rounded as they are stored.
+        model: a model in float32, with its tables rounded as stored.
         encoded: encoded features of the rows.
         vocabularies: as checked by `check_vocabularies`.
         candidates: as checked by `candidate_columns`.
-        options: of the export.
-        exact: the same model with its tables not rounded.
+        options: options of the export.
+        exact: the same model with unrounded tables.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class ExpectedLists:
 
     @functools.cached_property
     def vectors(self) -> np.ndarray:
-        """Vectors `(candidates, dim)` of a retriever, as they are stored."""
+        """Return the vectors `(candidates, dim)` of a retriever, as stored."""
         return VectorTable(item_vectors(self.exact, self.candidates), self.tables).numpy()
 
     @functools.cached_property
     def scores(self) -> np.ndarray:
-        """Scores `(rows, candidates)` of the model, or the popularity for unknown users."""
+        """Return the model's scores `(rows, candidates)`, or the popularity for unknown users."""
         scores = np.empty((len(self.fallback), len(self.ids)), np.float32)
         for row, fallback in enumerate(self.fallback):
             if fallback:
@@ -89,7 +89,7 @@ class ExpectedLists:
                 continue
             query = {f.name: self.encoded[f.name][row : row + 1] for f in self.schema.query}
             if self.tables != "float32" and isinstance(self.model, Retriever):
-                # By the vectors as they are stored, which are rounded on their own.
+                # From the stored vectors, which are rounded separately.
                 scores[row] = self.vectors @ np.asarray(self.model.query_embedding(query))[0]
                 continue
             for start in range(0, len(self.ids), _PAIRS):
@@ -99,7 +99,7 @@ class ExpectedLists:
         return scores
 
     def exclusions(self) -> list[np.ndarray]:
-        """Raw ids `(rows, n)` to exclude: none, a row's best and nonsense, everything."""
+        """Return raw ids `(rows, n)` to exclude: none, a row's best and unknown ids, everything."""
         dtype = self.items.dtype
         padding = PADDING[dtype]
         best = self.items.decode(self.ids[np.argmax(self.scores, axis=1)])
@@ -117,7 +117,7 @@ class ExpectedLists:
         return exclusions
 
     def filters(self) -> np.ndarray:
-        """Raw categories `(rows, 3)` to allow: nothing asked, a known one, two, an unknown one."""
+        """Return raw categories `(rows, 3)` to allow: none, a known one, two, an unknown one."""
         dtype = self.category_ids.dtype
         padding = PADDING[dtype]
         raw = self.category_ids.ids.tolist()
@@ -132,12 +132,12 @@ class ExpectedLists:
     def recommend(
         self, exclude: np.ndarray, k: int, allow: np.ndarray | None = None
     ) -> dict[str, Any]:
-        """What `recommend` answers, and the longer ranking.
+        """Return the expected answer of `recommend` and the longer ranking.
 
         Args:
             exclude: raw ids `(rows, n)`.
             k: length of the lists.
-            allow: raw categories `(rows, n)`, where there is a filter.
+            allow: raw categories `(rows, n)`, if there is a filter.
         """
         excluded = encode_raw(exclude, self.items, padded=True)
         allowed = np.stack([~np.isin(self.ids, row) for row in excluded])
@@ -170,7 +170,7 @@ class ExpectedLists:
         return {"answers": answers, "ranking": {**ranking, "complete": [True] * len(real)}}
 
     def similar(self, asked: np.ndarray, k: int) -> dict[str, Any]:
-        """What `similar_items` answers, and the longer ranking.
+        """Return the expected answer of `similar_items` and the longer ranking.
 
         Args:
             asked: encoded item ids `(rows,)`.
@@ -184,7 +184,7 @@ class ExpectedLists:
         return self._best(units[place] @ units.T, allowed, k)
 
     def _best(self, scores: np.ndarray, allowed: np.ndarray, k: int) -> dict[str, Any]:
-        """The k best of each row, and the longer ranking."""
+        """Return the k best of each row and the longer ranking."""
         length = min(k + SPARE_RANKS, len(self.ids))
         shape = len(scores), length
         raw = np.full(shape, PADDING[self.items.dtype], self.items.ids.dtype)
@@ -204,19 +204,19 @@ class ExpectedLists:
             "ranking": {
                 "item_id": raw.tolist(),
                 "score": best.tolist(),
-                # Whether what is not in it may not be answered.
+                # True if no item outside the ranking may be in the answer.
                 "complete": (allowed.sum(axis=1) <= length).tolist(),
             },
         }
 
 
 def absent(vocabulary: Vocabulary, proposals: Iterable[Any], count: int) -> list[Any]:
-    """The first proposals that are no ids of the vocabulary.
+    """Return the first proposals that are not in the vocabulary.
 
     Args:
-        vocabulary: the ids that are taken.
-        proposals: enough of them.
-        count: how many are wanted.
+        vocabulary: vocabulary of the existing ids.
+        proposals: candidate ids, enough of them.
+        count: number of ids to return.
     """
     found: list[Any] = []
     for proposal in proposals:

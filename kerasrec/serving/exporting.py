@@ -1,4 +1,4 @@
-"""Export: a trained model and its vocabularies to a version that TensorFlow Serving loads."""
+"""Export of a trained model and its vocabularies to a version for TensorFlow Serving."""
 
 import contextlib
 import logging
@@ -44,9 +44,9 @@ def export(
     keep: int | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
-    """Writes `directory/<version>/`, whole or not at all, for TensorFlow Serving.
+    """Export a model to `directory/<version>/`, completely or not at all, for TensorFlow Serving.
 
-    The signatures, batch first, named and typed by the schema; ids are raw:
+    The signatures are batched, with names and types from the schema and raw ids:
 
         serving_default, score  every feature              -> score (batch,)
         recommend               user and context features,
@@ -61,65 +61,66 @@ def export(
         regress                 inputs (batch,)            -> outputs (batch,)
         classify                inputs (batch,)            -> classes, scores (batch, 2)
 
-    `exclude` holds raw item ids and is padded with "" or -1, as bags and sequences are; n may be 0.
-    A user who is not in the vocabulary gets the most popular items (`fallback` is true, the score
-    is the training count). Where fewer than k items are left, `count` says how many slots are real;
-    the others hold "" or -1 and the lowest float32. Equal scores stand in the order of the
-    vocabulary.
+    `exclude` holds raw item ids and is padded with "" or -1, like bags and sequences; n may be 0. A
+    user who is not in the vocabulary gets the most popular items (`fallback` is true, the score is
+    the training count). If fewer than k items are left, `count` is the number of filled slots; the
+    others hold "" or -1 and the lowest float32. Ties are in vocabulary order.
 
     With `filter_by`, `recommend` has another input, `allow (batch, n)`: raw categories, padded like
-    `exclude`. An item passes if one of its categories is among them; a row of padding alone asks
-    for no filter.
+    `exclude`. An item passes if one of its categories is among them. A row of padding only means no
+    filter.
 
-    Similar items and embeddings are those of a retriever. Similarity is the cosine of the item
-    vectors, without columns that are the same for all items; the item itself is left out, and an
-    item that is not in the catalogue has none.
+    Similar items and embeddings require a retriever. Similarity is the cosine of the item vectors,
+    without columns that are equal for all items. The item itself is left out, and an item outside
+    the catalogue has no similar items.
 
-    The last three take serialised `tf.Example`s, the last two by the Regress and Classify APIs of
-    TensorFlow Serving. What an Example lacks is unknown, empty or 0. `classify` takes the score for
-    the log odds of classes "1" and "0": it is written for models whose `output_kind` is "logit",
-    and where you name it, as you may after training with `BinaryCrossentropy(from_logits=True)`.
+    The last three take serialised `tf.Example`s, the last two for the Regress and Classify APIs of
+    TensorFlow Serving. Missing features of an Example are unknown, empty or 0. `classify`
+    interprets the score as the log odds of classes "1" and "0". It is written for models whose
+    `output_kind` is "logit", and if it is named in `signatures`, for example after training with
+    `BinaryCrossentropy(from_logits=True)`.
 
-    A model of mixed precision is exported in float32, from the same weights. Beside the graph lie
+    A mixed-precision model is exported in float32, from the same weights. The version also contains
     `schema.json`; `assets.extra/requests.json`, requests with the answers of the Keras model, which
     `verify` replays; `assets.extra/tf_serving_warmup_requests`, which a server runs before it
-    serves the version; `requests/`, an example for REST by signature; `model_card.md`; and
-    `SHA256SUMS` of all of them.
+    serves the version; `requests/`, a REST example per signature; `model_card.md`; and `SHA256SUMS`
+    of all of them.
 
     Args:
         model: a built Keras model with a `schema`. If it has `query_embedding` and
-            `item_embedding`, the catalogue is ranked by dot products, else by calling the model.
-        directory: holds the versions; made if it does not exist.
-        vocabularies: vocabulary by feature name, those that encoded the training data.
-        version: a number, or None for the highest plus one.
-        k: number of recommendations; several make a signature each, of which the first is
-            `recommend` too, and the length of `similar_items`.
-        candidates: encoded item features of everything that may be recommended, one row an item;
-            None for all items of the vocabulary, if the id is their only feature.
-        signatures: names of those to write, None for all. Weights and vocabularies that none of
-            them reads are left out.
-        filter_by: column of the candidates with the categories of each item, encoded, `(items,)` or
-            padded to `(items, n)`: an item feature, or one the model does not read. Its vocabulary
-            is among `vocabularies`.
-        tables: how embedding tables and the vectors of the items are stored: "float32"; "float16",
-            half the size; or "int8", 2.56 times smaller at 64 columns, see
-            `kerasrec.retrieval.VectorTable`. With "int8" a retriever's `recommend` finds the best
-            4 k + 16 items by 8 bits, and ranks them by the exact products with the stored 12 bits.
-            Tables of fewer than 8 columns stay as they are.
-        budget: what smaller tables may cost. They are compared with float32 on random queries over
-            the whole catalogue; `tables.json` holds what they cost.
-        keep: number of older versions to keep; the others are removed when the new one is there.
-            None keeps all.
-        card: for the model card, by section ("description", "data", "metrics", "limits",
-            "licence") a text, a dict or a list of dicts.
+            `item_embedding`, the catalogue is ranked by dot products, otherwise by calling the
+            model.
+        directory: folder that holds the versions; created if needed.
+        vocabularies: vocabulary by feature name, as used to encode the training data.
+        version: version number, or None for the highest plus one.
+        k: number of recommendations. Several numbers give one signature each; the first is also
+            that of `recommend` and `similar_items`.
+        candidates: encoded item features of all items that may be recommended, one row per item;
+            None for all items of the vocabulary, if the id is the only item feature.
+        signatures: names of the signatures to write, None for all. Unused weights and vocabularies
+            are left out.
+        filter_by: column of the candidates with the encoded categories of each item, `(items,)` or
+            padded to `(items, n)`: an item feature, or a column that the model does not use.
+            `vocabularies` must contain its vocabulary.
+        tables: storage of embedding tables and item vectors: "float32"; "float16", half the size;
+            or "int8", 2.56 times smaller at 64 columns, see `kerasrec.retrieval.VectorTable`. With
+            "int8", `recommend` of a retriever finds the best 4 k + 16 items with 8 bits, and ranks
+            them by exact products with the stored 12 bits. Tables of fewer than 8 columns are
+            unchanged.
+        budget: maximum accuracy loss of smaller tables. They are compared with float32 on random
+            queries over the whole catalogue; `tables.json` holds the result.
+        keep: number of older versions to keep; the others are removed after the export. None keeps
+            all.
+        card: content of the model card by section ("description", "data", "metrics", "limits",
+            "licence"): a text, a dict or a list of dicts.
 
     Returns:
         Path of the version.
 
     Raises:
         ValueError: if the model, a vocabulary, `k`, `version`, `candidates` or `signatures` do not
-            fit together, `keep` or `card` is refused, the version exists, a weight is not finite,
-            the budget is passed, or the disk refuses. Earlier versions stay as they are, and
+            fit together, `keep` or `card` is invalid, the version exists, a weight is not finite,
+            the budget is exceeded, or writing fails. Earlier versions are then unchanged, and
             nothing of the new one is left.
 
     Example:
@@ -174,14 +175,14 @@ def export(
 
 
 def check_model(model: Any) -> None:
-    """Refuses what cannot be exported.
+    """Check that a model can be exported.
 
     Args:
         model: the model.
 
     Raises:
-        ValueError: if it is no built Keras model with a schema, gives several logits, or a weight
-            is NaN or infinite.
+        ValueError: if it is not a built Keras model with a schema, returns several logits, or a
+            weight is NaN or infinite.
     """
     if not isinstance(model, keras.Model) or not isinstance(getattr(model, "schema", None), Schema):
         raise ValueError(
@@ -208,13 +209,13 @@ def check_model(model: Any) -> None:
 
 
 def in_float32(model: Any) -> Any:
-    """The model itself, or its copy in float32 if it computes in another type."""
+    """Return the model, or a float32 copy if it computes in another dtype."""
     same = all(part.compute_dtype == "float32" for part in parts_of(model))
     return model if same else float32_copy(model)
 
 
 def float32_copy(model: Any) -> Any:
-    """A copy that computes in float32; tracing it leaves the caller's model as it was."""
+    """Return a float32 copy. Tracing it leaves the original model unchanged."""
     copy = type(model).from_config({**model.get_config(), "dtype": "float32"})
     copy.set_weights(model.get_weights())
     return copy
@@ -227,7 +228,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet_tensorflow() -> Iterator[None]:
-    """Keeps "Assets written to" a temporary folder off the user's screen."""
+    """Silence the "Assets written to" message about a temporary folder."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)

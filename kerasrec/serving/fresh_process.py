@@ -1,11 +1,11 @@
-"""Runs requests against a SavedModel in a process that holds TensorFlow and nothing of ours.
+"""Run requests against a SavedModel in a process with TensorFlow only.
 
     python -I fresh_process.py MODEL REQUESTS RESULT
 
-The model is loaded as TensorFlow Serving does it: tag `serve`, init operation, signatures, no
-Python objects. RESULT is a JSON file: `error`, or the `outputs` of each request in batches of 1, 7
-and 64, the milliseconds of each signature, how many kinds of operations the graph has, how many
-bytes, how many warm-up requests ran, and which TensorFlow it was.
+The model is loaded as in TensorFlow Serving: tag `serve`, init operation, signatures, no Python
+objects. RESULT is a JSON file with an `error`, or with the `outputs` of each request in batches of
+1, 7 and 64, the milliseconds of each signature, the number of kinds of operations and the size of
+the graph, the number of warm-up requests, and the TensorFlow version.
 """
 
 import base64
@@ -24,7 +24,7 @@ WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def main(model: str, requests: str, result: str) -> None:
-    """Reads, runs, writes.
+    """Read the requests, run them and write the result.
 
     Args:
         model: folder of the SavedModel.
@@ -34,13 +34,13 @@ def main(model: str, requests: str, result: str) -> None:
     imported = [name for name in FORBIDDEN if name in sys.modules]
     if imported:
         raise SystemExit(f"this process must not hold {imported}: run the file by its own path")
-    # From here on, importing one of them is an error: TensorFlow goes without Keras.
+    # From here on, importing one of them is an error: TensorFlow runs without Keras.
     sys.modules.update(dict.fromkeys(FORBIDDEN))  # type: ignore[arg-type]
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
     recorded = json.loads(pathlib.Path(requests).read_text(encoding="utf-8"))
     try:
         answer = _run(model, recorded["requests"])
-    except Exception as error:  # whatever it is, the caller's process reports it
+    except Exception as error:  # any error is reported by the caller's process
         answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split()):.500}"}
     answer["imported"] = [name for name in FORBIDDEN if sys.modules.get(name) is not None]
     pathlib.Path(result).write_text(json.dumps(answer), encoding="utf-8")
@@ -71,7 +71,7 @@ def _run(model: str, requests: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _time(session: Any, signatures: Any, requests: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Milliseconds of the first call of each signature and the median of later ones, batch 1."""
+    """Return milliseconds of the first call and the median of later calls, at batch size 1."""
     times = {}
     for name, request in {request["signature"]: request for request in reversed(requests)}.items():
         feeds, fetches = _prepare(signatures, name, request["inputs"])
@@ -86,10 +86,10 @@ def _time(session: Any, signatures: Any, requests: list[dict[str, Any]]) -> dict
 
 
 def _replay(session: Any, signatures: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Answers in batches of several sizes, whose rows repeat those of the request.
+    """Return answers in batches of several sizes, which repeat the rows of the request.
 
-    A row has other neighbours in each, and rows of a variable width other padding: none alone, two
-    places more among 64.
+    Each batch size gives a row other neighbours, and rows of variable width other padding: none in
+    a batch of 1, two more positions in a batch of 64.
     """
     import numpy as np
 
@@ -121,7 +121,7 @@ def _replay(session: Any, signatures: Any, request: dict[str, Any]) -> list[dict
 
 
 def _prepare(signatures: Any, name: str, inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    """What to feed, by name of the tensor, and what to fetch."""
+    """Return the feeds by tensor name, and the fetches."""
     import tensorflow as tf
 
     if name not in signatures:
@@ -160,7 +160,7 @@ def _lists(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warm_up(session: Any, signatures: Any, path: pathlib.Path) -> int:
-    """Runs the warm-up requests as TensorFlow Serving does; how many there are."""
+    """Run the warm-up requests as TensorFlow Serving does, and return their number."""
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
@@ -193,7 +193,7 @@ def _warm_up(session: Any, signatures: Any, path: pathlib.Path) -> int:
 
 
 def _operations(model: str) -> set[str]:
-    """Names of the operations in the graph and its functions."""
+    """Return the names of the operations in the graph and its functions."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel.FromString(

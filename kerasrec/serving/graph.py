@@ -1,4 +1,4 @@
-"""The served graph: raw ids in; scores, recommendations and vectors out."""
+"""Served graph from raw ids to scores, recommendations and vectors."""
 
 import functools
 import pathlib
@@ -28,19 +28,19 @@ from kerasrec.serving.signatures import SCORES, Options
 from kerasrec.types import Columns, Features, Tensor
 
 CLASSES = ("0", "1")
-"""What `classify` calls a pair without and with the label."""
+"""Class names of `classify`: without and with the label."""
 
 
 class ServedModel:
-    """All that is exported: weights, vocabularies, catalogue, and the signatures.
+    """Exported module: weights, vocabularies, catalogue and signatures.
 
     Args:
-        model: scores encoded features; its `schema` names them. A copy: with smaller tables its
-            layers are altered.
-        vocabularies: vocabulary of every feature with ids of its own.
-        candidates: encoded item features of the catalogue, one row an item.
-        options: which signatures, and how long the lists are.
-        folder: where the vocabulary files are written.
+        model: model with a `schema` that scores encoded features. It must be a copy, since smaller
+            tables modify its layers.
+        vocabularies: vocabulary of every feature with its own ids.
+        candidates: encoded item features of the catalogue, one row per item.
+        options: signatures and lengths of the lists.
+        folder: folder for the vocabulary files.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class ServedModel:
             self.retriever,
             units=self.pipeline is not None and self.pipeline.reranker is not None,
         )
-        # After the vectors of the items, which are rounded once, from the exact ones.
+        # After the item vectors, which are rounded only once, from the exact ones.
         self.tables = [] if options.tables == "float32" else compress_layers(model, options.tables)
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
-        """The functions to export, with names, shapes and types from the schema."""
+        """Return the functions to export, with names, shapes and types from the schema."""
         schema = self.schema
         item_dtype = tf.as_dtype(self.dtypes[schema.item_id.name])
         limits = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
@@ -103,7 +103,7 @@ class ServedModel:
             endpoints[f"recommend_{k}"] = (recommend, {**query, **limits})
         functions: dict[str, Callable[..., Any]] = {}
         for name in self.options.signatures:
-            # Two names of one thing share its graph.
+            # Two names of the same function share its graph.
             source = "score" if name in SCORES else name
             if name in self.options.lists:
                 source = f"recommend_{self.options.lists[name]}"
@@ -115,17 +115,18 @@ class ServedModel:
         return {name: functions[name] for name in self.options.signatures}
 
     def used(self, functions: Iterable[Any]) -> tf.Module:
-        """The weights and tables that these functions read, and no others: what is to be saved.
+        """Return the weights and tables that these functions use, which are to be saved.
 
         Args:
-            functions: from `signatures`.
+            functions: result of `signatures`.
         """
         read = {
             id(tensor)
             for function in functions
             for tensor in function.get_concrete_function().captured_inputs
         }
-        # The values, not the model: SavedModel would store all that hangs on a Keras object.
+        # Track the values, not the model: SavedModel would store everything attached to a Keras
+        # object.
         weights = [weight.value for weight in self.model.variables]
         saved = tf.Module(name="served_model")
         tables = [variable for table in self.tables for variable in table.variables_stored]
@@ -136,35 +137,35 @@ class ServedModel:
         return saved
 
     def score(self, raw: Features) -> dict[str, Tensor]:
-        """Scores `(batch,)` of pairs given by raw ids and the other features."""
+        """Return scores `(batch,)` of pairs of raw ids and other features."""
         return {"score": self.call(self._encode(raw, self.schema.features))}
 
     def predict_examples(self, raw: Features) -> dict[str, Tensor]:
-        """Scores `(batch,)` of pairs given by serialised Examples."""
+        """Return scores `(batch,)` of pairs in serialised Examples."""
         return self.score(parse_examples(raw["examples"], self.schema.features, self.dtypes))
 
     def regress(self, raw: Features) -> dict[str, Tensor]:
-        """Scores `(batch,)` as Regress wants them."""
+        """Return scores `(batch,)` in the form of Regress."""
         return {"outputs": self.predict_examples({"examples": raw["inputs"]})["score"]}
 
     def classify(self, raw: Features) -> dict[str, Tensor]:
-        """Probabilities `(batch, 2)` of no and yes, of scores that are log odds."""
+        """Return probabilities `(batch, 2)` of no and yes from log odds."""
         logits = self.predict_examples({"examples": raw["inputs"]})["score"]
         scores = tf.stack([tf.sigmoid(-logits), tf.sigmoid(logits)], axis=1)
         return {"classes": tf.tile([CLASSES], [tf.shape(logits)[0], 1]), "scores": scores}
 
     def user_embedding(self, raw: Features) -> dict[str, Tensor]:
-        """Query vectors `(batch, dim)`."""
+        """Return query vectors `(batch, dim)`."""
         query = self._encode(raw, self.schema.query)
         return {"embedding": tf.cast(self.retriever.query_embedding(query), tf.float32)}
 
     def item_embedding(self, raw: Features) -> dict[str, Tensor]:
-        """Item vectors `(batch, dim)`."""
+        """Return item vectors `(batch, dim)`."""
         item = self._encode(raw, self.schema.item)
         return {"embedding": tf.cast(self.retriever.item_embedding(item), tf.float32)}
 
     def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
-        """The k best items of each query, or the most popular ones where nothing is known."""
+        """Return the k best items of each query, or the most popular ones for unknown queries."""
         query = self._encode(raw, self.schema.query)
         unknown = self._unknown(query[self.known_by])
         catalogue = self.catalogue
@@ -186,13 +187,13 @@ class ServedModel:
         return {**catalogue.answer(best), "fallback": unknown}
 
     def similar_items(self, raw: Features) -> dict[str, Tensor]:
-        """The items of the catalogue with the largest cosine, the asked item left out."""
+        """Return the items with the largest cosine, without the queried item."""
         name = self.schema.item_id.name
         best = self.catalogue.similar(self.lookups[name](raw[name]), self.options.ks[0])
         return self.catalogue.answer(best)
 
     def _unknown(self, known: Tensor) -> Tensor:
-        """Tell the queries `(batch,)` of which nothing is known, by the feature that names them."""
+        """Return the mask `(batch,)` of queries without a known id or history."""
         feature = self.schema.feature(self.known_by)
         if isinstance(feature, NumericSequence):
             return tf.reduce_all(tf.math.is_nan(known), axis=list(range(1, known.shape.rank)))
@@ -203,7 +204,7 @@ class ServedModel:
     def _spec(self, feature: Feature) -> tf.TensorSpec:
         dtype = tf.as_dtype(self.dtypes[feature.name])
         shape: tuple[int | None, ...] = feature.shape
-        if isinstance(feature, Sequence | NumericSequence):  # histories come in any width
+        if isinstance(feature, Sequence | NumericSequence):  # histories may have any width
             shape = (None, *shape[1:])
         return tf.TensorSpec((None, *shape), dtype, feature.name)
 

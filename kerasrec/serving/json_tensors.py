@@ -1,7 +1,7 @@
-"""Tensors as the REST interface of TensorFlow Serving writes them in JSON.
+"""Conversion between tensors and the JSON of TensorFlow Serving's REST interface.
 
-Lists nest along the axes; bytes that are no text are `{"b64": "..."}`; an integer is no float where
-integers are wanted, and nothing is converted silently.
+Lists nest along the axes. Bytes that are not text are `{"b64": "..."}`. A float is rejected where
+integers are expected, and nothing is converted silently.
 """
 
 import base64
@@ -18,10 +18,10 @@ _KINDS: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, 
 
 
 def to_array(value: Any, dtype: tf.DType) -> np.ndarray:
-    """JSON to an array; strings become bytes in an array of objects.
+    """Convert JSON to an array. Strings become bytes in an object array.
 
     Args:
-        value: what `json.loads` gave.
+        value: result of `json.loads`.
         dtype: type of the tensor.
 
     Raises:
@@ -42,19 +42,19 @@ def to_array(value: Any, dtype: tf.DType) -> np.ndarray:
     if wrong := [element for element in flat if type(element) not in _KINDS.get(kind, ())]:
         raise ValueError(f"expected values of type {dtype.name}; received {wrong[0]!r:.100}.")
     try:
-        with np.errstate(over="ignore"):  # a float beyond the range is infinite
+        with np.errstate(over="ignore"):  # a float out of range becomes infinite
             return np.array(flat, dtype.as_numpy_dtype).reshape(shape)
     except OverflowError as error:
         raise ValueError(f"expected values of type {dtype.name}: {error}.") from error
 
 
 def fill_rows(value: Any, padding: Any, shape: Sequence[int | None] = ()) -> Any:
-    """Fill up short rows on the right, so that all are as long as the longest.
+    """Pad short rows on the right to the length of the longest.
 
     Args:
-        value: a list of rows. Anything else is returned as it is, for `to_array` to judge.
-        padding: what a place is filled with.
-        shape: of one place, where it is no single value.
+        value: a list of rows. Anything else is returned unchanged, to be checked by `to_array`.
+        padding: padding value.
+        shape: shape of one position, if it is not a single value.
 
     Example:
 
@@ -70,11 +70,11 @@ def fill_rows(value: Any, padding: Any, shape: Sequence[int | None] = ()) -> Any
 
 
 def to_json(array: np.ndarray, name: str) -> Any:
-    """The inverse of `to_array`.
+    """Convert an array to JSON, the inverse of `to_array`.
 
     Args:
         array: numbers, or bytes.
-        name: name of the tensor; where it ends in `_bytes`, strings are always written in base 64.
+        name: name of the tensor; if it ends in `_bytes`, strings are always written in base64.
     """
     if array.dtype != object:
         return array.tolist()
@@ -85,13 +85,14 @@ def to_json(array: np.ndarray, name: str) -> Any:
 
 
 def make_example(features: Mapping[str, Any]) -> tf.train.Example:
-    """A `tf.train.Example` of a JSON object.
+    """Create a `tf.train.Example` from a JSON object.
 
     Args:
-        features: by name a string, a number, or a list of one kind; strings may be in base 64.
+        features: dict from name to a string, a number, or a list of one type; strings may be in
+            base64.
 
     Raises:
-        ValueError: if it is no such object.
+        ValueError: if the object has another form.
     """
     if not isinstance(features, Mapping):
         raise ValueError(f"expected an object of features; received {features!r:.100}.")
@@ -115,7 +116,7 @@ def make_example(features: Mapping[str, Any]) -> tf.train.Example:
 
 
 def example_to_json(example: tf.train.Example) -> dict[str, Any]:
-    """The inverse of `make_example`; every feature is a list."""
+    """Convert an Example to JSON, the inverse of `make_example`. Every feature is a list."""
     features = {}
     for name, feature in sorted(example.features.feature.items()):
         kind = feature.WhichOneof("kind")
@@ -125,19 +126,19 @@ def example_to_json(example: tf.train.Example) -> dict[str, Any]:
 
 
 def batch_size(arrays: Columns) -> int:
-    """Number of rows of a request, of all inputs alike.
+    """Return the number of rows of a request, which all inputs share.
 
     Raises:
-        ValueError: if an input has no rows, or they differ.
+        ValueError: if an input has no rows, or the numbers differ.
     """
     sizes = {name: array.shape[0] if array.ndim else None for name, array in arrays.items()}
     if len(set(sizes.values())) != 1 or None in sizes.values():
-        raise ValueError(f"the inputs need one batch size; received {sizes}.")
+        raise ValueError(f"the inputs must have the same batch size; received {sizes}.")
     return int(next(iter(arrays.values())).shape[0])
 
 
 def _flatten(value: Any, flat: list[Any]) -> tuple[int, ...]:
-    """Appends the leaves to `flat` and returns the shape."""
+    """Append the leaves to `flat` and return the shape."""
     if not isinstance(value, list):
         flat.append(value)
         return ()
@@ -161,7 +162,7 @@ def _bytes(value: Any) -> bytes:
         try:
             return base64.b64decode(value["b64"], validate=True)
         except (binascii.Error, ValueError) as error:
-            raise ValueError(f"no base 64: {value!r:.100}.") from error
+            raise ValueError(f"invalid base64: {value!r:.100}.") from error
     raise ValueError(f'expected a string or {{"b64": "..."}}; received {value!r:.100}.')
 
 

@@ -1,4 +1,4 @@
-"""Vocabularies in the served graph."""
+"""Vocabulary lookup in the served graph."""
 
 import pathlib
 
@@ -12,11 +12,11 @@ from kerasrec.types import Tensor
 
 
 class IdLookup(tf.Module):
-    """A vocabulary in the graph: raw ids to int32 ids, from a file that is exported along.
+    """Vocabulary in the graph: maps raw ids to int32 ids, from an exported file.
 
     Args:
-        vocabulary: the map.
-        path: text file to write, one id a line.
+        vocabulary: the vocabulary.
+        path: text file to write, one id per line.
     """
 
     def __init__(self, vocabulary: Vocabulary, path: pathlib.Path) -> None:
@@ -29,7 +29,7 @@ class IdLookup(tf.Module):
             text_file_initializer(
                 str(path),
                 key_dtype=tf.as_dtype(self.dtype),
-                # Whole lines for text: an id may hold tabs or start with spaces.
+                # Whole lines as text: an id may contain tabs or start with spaces.
                 key_index=index.WHOLE_LINE if self.dtype == "string" else 0,
                 value_dtype=tf.int64,
                 value_index=index.LINE_NUMBER,
@@ -39,17 +39,17 @@ class IdLookup(tf.Module):
         )
 
     def __call__(self, raw: Tensor, *, padded: bool = False) -> Tensor:
-        """Int32 ids of raw ids; padding becomes 0 if `padded`, else unknown."""
+        """Return int32 ids of raw ids. Padding becomes 0 if `padded`, else unknown."""
         ids = tf.cast(self.table.lookup(raw), tf.int32) + FIRST_ID
         return tf.where(raw == PADDING[self.dtype], PADDING_ID, ids) if padded else ids
 
 
 def newest_alone(history: Tensor, max_length: int) -> Tensor:
-    """Return histories in which all but the newest items, those that a model reads, are padding.
+    """Replace all but the newest items, which a model uses, by padding.
 
     Args:
         history: encoded ids `(batch, length)`, 0 at padding, newest last.
-        max_length: how many are kept.
+        max_length: number of items kept.
 
     Returns:
         int32 `(batch, length)`.

@@ -1,4 +1,4 @@
-"""The model card: what a version is, what it was made of and how good it is, for people."""
+"""Model card of a version: purpose, data and quality."""
 
 import importlib.metadata
 import json
@@ -15,13 +15,13 @@ _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def check_card(card: Mapping[str, Any] | None) -> None:
-    """Refuses a card with sections that there are not.
+    """Check that a card has known sections only.
 
     Args:
-        card: by section a text, a mapping of names to values, or a list of such mappings.
+        card: content by section: a text, a mapping of names to values, or a list of such mappings.
 
     Raises:
-        ValueError: naming the sections.
+        ValueError: listing the sections, if one is unknown.
     """
     if card is None:
         return
@@ -40,13 +40,13 @@ def render(
     signatures: Mapping[str, Any],
     card: Mapping[str, Any] | None,
 ) -> str:
-    """The card as Markdown.
+    """Return the card as Markdown.
 
     Args:
         model: the exported model.
         vocabularies: vocabulary by feature.
         signatures: `SignatureDef` by name.
-        card: what the caller knows, see `check_card`.
+        card: content from the caller, see `check_card`.
     """
     card = card or {}
     schema: Schema = model.schema
@@ -81,8 +81,8 @@ def render(
     defaults = {
         "metrics": "Not given.",
         "limits": "Ids that the training rows do not hold are unknown to the model: such users get "
-        "the most popular items, marked as `fallback`. The model repeats the habits of its "
-        "training rows, their biases included.",
+        "the most popular items, marked as `fallback`. The model reproduces the patterns of "
+        "its training rows, including their biases.",
         "licence": "Not given; the terms of the training data may bind the model too.",
     }
     for section, default in defaults.items():

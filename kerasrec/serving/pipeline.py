@@ -1,4 +1,4 @@
-"""Retrieve, rank, re-rank: several models behind one `recommend`."""
+"""Retrieve, rank and re-rank: several models behind one `recommend`."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -18,24 +18,24 @@ from kerasrec.types import Columns, Features, Retriever, Tensor
 
 @keras.saving.register_keras_serializable("kerasrec")
 class Pipeline(keras.Model):
-    """Retrieves items with one model, ranks them with another, and re-ranks the list.
+    """Pipeline that retrieves items with one model, ranks them with another, and re-ranks them.
 
         catalogue -> without excluded and filtered items -> the `retrieve` best of the retriever
                   -> scores of the ranker -> re-ranking -> k items
 
-    It is exported like a model, `export(pipeline, ...)`, into one graph: `recommend` runs all of
-    it, `score` and the Examples are those of the ranker, `similar_items` and the embeddings those
-    of the retriever. A user of whom the retriever knows nothing gets the most popular items, as
-    ever, neither ranked nor re-ranked. The score of a recommended item is the ranker's.
+    It is exported like a model, with `export(pipeline, ...)`, into one graph. `recommend` runs the
+    whole pipeline, `score` and the Examples use the ranker, and `similar_items` and the embeddings
+    use the retriever. A user unknown to the retriever gets the most popular items, neither ranked
+    nor re-ranked. The score of a recommended item is that of the ranker.
 
     Args:
         retriever: a model with `query_embedding` and `item_embedding`.
-        ranker: any model of the same users and items; it may read features that the retriever does
+        ranker: any model of the same users and items; it may use features that the retriever does
             not.
         reranker: `MaximalMarginalRelevance`, `Calibrated`, `PopularityBalance` or another
             `Reranker`; None for the order of the ranker. Categories are those of `filter_by`,
             similarity is that of `similar_items`, the history is the first sequence of items.
-        retrieve: number of items that are ranked.
+        retrieve: number of items to rank.
 
     Raises:
         ValueError: if the models do not fit together.
@@ -73,7 +73,7 @@ class Pipeline(keras.Model):
         if not isinstance(retriever, Retriever):
             raise ValueError(
                 "Pipeline: expected a retriever with query_embedding and item_embedding; received "
-                f"{type(retriever).__name__}. Let it be the ranker."
+                f"{type(retriever).__name__}. Use it as the ranker."
             )
         if not isinstance(getattr(ranker, "schema", None), Schema) or not callable(ranker):
             raise ValueError(
@@ -96,18 +96,18 @@ class Pipeline(keras.Model):
 
     @property
     def output_kind(self) -> str:
-        """What the ranker's score is."""
+        """Return the output kind of the ranker's score."""
         return str(getattr(self.ranker, "output_kind", "score"))
 
     @property
     def history(self) -> Sequence | None:
-        """The first sequence of items on the query side."""
+        """Return the first sequence of items on the query side."""
         item = self.schema.item_id.name
         found = (f for f in self.schema.query if isinstance(f, Sequence) and f.of == item)
         return next(found, None)
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Scores of the ranker."""
+        """Return the scores of the ranker."""
         return self.ranker(inputs, training=training)
 
     def recommend(
@@ -123,18 +123,18 @@ class Pipeline(keras.Model):
         num_categories: int = 0,
         vectors: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """What the exported graph recommends, computed item by item.
+        """Return the recommendations of the exported graph, computed item by item.
 
         Args:
-            query: encoded query features, one row a query.
+            query: encoded query features, one row per query.
             k: length of the lists.
-            candidates: encoded item features, one row an item, in the order of the item id.
-            popularity: training rows of each candidate.
+            candidates: encoded item features, one row per item, sorted by item id.
+            popularity: number of training rows of each candidate.
             exclude: encoded item ids `(batch, n)`, padded with 0.
-            allowed: bool `(batch, candidates)`, what passes a filter.
+            allowed: bool `(batch, candidates)`, True for items that pass the filter.
             categories: encoded categories `(candidates, width)`, padded with 0.
             num_categories: number of category ids.
-            vectors: of the candidates, if not those of the retriever.
+            vectors: vectors of the candidates, if not those of the retriever.
 
         Returns:
             dict of `item`, encoded ids `(batch, k)`, 0 in empty slots; `score` `(batch, k)`;
@@ -188,7 +188,7 @@ class Pipeline(keras.Model):
         categories: np.ndarray | None,
         num_categories: int,
     ) -> tuple[Tensor, ...]:
-        """Shares of the categories of some places, and of one query's history."""
+        """Return the category shares of some positions, and of one query's history."""
         if categories is None or self.history is None:
             return ()
         shares = category_shares(categories, num_categories).numpy()
@@ -201,7 +201,7 @@ class Pipeline(keras.Model):
         return tf.constant(shares[places][None]), tf.constant(profile[None], tf.float32)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             **{
@@ -213,7 +213,7 @@ class Pipeline(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """A new pipeline of new models; with a dtype, of models of that dtype."""
+        """Create a pipeline of new models, with the given dtype if there is one."""
         config = dict(config)
         config.pop("trainable", None)
         parts = {}
@@ -226,14 +226,14 @@ class Pipeline(keras.Model):
 
 
 def merged(retriever: Schema, ranker: Schema) -> Schema:
-    """The features of both.
+    """Return a schema with the features of both models.
 
     Args:
-        retriever: its schema.
-        ranker: its schema, whose label is kept.
+        retriever: schema of the retriever.
+        ranker: schema of the ranker, whose label is kept.
 
     Raises:
-        ValueError: if the ids of users or items, or features of one name, differ.
+        ValueError: if the ids of users or items, or features with the same name, differ.
     """
     for role in ("user_id", "item_id"):
         if getattr(retriever, role) != getattr(ranker, role):
@@ -257,12 +257,12 @@ def merged(retriever: Schema, ranker: Schema) -> Schema:
 
 
 def parts_of(model: Any) -> tuple[Any, ...]:
-    """The two models of a pipeline, or the model itself."""
+    """Return the two models of a pipeline, or the model itself."""
     return (model.retriever, model.ranker) if isinstance(model, Pipeline) else (model,)
 
 
 def retriever_of(model: Any) -> Any:
-    """What gives the vectors of a model: itself, the retriever of a pipeline, or None."""
+    """Return the model that computes the vectors: itself, the retriever of a pipeline, or None."""
     if isinstance(model, Pipeline):
         return model.retriever
     return model if isinstance(model, Retriever) else None

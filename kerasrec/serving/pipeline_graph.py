@@ -1,4 +1,4 @@
-"""A pipeline in the served graph."""
+"""Pipeline in the served graph."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from kerasrec.types import Features, Tensor
 def run_pipeline(
     pipeline: Pipeline, catalogue: Catalogue, query: Features, k: int, **limits: Any
 ) -> TopK:
-    """Retrieves, ranks and re-ranks.
+    """Retrieve, rank and re-rank.
 
     Args:
         pipeline: the models.
-        catalogue: what may be recommended.
+        catalogue: the items that may be recommended.
         query: encoded query features.
         k: length of the lists.
         **limits: as for `Catalogue.nearest`.
@@ -32,7 +32,7 @@ def run_pipeline(
     scores = pipeline.ranker({**query, **pairs}, training=False)
     unknown = limits["unknown"][:, None]
     scores = tf.where(real, tf.where(unknown, found.scores, scores), LOWEST_SCORE)
-    # Empty slots are last, and equal scores stay in the order of the retriever.
+    # Empty slots come last, and ties keep the order of the retriever.
     scores, order = tf.math.top_k(scores, length)
     places = tf.gather(places, order, batch_dims=1)
     count = tf.minimum(found.count, k)
@@ -57,11 +57,11 @@ def run_pipeline(
 def _shares(
     pipeline: Pipeline, catalogue: Catalogue, query: Features, places: Tensor
 ) -> tuple[Tensor, ...]:
-    """Shares of the categories of the items, and of the histories."""
+    """Return the category shares of the items and of the histories."""
     if not catalogue.has_categories or pipeline.history is None:
         return ()
     read = newest_alone(query[pipeline.history.name], pipeline.history.max_length)
-    history = tf.gather(catalogue.positions, read)  # -1: not there
+    history = tf.gather(catalogue.positions, read)  # -1: missing
     own = catalogue.shares(tf.maximum(history, 0))
     own = tf.where(history[..., None] >= 0, own, 0.0)  # (batch, length, categories)
     profile = tf.math.divide_no_nan(

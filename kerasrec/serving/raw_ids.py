@@ -1,4 +1,4 @@
-"""Raw ids: how they are padded, and how a vocabulary meets the features of a schema."""
+"""Raw ids: padding, encoding, and checks of vocabularies against a schema."""
 
 import keyword
 import re
@@ -21,21 +21,21 @@ from kerasrec.schema import (
 from kerasrec.types import Columns
 
 PADDING: dict[str, str | int | float] = {"string": "", "int64": -1, "float32": float("nan")}
-"""What fills the unused places of a raw matrix, of ids or of the numbers of events, by type."""
+"""Padding value of a matrix of raw ids or event numbers, by type."""
 
 
 def check_vocabularies(
     schema: Schema, vocabularies: Mapping[str, Vocabulary], filter_by: str | None = None
 ) -> dict[str, Vocabulary]:
-    """The vocabulary of every feature that has ids of its own, and of the filter.
+    """Return the vocabulary of the filter and of every feature with its own ids.
 
     Args:
         schema: the features of the model.
-        vocabularies: vocabulary by feature name; others are left out.
+        vocabularies: vocabulary by feature name; others are ignored.
         filter_by: column of the candidates that recommendations are filtered by.
 
     Raises:
-        ValueError: if a vocabulary is missing, or is not the one that the model was made with.
+        ValueError: if a vocabulary is missing, or is not the one used to build the model.
     """
     if not isinstance(vocabularies, Mapping):
         raise ValueError(
@@ -72,15 +72,15 @@ def check_vocabularies(
 
 
 def filter_space(schema: Schema, filter_by: str) -> str:
-    """Name of the vocabulary of the column that recommendations are filtered by.
+    """Return the name of the vocabulary of the filter column.
 
     Args:
         schema: the features of the model.
         filter_by: an item feature of ids, or a column of the candidates that the model does not
-            read.
+            use.
 
     Raises:
-        ValueError: if it is another feature of the schema.
+        ValueError: if it is any other feature of the schema.
     """
     feature = next((f for f in schema.features if f.name == filter_by), None)
     if feature is None:
@@ -94,14 +94,14 @@ def filter_space(schema: Schema, filter_by: str) -> str:
 
 
 def check_names(schema: Schema, filter_by: str | None = None) -> None:
-    """Refuses feature names that cannot be inputs of a served signature.
+    """Check that the feature names can be inputs of a served signature.
 
     Args:
         schema: the features of the model.
-        filter_by: column that recommendations are filtered by, which makes an input `allow`.
+        filter_by: column that recommendations are filtered by, which adds an input `allow`.
 
     Raises:
-        ValueError: naming them, and the fix.
+        ValueError: naming the invalid names, and the fix.
     """
     names = [feature.name for feature in schema.features]
     refused = [
@@ -126,13 +126,13 @@ def check_names(schema: Schema, filter_by: str | None = None) -> None:
 
 
 def known_by(model: Any) -> str:
-    """The feature that a query is known by: the history of a model that reads one, or the user id.
+    """Return the feature that identifies a query: the model's history, or the user id.
 
-    A model of histories serves users it has never seen. It names its history as `sequence`, or, of
-    numbers alone, the first of `numbers`.
+    A sequential model serves users it has never seen. Its history is named by its attribute
+    `sequence` or, with numbers only, by the first of `numbers`.
 
     Args:
-        model: the model that is served; of a pipeline, its retriever counts.
+        model: the served model; for a pipeline, the retriever decides.
     """
     if hasattr(model, "retriever"):
         return known_by(model.retriever)
@@ -144,10 +144,10 @@ def known_by(model: Any) -> str:
 
 
 def nothing_known(values: np.ndarray) -> np.ndarray:
-    """Queries of which nothing is known: no id, or only NaN where a history is of numbers.
+    """Return the mask of unknown queries: without ids, or with NaN only in a numeric history.
 
     Args:
-        values: of the feature that queries are known by, encoded, `(batch, ...)`.
+        values: encoded values of the feature that identifies queries, `(batch, ...)`.
 
     Returns:
         bool `(batch,)`.
@@ -162,7 +162,7 @@ def nothing_known(values: np.ndarray) -> np.ndarray:
 
 
 def raw_dtype(schema: Schema, vocabularies: Mapping[str, Vocabulary], feature: Feature) -> str:
-    """Type of a served input: that of its raw ids, or float32.
+    """Return the type of a served input: that of its raw ids, or float32.
 
     Args:
         schema: the features of the model.
@@ -175,10 +175,10 @@ def raw_dtype(schema: Schema, vocabularies: Mapping[str, Vocabulary], feature: F
 
 
 def encode_raw(values: np.ndarray, vocabulary: Vocabulary, *, padded: bool) -> np.ndarray:
-    """Raw ids of any shape to the int32 ids of the model, as the served graph does it.
+    """Encode raw ids of any shape to the model's int32 ids, as in the served graph.
 
     Args:
-        values: raw ids; the padding value is allowed.
+        values: raw ids, which may include padding.
         vocabulary: their vocabulary.
         padded: whether padding becomes 0 (bags and sequences) or unknown (a single id).
 
@@ -203,15 +203,14 @@ def candidate_columns(
     candidates: Columns | None,
     filter_by: str | None = None,
 ) -> dict[str, np.ndarray]:
-    """Encoded item features of everything that may be recommended, in the order of the item id.
+    """Return the encoded features of all items that may be recommended, sorted by item id.
 
     Args:
         schema: the features of the model.
         vocabularies: as checked by `check_vocabularies`.
-        candidates: encoded columns of the item features, one row an item; None for every item of
-            the vocabulary, which needs a schema whose only item feature is the id.
-        filter_by: a column of ids, `(items,)` or padded with 0 to `(items, n)`, that is kept as
-            well.
+        candidates: encoded columns of the item features, one row per item; None for every item of
+            the vocabulary, if the id is the only item feature of the schema.
+        filter_by: a column of ids to keep as well, `(items,)` or padded with 0 to `(items, n)`.
 
     Raises:
         ValueError: if a column is missing, has the wrong shape, type or length, or ids are outside
@@ -224,13 +223,13 @@ def candidate_columns(
             raise ValueError(
                 f"export: filter_by={filter_by!r} needs the categories of the items: pass "
                 f"candidates=, a dict of the encoded columns {[item.name, filter_by]} with one row "
-                "an item."
+                "per item."
             )
         if len(schema.item) > 1:
             raise ValueError(
                 f"export: the items have the features {[f.name for f in schema.item]}, so the "
-                "catalogue must come along: pass candidates=, a dict of these encoded columns with "
-                "one row an item."
+                "catalogue must be given: pass candidates=, a dict of these encoded columns with "
+                "one row per item."
             )
         return {item.name: np.arange(FIRST_ID, item.num_ids, dtype=np.int32)}
     columns: dict[str, np.ndarray] = {}
@@ -261,7 +260,9 @@ def candidate_columns(
         columns[extra] = _categories(extra, candidates, vocabularies[extra].num_ids)
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"export: candidates need one length; received {lengths}.")
+        raise ValueError(
+            f"export: all candidates columns must have the same length; received {lengths}."
+        )
     ids = columns[item.name]
     order = np.argsort(ids, kind="stable")
     if (np.diff(ids[order]) == 0).any():
@@ -297,10 +298,10 @@ def _check_range(name: str, column: np.ndarray, lowest: int, num_ids: int) -> No
 
 
 def as_raw(values: Any, dtype: str) -> np.ndarray:
-    """A list or array as the numpy array that a served input of that type takes.
+    """Convert a list or array to the array of a served input with the given type.
 
     Args:
-        values: nested lists of one length, or an array.
+        values: nested lists of equal length, or an array.
         dtype: "string", "int64" or "float32".
     """
     return np.asarray(values, dtype=object if dtype == "string" else dtype)

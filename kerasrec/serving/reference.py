@@ -1,6 +1,6 @@
-"""What a served model must answer, computed by the Keras model and numpy, not by the graph.
+"""Expected answers of a served model, computed by Keras and NumPy without the graph.
 
-Nine rows cover known, unknown, empty, unicode and very long ids; `verify` replays them in batches
+Nine rows cover known, unknown, empty, unicode and very long ids. `verify` replays them in batches
 of 1, 7 and 64.
 """
 
@@ -32,18 +32,18 @@ LONG_ID = "x" * 4096
 def record(
     model: Any, vocabularies: Mapping[str, Vocabulary], candidates: Columns, options: Options
 ) -> dict[str, Any]:
-    """Requests to the signatures of an export with the answers of the Keras model.
+    """Record requests to the signatures of an export, with the answers of the Keras model.
 
     Args:
         model: a model in float32.
         vocabularies: as checked by `check_vocabularies`.
         candidates: as checked by `candidate_columns`.
-        options: of the export.
+        options: options of the export.
 
     Returns:
-        JSON-able dict: `options`, and `requests`, each with `signature`, `inputs`, `answers` and,
-        for lists of items, the longer `ranking` with its scores. Bytes are `{"b64": ...}`, as in
-        TensorFlow Serving's JSON.
+        JSON-serialisable dict: `options`, and `requests`, each with `signature`, `inputs`,
+        `answers` and, for lists of items, the longer `ranking` with its scores. Bytes are
+        `{"b64": ...}`, as in TensorFlow Serving's JSON.
     """
     schema: Schema = model.schema
     exact = model
@@ -71,7 +71,7 @@ def record(
         if name in SCORES:
             add(name, inputs, _answers(score=scores))
         elif name in options.lists:
-            # All kinds of exclusions once; for other lengths the one of items, nonsense, padding.
+            # All kinds of exclusions once. For other lengths only item, unknown id and padding.
             for exclude in lists.exclusions() if name == "recommend" else lists.exclusions()[1:2]:
                 found = lists.recommend(exclude, options.lists[name], **limits)
                 add(name, {**query, "exclude": exclude, **limits}, found)
@@ -100,17 +100,17 @@ def record(
 
 
 def write(recorded: Mapping[str, Any], folder: pathlib.Path) -> None:
-    """Writes the result of `record` into the folder of a version."""
+    """Write the result of `record` into the folder of a version."""
     path = folder / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(recorded, ensure_ascii=False), encoding="utf-8")
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
-    """The inverse of `write`.
+    """Read the result of `record` from the folder of a version.
 
     Raises:
-        ValueError: if the file is missing, damaged or of another version.
+        ValueError: if the file is missing, damaged or has another format version.
     """
     path = folder / FILE_NAME
     try:
@@ -133,7 +133,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
 def _inputs(
     schema: Schema, vocabularies: Mapping[str, Vocabulary], rng: np.random.Generator
 ) -> tuple[list[str], dict[str, np.ndarray]]:
-    """What each row's user is, and raw inputs `(9, ...)` for all features."""
+    """Return a description of each row's user, and raw inputs `(9, ...)` of all features."""
     inputs: dict[str, np.ndarray] = {}
     names = [feature.name for feature in schema.features]
     user = names.index(schema.user_id.name)
@@ -141,12 +141,12 @@ def _inputs(
     for index, feature in enumerate(schema.features):
         if isinstance(feature, Numeric):
             inputs[feature.name] = rng.normal(size=(ROWS, *feature.shape)).astype(np.float32)
-            inputs[feature.name][0] = 0  # which an Example leaves out
+            inputs[feature.name][0] = 0  # left out of an Example
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
         _, ids = _nine(vocabulary)
         if isinstance(feature, Categorical):
-            # Shifted, so that unknown users meet known items and the other way round.
+            # Shifted, so that unknown users meet known items and vice versa.
             inputs[feature.name] = np.roll(ids, index - user)
             continue
         value = np.full((ROWS, feature.max_length), PADDING[vocabulary.dtype], ids.dtype)
@@ -159,7 +159,7 @@ def _inputs(
 
 
 def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
-    """Nine raw ids and what they are."""
+    """Return nine raw ids and their descriptions."""
     raw = vocabulary.ids
     padding = PADDING[vocabulary.dtype]
     known: list[Any] = [raw[int(place * (len(raw) - 1))] for place in (0, 1, 0.25, 0.5, 0.75)]

@@ -1,4 +1,4 @@
-"""The signatures of a SavedModel, read from its file, without loading it."""
+"""Signatures of a SavedModel, read from its file without loading it."""
 
 import pathlib
 from typing import Any
@@ -12,12 +12,12 @@ TAG = "serve"
 PREDICT, CLASSIFY, REGRESS = (
     f"tensorflow/serving/{method}" for method in ("predict", "classify", "regress")
 )
-# What TensorFlow keeps among the signatures for its own use.
+# Entries that TensorFlow keeps among the signatures for its own use.
 _INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 
 
 def signature_defs(folder: pathlib.Path) -> dict[str, Any]:
-    """`SignatureDef` by name, of the graph with the tag `serve`, which TensorFlow Serving loads.
+    """Return `SignatureDef` by name from the graph with the tag `serve`.
 
     Args:
         folder: a version.

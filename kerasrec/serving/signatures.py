@@ -1,4 +1,4 @@
-"""Which signatures a model is exported with, and which of TensorFlow Serving's APIs each answers.
+"""Exported signatures of a model and their APIs in TensorFlow Serving.
 
 | signature | inputs | outputs | for |
 |---|---|---|---|
@@ -27,18 +27,18 @@ METHODS = {
     "classify": "tensorflow/serving/classify",
     "regress": "tensorflow/serving/regress",
 }
-"""Method names that TensorFlow Serving's Classify and Regress demand; all else is Predict."""
+"""Method names required by TensorFlow Serving's Classify and Regress; others are Predict."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a model is exported; kept beside the graph, so that answers can be computed anew.
+    """Options of an export, stored beside the graph so that answers can be recomputed.
 
     Attributes:
         ks: lengths of the recommended lists.
         signatures: names of the signatures.
         filter_by: column of the candidates that recommendations can be filtered by.
-        tables: how tables of vectors are stored, see `VectorTable`.
+        tables: storage of the tables of vectors, see `VectorTable`.
     """
 
     ks: tuple[int, ...]
@@ -48,18 +48,18 @@ class Options:
 
     @property
     def lists(self) -> dict[str, int]:
-        """Length of the list by signature that recommends."""
+        """Return the list length of each signature that recommends."""
         every = {"recommend": self.ks[0], **{f"recommend_{k}": k for k in self.ks}}
         return {name: k for name, k in every.items() if name in self.signatures}
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return a JSON-serialisable dict."""
         values = dataclasses.asdict(self)
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Options":
-        """The inverse of `to_dict`, from JSON."""
+        """Create options from the result of `to_dict`."""
         made: dict[str, Any] = {
             n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
         }
@@ -75,19 +75,19 @@ def make_options(
     filter_by: str | None = None,
     tables: str = "float32",
 ) -> Options:
-    """The options of an export, checked.
+    """Validate and return the options of an export.
 
     Args:
         model: the model.
-        k: length of the lists, or several.
-        signatures: names, or None for all that the model has.
+        k: length of the lists, or several lengths.
+        signatures: names, or None for all signatures of the model.
         num_candidates: size of the catalogue.
         filter_by: as checked by `candidate_columns`.
-        tables: how tables are stored.
+        tables: storage of the tables.
 
     Raises:
-        ValueError: if a length does not fit the catalogue, or the model has no such signature, or
-            there is no such kind of table.
+        ValueError: if a length does not fit the catalogue, the model has no such signature, or the
+            kind of table is unknown.
     """
     check_choice("export", "tables", tables, KINDS)
     if isinstance(model, Pipeline):
@@ -115,7 +115,7 @@ def make_options(
             f"export: {type(model).__name__} has the signatures {[*every, *logits]}; received "
             f"{names}. Name some of them, or pass None for all."
         )
-    # In our order, each once; the score is served under both of its names.
+    # In canonical order, each once. The score is served under both of its names.
     if set(names) & set(SCORES):
         names += SCORES
     return Options(ks, tuple(name for name in [*every, *logits] if name in names), **more)
@@ -136,10 +136,10 @@ def _check_pipeline(model: Pipeline, k: Any, filter_by: str | None) -> None:
 
 
 def set_methods(folder: pathlib.Path) -> None:
-    """Writes the names of Classify and Regress into a SavedModel, which TensorFlow cannot.
+    """Set the method names of Classify and Regress in a SavedModel, which TensorFlow does not.
 
     Args:
-        folder: of the SavedModel, before it is published.
+        folder: folder of the SavedModel, before it is published.
     """
     path = folder / "saved_model.pb"
     saved = saved_model_message(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Verify: a version reloaded in a fresh process answers as the Keras model did."""
+"""Verification that a version gives the answers of the Keras model in a fresh process."""
 
 import dataclasses
 import json
@@ -24,16 +24,16 @@ from kerasrec.types import Columns
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """The report of `verify`; `str()` of it is a table.
+    """Report of `verify`. `str()` of it is a table.
 
     Attributes:
         path: the version.
-        tensorflow: the version that loaded it.
+        tensorflow: TensorFlow version that loaded it.
         operations: number of kinds of operations in the graph, all of stock TensorFlow.
         graph_bytes: size of `saved_model.pb`; a message may not be above 2 GB.
         warmed: number of warm-up requests that ran.
-        tables: what smaller tables cost, as export measured it; None for float32.
-        rows: what the user of each row is.
+        tables: accuracy loss of smaller tables, as measured by `export`; None for float32.
+        rows: description of the user of each row.
         bound: largest difference allowed.
         signatures: a check for each.
     """
@@ -50,7 +50,7 @@ class Verification:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Everything that is wrong; empty if the version is as it must be."""
+        """Return all problems; empty if the version is correct."""
         return tuple(problem for check in self.signatures for problem in check.problems)
 
     def __str__(self) -> str:
@@ -93,10 +93,10 @@ class Verification:
 
 
 class VerificationError(RuntimeError):
-    """A version loads but does not answer as the Keras model does.
+    """Error raised if a version loads but does not answer as the Keras model does.
 
     Args:
-        report: what was found.
+        report: the report of `verify`.
     """
 
     def __init__(self, report: Verification) -> None:
@@ -111,17 +111,17 @@ def verify(
     vocabularies: Mapping[str, Vocabulary] | None = None,
     candidates: Columns | None = None,
 ) -> Verification:
-    """Replays requests in a fresh process and compares the answers with those of the Keras model.
+    """Replay requests in a fresh process and compare the answers with those of the Keras model.
 
-    The process imports TensorFlow alone, loads the graph as TensorFlow Serving does, and runs every
-    signature in batches of 1, 7 and 64, for known, unknown, empty, unicode and very long ids, with
-    and without exclusions, with other neighbours and other padding in each batch; then the warm-up
-    requests, if the version has any. Numbers may differ by 1e-5 (relative where they exceed 1);
-    rankings must be equal, but that items whose scores are this close may change places.
+    The process imports TensorFlow only and loads the graph as TensorFlow Serving does. It runs
+    every signature in batches of 1, 7 and 64, for known, unknown, empty, unicode and very long ids,
+    with and without exclusions. Neighbours and padding of a row differ between the batches. It then
+    runs the warm-up requests, if the version has any. Numbers may differ by 1e-5, relative where
+    they exceed 1. Rankings must be equal, except that items with scores this close may swap places.
 
     Args:
-        directory: a version, or the folder that holds the versions, of which the newest is taken.
-        model: the Keras model, to compute the answers anew; None for the recorded ones.
+        directory: a version, or the folder that holds the versions, of which the newest is used.
+        model: the Keras model, to recompute the answers; None for the recorded ones.
         vocabularies: as for `export`; needed with `model`.
         candidates: as for `export`; only with `model`.
 
@@ -130,15 +130,15 @@ def verify(
 
     Raises:
         ValueError: if there is no SavedModel, it is damaged, or the arguments do not fit together.
-        VerificationError: if an answer differs; its `report` says which.
+        VerificationError: if an answer differs; its `report` tells which one.
     """
     path = find_version(directory)
     _check_schema(path)
     if model is None:
         if vocabularies is not None or candidates is not None:
             raise ValueError(
-                "verify: vocabularies and candidates serve to compute answers anew; pass model= "
-                "as well."
+                "verify: vocabularies and candidates are only used to recompute answers; pass "
+                "model= as well."
             )
         recorded = reference.read(path)
     else:
@@ -209,7 +209,7 @@ def _run_fresh(path: pathlib.Path, recorded: Mapping[str, Any]) -> dict[str, Any
         result = pathlib.Path(folder, "result.json")
         requests.write_text(json.dumps(recorded), encoding="utf-8")
         script = pathlib.Path(__file__).with_name("fresh_process.py")
-        # -I: neither the working directory nor PYTHONPATH can bring other modules in.
+        # -I: neither the working directory nor PYTHONPATH can add other modules.
         command = [sys.executable, "-I", str(script), str(path), str(requests), str(result)]
         run = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if not result.is_file():

@@ -1,13 +1,13 @@
-"""Numbered version directories that appear whole or not at all.
+"""Numbered version directories that appear completely or not at all.
 
     directory/1/  directory/2/  ...      versions, as TensorFlow Serving scans them
     directory/.withdrawn-3/              a version that `rollback` took out of service
-    directory/.export-<random>/          an export in progress, or what a dead one left
+    directory/.export-<random>/          an export in progress, or the remains of a dead one
     directory/.export.lock               held (shared) by every living export
 
-A version is written elsewhere in the same directory, flushed to disk and renamed, which is one
-step for every reader. The kernel frees the lock of a process that dies, however it dies: whoever
-gets the lock for itself alone knows that every `.export-*` is a leftover.
+A version is written elsewhere in the same directory, flushed to disk and renamed, which is atomic
+for every reader. The kernel frees the lock of a process however it dies. A process that holds the
+lock exclusively therefore knows that every `.export-*` is a leftover.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _GRAPH = "saved_model.pb"
 
 
 def list_versions(directory: StrPath) -> list[int]:
-    """The versions of a directory, oldest first.
+    """List the versions of a directory, oldest first.
 
     Args:
         directory: the folder that holds the version folders; it need not exist.
@@ -50,7 +50,7 @@ def list_versions(directory: StrPath) -> list[int]:
 
 
 def find_version(directory: StrPath) -> pathlib.Path:
-    """The folder of a SavedModel: the given one, or its newest version.
+    """Return the folder of a SavedModel: the given one, or its newest version.
 
     Args:
         directory: a version folder, or the folder that holds the versions.
@@ -82,15 +82,15 @@ def find_version(directory: StrPath) -> pathlib.Path:
 
 
 def check_version(directory: StrPath, version: int | None) -> None:
-    """Refuses a version that is no version number or that exists.
+    """Check that a version number is valid and not taken.
 
     Args:
         directory: the folder that holds the versions; it need not exist.
         version: a number, or None for the next one.
 
     Raises:
-        ValueError: if the version exists or is not an integer from 0 to 2**63 - 1, or the directory
-            is a file.
+        ValueError: if the version exists or is not an integer between 0 and 2**63 - 1, or the
+            directory is a file.
     """
     path = pathlib.Path(directory)
     if path.exists() and not path.is_dir():
@@ -106,13 +106,13 @@ def check_version(directory: StrPath, version: int | None) -> None:
 
 
 def check_keep(keep: int | None) -> None:
-    """Refuses a number of versions to keep that is none.
+    """Check the number of versions to keep.
 
     Args:
         keep: a number, or None for all.
 
     Raises:
-        ValueError: if it is no integer, or below 1.
+        ValueError: if it is not an integer, or below 1.
     """
     if keep is None:
         return
@@ -127,21 +127,21 @@ def write_version(
     *,
     keep: int | None = None,
 ) -> pathlib.Path:
-    """Publishes what `write` puts into the folder it is given.
+    """Publish the files that `write` puts into the folder it receives.
 
     Args:
-        directory: the folder that holds the versions; made if it does not exist.
+        directory: the folder that holds the versions; created if needed.
         version: a number, or None for the highest plus one.
-        write: fills a new empty folder `model` inside a scratch folder of its own; may use its
-            parent for files that are not published.
-        keep: number of other versions that stay, the highest ones; None for all.
+        write: function that fills a new empty folder `model` inside a scratch folder. It may use
+            the parent for files that are not published.
+        keep: number of other versions to keep, the highest ones; None for all.
 
     Returns:
         Path of the version.
 
     Raises:
         ValueError: as for `check_version` and `check_keep`.
-        OSError: if the disk refuses; nothing of the version is left then.
+        OSError: if writing fails; nothing of the version is then left.
 
     Example:
 
@@ -171,16 +171,16 @@ def write_version(
 
 
 def rollback(directory: StrPath, *, to: int | None = None) -> pathlib.Path:
-    """Makes an older version the newest one, which is what TensorFlow Serving serves.
+    """Make an older version the newest one, which TensorFlow Serving then serves.
 
-    The versions above it are withdrawn: renamed to `.withdrawn-<version>`, where no server looks.
-    Nothing is lost: `to` may name a withdrawn version, which comes back. The newest is renamed
-    last, so that no version between the two is served meanwhile; numbers of withdrawn versions are
-    not given again.
+    Newer versions are withdrawn: renamed to `.withdrawn-<version>`, which servers ignore. Nothing
+    is lost: `to` may name a withdrawn version, which is then restored. The newest version is
+    renamed last, so that no version in between is served meanwhile. Numbers of withdrawn versions
+    are not reused.
 
     Args:
         directory: the folder that holds the versions.
-        to: the version to go back to; the newest but one if None.
+        to: the version to return to; the second newest if None.
 
     Returns:
         Path of the version that is now the newest.
@@ -226,17 +226,17 @@ def _versions(base: pathlib.Path, prefix: str = "") -> dict[int, pathlib.Path]:
 
 
 def _prune(base: pathlib.Path, new: int, keep: int, staging: pathlib.Path) -> None:
-    """Removes all but the new version and the `keep` highest others."""
+    """Remove all but the new version and the `keep` highest others."""
     others = sorted((number for number in list_versions(base) if number != new), reverse=True)
     for number in others[keep:]:
-        # Out of sight in one step; another export may have been faster.
+        # Hidden in one step. Another export may have removed it first.
         with contextlib.suppress(FileNotFoundError):
             os.rename(base / str(number), staging / str(number))
 
 
 @contextlib.contextmanager
 def _living(base: pathlib.Path) -> Iterator[None]:
-    """Marks this export as alive; removes the leftovers of dead ones if no other lives."""
+    """Mark this export as alive. Remove the leftovers of dead exports if no other is alive."""
     with open(base / _LOCK, "a") as lock:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -251,7 +251,7 @@ def _publish(model: pathlib.Path, base: pathlib.Path, version: int | None) -> pa
         number = _next(base) if version is None else version
         path = base / str(number)
         try:
-            # A folder that is not empty is never replaced, so a concurrent export cannot be lost.
+            # A non-empty folder is never replaced, so a concurrent export cannot be lost.
             rename_new(model, path)
         except FileExistsError:
             check_version(base, version)

@@ -1,6 +1,7 @@
-"""Requests that a server runs before it serves a version, in TensorFlow Serving's own file.
+"""Warm-up requests that a server runs before it serves a version.
 
-The first calls of a graph take longer than all others; these take them.
+They are stored in the file format of TensorFlow Serving. The first calls of a graph are slower than
+all later ones, and the warm-up takes over these first calls.
 """
 
 import pathlib
@@ -16,18 +17,18 @@ from kerasrec.serving.json_tensors import batch_size, to_array
 from kerasrec.serving.signature_defs import CLASSIFY, REGRESS, signature_defs
 
 FILE_NAME = "assets.extra/tf_serving_warmup_requests"
-# Of each signature, at batch 1 and at that of the record.
+# Of each signature, at batch size 1 and at that of the record.
 REQUESTS = 2
-# What TensorFlow Serving reads of one file at most.
+# Maximum number of requests that TensorFlow Serving reads from a file.
 LARGEST = 1000
 
 
 def write(recorded: Mapping[str, Any], folder: pathlib.Path, *, name: str) -> None:
-    """Writes a TFRecord file of `PredictionLog`.
+    """Write a TFRecord file of `PredictionLog`.
 
     Args:
-        recorded: as `reference.record` gives it.
-        folder: the version, its graph written.
+        recorded: result of `reference.record`.
+        folder: the version, with its graph written.
         name: name of the served model.
     """
     definitions = signature_defs(folder)
@@ -48,7 +49,7 @@ def write(recorded: Mapping[str, Any], folder: pathlib.Path, *, name: str) -> No
 
 
 def read(folder: pathlib.Path) -> Iterator[prediction_log_pb2.PredictionLog]:
-    """The requests of a version; none if it has no such file.
+    """Return the warm-up requests of a version; empty without the file.
 
     Args:
         folder: the version.
@@ -67,10 +68,10 @@ def read(folder: pathlib.Path) -> Iterator[prediction_log_pb2.PredictionLog]:
 
 
 def request_arrays(request: Mapping[str, Any], definition: Any) -> dict[str, np.ndarray]:
-    """The inputs of a recorded request, as the signature types them.
+    """Return the inputs of a recorded request, with the types of the signature.
 
     Args:
-        request: one of `reference.record`.
+        request: a request from `reference.record`.
         definition: its `SignatureDef`.
     """
     return {
@@ -99,5 +100,5 @@ def _log(
 
 
 def parse_examples(serialized: np.ndarray) -> list[tf.train.Example]:
-    """`tf.train.Example`s of their bytes `(batch,)`."""
+    """Parse `tf.train.Example`s from their bytes `(batch,)`."""
     return [tf.train.Example.FromString(data) for data in serialized]

@@ -1,4 +1,4 @@
-"""The contract kit: the checks that every model of the zoo passes, for your models too."""
+"""Contract kit: the checks that every model of the zoo passes, also for custom models."""
 
 import lazy_loader
 

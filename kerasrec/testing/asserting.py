@@ -1,4 +1,4 @@
-"""What the checks of the contract kit are made of."""
+"""Assertions of the contract kit."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from kerasrec.testing.cases import ModelCase
 
 
 def demand(condition: bool, case: ModelCase, what: str) -> None:
-    """Raises with the name of the model and of what was broken."""
+    """Raise an AssertionError with the model and the broken requirement."""
     if not condition:
         raise AssertionError(f"{case.model.__name__}: {what}")
 
 
 def same(actual: Any, expected: Any, case: ModelCase, what: str, bound: float = 1e-5) -> None:
-    """Demands equal shapes, and numbers that differ by at most `bound` of the largest."""
+    """Demand equal shapes, and numbers that differ by at most `bound` of the largest."""
     actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
     demand(actual.shape == expected.shape, case, f"{what}: {actual.shape} {expected.shape}")
     difference = np.abs(actual - expected).max(initial=0.0)
@@ -24,12 +24,12 @@ def same(actual: Any, expected: Any, case: ModelCase, what: str, bound: float = 
 
 
 def score(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """Scores as an array."""
+    """Return the scores as an array."""
     return keras.ops.convert_to_numpy(model(inputs))
 
 
 def shake(model: Any) -> None:
-    """Weights that are neither zero nor alike, biases included, so that no term is missed."""
+    """Set weights that are neither zero nor equal, biases included, so that no term is missed."""
     rng = np.random.default_rng(0)
     for weight in model.weights:
         if keras.backend.is_float_dtype(weight.dtype):

@@ -1,4 +1,4 @@
-"""What a model's test states, and the small data that the checks run on."""
+"""Model cases and the small data that the checks run on."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from kerasrec.schema import (
 
 
 def tiny_schema(*, num_users: int = 11, num_items: int = 17, features: bool = False) -> Schema:
-    """A schema for tests: rectangular, so that a transposed table cannot pass unnoticed.
+    """Return a schema for tests with different numbers of users and items.
 
     Args:
-        num_users: real users, besides padding and unknown.
-        num_items: real items, besides padding and unknown.
+        num_users: number of real users, besides padding and unknown.
+        num_items: number of real items, besides padding and unknown.
         features: whether to add one feature of each kind.
 
     Example:
@@ -43,14 +43,15 @@ def tiny_schema(*, num_users: int = 11, num_items: int = 17, features: bool = Fa
 
 @dataclasses.dataclass(frozen=True)
 class ModelCase:
-    """The facts of one model, given to `check_model`.
+    """Facts about a model, passed to `check_model`.
 
     Args:
-        model: the class.
-        num_params: number of parameters for this schema and these arguments; write it as a formula.
-        schema: the features; at least 9 users and 9 items, not as many of one as of the other.
-        kwargs: constructor arguments; leave dropout at 0, so that runs can be compared.
-        trains: whether gradients train it; False for models that count or solve.
+        model: the model class.
+        num_params: number of parameters for this schema and these arguments, best written as a
+            formula.
+        schema: the features, with at least 9 users and 9 items, and different numbers of both.
+        kwargs: constructor arguments; leave dropout at 0, so that runs are comparable.
+        trains: whether it is trained by gradients; False for counts and closed forms.
 
     Raises:
         ValueError: if the schema is too small or square.
@@ -81,20 +82,20 @@ class ModelCase:
             )
 
     def new(self, **more: Any) -> Any:
-        """A fresh model."""
+        """Return a new model."""
         return self.model(self.schema, **{**self.kwargs, **more})
 
 
 def random_inputs(
     schema: Schema, batch_size: int, *, candidates: int | None = None, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Random encoded inputs; bags and sequences end in padding.
+    """Return random encoded inputs, with bags and sequences that end in padding.
 
     Args:
         schema: the features.
-        batch_size: rows.
+        batch_size: number of rows.
         candidates: if given, item features get a candidate axis of this length.
-        seed: seed of the draw.
+        seed: random seed.
 
     Returns:
         dict of arrays `(batch_size,) + shape` or, for item features with candidates,
@@ -117,7 +118,7 @@ def random_inputs(
         if isinstance(feature, Numeric):
             inputs[feature.name] = rng.normal(size=shape).astype("float32")
             if isinstance(feature, NumericSequence) and not ids_beside:
-                if feature.max_length not in lengths_by_width:  # of the same events
+                if feature.max_length not in lengths_by_width:  # numbers of the same events
                     drawn = rng.integers(0, feature.max_length + 1, size=lead)
                     lengths_by_width[feature.max_length] = drawn
                 ends = lengths_by_width[feature.max_length][..., None]
@@ -134,13 +135,13 @@ def random_inputs(
 def neutral_inputs(
     schema: Schema, users: np.ndarray, items: np.ndarray, history: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Inputs that differ in the user and item id, and in the histories, alone.
+    """Return inputs that differ only in user id, item id and histories.
 
     Args:
         schema: the features.
         users: encoded user ids `(batch,)`.
         items: encoded item ids `(batch,)` or `(batch, candidates)`.
-        history: what sequences of the item id begin with, `(batch, length)`.
+        history: first ids of the sequences of the item id, `(batch, length)`.
     """
     inputs: dict[str, np.ndarray] = {}
     for feature in schema.features:
@@ -158,15 +159,16 @@ def neutral_inputs(
 def scattered(
     schema: Schema, inputs: Mapping[str, np.ndarray], more: int, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Move the padding of bags and of the query's histories between the ids and in front of them.
+    """Move the padding of bags and of the query's histories to random positions.
 
-    Numbers of events move as the items of the same history do.
+    Padding then stands between the ids and in front of them. Numeric sequences move in step with
+    the item history.
 
     Args:
         schema: the features.
-        inputs: one array a feature, without a candidate axis.
-        more: places that histories get beside those that they have.
-        seed: of the places.
+        inputs: one array per feature, without a candidate axis.
+        more: number of positions to add to the histories.
+        seed: random seed of the positions.
 
     Example:
 
@@ -196,7 +198,7 @@ def scattered(
             (len(values), width, *values.shape[2:]), np.nan if numbers else 0, values.dtype
         )
         for row, there in enumerate(real):
-            # The places depend on row and number alone, and so agree between histories.
+            # The positions depend on row and number only, and so agree between histories.
             rng = np.random.default_rng([seed, row, int(there.sum())])
             places = np.sort(rng.permutation(width)[: there.sum()])
             moved[feature.name][row, places] = values[row, there]

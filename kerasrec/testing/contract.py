@@ -1,4 +1,4 @@
-"""The checks. Each takes a `ModelCase` and raises `AssertionError` saying what was broken."""
+"""Checks of the contract kit. Each takes a `ModelCase` and raises `AssertionError` on failure."""
 
 import inspect
 import json
@@ -18,12 +18,12 @@ from kerasrec.testing.sides import check_parts, check_retrieval
 
 
 def check_model(case: ModelCase) -> None:
-    """Runs every check of `CHECKS`.
+    """Run every check of `CHECKS`.
 
-    In a test suite, parametrise over `CHECKS` instead, to see each check by name.
+    In a test suite, parametrise over `CHECKS` instead, to report each check by name.
 
     Args:
-        case: the model's facts.
+        case: facts about the model.
 
     Raises:
         AssertionError: at the first check that fails.
@@ -39,7 +39,7 @@ def check_model(case: ModelCase) -> None:
 
 
 def check_arguments(case: ModelCase) -> None:
-    """At most 8 keyword-only plain values, each kept unchanged under its own name."""
+    """Check that all arguments are keyword-only plain values, stored unchanged; at most 8."""
     parameters = dict(inspect.signature(case.model).parameters)
     demand(next(iter(parameters)) == "schema", case, "the first argument is the schema")
     own = {n: p for n, p in parameters.items() if n not in ("schema", "name", "dtype")}
@@ -55,7 +55,7 @@ def check_arguments(case: ModelCase) -> None:
 
 
 def check_config(case: ModelCase) -> None:
-    """The config survives JSON exactly, schema included, and makes the same architecture."""
+    """Check that the config survives JSON exactly and recreates the same architecture."""
     model = case.new(name="renamed")
     model.trainable = False
     config = json.loads(json.dumps(model.get_config()))
@@ -68,7 +68,7 @@ def check_config(case: ModelCase) -> None:
 
 
 def check_build(case: ModelCase) -> None:
-    """All weights exist before any data, and there are as many as the formula says."""
+    """Check that all weights exist before any data, and the number of parameters."""
     model = case.new()
     demand(model.built, case, "is built by its constructor")
     count = model.count_params()
@@ -90,7 +90,7 @@ def check_build(case: ModelCase) -> None:
 
 
 def check_call(case: ModelCase) -> None:
-    """Eager = compiled = XLA = predict, float32, `(batch,)` and `(batch, candidates)`."""
+    """Check that eager, compiled, XLA and predict agree, with and without candidates."""
     model = case.new()
     shake(model)
     for candidates in (None, 1, 4):
@@ -117,7 +117,7 @@ def check_call(case: ModelCase) -> None:
 
 
 def check_batch(case: ModelCase) -> None:
-    """A row's score does not depend on its neighbours, their number or their order."""
+    """Check that a row's score is independent of the other rows, their number and their order."""
     model = case.new()
     shake(model)
     inputs = random_inputs(case.schema, 7)
@@ -127,7 +127,7 @@ def check_batch(case: ModelCase) -> None:
         same(alone, scores[row : row + 1], case, "a row alone = the row in its batch")
     backwards = score(model, {n: v[::-1] for n, v in inputs.items()})
     same(backwards[::-1], scores, case, "order of rows")
-    # A padding candidate beside it changes no candidate.
+    # A padding candidate beside others changes none of their scores.
     wide = random_inputs(case.schema, 3, candidates=4)
     padded = {n: v.copy() for n, v in wide.items()}
     padded[case.schema.item_id.name][:, -1] = PADDING_ID
@@ -135,7 +135,7 @@ def check_batch(case: ModelCase) -> None:
 
 
 def check_padding(case: ModelCase) -> None:
-    """Padding never changes a score: not what its row of a table holds, nor where it stands."""
+    """Check that scores depend neither on the table row of padding nor on its position."""
     padded = [f for f in case.schema.features if isinstance(f, Bag | Sequence)]
     model = case.new()
     shake(model)
@@ -155,7 +155,7 @@ def check_padding(case: ModelCase) -> None:
 
 
 def check_unknown_ids(case: ModelCase) -> None:
-    """Unknown ids, alone and all at once, score finitely."""
+    """Check that scores are finite for unknown ids, separately and all at once."""
     model = case.new()
     shake(model)
     inputs = random_inputs(case.schema, 4)
@@ -166,7 +166,7 @@ def check_unknown_ids(case: ModelCase) -> None:
 
 
 def check_missing_input(case: ModelCase) -> None:
-    """A missing feature is named in a `ValueError`; extra keys are ignored."""
+    """Check that a missing feature is named in a `ValueError` and extra keys are ignored."""
     model = case.new()
     inputs = random_inputs(case.schema, 2)
     for name in inputs:
@@ -181,7 +181,7 @@ def check_missing_input(case: ModelCase) -> None:
 
 
 def check_gradients(case: ModelCase) -> None:
-    """Every trainable weight receives a gradient."""
+    """Check that every trainable weight receives a gradient."""
     model = case.new()
     demand(bool(model.trainable_weights) == case.trains, case, f"trains is {case.trains}")
     if not case.trains:
@@ -198,7 +198,7 @@ def check_gradients(case: ModelCase) -> None:
 
 
 def check_fit(case: ModelCase) -> None:
-    """Stock `compile` and `fit` lower the loss; XLA follows the same losses."""
+    """Check that stock `compile` and `fit` lower the loss, with and without XLA alike."""
     if not case.trains:
         return
     plain = _fit(case, case.new())
@@ -207,7 +207,7 @@ def check_fit(case: ModelCase) -> None:
 
 
 def check_weights(case: ModelCase) -> None:
-    """A row of weight 0 does not train, a row of weight 2 counts as two rows."""
+    """Check that a row of weight 0 does not train and a row of weight 2 counts twice."""
     if not case.trains:
         return
     inputs = random_inputs(case.schema, 6)
@@ -221,15 +221,16 @@ def check_weights(case: ModelCase) -> None:
     model.compile("sgd", "mse", weighted_metrics=["mae"])
     repeated = model.evaluate({n: v[twice] for n, v in inputs.items()}, labels[twice], verbose=0)
     same(weighted[1], repeated[1], case, "weighted metric = repeated rows")
-    if not model.losses:  # the penalty is on rows looked up, whatever their weight
+    if not model.losses:  # the penalty ignores sample weights
         same(weighted[0], repeated[0], case, "weighted loss = repeated rows")
 
 
 def check_learns(case: ModelCase) -> None:
-    """Finds a withheld answer: users like every third item, each by another offset.
+    """Check that the model learns a withheld answer.
 
-    The table is rectangular and asymmetric, so a model that mixes up users and items fails. Several
-    logits rank nothing: such a model is left out.
+    Users like every third item, each with a different offset. The table is rectangular and
+    asymmetric, so a model that mixes up users and items fails. Models with several logits do not
+    rank and are skipped.
     """
     if not case.trains or case.new().output_kind == "logits":
         return
@@ -245,7 +246,7 @@ def check_learns(case: ModelCase) -> None:
     keras.utils.set_random_seed(0)
     model = case.new()
     model.compile(keras.optimizers.Adam(0.03), keras.losses.BinaryCrossentropy(from_logits=True))
-    # Models that read histories instead of the user id get two liked items, newest last.
+    # Models that use histories instead of the user id get two liked items, newest last.
     hints = [
         [i + FIRST_ID for i in own if i != w][:2] for own, w in zip(liked, withheld, strict=True)
     ]
@@ -259,7 +260,7 @@ def check_learns(case: ModelCase) -> None:
 
 
 def check_mixed_precision(case: ModelCase) -> None:
-    """Under mixed_bfloat16: float32 scores and weights, close to float32, and it trains."""
+    """Check mixed_bfloat16: float32 scores and weights, close to float32, and trainable."""
     full, mixed = case.new(), case.new(dtype="mixed_bfloat16")
     shake(full)
     mixed.set_weights(full.get_weights())
@@ -274,7 +275,7 @@ def check_mixed_precision(case: ModelCase) -> None:
 
 
 def check_keras_file(case: ModelCase) -> None:
-    """A `.keras` file gives back the same class, config and scores."""
+    """Check that a `.keras` file restores the class, the config and the scores."""
     model = case.new()
     shake(model)
     inputs = random_inputs(case.schema, 5)
@@ -288,7 +289,7 @@ def check_keras_file(case: ModelCase) -> None:
 
 
 def check_saved_model(case: ModelCase) -> None:
-    """A SavedModel has the schema's names and dtypes, and the same scores at batch 1 and 7."""
+    """Check that a SavedModel has the schema's names and dtypes and the same scores."""
     model = case.new()
     shake(model)
     signature = {
@@ -312,7 +313,7 @@ def check_saved_model(case: ModelCase) -> None:
 
 
 def check_states(case: ModelCase) -> None:
-    """States of a sequence model: no look ahead, no neighbours, histories of any length."""
+    """Check the states of a sequence model: causal, separate, for histories of any length."""
     model = case.new()
     if not hasattr(model, "states"):
         return
@@ -326,7 +327,7 @@ def check_states(case: ModelCase) -> None:
         cut = np.where(np.arange(width) < length, full, 0)
         same(model.states(cut)[:, :length], states[:, :length], case, "later steps")
         same(model.states(cut[:, :length]), states[:, :length], case, "padding cut off")
-    for length in range(1, width):  # two sequences in one row, and the same alone
+    for length in range(1, width):  # two sequences in one row, and each on its own
         both = np.concatenate([full[0, :length], full[1, : width - length]])[None]
         place = np.concatenate([np.arange(length), np.arange(width - length)])[None]
         packed = np.asarray(model.states(both, place.astype("int32")))[0]
@@ -356,7 +357,7 @@ def check_states(case: ModelCase) -> None:
 
 
 def check_two_replicas(case: ModelCase) -> None:
-    """Two replicas of MirroredStrategy follow the losses and weights of one device."""
+    """Check that two MirroredStrategy replicas follow the losses and weights of one device."""
     if not case.trains:
         return
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
@@ -367,7 +368,7 @@ def check_two_replicas(case: ModelCase) -> None:
             "[tf.config.LogicalDeviceConfiguration()] * 2), for instance in conftest.py."
         )
     one = case.new()
-    # Collective all-reduce confuses strategies made one after the other in one process.
+    # Collective all-reduce confuses strategies created one after the other in one process.
     strategy = tf.distribute.MirroredStrategy(
         devices[:2], cross_device_ops=tf.distribute.ReductionToOneDevice()
     )
@@ -403,12 +404,12 @@ CHECKS: tuple[Callable[[ModelCase], None], ...] = (
 
 
 def _over_classes(case: ModelCase, labels: np.ndarray) -> np.ndarray:
-    """Labels that broadcast over the logits of a model that gives several."""
+    """Return labels that broadcast over the logits of a multi-class model."""
     return labels[:, None] if case.new().output_kind == "logits" else labels
 
 
 def _fit(case: ModelCase, model: Any, **options: Any) -> list[float]:
-    """Losses of a short stock training, the same for every call."""
+    """Return the losses of a short stock training, deterministic across calls."""
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(scale=0.1, size=weight.shape))

@@ -1,4 +1,4 @@
-"""Checks of models that read queries and items once each, before they are paired."""
+"""Checks of models that encode queries and items separately."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ from kerasrec.types import PartsRanker, Retriever
 
 
 def check_retrieval(case: ModelCase) -> None:
-    """If it retrieves: dot product of the embeddings = call, and top-k = argsort of call."""
+    """Check for a retriever that dot products equal `call` and top-k equals argsort of `call`."""
     model = case.new()
     if not isinstance(model, Retriever):
         return
@@ -32,7 +32,7 @@ def check_retrieval(case: ModelCase) -> None:
 
 
 def check_parts(case: ModelCase) -> None:
-    """If it reads queries and items once each: the scores of their parts = call."""
+    """Check for a `PartsRanker` that the scores of its parts equal `call`."""
     model = case.new()
     if not isinstance(model, PartsRanker):
         return

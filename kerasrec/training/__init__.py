@@ -1,4 +1,4 @@
-"""What `fit` of models and of the wrappers around them does beyond Keras: speed and memory."""
+"""Training beyond Keras for models and their wrappers: speed, memory and distribution."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Tell how many steps may run at once without anybody who counts batches being misled."""
+"""Choice of steps per execution that keeps callbacks that count batches correct."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ HOOKS = (
     "on_test_batch_begin",
     "on_test_batch_end",
 )
-# Of the callbacks of Keras itself: how often they do something, in batches if it is a number.
+# Frequency arguments of Keras callbacks, counted in batches if they are numbers.
 FREQUENCIES = ("save_freq", "update_freq")
 
 
 def steps_at_once(most: int, callbacks: Any, counts: list[int | None]) -> int:
-    """Find the largest number of steps a call that nobody notices who counts batches.
+    """Return the largest number of steps per execution that no batch counter notices.
 
     Args:
-        most: the largest number that is wanted.
+        most: upper limit.
         callbacks: as for `keras.Model.fit`.
-        counts: numbers of steps that must be kept to exactly: `steps_per_epoch` and
-            `validation_steps`. None for no such number.
+        counts: numbers of steps that must be met exactly: `steps_per_epoch` and `validation_steps`,
+            or None.
 
     Returns:
         1 if a callback counts batches, else the largest divisor of all counts up to `most`.
@@ -46,11 +46,12 @@ def steps_at_once(most: int, callbacks: Any, counts: list[int | None]) -> int:
 
 
 def counts_batches(callback: Any) -> bool:
-    """Tell whether a callback does something batch by batch.
+    """Return whether a callback acts on single batches.
 
-    A callback with an attribute `counts_batches` says so itself: False for one whose batch hooks
-    work as well when they see every n-th batch only. Else it does if it overrides a batch hook, but
-    for the callbacks of Keras that use theirs for a frequency and were given none.
+    The attribute `counts_batches` of a callback decides if there is one: it is False if the batch
+    hooks also work when they see every n-th batch only. Otherwise, a callback counts batches if it
+    overrides a batch hook. Keras callbacks that use batch hooks for a frequency count batches only
+    if one is set.
 
     Args:
         callback: as for `keras.Model.fit`.
@@ -70,7 +71,7 @@ def counts_batches(callback: Any) -> bool:
     if not all(str(method.__module__).startswith("keras.") for method in own):
         return True
     if isinstance(callback, keras.callbacks.ProgbarLogger):
-        return False  # It is told the number of the last step.
+        return False  # It gets the number of the last step.
     if profiles_batches(callback):
         return True
     rhythm = [getattr(callback, name) for name in FREQUENCIES if hasattr(callback, name)]

@@ -1,4 +1,4 @@
-"""Class weights of labels that have a candidate or a step axis."""
+"""Class weights for labels with a candidate or step axis."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,23 +9,23 @@ from keras import ops
 
 
 def by_element(options: dict[str, Any], loss: Any) -> dict[str, Any]:
-    """Turn `class_weight` of `fit` into sample weights where Keras would weight by the wrong class.
+    """Turn `class_weight` of `fit` into sample weights where Keras would use the wrong class.
 
     Keras takes labels `(batch, n)` for one-hot rows and weights each row by the class at its
-    largest place. Of labels with an axis of candidates or steps that is the positive of each row,
-    whatever its negatives are. Here each label has the weight of its own class, times the sample
-    weight that comes with it.
+    argmax. For labels with an axis of candidates or steps, that is the position of the positive,
+    whatever the negatives are. Here, each label has the weight of its own class, times the given
+    sample weight.
 
     Args:
-        options: the arguments of `fit` by name.
-        loss: as compiled. Labels of a categorical loss are one-hot rows, and left to Keras.
+        options: arguments of `fit` by name.
+        loss: the compiled loss. Labels of a categorical loss are one-hot rows and left to Keras.
 
     Returns:
-        the arguments to call Keras with.
+        The arguments for `fit` of Keras.
 
     Raises:
-        ValueError: if the weights are no numbers of classes 0, 1, ... or the data cannot be given
-            sample weights.
+        ValueError: if the weights are not numbers of classes 0, 1, ... or sample weights cannot be
+            added to the data.
     """
     weights = options["class_weight"]
     if weights is None or _is_one_hot(loss):
@@ -42,8 +42,8 @@ def by_element(options: dict[str, Any], loss: Any) -> dict[str, Any]:
         return {**options, "x": _mapped(x, table), "class_weight": None}
     if label is not options["y"]:
         raise ValueError(
-            f"fit: class_weight of labels {tuple(label.shape)} is by element, which a "
-            f"{type(x).__name__} cannot be given from outside; received class_weight={weights!r}. "
+            f"fit: class_weight of labels {tuple(label.shape)} is by element, which is "
+            f"not possible for a {type(x).__name__}; received class_weight={weights!r}. "
             "Return (features, label, weight) from it, with the weight of each label, and no "
             "class_weight."
         )
@@ -61,13 +61,13 @@ def _is_one_hot(loss: Any) -> bool:
 
 
 def _has_an_axis(label: Any) -> bool:
-    """Tell whether labels are an array with more than a number for each row."""
+    """Return whether labels are an array with more than one number per row."""
     shape = getattr(label, "shape", None)
     return shape is not None and len(shape) > 1 and (len(shape) > 2 or shape[-1] != 1)
 
 
 def _table(weights: Any) -> np.ndarray:
-    """Weights by class; classes that are not named have 1."""
+    """Return weights by class, with 1 for classes that are not given."""
     wrong = not isinstance(weights, Mapping) or not weights
     wrong = wrong or any(
         isinstance(name, bool) or not isinstance(name, int | np.integer) or name < 0
@@ -78,7 +78,7 @@ def _table(weights: Any) -> np.ndarray:
             "fit: class_weight must be a dict of a weight for each class 0, 1, ...; received "
             f"{weights!r}."
         )
-    table = np.ones(max(weights) + 2, "float32")  # the last one for all classes above
+    table = np.ones(max(weights) + 2, "float32")  # the last one serves all higher classes
     for name, weight in weights.items():
         table[name] = weight
     return table
@@ -87,8 +87,8 @@ def _table(weights: Any) -> np.ndarray:
 def _mapped(dataset: Any, table: np.ndarray) -> Any:
     if not hasattr(dataset, "map"):
         raise ValueError(
-            f"fit: class_weight of labels with more than one axis is by element, which a "
-            f"{type(dataset).__name__} cannot be given from outside. Map the dataset to (features, "
+            f"fit: class_weight of labels with more than one axis is by element, which is "
+            f"not possible for a {type(dataset).__name__}. Map the dataset to (features, "
             "label, weight) before it is distributed, with the weight of each label."
         )
 
@@ -104,7 +104,7 @@ def _mapped(dataset: Any, table: np.ndarray) -> Any:
 
 
 def _weight(label: Any, given: Any, table: np.ndarray) -> Any:
-    """The weight of each label."""
+    """Return the weight of each label."""
     classes = ops.cast(ops.round(label), "int32")
     known = ops.logical_and(classes >= 0, classes < len(table))
     weights = ops.take(ops.convert_to_tensor(table), ops.where(known, classes, len(table) - 1))
@@ -117,10 +117,10 @@ def _weight(label: Any, given: Any, table: np.ndarray) -> Any:
 
 
 def losses_by_element(y: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any]:
-    """Give labels and scores an axis more where each of them has a weight of its own.
+    """Add an axis to labels and scores if each of them has its own weight.
 
-    Keras takes the mean of a loss over the last axis before it weights: of `(batch, n)` labels with
-    `(batch, n)` weights it would multiply each mean with each weight.
+    Keras averages a loss over the last axis before it applies weights. With `(batch, n)` labels and
+    `(batch, n)` weights, it would multiply each mean with each weight.
 
     Args:
         y: labels.

@@ -1,4 +1,4 @@
-"""Numbers of the steps of an epoch as callbacks see them, and steps that are done already."""
+"""Step numbers of an epoch for callbacks, and skipping of steps already done."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,14 +10,14 @@ PutBack = Callable[[Any], None]
 
 
 class EpochSteps:
-    """Numbers the steps of what `fit` or `evaluate` of Keras goes through.
+    """Step numbers of an epoch iterator of Keras `fit` or `evaluate`.
 
-    Where several steps run at once, Keras gives the last execution of an epoch the number that it
-    would have if the epoch went on: progress bars read 128/120. It has the number of the last step
-    here, unless `steps_per_epoch` says otherwise, with which Keras does go on.
+    With several steps per execution, Keras numbers the last execution of an epoch as if the epoch
+    went on, and progress bars show 128/120. Here it gets the number of the last step, unless
+    `steps_per_epoch` is given, where Keras does go on.
 
     Args:
-        iterator: of one `fit` or `evaluate` of Keras.
+        iterator: epoch iterator of one `fit` or `evaluate` of Keras.
     """
 
     def __init__(self, iterator: Any) -> None:
@@ -26,11 +26,11 @@ class EpochSteps:
         self._done: tuple[int, PutBack | None] = 0, None
 
     def skip(self, steps: int, put_back: PutBack) -> None:
-        """Lets the next epoch begin after so many steps: their batches are taken, and no more.
+        """Start the next epoch after some steps, whose batches are consumed.
 
         Args:
-            steps: how many.
-            put_back: called with the last of these batches, before the first step that is left.
+            steps: number of steps to skip.
+            put_back: called with the last of these batches, before the first remaining step.
         """
         self._done = steps, put_back
 
@@ -47,19 +47,19 @@ class EpochSteps:
 
 
 class SkippedCalls:
-    """A part of a train function whose first calls take their batches and train nothing.
+    """Part of a train function whose first calls consume batches without training.
 
     Args:
-        steps: how many there are.
-        at_once: steps of a call.
-        put_back: called with the last of their batches; returns the logs of the last call.
+        steps: number of steps to skip.
+        at_once: number of steps per call.
+        put_back: called with the last of the batches; returns the logs of the last call.
     """
 
     def __init__(self, steps: int, at_once: int, put_back: Callable[[Any], dict[str, Any]]) -> None:
         self._left, self._at_once, self._put_back = steps, at_once, put_back
 
     def wrap_function(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The function behind the calls that are left out."""
+        """Return a function that skips the first calls."""
 
         def skipping(iterator: Any) -> Any:
             if self._left <= 0:
@@ -72,16 +72,16 @@ class SkippedCalls:
 
 
 def skip_steps(model: Any, steps: int, put_back: PutBack) -> None:
-    """Lets `fit` begin after so many steps of its first epoch; call it in `on_train_begin`.
+    """Start `fit` after some steps of its first epoch. Call it in `on_train_begin`.
 
-    The batches of these steps are made and thrown away. In a model of this library no callback sees
-    them. The loop of another Keras model cannot be entered: there callbacks see these steps, with
-    empty logs but for the last one.
+    The batches of these steps are created and discarded. In a model of this library, no callback
+    sees them. In other Keras models the loop cannot be changed, and callbacks see these steps with
+    empty logs, except for the last one.
 
     Args:
-        model: what is fitted.
-        steps: how many, as whole executions or up to the end of the epoch.
-        put_back: called with the last of the batches, before the first step that is left.
+        model: the model being fitted.
+        steps: number of steps to skip, in whole executions or up to the end of the epoch.
+        put_back: called with the last of the batches, before the first remaining step.
     """
     own: EpochSteps | None = getattr(model, "_epoch_steps", None)
     if own is not None:
@@ -97,11 +97,11 @@ def skip_steps(model: Any, steps: int, put_back: PutBack) -> None:
 
 
 def take(batches: Any, count: int) -> Any:
-    """The last of the next batches. An execution at the end of an epoch may have fewer.
+    """Consume batches and return the last one. The end of an epoch may have fewer.
 
     Args:
-        batches: iterator of them.
-        count: how many to take at most.
+        batches: iterator of batches.
+        count: maximum number of batches to consume.
     """
     taken = [batch for _ in range(count) if (batch := next(batches, None)) is not None]
     return taken[-1] if taken else None

@@ -1,4 +1,4 @@
-"""Training a classifier of what comes after a history at every step of it."""
+"""Training of history classifiers at every step of a history."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ from kerasrec.training.wrapper import Wrapper
 
 @keras.saving.register_keras_serializable("kerasrec")
 class EveryStep(Wrapper):
-    """Wraps a classifier of histories, for training on `kerasrec.data.next_labels`.
+    """Wrapper that trains a history classifier on `kerasrec.data.next_labels`.
 
-    The loss is the cross-entropy, averaged over the steps by their weights, plus the penalties of
-    the model: what one history a row would give, but a history of n events is read once and not n
-    times. Compile it with an optimizer alone and fit it, then use the model inside: they share
-    their weights.
+    The loss is the weighted mean of the cross-entropy over the steps, plus the regularisation
+    losses of the model. It equals the loss of one history per row, but a history of n events is
+    read once and not n times. Compile the wrapper with an optimizer only and fit it, then use the
+    model inside: they share their weights.
 
     Args:
-        model: with `step_logits(inputs, place, training)` and `num_classes`, such as
-            `StackedLSTMClassifier`. Labels are 0 and 1 where that is None, else the class.
+        model: a model with `step_logits(inputs, place, training)` and `num_classes`, such as
+            `StackedLSTMClassifier`. Labels are 0 and 1 if `num_classes` is None, else the class.
         **kwargs: as for `keras.Model`.
 
     Input shape:
-        dict of features, and `place`, as of `kerasrec.data.next_labels`; label and weight
+        dict of features and `place`, as from `kerasrec.data.next_labels`; label and weight
         `(batch, length)`.
 
     Output shape:
@@ -60,7 +60,7 @@ class EveryStep(Wrapper):
         super().__init__(model, **kwargs)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """The logits of each step."""
+        """Return the logits of each step."""
         return self.model.step_logits(inputs, inputs["place"], training=training)
 
     def compute_loss(
@@ -71,13 +71,14 @@ class EveryStep(Wrapper):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Weighted mean over the steps, and the penalties of the model."""
+        """Return the weighted mean over the steps plus the regularisation losses."""
         if sample_weight is None:
             raise ValueError(
                 "EveryStep: expected (features, label, weight), as of kerasrec.data.next_labels; "
                 "received no weight."
             )
-        # Before replicas take turns: the losses of a layer are those of the replica that runs.
+        # Collected before replicas take turns: the losses of a layer are those of the current
+        # replica.
         penalty = self._penalty(self.model.losses)
         if self.model.num_classes is None:
             losses = keras.losses.binary_crossentropy(

@@ -1,4 +1,4 @@
-"""Compiled functions of a model, kept while it trains under other settings."""
+"""Cache of a model's compiled functions for different `fit` settings."""
 
 from typing import Any
 
@@ -6,22 +6,22 @@ NAMES = ("train_function", "test_function", "predict_function")
 
 
 class KeptFunctions:
-    """The functions that a model has traced under each pair of settings of `fit`.
+    """Traced functions of a model, by settings of `fit`.
 
-    Tracing a training step and compiling it with XLA takes seconds. A model that goes back to
-    settings that it had before gets the functions of these settings back, if nothing has changed
-    that they were traced from: the optimizer and its observer, the weights that are trained, and
-    whether they run eagerly. `compile` begins with none.
+    Tracing a training step and compiling it with XLA takes seconds. A model that returns to earlier
+    settings gets back the functions traced for them, unless something they were traced from has
+    changed: the optimizer and its observer, the trainable weights, or eager mode. `compile` clears
+    the cache.
     """
 
     def __init__(self) -> None:
         self._held: dict[tuple[int, bool], tuple[list[Any], list[Any]]] = {}
 
     def exchange(self, model: Any, steps_per_execution: int, jit_compile: bool) -> None:
-        """Gives a model other settings and the functions that belong to them.
+        """Change the settings of a model, together with the functions that belong to them.
 
         Args:
-            model: whose functions they are.
+            model: the model that owns the functions.
             steps_per_execution: see `keras.Model.compile`.
             jit_compile: see there.
         """
@@ -36,7 +36,7 @@ class KeptFunctions:
 
 
 def traced_from(model: Any) -> list[Any]:
-    """List what a traced function of a model refers to and somebody may exchange.
+    """Return the replaceable objects that a traced function of a model refers to.
 
     Args:
         model: a compiled model.

@@ -1,4 +1,4 @@
-"""What `compile` and `fit` of this library do beyond Keras."""
+"""`compile` and `fit` with XLA and several steps per execution for long runs."""
 
 import inspect
 from typing import Any
@@ -16,19 +16,19 @@ from kerasrec.training.multi_worker import own_part, with_an_axis
 from kerasrec.training.replicas import loss_with_share
 from kerasrec.training.train_function import train_function_of
 
-# A `fit` of at least this many steps is worth the seconds that XLA takes to compile it, and then
-# runs up to so many steps at a time; see `LongFits.compile`.
+# A `fit` of at least this many steps is worth the seconds of XLA compilation, and then runs up to
+# this many steps per execution; see `LongFits.compile`.
 LONG_FIT, STEPS_AT_ONCE = 1000, 32
 
 FIT = inspect.signature(keras.Model.fit)
 
 
 class LongFits(FitHooks, keras.Model):
-    """Base of what is trained by `fit`: long trainings run under XLA, many steps at a time.
+    """Base class of trainable models, with default options that speed up long runs.
 
-    Under `tf.distribute.MultiWorkerMirroredStrategy`, where `fit` of Keras 3 fails, it works. Under
-    any strategy a step is that of one device, also where the replicas have parts of different sizes
-    of a batch.
+    Long trainings run under XLA with many steps per execution. Training also works under
+    `tf.distribute.MultiWorkerMirroredStrategy`, where `fit` of Keras 3 fails. Under any strategy, a
+    step equals that of one device, even if the replicas hold parts of different sizes of a batch.
 
     Raises:
         ValueError: in `compile`, if `steps_per_execution` is neither "auto" nor a positive integer.
@@ -37,7 +37,7 @@ class LongFits(FitHooks, keras.Model):
     built: bool
     steps_per_execution: int
     jit_compile: bool
-    # Of the `fit` that runs, see `kerasrec.training.epoch_steps`.
+    # Set during `fit`, see `kerasrec.training.epoch_steps`.
     _epoch_steps: EpochSteps | None = None
     _fits = False
 
@@ -53,27 +53,28 @@ class LongFits(FitHooks, keras.Model):
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
-        """`keras.Model.compile`, with other defaults of the two arguments that decide on speed.
+        """Compile as in Keras, with other defaults of the two arguments that decide on speed.
 
-        By default a `fit` of at least 1,000 steps (all epochs together) is compiled by XLA and runs
-        up to 32 steps at a time; a shorter one is not, since compiling takes seconds. It runs one
-        at a time where a callback counts batches: where it overrides a batch hook, or has a
+        By default, a `fit` of at least 1,000 steps over all epochs is compiled by XLA and runs up
+        to 32 steps per execution. A shorter one is not, since compiling takes seconds. It runs one
+        step per execution if a callback counts batches: if it overrides a batch hook, or has a
         frequency in batches, such as `ModelCheckpoint(save_freq=100)`. A callback whose batch hooks
-        work as well every n-th batch says so with the attribute `counts_batches = False`. Of
-        `steps_per_epoch` and `validation_steps` it runs the largest divisor up to 32 at a time.
+        also work on every n-th batch declares this with the attribute `counts_batches = False`.
+        With `steps_per_epoch` or `validation_steps`, it runs their largest common divisor up to 32
+        per execution.
 
-        With several replicas, or if the number of steps is not known, Keras' own defaults hold;
-        with `skip_nonfinite` XLA is left out. `evaluate` and `predict` outside of `fit` are as in
-        Keras. What is compiled stays for the next `fit`, until `compile` is called again.
+        With several replicas, or if the number of steps is unknown, the defaults of Keras apply.
+        With `skip_nonfinite`, XLA is not used. `evaluate` and `predict` outside of `fit` are as in
+        Keras. Compiled functions are kept for the next `fit`, until `compile` is called again.
 
         Args:
-            optimizer: as in Keras, like all but the following two.
+            optimizer: as in Keras.
             loss: see there.
             loss_weights: see there.
             metrics: see there.
             weighted_metrics: see there.
             run_eagerly: see there.
-            steps_per_execution: batches that run before Python does something again, or "auto".
+            steps_per_execution: number of batches per execution, or "auto".
             jit_compile: whether XLA compiles the step, or "auto".
             auto_scale_loss: see there.
 
@@ -95,11 +96,11 @@ class LongFits(FitHooks, keras.Model):
             jit_compile,
             auto_scale_loss,
         )
-        # Not an attribute that Keras would track and save.
+        # Set without Keras tracking and saving it.
         self.__dict__["_kept_functions"] = KeptFunctions()
 
     def get_compile_config(self) -> Any:
-        """The arguments of `compile`, as they were given."""
+        """Return the arguments of `compile`, as given."""
         config = super().get_compile_config()
         if config and self._auto_steps:
             config["steps_per_execution"] = "auto"
@@ -108,7 +109,7 @@ class LongFits(FitHooks, keras.Model):
         return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as `get_compile_config` says."""
+        """Compile with the result of `get_compile_config`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
@@ -122,17 +123,17 @@ class LongFits(FitHooks, keras.Model):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """`keras.Model.fit`; see `compile` for how many steps run at a time.
+        """Train as in Keras; see `compile` for the number of steps per execution.
 
         Under several workers, `x` and `validation_data` may be each worker's own part of the rows,
-        as `shard` of `kerasrec.data.stream_parquet` makes them.
+        as created with `shard` of `kerasrec.data.stream_parquet`.
 
-        `class_weight` of labels with a candidate or a step axis is that of each label, and
-        multiplied by the sample weight. Other labels have Keras' own: one weight for each row.
+        With labels that have a candidate or step axis, `class_weight` applies to each label and
+        multiplies the sample weight. Other labels are weighted by Keras, one weight per row.
 
         Raises:
             ValueError: if XLA cannot compile the loss or a metric, or `class_weight` cannot be
-                given to the data.
+                applied to the data.
         """
         given = FIT.bind(self, x, y, batch_size, epochs, *args, **kwargs)
         given.apply_defaults()
@@ -164,7 +165,7 @@ class LongFits(FitHooks, keras.Model):
                 self.__dict__["_kept_functions"].exchange(self, *before)
 
     def _settings_of(self, options: dict[str, Any]) -> tuple[int, bool]:
-        """How many steps this `fit` runs at a time, and whether under XLA."""
+        """Return the steps per execution of this `fit`, and whether to use XLA."""
         own, xla = self.steps_per_execution, self.jit_compile
         steps_per_epoch = options["steps_per_epoch"]
         steps = _steps_of(options["x"], options["batch_size"], steps_per_epoch)
@@ -178,22 +179,22 @@ class LongFits(FitHooks, keras.Model):
         return own, xla or (self._auto_xla and self._stands_xla())
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """`keras.Model.evaluate`; several workers may each bring their own part of the rows."""
+        """Evaluate as in Keras. Several workers may each pass their own part of the rows."""
         return super().evaluate(self._own_part(x), *args, **kwargs)
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """`keras.Model.get_metrics_result`, in a form that Keras can take over workers."""
+        """Return the metric results, in a form that Keras can reduce over workers."""
         return with_an_axis(super().get_metrics_result())
 
     def begin_epochs(self, iterator: Any) -> None:
         """Number the steps of `fit` or `evaluate`, see `EpochSteps`."""
         steps = EpochSteps(iterator)
-        # The first one of a `fit` is that of its training rows.
+        # The first iterator of a `fit` is that of its training rows.
         if self._fits and self._epoch_steps is None:
             self._epoch_steps = steps
 
     def epoch_logs(self, logs: Any) -> Any:
-        """Return the logs, of an epoch without a step of its own those that were put back."""
+        """Return the logs. A resumed epoch with no steps left reports the restored results."""
         return logs or self.get_metrics_result()
 
     def compute_loss(
@@ -204,25 +205,26 @@ class LongFits(FitHooks, keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """`keras.Model.compute_loss`; replicas of a strategy share out the whole batch's.
+        """Return the loss, where the replicas of a strategy share that of the whole batch.
 
-        Labels, scores and weights of one shape `(batch, n)` are weighted one by one.
+        Labels, scores and weights of the same shape `(batch, n)` are weighted elementwise.
         """
         columns = losses_by_element(y, y_pred, sample_weight)
         total = super().compute_loss(x, *columns, sample_weight, training)
         if not training or not self._replicated():
             return total
-        # Before replicas take turns: the losses of a layer are those of the replica that runs.
+        # Collected before replicas take turns: the losses of a layer are those of the current
+        # replica.
         penalty = self._penalty(self.losses)
         compiled = getattr(self, "loss", None)
         return loss_with_share(total, penalty, y_pred, sample_weight, compiled)
 
     def _penalty(self, losses: list[Any]) -> Any:
-        """Penalties as Keras scales them for a replica."""
+        """Return the regularisation losses as Keras scales them for a replica."""
         return sum((replica_penalty(self, one) for one in losses), ops.zeros(()))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """`keras.Model.compute_metrics`; see `compute_loss` for weights."""
+        """Update the metrics; see `compute_loss` for weights."""
         if has_weighted_metrics(self):
             y, y_pred = losses_by_element(y, y_pred, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -235,12 +237,12 @@ class LongFits(FitHooks, keras.Model):
         return strategy is not None and strategy.num_replicas_in_sync > 1
 
     def _stands_xla(self) -> bool:
-        # XLA could not stop a training at the step at which too many gradients were not finite.
+        # XLA could not stop a training at the step with too many non-finite gradients.
         return self.supports_jit and not getattr(self.optimizer, "skip_nonfinite", False)
 
 
 def _steps_of(x: Any, batch_size: int | None, steps_per_epoch: int | None) -> int:
-    """Steps of an epoch of `fit`; 0 if that is not known beforehand."""
+    """Return the steps per epoch of `fit`; 0 if unknown in advance."""
     if steps_per_epoch:
         return steps_per_epoch
     if hasattr(x, "cardinality"):

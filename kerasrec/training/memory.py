@@ -1,30 +1,29 @@
-"""Freed memory stays with the process while it trains."""
+"""Memory allocator settings for training."""
 
 import ctypes
 import os
 
-# Of <malloc.h>.
+# Constants of <malloc.h>.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-# The largest blocks that glibc can take from its heaps, which are twice as large.
+# The largest blocks that glibc can take from its heaps, which are twice this size.
 LARGEST_BLOCK = 32 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Lets glibc's malloc keep freed blocks of up to 32 MiB for the next step, for the process.
+    """Configure glibc's malloc to keep freed blocks of up to 32 MiB in the process.
 
-    Call it at the beginning of a program that does nothing but train; `fit` does not. A training
-    step frees its intermediate tensors and asks for the same ones again. Left to itself glibc gives
-    them back to the system whenever they lie at the end of a heap, by chance in one process and not
-    in another, and the system then fills the pages with zeros at every step: up to half of the time
-    of a small step on a CPU.
+    Call it at the beginning of a program that only trains; `fit` does not call it. A training step
+    frees its intermediate tensors and allocates the same ones again. By default, glibc returns them
+    to the system whenever they lie at the end of a heap, which happens by chance in one process and
+    not in another. The system then zeroes the pages at every step, which takes up to half of the
+    time of a small step on a CPU.
 
-    The process then stays as large as it once was, since each heap keeps what was freed in it. With
-    eight threads that have each used and freed 300 MiB it keeps all 2,400 MiB, where glibc left to
-    itself keeps about 15.
+    The process keeps its peak size, since each heap keeps its freed memory. With eight threads that
+    have each used and freed 300 MiB it keeps all 2,400 MiB, while glibc keeps about 15 by default.
 
     Returns:
-        whether it was done: not without glibc, and not if the environment already says how malloc
-        is to work (`MALLOC_...` or `GLIBC_TUNABLES`).
+        whether malloc was configured: not without glibc, and not if the environment already
+        configures it (`MALLOC_...` or `GLIBC_TUNABLES`).
     """
     environment = " ".join(os.environ)
     tuned = "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
@@ -36,7 +35,7 @@ def keep_freed_memory() -> bool:
     library.mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
     settings = {
         M_TRIM_THRESHOLD: 8 * LARGEST_BLOCK,
-        M_TOP_PAD: 2 * LARGEST_BLOCK,  # A heap that ran empty stays, too.
+        M_TOP_PAD: 2 * LARGEST_BLOCK,  # An empty heap is kept, too.
         M_MMAP_THRESHOLD: LARGEST_BLOCK,
     }
     results = [library.mallopt(name, value) for name, value in settings.items()]

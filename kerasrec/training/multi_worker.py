@@ -1,4 +1,4 @@
-"""What `fit` of Keras 3 lacks under `MultiWorkerMirroredStrategy`."""
+"""Support for `MultiWorkerMirroredStrategy`, where `fit` of Keras 3 fails."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from kerasrec._keras import set_num_batches
 
 
 def spans_workers(strategy: Any) -> bool:
-    """Whether the strategy trains in several processes.
+    """Return whether the strategy trains in several processes.
 
     Args:
-        strategy: of `tf.distribute`, or None.
+        strategy: a strategy of `tf.distribute`, or None.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False
@@ -21,12 +21,12 @@ def spans_workers(strategy: Any) -> bool:
 
 
 def with_an_axis(results: dict[str, Any]) -> dict[str, Any]:
-    """Numbers that a step returns, as `(1,)` where several workers train.
+    """Add an axis to the scalars that a step returns if several workers train.
 
-    Keras takes their mean over the workers along the first axis, which a number has not.
+    Keras averages them over the workers along the first axis, which a scalar does not have.
 
     Args:
-        results: values of metrics by name.
+        results: metric values by name.
     """
     strategy = tf.distribute.get_strategy()
     if tf.distribute.in_cross_replica_context() or not spans_workers(strategy):
@@ -35,18 +35,18 @@ def with_an_axis(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def own_part(strategy: Any, data: Any) -> Any:
-    """A dataset of this worker's part of the rows, as the strategy takes it without cutting it up.
+    """Return a dataset of this worker's part of the rows, which the strategy does not shard again.
 
-    Left to itself, the strategy takes every dataset for that of the whole training and would train
-    on a part of the part.
+    By default, the strategy takes every dataset for the whole data and would train on a part of the
+    part.
 
     Args:
-        strategy: of `tf.distribute`, or None.
-        data: what is fitted; anything but a dataset with `shard` set in `kerasrec.data` is
-            returned as it is.
+        strategy: a strategy of `tf.distribute`, or None.
+        data: the training data; anything but a dataset with `shard` set in `kerasrec.data` is
+            returned unchanged.
 
     Raises:
-        ValueError: if the part is another worker's, its batches cannot be shared out evenly, or a
+        ValueError: if the part belongs to another worker, its batches cannot be split evenly, or a
             TPU would get batches of more than one shape.
     """
     if on_tpu(strategy) and isinstance(data, tf.data.Dataset):
@@ -64,62 +64,62 @@ def own_part(strategy: Any, data: Any) -> Any:
 
 
 def on_tpu(strategy: Any) -> bool:
-    """Whether the strategy trains on TPUs.
+    """Return whether the strategy trains on TPUs.
 
     Args:
-        strategy: of `tf.distribute`, or None.
+        strategy: a strategy of `tf.distribute`, or None.
     """
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
 def check_static(data: tf.data.Dataset) -> None:
-    """Refuses batches that a TPU would compile a step of its own for, or none.
+    """Check that all batches have one static shape, as a TPU requires.
 
     Args:
-        data: what is fitted.
+        data: the training data.
 
     Raises:
-        ValueError: if a shape is not known beforehand.
+        ValueError: if a shape is not known in advance.
     """
     shapes = [spec.shape for spec in tf.nest.flatten(data.element_spec)]
     if not all(shape.is_fully_defined() for shape in shapes):
         raise ValueError(
-            "fit: on a TPU all batches must have one shape that is known beforehand; received "
-            f"{data.element_spec}. Pass drop_remainder=True to what makes the batches."
+            "fit: on a TPU all batches must have the same static shape; received "
+            f"{data.element_spec}. Pass drop_remainder=True where the batches are made."
         )
 
 
 def from_part(strategy: Any, data: Any) -> Any:
-    """Batches of one worker, shared out among its own replicas.
+    """Distribute the batches of one worker among its replicas.
 
     Args:
-        strategy: of `tf.distribute`.
+        strategy: a strategy of `tf.distribute`.
         data: dataset with the attribute `part`.
 
     Raises:
-        ValueError: if the batches cannot be shared out evenly.
+        ValueError: if the batches cannot be split evenly.
     """
     batch = data.part.own_batch
     replicas = strategy.num_replicas_in_sync // place_of(strategy)[1]
     if batch % replicas:
         raise ValueError(
-            f"fit: the {batch} rows of a step on this worker cannot be cut into equal parts for "
-            f"its {replicas} replicas. Take a batch_size that all replicas can share."
+            f"fit: the {batch} rows of a step on this worker cannot be split evenly among "
+            f"its {replicas} replicas. Use a batch_size that the replicas can share evenly."
         )
     if replicas == 1:
         return strategy.distribute_datasets_from_function(lambda context: data)
     shared = data.rebatch(batch // replicas)
     made = strategy.distribute_datasets_from_function(lambda context: shared)
-    # Keras reads the number of steps here; there are `replicas` elements to each.
+    # Keras reads the number of steps here. Each step has `replicas` elements.
     set_num_batches(made, data.cardinality().numpy())
     return made
 
 
 def place_of(strategy: Any) -> tuple[int, int]:
-    """Place of this process among the workers, from 0 with the chief first, and their number.
+    """Return the index of this process among the workers, with the chief at 0, and their number.
 
     Args:
-        strategy: of `tf.distribute`.
+        strategy: a strategy of `tf.distribute`.
     """
     if not spans_workers(strategy):
         return 0, 1

@@ -1,25 +1,26 @@
-"""Losses of replicas that have parts of different sizes of one batch."""
+"""Losses of replicas that hold parts of different sizes of one batch."""
 
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-# Reductions of Keras that divide by what a replica has, and so need its share of the batch.
+# Keras reductions that divide by the size of a replica's part, and so need its share of the batch.
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
 def with_share(value: Any, own: Any) -> Any:
-    """A loss or penalty of a replica as it is, with its part of the whole batch's gradient.
+    """Keep the loss of a replica, and scale its gradient to its share of the whole batch.
 
-    Keras lets each of R replicas divide by its own rows, and then by R: right where all have as
-    many. The gradient is multiplied here by n R / N, of n own rows among N of all replicas, so that
-    the sum over the replicas is the gradient of the mean over the batch, also where one of them has
-    no rows. Penalties that are sums over weights stay what they are, since all shares are R.
+    Keras divides the loss of each of R replicas by its own rows, and then by R. This is correct if
+    all replicas have the same number of rows. Here the gradient is multiplied by n R / N, with n
+    own rows among N rows of all replicas. The sum over the replicas is then the gradient of the
+    mean over the batch, even if one of them has no rows. Regularisation losses, which are sums over
+    weights, are unaffected, since all shares add up to R.
 
     Args:
-        value: as Keras scales it, divided by the replicas.
-        own: rows of this replica, or the sum of their weights.
+        value: the loss as scaled by Keras, divided by the number of replicas.
+        own: number of rows of this replica, or the sum of their weights.
     """
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return value
@@ -35,15 +36,15 @@ def with_share(value: Any, own: Any) -> Any:
 def loss_with_share(
     total: Any, penalty: Any, y_pred: Any, sample_weight: Any, compiled: Any
 ) -> Any:
-    """The loss of a replica that Keras has computed, with its part of the whole batch's gradient.
+    """Scale a replica's loss from Keras to its share of the whole batch.
 
-    The loss that Keras shows is the mean over rows of what the replicas return: that is the loss of
-    the batch if they divide by rows, and is made so here if they do not.
+    The loss that Keras reports is the mean over rows of the values that the replicas return. That
+    is the loss of the batch if they divide by rows. Otherwise it is corrected here.
 
     Args:
-        total: as Keras scales it, with penalties.
-        penalty: the penalties alone.
-        y_pred: what the model returned.
+        total: the loss as scaled by Keras, with regularisation losses.
+        penalty: the regularisation losses.
+        y_pred: the model's outputs.
         sample_weight: weights of the rows, or None.
         compiled: the compiled loss.
 
@@ -79,15 +80,14 @@ def _share_of(own: Any) -> Any:
 
 
 def mean_over_replicas(total: Any, count: Any) -> Any:
-    """The mean over a batch of which each replica holds a part, as Keras expects it of a replica.
+    """Return the mean over a distributed batch, in the form Keras expects from a replica.
 
     Its gradients, summed over the replicas, are those of the mean over the whole batch. Its value
-    is that mean divided by the number of replicas, on each of them, so that the loss that Keras
-    shows is the mean.
+    on each replica is that mean divided by the number of replicas, so that Keras reports the mean.
 
     Args:
-        total: sum of the losses of the replica.
-        count: what it is divided by: number of losses, or sum of their weights.
+        total: sum of the replica's losses.
+        count: its divisor: number of losses, or sum of their weights.
     """
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return tf.math.divide_no_nan(total, count)

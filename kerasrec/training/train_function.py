@@ -1,4 +1,4 @@
-"""One owner of the train function of a model, for all callbacks that take part in it."""
+"""Single owner of a model's train function, shared by all callbacks that extend it."""
 
 import functools
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from kerasrec._keras import STEP_HOOK, need
 
-# Where the owner of a model is kept, and the method that it stands in for meanwhile.
+# Attribute that holds the owner, and the method that it replaces meanwhile.
 PLACE, MAKER = "_kerasrec_train_function", "make_train_function"
 
 Step = Callable[[Any], Any]
@@ -14,30 +14,31 @@ Step = Callable[[Any], Any]
 
 @runtime_checkable
 class WrapsStep(Protocol):
-    """A part that sees every step with its batch, outside of what XLA compiles."""
+    """Part that sees every step with its batch, outside of XLA."""
 
     def wrap_step(self, step: Step) -> Step:
-        """The step with whatever is done before and after it."""
+        """Return the step with actions before and after it."""
 
 
 @runtime_checkable
 class WrapsFunction(Protocol):
-    """A part that sees every call of the train function with its iterator."""
+    """Part that sees every call of the train function with its iterator."""
 
     def wrap_function(self, function: Step) -> Step:
-        """The function with whatever is done before and after it."""
+        """Return the function with actions before and after it."""
 
 
 class TrainFunction:
-    """Makes the train function of one model while callbacks take part in it.
+    """Train function of a model, built from the parts of callbacks.
 
-    A callback adds its parts in `on_train_begin` and removes them in `on_train_end`. Each time the
-    function is made anew with all parts, in whatever order they came. When the last one goes, the
-    model has the function and the maker that it had before, also a `make_train_function` of the
-    user's own. Parts of callbacks that a broken `fit` has left behind are dropped by the next one.
+    A callback adds its parts in `on_train_begin` and removes them in `on_train_end`. The function
+    is rebuilt with all parts each time, whatever the order of the calls. Once the last part is
+    removed, the model has its previous function and `make_train_function` again, even if the user
+    has overridden it. Parts of callbacks left over from an interrupted `fit` are dropped by the
+    next one.
 
-    A part has any of `wrap_step(step)`, `wrap_function(function)` and `close()`, which is called
-    when it leaves.
+    A part has any of `wrap_step(step)`, `wrap_function(function)` and `close()`, which is called on
+    removal.
 
     Args:
         model: any compiled Keras model.
@@ -46,20 +47,20 @@ class TrainFunction:
     def __init__(self, model: Any) -> None:
         self._model = model
         self.parts: list[Any] = []
-        # The `History` of the `fit` that the parts belong to: Keras makes one for each.
+        # `History` of the `fit` that the parts belong to. Keras creates one for each `fit`.
         self._fit: Any = None
         self._own_maker: Any = None
         self._before: Any = None
         self._made: Any = None
 
     def add(self, part: Any) -> None:
-        """Lets a part take part from the next step on.
+        """Add a part from the next step on.
 
         Args:
-            part: see the class.
+            part: a part, see the class.
 
         Raises:
-            ValueError: if it wraps steps and this version of Keras has no place for that.
+            ValueError: if it wraps steps and this version of Keras does not support that.
         """
         model = self._model
         if isinstance(part, WrapsStep):
@@ -73,10 +74,10 @@ class TrainFunction:
         self.make()
 
     def remove(self, part: Any) -> None:
-        """Ends what `add` began.
+        """Remove a part.
 
         Args:
-            part: what was added. One that is not there is no error.
+            part: the part to remove. A missing part is not an error.
         """
         if not any(part is other for other in self.parts):
             return
@@ -88,7 +89,7 @@ class TrainFunction:
             self._give_back()
 
     def clear(self) -> None:
-        """Removes all parts."""
+        """Remove all parts."""
         if self.parts:
             for part in self.parts:
                 _close(part)
@@ -96,11 +97,11 @@ class TrainFunction:
             self._give_back()
 
     def is_over(self) -> bool:
-        """Tell whether the `fit` that the parts belong to has ended or broken off."""
+        """Return whether the `fit` of the parts has ended or was interrupted."""
         return bool(self.parts) and getattr(self._model, "history", None) is not self._fit
 
     def make(self) -> None:
-        """Makes the function anew, with all parts."""
+        """Rebuild the function with all parts."""
         model = self._model
         wrapping = [part for part in self.parts if isinstance(part, WrapsStep)]
         before, original = model.__dict__.get(STEP_HOOK), getattr(model, STEP_HOOK, None)
@@ -126,7 +127,7 @@ class TrainFunction:
         return self._own_maker or functools.partial(getattr(type(self._model), MAKER), self._model)
 
     def _asked_to_make(self, force: bool = False) -> Any:
-        """Stands in for `make_train_function`, which Keras calls at the beginning of each `fit`."""
+        """Replace `make_train_function`, which Keras calls at the beginning of each `fit`."""
         if self.is_over():
             self.clear()
             return getattr(self._model, MAKER)(force=force)
@@ -140,18 +141,18 @@ class TrainFunction:
         if model.train_function is self._made:
             model.train_function = self._before
         elif model.train_function is not None:
-            # Somebody has wrapped or made it meanwhile.
+            # The function was wrapped or rebuilt elsewhere meanwhile.
             getattr(model, MAKER)(force=True)
         self._fit = self._own_maker = self._before = self._made = None
 
 
 def train_function_of(model: Any) -> TrainFunction:
-    """The owner of the train function of a model, without what a broken `fit` has left.
+    """Return the owner of a model's train function, without parts of an interrupted `fit`.
 
     Args:
         model: any compiled Keras model.
     """
-    # Not an attribute that Keras would track and save.
+    # Set without Keras tracking and saving it.
     owner: TrainFunction = model.__dict__.setdefault(PLACE, TrainFunction(model))
     if owner.is_over():
         owner.clear()
@@ -159,7 +160,7 @@ def train_function_of(model: Any) -> TrainFunction:
 
 
 def _put(model: Any, name: str, value: Any) -> None:
-    """Gives the model itself that attribute, or none of its own."""
+    """Set an attribute on the model instance, or remove it."""
     if value is None:
         model.__dict__.pop(name, None)
     else:

@@ -1,4 +1,4 @@
-"""What is fitted in place of a model, whose weights it trains."""
+"""Base class of wrappers that are fitted in place of a model and train its weights."""
 
 from typing import Any, Self
 
@@ -8,22 +8,22 @@ from kerasrec.training.long_fits import LongFits
 
 
 class Wrapper(LongFits):
-    """Base of a wrapper around a model: its weights are those of the model inside.
+    """Base class of wrappers that share the weights of the model inside.
 
     Args:
-        model: what is trained.
+        model: the model to train.
         **kwargs: as for `keras.Model`.
     """
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model: Any = model
-        # Ids and floats travel in one dict: each layer casts what it uses.
+        # Ids and floats share one dict, so each layer casts its own inputs.
         self.autocast = False
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a subclass adds its own."""
+        """Return the constructor's arguments. Subclasses add their own."""
         return {
             **super().get_config(),
             "model": keras.saving.serialize_keras_object(self.model),
@@ -31,7 +31,7 @@ class Wrapper(LongFits):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """A new wrapper around a new model."""
+        """Create a wrapper around a new model."""
         config = dict(config)
         config.pop("trainable", None)
         model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)

@@ -92,7 +92,8 @@ def test_the_page_holds_the_figures(published, table, tmp_path):
     assert "| **kerasrec MatrixFactorization** | 0.6000 ± 0.1000 | 0.2500 ± 0.0000 |" in text
     assert "| **kerasrec Popularity** | 0.5000 | 0.2500 | this run |" in text
     assert "| NeuMF | 0.7093 | 0.4349 | Rendle" in text
-    assert "HR@10 at least 0.5500: 0.6000, reached" in text
+    # Three seeds: 0.6 +- 4.3027 * 0.1 / sqrt(3).
+    assert "0.5500: 0.6000, **not settled**: the interval of the mean goes to 0.3516" in text
     assert "NDCG@10 at least 0.3000: 0.2500, **missed by 0.0500**" in text
     assert "training in at most 31 s: 32 s, **missed by 1 s**" in text
     assert "`python benchmarks/published.py ncf-ml-1m`" in text
@@ -116,3 +117,9 @@ def test_lower_errors_are_better(published):
     rows = [{"model": "biased MF", "seed": 0, "part": "fold1", "rmse": 0.9}]
     assert "**missed by 0.0380**" in published.verdicts(table, rows)
     assert "reached" in published.verdicts(table, [{**rows[0], "rmse": 0.8}])
+    seeds = [{**rows[0], "rmse": value, "seed": n} for n, value in enumerate((0.850, 0.851, 0.852))]
+    assert "0.8620: 0.8510, reached" in published.verdicts(table, seeds)
+    seeds[2]["rmse"] = 0.861  # 0.854 +- 0.0151
+    assert "**not settled**: the interval of the mean goes to 0.8691" in published.verdicts(
+        table, seeds
+    )

@@ -208,12 +208,12 @@ def test_an_error_is_one_paragraph(monkeypatch, capsys):
     assert run(["verify", "x"], capsys) == (2, "", "kerasrec: Received 3. Expected 4.\n")
 
 
-def test_what_was_not_foreseen_is_one_paragraph_too_and_a_traceback_on_demand(monkeypatch, capsys):
+def test_an_unexpected_error_is_one_paragraph_too_and_a_traceback_on_demand(monkeypatch, capsys):
     monkeypatch.setitem(COMMANDS, "verify", raising(RuntimeError("the graph\nis odd")))
     monkeypatch.delenv("KERASREC_TRACEBACK", raising=False)
     code, out, err = run(["verify", "x"], capsys)
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("kerasrec: RuntimeError: the graph is odd. This was not foreseen.")
+    assert err.startswith("kerasrec: RuntimeError: the graph is odd. Unexpected error.")
     monkeypatch.setenv("KERASREC_TRACEBACK", "1")
     with pytest.raises(RuntimeError, match="is odd"):
         main(["verify", "x"])

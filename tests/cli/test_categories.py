@@ -92,11 +92,11 @@ def test_numbers_stay_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--filter_by", "genres"], "says nothing of its items.*--items"),
+        (["--filter_by", "genres"], "has no item table.*--items"),
         (["--items", "items.csv"], "--items items.csv: it is read for --filter_by alone"),
         (["--filter_by", "mood", "--items", "ITEMS"], r"columns \['item_id', 'genres'\].*'mood'"),
         (["--filter_by", "genres", "--items", "nowhere.csv"], "nowhere.csv: there is no such file"),
-        (["--filter_by", "genres", "--items", "TWICE"], "an item stands in several rows"),
+        (["--filter_by", "genres", "--items", "TWICE"], "an item occurs in several rows"),
         (["--filter_by", "genres", "--items", "OTHERS"], "no item of the run has a category"),
     ],
 )

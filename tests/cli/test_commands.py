@@ -102,7 +102,7 @@ def test_a_model_of_histories_from_fit_to_export(ratings, tmp_path, capsys):
     ("model", "flags", "message"),
     [
         ("SASRec", ["--split", "random"], "--split random: SASRec learns from the order"),
-        ("GRU4Rec", ["--loss", "mse"], "--loss mse: GRU4Rec tells the next item"),
+        ("GRU4Rec", ["--loss", "mse"], "--loss mse: GRU4Rec predicts the next item"),
         ("SASRec", ["--max_length", "0"], "max_length must be"),
         ("StackedLSTMClassifier", [], "learns labels of events.*EveryStep"),
     ],
@@ -246,12 +246,12 @@ def test_data_that_changed_since_the_training_are_refused(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--data", "nothing.csv"], "'nothing.csv' is no data set and no file"),
+        (["--data", "nothing.csv"], "'nothing.csv' is neither a data set nor a file"),
         (["--data", "synthetic", "--user", "person"], "'synthetic' takes"),
         (["--item", "film"], "film"),
         (
             ["--optimizer", "adem"],
-            "--optimizer adem: there is no such optimizer of kerasrec or Keras.*'adam'",
+            "--optimizer adem: neither kerasrec nor Keras has this optimizer.*'adam'",
         ),
         (["--batch_size", "0"], "batch_size must be"),
         (["--valid", "0.1"], "valid must be an integer"),

@@ -42,7 +42,7 @@ def test_an_interrupt_keeps_the_best_epoch_and_writes_the_run(ratings, tmp_path,
     break_off(2)
     assert fit(ratings, tmp_path / "mf") == 0
     shown = capsys.readouterr()
-    assert "Training was interrupted after epoch 2. Kept is epoch 2." in shown.err
+    assert "Training was interrupted after epoch 2. Epoch 2 is kept." in shown.err
     assert "Warning: Training was interrupted after epoch 2" in shown.out
     history = json.loads((tmp_path / "mf" / "history.json").read_text())
     assert len(history["loss"]) == len(history["val_loss"]) == 2
@@ -60,7 +60,7 @@ def test_a_killed_training_goes_on_with_resume(ratings, tmp_path, break_off, mon
     assert fit(ratings, tmp_path / "whole") == 0
     break_off(2, RuntimeError("killed"))
     assert fit(ratings, tmp_path / "mf") == 1
-    assert "Go on with --resume" in capsys.readouterr().err
+    assert "Continue with --resume" in capsys.readouterr().err
     monkeypatch.undo()
     assert main(["evaluate", str(tmp_path / "mf")]) == 2
     assert "its training is not finished" in capsys.readouterr().err
@@ -104,7 +104,7 @@ def test_the_epochs_before_a_nan_are_kept(ratings, tmp_path, monkeypatch, capsys
     diverge(monkeypatch, from_epoch=2)
     assert fit(ratings, tmp_path / "mf") == 1
     out = capsys.readouterr().out
-    assert re.search("Warning: .*in epoch 3: .*Kept are the weights after epoch 2", out)
+    assert re.search("Warning: .*in epoch 3: .*The weights after epoch 2 are kept", out)
     history = json.loads((tmp_path / "mf" / "history.json").read_text())
     assert len(history["loss"]) == 2 and np.isfinite(history["loss"]).all()
     for weight in read_run(tmp_path / "mf").model.weights:

@@ -23,7 +23,7 @@ def test_numbers_paths_and_what_json_lacks():
 
 
 def test_other_types_are_refused_by_name():
-    with pytest.raises(TypeError, match="set is no type of JSON"):
+    with pytest.raises(TypeError, match="set is not a JSON type"):
         Report({"users": {1}}, "").json()
 
 

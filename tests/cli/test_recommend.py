@@ -147,7 +147,7 @@ def test_the_data_of_the_training_are_not_needed(run, ratings, tmp_path, capsys)
         ratings.unlink()
         assert main(["recommend", str(run), "--user", "u4", "--k", "24"]) == 0
         assert main(["evaluate", str(run)]) == 2
-        assert "are not there any more. Give their path with --data" in capsys.readouterr().err
+        assert "no longer exist. Give their path with --data" in capsys.readouterr().err
         (tmp_path / "moved.csv").write_bytes(kept)
         assert main(["evaluate", str(run), "--data", str(tmp_path / "moved.csv")]) == 0
     finally:
@@ -161,13 +161,13 @@ def test_the_data_of_the_training_are_not_needed(run, ratings, tmp_path, capsys)
         (["--user", "u4", "--item", "3"], "received --user, --item"),
         (["--user", "u4", "--k", "0"], "--k 0: expected 1 to 24"),
         (["--user", "u4", "--output", "lists.txt"], "ends in .csv or .parquet"),
-        (["--user", "u4", "--output", "no/where/lists.csv"], "is no folder that can be written"),
+        (["--user", "u4", "--output", "no/where/lists.csv"], "is not a writable folder"),
         (["--users", "nowhere.csv"], "--users .*nowhere.csv"),
         (["--item", "99"], "--item 99: no training row has it"),
         (["--item", "three"], "--item three: item ids are numbers in this run"),
         (["--item", "3", "--k", "30"], "--k 30: expected 1 to 29, the other items"),
         (["--user", "u4", "--items", "nowhere.csv"], "--items nowhere.csv"),
-        (["--user", "u4", "--data", "nowhere.csv"], "'nowhere.csv' is no data set and no file"),
+        (["--user", "u4", "--data", "nowhere.csv"], "is neither a data set nor a file"),
     ],
 )
 def test_arguments_are_refused_before_tensorflow_is_loaded(

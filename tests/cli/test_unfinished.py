@@ -32,7 +32,7 @@ def test_an_unfinished_training_is_neither_overwritten_nor_mixed(tmp_path):
     with pytest.raises(ValueError, match=r"other flags: epochs 4 \(before 3\)"):
         begin(tmp_path / "mf", {**FLAGS, "epochs": 4}, resume=True)
     (folder / "config.yaml").write_text("- 1")
-    with pytest.raises(ValueError, match="is no unfinished training"):
+    with pytest.raises(ValueError, match="is not an unfinished training"):
         begin(tmp_path / "mf", FLAGS, resume=True)
 
 

@@ -67,9 +67,9 @@ def test_a_file_full_of_trouble(tmp_path):
         "integer ids must lie in 0 .. 2**63 - 1 (-1 pads served inputs); received -2",
         "1 rows repeat a (user, item) pair",
         "column 'rating': expected numbers; received 'great' in row 3",
-        "column 'rating': 2 of 5 values are no number",
+        "column 'rating': 2 of 5 values are not numbers",
         "column 'rating': 1 of 5 values are infinite",
-        "column 'timestamp': 1 of 5 values are no number",
+        "column 'timestamp': 1 of 5 values are not numbers",
         "column 'user_id': 1 of 5 values are missing",
     ):
         assert finding in problems
@@ -95,9 +95,9 @@ def test_leaks():
     )
     assert report.leaks == (
         "'user_id' is the number of the row, not an id",
-        "'timestamp' is the same in all rows: it orders nothing",
-        "'copy' determines 'rating': each of its values has one label alone",
-        "'state' determines 'rating': each of its values has one label alone",
+        "'timestamp' is the same in all rows, so it gives no order",
+        "'copy' determines 'rating': each of its values has only one label",
+        "'state' determines 'rating': each of its values has only one label",
     )
 
 
@@ -130,7 +130,7 @@ def test_labels_that_say_nothing_or_too_little():
         {"user_id": np.arange(301) % 7, "item_id": np.arange(301)[::-1], "rating": ratings},
         time=None,
     )
-    assert rare.leaks == ("'rating' is 0 in 1 rows (0.33%): make sure that it is no code for "
+    assert rare.leaks == ("'rating' is 0 in 1 rows (0.33%): make sure that it does not mean "
                           "'unknown'",)  # fmt: skip
     implicit = audit(GOOD, label=None, time=None)
     assert implicit.labels == () and "labels        none" in str(implicit)
@@ -147,7 +147,7 @@ def test_labels_that_say_nothing_or_too_little():
         ({"user_id": np.array([2**63, 1, 1, 2], np.uint64)}, "received 9223372036854775808"),
         ({"user_id": ["a\n", "b", "c", "d"]}, "one line of text"),
         ({"rating": ["1", "2", "x", "3"]}, "received text such as '1'"),
-        ({"timestamp": ["a", "b", "c", "d"]}, "4 of 4 values are no number"),
+        ({"timestamp": ["a", "b", "c", "d"]}, "4 of 4 values are not numbers"),
         ({"timestamp": [1e300, 1, 2, 3]}, "times must be numbers below"),
         ({"rating": [1e300, 1, 2, 3]}, "1 of 4 values are infinite"),
     ],

@@ -175,7 +175,7 @@ def test_scalers_by_hand():
     [
         ([], "at least one value"),
         ([[1, 2]], "the shape \\(1, 2\\)"),
-        ([0.1] * 7, "equal values says nothing"),
+        ([0.1] * 7, "constant column carries no information"),
         ([1, np.nan], "1 of 2 values are NaN or infinite"),
         ([1, np.inf], "1 of 2 values are NaN or infinite"),
         (["a"], "expected numbers"),

@@ -125,6 +125,15 @@ def test_memory_is_that_of_the_rows():
     assert history[np.array([num - 1])].shape == (1, 1000)
 
 
+def test_a_history_is_read_row_by_row_too():
+    history = add_history(rows((2, 10, 1), (2, 11, 2), (2, 12, 3)), schema_of(2))["history"]
+    assert [one.tolist() for one in history] == [[0, 0], [10, 0], [10, 11]]
+    assert history[-1].tolist() == [10, 11]
+    assert history[1:].tolist() == [[10, 0], [10, 11]]
+    with pytest.raises(IndexError):
+        history[3]
+
+
 GOOD = rows((2, 10, 1), (2, 11, 2))
 
 

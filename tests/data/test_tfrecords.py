@@ -92,7 +92,7 @@ GOOD = {"user_id": [b"u"], "item_id": [2**40], "rating": [4.0], "hour": [0.5]}
     ("records", "message"),
     [
         ([], "the files have no rows"),
-        ([b"\xff\xff\xff"], "records are no tf.train.Example"),
+        ([b"\xff\xff\xff"], "records are not tf.train.Example"),
         ([example(user_id=[b"u"])], r"features \['hour', 'item_id', 'rating'\]; the examples have"),
         ([example(**GOOD | {"hour": [0.5, 1.0]})], "'hour' must hold one value .* received 2"),
         ([example(**GOOD | {"user_id": [7]})], "it holds string ids; received"),

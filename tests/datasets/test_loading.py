@@ -32,7 +32,7 @@ def test_a_path_with_roles(tmp_path):
     ("name", "options", "message"),
     [
         ("movielens100k", {}, "Did you mean 'movielens-100k'"),
-        ("movielens-9k", {}, "is no data set and no file; expected one of .*'gowalla-lightgcn'"),
+        ("movielens-9k", {}, "is neither a data set nor a file; .* one of .*'gowalla-lightgcn'"),
         ("synthetic", {"num_user": 3}, "takes the options .'num_users'.*received .'num_user'."),
         ("movielens-100k", {"seed": 3}, "'movielens-100k' takes no options; received .'seed'."),
     ],

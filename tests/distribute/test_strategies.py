@@ -47,14 +47,14 @@ def config(index, count=2):
         (("multiworker",), "workers=.*or the environment variable TF_CONFIG"),
         (("auto", {"replicas": 2}), "replicas is for 'cpu' and 'mirrored'"),
         (("cpu", {"replicas": 1}), "at least 2; received 1"),
-        (("cpu", {"replicas": 3}), "runs already.*3 are needed"),
+        (("cpu", {"replicas": 3}), "already running.*3 are needed"),
         (("cpu", {"tpu": "local"}), "tpu is for 'tpu'"),
         (("multiworker", {"workers": "a:1"}), "list of different 'host:port'.*'a:1'"),
         (("multiworker", {"workers": ["a"], "index": 0}), "list of different 'host:port'"),
         (("multiworker", {"workers": ["a:1", "a:1"], "index": 0}), "different"),
         (("multiworker", {"workers": ["a:1", "b:1"]}), "0 to 1; received None"),
         (("multiworker", {"workers": ["a:1", "b:1"], "index": 2}), "0 to 1; received 2"),
-        (("multiworker", {"workers": ["a:1", "b:1"], "index": 1}), "runs already"),
+        (("multiworker", {"workers": ["a:1", "b:1"], "index": 1}), "already running"),
     ],
 )
 def test_says_what_is_missing(arguments, message, monkeypatch):
@@ -86,7 +86,7 @@ def test_a_wrong_tf_config_is_named(text, message, monkeypatch):
 def test_auto_sees_several_workers(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(config(0)))
     tf.constant(1.0) + 1.0
-    with pytest.raises(ValueError, match="runs already"):
+    with pytest.raises(ValueError, match="already running"):
         strategy()
 
 

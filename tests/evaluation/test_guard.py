@@ -98,7 +98,7 @@ def test_a_clean_ranking_is_silent():
 
 def test_what_a_ranking_is_warned_of():
     test, train = columns([(2, 3), (3, 4), (1, 4)]), columns([(2, 3), (2, 4), (1, 4)])
-    with pytest.warns(ProtocolWarning, match="no seen items are taken out"):
+    with pytest.warns(ProtocolWarning, match="no seen items are removed"):
         check_ranking(SCHEMA, test, seen=None)
     with pytest.warns(ProtocolWarning, match="1 of 3 test rows are in `seen`"):
         check_ranking(SCHEMA, test, seen=train)

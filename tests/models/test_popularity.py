@@ -71,5 +71,5 @@ def test_labels_that_count_nothing():
     ids = np.array([3, 4])
     with pytest.raises(ValueError, match="none of 2 rows has a 'label' >0"):
         Popularity(tiny_schema()).adapt({"item_id": ids, "label": np.zeros(2)})
-    with pytest.raises(ValueError, match="expected one label an item"):
+    with pytest.raises(ValueError, match="expected one label per item"):
         Popularity(tiny_schema()).adapt({"item_id": ids, "label": np.zeros(3)})

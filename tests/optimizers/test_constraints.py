@@ -256,7 +256,7 @@ def test_no_operation_makes_a_tensor_of_table_size(layout):
     "constraint", [MaxNorm(1.0), "unit_norm", keras.constraints.Constraint(), lambda w: w]
 )
 def test_row_constraint_must_be_row_wise(constraint):
-    with pytest.raises(ValueError, match="SGD: row_constraint must look at each row"):
+    with pytest.raises(ValueError, match="SGD: row_constraint must apply to each row"):
         SGD(row_constraint=constraint)
 
 

@@ -115,7 +115,7 @@ def test_bad_input():
     model = SASRec(SCHEMA, embedding_dim=8)
     with pytest.raises(ValueError, match="states.*received MatrixFactorization"):
         NextItem(MatrixFactorization(tiny_schema()))
-    with pytest.raises(ValueError, match="known by their id alone.*genres"):
+    with pytest.raises(ValueError, match="no feature but the id.*genres"):
         NextItem(SASRec(tiny_schema(features=True), embedding_dim=8))
     with pytest.raises(ValueError, match="loss must be one of .* received 'hinge'"):
         NextItem(model, loss="hinge")

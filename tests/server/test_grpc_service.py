@@ -125,7 +125,7 @@ def test_requests_that_do_not_fit_the_method(stub):
         (stub.Regress, empty, "Input is empty"),
         (stub.Regress, wrong, "has the method"),
         (stub.Predict, broken, "input 'x'"),
-        (stub.Predict, labelled, "no version labels"),
+        (stub.Predict, labelled, "version labels are not supported"),
     ):
         with pytest.raises(grpc.RpcError, match=message) as error:
             call(request, timeout=300)

@@ -60,7 +60,7 @@ def test_the_line():
     ("arguments", "message"),
     [
         ({"url": "localhost:8501"}, "url must be http://host:port/path; received 'localhost:8501'"),
-        ({"url": "http://127.0.0.1:9/x"}, "nobody answers at .*Start the server first"),
+        ({"url": "http://127.0.0.1:9/x"}, "no server answers at .*Start the server first"),
         ({"bodies": []}, "bodies is empty"),
         ({"clients": 0}, "clients must be 1 or more; received 0"),
         ({"seconds": 0.0}, "seconds must be above 0; received 0.0"),

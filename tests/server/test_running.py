@@ -93,7 +93,7 @@ def test_a_request_that_takes_too_long_is_given_up(hand_made, serving, monkeypat
             status, answer = client.post({"instances": [1.0]})
         finally:
             gate.set()
-        assert (status, answer["error"]) == (504, "the request took too long.")
+        assert (status, answer["error"]) == (504, "the request timed out.")
         assert 'status="DEADLINE_EXCEEDED"} 1' in client.metrics()
         # Runs of the graph may take longer than the limit on a busy machine, above all the first.
         end = time.monotonic() + 600

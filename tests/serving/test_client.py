@@ -35,7 +35,7 @@ def test_text_comes_back_as_text(mf_version):
         ({"user": [1.5]}, [[]], "Pass integers"),
         ({"user": 5}, [[]], "Pass one element for each user"),
         ({"user": [1]}, [3], "expected 64-bit integers of shape .batch, n.*one list for each"),
-        ({"user": [1]}, [[1], [2]], "one batch size"),
+        ({"user": [1]}, [[1], [2]], "same batch size"),
     ],
 )
 def test_what_does_not_fit_is_told(exported, inputs, exclude, message):
@@ -79,9 +79,9 @@ def test_loading_what_is_not_there(tmp_path, mf_version):
     with pytest.raises(ValueError, match="damaged: variables/variables.index is missing. Restore"):
         load(copy)
     checksums.write(copy)
-    with pytest.raises(ValueError, match="is not a whole SavedModel"):
+    with pytest.raises(ValueError, match="is not a complete SavedModel"):
         load(copy)
     (copy / "saved_model.pb").write_bytes(b"\x00nonsense")
     checksums.write(copy)
-    with pytest.raises(ValueError, match="is not a whole SavedModel"):
+    with pytest.raises(ValueError, match="is not a complete SavedModel"):
         load(copy)

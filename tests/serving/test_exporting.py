@@ -268,8 +268,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     "change, message",
     [
-        (None, "the catalogue must come along: pass candidates="),
-        ({"vector": np.zeros((4, 2))}, "one length"),
+        (None, "the catalogue must be given: pass candidates="),
+        ({"vector": np.zeros((4, 2))}, "same length"),
         ({"vector": np.full((5, 2), np.nan)}, "holds NaN or infinity"),
         ({"genres": np.full((5, 2), 6)}, "ids from 0 to 5; received 6 to 6"),
     ],

@@ -32,7 +32,7 @@ def test_there_and_back(value, dtype, expected):
         ([None], tf.float32, "float32; received None"),
         ([2**31], tf.int32, "int32: .*out of bounds"),
         ([3], tf.string, "expected a string"),
-        ([{"b64": "?"}], tf.string, "no base 64"),
+        ([{"b64": "?"}], tf.string, "invalid base64"),
         ([{"b64": "aa", "x": 1}], tf.string, "expected a string"),
         ([[1], [2, 3]], tf.int32, r"differ in shape: \[\(1,\), \(2,\)\]. Pad"),
         ([1, [2]], tf.int32, "differ in depth"),

@@ -148,7 +148,7 @@ def test_doctor_beside_a_train_function_of_ones_own(capsys, tmp_path, bad):
     assert doctor.step == 3
     assert "training stopped at step 3 of this fit, in epoch 1: the loss is nan" in doctor.diagnosis
     assert "First non-finite gradients at update 3" in doctor.diagnosis
-    assert "The batch was not seen: OwnLoop makes its train function" in doctor.diagnosis
+    assert "The batch is not available: OwnLoop makes its own train function" in doctor.diagnosis
     assert "were finite" not in doctor.diagnosis and not path.exists()
     assert np.isfinite(model.get_weights()[0]).all()
 
