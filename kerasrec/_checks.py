@@ -1,7 +1,9 @@
 """Checks of arguments with one form of message: owner, argument, what is expected, what came.
 
-An owner is the name of a function or class, or an object, which stands for its class. Only the
-standard library is used here.
+All of them raise a ValueError. An owner is the name of a function or class, or an object, which
+stands for its class. With `numpy`, numbers of NumPy pass too, which no saved configuration can
+hold. A hint is a sentence at the end of the message: what else is allowed, or what to do. True and
+False are no numbers. Only the standard library is used here.
 """
 
 import math
@@ -21,20 +23,7 @@ def check_integer(
     numpy: bool = False,
     hint: str = "",
 ) -> None:
-    """Check that a value is an integer within bounds. True and False are none.
-
-    Args:
-        owner: see the module.
-        argument: its name.
-        value: what was received.
-        least: the smallest that is allowed.
-        most: the largest that is allowed, None for no such bound.
-        numpy: also allow numpy's integers, which no saved configuration can hold.
-        hint: sentence at the end of the message: what else is allowed, or what to do.
-
-    Raises:
-        ValueError: if it is not.
-    """
+    """Check that a value is an integer of at least `least` and, if it is given, at most `most`."""
     integer = isinstance(value, numbers.Integral if numpy else int) and not isinstance(value, bool)
     if not integer or value < least or (most is not None and value > most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
@@ -50,19 +39,7 @@ def check_number(
     numpy: bool = False,
     hint: str = "",
 ) -> None:
-    """Check that a value is a finite number of at least 0. True and False are none.
-
-    Args:
-        owner: see the module.
-        argument: its name.
-        value: what was received.
-        zero: whether 0 itself is allowed.
-        numpy: also allow numpy's numbers, which no saved configuration can hold.
-        hint: see `check_integer`.
-
-    Raises:
-        ValueError: if it is not.
-    """
+    """Check that a value is a finite number of at least 0, or above 0 unless `zero`."""
     if not _is_number(value, numpy) or not 0 <= value < math.inf or (value == 0 and not zero):
         bounds = "of at least 0" if zero else "above 0"
         raise _error(owner, argument, f"a finite number {bounds}", value, hint)
@@ -78,20 +55,7 @@ def check_share(
     numpy: bool = False,
     hint: str = "",
 ) -> None:
-    """Check that a value is a number from 0 to 1. True and False are none.
-
-    Args:
-        owner: see the module.
-        argument: its name.
-        value: what was received.
-        zero: whether 0 itself is allowed.
-        one: whether 1 itself is allowed.
-        numpy: see `check_number`.
-        hint: see `check_integer`.
-
-    Raises:
-        ValueError: if it is not.
-    """
+    """Check that a value is a number from 0 to 1, with or without these two."""
     inside = _is_number(value, numpy) and 0 <= value <= 1
     if not inside or (value == 0 and not zero) or (value == 1 and not one):
         lower = "from 0 to" if zero else "above 0 and at most" if one else "above 0 and"
@@ -102,18 +66,7 @@ def check_share(
 def check_choice(
     owner: object, argument: str, value: Any, choices: Iterable[Any], *, hint: str = ""
 ) -> None:
-    """Check that a value is one of several.
-
-    Args:
-        owner: see the module.
-        argument: its name.
-        value: what was received.
-        choices: what is allowed.
-        hint: see `check_integer`.
-
-    Raises:
-        ValueError: if it is not.
-    """
+    """Check that a value is one of several."""
     choices = tuple(choices)
     if value not in choices:
         expected = f"one of {', '.join(map(repr, choices))}"

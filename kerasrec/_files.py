@@ -18,20 +18,7 @@ StrPath = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def new_file(path: StrPath) -> Iterator[pathlib.Path]:
-    """Give a path to write a file to, which then replaces the file of the path that is passed.
-
-    Args:
-        path: of the file; its folder is made if it does not exist.
-
-    Example:
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with new_file(f"{folder}/a.txt") as temporary:
-    ...         _ = temporary.write_text("all of it")
-    ...     [file.name for file in pathlib.Path(folder).iterdir()]
-    ['a.txt']
-    """
+    """Give a path to write to, which then replaces the file at `path`. Its folder is made."""
     final = pathlib.Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(final)
@@ -47,10 +34,7 @@ def new_file(path: StrPath) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def new_folder(path: StrPath) -> Iterator[pathlib.Path]:
-    """Give a folder to fill, which then becomes the one of the path that is passed.
-
-    Args:
-        path: of the folder; those above it are made if they do not exist.
+    """Give a folder to fill, which then becomes the one at `path`. Those above it are made.
 
     Raises:
         FileExistsError: at the end, if it is there by now and not empty.
@@ -69,11 +53,7 @@ def new_folder(path: StrPath) -> Iterator[pathlib.Path]:
 
 
 def rename_new(folder: StrPath, path: StrPath) -> None:
-    """Rename a folder to what is not there, or is empty.
-
-    Args:
-        folder: to rename.
-        path: its new name.
+    """Rename a folder to a path where there is none, or an empty one.
 
     Raises:
         FileExistsError: if that folder is there and not empty, whatever the system calls it.

@@ -32,10 +32,6 @@ STATES = {
 def need(owner: Any, name: str) -> Any:
     """Return a private attribute.
 
-    Args:
-        owner: of Keras or TensorFlow.
-        name: of the attribute.
-
     Raises:
         ValueError: if the installed version has none of that name.
     """
@@ -45,9 +41,8 @@ def need(owner: Any, name: str) -> Any:
         import keras
 
         raise ValueError(
-            f"Keras {keras.__version__} makes its {type(owner).__name__} in a way that is not "
-            f"known here: it has no {name}. Install one that kerasrec works with: pip install "
-            f"'{SUPPORTED}'."
+            f"Keras {keras.__version__} has no {name}, a private name that kerasrec uses. Install "
+            f"a version that it was tested with: pip install '{SUPPORTED}'."
         ) from error
 
 
@@ -88,9 +83,6 @@ def batch_spec(dataset: Any) -> Any:
     """Return shapes and types of the batches of the first replica in this process.
 
     The public `element_spec` is that of all replicas together.
-
-    Args:
-        dataset: a distributed dataset of `tf.distribute`.
     """
     import tensorflow as tf
 

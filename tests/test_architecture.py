@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "_keras": set(),
     "schema": set(),
     "types": {"schema"},
-    "training": set(),
+    "training": BASE,
     "data": BASE,
     "layers": BASE,
     "models": BASE | {"layers", "training"},

@@ -121,9 +121,7 @@ def history_of(schema: Schema) -> History | None:
     Args:
         schema: the schema of a model.
     """
-    item = schema.item_id.name
-    found = (f for f in schema.query if isinstance(f, History) and f.of == item)
-    return next(found, None)
+    return next(iter(schema.item_histories), None)
 
 
 def _parsed(flag: str, raw: str, vocabulary: "Vocabulary") -> int | str:

@@ -13,7 +13,7 @@ from kerasrec.data.blocks import Arrays, block_dataset, count_batches
 from kerasrec.data.packing import pack
 from kerasrec.data.positives import is_positive, no_positive
 from kerasrec.data.sequences import event_numbers, first_rows, history_features, in_order
-from kerasrec.schema import NumericSequence, Schema, Sequence
+from kerasrec.schema import Schema
 from kerasrec.types import Columns
 
 PLACE = "place"
@@ -185,10 +185,8 @@ def next_labels(
     ([[2.0, 3.0, 5.0]], [[1.0, 1.0, 1.0]])
     """
     owner = "next_labels"
-    numeric = [f for f in schema.query if isinstance(f, NumericSequence)]
-    events = [f for f in schema.query if isinstance(f, Sequence) and f.of == schema.item_id.name]
-    if not numeric:
-        events = history_features(schema, owner)
+    numeric = schema.number_histories
+    events = schema.item_histories if numeric else history_features(schema, owner)
     widths = {f.name: f.max_length for f in events} | {f.name: f.max_length for f in numeric}
     if len(set(widths.values())) > 1:
         raise ValueError(

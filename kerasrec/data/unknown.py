@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kerasrec._checks import check_share
-from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Numeric, Schema
+from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Schema
 
 
 def hiding(
@@ -37,7 +37,7 @@ def hiding(
     [0, 1, 1, 3, 1, 1, 6, 7]
     """
     check_share(owner, "unknown_share", share, one=False)
-    names = [feature.name for feature in schema.features if not isinstance(feature, Numeric)]
+    names = [feature.name for feature in schema.features if feature.has_ids]
 
     def hide(features: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         if not share:

@@ -66,14 +66,13 @@ class SequentialRecommender(Recommender):
 
     def _item_history(self) -> Sequence:
         item = self.schema.item_id.name
-        for feature in self.schema.query:
-            if isinstance(feature, Sequence) and feature.of == item:
-                return feature
-        raise ValueError(
-            f"{type(self).__name__}: expected a schema with a sequence of {item!r} among the user "
-            f"or context features; received {[f.name for f in self.schema.query]}. Add "
-            f"Sequence('history', of={item!r}, max_length=50)."
-        )
+        if not self.schema.item_histories:
+            raise ValueError(
+                f"{type(self).__name__}: expected a schema with a sequence of {item!r} among the "
+                f"user or context features; received {[f.name for f in self.schema.query]}. Add "
+                f"Sequence('history', of={item!r}, max_length=50)."
+            )
+        return self.schema.item_histories[0]
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the scores of the items after the histories."""

@@ -10,7 +10,7 @@ from kerasrec.losses import binary_loss, catalogue_softmax, sampled_softmax
 from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.replicas import mean_over_replicas, with_share
-from kerasrec.types import Features, Tensor
+from kerasrec.types import Features, SequenceModel, Tensor
 
 LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
 
@@ -80,7 +80,7 @@ class NextItem(RetrieverTrainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(model, negatives=negatives, seed=seed, **kwargs)
-        if not hasattr(model, "states"):
+        if not isinstance(model, SequenceModel):
             raise ValueError(
                 "NextItem: expected a sequence model, with states; received "
                 f"{type(model).__name__}. Train it with SampledSoftmax."

@@ -191,7 +191,7 @@ def test_refuses_arguments():
     with pytest.raises(ValueError, match=r"must end in '\.npz'; received 'training'"):
         Resume("training")
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
-    with pytest.raises(ValueError, match="positive number of steps; received 0"):
+    with pytest.raises(ValueError, match="integer of at least 1; received 0. It counts steps"):
         Resume("training.npz", save_freq=0)
     with pytest.raises(ValueError, match="before map, cache or take"):
         Resume("training.npz", batches.cache())
