@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._keras import all_layers
 from kerasrec.retrieval.vector_table import NARROW, VectorTable
 from kerasrec.types import Tensor
 
@@ -42,7 +43,7 @@ def round_tables(model: keras.Model, kind: str) -> None:
 
 
 def _wide_embeddings(model: Any) -> Iterator[Any]:
-    for layer in model._flatten_layers(include_self=False, recursive=True):
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.Embedding) and layer.output_dim >= NARROW:
             yield layer
 

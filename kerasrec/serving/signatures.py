@@ -14,7 +14,7 @@
 
 from collections.abc import Sequence
 
-from kerasrec.retrieval.exact import check_k
+from kerasrec._checks import check_integer
 from kerasrec.serving.parts import Parts
 
 SCORES = ("serving_default", "score")
@@ -40,7 +40,8 @@ def choose_signatures(
     if not ks or len(set(ks)) < len(ks):
         raise ValueError(f"export: k must be a number or several different ones; received {k!r}.")
     for one in ks:
-        check_k(one, num_candidates)
+        hint = f"The catalogue has {num_candidates} items."
+        check_integer("export", "k", one, 1, num_candidates, numpy=True, hint=hint)
     every = [*SCORES, "recommend"]
     if len(ks) > 1:
         every += [f"recommend_{one}" for one in ks]

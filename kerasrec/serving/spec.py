@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasrec._checks import check_choice
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.retrieval.vector_table import check_kind
+from kerasrec.retrieval.vector_table import KINDS
 from kerasrec.schema import Numeric, Schema
 from kerasrec.serving.item_vectors import item_vectors
 from kerasrec.serving.parts import Parts, float32_copy, in_float32, parts_of
@@ -126,7 +127,7 @@ def make_spec(
     """
     parts = parts_of(model)
     _check_model(parts)
-    check_kind(quantize)
+    check_choice("export", "quantize", quantize, KINDS)
     exact = rounded = in_float32(parts)
     if quantize != "float32":
         rounded = float32_copy(model)

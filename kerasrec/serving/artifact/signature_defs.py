@@ -4,7 +4,8 @@ import pathlib
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
+
+from kerasrec._keras import saved_model_message, write_fingerprint
 
 GRAPH_FILE = "saved_model.pb"
 TAG = "serve"
@@ -28,7 +29,7 @@ def signature_defs(folder: pathlib.Path) -> dict[str, Any]:
     """
     path = folder / GRAPH_FILE
     try:
-        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        saved = saved_model_message(path.read_bytes())
     except (OSError, DecodeError) as error:
         raise ValueError(
             f"{str(path)!r} is not readable as a SavedModel: {error}. Export the model again."
@@ -46,12 +47,10 @@ def set_methods(folder: pathlib.Path) -> None:
     Args:
         folder: folder of the SavedModel, before it is published.
     """
-    from tensorflow.python.saved_model import fingerprinting_utils
-
     path = folder / GRAPH_FILE
-    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    saved = saved_model_message(path.read_bytes())
     for graph in saved.meta_graphs:
         for name in set(METHODS) & set(graph.signature_def):
             graph.signature_def[name].method_name = METHODS[name]
     path.write_bytes(saved.SerializeToString(deterministic=True))
-    fingerprinting_utils.write_fingerprint(str(folder))
+    write_fingerprint(folder)
