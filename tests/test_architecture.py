@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
     "server": BASE | {"data", "serving"},
+    "interop": BASE | {"data", "models"},
     "testing": BASE | {"models"},
     "cli": BASE
     | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "reports"}
@@ -51,6 +52,7 @@ TENSORFLOW = {
     "data/streaming.py",
     "data/tfrecords.py",
     "distribute/",
+    "interop/",
     "layers/dropout.py",
     "layers/embedding.py",
     "layers/recurrent.py",
