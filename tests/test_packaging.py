@@ -15,6 +15,7 @@ import pytest
 import kerasrec
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "kerasrec"
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 
@@ -49,23 +50,39 @@ def test_the_console_script_can_be_imported():
     assert callable(getattr(importlib.import_module(module), function))
 
 
-def test_everything_imported_is_declared():
-    """Distributions by the names they are imported under."""
-    declared = SETUP["options"]["install_requires"] + "".join(
-        SETUP["options.extras_require"][extra] for extra in ("plots", "serve")
-    )
-    declared = declared.lower().replace("-", "_")
-    imported = set()
-    for path in (ROOT / "kerasrec").rglob("*.py"):
-        imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text("utf-8"), re.M))
-    renamed = {
-        "google": "protobuf",
-        "grpc": "grpcio",
-        "tensorflow_serving": "tensorflow_serving_api",
-        "yaml": "pyyaml",
-    }
-    for name in sorted(imported - set(sys.stdlib_module_names) - {"kerasrec"}):
-        assert re.search(rf"^{renamed.get(name, name)}\b", declared, re.M), name
+# Distributions whose modules have another name.
+RENAMED = {
+    "google": "protobuf",
+    "grpc": "grpcio",
+    "tensorflow_serving": "tensorflow_serving_api",
+    "yaml": "pyyaml",
+}
+
+
+def declared(requirements):
+    """Names of distributions, written as modules are."""
+    return {name.lower().replace("-", "_") for name in re.findall(r"^[\w-]+", requirements, re.M)}
+
+
+@pytest.fixture(scope="module")
+def imported():
+    """Distributions that the library imports."""
+    names = set()
+    for path in PACKAGE.rglob("*.py"):
+        names |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text("utf-8"), re.M))
+    names -= {*sys.stdlib_module_names, "kerasrec"}
+    return {RENAMED.get(name, name) for name in names}
+
+
+def test_everything_imported_is_declared(imported):
+    extras = [SETUP["options.extras_require"][extra] for extra in ("plots", "serve")]
+    assert imported <= declared("\n".join([SETUP["options"]["install_requires"], *extras]))
+
+
+def test_what_nothing_imports_is_not_demanded(imported):
+    core = declared(SETUP["options"]["install_requires"])
+    # tensorflow-datasets imports it without declaring it.
+    assert core - imported == {"importlib_resources"}
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
