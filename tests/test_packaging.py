@@ -7,12 +7,17 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tomllib
+import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 import kerasrec
+from kerasrec.datasets import cache_dir
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "kerasrec"
@@ -88,7 +93,7 @@ def test_what_nothing_imports_is_not_demanded(imported):
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_says_what_it_can_do():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for target in ("install", "demo", "test", "check"):
+    for target in ("install", "demo", "test", "check", "dist"):
         assert f"make {target} " in done.stdout
 
 
@@ -178,3 +183,87 @@ def test_the_build_script_says_what_is_lacking_where_it_is_not_root(tmp_path):
 def test_the_build_script_installs_nothing_where_all_is_there(tmp_path):
     calls, text = run_build_script(tmp_path, user=0, programs=["nginx", "chromium"])
     assert calls == MADE and not text
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """The files in `dist` that `make dist` writes in a copy of the sources."""
+    pytest.importorskip("build", reason='needs build: pip install "kerasrec[dev]"')
+    folder = tmp_path_factory.mktemp("sources")
+    for name in ("Makefile", "MANIFEST.in", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(PACKAGE, folder / "kerasrec", ignore=shutil.ignore_patterns("__pycache__"))
+    # The environment is there: nothing is installed.
+    command = ["make", "dist", "--old-file=install", f"BIN={Path(sys.executable).parent}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return sorted((folder / "dist").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_dist_builds_a_wheel_and_a_source_distribution(distributions):
+    wheel, source = distributions
+    name = f"kerasrec-{kerasrec.__version__}"
+    assert (wheel.name, source.name) == (f"{name}-py3-none-any.whl", f"{name}.tar.gz")
+    ours = {
+        str(path.relative_to(ROOT))
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(wheel) as file:
+        assert {n for n in file.namelist() if ".dist-info/" not in n} == ours
+    with tarfile.open(source) as file:
+        inside = {
+            n.removeprefix(f"{name}/") for n in file.getnames() if not file.getmember(n).isdir()
+        }
+    assert {n for n in inside if n.startswith("kerasrec/")} == ours
+    assert {"README.md", "LICENSE", "setup.cfg", "pyproject.toml"} <= inside
+    assert not [n for n in inside if n.startswith("tests/")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not any(
+        (Path(folder) / "ml-100k").is_dir()
+        for folder in (os.environ.get("KERASREC_DATA", "/nowhere"), cache_dir())
+    ),
+    reason="movielens-100k is neither in KERASREC_DATA nor in the cache",
+)
+def test_the_demo_runs_from_the_wheel_alone(distributions, tmp_path):
+    """Ratings become a served model: all that `make demo` promises, but for the time.
+
+    In an environment of its own, which borrows the other packages from this one, away from here.
+    """
+    venv.create(tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    site = tmp_path / "env" / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+    # Path files in that folder are not read, such as the one by which kerasrec is installed here.
+    (site / "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    own = {name: v for name, v in os.environ.items() if not name.startswith("PYTHON")}
+
+    def run(*command):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=own, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    assert "None" in run(python, "-c", "import importlib.util as u; print(u.find_spec('kerasrec'))")
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps"]
+    run(*install, "--no-index", "--disable-pip-version-check", distributions[0])
+    assert str(site) in run(python, "-c", "import kerasrec; print(kerasrec.__file__)")
+    out = run(python.with_name("kerasrec"), "demo")
+    names = re.search(r"^model +.*$", out, re.M)[0].split()
+    rows = [line.split() for line in re.findall(r"^\w+(?: +\d\.\d{4})+$", out, re.M)]
+    assert {len(row) for row in rows} == {len(names)}
+    ndcg = {row[0]: float(row[names.index("ndcg@10")]) for row in rows}
+    assert ndcg["MatrixFactorization"] > 1.15 * ndcg["Popularity"]
+    assert ndcg["EmbeddingMLP"] > 1.15 * ndcg["Popularity"]
+    assert "verified: every difference is within 1e-05" in out
+    listed = out.partition("Ten others, from the exported model:\n")[2].splitlines()[:10]
+    assert all(float(line.split()[0]) and "(19" in line for line in listed)
+    served = tmp_path / "served" / "movielens-100k"
+    assert f"source={served.resolve()}" in out
+    assert "docker run" in out
+    assert (served / "1" / "saved_model.pb").is_file()
