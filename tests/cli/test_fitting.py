@@ -96,7 +96,7 @@ def test_a_loss_that_is_nan_stops_with_the_diagnosis(ratings, tmp_path, monkeypa
     out, error = capsys.readouterr()
     assert "Doctor" not in out and error.count("Try: ") == 1
     assert error.count("Gradient norms over the last updates:\n") == 1
-    assert re.search("stopped at step 1 .* epoch 1: .* no run is", error.splitlines()[-1])
+    assert re.search("stopped at step 1 .* epoch 1: .* no run was", error.splitlines()[-1])
     assert list(tmp_path.iterdir()) == []
 
 
