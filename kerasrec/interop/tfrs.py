@@ -100,12 +100,12 @@ def from_tfrs(
             f"{queries.shape[1]} of the query tower and {candidates.shape[1]} of the candidate "
             "tower. Pass the two towers of one model."
         )
-    ids = [
+    user_id, item_id = (
         Categorical(name, vocabularies[name].num_ids, fingerprint=vocabularies[name].fingerprint)
         for name in (user, item)
-    ]
+    )
     model = MatrixFactorization(
-        Schema(*ids, label=schema.label, positive=schema.positive),
+        Schema((user_id,), (item_id,), label=schema.label, positive=schema.positive),
         embedding_dim=queries.shape[1],
         use_bias=False,
     )
