@@ -48,6 +48,12 @@ def test_the_version_is_written_once():
     assert kerasrec.__version__ in (ROOT / "kerasrec/__init__.py").read_text()
 
 
+def test_the_versions_of_python_are_those_that_were_tried():
+    listed = re.findall(r"Python :: (3\.\d+)", SETUP["metadata"]["classifiers"])
+    (tried,) = re.findall(r"^- Tested on Linux with (.*)$", (ROOT / "README.md").read_text(), re.M)
+    assert re.findall(r"3\.\d+", tried) == listed
+
+
 def test_the_console_script_can_be_imported():
     name, target = SETUP["options.entry_points"]["console_scripts"].strip().split(" = ")
     module, function = target.split(":")
