@@ -20,6 +20,7 @@ from kerasrec.cli.runs import write_run
 from kerasrec.cli.settings import Source, Splitting, Training
 from kerasrec.cli.terminal import say, step
 from kerasrec.cli.unfinished import begin, give_up, remember_rows
+from kerasrec.types import Counted, SequenceModel, StepClassifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _fit(
     import_tensorflow()
     name = flags["model"]
     kind, training = _kind(name, splitting, training)
-    if hasattr(kind, "states"):
+    if issubclass(kind, SequenceModel):
         prepared = prepared.with_histories(training.max_length)
     hyperparameters = {n: v for n, v in flags.items() if n not in _SETTINGS}
     start = time.perf_counter()
@@ -164,12 +165,12 @@ _SETTINGS = {"model", "refit"} | {
 def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Training]:
     """Return the model class, and the flags with defaults filled in."""
     kind = getattr(kerasrec.models, name)
-    if hasattr(kind, "step_logits"):
+    if issubclass(kind, StepClassifier):
         raise ValueError(
             f"{name} learns labels of events, which the command line does not read. Train it in "
             f"Python: kerasrec.training.EveryStep(model) on kerasrec.data.next_labels(...)."
         )
-    reads_histories = hasattr(kind, "states")
+    reads_histories = issubclass(kind, SequenceModel)
     if reads_histories and splitting.split == "random":
         raise ValueError(
             f"--split random: {name} learns from the order of the rows, which a random split does "
@@ -198,7 +199,7 @@ def _refitted(
 ) -> tuple[Prepared, Any, str]:
     """Train a new model on all rows for the epochs found. Return a note about it too."""
     whole = prepared.of_all_rows()
-    if hasattr(kind, "states"):
+    if issubclass(kind, SequenceModel):
         whole = whole.with_histories(training.max_length)
     rows = len(whole.split.train)
     say(f"Training again on all {rows:,} rows, for {epochs} epochs.")
@@ -266,7 +267,7 @@ def train(
     from kerasrec.cli.checkpoints import Checkpoint
     from kerasrec.cli.epochs import Epochs
 
-    if not model.trainable_weights:
+    if isinstance(model, Counted):
         model.adapt(prepared.train)
         say(f"{type(model).__name__} counts rows; there are no weights to train.")
         return Trained({})
@@ -347,7 +348,7 @@ def _with_loss(model: Any, training: Training) -> tuple[Any, Any]:
     """Return the model to compile, in a wrapper for a retriever's softmax, and its loss."""
     import keras
 
-    if hasattr(model, "states"):
+    if isinstance(model, SequenceModel):
         return _next_item(model, training), None
     if shares_products(model, training):
         drawn = {} if training.negatives is None else {"negatives": training.negatives}

@@ -7,6 +7,7 @@ import numpy as np
 import kerasrec
 from kerasrec.cli.preparing import Prepared
 from kerasrec.cli.settings import Training
+from kerasrec.types import Retriever, SequenceModel
 
 
 def shares_products(model: Any, training: Training) -> bool:
@@ -16,7 +17,7 @@ def shares_products(model: Any, training: Training) -> bool:
         model: the model.
         training: how to train.
     """
-    retriever = isinstance(model, kerasrec.types.Retriever) and len(model.schema.item) == 1
+    retriever = isinstance(model, Retriever) and len(model.schema.item) == 1
     return training.loss == "softmax" and retriever
 
 
@@ -61,7 +62,7 @@ def training_batches(
         training: training options.
         seen: the training rows, if `columns` are validation rows.
     """
-    if hasattr(model, "states"):
+    if isinstance(model, SequenceModel):
         return _next_items(columns, prepared, training, seen)
     shared: dict[str, Any] = {
         "batch_size": training.batch_size,
