@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "retrieval": BASE | {"losses", "training"},
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
+    "interop": BASE | {"data", "models"},
     "testing": BASE | {"models"},
     "cli": BASE
     | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "reports"}
@@ -59,6 +60,7 @@ TENSORFLOW = {
     "data/streaming.py",
     "data/tfrecords.py",
     "distribute/",
+    "interop/",
     "layers/dropout.py",
     "layers/embedding.py",
     "layers/recurrent.py",
