@@ -65,7 +65,7 @@ def test_missing_and_old_packages_are_named(monkeypatch):
     (check,) = doctor.packages()
     assert check.state == "failed"
     assert "pyarrow is missing" in check.found
-    assert "keras 1.0 is installed, >=3.15 is needed" in check.found
+    assert "keras 1.0 is installed, <3.17,>=3.15 is needed" in check.found
 
 
 def test_a_missing_extra_is_a_warning_with_its_command(monkeypatch):

@@ -50,7 +50,7 @@ def test_unknown_rows_count_and_are_counted(table_model):
         (rows([5], [np.nan]), {}, "received NaN in 1 of 1 rows"),
         ({"user": np.array([2]), "item": np.array([2])}, {}, "expected a column 'rating'"),
         (rows([5], [1.0]), {"clip": (5, 1)}, r"\(lowest, highest\).*received \(5, 1\)"),
-        (rows([5], [1.0]), {"batch_size": 0}, "batch_size must be at least 1"),
+        (rows([5], [1.0]), {"batch_size": 0}, "batch_size must be an integer of at least 1"),
         (rows([9], [1.0]), {}, "from 0 to 7; received 9"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_request_that_takes_too_long_is_given_up(hand_made, serving, monkeypat
     ("flags", "message"),
     [
         ({"max_rows": 0}, "max_rows must be above 0; received 0"),
-        ({"rest_port": 70000}, "rest_port must be from 1 to 65535"),
+        ({"rest_port": 70000}, "rest_port must be an integer from 1 to 65535"),
         ({"token_file": "nothing"}, "token_file: there is no file 'nothing'"),
         ({"certificate_file": __file__}, "both certificate_file and key_file"),
         ({"token_file": "/dev/null"}, "there is no file"),
