@@ -8,18 +8,24 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import kerasrec
 from kerasrec.cli.output import Report
-from kerasrec.cli.preparing import Prepared, prepare
+from kerasrec.cli.preparing import describe_positives, prepare
 from kerasrec.cli.quiet import import_tensorflow
-from kerasrec.cli.records import record, with_findings
-from kerasrec.cli.rows import shares_products, training_batches
-from kerasrec.cli.runs import write_run
-from kerasrec.cli.settings import Source, Splitting, Training
-from kerasrec.cli.terminal import say, step
-from kerasrec.cli.unfinished import begin, give_up, remember_rows
+from kerasrec.cli.settings import Source, Splitting
+from kerasrec.cli.terminal import step
+from kerasrec.runs.directory import write_run
+from kerasrec.runs.recipes import shares_products, training_batches
+from kerasrec.runs.records import record, with_findings
+from kerasrec.runs.settings import Training
+from kerasrec.runs.terminal import say
+from kerasrec.runs.unfinished import begin, give_up, remember_rows
+
+if TYPE_CHECKING:  # at run time, only what uses it pays for its import
+    from kerasrec.data import PreparedData
+    from kerasrec.datasets import Dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,34 +103,34 @@ def _fit(
     """Run the training between creating its folder and removing it."""
     source, splitting, training = settings
     with step(f"Reading {source.data}"):
-        prepared = prepare(source, splitting, seed=training.seed)
-    fingerprint = prepared.fingerprint()
+        dataset, ready = prepare(source, splitting, seed=training.seed)
+    fingerprint = ready.fingerprint()
     remember_rows(folder, fingerprint)
-    say(prepared.split.describe())
-    if line := prepared.describe_positives():
+    say(ready.split.describe())
+    if line := describe_positives(dataset.interactions, ready.schema):
         say(line)
-    prepared.check_positives()
+    ready.check_positives()
     import_tensorflow()
     name = flags["model"]
     kind, training = _kind(name, splitting, training)
     if hasattr(kind, "states"):
-        prepared = prepared.with_histories(training.max_length)
+        ready = ready.with_history(training.max_length)
     hyperparameters = {n: v for n, v in flags.items() if n not in _SETTINGS}
     start = time.perf_counter()
-    recommender = _made(kind, prepared, hyperparameters, training)
-    trained = train(recommender, prepared, training, folder)
+    recommender = _made(kind, ready, hyperparameters, training)
+    trained = train(recommender, ready, training, folder)
     seconds = {"training": time.perf_counter() - start}
     learned = str(training.loss) if trained.history else ""
     with step("Ranking the test rows"):
-        compared = _beside_popularity(name, recommender, prepared)
-        records = record(compared, prepared, losses={name: learned})
+        compared = _beside_popularity(name, recommender, ready)
+        records = record(compared, ready, dataset, losses={name: learned})
     if trained.problem is not None:
         records.about["findings"].append(trained.problem)
-    served = prepared
+    served = ready
     if flags["refit"]:
         start = time.perf_counter()
         served, recommender, note = _refitted(
-            kind, prepared, hyperparameters, training, trained.epochs, folder
+            kind, ready, dataset, hyperparameters, training, trained.epochs, folder
         )
         seconds["refit"] = time.perf_counter() - start
         records.about["notes"].append(note)
@@ -179,27 +185,30 @@ def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Tra
 
 
 def _made(
-    kind: Any, prepared: Prepared, hyperparameters: dict[str, Any], training: Training
+    kind: Any, ready: "PreparedData", hyperparameters: dict[str, Any], training: Training
 ) -> Any:
     """Build a fresh model, the same for the same seed."""
     import keras
 
     keras.utils.set_random_seed(training.seed)
-    return kind(prepared.schema, **hyperparameters)
+    return kind(ready.schema, **hyperparameters)
 
 
 def _refitted(
     kind: Any,
-    prepared: Prepared,
+    ready: "PreparedData",
+    dataset: "Dataset",
     hyperparameters: dict[str, Any],
     training: Training,
     epochs: int,
     folder: Path,
-) -> tuple[Prepared, Any, str]:
+) -> "tuple[PreparedData, Any, str]":
     """Train a new model on all rows for the epochs found. Return a note about it too."""
-    whole = prepared.of_all_rows()
+    whole = kerasrec.data.prepare(
+        dataset.interactions, positive=ready.schema.positive, min_count=ready.min_count
+    )
     if hasattr(kind, "states"):
-        whole = whole.with_histories(training.max_length)
+        whole = whole.with_history(training.max_length)
     rows = len(whole.split.train)
     say(f"Training again on all {rows:,} rows, for {epochs} epochs.")
     model = _made(kind, whole, hyperparameters, training)
@@ -231,18 +240,18 @@ def _resolved(training: Training, reads_histories: bool) -> Training:
     )
 
 
-def _beside_popularity(name: str, model: Any, prepared: Prepared) -> dict[str, Any]:
+def _beside_popularity(name: str, model: Any, ready: "PreparedData") -> dict[str, Any]:
     """Return the models a run reports on, popularity of the training rows first."""
     if name.casefold() == "popularity":
         return {name: model}
-    popularity = kerasrec.models.Popularity(prepared.schema)
-    popularity.adapt(prepared.train)  # the rows that the model learned from
+    popularity = kerasrec.models.Popularity(ready.schema)
+    popularity.adapt(ready.train)  # the rows that the model learned from
     return {"popularity": popularity, name: model}
 
 
 def train(
     model: Any,
-    prepared: Prepared,
+    ready: "PreparedData",
     training: Training,
     folder: Path,
     *,
@@ -254,7 +263,7 @@ def train(
 
     Args:
         model: a fresh `Recommender`.
-        prepared: the rows.
+        ready: the rows.
         training: training options.
         folder: where the state is saved, to continue from it.
         epochs: number of epochs of a training on all rows. None for the flags' epochs and patience.
@@ -263,21 +272,21 @@ def train(
         KeyboardInterrupt: if there is no epoch to keep.
         ValueError: if a flag is invalid, or the loss is not finite in the first epoch.
     """
-    from kerasrec.cli.checkpoints import Checkpoint
-    from kerasrec.cli.epochs import Epochs
+    from kerasrec.runs.checkpoint import Checkpoint
+    from kerasrec.runs.epochs import Epochs
 
     if not model.trainable_weights:
-        model.adapt(prepared.train)
+        model.adapt(ready.train)
         say(f"{type(model).__name__} counts rows; there are no weights to train.")
         return Trained({})
-    rows = training_batches(model, prepared.train, prepared, training)
+    rows = training_batches(model, ready.train, ready, training)
     valid = None
     # Label losses take any label. All other losses need a positive.
     by_label = training.loss in ("mse", "log_loss")
-    if len(prepared.split.valid) and (by_label or prepared.has_targets(prepared.valid)):
-        valid = training_batches(model, prepared.valid, prepared, training, seen=prepared.train)
+    if len(ready.split.valid) and (by_label or ready.has_targets(ready.valid)):
+        valid = training_batches(model, ready.valid, ready, training, seen=ready.train)
     elif epochs is None:
-        positive = "positive " if len(prepared.split.valid) else ""
+        positive = "positive " if len(ready.split.valid) else ""
         say(f"No {positive}validation rows: training runs for all epochs.")
     doctor = kerasrec.callbacks.Doctor(batch_path=None)
     kept = Checkpoint(

@@ -9,9 +9,8 @@ import yaml
 
 import kerasrec
 from kerasrec.cli import fitting, main
-from kerasrec.cli.epochs import Epochs
-from kerasrec.cli.runs import read_run
-from kerasrec.cli.settings import Training
+from kerasrec.runs import Training, read_run
+from kerasrec.runs.epochs import Epochs
 
 FAST = ["--embedding_dim", "4", "--batch_size", "64", "--jit_compile", "false", "--epochs", "4"]
 

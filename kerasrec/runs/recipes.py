@@ -1,12 +1,14 @@
-"""Batches that `kerasrec fit` trains on."""
+"""Batches that a training runs on."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import kerasrec
-from kerasrec.cli.preparing import Prepared
-from kerasrec.cli.settings import Training
+from kerasrec.runs.settings import Training
+
+if TYPE_CHECKING:
+    from kerasrec.data import PreparedData
 
 
 def shares_products(model: Any, training: Training) -> bool:
@@ -22,30 +24,31 @@ def shares_products(model: Any, training: Training) -> bool:
 
 def _next_items(
     columns: dict[str, np.ndarray],
-    prepared: Prepared,
+    ready: "PreparedData",
     training: Training,
     seen: dict[str, np.ndarray] | None,
 ) -> Any:
     """Batch the next item after each training row, or each user's newest validation row."""
     options: dict[str, Any] = {
-        "batch_size": training.batch_size, "time": prepared.split.train.time,
+        "batch_size": training.batch_size, "time": ready.split.train.time,
     }  # fmt: skip
     if seen is None:
         return kerasrec.data.next_items(
-            columns, prepared.schema, windows="all", seed=training.seed, **options
+            columns, ready.schema, windows="all", seed=training.seed, **options
         )
-    user = prepared.schema.user_id.name
+    user = ready.schema.user_id.name
     theirs = np.isin(seen[user], columns[user])
-    rows = {name: np.concatenate([seen[name][theirs], columns[name]]) for name in seen}
+    names = [name for name in seen if isinstance(seen[name], np.ndarray)]  # no histories
+    rows = {name: np.concatenate([seen[name][theirs], columns[name]]) for name in names}
     return kerasrec.data.next_items(
-        rows, prepared.schema, targets="last", shuffle=False, **options
+        rows, ready.schema, targets="last", shuffle=False, **options
     ).cache()
 
 
 def training_batches(
     model: Any,
     columns: dict[str, np.ndarray],
-    prepared: Prepared,
+    ready: "PreparedData",
     training: Training,
     *,
     seen: dict[str, np.ndarray] | None = None,
@@ -57,12 +60,12 @@ def training_batches(
     Args:
         model: the model.
         columns: the encoded rows.
-        prepared: the prepared data that the rows belong to.
+        ready: the prepared data that the rows belong to.
         training: training options.
         seen: the training rows, if `columns` are validation rows.
     """
     if hasattr(model, "states"):
-        return _next_items(columns, prepared, training, seen)
+        return _next_items(columns, ready, training, seen)
     shared: dict[str, Any] = {
         "batch_size": training.batch_size,
         "seed": training.seed,
@@ -71,21 +74,21 @@ def training_batches(
     if seen is None and not shares_products(model, training):
         shared["unknown_share"] = training.unknown_share
     if training.loss == "mse":
-        return kerasrec.data.pointwise(columns, prepared.schema, **shared)
+        return kerasrec.data.pointwise(columns, ready.schema, **shared)
     if training.loss == "log_loss":
-        given = {**columns, prepared.schema.label: prepared.positives(columns)}
-        return kerasrec.data.pointwise(given, prepared.schema, **shared)
+        given = {**columns, ready.schema.label: ready.positives(columns)}
+        return kerasrec.data.pointwise(given, ready.schema, **shared)
     if shares_products(model, training):
-        chosen = kerasrec.data.positives(columns, prepared.schema)
-        return kerasrec.data.pointwise(chosen, prepared.schema, **shared)
+        chosen = kerasrec.data.positives(columns, ready.schema)
+        return kerasrec.data.pointwise(chosen, ready.schema, **shared)
     if training.negatives is not None:
         shared["negatives"] = training.negatives
     if training.loss == "binary_crossentropy":
-        rows = kerasrec.data.with_negatives(columns, prepared.schema, seen=seen, **shared)
+        rows = kerasrec.data.with_negatives(columns, ready.schema, seen=seen, **shared)
     elif seen is None:
-        rows = kerasrec.data.shared_negatives(columns, prepared.schema, **shared)
+        rows = kerasrec.data.shared_negatives(columns, ready.schema, **shared)
     else:
         rows = kerasrec.data.shared_negatives(
-            columns, prepared.schema, seen=seen, allow_seen=False, **shared
+            columns, ready.schema, seen=seen, allow_seen=False, **shared
         )
     return rows if seen is None else rows.cache()

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from kerasrec.cli.checkpoints import Checkpoint
 from kerasrec.data import pointwise
 from kerasrec.models import MatrixFactorization
+from kerasrec.runs.checkpoint import Checkpoint
 from kerasrec.schema import Categorical, Schema
 
 SCHEMA = Schema(user=Categorical("user", 8), item=Categorical("item", 9))

@@ -1,0 +1,11 @@
+"""Training of any model by what it can do, and the directory that holds the result."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "directory": ["Run", "read_run"],
+        "settings": ["Training"],
+    },
+)
