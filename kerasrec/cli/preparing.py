@@ -24,7 +24,7 @@ def load(source: Source) -> "Dataset":
         ValueError: if it cannot be read, or does not accept one of the flags.
     """
     roles = {field.name: field.default for field in dataclasses.fields(Source)}
-    for name in ("data", "positive", "duplicates", "k_core", "min_count"):
+    for name in ("data", "positive", "duplicates", "k_core", "min_count", "max_length"):
         del roles[name]
     given = {**dataclasses.asdict(source), "context": tuple(source.context)}  # YAML has lists
     options = {name: given[name] for name, default in roles.items() if given[name] != default}

@@ -38,6 +38,7 @@ class Source:
             mean rating.
         k_core: fewest rows of every user and every item; 1 keeps all rows.
         min_count: ids with fewer training rows become unknown; 1 keeps all ids.
+        max_length: number of newest items of a user that a model of histories reads.
     """
 
     data: str
@@ -58,6 +59,7 @@ class Source:
     duplicates: Literal["error", "keep", "last", "mean"] = "error"
     k_core: int = 1
     min_count: int = 1
+    max_length: int = 50
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,5 @@
-"""Callback of `kerasrec fit` that keeps the best epoch and resumes an interrupted training."""
+"""Callback of a training that is saved after each epoch, and continued in another process."""
 
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -8,26 +7,25 @@ from typing import Any
 import numpy as np
 
 from kerasrec.callbacks import Resume
+from kerasrec.runs.best_epoch import BestEpoch, is_finite
 
 
 class Checkpoint(Resume):
-    """Keep the best epoch, stop early, and save the state after each epoch.
+    """Save the state and the best weights after each epoch.
 
-    With `--resume` a later process continues from the file. The best epoch and the patience are
-    then recomputed from the saved losses.
+    A later process continues from the files. The best epoch and the patience are then recomputed
+    from the saved losses.
 
     Args:
         folder: where the state is written.
         batches: the training rows, see `Resume`.
-        patience: epochs without a better validation loss before training stops.
+        best: the callback that finds the best epoch, which stands before this one.
         name: start of the names of the files.
     """
 
-    def __init__(self, folder: Path, batches: Any, *, patience: int, name: str = "state") -> None:
+    def __init__(self, folder: Path, batches: Any, best: BestEpoch, *, name: str = "state") -> None:
         super().__init__(folder / f"{name}.npz", batches, keep=True)
-        self.patience = patience
-        self.best_epoch: int | None = None
-        self._best: list[np.ndarray] | None = None
+        self.best = best
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restore the state, if there is one."""
@@ -35,45 +33,33 @@ class Checkpoint(Resume):
         done = len(self.history.get("loss", ()))
         if not done:
             return
-        self.best_epoch = done - 1
+        best = self.best
+        best.history = {name: list(values) for name, values in self.history.items()}
+        best.best_epoch = done - 1
         if losses := self.history.get("val_loss"):
-            self.best_epoch = int(np.argmin(losses))
-            with np.load(self._best_file(self.best_epoch), allow_pickle=False) as held:
-                self._best = [held[str(at)] for at in range(len(held))]
-            if self._is_over(done - 1):
+            best.best_epoch = int(np.argmin(losses))
+            with np.load(self._best_file(best.best_epoch), allow_pickle=False) as held:
+                best.weights = [held[str(at)] for at in range(len(held))]
+            if best.is_over(done - 1):
                 self.model._initial_epoch = self.params["epochs"]
         else:
-            self._best = self.model.get_weights()
+            best.weights = self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keep the weights if they are the best, and write the state. Skip non-finite epochs.
+        """Write the weights if they are the best, and the state. Skip non-finite epochs.
 
         The weights are written before the state, so that a saved state always finds its weights.
         """
         logs = logs or {}
-        if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "val_loss")):
+        if not is_finite(logs):
             return
-        losses = self.history.get("val_loss", [])
-        if "val_loss" not in logs or logs["val_loss"] < min(losses, default=math.inf):
-            self.best_epoch, self._best = epoch, self.model.get_weights()
-            if "val_loss" in logs:
-                self._write_best(epoch)
+        if "val_loss" in logs and self.best.best_epoch == epoch:
+            self._write_best(epoch)
         super().on_epoch_end(epoch, logs)
         if "val_loss" in logs:
             for file in self.path.parent.glob("best-*.npz"):
-                if self.best_epoch is None or file != self._best_file(self.best_epoch):
+                if self.best.best_epoch is None or file != self._best_file(self.best.best_epoch):
                     file.unlink()
-            if self._is_over(epoch):
-                self.model.stop_training = True
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Restore the weights of the best epoch."""
-        super().on_train_end(logs)
-        if self._best is not None:
-            self.model.set_weights(self._best)
-
-    def _is_over(self, epoch: int) -> bool:
-        return self.best_epoch is not None and epoch - self.best_epoch >= max(1, self.patience)
 
     def _best_file(self, epoch: int) -> Path:
         return self.path.parent / f"best-{epoch + 1}.npz"
@@ -86,7 +72,7 @@ class Checkpoint(Resume):
             # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
             arrays: dict[str, Any] = {
                 str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
-                for at, value in enumerate(self._best or ())
+                for at, value in enumerate(self.best.weights or ())
             }
             np.savez(file, **arrays)
         os.replace(temporary, final)

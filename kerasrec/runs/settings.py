@@ -1,7 +1,8 @@
 """Choices that a person makes about a training."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,8 +12,9 @@ class Training:
     Args:
         loss: binary_crossentropy against items drawn for each positive, softmax over items that the
             batch shares, log_loss on the given labels (positive or not, without drawn items), or
-            mse on the ratings; null for binary_crossentropy. Models of histories predict the next
-            item after each row, and null is softmax over all items for them.
+            mse on the ratings. By default binary_crossentropy. Models of histories predict the next
+            item after each row, by default by softmax over all items, and classifiers of histories
+            the label of each row by log_loss.
         negatives: number of drawn items: per row for binary_crossentropy (4 by default), per batch
             for softmax (256 by default). Models of histories draw per batch, and for softmax only
             if this is given.
@@ -22,16 +24,15 @@ class Training:
         clipnorm: largest norm of the gradient of one variable.
         clipvalue: largest absolute value in a gradient.
         epochs: largest number of passes over the training rows.
-        batch_size: rows of one step, the negatives of binary_crossentropy included; null for 4096.
-            For models of histories, rows of max_length steps; null for 32.
+        batch_size: rows of one step, the negatives of binary_crossentropy included; 4096 by
+            default. For models of histories, rows of max_length steps; 32 by default.
         unknown_share: share of the ids shown as unknown in training, so that users and items
             without training rows get trained scores. Not used with softmax of a model of two
             vectors, nor for models of histories.
-        max_length: number of newest items of a user that a model of histories reads.
         patience: epochs without a better validation loss before training stops.
         gradient_interval: number of updates between two records of the gradient norms, which go to
-            the history and the report; null for no records.
-        seed: seed of weights, order, negatives and random splits.
+            the history and the report; no records by default.
+        seed: seed of order and negatives; on the command line also of weights and random splits.
         jit_compile: whether XLA compiles the steps.
     """
 
@@ -45,8 +46,28 @@ class Training:
     epochs: int = 30
     batch_size: int | None = None
     unknown_share: float = 0.02
-    max_length: int = 50
     patience: int = 2
     gradient_interval: int | None = None
     seed: int = 0
     jit_compile: bool = True
+
+
+def choices_of(training: Training | None, choices: Mapping[str, Any]) -> Training:
+    """Return training options with some of them changed.
+
+    Args:
+        training: the options; None for the defaults.
+        choices: new values by name.
+
+    Raises:
+        ValueError: if there is no option of a name.
+
+    Example:
+
+    >>> choices_of(None, {"epochs": 3}) == Training(epochs=3)
+    True
+    """
+    names = [field.name for field in dataclasses.fields(Training)]
+    if unknown := [name for name in choices if name not in names]:
+        raise ValueError(f"Training has no options {unknown}; expected some of {names}.")
+    return dataclasses.replace(training or Training(), **choices)
