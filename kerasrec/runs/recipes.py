@@ -60,11 +60,12 @@ def kind_of(model: Any) -> Kind:
     """Return what a model is trained for. This function alone chooses recipes.
 
     Args:
-        model: the model, or its class for all but the recipes.
+        model: the model. Of its class, all but the recipes by loss are known too.
     """
-    if hasattr(model, "step_logits"):
+    kind = model if isinstance(model, type) else type(model)
+    if hasattr(kind, "step_logits"):
         return Kind("predicts the label of each event", 32, True, {"log_loss": _stepwise})
-    if hasattr(model, "states"):
+    if hasattr(kind, "states"):
         next_item = {"softmax": _sequence, "binary_crossentropy": _sequence}
         return Kind("predicts the next item, not a label", 32, True, next_item)
     retriever = isinstance(model, kerasrec.types.Retriever) and len(model.schema.item) == 1
