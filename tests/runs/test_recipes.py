@@ -43,7 +43,13 @@ def made(name, rows, arguments):
     return getattr(models, name)(rows.schema, **{"embedding_dim": 4, **arguments})
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if trainer in ("NextItem", "EveryStep") else ())
+        for case, (*_, trainer, _) in CASES.items()
+    ],
+)
 def test_by_hand_it_is_the_same_training(case, ready, with_history):
     name, arguments, choices, trainer, loss = CASES[case]
     rows = with_history if kind_of(getattr(models, name)).histories else ready
@@ -94,6 +100,7 @@ def test_without_recipe_it_is_the_same_training(ready):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_a_classifier_of_histories_learns_labels_of_events_and_is_judged_by_held_out_ones(
     with_history,
 ):
