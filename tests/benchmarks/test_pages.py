@@ -30,7 +30,6 @@ TO_BE_REMADE = {
     "evaluation_accuracy",
     "first_use",
     "gowalla-lightgcn",
-    "gradient_monitor",
     "input_pipeline",
     "kills",
     "ml-100k-ratings",
@@ -39,11 +38,8 @@ TO_BE_REMADE = {
     "next_rating_high",
     "recommend_latency",
     "sasrec-ml-1m",
-    "sequence_speed",
     "sequence_stability",
     "serving",
-    "step_time",
-    "streaming",
 }
 FRESH = [name for name in PAGES if name not in TO_BE_REMADE]
 
