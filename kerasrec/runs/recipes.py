@@ -53,7 +53,7 @@ class Kind(NamedTuple):
     does: str
     batch_size: int
     histories: bool
-    makers: dict[str, Maker]
+    makers: Mapping[str, Maker]
 
 
 def kind_of(model: Any) -> Kind:
