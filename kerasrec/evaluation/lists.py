@@ -74,8 +74,8 @@ def recommend(
         max_memory_mb: bound for the arrays of scores. There is at least one query per block.
 
     Raises:
-        ValueError: if there is no query, a column is missing or badly encoded, k is not an integer
-            from 1 to the size of the catalogue, or a score is NaN.
+        ValueError: if there is no query, a column is missing or badly encoded, k is not from 1 to the
+            size of the catalogue, or a score is NaN.
 
     Example:
 

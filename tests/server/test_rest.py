@@ -81,7 +81,7 @@ def test_classify_and_regress(half):
         ({"instances": [[1.0], [2.0]]}, 400, r"'x': expected float32 of shape \(n\).*\(2, 1\)"),
         ({"instances": [{"x": 1.0}, {"z": 1.0}]}, 400, "element: 1 of 'instances'.*'x'"),
         ({"inputs": {"z": [1.0]}}, 400, r"takes the inputs \['x'\]; received \['z'\]"),
-        ({"instances": [0.0] * 51}, 400, "may have 50 rows; received 51"),
+        ({"instances": [0.0] * 51}, 400, "may have at most 50 rows; received 51"),
         ({"signature_name": "nothing", "instances": [1.0]}, 400, 'name: "nothing" not found'),
         ({"signature_name": 3, "instances": [1.0]}, 400, "must be a string"),
         ({"signature_name": "fragile", "instances": [-1.0]}, 400, "negative"),
