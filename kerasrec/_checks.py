@@ -1,9 +1,93 @@
-"""Argument checks for schemas. Only the standard library is imported here."""
+"""Checks of arguments with one form of message: owner, argument, what is expected, what came.
+
+All of them raise a ValueError. An owner is the name of a function or class, or an object, which
+stands for its class. With `numpy`, numbers of NumPy pass too, which no saved configuration can
+hold. A hint is a sentence at the end of the message: what else is allowed, or what to do. True and
+False are no numbers. Only the standard library is used here.
+"""
 
 import math
+import numbers
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+
+def check_integer(
+    owner: object,
+    argument: str,
+    value: Any,
+    least: int,
+    most: int | None = None,
+    *,
+    numpy: bool = False,
+    hint: str = "",
+) -> None:
+    """Check that a value is an integer of at least `least` and, if it is given, at most `most`."""
+    integer = isinstance(value, numbers.Integral if numpy else int) and not isinstance(value, bool)
+    if not integer or value < least or (most is not None and value > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise _error(owner, argument, f"an integer {bounds}", value, hint)
+
+
+def check_number(
+    owner: object,
+    argument: str,
+    value: Any,
+    *,
+    zero: bool = True,
+    numpy: bool = False,
+    hint: str = "",
+) -> None:
+    """Check that a value is a finite number of at least 0, or above 0 unless `zero`."""
+    if not _is_number(value, numpy) or not 0 <= value < math.inf or (value == 0 and not zero):
+        bounds = "of at least 0" if zero else "above 0"
+        raise _error(owner, argument, f"a finite number {bounds}", value, hint)
+
+
+def check_share(
+    owner: object,
+    argument: str,
+    value: Any,
+    *,
+    zero: bool = True,
+    one: bool = True,
+    numpy: bool = False,
+    hint: str = "",
+) -> None:
+    """Check that a value is a number from 0 to 1, with or without these two."""
+    inside = _is_number(value, numpy) and 0 <= value <= 1
+    if not inside or (value == 0 and not zero) or (value == 1 and not one):
+        lower = "from 0 to" if zero else "above 0 and at most" if one else "above 0 and"
+        bounds = f"{lower} {'1' if one else 'less than 1'}"
+        raise _error(owner, argument, f"a number {bounds}", value, hint)
+
+
+def check_choice(
+    owner: object, argument: str, value: Any, choices: Iterable[Any], *, hint: str = ""
+) -> None:
+    """Check that a value is one of several."""
+    choices = tuple(choices)
+    if value not in choices:
+        expected = f"one of {', '.join(map(repr, choices))}"
+        raise _error(owner, argument, expected, value, hint)
+
+
+def check_flag(owner: object, argument: str, value: Any) -> None:
+    """Check that a value is True or False."""
+    if not isinstance(value, bool):
+        raise _error(owner, argument, "True or False", value)
+
+
+def _is_number(value: Any, numpy: bool) -> bool:
+    kinds = (numbers.Real,) if numpy else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _error(owner: object, argument: str, expected: str, value: Any, hint: str = "") -> ValueError:
+    name = owner if isinstance(owner, str) else type(owner).__name__
+    end = f" {hint}" if hint else ""
+    return ValueError(f"{name}: {argument} must be {expected}; received {value!r}.{end}")
 
 
 def check_name(kind: str, name: object) -> None:
@@ -12,14 +96,6 @@ def check_name(kind: str, name: object) -> None:
         raise ValueError(
             f"{kind} needs a non-empty string as its name; received {name!r}. "
             "Use the name of the column, such as 'user_id'."
-        )
-
-
-def check_count(owner: str, argument: str, value: object, minimum: int) -> None:
-    """Check that a count is an integer of at least `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(
-            f"{owner}: {argument} must be an integer of at least {minimum}; received {value!r}."
         )
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from kerasrec._checks import check_count, check_fingerprint, check_name, read_comparison
+from kerasrec._checks import check_fingerprint, check_integer, check_name, read_comparison
 
 PADDING_ID = 0
 UNKNOWN_ID = 1
@@ -20,7 +20,31 @@ ANY_POSITIVE_LABEL = ">0"
 
 
 @dataclasses.dataclass(frozen=True)
-class Categorical:
+class _Feature:
+    """Base of the kinds of features, which answers what callers ask of any of them."""
+
+    kind: ClassVar[str]  # its name in JSON
+    dtype: ClassVar[str] = "int32"  # of the model's input
+    has_ids: ClassVar[bool] = True  # or floats
+    is_padded: ClassVar[bool] = False  # an example has several values, padded with 0, floats NaN
+    is_history: ClassVar[bool] = False  # events in order, the newest last, in any width
+    name: str
+
+    def __post_init__(self) -> None:
+        check_name(type(self).__name__, self.name)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of one example: () for a single value."""
+        return ()
+
+    @property
+    def _owner(self) -> str:
+        return f"{type(self).__name__} {self.name!r}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical(_Feature):
     """One id per example: a user, an item, a country.
 
     Args:
@@ -31,32 +55,18 @@ class Categorical:
     """
 
     kind: ClassVar[str] = "categorical"
-    name: str
     num_ids: int
     fingerprint: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_name("Categorical", self.name)
-        check_fingerprint(f"Categorical {self.name!r}", self.fingerprint)
-        check_count(f"Categorical {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
-        if self.num_ids > 2**31 - 1:
-            raise ValueError(
-                f"Categorical {self.name!r}: num_ids must fit in int32; received {self.num_ids}."
-            )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return the shape of one example."""
-        return ()
-
-    @property
-    def dtype(self) -> str:
-        """Return the dtype of the model's input."""
-        return "int32"
+        super().__post_init__()
+        check_fingerprint(self._owner, self.fingerprint)
+        # Ids are int32.
+        check_integer(self._owner, "num_ids", self.num_ids, FIRST_ID + 1, 2**31 - 1)
 
 
 @dataclasses.dataclass(frozen=True)
-class Bag:
+class Bag(_Feature):
     """Unordered ids per example, padded with 0: genres, tags.
 
     Args:
@@ -67,30 +77,25 @@ class Bag:
     """
 
     kind: ClassVar[str] = "bag"
-    name: str
+    is_padded: ClassVar[bool] = True
     num_ids: int
     max_length: int
     fingerprint: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_name("Bag", self.name)
-        check_fingerprint(f"Bag {self.name!r}", self.fingerprint)
-        check_count(f"Bag {self.name!r}", "num_ids", self.num_ids, FIRST_ID + 1)
-        check_count(f"Bag {self.name!r}", "max_length", self.max_length, 1)
+        super().__post_init__()
+        check_fingerprint(self._owner, self.fingerprint)
+        check_integer(self._owner, "num_ids", self.num_ids, FIRST_ID + 1)
+        check_integer(self._owner, "max_length", self.max_length, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one example."""
         return (self.max_length,)
 
-    @property
-    def dtype(self) -> str:
-        """Return the dtype of the model's input."""
-        return "int32"
-
 
 @dataclasses.dataclass(frozen=True)
-class Numeric:
+class Numeric(_Feature):
     """Floats per example: an age, a price, a pretrained vector.
 
     Args:
@@ -99,27 +104,22 @@ class Numeric:
     """
 
     kind: ClassVar[str] = "numeric"
-    name: str
+    dtype: ClassVar[str] = "float32"
+    has_ids: ClassVar[bool] = False
     size: int = 1
 
     def __post_init__(self) -> None:
-        kind = type(self).__name__
-        check_name(kind, self.name)
-        check_count(f"{kind} {self.name!r}", "size", self.size, 1)
+        super().__post_init__()
+        check_integer(self._owner, "size", self.size, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one example: () for a single number."""
         return () if self.size == 1 else (self.size,)
 
-    @property
-    def dtype(self) -> str:
-        """Return the dtype of the model's input."""
-        return "float32"
-
 
 @dataclasses.dataclass(frozen=True)
-class Sequence:
+class Sequence(_Feature):
     """Ordered history of ids of another feature, newest last, padded with 0.
 
     `kerasrec.data` pads on the right. Models accept padding anywhere, and any width.
@@ -131,24 +131,20 @@ class Sequence:
     """
 
     kind: ClassVar[str] = "sequence"
-    name: str
+    is_padded: ClassVar[bool] = True
+    is_history: ClassVar[bool] = True
     of: str
     max_length: int
 
     def __post_init__(self) -> None:
-        check_name("Sequence", self.name)
-        check_name(f"Sequence {self.name!r}: of", self.of)
-        check_count(f"Sequence {self.name!r}", "max_length", self.max_length, 1)
+        super().__post_init__()
+        check_name(f"{self._owner}: of", self.of)
+        check_integer(self._owner, "max_length", self.max_length, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one example."""
         return (self.max_length,)
-
-    @property
-    def dtype(self) -> str:
-        """Return the dtype of the model's input."""
-        return "int32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,13 +163,15 @@ class NumericSequence(Numeric):
     """
 
     kind: ClassVar[str] = "numeric_sequence"
+    is_padded: ClassVar[bool] = True
+    is_history: ClassVar[bool] = True
     of: str = dataclasses.field(kw_only=True)
     max_length: int = dataclasses.field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_name(f"NumericSequence {self.name!r}: of", self.of)
-        check_count(f"NumericSequence {self.name!r}", "max_length", self.max_length, 1)
+        check_name(f"{self._owner}: of", self.of)
+        check_integer(self._owner, "max_length", self.max_length, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -279,6 +277,16 @@ class Schema:
         """Return all features: user, context, item."""
         return self.user + self.context + self.item
 
+    @property
+    def item_histories(self) -> tuple[Sequence, ...]:
+        """Return the histories of the item id on the query side."""
+        return tuple(f for f in self.query if isinstance(f, Sequence) and f.of == self.item_id.name)
+
+    @property
+    def number_histories(self) -> tuple[NumericSequence, ...]:
+        """Return the histories of numbers on the query side."""
+        return tuple(feature for feature in self.query if isinstance(feature, NumericSequence))
+
     def is_positive(self, labels: Any) -> Any:
         """Return whether labels are positive, as in training, evaluation and popularity.
 
@@ -312,7 +320,7 @@ class Schema:
             ValueError: if the feature is numeric or does not exist.
         """
         feature = self.feature(name)
-        if isinstance(feature, Numeric):
+        if not feature.has_ids:
             raise ValueError(f"Schema: feature {name!r} is numeric and has no ids.")
         return feature.of if isinstance(feature, Sequence) else name
 
@@ -322,10 +330,8 @@ class Schema:
         Raises:
             ValueError: if the feature is numeric or does not exist.
         """
-        feature = self.feature(self.id_space(name))
-        if not isinstance(feature, Categorical | Bag):
-            raise ValueError(f"Schema: feature {name!r} has no ids of its own.")
-        return feature.num_ids
+        feature: Any = self.feature(self.id_space(name))
+        return int(feature.num_ids)
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -362,16 +368,11 @@ class Schema:
 
         def described(features: tuple[Feature, ...]) -> list[dict[str, Any]]:
             found = [{"kind": f.kind, **dataclasses.asdict(f)} for f in features]
-            return [
-                {k: v for k, v in config.items() if k != "fingerprint" or v is not None}
-                for config in found
-            ]
+            return [{k: v for k, v in config.items() if v is not None} for config in found]
 
         return {
             "version": SCHEMA_VERSION,
-            "user": described(self.user),
-            "item": described(self.item),
-            "context": described(self.context),
+            **{role: described(getattr(self, role)) for role in ("user", "item", "context")},
             "label": self.label,
             "positive": self.positive,
         }
@@ -401,13 +402,9 @@ class Schema:
             raise ValueError(
                 f"Schema: expected version and {keys}; missing {missing}, unknown {unknown}."
             )
-        return cls(
-            user=tuple(_read_feature(f) for f in config["user"]),
-            item=tuple(_read_feature(f) for f in config["item"]),
-            context=tuple(_read_feature(f) for f in config["context"]),
-            label=config["label"],
-            positive=config.get("positive", ANY_POSITIVE_LABEL),
-        )
+        roles = (tuple(map(_read_feature, config[role])) for role in ("user", "item", "context"))
+        positive = config.get("positive", ANY_POSITIVE_LABEL)
+        return cls(*roles, label=config["label"], positive=positive)
 
     def to_json(self) -> str:
         """Return the schema as JSON."""

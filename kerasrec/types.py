@@ -58,3 +58,51 @@ class PartsRanker(Ranker, Protocol):
     def score_parts(self, query: Tensor, items: Tensor) -> Tensor:
         """Return scores `(batch, items)` of every query with every item, equal to `call`."""
         ...
+
+
+@runtime_checkable
+class SequenceModel(Protocol):
+    """A model of a history, which has a query vector after every step of it.
+
+    Its attribute `sequence` is the feature that it reads. Of classes `issubclass` asks.
+    """
+
+    def states(
+        self, history: Tensor, place: Tensor | None = None, training: bool = False
+    ) -> Tensor:
+        """Return the query vector after each step, `(batch, length, dim)`."""
+        ...
+
+
+@runtime_checkable
+class StepClassifier(Protocol):
+    """A model of a history, which predicts a label at every step of it."""
+
+    def step_logits(self, inputs: Features, place: Tensor, training: bool = False) -> Tensor:
+        """Return the logits of each step, `(batch, length)` or `(batch, length, classes)`."""
+        ...
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A model that is not trained: it counts encoded rows."""
+
+    def adapt(self, columns: Columns) -> None:
+        """Count the rows, instead of any rows before."""
+        ...
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A model that says what its output is; that of any other `Ranker` is a score."""
+
+    output_kind: str  # "score", "rating", "logit", or "logits", which rank nothing
+
+    def __call__(self, inputs: Features, training: bool = False) -> Tensor:
+        """Return predictions `(batch, ...)`."""
+        ...
+
+
+def output_kind(model: object) -> str:
+    """Return what the output of a model is, see `Predictor`."""
+    return model.output_kind if isinstance(model, Predictor) else "score"

@@ -1,7 +1,6 @@
 """Callback that diagnoses failed training."""
 
 import os
-import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_flag
+from kerasrec._files import new_file
 from kerasrec.callbacks import symptoms
 from kerasrec.callbacks.batch_tap import BatchTap
 from kerasrec.callbacks.gradient_monitor import embedding_tables, variable_names
@@ -93,10 +94,7 @@ class Doctor(keras.callbacks.Callback):
         batch_path: str | os.PathLike[str] | None = "offending_batch.npz",
     ) -> None:
         super().__init__()
-        if not isinstance(restore_weights, bool):
-            raise ValueError(
-                f"Doctor: restore_weights must be True or False; received {restore_weights!r}."
-            )
+        check_flag(self, "restore_weights", restore_weights)
         if batch_path is not None and not os.fspath(batch_path).endswith(".npz"):
             raise ValueError(
                 f"Doctor: batch_path must end in .npz, or be None; received {batch_path!r}."
@@ -340,21 +338,10 @@ def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
         path: file to write.
         columns: arrays by name.
     """
-    path = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
     texts: dict[str, Any] = {}
     texts |= {n: c.astype("S").astype("U") if c.dtype == object else c for n, c in columns.items()}
-    # Write to a temporary file, so that the target is never incomplete.
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **texts)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with new_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **texts)
 
 
 def _joined(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
+from kerasrec._keras import all_layers
 from kerasrec.callbacks.gradient_recorder import FIELDS, GradientRecorder
 from kerasrec.callbacks.watching import first_replica, unwatch, watch, watched_optimizer
 from kerasrec.optimizers.rows import gather
@@ -75,11 +77,7 @@ class GradientMonitor(keras.callbacks.Callback):
         log_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
-            raise ValueError(
-                "GradientMonitor: interval must be an integer of at least 1; received "
-                f"{interval!r}."
-            )
+        check_integer(self, "interval", interval, 1)
         if isinstance(only, str) or (
             only is not None and not all(isinstance(p, str) for p in only)
         ):
@@ -264,9 +262,7 @@ def variable_names(
 
 def embedding_tables(model: keras.Model) -> set[int]:
     """Return the `id` of each embedding layer's variable."""
-    layers = (
-        layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)
-    )
+    layers = (layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding))
     return {id(weight) for layer in layers for weight in layer.trainable_variables}
 
 

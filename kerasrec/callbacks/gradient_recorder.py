@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._keras import compiled_by_xla
 from kerasrec.callbacks.watching import (
     first_replica,
     gradient_norm,
@@ -14,7 +15,7 @@ from kerasrec.callbacks.watching import (
     per_replica_variable,
     touched_rows,
 )
-from kerasrec.optimizers.rows import Rows, compiling, gather, scatter
+from kerasrec.optimizers.rows import Rows, gather, scatter
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
 
@@ -108,7 +109,7 @@ class GradientRecorder:
             return tf.zeros((len(parts), 2)), self._placed({}), [part.nothing() for part in parts]
 
         # Under XLA keeping old values is free, but returning them from a branch is not.
-        return due, parts, look if compiling() else tf.cond(due, look, rest)
+        return due, parts, look if compiled_by_xla() else tf.cond(due, look, rest)
 
     def after_update(self, variables: list[Any], clipped: list[Any], before: Any) -> None:
         """Compute the size of the update and write the values of the look."""
@@ -202,7 +203,7 @@ class _Part:
         self.is_sparse = isinstance(summed, Rows | tf.IndexedSlices)
         # Without XLA, a live reference to the old value would make the update copy the variable.
         self.old = None
-        if compiling():
+        if compiled_by_xla():
             by_row = isinstance(summed, Rows)
             self.old = gather(table, summed.ids) if by_row else tf.convert_to_tensor(table)
 

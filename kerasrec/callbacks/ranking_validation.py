@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasrec._checks import check_integer
 from kerasrec.evaluation import ranking
 from kerasrec.evaluation.columns import take_rows
 from kerasrec.evaluation.queries import Per
@@ -81,11 +82,7 @@ class RankingValidation(keras.callbacks.Callback):
         per: Per = "user",
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(
-                "RankingValidation: every must be an integer of at least 1 (epochs); received "
-                f"{every!r}."
-            )
+        check_integer(self, "every", every, 1, hint="It counts epochs.")
         if not isinstance(valid, Mapping) or not valid or not len(next(iter(valid.values()))):
             raise ValueError(
                 "RankingValidation: expected encoded validation rows (a dict of arrays); received "

@@ -12,6 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
+from kerasrec._files import new_file
+from kerasrec._keras import begin_at_epoch
 from kerasrec.training.epoch_steps import skip_steps
 from kerasrec.training.train_function import train_function_of
 
@@ -93,12 +96,9 @@ class Resume(keras.callbacks.Callback):
                 f"or take, since its passes are counted; received {type(batches).__name__}. Pass "
                 "None if the data are the same in every epoch."
             )
-        wrong = isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1
-        if save_freq != "epoch" and wrong:
-            raise ValueError(
-                'Resume: save_freq must be "epoch" or a positive number of steps; received '
-                f"{save_freq!r}."
-            )
+        if save_freq != "epoch":
+            hint = 'It counts steps; "epoch" stands for the end of each epoch.'
+            check_integer(self, "save_freq", save_freq, 1, hint=hint)
         self.batches = batches
         self.keep = keep
         self.save_freq = save_freq
@@ -195,15 +195,9 @@ class Resume(keras.callbacks.Callback):
         note = {"epochs": epochs, "names": self._names(), "history": self.history}
         note |= {"step": step, "metrics": len(running)}
         arrays[HISTORY] = np.array(json.dumps(note))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.partial")
         try:
-            with open(temporary, "wb") as file:
+            with new_file(self.path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **arrays)
-                # Flush to the disk before the rename, which replaces the old file atomically.
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
         except OSError as error:
             raise ValueError(
                 f"Resume: {str(self.path)!r} could not be written: {error.strerror}. Free some "
@@ -270,12 +264,11 @@ class _FirstEpoch:
 
     def __init__(self, model: Any, epoch: int) -> None:
         self._model = model
-        # Keras' own BackupAndRestore sets it too, since `fit` has read its argument by now.
-        model._initial_epoch = epoch
+        begin_at_epoch(model, epoch)
 
     def close(self) -> None:
         """Let the next `fit` start at its own initial epoch."""
-        self._model._initial_epoch = None
+        begin_at_epoch(self._model, None)
 
 
 def _key(at: int, kind: str = "variable") -> str:

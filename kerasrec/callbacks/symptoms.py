@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kerasrec.schema import PADDING_ID, UNKNOWN_ID, Numeric, NumericSequence, Schema, Sequence
+from kerasrec.schema import PADDING_ID, UNKNOWN_ID, Schema
 
 # A number is extreme above EXTREME, or above SPREAD times the 90th percentile.
 EXTREME, SPREAD = 1e6, 1e4
@@ -34,10 +34,10 @@ def blame(
         limits = {n: num_rows for n in columns if n.split("/")[0] not in ("label", "weight")}
         owner = "the largest table has"
     else:
-        ids = [f.name for f in schema.features if not isinstance(f, Numeric)]
+        ids = [f.name for f in schema.features if f.has_ids]
         limits, owner = {name: schema.num_ids(name) for name in ids}, "the schema says"
     features = () if schema is None else schema.features
-    padded = {f.name for f in features if isinstance(f, NumericSequence)}
+    padded = {f.name for f in features if f.is_padded}
     for name, column in columns.items():
         if column.dtype.kind == "f":
             # NaN is the padding of a history of numbers.
@@ -101,7 +101,7 @@ def suspicions(
         )
     for feature in schema.features if schema is not None else ():
         ids = columns.get(feature.name)
-        if isinstance(feature, Numeric) or ids is None or not ids.size:
+        if not feature.has_ids or ids is None or not ids.size:
             continue
         real = ids != PADDING_ID
         if real.any() and (share := float((ids[real] == UNKNOWN_ID).mean())) > NEARLY_ALL:
@@ -109,7 +109,7 @@ def suspicions(
                 f"{share:.0%} of the ids of {feature.name!r} are unknown (1) in the first "
                 f"{len(ids):,} rows: were they encoded with the vocabulary of other data?"
             )
-        if isinstance(feature, Sequence) and ids.ndim > 1:
+        if feature.is_history and ids.ndim > 1:
             share = float((~real.any(axis=-1)).mean())
             if share > NEARLY_ALL:
                 found.append(

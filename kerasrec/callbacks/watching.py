@@ -6,14 +6,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasrec._keras import UPDATE_HOOKS, need
 from kerasrec.optimizers.clipping import sum_of_squares
 from kerasrec.optimizers.rows import Rows, sum_duplicates
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.training.train_function import train_function_of
 from kerasrec.types import Tensor
-
-# Hooks of a stock optimizer, in the order in which it calls them.
-HOOKS = ("_clip_gradients", "_apply_weight_decay", "_backend_update_step")
 
 
 class Observers:
@@ -39,7 +37,7 @@ class Observers:
         if isinstance(self.optimizer, SparseUpdates):
             self.optimizer.watch(self._previous)
         else:
-            for name in HOOKS:
+            for name in UPDATE_HOOKS:
                 del self.optimizer.__dict__[name]
 
     def is_watched(self) -> bool:
@@ -159,7 +157,7 @@ def first_replica(strategy: Any, variable: Any) -> tf.Variable:
 
 def _stock_hooks(optimizer: keras.optimizers.Optimizer, observers: Observers) -> dict[str, Any]:
     """Return the clip and update methods, with calls of the observers around the update."""
-    clip, decay, update = (getattr(optimizer, name) for name in HOOKS)
+    clip, decay, update = (need(optimizer, name) for name in UPDATE_HOOKS)
     # Each replica is traced in its own thread, one at a time.
     seen = threading.local()
 
@@ -180,5 +178,5 @@ def _stock_hooks(optimizer: keras.optimizers.Optimizer, observers: Observers) ->
     hooks = (clip_gradients, apply_weight_decay, update_step)
     return {
         name: tf.autograph.experimental.do_not_convert(hook)
-        for name, hook in zip(HOOKS, hooks, strict=True)
+        for name, hook in zip(UPDATE_HOOKS, hooks, strict=True)
     }

@@ -21,6 +21,7 @@ from kerasrec.runs.records import record, with_findings
 from kerasrec.runs.settings import Training
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
+from kerasrec.types import StepClassifier
 
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
@@ -169,7 +170,7 @@ def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Tra
     from kerasrec.runs.recipes import kind_of, with_defaults
 
     kind = getattr(kerasrec.models, name)
-    if hasattr(kind, "step_logits"):
+    if issubclass(kind, StepClassifier):
         raise ValueError(
             f"{name} learns labels of events, which the command line does not read. Train it in "
             f"Python: kerasrec.runs.train(model, ready)."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import kerasrec
+from kerasrec._files import new_file
 from kerasrec.cli.categories import item_table, side_table
 from kerasrec.cli.output import Report
 from kerasrec.cli.preparing import load
@@ -122,9 +123,7 @@ def history_of(schema: Schema) -> History | None:
     Args:
         schema: the schema of a model.
     """
-    item = schema.item_id.name
-    found = (f for f in schema.query if isinstance(f, History) and f.of == item)
-    return next(found, None)
+    return next(iter(schema.item_histories), None)
 
 
 def _parsed(flag: str, raw: str, vocabulary: "Vocabulary") -> int | str:
@@ -311,16 +310,11 @@ def _write(output: str, schema: Schema, rows: list[dict[str, Any]]) -> None:
     if any(one["title"] is not None for _, _, one in flat):
         columns["title"] = [one["title"] for _, _, one in flat]
     table = pa.table(columns)
-    partial = Path(output).with_name(f".{Path(output).name}.partial-{os.getpid()}")
-    try:
+    with new_file(output) as temporary:
         if Path(output).suffix == ".parquet":
-            parquet.write_table(table, partial)
+            parquet.write_table(table, temporary)
         else:
-            csv.write_csv(table, partial)
-        os.replace(partial, output)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+            csv.write_csv(table, temporary)
 
 
 def _titles(run: Run, file: str | None) -> dict[Any, str]:

@@ -1,11 +1,11 @@
 """`kerasrec report`: comparison of runs on one page."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import kerasrec
+from kerasrec._files import new_file
 from kerasrec.cli.output import Report
 from kerasrec.cli.terminal import step
 
@@ -33,10 +33,8 @@ def report(runs: Sequence[str], *, output: str = "report.html") -> Report:
             path.with_suffix(".json"): json.dumps(numbers, indent=2, allow_nan=False) + "\n",
             path: kerasrec.reports.page(numbers),
         }
-    path.parent.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
-        partial = file.with_name(f".{file.name}.partial-{os.getpid()}")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, file)
+        with new_file(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     numbers_path = path.with_suffix(".json")
     return Report({"page": path, "numbers": numbers_path}, f"Written to {path} and {numbers_path}.")

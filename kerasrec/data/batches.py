@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
 from kerasrec.data import blocks
 from kerasrec.data import columns as check
 from kerasrec.data.blocks import Arrays, block_dataset, count_batches, cut_blocks
@@ -158,8 +159,8 @@ def with_negatives(
     [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
     owner = "with_negatives"
-    check.check_integer(owner, "negatives", negatives, 0)
-    check.check_integer(owner, "batch_size", batch_size, 1)
+    check_integer(owner, "negatives", negatives, 0, numpy=True)
+    check_integer(owner, "batch_size", batch_size, 1, numpy=True)
     group = 1 + negatives
     if batch_size < group:
         raise ValueError(
@@ -247,7 +248,7 @@ def shared_negatives(
     (TensorShape([2, 10]), [0, 0])
     """
     owner = "shared_negatives"
-    check.check_integer(owner, "negatives", negatives, 1)
+    check_integer(owner, "negatives", negatives, 1, numpy=True)
     queries, items_of, tables = _queries(columns, schema, item_columns, owner)
     positives = known_items(positive_rows(columns, schema, owner), items_of, owner)
     sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
@@ -345,8 +346,8 @@ def _dataset(
     drop_remainder: bool,
 ) -> tf.data.Dataset:
     """Build batches from `make(rows, rng, batches)`, with `batch_size` source rows each."""
-    check.check_integer(owner, "batch_size", batch_size, 1)
-    check.check_integer(owner, "seed", seed, 0)
+    check_integer(owner, "batch_size", batch_size, 1, numpy=True)
+    check_integer(owner, "seed", seed, 0, numpy=True)
     batches = count_batches(owner, rows, batch_size, drop_remainder)
     example = next(cut_blocks(make(np.zeros(1, np.int64), np.random.default_rng(0), 1), 1))
     size = batch_size * sum(array.size for array in tf.nest.flatten(example))

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kerasrec._checks import check_choice, check_integer, check_number
 from kerasrec.data.arrow import columns_of, is_text, joined, to_arrow
 from kerasrec.data.interactions import Interactions
 
@@ -80,10 +81,7 @@ def deduplicate(
     >>> deduplicate(rows, "mean").column("rating").tolist()
     [3.0, 3.0]
     """
-    if policy not in ("last", "mean", "error"):
-        raise ValueError(
-            f"deduplicate: policy must be 'last', 'mean' or 'error'; received {policy!r}."
-        )
+    check_choice("deduplicate", "policy", policy, ("last", "mean", "error"))
     if policy == "error":
         interactions.refuse_duplicates()
         return interactions
@@ -126,10 +124,7 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
     4
     """
     for name, value in (("user", user), ("item", item)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"k_core: {name} must be an integer of at least 1; received {value!r}."
-            )
+        check_integer("k_core", name, value, 1)
     sides = [_Side(interactions.codes(interactions.user), user)]
     sides.append(_Side(interactions.codes(interactions.item), item))
     kept = np.ones(len(interactions), bool)
@@ -204,8 +199,8 @@ def drop_outliers(
         raise ValueError("drop_outliers: expected interactions with a label column; there is none.")
     if low is None and high is None and z_score is None:
         raise ValueError("drop_outliers: expected one of low, high and z_score; received none.")
-    if z_score is not None and not z_score > 0:
-        raise ValueError(f"drop_outliers: z_score must be above 0; received {z_score!r}.")
+    if z_score is not None:
+        check_number("drop_outliers", "z_score", z_score, zero=False, numpy=True)
     labels = interactions.column(interactions.label).astype(np.float64)
     kept = np.ones(len(labels), bool)
     if low is not None:

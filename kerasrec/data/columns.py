@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Numeric, NumericSequence, Schema
+from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Schema
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -207,30 +207,23 @@ def features(
 ) -> dict[str, Any]:
     """Return the validated columns of some features. A `History` is already validated."""
     checked: dict[str, Any] = {}
+    user, item = schema.user_id, schema.item_id
     for feature in wanted:
         name = feature.name
         if isinstance(column(columns, name, owner), History):
             checked[name] = columns[name]
-        elif isinstance(feature, NumericSequence):
+        elif feature.is_padded and not feature.has_ids:
             padding = np.isnan(columns[name]) if columns[name].dtype.kind == "f" else False
             filled = {name: np.where(padding, 0, columns[name])}
             values = numbers(filled, name, owner, feature.shape)
             checked[name] = np.where(padding, np.float32(np.nan), values)
-        elif isinstance(feature, Numeric):
+        elif not feature.has_ids:
             checked[name] = numbers(columns, name, owner, feature.shape)
-        elif isinstance(feature, Categorical) and feature in (schema.user_id, schema.item_id):
-            checked[name] = user_or_item(columns, feature, owner)
+        elif feature in (user, item):
+            checked[name] = user_or_item(columns, user if feature == user else item, owner)
         else:
             checked[name] = ids(columns, feature, schema.num_ids(name), owner)
     return checked
-
-
-def check_integer(owner: str, argument: str, value: object, least: int) -> None:
-    """Validate an integer argument against its lower bound."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(
-            f"{owner}: {argument} must be an integer of at least {least}; received {value!r}."
-        )
 
 
 def _check_shape(values: Any, name: str, shape: tuple[int, ...], owner: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kerasrec._checks import check_integer
 from kerasrec.data.interactions import Interactions
 from kerasrec.data.splits import Split, k_fold, time_split
 
@@ -38,10 +39,7 @@ def repeated_k_fold(
     >>> [len(split.test) for split in repeated_k_fold(rows, folds=2, repeats=2)]
     [2, 2, 2, 2]
     """
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
-        raise ValueError(
-            f"repeated_k_fold: repeats must be an integer of at least 1; received {repeats!r}."
-        )
+    check_integer("repeated_k_fold", "repeats", repeats, 1)
     cut = [
         k_fold(interactions, folds=folds, seed=seed + repeat, valid=valid)
         for repeat in range(repeats)
@@ -79,8 +77,7 @@ def time_folds(
     >>> [(len(split.train), len(split.test)) for split in time_folds(rows, folds=3)]
     [(1, 1), (2, 1), (3, 1)]
     """
-    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 1:
-        raise ValueError(f"time_folds: folds must be an integer of at least 1; received {folds!r}.")
+    check_integer("time_folds", "folds", folds, 1)
     if interactions.time is None:
         raise ValueError(
             f"time_folds: expected a time column; these interactions have {interactions.columns}. "

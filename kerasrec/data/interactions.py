@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kerasrec._checks import check_choice
 from kerasrec.data.aliases import nearest
 from kerasrec.data.arrow import (
     TEXT_IDS,
@@ -113,8 +114,8 @@ class Interactions:
         Raises:
             ValueError: if the data are empty, lack a column, or hold invalid values.
         """
-        _check_choice("missing", missing, ("error", "drop"))
-        _check_choice("duplicates", duplicates, ("error", "keep"))
+        check_choice("Interactions", "missing", missing, ("error", "drop"))
+        check_choice("Interactions", "duplicates", duplicates, ("error", "keep"))
         roles = {"user": user, "item": item, "label": label, "time": time}
         context = _check_roles(roles, context)
         source = columns_of(data)
@@ -333,11 +334,6 @@ class Interactions:
                 f"{row + 1}. Pass duplicates='keep' if repeats are meant, or then apply "
                 "kerasrec.data.deduplicate(interactions, policy='last') or 'mean'."
             )
-
-
-def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"Interactions: {argument} must be one of {choices}; received {value!r}.")
 
 
 def _check_roles(roles: Mapping[str, str | None], context: Sequence[str]) -> tuple[str, ...]:

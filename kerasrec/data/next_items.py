@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_choice, check_integer
 from kerasrec.data import blocks
 from kerasrec.data import columns as check
 from kerasrec.data.blocks import Arrays, block_dataset, count_batches
 from kerasrec.data.packing import pack
 from kerasrec.data.positives import is_positive, no_positive
 from kerasrec.data.sequences import event_numbers, first_rows, history_features, in_order
-from kerasrec.schema import NumericSequence, Schema, Sequence
+from kerasrec.schema import Schema
 from kerasrec.types import Columns
 
 PLACE = "place"
@@ -94,9 +95,8 @@ def next_items(
     """
     owner = "next_items"
     feature = history_features(schema, owner)[0]
-    if targets not in ("all", "last"):
-        raise ValueError(f"{owner}: targets must be 'all' or 'last'; received {targets!r}.")
-    _check_windows(owner, windows)
+    check_choice(owner, "targets", targets, ("all", "last"))
+    check_choice(owner, "windows", windows, ("newest", "all"))
     if windows == "all" and targets == "last":
         raise ValueError(
             f"{owner}: windows='all' adds steps that targets='last' gives no target. Pass one."
@@ -190,16 +190,14 @@ def next_labels(
     ([[2.0, 3.0, 5.0]], [[1.0, 1.0, 1.0]])
     """
     owner = "next_labels"
-    numeric = [f for f in schema.query if isinstance(f, NumericSequence)]
-    events = [f for f in schema.query if isinstance(f, Sequence) and f.of == schema.item_id.name]
-    if not numeric:
-        events = history_features(schema, owner)
+    numeric = schema.number_histories
+    events = schema.item_histories if numeric else history_features(schema, owner)
     widths = {f.name: f.max_length for f in events} | {f.name: f.max_length for f in numeric}
     if len(set(widths.values())) > 1:
         raise ValueError(
             f"{owner}: histories share their steps, so they need one max_length; received {widths}."
         )
-    _check_windows(owner, windows)
+    check_choice(owner, "windows", windows, ("newest", "all"))
     width = next(iter(widths.values()))
     steps = _Steps.of(owner, columns, schema, time, width, every=windows == "all")
     fields = {f.name: (steps.items, 0) for f in events}
@@ -220,11 +218,6 @@ def next_labels(
         return arrays, arrays.pop("\0label"), arrays.pop("\0weight")
 
     return steps.dataset(fields, finish, batch_size, pack_rows, shuffle, seed)
-
-
-def _check_windows(owner: str, windows: str) -> None:
-    if windows not in ("newest", "all"):
-        raise ValueError(f"{owner}: windows must be 'newest' or 'all'; received {windows!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,8 +308,8 @@ class _Steps:
             seed: seed of the order.
             targets_at: the steps that have a target; None for all.
         """
-        check.check_integer(self.owner, "batch_size", batch_size, 1)
-        check.check_integer(self.owner, "seed", seed, 0)
+        check_integer(self.owner, "batch_size", batch_size, 1, numpy=True)
+        check_integer(self.owner, "seed", seed, 0, numpy=True)
         width = self.width
         # Slots are sorted by row, so that the slots of a row are adjacent.
         packing = pack(self.lengths, width, alone=not pack_rows)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from kerasrec._checks import check_choice
 from kerasrec.data.aliases import find_roles
 from kerasrec.data.arrow import ArrowColumn
 from kerasrec.data.delimited import Delimited
@@ -68,15 +69,12 @@ class FileForm:
             value = getattr(self, name)
             if isinstance(value, str) and re.fullmatch(r"\\t|\\x[0-7][\da-fA-F]", value):
                 object.__setattr__(self, name, value.encode().decode("unicode_escape"))
-        if self.format is not None and self.format not in FORMATS:
-            raise ValueError(f"read: format must be one of {FORMATS}; received {self.format!r}.")
+        check_choice("read", "format", self.format, (None, *FORMATS))
         for name, value in (("separator", self.separator), ("quote", self.quote or None)):
             if value is not None and not (len(value) == 1 and value.isascii()):
                 raise ValueError(f"read: {name} must be one character; received {value!r}.")
-        if self.decimal not in (None, ".", ","):
-            raise ValueError(f"read: decimal must be '.' or ','; received {self.decimal!r}.")
-        if self.id_type not in ID_TYPES:
-            raise ValueError(f"read: id_type must be one of {ID_TYPES}; received {self.id_type!r}.")
+        check_choice("read", "decimal", self.decimal, (None, ".", ","))
+        check_choice("read", "id_type", self.id_type, ID_TYPES)
         if isinstance(self.columns, str):
             raise ValueError(f"read: columns takes a sequence of names; received {self.columns!r}.")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kerasrec._checks import check_number, check_share
 from kerasrec.data import columns as check
 from kerasrec.data.sequences import first_rows, in_order
 from kerasrec.schema import Schema
@@ -54,12 +55,9 @@ def recency_weights(
     [4.0, 1.0, 2.0]
     """
     owner = "recency_weights"
-    if not 0 < half_life < float("inf"):
-        raise ValueError(
-            f"{owner}: half_life must be a number of rows above 0; received {half_life!r}."
-        )
-    if not 0 <= floor <= 1:
-        raise ValueError(f"{owner}: floor must be a share from 0 to 1; received {floor!r}.")
+    hint = "It counts rows."
+    check_number(owner, "half_life", half_life, zero=False, numpy=True, hint=hint)
+    check_share(owner, "floor", floor, numpy=True)
     names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
     for name in names:
         check.column(columns, name, owner)

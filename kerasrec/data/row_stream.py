@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
 from kerasrec.data import columns as check
 from kerasrec.data.arrow import to_float32
 from kerasrec.data.blocks import Arrays, block_dataset, cut_blocks, take_rows
 from kerasrec.data.interactions import Interactions
 from kerasrec.data.sharding import Group, share
 from kerasrec.data.vocabulary import Vocabulary
-from kerasrec.schema import Categorical, Numeric, Schema
+from kerasrec.schema import Schema
 
 # Rows read from a group at a time, and number of groups read in turns. This spreads neighbours in a
 # file (often of one user or one day) over the buffer.
@@ -45,15 +46,15 @@ class RowEncoder:
 
     def __post_init__(self) -> None:
         for feature in self.schema.features:
-            if isinstance(feature, Numeric) and feature.shape == ():
-                continue
-            if not isinstance(feature, Categorical):
+            if feature.shape != ():
                 raise ValueError(
                     f"{self.owner}: reads Categorical features and Numeric ones of size 1; "
                     f"received {feature!r}. Read the rows into memory for the others."
                 )
+            if not feature.has_ids:
+                continue
             vocabulary = self.vocabularies.get(feature.name)
-            if vocabulary is None or vocabulary.num_ids != feature.num_ids:
+            if vocabulary is None or vocabulary.num_ids != self.schema.num_ids(feature.name):
                 found = "none" if vocabulary is None else f"one of {vocabulary.num_ids} ids"
                 raise ValueError(
                     f"{self.owner}: {feature!r} needs a vocabulary of that many ids; received "
@@ -76,7 +77,7 @@ class RowEncoder:
         schema, encoded = self.schema, {}
         for feature in schema.features:
             name = feature.name
-            if isinstance(feature, Numeric):
+            if not feature.has_ids:
                 encoded[name] = to_float32(table[name], f"{self.owner}: column {name!r}")
             else:  # text is looked up directly, without a dictionary of its distinct values
                 encoded[name] = self.vocabularies[name].encode(table[name])
@@ -88,13 +89,11 @@ class RowEncoder:
             item=schema.item_id.name,
             label=None if self.implicit else schema.label,
             time=None,
-            context=[f.name for f in schema.features if isinstance(f, Numeric)],
+            context=[f.name for f in schema.features if not f.has_ids],
             duplicates="keep",
         )
         features = {
-            feature.name: rows.column(feature.name)
-            if isinstance(feature, Numeric)
-            else encoded[feature.name]
+            feature.name: encoded[feature.name] if feature.has_ids else rows.column(feature.name)
             for feature in schema.features
         }
         label = np.ones(len(rows), np.float32) if self.implicit else rows.column(schema.label)
@@ -143,7 +142,7 @@ def row_stream(
         ("seed", seed, 0),
         ("buffer_rows", buffer_rows, 1),
     ):
-        check.check_integer(owner, name, value, least)
+        check_integer(owner, name, value, least, numpy=True)
     rows = sum(group.rows for group in groups)
     if not rows:
         raise ValueError(f"{owner}: the files have no rows.")

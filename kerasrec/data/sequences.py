@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from kerasrec._checks import check_integer
 from kerasrec.data import columns as check
 from kerasrec.data.columns import History
 from kerasrec.schema import NumericSequence, Schema, Sequence
@@ -58,11 +59,11 @@ def add_history(
     [[6, 4], [0, 0], [0, 0], [5, 0], [5, 6]]
     """
     owner = "add_history"
-    numeric = [f for f in schema.query if isinstance(f, NumericSequence)]
+    numeric = schema.number_histories
     features: list[Sequence | NumericSequence] = [*numeric]
-    if not numeric or _item_histories(schema):
+    if not numeric or schema.item_histories:
         features += history_features(schema, owner)
-    check.check_integer(owner, "min_history", min_history, 0)
+    check_integer(owner, "min_history", min_history, 0, numpy=True)
     parts = [columns] if past is None else [past, columns]
     names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
     names += [feature.of for feature in numeric]
@@ -90,12 +91,10 @@ def add_history(
             )
         history = history.take(enough)
         kept = {name: values[enough] for name, values in columns.items()}
+    values = {f.name: event_numbers(parts, f, owner)[order] for f in numeric}
     for feature in features:
-        values = items
-        if isinstance(feature, NumericSequence):
-            values = event_numbers(parts, feature, owner)[order]
         kept[feature.name] = dataclasses.replace(
-            history, items=values, max_length=feature.max_length
+            history, items=values.get(feature.name, items), max_length=feature.max_length
         )
     return kept
 
@@ -161,26 +160,20 @@ def event_numbers(parts: list[Columns], feature: NumericSequence, owner: str) ->
     return np.concatenate([check.numbers(part, feature.of, owner, shape) for part in parts])
 
 
-def _item_histories(schema: Schema) -> list[Sequence]:
-    item = schema.item_id.name
-    return [f for f in schema.query if isinstance(f, Sequence) and f.of == item]
-
-
-def history_features(schema: Schema, owner: str) -> list[Sequence]:
+def history_features(schema: Schema, owner: str) -> tuple[Sequence, ...]:
     """Return the sequences of the item id on the query side.
 
     Raises:
         ValueError: if there are none.
     """
     item = schema.item_id.name
-    found = _item_histories(schema)
-    if not found:
+    if not schema.item_histories:
         raise ValueError(
             f"{owner}: expected a schema with a sequence of {item!r} among the user or context "
             f"features; received {[f.name for f in schema.query]}. Add "
             f"Sequence('history', of={item!r}, max_length=50)."
         )
-    return found
+    return schema.item_histories
 
 
 def in_order(

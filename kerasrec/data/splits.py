@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kerasrec._checks import check_integer, check_share
 from kerasrec.data.interactions import Interactions
 
 
@@ -130,11 +131,8 @@ def k_fold(
         ValueError: if there are fewer rows than folds, or a share is out of range.
     """
     count = len(interactions)
-    if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= count:
-        raise ValueError(
-            f"k_fold: folds must be an integer from 2 to the number of rows ({count}); received "
-            f"{folds!r}."
-        )
+    hint = f"There are {count} rows to share out."
+    check_integer("k_fold", "folds", folds, 2, count, hint=hint)
     _check_shares(valid, 0.0, empty=True)
     order = np.arange(count)
     np.random.RandomState(seed).shuffle(order)
@@ -168,11 +166,8 @@ def leave_last_out(interactions: Interactions, *, valid: int = 1, test: int = 1)
             rows.
     """
     for name, value in (("valid", valid), ("test", test)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < (name == "test"):
-            raise ValueError(
-                f"leave_last_out: {name} must be an integer number of rows a user, at least "
-                f"{int(name == 'test')}; received {value!r}."
-            )
+        hint = "It counts rows of each user."
+        check_integer("leave_last_out", name, value, int(name == "test"), hint=hint)
     from_end, lengths, ties = _user_order(interactions)
     enough = lengths > valid + test
     part = np.zeros(len(interactions), np.int8)
@@ -311,14 +306,12 @@ def _split(
 
 
 def _check_shares(valid: float, test: float, empty: bool = False) -> None:
-    numbers = all(
-        isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
-        for share in (valid, test)
-    )
-    if not numbers or valid + test >= 1 or (valid + test == 0 and not empty):
+    for name, share in (("valid", valid), ("test", test)):
+        check_share("split", name, share, one=False)
+    if valid + test >= 1 or (valid + test == 0 and not empty):
         raise ValueError(
-            f"split: valid and test are shares of the rows from 0 to less than 1, their sum above "
-            f"0 and below 1; received valid={valid!r}, test={test!r}."
+            "split: the sum of valid and test, shares of the rows, must be above 0 and below 1; "
+            f"received valid={valid!r}, test={test!r}."
         )
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -11,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from kerasrec.data import columns as check
+from kerasrec._checks import check_choice, check_integer
+from kerasrec._files import new_file
 from kerasrec.data import row_stream
 from kerasrec.data.arrow import columns_of, joined, to_arrow, to_context
 from kerasrec.data.paths import Paths, files
@@ -84,10 +84,7 @@ def stream_tfrecord(
     [2 3] [2 3] [4. 5.]
     [2] [3] [1.]
     """
-    if compression not in ("", "GZIP", "ZLIB"):
-        raise ValueError(
-            f'{OWNER}: compression must be "", "GZIP" or "ZLIB"; received {compression!r}.'
-        )
+    check_choice(OWNER, "compression", compression, ("", "GZIP", "ZLIB"))
     encoder = RowEncoder(OWNER, schema, vocabularies, implicit, weight)
     groups = []
     for path in files(OWNER, paths, "*.tfrecord*"):
@@ -132,7 +129,7 @@ def write_tfrecord(
             text, or an argument is out of range.
     """
     owner = "write_tfrecord"
-    check.check_integer(owner, "shards", shards, 1)
+    check_integer(owner, "shards", shards, 1, numpy=True)
     given = columns_of(table)
     columns = joined({name: to_context(to_arrow(v, name), name) for name, v in given.items()})
     if gaps := [name for name in columns.column_names if columns[name].null_count]:
@@ -140,24 +137,19 @@ def write_tfrecord(
             f"{owner}: expected no missing values; the columns {gaps} have some. Drop these rows "
             "or fill them in."
         )
-    folder = pathlib.Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
     options = tf.io.TFRecordOptions(compression)
     ends = np.linspace(0, columns.num_rows, shards + 1).astype(int)
     paths = []
     for number in range(shards):
-        path = folder / f"rows-{number:05d}-of-{shards:05d}.tfrecord"
-        temporary = folder / f".{path.name}.{uuid.uuid4().hex}"
-        try:
-            with tf.io.TFRecordWriter(str(temporary), options) as writer:
-                part = columns[int(ends[number]) : int(ends[number + 1])]
-                for batch in part.to_batches(max_chunksize=row_stream.SLICE_ROWS):
-                    for row in batch.to_pylist():
-                        writer.write(_example(row))
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        path = pathlib.Path(directory) / f"rows-{number:05d}-of-{shards:05d}.tfrecord"
+        part = columns[int(ends[number]) : int(ends[number + 1])]
+        with (
+            new_file(path) as temporary,
+            tf.io.TFRecordWriter(str(temporary), options) as writer,
+        ):
+            for batch in part.to_batches(max_chunksize=row_stream.SLICE_ROWS):
+                for row in batch.to_pylist():
+                    writer.write(_example(row))
         paths.append(path)
     return paths
 

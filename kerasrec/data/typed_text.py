@@ -5,6 +5,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kerasrec._checks import check_choice
 from kerasrec.data.arrow import ArrowColumn, is_text, to_arrow
 
 IdType = Literal["auto", "string", "integer"]
@@ -84,8 +85,7 @@ def to_id_type(
     >>> to_id_type(pa.array(["7", "8"]), "user_id", "string").to_pylist()
     ['7', '8']
     """
-    if id_type not in ID_TYPES:
-        raise ValueError(f"read: id_type must be one of {ID_TYPES}; received {id_type!r}.")
+    check_choice("read", "id_type", id_type, ID_TYPES)
     if not is_text(column.type):
         if id_type == "string" and pa.types.is_integer(column.type):
             return column.cast(pa.string())

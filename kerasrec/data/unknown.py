@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Numeric, Schema
+from kerasrec._checks import check_share
+from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Schema
 
 
 def hiding(
@@ -35,11 +36,8 @@ def hiding(
     >>> hide(block, np.random.default_rng(0))["item"].tolist()
     [0, 1, 1, 3, 1, 1, 6, 7]
     """
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise ValueError(
-            f"{owner}: unknown_share must be a number from 0 to less than 1; received {share!r}."
-        )
-    names = [feature.name for feature in schema.features if not isinstance(feature, Numeric)]
+    check_share(owner, "unknown_share", share, one=False)
+    names = [feature.name for feature in schema.features if feature.has_ids]
 
     def hide(features: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         if not share:

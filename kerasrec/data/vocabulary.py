@@ -5,7 +5,6 @@ import functools
 import hashlib
 import os
 import pathlib
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kerasrec._checks import check_integer
+from kerasrec._files import new_file
 from kerasrec.data.arrow import check_ids, distinct_ids, plain_text, to_ids
 from kerasrec.data.id_table import IdTable, TextTable
 from kerasrec.schema import FIRST_ID, UNKNOWN_ID
@@ -109,10 +110,7 @@ class Vocabulary:
             ValueError: if it is not a positive integer, or no id occurs that often.
         """
         owner = f"Vocabulary {self.name!r}"
-        if isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1:
-            raise ValueError(
-                f"{owner}: min_count must be an integer of at least 1; received {min_count!r}."
-            )
+        check_integer(owner, "min_count", min_count, 1)
         kept = self.counts >= min_count
         if kept.all():
             return self
@@ -305,19 +303,10 @@ def save_vocabularies(
             )
         )
     table = pa.concat_tables(parts).replace_schema_metadata({_VERSION_KEY: FILE_VERSION})
-    folder = pathlib.Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{FILE_NAME}.{uuid.uuid4().hex}"
-    try:
-        with open(temporary, "xb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / FILE_NAME)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return folder / FILE_NAME
+    path = pathlib.Path(directory) / FILE_NAME
+    with new_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return path
 
 
 def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Vocabulary]:

@@ -4,12 +4,11 @@ import contextlib
 import gzip
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Mapping
 
 import pyarrow as pa
 
+from kerasrec._files import new_folder
 from kerasrec.data import Interactions
 
 
@@ -87,36 +86,19 @@ def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:
         ValueError: if the cache cannot be written.
     """
     folder = cache_dir() / name
-    staging = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = pathlib.Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-        for file, content in files.items():
-            (staging / file).write_bytes(content)
-        staging.chmod(0o755)  # mkdtemp's folders are private
-        with contextlib.suppress(FileExistsError):
-            _rename(staging, folder)
+        with contextlib.suppress(FileExistsError), new_folder(folder) as staging:
+            for file, content in files.items():
+                (staging / file).write_bytes(content)
     except OSError as error:
         raise ValueError(
             f"cannot write the data set {name!r} to the cache {folder.parent}: {error}. Make room "
             "there, or name another folder in the environment variable KERASREC_CACHE."
         ) from error
-    finally:
-        if staging:
-            shutil.rmtree(staging, ignore_errors=True)
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
         raise ValueError(
             f"{folder} is there but lacks {missing}. Remove that folder and try again."
         )
     return folder
-
-
-def _rename(staging: pathlib.Path, folder: pathlib.Path) -> None:
-    """Rename a folder. Raise `FileExistsError` on every system if the target has files."""
-    try:
-        staging.rename(folder)
-    except OSError as error:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise FileExistsError from error
-        raise

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from kerasrec._checks import check_integer, check_number
 from kerasrec.data import Interactions
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.optimum import Optimum
@@ -57,20 +58,14 @@ def synthetic(
     """
     sizes = {"num_users": num_users, "num_items": num_items, "ratings_per_user": ratings_per_user}
     for name, size in {**sizes, "rank": rank}.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(
-                f"synthetic: {name} expects an integer of at least 1; received {size!r}."
-            )
+        check_integer("synthetic", name, size, 1)
     if ratings_per_user >= num_items:
         raise ValueError(
             "synthetic: ratings_per_user must be below num_items, so that something is left to "
             f"recommend; received {ratings_per_user} and {num_items}."
         )
     for name, value in {"noise": noise, "taste": taste, "popularity": popularity}.items():
-        if not 0 <= value < np.inf:
-            raise ValueError(
-                f"synthetic: {name} expects a number of at least 0; received {value!r}."
-            )
+        check_number("synthetic", name, value, numpy=True)
     rng = np.random.default_rng(seed)
     users = rng.normal(size=(num_users, rank)) / np.sqrt(rank)
     items = rng.normal(size=(num_items, rank))

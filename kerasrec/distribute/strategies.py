@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasrec._checks import check_choice, check_integer
 from kerasrec.training.multi_worker import place_of
 
 KINDS = ("auto", "cpu", "mirrored", "multiworker", "tpu")
@@ -56,8 +57,7 @@ def strategy(
     >>> strategy("auto").num_replicas_in_sync
     1
     """
-    if kind not in KINDS:
-        raise ValueError(f"strategy: kind must be one of {', '.join(KINDS)}; received {kind!r}.")
+    check_choice("strategy", "kind", kind, KINDS)
     given = {
         "replicas": (replicas, ("cpu", "mirrored")),
         "workers": (workers, ("multiworker",)),
@@ -124,10 +124,7 @@ def batches(strategy: tf.distribute.Strategy, global_batch: int) -> Batches:
     4,096 rows a step: 4,096 for each of 1 replicas on 1 worker
     """
     replicas = strategy.num_replicas_in_sync
-    if isinstance(global_batch, bool) or not isinstance(global_batch, int) or global_batch < 1:
-        raise ValueError(
-            f"batches: global_batch must be a positive integer; received {global_batch!r}."
-        )
+    check_integer("batches", "global_batch", global_batch, 1)
     if global_batch % replicas:
         lower = global_batch - global_batch % replicas
         raise ValueError(
@@ -163,7 +160,7 @@ def _found() -> str:
 
 
 def _cpu(replicas: int) -> tf.distribute.Strategy:
-    _check_count("replicas", replicas, 2)
+    check_integer("strategy", "replicas", replicas, 2)
     cpu = tf.config.list_physical_devices("CPU")[0]
     held = tf.config.get_logical_device_configuration(cpu) or ()
     if len(held) < replicas:
@@ -186,7 +183,7 @@ def _cpu(replicas: int) -> tf.distribute.Strategy:
 def _mirrored(replicas: int | None) -> tf.distribute.Strategy:
     gpus = tf.config.list_logical_devices("GPU")
     if replicas is not None:
-        _check_count("replicas", replicas, 1)
+        check_integer("strategy", "replicas", replicas, 1)
     if len(gpus) < (replicas or 1):
         raise ValueError(
             f"strategy: 'mirrored' needs {replicas or 1} GPU(s); TensorFlow sees {len(gpus)}. "
@@ -214,11 +211,8 @@ def _multiworker(workers: Sequence[str] | None, index: int | None) -> tf.distrib
                 "strategy: workers must be a list of different 'host:port', one for each worker; "
                 f"received {workers!r}."
             )
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(names):
-            raise ValueError(
-                f"strategy: index must be the place of this process among the {len(names)} "
-                f"workers, 0 to {len(names) - 1}; received {index!r}."
-            )
+        hint = f"It is the place of this process among the {len(names)} workers."
+        check_integer("strategy", "index", index, 0, len(names) - 1, hint=hint)
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
             tf.train.ClusterSpec({"worker": names}),
             task_type="worker",
@@ -270,10 +264,3 @@ def _workers_of(text: str | None) -> list[str]:
             f"{task['type']!r}. Give each process its own, from 0."
         )
     return names
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(
-            f"strategy: {name} must be an integer of at least {least}; received {value!r}."
-        )

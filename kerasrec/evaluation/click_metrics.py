@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import rankdata
 
+from kerasrec._checks import check_integer
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.scoring import check_ranker, predict
 from kerasrec.types import Columns, Ranker
@@ -223,8 +224,7 @@ def calibration_curve(
     """
     labels = _binary(labels, "calibration_curve: labels")
     predicted = np.asarray(predicted, np.float64)
-    if isinstance(bins, bool) or bins < 1:
-        raise ValueError(f"calibration_curve: bins must be at least 1; received {bins!r}.")
+    check_integer("calibration_curve", "bins", bins, 1, numpy=True)
     if predicted.shape != labels.shape or not ((predicted >= 0) & (predicted <= 1)).all():
         raise ValueError(
             f"calibration_curve: expected {len(labels)} probabilities from 0 to 1; received "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kerasrec._checks import check_choice, check_integer
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.positions import Task, count_positives
 from kerasrec.evaluation.queries import Per, SeenColumns, SeenPairs, make_queries
@@ -156,8 +157,7 @@ def rank_queries(
     """
     check_ranker(model)
     schema = model.schema
-    if max_memory_mb < 1:
-        raise ValueError(f"ranking: max_memory_mb must be at least 1; received {max_memory_mb!r}.")
+    check_integer("ranking", "max_memory_mb", max_memory_mb, 1, numpy=True)
     check_per(per)
     names = [feature.name for feature in schema.query] + [schema.item_id.name]
     names += [schema.label] if schema.label in test else []
@@ -223,11 +223,8 @@ def check_per(per: str) -> None:
     Raises:
         ValueError: if it is neither "user" nor "row".
     """
-    if per not in ("user", "row"):
-        raise ValueError(
-            f"ranking: per expects 'user' (one list for each user) or 'row' (one for each test "
-            f"row); received {per!r}."
-        )
+    hint = "These are one list for each user, and one for each test row."
+    check_choice("ranking", "per", per, ("user", "row"), hint=hint)
 
 
 def _check_candidates(candidates: np.ndarray, schema: Schema, rows: int) -> np.ndarray:
@@ -242,11 +239,10 @@ def _check_candidates(candidates: np.ndarray, schema: Schema, rows: int) -> np.n
 
 def _check_cutoffs(k: int | Sequence[int], width: int, protocol: str) -> list[int]:
     cutoffs = [k] if isinstance(k, int | np.integer) else list(k)
-    valid = [isinstance(at, int | np.integer) and not isinstance(at, bool) for at in cutoffs]
-    if not cutoffs or not all(valid) or min(cutoffs) < 1:
-        raise ValueError(
-            f"ranking: k expects positive integers such as 10 or (5, 10); received {k!r}."
-        )
+    if not cutoffs:
+        raise ValueError("ranking: k expects integers such as 10 or (5, 10); received none.")
+    for at in cutoffs:
+        check_integer("ranking", "k", at, 1, numpy=True, hint="Pass 10, or several: (5, 10).")
     if max(cutoffs) > width:
         raise ValueError(
             f"ranking: k={max(cutoffs)} exceeds the {width} candidates there are ({protocol}). "

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from kerasrec._checks import check_integer
 from kerasrec.evaluation.best import Best, best_columns
 from kerasrec.evaluation.columns import check_columns, check_ids
 from kerasrec.evaluation.full_ranking import catalogue
@@ -74,8 +75,8 @@ def recommend(
         max_memory_mb: bound for the arrays of scores. There is at least one query per block.
 
     Raises:
-        ValueError: if there is no query, a column is missing or badly encoded, k is not from 1 to the
-            size of the catalogue, or a score is NaN.
+        ValueError: if there is no query, a column is missing or badly encoded, k is not from 1 to
+            the size of the catalogue, or a score is NaN.
 
     Example:
 
@@ -95,11 +96,8 @@ def recommend(
     users = check_ids(queries[schema.user_id.name], schema.user_id, what="recommend: queries")
     items = catalogue(schema, items)
     ids = np.asarray(items[schema.item_id.name])
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= len(ids):
-        raise ValueError(
-            f"recommend: k expects an integer from 1 to the {len(ids)} items there are; received "
-            f"{k!r}."
-        )
+    hint = f"There are {len(ids)} items."
+    check_integer("recommend", "k", k, 1, len(ids), numpy=True, hint=hint)
     pairs = SeenPairs.of(seen, schema)
     position = np.full(schema.item_id.num_ids, -1)
     position[ids] = np.arange(len(ids))

@@ -10,7 +10,6 @@ from kerasrec.data.columns import History
 from kerasrec.data.positives import is_positive, no_positive
 from kerasrec.evaluation.columns import check_columns, check_ids, known, take_rows
 from kerasrec.schema import Categorical, Schema
-from kerasrec.schema import Sequence as IdSequence
 from kerasrec.types import Columns
 
 SeenColumns = Columns | Sequence[Columns] | None
@@ -199,9 +198,7 @@ def _first_rows(
     if rows_of.max() == 1:
         return kept[np.argsort(users[kept])]
     keys = [kept, users[kept]]
-    for feature in schema.query:
-        if not isinstance(feature, IdSequence) or feature.of != schema.item_id.name:
-            continue
+    for feature in schema.item_histories:
         column = test[feature.name]
         if isinstance(column, History):
             keys[1:1] = [column.lengths[kept]]

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from kerasrec._checks import check_choice, check_integer
 from kerasrec.evaluation.columns import check_columns, check_ids
 from kerasrec.evaluation.queries import SeenColumns, SeenPairs, row_counts, seen_parts
 from kerasrec.schema import FIRST_ID, PADDING_ID, Schema
@@ -72,13 +73,9 @@ def sample_candidates(
     ([0, 2, 5], 'uniform (seed 0)')
     """
     num_items = schema.item_id.num_ids - FIRST_ID
-    if by not in ("uniform", "popularity"):
-        raise ValueError(f"sample_candidates: by is 'uniform' or 'popularity'; received {by!r}.")
-    if isinstance(negatives, bool) or not 1 <= negatives <= num_items:
-        raise ValueError(
-            f"sample_candidates: negatives must be from 1 to the {num_items} items there are; "
-            f"received {negatives!r}."
-        )
+    check_choice("sample_candidates", "by", by, ("uniform", "popularity"))
+    hint = f"There are {num_items} items."
+    check_integer("sample_candidates", "negatives", negatives, 1, num_items, numpy=True, hint=hint)
     names = (schema.user_id.name, schema.item_id.name)
     check_columns(test, names, what="sample_candidates: test")
     users = check_ids(test[names[0]], schema.user_id, what="sample_candidates: test")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasrec._checks import check_integer
 from kerasrec.schema import Feature
 from kerasrec.types import Columns, PartsRanker, Ranker, Retriever, Tensor
 
@@ -88,8 +89,7 @@ def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
     Raises:
         ValueError: if one is NaN, or `batch_size` is less than 1.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; received {batch_size!r}.")
+    check_integer("predict", "batch_size", batch_size, 1, numpy=True)
     rows = len(columns[model.schema.item_id.name])
     found = np.empty(rows, np.float32)
     for part in slices(rows, batch_size):

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from kerasrec._checks import check_integer, check_share
+
 PerQuery = Mapping[str, np.ndarray]
 Name = TypeVar("Name", bound=Hashable)
 
@@ -109,9 +111,8 @@ def bootstrap_intervals(
     >>> interval.mean, interval.low, interval.high
     (0.5, 0.0, 1.0)
     """
-    if not 0 < level < 1:
-        raise ValueError(f"bootstrap_intervals: level is between 0 and 1; received {level!r}.")
-    _check_draws(draws)
+    check_share("bootstrap_intervals", "level", level, zero=False, one=False, numpy=True)
+    check_integer("bootstrap_intervals", "draws", draws, 1, numpy=True)
     sums, counts, means = _per_user(values, users, "bootstrap_intervals")
     totals = np.column_stack([sums, counts])
     found = np.concatenate([weights @ totals for weights in _resamples(len(sums), draws, seed)])
@@ -170,7 +171,7 @@ def paired_comparison(
             f"paired_comparison: expected the same metrics of both models; received {list(first)} "
             f"and {list(second)}. Rank both with the same k."
         )
-    _check_draws(draws)
+    check_integer("paired_comparison", "draws", draws, 1, numpy=True)
     for name in first:
         if len(first[name]) != len(second[name]):
             raise ValueError(
@@ -279,11 +280,6 @@ def float_values(row: Mapping[str, object]) -> dict[str, float]:
     """
     arrays = {name: np.asarray(value) for name, value in row.items()}
     return {n: float(a) for n, a in arrays.items() if a.ndim == 0 and a.dtype.kind == "f"}
-
-
-def _check_draws(draws: int) -> None:
-    if isinstance(draws, bool) or draws < 1:
-        raise ValueError(f"draws must be at least 1; received {draws!r}.")
 
 
 def _per_user(

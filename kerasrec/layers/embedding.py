@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kerasrec._checks import check_number
+from kerasrec._keras import compiled_by_xla, set_embeddings
 from kerasrec.types import Tensor
 
 
@@ -53,8 +55,7 @@ class Embedding(keras.layers.Embedding):
     built: bool
 
     def __init__(self, input_dim: int, output_dim: int, l2: float = 0.0, **kwargs: Any) -> None:
-        if isinstance(l2, bool) or not isinstance(l2, int | float) or not 0 <= l2 < float("inf"):
-            raise ValueError(f"Embedding: l2 must be a number of at least 0; received {l2!r}.")
+        check_number(self, "l2", l2)
         super().__init__(input_dim, output_dim, **kwargs)
         self.l2 = l2
 
@@ -63,7 +64,7 @@ class Embedding(keras.layers.Embedding):
         if self.built or self.quantization_mode:
             super().build(input_shape)
             return
-        self._embeddings = self.add_weight(
+        table = self.add_weight(
             shape=(self.input_dim, self.output_dim),
             initializer=self.embeddings_initializer,
             name="embeddings",
@@ -72,6 +73,7 @@ class Embedding(keras.layers.Embedding):
             # Automatic casting would cast the whole table at every step.
             autocast=False,
         )
+        set_embeddings(self, table)
         self.built = True
         if self.lora_rank:
             self.enable_lora(self.lora_rank)
@@ -83,8 +85,8 @@ class Embedding(keras.layers.Embedding):
         ids = ops.convert_to_tensor(inputs)
         if keras.backend.standardize_dtype(ids.dtype) not in ("int32", "int64"):
             ids = ops.cast(ids, "int32")
-        rows = tf.nn.embedding_lookup(self._embeddings.value, ids)
-        if tf.__internal__.get_enclosing_xla_context() is not None:
+        rows = tf.nn.embedding_lookup(self.embeddings.value, ids)
+        if compiled_by_xla():
             inside = (ids >= 0) & (ids < self.input_dim)
             rows = tf.where(inside[..., None], rows, float("nan"))
         if self.l2:

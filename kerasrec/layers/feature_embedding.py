@@ -9,8 +9,7 @@ from keras import ops
 
 from kerasrec.layers.embedding import Embedding
 from kerasrec.layers.histories import events, newest_places, take_steps
-from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema
-from kerasrec.schema import Sequence as History
+from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
 
@@ -66,21 +65,21 @@ class FeatureEmbedding(keras.layers.Layer):
         self.l2 = l2
         self.only = only if only is None else list(only)
         asked = [f for f in self.schema.features if only is None or f.name in only]
-        spaces = {self.schema.id_space(f.name) for f in asked if not isinstance(f, Numeric)}
+        spaces = {self.schema.id_space(f.name) for f in asked if f.has_ids}
         # Bags and sequences mix float inputs with integer ids, so each input is cast where it is
         # used.
         self.autocast = False
         self.tables = {
-            feature.name: Embedding(
-                feature.num_ids,
+            name: Embedding(
+                self.schema.num_ids(name),
                 embedding_dim,
                 l2=l2,
                 embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
-                name=f"{feature.name}_embedding",
+                name=f"{name}_embedding",
                 dtype=self.dtype_policy,
             )
-            for feature in self.schema.features
-            if isinstance(feature, Categorical | Bag) and feature.name in spaces
+            for name in (feature.name for feature in self.schema.features)
+            if name in spaces
         }
 
     def build(self, input_shape: Any = None) -> None:
@@ -92,9 +91,7 @@ class FeatureEmbedding(keras.layers.Layer):
     def width(self, names: Sequence[str]) -> int:
         """Return the width of the concatenated vector of the named features."""
         features = [self.schema.feature(name) for name in names]
-        return sum(
-            math.prod(f.shape) if isinstance(f, Numeric) else self.embedding_dim for f in features
-        )
+        return sum(self.embedding_dim if f.has_ids else math.prod(f.shape) for f in features)
 
     def call(self, inputs: Features, names: Sequence[str]) -> Tensor:
         """Return the concatenated vectors of the named features, in that order."""
@@ -102,24 +99,24 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def _vector(self, value: Tensor, name: str) -> Tensor:
         feature = self.schema.feature(name)
-        if isinstance(feature, Numeric):
+        if not feature.has_ids:
             value = ops.cast(value, self.compute_dtype)
-            if isinstance(feature, NumericSequence):
-                place = newest_places(events(value), feature.max_length)
+            if feature.is_history:
+                place = newest_places(events(value), feature.shape[0])
                 value = take_steps(value, place)
                 value = ops.where(ops.isnan(value), ops.zeros_like(value), value)
-                short = feature.max_length - value.shape[1]
+                short = feature.shape[0] - value.shape[1]
                 value = ops.pad(value, [[0, 0], [0, short], *[[0, 0]] * (len(value.shape) - 2)])
                 return ops.reshape(value, (-1, math.prod(feature.shape)))
-            return ops.expand_dims(value, -1) if feature.size == 1 else value
+            return ops.expand_dims(value, -1) if feature.shape == () else value
         rows = self.tables[self.schema.id_space(name)](value)
-        if isinstance(feature, Categorical):
+        if not feature.is_padded:
             return rows
         real = ops.not_equal(value, 0)
-        if isinstance(feature, History) and value.shape[-1] != feature.max_length:
+        if feature.is_history and value.shape[-1] != feature.shape[0]:
             # A longer history is truncated to its newest events.
             after = ops.flip(ops.cumsum(ops.flip(ops.cast(real, "int32"), -1), axis=-1), -1)
-            real = real & (after <= feature.max_length)
+            real = real & (after <= feature.shape[0])
         real = ops.cast(ops.expand_dims(real, -1), rows.dtype)
         return ops.sum(rows * real, axis=-2) / ops.maximum(ops.sum(real, axis=-2), 1)
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kerasrec._checks import check_choice
 from kerasrec.types import Tensor
 
 CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell}
@@ -51,8 +52,7 @@ class Recurrent(keras.layers.Layer):
 
     def __init__(self, units: int, cell: str = "lstm", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if cell not in CELLS:
-            raise ValueError(f"Recurrent: cell must be one of {sorted(CELLS)}; received {cell!r}.")
+        check_choice(self, "cell", cell, sorted(CELLS))
         self.units = units
         self.cell = cell
         # Holds the weights and their initialisers.

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from kerasrec._checks import check_share
 from kerasrec.types import Tensor
 
 
@@ -64,12 +65,8 @@ def binary_loss(
     >>> round(float(loss[0]), 4)  # log(2)
     0.6931
     """
-    for name, value, low in (
-        ("sampling_rate", sampling_rate, sampling_rate > 0),
-        ("calibration", calibration, calibration >= 0),
-    ):
-        if not (low and value <= 1):
-            raise ValueError(f"binary_loss: {name} must be a share up to 1; received {value!r}.")
+    check_share("binary_loss", "sampling_rate", sampling_rate, zero=False, numpy=True)
+    check_share("binary_loss", "calibration", calibration, numpy=True)
     beta = sampling_rate * (calibration * (1 - 1 / sampling_rate) + 1 / sampling_rate)
     positive, negatives = ops.cast(positive, "float32"), ops.cast(negatives, "float32")
     total = beta * ops.softplus(-positive) + ops.sum(ops.softplus(negatives), axis=-1)

@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
+from kerasrec._checks import check_integer
 from kerasrec.layers import Dropout, Recurrent
 from kerasrec.models.sequential import SequentialRecommender
 from kerasrec.schema import Schema
-from kerasrec.training import check_size
 from kerasrec.types import Tensor
 
 
@@ -70,7 +70,7 @@ class GRU4Rec(SequentialRecommender):
     ) -> None:
         super().__init__(schema, embedding_dim=embedding_dim, stddev=stddev, name=name, dtype=dtype)
         for units in hidden_units:
-            check_size(self, "each of hidden_units", units)
+            check_integer(self, "each of hidden_units", units, 1)
         self.hidden_units = tuple(hidden_units)
         self.cell = cell
         self.dropout = dropout

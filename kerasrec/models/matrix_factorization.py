@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_integer, check_number
 from kerasrec.layers import Embedding
 from kerasrec.models.base import Recommender, dot
 from kerasrec.schema import Schema
-from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
 
@@ -85,19 +85,16 @@ class MatrixFactorization(Recommender):
         dtype: Any = None,
     ) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        check_size(self, "embedding_dim", embedding_dim)
+        check_integer(self, "embedding_dim", embedding_dim, 1)
         self.embedding_dim = embedding_dim
         self.use_bias = use_bias
         self.initial_bias = initial_bias
         self.stddev = stddev
         self.l2 = l2
         self.bias_l2 = bias_l2
-        number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
-        if temperature is not None and not (number and 0 < temperature < float("inf")):
-            raise ValueError(
-                "MatrixFactorization: temperature must be a finite number above 0, or None for the "
-                f"dot product; received {temperature!r}."
-            )
+        if temperature is not None:
+            hint = "None stands for the dot product."
+            check_number(self, "temperature", temperature, zero=False, hint=hint)
         self.temperature = temperature
         users, items = self.schema.user_id.num_ids, self.schema.item_id.num_ids
         vectors = {

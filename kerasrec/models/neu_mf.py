@@ -6,11 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_integer
 from kerasrec.layers import Embedding
 from kerasrec.models.base import align
 from kerasrec.models.perceptron import PerceptronRecommender
 from kerasrec.schema import Schema
-from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
 
@@ -81,7 +81,7 @@ class NeuMF(PerceptronRecommender):
             dtype=dtype,
         )
         if not self.hidden_units:
-            check_size(self, "each of hidden_units", 0)
+            check_integer(self, "each of hidden_units", 0, 1)
         self.user_vectors, self.item_vectors = (
             Embedding(
                 feature.num_ids,

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_integer
 from kerasrec.layers import Dropout, FeatureEmbedding
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import Feature, Schema
-from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
 
@@ -51,9 +51,9 @@ class PerceptronRecommender(Recommender):
         dtype: Any = None,
     ) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        check_size(self, "embedding_dim", embedding_dim)
+        check_integer(self, "embedding_dim", embedding_dim, 1)
         for units in hidden_units:
-            check_size(self, "each of hidden_units", units)
+            check_integer(self, "each of hidden_units", units, 1)
         self.embedding_dim = embedding_dim
         self.hidden_units = tuple(hidden_units)
         self.dropout = dropout

@@ -5,11 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_integer
 from kerasrec.layers import CausalAttention, Dropout
 from kerasrec.layers.histories import seen_by_each
 from kerasrec.models.sequential import SequentialRecommender
 from kerasrec.schema import Schema
-from kerasrec.training import check_size
 from kerasrec.types import Tensor
 
 
@@ -101,7 +101,7 @@ class SASRec(SequentialRecommender):
             ("num_heads", num_heads),
             ("hidden_units", embedding_dim if hidden_units is None else hidden_units),
         ):
-            check_size(self, argument, value)
+            check_integer(self, argument, value, 1)
         if embedding_dim % num_heads:
             raise ValueError(
                 f"SASRec: embedding_dim must be a multiple of num_heads={num_heads}; received "

@@ -5,11 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_integer
 from kerasrec.layers import Embedding
 from kerasrec.layers.histories import at_the_end, newest, newest_places, take_steps
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import Schema, Sequence
-from kerasrec.training import check_size
 from kerasrec.types import Features, Tensor
 
 
@@ -42,7 +42,7 @@ class SequentialRecommender(Recommender):
         dtype: Any = None,
     ) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        check_size(self, "embedding_dim", embedding_dim)
+        check_integer(self, "embedding_dim", embedding_dim, 1)
         self.embedding_dim = embedding_dim
         self.stddev = stddev
         # Not named `history`, since `fit` sets that attribute.
@@ -66,14 +66,13 @@ class SequentialRecommender(Recommender):
 
     def _item_history(self) -> Sequence:
         item = self.schema.item_id.name
-        for feature in self.schema.query:
-            if isinstance(feature, Sequence) and feature.of == item:
-                return feature
-        raise ValueError(
-            f"{type(self).__name__}: expected a schema with a sequence of {item!r} among the user "
-            f"or context features; received {[f.name for f in self.schema.query]}. Add "
-            f"Sequence('history', of={item!r}, max_length=50)."
-        )
+        if not self.schema.item_histories:
+            raise ValueError(
+                f"{type(self).__name__}: expected a schema with a sequence of {item!r} among the "
+                f"user or context features; received {[f.name for f in self.schema.query]}. Add "
+                f"Sequence('history', of={item!r}, max_length=50)."
+            )
+        return self.schema.item_histories[0]
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the scores of the items after the histories."""

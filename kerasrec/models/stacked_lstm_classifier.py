@@ -6,12 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_integer
 from kerasrec.layers import Dropout, FeatureEmbedding, Recurrent
 from kerasrec.layers.histories import at_the_end, events, newest_places, take_steps
 from kerasrec.models.base import Recommender, align
-from kerasrec.schema import NumericSequence, Schema
-from kerasrec.schema import Sequence as History
-from kerasrec.training import check_size
+from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
 
@@ -56,7 +55,7 @@ class StackedLSTMClassifier(Recommender):
     Example:
 
     >>> import numpy as np
-    >>> from kerasrec.schema import Categorical
+    >>> from kerasrec.schema import Categorical, NumericSequence
     >>> steps = NumericSequence("ratings", of="rating", max_length=4)
     >>> schema = Schema(user=[Categorical("user", 10), steps], item=Categorical("item", 12))
     >>> model = StackedLSTMClassifier(schema, embedding_dim=8, hidden_units=(16, 8))
@@ -80,10 +79,10 @@ class StackedLSTMClassifier(Recommender):
         dtype: Any = None,
     ) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        check_size(self, "embedding_dim", embedding_dim)
+        check_integer(self, "embedding_dim", embedding_dim, 1)
         for units in hidden_units or (0,):
-            check_size(self, "each of hidden_units", units)
-        check_size(self, "num_classes", 1 if num_classes is None else num_classes)
+            check_integer(self, "each of hidden_units", units, 1)
+        check_integer(self, "num_classes", 1 if num_classes is None else num_classes, 1)
         self.embedding_dim = embedding_dim
         self.hidden_units = tuple(hidden_units)
         self.cell = cell
@@ -93,8 +92,8 @@ class StackedLSTMClassifier(Recommender):
         self.stddev = stddev
         self.output_kind = "logit" if num_classes is None else "logits"
         query, item = self.schema.query, self.schema.item_id.name
-        self.sequence = next((f for f in query if isinstance(f, History) and f.of == item), None)
-        self.numbers = [f for f in query if isinstance(f, NumericSequence)]
+        self.sequence = next(iter(self.schema.item_histories), None)
+        self.numbers = list(self.schema.number_histories)
         self.steps: list[Any] = [*([self.sequence] if self.sequence else []), *self.numbers]
         lengths = {f.name: f.max_length for f in self.steps}
         if len(set(lengths.values())) != 1:

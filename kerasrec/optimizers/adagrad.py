@@ -37,7 +37,7 @@ class Adagrad(SparseUpdates, keras.optimizers.Adagrad):
 
     def row_slots(self, index: int) -> list[keras.Variable]:
         """Return the accumulator."""
-        return [self._accumulators[index]]
+        return [self.state("accumulator", index)]
 
     def row_step(
         self,
@@ -101,7 +101,7 @@ class RowwiseAdagrad(Adagrad):
 
     def dense_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
         """Update a whole variable."""
-        (accumulator,) = self.row_slots(self._get_variable_index(variable))
+        (accumulator,) = self.row_slots(self.index_of(variable))
         gradient = tf.cast(gradient, variable.dtype)
         value, (sums,) = self.row_step(gradient, variable, (accumulator.value,), learning_rate)
         accumulator.assign(sums)

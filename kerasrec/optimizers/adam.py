@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasrec._checks import check_flag
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
 
@@ -41,8 +42,8 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
 
     def row_slots(self, index: int) -> list[keras.Variable]:
         """Return m, v and, with amsgrad, the largest v."""
-        slots = [self._momentums[index], self._velocities[index]]
-        return [*slots, self._velocity_hats[index]] if self.amsgrad else slots
+        slots = [self.state("momentum", index), self.state("velocity", index)]
+        return [*slots, self.state("velocity_hat", index)] if self.amsgrad else slots
 
     def row_shared(self) -> tuple[Tensor, ...]:
         """Return the step number."""
@@ -75,7 +76,7 @@ class Adam(SparseUpdates, keras.optimizers.Adam):
         if self.amsgrad:
             super().dense_step(gradient, variable, learning_rate)
             return
-        momentum, velocity = self.row_slots(self._get_variable_index(variable))[:2]
+        momentum, velocity = self.row_slots(self.index_of(variable))[:2]
         step = tf.cast(self.iterations + 1, variable.dtype)
         beta_1, beta_2 = (tf.cast(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))
         tf.raw_ops.ResourceApplyAdam(
@@ -124,10 +125,7 @@ class AdamW(Adam, keras.optimizers.AdamW):
 
     def __init__(self, *args: Any, decay_rest: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not isinstance(decay_rest, bool):
-            raise ValueError(
-                f"{type(self).__name__}: decay_rest must be True or False; received {decay_rest!r}."
-            )
+        check_flag(self, "decay_rest", decay_rest)
         self.decay_rest = decay_rest
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
@@ -144,8 +142,8 @@ class AdamW(Adam, keras.optimizers.AdamW):
             self._decayed = [self.add_row_variable(v, "decayed", "float64") for v in variables]
 
     def _decays_rest(self, index: int) -> bool:
-        variable = self._trainable_variables[index]
-        return self._decayed[index] is not None and self._use_weight_decay(variable)
+        variable = self.trained[index]
+        return self._decayed[index] is not None and self.has_decay(variable)
 
     def row_decay(self, index: int) -> float:
         """Return the decay that the kernel applies; 0 if `row_step` applies it."""

@@ -1,12 +1,13 @@
 """Clipping of summed gradients, as in Keras and relative to the weights."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.optimizers.rows import Rows, compiling, gather
+from kerasrec._checks import check_number
+from kerasrec._keras import compiled_by_xla
+from kerasrec.optimizers.rows import Rows, gather
 from kerasrec.types import Tensor
 
 # Arguments of the optimizers, of which at most one may be set.
@@ -27,11 +28,8 @@ def check_clips(optimizer: str, clips: Mapping[str, Any]) -> None:
     """
     given = {argument: value for argument, value in clips.items() if value is not None}
     for argument, value in given.items():
-        if isinstance(value, bool) or not 0 < value < math.inf:
-            raise ValueError(
-                f"{optimizer}: {argument} must be a finite number above 0, or None for no "
-                f"clipping; received {value!r}."
-            )
+        hint = "None stands for no clipping."
+        check_number(optimizer, argument, value, zero=False, numpy=True, hint=hint)
     if len(given) > 1:
         raise ValueError(
             f"{optimizer}: Only one of {', '.join(clips)} can be set; received {given}."
@@ -78,7 +76,7 @@ def clip(
 def sum_of_squares(values: Tensor) -> Tensor:
     """Return the squared norm, float32. A matrix product, since XLA sums sequentially otherwise."""
     values = tf.cast(values, "float32")
-    if not compiling() or values.shape.rank < 2:
+    if not compiled_by_xla() or values.shape.rank < 2:
         return 2 * tf.nn.l2_loss(values)
     rows = tf.reshape(tf.square(values), (-1, values.shape[-1]))
     return tf.reduce_sum(tf.matmul(rows, tf.ones((values.shape[-1], 1))))

@@ -1,12 +1,12 @@
 """Adagrad with steps that are bounded relative to the weights."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from kerasrec._checks import check_number
 from kerasrec.optimizers.rows import Rows, Table, gather
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
@@ -90,12 +90,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
             "absolute_threshold",
             "epsilon",
         ):
-            value = getattr(self, argument)
-            if isinstance(value, bool) or not 0 <= value < math.inf:
-                raise ValueError(
-                    f"ClippyAdagrad: {argument} must be a finite number of at least 0; received "
-                    f"{value!r}."
-                )
+            check_number(self, argument, getattr(self, argument), numpy=True)
         if clip_accumulator_update and use_standard_accumulator_update:
             raise ValueError(
                 "ClippyAdagrad: clip_accumulator_update and use_standard_accumulator_update cannot "
@@ -115,7 +110,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
 
     def row_slots(self, index: int) -> list[keras.Variable]:
         """Return the accumulator."""
-        return [self._accumulators[index]]
+        return [self.state("accumulator", index)]
 
     def row_step(
         self,
@@ -133,7 +128,7 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
 
     def dense_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
         """Update a whole variable."""
-        (accumulator,) = self.row_slots(self._get_variable_index(variable))
+        (accumulator,) = self.row_slots(self.index_of(variable))
         gradient = tf.cast(gradient, variable.dtype)
         weights, (sums,) = self.row_step(
             gradient, tf.identity(variable), (tf.identity(accumulator.value),), learning_rate
@@ -161,20 +156,20 @@ class ClippyAdagrad(SparseUpdates, keras.optimizers.Adagrad):
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
         """Update one variable, and store its factor if factors are exported."""
         if self.export_clipping_factors:
-            index = self._get_variable_index(variable)
+            index = self.index_of(variable)
             self.clipping_factors[index].assign(self._factor(gradient, variable, learning_rate))
         super().update_step(gradient, variable, learning_rate)
 
     def _factor(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> Tensor:
         """Return the factor of the next update."""
-        weights = [variable, self._accumulators[self._get_variable_index(variable)].value]
+        weights = [variable, self.state("accumulator", self.index_of(variable)).value]
         if isinstance(gradient, Rows):
             weights, gradient = [gather(v, gradient.ids) for v in weights], gradient.gradients()
         elif isinstance(gradient, Table):
             gradient = gradient.gradient
         row, accumulator = (tf.convert_to_tensor(v) for v in weights)
         learning_rate = tf.cast(learning_rate, row.dtype)
-        if self.weight_decay is not None and self._use_weight_decay(variable):
+        if self.weight_decay is not None and self.has_decay(variable):
             row -= row * (self.weight_decay * learning_rate)
         return self._step(tf.cast(gradient, row.dtype), row, accumulator, learning_rate)[1]
 

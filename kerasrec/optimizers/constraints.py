@@ -1,11 +1,11 @@
 """Weight constraints, and helpers for those that apply row by row."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
+from kerasrec._checks import check_number
 from kerasrec.types import Tensor
 
 # Keras constraints on the norm along an axis. NonNeg works on single weights.
@@ -36,11 +36,7 @@ class ClipWeights(keras.constraints.Constraint):
     row_wise = True
 
     def __init__(self, limit: float) -> None:
-        number = isinstance(limit, int | float) and not isinstance(limit, bool)
-        if not (number and 0 < limit < math.inf):
-            raise ValueError(
-                f"ClipWeights: limit must be a finite number above 0; received {limit!r}."
-            )
+        check_number(self, "limit", limit, zero=False)
         self.limit = limit
 
     def __call__(self, w: Tensor) -> Tensor:

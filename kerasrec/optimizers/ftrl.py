@@ -38,7 +38,7 @@ class Ftrl(SparseUpdates, keras.optimizers.Ftrl):
 
     def row_slots(self, index: int) -> list[keras.Variable]:
         """Return the sum of squared gradients and the linear term."""
-        return [self._accumulators[index], self._linears[index]]
+        return [self.state("accumulator", index), self.state("linear", index)]
 
     def row_step(
         self,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from kerasrec._keras import compiled_by_xla
 from kerasrec.types import Tensor
 
 # Tables of at most this many rows per id of a batch are updated as a whole, with untouched rows
@@ -90,11 +91,6 @@ class Table(NamedTuple):
         )
 
 
-def compiling() -> bool:
-    """Return whether the code being traced will be compiled by XLA, where all shapes are static."""
-    return tf.__internal__.get_enclosing_xla_context() is not None
-
-
 def sum_duplicates(gradient: tf.IndexedSlices, num_rows: int) -> Rows:
     """Sum the gradients of duplicate ids.
 
@@ -108,7 +104,7 @@ def sum_duplicates(gradient: tf.IndexedSlices, num_rows: int) -> Rows:
         Rows with a scale of 1.
     """
     ids, values = gradient.indices, gradient.values
-    if compiling():
+    if compiled_by_xla():
         order = tf.argsort(ids)
         ids, values = tf.gather(ids, order), tf.gather(values, order)
         first = tf.concat([tf.ones_like(ids[:1], "bool"), ids[1:] != ids[:-1]], axis=0)
@@ -147,8 +143,8 @@ def is_small_table(gradient: Any, shape: tuple[int, ...]) -> bool:
         return False
     ids = gradient.indices.shape[0]
     if ids is None:
-        return math.prod(shape) <= (SMALL_TABLE_IN_XLA if compiling() else SMALL_TABLE)
-    return shape[0] <= ids * (ROWS_PER_ID_IN_XLA if compiling() else ROWS_PER_ID)
+        return math.prod(shape) <= (SMALL_TABLE_IN_XLA if compiled_by_xla() else SMALL_TABLE)
+    return shape[0] <= ids * (ROWS_PER_ID_IN_XLA if compiled_by_xla() else ROWS_PER_ID)
 
 
 def sum_into_table(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
@@ -165,7 +161,7 @@ def touched_rows(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
 def flagged(touched: Tensor, table: tf.Variable, divisor: int) -> Rows:
     """Return the masked rows with their values in `table`, divided by `divisor`."""
     count = tf.reduce_sum(tf.cast(touched, "int32"))
-    if compiling():
+    if compiled_by_xla():
         ids = tf.argsort(tf.cast(touched, "int32"), direction="DESCENDING", stable=True)
         ids = tf.where(tf.range(tf.size(ids)) < count, ids, ids[:1])
     else:

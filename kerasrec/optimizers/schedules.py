@@ -6,7 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_integer, check_number
 from kerasrec.types import Tensor
+
+OWNER = "inverse_time_decay"
 
 
 @keras.saving.register_keras_serializable("kerasrec")
@@ -38,10 +41,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         is_schedule = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
         if not is_schedule:
             _check_rate("WarmUp", learning_rate)
-        if not _is_count(warmup_steps):
-            raise ValueError(
-                f"WarmUp: warmup_steps must be an integer of at least 0; received {warmup_steps!r}."
-            )
+        check_integer(self, "warmup_steps", warmup_steps, 0, numpy=True)
         self.learning_rate = learning_rate
         self.warmup_steps = int(warmup_steps)
 
@@ -124,16 +124,9 @@ def inverse_time_decay(
     0.05000000074505806
     """
     for name, value in (("examples", examples), ("batch_size", batch_size), ("epochs", epochs)):
-        if not _is_count(value) or value < 1:
-            raise ValueError(
-                f"inverse_time_decay: {name} must be an integer of at least 1; received {value!r}."
-            )
-    _check_rate("inverse_time_decay", learning_rate)
-    if not 0 <= decay_rate < math.inf:
-        raise ValueError(
-            "inverse_time_decay: decay_rate must be a finite number of at least 0; received "
-            f"{decay_rate!r}."
-        )
+        check_integer(OWNER, name, value, 1, numpy=True)
+    _check_rate(OWNER, learning_rate)
+    check_number(OWNER, "decay_rate", decay_rate, numpy=True)
     steps_per_epoch = math.ceil(examples / batch_size)
     steps = steps_per_epoch * epochs
     warmup = _warmup(warmup_steps, steps)
@@ -159,22 +152,12 @@ def _warmup(warmup_steps: int | float, steps: int) -> int:
     """Return the number of warm-up steps, which may be given as a fraction of all steps."""
     if isinstance(warmup_steps, float) and 0 <= warmup_steps < 1:
         return round(warmup_steps * steps)
-    if not _is_count(warmup_steps) or warmup_steps >= steps:
-        raise ValueError(
-            f"inverse_time_decay: warmup_steps must be an integer below the {steps:,} steps of the "
-            f"training, or a share of them, from 0 to below 1; received {warmup_steps!r}."
-        )
+    hint = f"The training has {steps:,} steps; a share of them, from 0 to below 1, will do as well."
+    check_integer(OWNER, "warmup_steps", warmup_steps, 0, steps - 1, numpy=True, hint=hint)
     return int(warmup_steps)
 
 
-def _is_count(value: Any) -> bool:
-    """Return whether a value is an integer of at least 0. NumPy integers count, True does not."""
-    return not isinstance(value, bool) and hasattr(value, "__index__") and value >= 0
-
-
-def _check_rate(name: str, learning_rate: Any) -> None:
-    number = isinstance(learning_rate, int | float) or hasattr(learning_rate, "__float__")
-    if isinstance(learning_rate, bool) or not number or not 0 < learning_rate < math.inf:
-        raise ValueError(
-            f"{name}: learning_rate must be a finite number above 0; received {learning_rate!r}."
-        )
+def _check_rate(owner: str, rate: Any) -> None:
+    # A tensor or variable of one number is as good.
+    scalar = hasattr(rate, "__float__") and not isinstance(rate, bool)
+    check_number(owner, "learning_rate", float(rate) if scalar else rate, zero=False)

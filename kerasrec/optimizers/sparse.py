@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasrec._keras import OptimizerHooks, compiled_by_xla
 from kerasrec.optimizers.clipping import CLIPS, check_clips, clip, clip_adaptively
 from kerasrec.optimizers.constraints import get_row_constraint, row_constraint_of
 from kerasrec.optimizers.rows import (
@@ -13,7 +14,6 @@ from kerasrec.optimizers.rows import (
     Slices,
     Table,
     add,
-    compiling,
     flagged,
     is_small_table,
     scatter,
@@ -27,7 +27,7 @@ from kerasrec.types import Tensor
 SKIPPED_IN_A_ROW = 10
 
 
-class SparseUpdates(keras.optimizers.Optimizer):
+class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
     """Mixin that gives a Keras optimizer sparse updates. List it before the Keras class.
 
         sum over replicas -> sum duplicate rows -> clip -> update the touched rows only
@@ -113,7 +113,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
         if not reference.shape:
             return None
         place = getattr(reference, "value", reference)
-        with self._distribution_strategy.extended.colocate_vars_with(place):
+        with self.beside(place):
             return self.add_variable(
                 reference.shape[:1],
                 initializer=initializer,
@@ -162,7 +162,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
 
     def row_decay(self, index: int) -> float:
         """Return the weight decay of variable number `index`, 0 for none."""
-        decays = self._use_weight_decay(self._trainable_variables[index])
+        decays = self.has_decay(self.trained[index])
         return self.weight_decay if self.weight_decay and decays else 0.0
 
     def is_linear(self) -> bool:
@@ -189,39 +189,37 @@ class SparseUpdates(keras.optimizers.Optimizer):
         ]
         super().apply(grads, trainable_variables)
 
-    def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[Any]) -> None:
-        pairs = self._all_reduce_sum_gradients(zip(grads, trainable_variables, strict=True))
+    def update_variables(self, grads: list[Any], variables: list[Any]) -> None:
+        """Update the variables, each replica with its gradients."""
+        pairs = self.sum_over_replicas(zip(grads, variables, strict=True))
         grads = [gradient for gradient, _ in pairs]
         finite = self._count_nonfinite(grads) if self.skip_nonfinite else None
         if self.gradient_accumulation_steps:
-            last = tf.equal((self._iterations + 1) % self.gradient_accumulation_steps, 0)
+            last = tf.equal((self.step_counter + 1) % self.gradient_accumulation_steps, 0)
             last = last if finite is None else last & finite
-            self._when(finite, self._accumulate, grads, trainable_variables)
-            self._when(last, self._update_accumulated, grads, trainable_variables)
+            self._when(finite, self._accumulate, grads, variables)
+            self._when(last, self._update_accumulated, grads, variables)
         else:
-            self._when(finite, self._update, grads, trainable_variables)
+            self._when(finite, self._update, grads, variables)
         if finite is not None:
             # Keras increments `iterations` right after this.
-            self._iterations.assign_add(tf.cast(finite, self._iterations.dtype) - 1)
+            self.step_counter.assign_add(tf.cast(finite, self.step_counter.dtype) - 1)
         if self.use_ema:
-            self._update_model_variables_moving_average(self._trainable_variables)
+            self.update_averages()
             if self.ema_overwrite_frequency:
                 last = tf.equal((self.iterations + 1) % self.ema_overwrite_frequency, 0)
                 tf.distribute.get_replica_context().merge_call(self._average_if, args=(last,))
         # Keras constrains whole variables right after this: those still in this list.
-        trainable_variables[:] = [
+        variables[:] = [
             v
-            for g, v in zip(grads, trainable_variables, strict=True)
+            for g, v in zip(grads, variables, strict=True)
             if not isinstance(g, tf.IndexedSlices) or self._row_constraint(v) is None
         ]
 
     def _average_if(self, strategy: Any, condition: Any) -> None:
         """Overwrite the variables with their moving averages, on all replicas together."""
-
-        def overwrite() -> None:
-            self._overwrite_model_variables_with_average_value(self._trainable_variables)
-
-        tf.cond(_any_replica(strategy, condition), overwrite, lambda: None)
+        together = _any_replica(strategy, condition)
+        tf.cond(together, self.overwrite_with_averages, lambda: None)
 
     def _when(
         self,
@@ -244,11 +242,6 @@ class SparseUpdates(keras.optimizers.Optimizer):
             tf.cond(_any_replica(strategy, condition), call, lambda: None)
 
         tf.distribute.get_replica_context().merge_call(all_replicas, args=(condition, grads))
-
-    def _everywhere(self, function: Callable[..., None], *args: Any) -> None:
-        tf.__internal__.distribute.interim.maybe_merge_call(
-            function, self._distribution_strategy, *args
-        )
 
     def _update(self, grads: list[Any], variables: list[Any]) -> None:
         """Sum duplicates, clip and update, on one replica with the sum over all replicas."""
@@ -275,7 +268,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
         learning_rate = tf.convert_to_tensor(self.learning_rate)
         observer = self.__dict__.get("_observer")
         before = observer.before_update(variables, grads, clipped) if observer else None
-        self._everywhere(self._distributed_tf_update_step, pairs, learning_rate)
+        self.update_each(pairs, learning_rate)
         self.after_update(learning_rate)
         if observer:
             observer.after_update(variables, clipped, before)
@@ -285,12 +278,12 @@ class SparseUpdates(keras.optimizers.Optimizer):
         looks = [getattr(self, argument) for argument in CLIPS]
         looks += [self.gradient_accumulation_steps, self.__dict__.get("_observer")]
         looks.append(self._row_constraint(variable))
-        looks.append(self.row_decay(self._get_variable_index(variable)) or None)
+        looks.append(self.row_decay(self.index_of(variable)) or None)
         return self.is_linear() and all(look is None for look in looks)
 
     def _row_constraint(self, variable: Any) -> Any:
         """Return the constraint on touched rows for a sparse gradient, or None."""
-        variable = self._trainable_variables[self._get_variable_index(variable)]
+        variable = self.trained[self.index_of(variable)]
         return row_constraint_of(variable, self.row_constraint)
 
     def _summed(self, gradient: Any, variable: Any) -> Any:
@@ -306,7 +299,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
         """Update one variable: the whole of it, or the touched rows."""
         learning_rate = tf.cast(learning_rate, variable.dtype)
-        index = self._get_variable_index(variable)
+        index = self.index_of(variable)
         if isinstance(gradient, tf.IndexedSlices):
             add(variable, gradient.indices, -learning_rate * gradient.values)
             return
@@ -362,12 +355,14 @@ class SparseUpdates(keras.optimizers.Optimizer):
                 arguments = gradient, touched
                 strategy.extended.update(accumulator, accumulate, args=arguments, group=False)
 
-        self._everywhere(add_all, grads)
+        self.for_each_replica(add_all, grads)
 
     def _accumulators_of(self, variable: Any) -> tuple[Any, Any]:
-        index = self._get_variable_index(variable)
+        index = self.index_of(variable)
         touched = self._touched[index]
-        return self._accumulated_gradients[index].value, None if touched is None else touched.value
+        return self.state(
+            "accumulated_gradient", index
+        ).value, None if touched is None else touched.value
 
     def _update_accumulated(self, grads: list[Any], variables: list[Any]) -> None:
         """Update with the mean of the accumulated gradients and reset the accumulators."""
@@ -399,7 +394,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
                 accumulator, touched = self._accumulators_of(variable)
                 strategy.extended.update(accumulator, empty, args=(mean, touched), group=False)
 
-        self._everywhere(empty_all, means)
+        self.for_each_replica(empty_all, means)
 
     def _count_nonfinite(self, grads: list[Any]) -> Tensor:
         """Return whether all gradients are finite; stop after too many failures in a row."""
@@ -409,7 +404,7 @@ class SparseUpdates(keras.optimizers.Optimizer):
         in_a_row = (self._skipped_in_a_row + bad) * bad
         self._skipped.assign_add(bad)
         self._skipped_in_a_row.assign(in_a_row)
-        if not compiling():
+        if not compiled_by_xla():
             tf.debugging.Assert(in_a_row < self._skip_limit, [self._skip_message])
         return finite
 

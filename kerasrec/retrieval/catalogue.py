@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
 from kerasrec.retrieval.categories import passes, wanted_categories
-from kerasrec.retrieval.exact import LOWEST_SCORE, blocked_top_k, check_k, rescored
+from kerasrec.retrieval.exact import LOWEST_SCORE, blocked_top_k, rescored
 from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
 from kerasrec.types import Tensor
@@ -79,7 +80,7 @@ class ExactTopK(tf.Module):
         pairs_per_block: int = 2**22,
     ) -> None:
         super().__init__(name="exact_top_k")
-        check_k(k, 2**31 - 1)
+        check_integer(self, "k", k, 1, 2**31 - 1, numpy=True)
         self.k = k
         self.tables = tables
         self.pairs_per_block = pairs_per_block

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
 from kerasrec.types import Tensor
 
 LOWEST_SCORE = float(np.finfo(np.float32).min)
@@ -128,7 +129,7 @@ def blocked_top_k(
     >>> best.positions.numpy().tolist()
     [[1, 2]]
     """
-    check_k(k, num_candidates)
+    check_integer("top_k", "k", k, 1, num_candidates, numpy=True)
     exclude = tf.cast(exclude, tf.int32)
     if exclude.shape.rank != 2:
         raise ValueError(
@@ -185,23 +186,6 @@ def rescored(best: TopK, k: int, scores_at: Callable[[Tensor], Tensor]) -> TopK:
     scores, columns = tf.math.top_k(scores, k)
     positions = tf.gather(tf.where(real, positions, -1), columns, batch_dims=1)
     return TopK(scores, positions, tf.minimum(best.count, k))
-
-
-def check_k(k: int, num_candidates: int) -> None:
-    """Check that the catalogue can fill k slots.
-
-    Args:
-        k: number of slots.
-        num_candidates: size of the catalogue.
-
-    Raises:
-        ValueError: if `k` is not an integer between 1 and `num_candidates`.
-    """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= num_candidates:
-        raise ValueError(
-            f"k must be an integer from 1 to the {num_candidates} items of the catalogue; received "
-            f"{k!r}. Ask for fewer items."
-        )
 
 
 def _without(scores: Tensor, columns: Tensor) -> Tensor:

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasrec._checks import check_choice, check_share
 from kerasrec.losses import binary_loss, catalogue_softmax, sampled_softmax
 from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.replicas import mean_over_replicas, with_share
-from kerasrec.types import Features, Tensor
+from kerasrec.types import Features, SequenceModel, Tensor
 
 LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
 
@@ -79,15 +80,13 @@ class NextItem(RetrieverTrainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(model, negatives=negatives, seed=seed, **kwargs)
-        if not hasattr(model, "states"):
+        if not isinstance(model, SequenceModel):
             raise ValueError(
                 "NextItem: expected a sequence model, with states; received "
                 f"{type(model).__name__}. Train it with SampledSoftmax."
             )
-        if loss not in LOSSES:
-            raise ValueError(f"NextItem: loss must be one of {LOSSES}; received {loss!r}.")
-        if not 0 <= calibration <= 1:
-            raise ValueError(f"NextItem: calibration must be 0 to 1; received {calibration!r}.")
+        check_choice(self, "loss", loss, LOSSES)
+        check_share(self, "calibration", calibration, numpy=True)
         self.loss_name = loss
         self.shared = shared
         self.calibration = calibration

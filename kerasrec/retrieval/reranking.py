@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import keras
 import tensorflow as tf
 
+from kerasrec._checks import check_share
 from kerasrec.retrieval.exact import LOWEST_SCORE
 from kerasrec.schema import FIRST_ID
 from kerasrec.types import Tensor
@@ -49,10 +50,7 @@ class _Weighted:
     needs_categories = False
 
     def __init__(self, weight: float) -> None:
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
-            raise ValueError(
-                f"{type(self).__name__}: weight must be a number from 0 to 1; received {weight!r}."
-            )
+        check_share(self, "weight", weight)
         self.weight = weight
 
     def get_config(self) -> dict[str, Any]:
@@ -149,10 +147,7 @@ class Calibrated(_Weighted):
 
     def __init__(self, weight: float = 0.5, smoothing: float = 0.01) -> None:
         super().__init__(weight)
-        if not 0 < smoothing < 1:
-            raise ValueError(
-                f"Calibrated: smoothing must lie between 0 and 1; received {smoothing!r}."
-            )
+        check_share(self, "smoothing", smoothing, zero=False, one=False, numpy=True)
         self.smoothing = smoothing
 
     def __call__(self, items: Shortlist, k: int) -> Tensor:

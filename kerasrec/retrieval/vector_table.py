@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_choice
 from kerasrec.types import Tensor
 
 KINDS = ("float32", "float16", "int8")
@@ -41,7 +42,7 @@ class VectorTable(tf.Module):
 
     def __init__(self, values: np.ndarray, kind: str = "float32", *, name: str = "table") -> None:
         super().__init__(name=name)
-        check_kind(kind)
+        check_choice(self, "kind", kind, KINDS)
         values = np.asarray(values, np.float32)
         self.dim = values.shape[1]
         self.kind = kind if self.dim >= NARROW else "float32"
@@ -120,19 +121,6 @@ class VectorTable(tf.Module):
             for start in range(0, total, 2**16)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
-
-
-def check_kind(kind: str) -> None:
-    """Check that a kind of table exists.
-
-    Args:
-        kind: its name.
-
-    Raises:
-        ValueError: listing the kinds, if it does not.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"tables are stored as one of {KINDS}; received {kind!r}.")
 
 
 def _variable(value: Any, name: str) -> tf.Variable:

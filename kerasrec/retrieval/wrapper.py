@@ -4,8 +4,9 @@ from typing import Any
 
 import keras
 
+from kerasrec._checks import check_integer
 from kerasrec.schema import FIRST_ID
-from kerasrec.training import Wrapper, check_size
+from kerasrec.training import Wrapper
 from kerasrec.types import Retriever, Tensor
 
 LOWEST = -1e9
@@ -40,7 +41,7 @@ class RetrieverTrainer(Wrapper):
                 f"{[feature.name for feature in model.schema.item]}. Train it on "
                 "`shared_negatives` with item_columns."
             )
-        check_size(self, "negatives", negatives)
+        check_integer(self, "negatives", negatives, 1)
         super().__init__(model, **kwargs)
         self.negatives = negatives
         self.seed = seed

@@ -12,6 +12,7 @@ from kerasrec.runs.epochs import Epochs
 from kerasrec.runs.recipes import recipe
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.terminal import say
+from kerasrec.types import Counted
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -76,7 +77,7 @@ def train(
     (['loss', 'val_loss'], 2)
     """
     training = choices_of(training, choices)
-    if not model.trainable_weights:
+    if isinstance(model, Counted):
         model.adapt(ready.train)
         if verbose:
             say(f"{type(model).__name__} counts rows; there are no weights to train.")

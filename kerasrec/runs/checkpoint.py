@@ -1,11 +1,12 @@
 """Callback of a training that is saved after each epoch, and continued in another process."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kerasrec._files import new_file
+from kerasrec._keras import begin_at_epoch
 from kerasrec.callbacks import Resume
 from kerasrec.runs.best_epoch import BestEpoch, is_finite
 
@@ -41,7 +42,7 @@ class Checkpoint(Resume):
             with np.load(self._best_file(best.best_epoch), allow_pickle=False) as held:
                 best.weights = [held[str(at)] for at in range(len(held))]
             if best.is_over(done - 1):
-                self.model._initial_epoch = self.params["epochs"]
+                begin_at_epoch(self.model, self.params["epochs"])
         else:
             best.weights = self.model.get_weights()
 
@@ -65,14 +66,10 @@ class Checkpoint(Resume):
         return self.path.parent / f"best-{epoch + 1}.npz"
 
     def _write_best(self, epoch: int) -> None:
-        final = self._best_file(epoch)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.with_name(f".{final.name}.partial")
-        with open(temporary, "wb") as file:
-            # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
-            arrays: dict[str, Any] = {
-                str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
-                for at, value in enumerate(self.best.weights or ())
-            }
+        # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
+        arrays: dict[str, Any] = {
+            str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
+            for at, value in enumerate(self.best.weights or ())
+        }
+        with new_file(self._best_file(epoch)) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
-        os.replace(temporary, final)

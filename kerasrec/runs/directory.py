@@ -19,7 +19,6 @@ import dataclasses
 import functools
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ import numpy as np
 import yaml
 
 import kerasrec
+from kerasrec._files import new_folder
 from kerasrec.runs.records import Records
 from kerasrec.schema import Schema
 
@@ -157,10 +157,7 @@ def write_run(
             f"{directory} exists already, and a run is never overwritten. Choose another --output, "
             "or remove it."
         )
-    # A sibling directory, so that the final rename stays within one file system.
-    partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
+    with new_folder(final) as partial:
         model.save(partial / "model.keras")
         kerasrec.data.save_vocabularies(vocabularies, partial)
         again = f"# kerasrec fit {flags['model']} --config config.yaml --output NEW_DIRECTORY\n"
@@ -178,10 +175,6 @@ def write_run(
         if records.titles is not None:
             pq.write_table(records.titles, partial / "titles.parquet")
         pq.write_table(pa.table(dict(seen)), partial / "seen.parquet", compression="zstd")
-        partial.rename(final)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return final
 
 

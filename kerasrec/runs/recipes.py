@@ -10,6 +10,7 @@ import numpy as np
 import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.settings import Training, choices_of
+from kerasrec.types import Retriever, SequenceModel, StepClassifier
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -63,12 +64,12 @@ def kind_of(model: Any) -> Kind:
         model: the model. Of its class, all but the recipes by loss are known too.
     """
     kind = model if isinstance(model, type) else type(model)
-    if hasattr(kind, "step_logits"):
+    if issubclass(kind, StepClassifier):
         return Kind("predicts the label of each event", 32, True, {"log_loss": _stepwise})
-    if hasattr(kind, "states"):
+    if issubclass(kind, SequenceModel):
         next_item = {"softmax": _sequence, "binary_crossentropy": _sequence}
         return Kind("predicts the next item, not a label", 32, True, next_item)
-    retriever = isinstance(model, kerasrec.types.Retriever) and len(model.schema.item) == 1
+    retriever = isinstance(model, Retriever) and len(model.schema.item) == 1
     pairs = {
         "binary_crossentropy": _drawn_items,
         "softmax": _retrieval if retriever else _shared_items,

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kerasrec._checks import check_integer, check_number
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LoadReport:
@@ -86,10 +88,8 @@ def measure_load(
         raise ValueError(f"measure_load: url must be http://host:port/path; received {url!r}.")
     if not bodies:
         raise ValueError("measure_load: bodies is empty. Pass at least one request body.")
-    if isinstance(clients, bool) or not isinstance(clients, int) or clients < 1:
-        raise ValueError(f"measure_load: clients must be 1 or more; received {clients!r}.")
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"measure_load: seconds must be above 0; received {seconds!r}.")
+    check_integer("measure_load", "clients", clients, 1)
+    check_number("measure_load", "seconds", seconds, zero=False, numpy=True)
     host, port = address.hostname, address.port or 80
     first = http.client.HTTPConnection(host, port, timeout=30)
     try:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from kerasrec.serving.commands import check_port
+from kerasrec._checks import check_integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("rest_port", "grpc_port"):
             if getattr(self, name) != 0:
-                check_port(name, getattr(self, name))
+                check_integer(self, name, getattr(self, name), 1, 65535)
         positive = ("poll_seconds", "max_batch_rows", "batch_threads", "max_queued", "max_rows")
         for name in (*positive, "max_body_mib", "timeout_seconds", "grace_seconds"):
             if not getattr(self, name) > 0:

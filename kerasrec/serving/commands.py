@@ -5,6 +5,7 @@ import pathlib
 import re
 import shlex
 
+from kerasrec._checks import check_integer
 from kerasrec.serving import reference
 from kerasrec.serving.versions import StrPath, find_version
 
@@ -25,8 +26,8 @@ def serve_command(
     """
     base = served_base(directory)
     name = served_name(base, name)
-    check_port("rest_port", rest_port)
-    check_port("grpc_port", grpc_port)
+    check_integer("serve_command", "rest_port", rest_port, 1, 65535)
+    check_integer("serve_command", "grpc_port", grpc_port, 1, 65535)
     source = f"source={base}"
     if re.search(r'[",]', source):  # Docker parses --mount as CSV
         source = '"' + source.replace('"', '""') + '"'
@@ -58,7 +59,7 @@ def curl_command(
         ValueError: as for `serve_command`, or if the recorded requests cannot be read.
     """
     base = served_base(directory)
-    check_port("rest_port", rest_port)
+    check_integer("curl_command", "rest_port", rest_port, 1, 65535)
     requests = reference.read(find_version(directory))["requests"]
     # With exclusions: the first is an item, the rest is padding and unknown ids.
     inputs = [request["inputs"] for request in requests if request["signature"] == "recommend"][1]
@@ -105,17 +106,3 @@ def served_name(base: pathlib.Path, name: str | None) -> str:
             f"address; received {name!r}."
         )
     return name
-
-
-def check_port(argument: str, port: int) -> None:
-    """Validate a TCP port.
-
-    Args:
-        argument: name of the argument.
-        port: the port number.
-
-    Raises:
-        ValueError: if it is not an integer between 1 and 65535.
-    """
-    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
-        raise ValueError(f"{argument} must be from 1 to 65535; received {port!r}.")

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._keras import all_layers
 from kerasrec.retrieval.vector_table import NARROW, VectorTable
 from kerasrec.schema import FIRST_ID, Categorical, Numeric, Schema
 from kerasrec.serving.catalogue import Catalogue, item_vectors
@@ -143,7 +144,7 @@ def read_report(folder: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _wide_embeddings(model: Any) -> Iterator[Any]:
-    for layer in model._flatten_layers(include_self=False, recursive=True):
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.Embedding) and layer.output_dim >= NARROW:
             yield layer
 

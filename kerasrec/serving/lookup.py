@@ -4,20 +4,11 @@ import pathlib
 
 import tensorflow as tf
 
+from kerasrec._keras import text_file_initializer
 from kerasrec.data.vocabulary import Vocabulary
 from kerasrec.schema import FIRST_ID, PADDING_ID
 from kerasrec.serving.raw_ids import PADDING
 from kerasrec.types import Tensor
-
-
-class _VocabularyFile(tf.lookup.TextFileInitializer):
-    """Initialiser that gives each table a unique name.
-
-    The stock name is derived from the path. Two exports loaded in one process could then share a
-    table, and the path on the training machine would be exported.
-    """
-
-    _shared_name = None
 
 
 class IdLookup(tf.Module):
@@ -35,7 +26,7 @@ class IdLookup(tf.Module):
             file.writelines(f"{raw}\n" for raw in vocabulary.ids.tolist())
         index = tf.lookup.TextFileIndex
         self.table = tf.lookup.StaticHashTable(
-            _VocabularyFile(
+            text_file_initializer(
                 str(path),
                 key_dtype=tf.as_dtype(self.dtype),
                 # Whole lines as text: an id may contain tabs or start with spaces.

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_integer
 from kerasrec.retrieval import LOWEST_SCORE
 from kerasrec.retrieval.reranking import Reranker, Shortlist, category_shares
 from kerasrec.schema import PADDING_ID, Feature, Schema, Sequence
@@ -79,10 +80,7 @@ class Pipeline(keras.Model):
                 "Pipeline: expected a ranker with a `schema`, such as a model of kerasrec.models; "
                 f"received {type(ranker).__name__}."
             )
-        if isinstance(retrieve, bool) or not isinstance(retrieve, int) or retrieve < 1:
-            raise ValueError(
-                f"Pipeline: retrieve must be an integer of at least 1; received {retrieve!r}."
-            )
+        check_integer(self, "retrieve", retrieve, 1)
         self.schema = merged(retriever.schema, ranker.schema)
         self.retriever = retriever
         self.ranker = ranker

@@ -4,7 +4,8 @@ import pathlib
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
+
+from kerasrec._keras import saved_model_message
 
 GRAPH_FILE = "saved_model.pb"
 TAG = "serve"
@@ -26,7 +27,7 @@ def signature_defs(folder: pathlib.Path) -> dict[str, Any]:
     """
     path = folder / GRAPH_FILE
     try:
-        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        saved = saved_model_message(path.read_bytes())
     except (OSError, DecodeError) as error:
         raise ValueError(
             f"{str(path)!r} is not readable as a SavedModel: {error}. Export the model again."

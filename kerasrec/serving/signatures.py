@@ -17,8 +17,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from kerasrec.retrieval.exact import check_k
-from kerasrec.retrieval.vector_table import check_kind
+from kerasrec._checks import check_choice, check_integer
+from kerasrec._keras import saved_model_message, write_fingerprint
+from kerasrec.retrieval.vector_table import KINDS
 from kerasrec.serving.pipeline import Pipeline, retriever_of
 
 SCORES = ("serving_default", "score")
@@ -88,7 +89,7 @@ def make_options(
         ValueError: if a length does not fit the catalogue, the model has no such signature, or the
             kind of table is unknown.
     """
-    check_kind(tables)
+    check_choice("export", "tables", tables, KINDS)
     if isinstance(model, Pipeline):
         _check_pipeline(model, k, filter_by)
     more: dict[str, Any] = {"filter_by": filter_by, "tables": tables}
@@ -96,7 +97,7 @@ def make_options(
     if not ks or len(set(ks)) < len(ks):
         raise ValueError(f"export: k must be a number or several different ones; received {k!r}.")
     for one in ks:
-        check_k(one, num_candidates)
+        check_integer("export", "k", one, 1, num_candidates, numpy=True)
     every = [*SCORES, "recommend"]
     if len(ks) > 1:
         every += [f"recommend_{one}" for one in ks]
@@ -140,13 +141,10 @@ def set_methods(folder: pathlib.Path) -> None:
     Args:
         folder: folder of the SavedModel, before it is published.
     """
-    from tensorflow.core.protobuf import saved_model_pb2
-    from tensorflow.python.saved_model import fingerprinting_utils
-
     path = folder / "saved_model.pb"
-    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    saved = saved_model_message(path.read_bytes())
     for graph in saved.meta_graphs:
         for name in set(METHODS) & set(graph.signature_def):
             graph.signature_def[name].method_name = METHODS[name]
     path.write_bytes(saved.SerializeToString(deterministic=True))
-    fingerprinting_utils.write_fingerprint(str(folder))
+    write_fingerprint(folder)

@@ -11,7 +11,6 @@ lock exclusively therefore knows that every `.export-*` is a leftover.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import pathlib
@@ -19,6 +18,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+
+from kerasrec._checks import check_integer
+from kerasrec._files import flush, flush_all, rename_new
 
 StrPath = str | os.PathLike[str]
 
@@ -95,11 +97,7 @@ def check_version(directory: StrPath, version: int | None) -> None:
         raise ValueError(f"export: expected a directory; {str(path)!r} is a file.")
     if version is None:
         return
-    if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version <= _LARGEST:
-        raise ValueError(
-            "export: version must be an integer from 0 to 2**63 - 1, or None for the next one; "
-            f"received {version!r}."
-        )
+    check_integer("export", "version", version, 0, _LARGEST, hint="None stands for the next one.")
     if version in (versions := list_versions(path)):
         raise ValueError(
             f"export: version {version} exists in {str(path)!r}, which holds {versions}. Exports "
@@ -118,11 +116,8 @@ def check_keep(keep: int | None) -> None:
     """
     if keep is None:
         return
-    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-        raise ValueError(
-            "export: keep must be an integer of at least 1, so that there is a version to go back "
-            f"to, or None to keep all; received {keep!r}."
-        )
+    hint = "One stays to go back to; None keeps all."
+    check_integer("export", "keep", keep, 1, hint=hint)
 
 
 def write_version(
@@ -166,7 +161,7 @@ def write_version(
             model = staging / "model"
             model.mkdir()
             write(model)
-            _flush(model)
+            flush_all(model)
             path = _publish(model, base, version)
             if keep is not None:
                 _prune(base, int(path.name), keep, staging)
@@ -218,7 +213,7 @@ def rollback(directory: StrPath, *, to: int | None = None) -> pathlib.Path:
             os.rename(withdrawn[to], base / str(to))
         for number in sorted(number for number in versions if number > to):
             os.rename(versions[number], base / f"{_WITHDRAWN}{number}")
-        _flush_one(base)
+        flush(base)
     return find_version(base)
 
 
@@ -257,31 +252,13 @@ def _publish(model: pathlib.Path, base: pathlib.Path, version: int | None) -> pa
         path = base / str(number)
         try:
             # A non-empty folder is never replaced, so a concurrent export cannot be lost.
-            os.rename(model, path)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+            rename_new(model, path)
+        except FileExistsError:
             check_version(base, version)
             continue
-        _flush_one(base)
+        flush(base)
         return path
 
 
 def _next(base: pathlib.Path) -> int:
     return max([*_versions(base), *_versions(base, _WITHDRAWN)], default=0) + 1
-
-
-def _flush(folder: pathlib.Path) -> None:
-    """Flush a folder and all its contents to disk."""
-    for parent, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            _flush_one(os.path.join(parent, name))
-        _flush_one(parent)
-
-
-def _flush_one(path: StrPath) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,6 @@ from kerasrec.schema import (
     Categorical,
     Feature,
     Numeric,
-    NumericSequence,
     Schema,
     Sequence,
 )
@@ -109,25 +108,25 @@ def random_inputs(
     rng = np.random.default_rng(seed)
     inputs: dict[str, np.ndarray] = {}
     lengths_by_width: dict[int, np.ndarray] = {}
-    ids_beside = any(isinstance(feature, Sequence) for feature in schema.query)
+    ids_beside = any(f.is_history and f.has_ids for f in schema.query)
     for feature in schema.features:
         lead: tuple[int, ...] = (batch_size,)
         if candidates is not None and feature in schema.item:
             lead = (batch_size, candidates)
         shape = (*lead, *feature.shape)
-        if isinstance(feature, Numeric):
+        width = feature.shape[0] if feature.is_padded else 0
+        if not feature.has_ids:
             inputs[feature.name] = rng.normal(size=shape).astype("float32")
-            if isinstance(feature, NumericSequence) and not ids_beside:
-                if feature.max_length not in lengths_by_width:  # numbers of the same events
-                    drawn = rng.integers(0, feature.max_length + 1, size=lead)
-                    lengths_by_width[feature.max_length] = drawn
-                ends = lengths_by_width[feature.max_length][..., None]
-                inputs[feature.name][np.arange(feature.max_length) >= ends] = np.nan
+            if feature.is_padded and not ids_beside:
+                if width not in lengths_by_width:  # numbers of the same events
+                    lengths_by_width[width] = rng.integers(0, width + 1, size=lead)
+                ends = lengths_by_width[width][..., None]
+                inputs[feature.name][np.arange(width) >= ends] = np.nan
             continue
         ids = rng.integers(FIRST_ID, schema.num_ids(feature.name), size=shape, dtype="int32")
-        if not isinstance(feature, Categorical):
-            lengths = rng.integers(0, feature.max_length + 1, size=lead)
-            ids[np.arange(feature.max_length) >= lengths[..., None]] = 0
+        if feature.is_padded:
+            lengths = rng.integers(0, width + 1, size=lead)
+            ids[np.arange(width) >= lengths[..., None]] = 0
         inputs[feature.name] = ids
     return inputs
 
@@ -147,9 +146,9 @@ def neutral_inputs(
     for feature in schema.features:
         lead = items.shape if feature in schema.item else users.shape
         inputs[feature.name] = np.zeros((*lead, *feature.shape), feature.dtype)
-        if isinstance(feature, Sequence) and feature.of == schema.item_id.name:
+        if feature in schema.item_histories:
             known = np.zeros((len(users), 0), np.int32) if history is None else history
-            known = known[:, : feature.max_length]
+            known = known[:, : feature.shape[0]]
             inputs[feature.name][:, : known.shape[1]] = known
     inputs[schema.user_id.name] = users.astype("int32")
     inputs[schema.item_id.name] = items.astype("int32")
@@ -183,14 +182,14 @@ def scattered(
     True
     """
     moved = dict(inputs)
-    histories = [f for f in schema.query if isinstance(f, Sequence | NumericSequence)]
-    ids = next((f for f in histories if isinstance(f, Sequence)), None)
+    histories = [f for f in schema.query if f.is_history]
+    ids = next((f for f in histories if f.has_ids), None)
     for feature in schema.features:
-        if feature not in histories and not isinstance(feature, Bag):
+        if not feature.is_padded or (feature.is_history and feature not in histories):
             continue
         values = inputs[feature.name]
         width = values.shape[1] + (more if feature in histories else 0)
-        numbers = isinstance(feature, NumericSequence)
+        numbers = not feature.has_ids
         teller = inputs[ids.name] if ids and numbers else values
         real = teller != 0 if teller.dtype.kind in "iu" else ~np.isnan(teller)
         real = real.reshape(*real.shape[:2], -1).any(axis=-1)

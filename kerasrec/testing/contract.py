@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID, Bag, Sequence
+from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
 from kerasrec.testing.asserting import demand, same, score, shake
 from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs, scattered
 from kerasrec.testing.sides import check_parts, check_retrieval
+from kerasrec.types import SequenceModel
 
 
 def check_model(case: ModelCase) -> None:
@@ -136,7 +137,7 @@ def check_batch(case: ModelCase) -> None:
 
 def check_padding(case: ModelCase) -> None:
     """Check that scores depend neither on the table row of padding nor on its position."""
-    padded = [f for f in case.schema.features if isinstance(f, Bag | Sequence)]
+    padded = [f for f in case.schema.features if f.is_padded and f.has_ids]
     model = case.new()
     shake(model)
     inputs = random_inputs(case.schema, 7)
@@ -315,7 +316,7 @@ def check_saved_model(case: ModelCase) -> None:
 def check_states(case: ModelCase) -> None:
     """Check the states of a sequence model: causal, separate, for histories of any length."""
     model = case.new()
-    if not hasattr(model, "states"):
+    if not isinstance(model, SequenceModel):
         return
     shake(model)
     name, width = model.sequence.name, model.sequence.max_length

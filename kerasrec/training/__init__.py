@@ -5,7 +5,6 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "arguments": ["check_size"],
         "every_step": ["EveryStep"],
         "long_fits": ["LongFits"],
         "memory": ["keep_freed_memory"],

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from kerasrec._keras import profiles_batches
+
 HOOKS = (
     "on_batch_begin",
     "on_batch_end",
@@ -70,7 +72,7 @@ def counts_batches(callback: Any) -> bool:
         return True
     if isinstance(callback, keras.callbacks.ProgbarLogger):
         return False  # It gets the number of the last step.
-    if getattr(callback, "_should_trace", False):
-        return True  # TensorBoard that profiles some batches
+    if profiles_batches(callback):
+        return True
     rhythm = [getattr(callback, name) for name in FREQUENCIES if hasattr(callback, name)]
     return not rhythm or any(frequency not in ("epoch", False) for frequency in rhythm)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kerasrec._keras import replace_enumeration
 from kerasrec.training.train_function import train_function_of
 
 PutBack = Callable[[Any], None]
@@ -21,9 +22,8 @@ class EpochSteps:
 
     def __init__(self, iterator: Any) -> None:
         self._iterator = iterator
-        self._plain = iterator._enumerate_iterator
+        self._plain = replace_enumeration(iterator, self._numbered)
         self._done: tuple[int, PutBack | None] = 0, None
-        iterator._enumerate_iterator = self._numbered
 
     def skip(self, steps: int, put_back: PutBack) -> None:
         """Start the next epoch after some steps, whose batches are consumed.

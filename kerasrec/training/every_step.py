@@ -7,6 +7,7 @@ from keras import ops
 
 from kerasrec.training.replicas import mean_over_replicas, with_share
 from kerasrec.training.wrapper import Wrapper
+from kerasrec.types import StepClassifier
 
 
 @keras.saving.register_keras_serializable("kerasrec")
@@ -52,7 +53,7 @@ class EveryStep(Wrapper):
     """
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
-        if not hasattr(model, "step_logits"):
+        if not isinstance(model, StepClassifier):
             raise ValueError(
                 "EveryStep: expected a classifier of histories, with step_logits; received "
                 f"{type(model).__name__}. Fit it by itself."

@@ -6,12 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.training.arguments import check_size
+from kerasrec._checks import check_integer
+from kerasrec._keras import FitHooks, has_weighted_metrics, replica_penalty
 from kerasrec.training.batch_counting import steps_at_once
 from kerasrec.training.class_weights import by_element, losses_by_element
 from kerasrec.training.epoch_steps import EpochSteps
 from kerasrec.training.kept_functions import KeptFunctions
-from kerasrec.training.multi_worker import batch_spec, own_part, with_an_axis
+from kerasrec.training.multi_worker import own_part, with_an_axis
 from kerasrec.training.replicas import loss_with_share
 from kerasrec.training.train_function import train_function_of
 
@@ -22,7 +23,7 @@ LONG_FIT, STEPS_AT_ONCE = 1000, 32
 FIT = inspect.signature(keras.Model.fit)
 
 
-class LongFits(keras.Model):
+class LongFits(FitHooks, keras.Model):
     """Base class of trainable models, with default options that speed up long runs.
 
     Long trainings run under XLA with many steps per execution. Training also works under
@@ -83,7 +84,7 @@ class LongFits(keras.Model):
         self._auto_steps = steps_per_execution == "auto"
         self._auto_xla = jit_compile == "auto"
         if not self._auto_steps:
-            check_size(self, "steps_per_execution", steps_per_execution)
+            check_integer(self, "steps_per_execution", steps_per_execution, 1)
         super().compile(
             optimizer,
             loss,
@@ -185,23 +186,16 @@ class LongFits(keras.Model):
         """Return the metric results, in a form that Keras can reduce over workers."""
         return with_an_axis(super().get_metrics_result())
 
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        # Under a strategy, Keras reads a batch to learn its shapes. That uses up a pass over the
-        # rows, so that a training would draw other negatives than on one device. Over several
-        # workers it would also average their batches, and fails. The shapes are known in advance.
-        if iterator is not None and self._distribute_strategy is not None:
-            data_batch = batch_spec(iterator._distributed_dataset)
-        if iterator is not None:
-            steps = EpochSteps(iterator)
-            # The first iterator of a `fit` is that of its training rows.
-            if self._fits and self._epoch_steps is None:
-                self._epoch_steps = steps
-            iterator = None
-        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+    def begin_epochs(self, iterator: Any) -> None:
+        """Number the steps of `fit` or `evaluate`, see `EpochSteps`."""
+        steps = EpochSteps(iterator)
+        # The first iterator of a `fit` is that of its training rows.
+        if self._fits and self._epoch_steps is None:
+            self._epoch_steps = steps
 
-    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
-        # A resumed epoch with no steps left reports the restored results.
-        return super()._get_metrics_result_or_logs(logs or self.get_metrics_result())
+    def epoch_logs(self, logs: Any) -> Any:
+        """Return the logs. A resumed epoch with no steps left reports the restored results."""
+        return logs or self.get_metrics_result()
 
     def compute_loss(
         self,
@@ -227,12 +221,11 @@ class LongFits(keras.Model):
 
     def _penalty(self, losses: list[Any]) -> Any:
         """Return the regularisation losses as Keras scales them for a replica."""
-        return sum((self._aggregate_additional_loss(one) for one in losses), ops.zeros(()))
+        return sum((replica_penalty(self, one) for one in losses), ops.zeros(()))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Update the metrics; see `compute_loss` for weights."""
-        compiled = getattr(self, "_compile_metrics", None)
-        if getattr(compiled, "_user_weighted_metrics", None):
+        if has_weighted_metrics(self):
             y, y_pred = losses_by_element(y, y_pred, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasrec._keras import set_num_batches
+
 
 def spans_workers(strategy: Any) -> bool:
     """Return whether the strategy trains in several processes.
@@ -16,17 +18,6 @@ def spans_workers(strategy: Any) -> bool:
     resolver = strategy.cluster_resolver
     spec = resolver.cluster_spec().as_dict() if resolver is not None else {}
     return sum(map(len, spec.values())) > 1
-
-
-def batch_spec(dataset: Any) -> Any:
-    """Return shapes and types of the batches of the first replica in this process.
-
-    Args:
-        dataset: a distributed dataset of `tf.distribute`.
-    """
-    return tf.nest.map_structure(
-        lambda spec: getattr(spec, "_value_specs", (spec,))[0], dataset.element_spec
-    )
 
 
 def with_an_axis(results: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +111,7 @@ def from_part(strategy: Any, data: Any) -> Any:
     shared = data.rebatch(batch // replicas)
     made = strategy.distribute_datasets_from_function(lambda context: shared)
     # Keras reads the number of steps here. Each step has `replicas` elements.
-    made._cardinality = data.cardinality().numpy()
+    set_num_batches(made, data.cardinality().numpy())
     return made
 
 

@@ -4,12 +4,10 @@ import functools
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
-import keras
+from kerasrec._keras import STEP_HOOK, need
 
 # Attribute that holds the owner, and the method that it replaces meanwhile.
 PLACE, MAKER = "_kerasrec_train_function", "make_train_function"
-# Method of a Keras model that wraps a step outside of XLA while `fit` builds its function.
-STEP_HOOK = "_autoconvert_optionals"
 
 Step = Callable[[Any], Any]
 
@@ -65,11 +63,8 @@ class TrainFunction:
             ValueError: if it wraps steps and this version of Keras does not support that.
         """
         model = self._model
-        if isinstance(part, WrapsStep) and not hasattr(model, STEP_HOOK):
-            raise ValueError(
-                f"Keras {keras.__version__} creates its train function in an unsupported way; "
-                "kerasrec works with 3.15."
-            )
+        if isinstance(part, WrapsStep):
+            need(model, STEP_HOOK)
         if not self.parts:
             self._fit = getattr(model, "history", None)
             self._own_maker = model.__dict__.get(MAKER)

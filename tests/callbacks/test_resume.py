@@ -191,7 +191,7 @@ def test_refuses_arguments():
     with pytest.raises(ValueError, match=r"must end in '\.npz'; received 'training'"):
         Resume("training")
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
-    with pytest.raises(ValueError, match="positive number of steps; received 0"):
+    with pytest.raises(ValueError, match="integer of at least 1; received 0. It counts steps"):
         Resume("training.npz", save_freq=0)
     with pytest.raises(ValueError, match="before map, cache or take"):
         Resume("training.npz", batches.cache())
@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_the_epoch_before(tmp_path, monkeypatch):
     def no_space(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kerasrec.callbacks.resume.os.fsync", no_space)
+    monkeypatch.setattr("kerasrec._files.os.fsync", no_space)
     with pytest.raises(ValueError, match="could not be written: No space left on device"):
         train(path, epochs=2)
     assert path.read_bytes() == before

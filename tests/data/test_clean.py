@@ -140,7 +140,7 @@ def test_outliers():
     assert len(drop_outliers(rows, z_score=1.8)) == 4
     for arguments, message in [
         ({}, "expected one of low, high and z_score"),
-        ({"z_score": 0}, "z_score must be above 0"),
+        ({"z_score": 0}, "z_score must be a finite number above 0; received 0"),
         ({"low": 5, "high": 6}, "no label of 4 rows is within low=5, high=6"),
     ]:
         with pytest.raises(ValueError, match=message):

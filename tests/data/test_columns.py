@@ -73,9 +73,3 @@ def test_rows_are_counted_by_name():
         check.check_rows(columns, ["a", "c"], "test")
     with pytest.raises(ValueError, match="received no rows"):
         check.check_rows({"a": np.zeros(0)}, ["a"], "test")
-
-
-@pytest.mark.parametrize("value", [0, True, 1.0, "1", None])
-def test_integers_are_integers(value):
-    with pytest.raises(ValueError, match="test: size must be an integer of at least 1; received"):
-        check.check_integer("test", "size", value, 1)

@@ -156,9 +156,9 @@ def test_bad_input():
     with pytest.raises(ValueError, match="no user has the two rows"):
         next_items(columns, schema_of(3), batch_size=1)
     columns = rows((2, 10, 1), (2, 11, 2))
-    with pytest.raises(ValueError, match="'all' or 'last'; received 'first'"):
+    with pytest.raises(ValueError, match="one of 'all', 'last'; received 'first'"):
         next_items(columns, schema_of(3), batch_size=1, targets="first")
-    with pytest.raises(ValueError, match="'newest' or 'all'; received 'older'"):
+    with pytest.raises(ValueError, match="one of 'newest', 'all'; received 'older'"):
         next_items(columns, schema_of(3), batch_size=1, windows="older")
     with pytest.raises(ValueError, match="windows='all' adds steps that targets='last'"):
         next_items(columns, schema_of(3), batch_size=1, windows="all", targets="last")

@@ -170,15 +170,24 @@ def test_given_folds_must_fit_together():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda rows: random_split(rows, valid=-0.1), "shares of the rows.*received valid=-0.1"),
+        (
+            lambda rows: random_split(rows, valid=-0.1),
+            "valid must be a number from 0 to less than 1; received -0.1",
+        ),
         (lambda rows: random_split(rows, valid=0.5, test=0.5), "shares of the rows"),
         (lambda rows: random_split(rows, valid=0, test=0), "shares of the rows"),
-        (lambda rows: random_split(rows, test="0.1"), "shares of the rows"),
-        (lambda rows: random_split(rows, test=float("nan")), "shares of the rows"),
+        (lambda rows: random_split(rows, test="0.1"), "test must be a number .* received .0.1"),
+        (
+            lambda rows: random_split(rows, test=float("nan")),
+            "test must be a number .* received nan",
+        ),
         (lambda rows: random_split(rows, valid=0.01), "valid part of the 6 rows is empty"),
-        (lambda rows: k_fold(rows, folds=1), "integer from 2 to the number of rows \\(6\\)"),
+        (lambda rows: k_fold(rows, folds=1), "integer from 2 to 6; received 1. There are 6 rows"),
         (lambda rows: k_fold(rows, folds=7), "received 7"),
-        (lambda rows: leave_last_out(rows, test=0), "test must be an integer number of rows"),
+        (
+            lambda rows: leave_last_out(rows, test=0),
+            "test must be an integer of at least 1.*rows of each user",
+        ),
         (lambda rows: leave_last_out(rows, valid=0.1), "valid must be an integer"),
         (lambda rows: leave_last_out(rows, valid=3, test=3), "valid part of the 6 rows is empty"),
         (lambda rows: time_split(rows, cuts=(3, 1)), "cuts must rise"),

@@ -72,12 +72,12 @@ def test_popularity_is_skewed_and_says_nothing_of_quality():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_users": 0}, "num_users expects an integer of at least 1; received 0"),
-        ({"rank": 1.5}, "rank expects an integer"),
+        ({"num_users": 0}, "num_users must be an integer of at least 1; received 0"),
+        ({"rank": 1.5}, "rank must be an integer"),
         ({"num_items": 5, "ratings_per_user": 5}, "below num_items.*received 5 and 5"),
-        ({"noise": -1.0}, "noise expects a number of at least 0; received -1.0"),
-        ({"taste": float("nan")}, "taste expects a number"),
-        ({"popularity": float("inf")}, "popularity expects a number"),
+        ({"noise": -1.0}, "noise must be a finite number of at least 0; received -1.0"),
+        ({"taste": float("nan")}, "taste must be "),
+        ({"popularity": float("inf")}, "popularity must be "),
     ],
 )
 def test_bad_sizes(options, message):

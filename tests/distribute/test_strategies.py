@@ -29,7 +29,7 @@ def test_a_batch_must_be_cut_into_equal_parts():
         batches(strategy("cpu"), 65)
     with pytest.raises(ValueError, match="Take 2 or 2"):
         batches(strategy("cpu"), 1)
-    with pytest.raises(ValueError, match="positive integer; received 0"):
+    with pytest.raises(ValueError, match="integer of at least 1; received 0"):
         batches(tf.distribute.get_strategy(), 0)
 
 

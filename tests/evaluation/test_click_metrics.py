@@ -111,7 +111,10 @@ def test_the_curve_holds_every_row_once_and_forgets_their_order(seed, bins, leve
         (lambda: log_loss([0, 1], [np.nan, 1.0]), "log_loss: logits .* NaN in 1 of 2 rows"),
         (lambda: calibration_curve([1], [1.2]), "probabilities from 0 to 1.*Apply the sigmoid"),
         (lambda: calibration_curve([1], [np.nan]), "probabilities from 0 to 1"),
-        (lambda: calibration_curve([1], [0.5], bins=0), "bins must be at least 1; received 0"),
+        (
+            lambda: calibration_curve([1], [0.5], bins=0),
+            "bins must be an integer of at least 1; received 0",
+        ),
     ],
 )
 def test_bad_input(call, message):

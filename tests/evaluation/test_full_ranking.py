@@ -264,7 +264,9 @@ def test_a_user_is_a_query_with_the_context_of_the_first_row():
 
 
 def test_a_unit_that_there_is_not(table_model):
-    with pytest.raises(ValueError, match="per expects 'user' .* or 'row' .*; received 'query'"):
+    with pytest.raises(
+        ValueError, match="per must be one of 'user', 'row'; received 'query'.*one list"
+    ):
         ranking(table_model(np.zeros((4, 8))), columns([(2, 3)]), seen=None, k=1, per="query")
 
 
@@ -374,9 +376,9 @@ def test_all_items_as_candidates_equal_the_full_ranking(table_model):
     ("change", "message"),
     [
         ({"k": 7}, "k=7 exceeds the 6 candidates.*Use k of at most 6"),
-        ({"k": 0}, "positive integers such as 10.*received 0"),
-        ({"k": (1.5,)}, "positive integers"),
-        ({"k": ()}, "positive integers"),
+        ({"k": 0}, "k must be an integer of at least 1; received 0.*(5, 10)"),
+        ({"k": (1.5,)}, "k must be an integer of at least 1; received 1.5"),
+        ({"k": ()}, "k expects integers such as 10 .* received none"),
         ({"test": {"user": np.array([], int), "item": np.array([], int)}}, "at least one row"),
         ({"test": {"user": np.array([2])}}, "expected a column 'item'; received .'user'."),
         ({"test": {"user": np.array([2]), "item": np.array([2, 3])}}, "columns of one length"),

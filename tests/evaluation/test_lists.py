@@ -146,7 +146,7 @@ def test_row_counts():
 def test_messages(table_ranker):
     model = table_ranker(np.zeros((4, 8)))
     query = {"user": np.array([2])}
-    with pytest.raises(ValueError, match="from 1 to the 6 items there are; received 7"):
+    with pytest.raises(ValueError, match="from 1 to 6; received 7. There are 6 items"):
         recommend(model, query, seen=None, k=7)
     with pytest.raises(ValueError, match="received 0"):
         recommend(model, query, seen=None, k=0)

@@ -94,8 +94,8 @@ def test_the_protocol_is_named(table_model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"by": "rank"}, "'uniform' or 'popularity'; received 'rank'"),
-        ({"negatives": 0}, "from 1 to the 20 items there are; received 0"),
+        ({"by": "rank"}, "one of 'uniform', 'popularity'; received 'rank'"),
+        ({"negatives": 0}, "from 1 to 20; received 0. There are 20 items"),
         ({"negatives": 21}, "received 21"),
         ({"seen": None, "by": "popularity"}, "got none"),
     ],

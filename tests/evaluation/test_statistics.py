@@ -171,9 +171,11 @@ def test_messages():
         bootstrap_intervals({"a": VALUES}, np.arange(2))
     with pytest.raises(ValueError, match=r"\['b'\] hold NaN or infinity"):
         bootstrap_intervals({"a": np.ones(2), "b": np.array([1, np.inf])})
-    with pytest.raises(ValueError, match="level is between 0 and 1; received 95"):
+    with pytest.raises(
+        ValueError, match="level must be a number above 0 and less than 1; received 95"
+    ):
         bootstrap_intervals({"a": VALUES}, level=95)
-    with pytest.raises(ValueError, match="draws must be at least 1; received 0"):
+    with pytest.raises(ValueError, match="draws must be an integer of at least 1; received 0"):
         paired_comparison({"a": VALUES}, {"a": VALUES}, draws=0)
     with pytest.raises(ValueError, match="the same metrics of both models"):
         paired_comparison({"a": VALUES}, {"b": VALUES})

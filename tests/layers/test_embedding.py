@@ -118,5 +118,5 @@ def test_lora_of_the_stock_layer_works():
 
 @pytest.mark.parametrize("l2", [-0.1, float("nan"), float("inf"), "a", True, None])
 def test_bad_l2(l2):
-    with pytest.raises(ValueError, match="l2 must be a number of at least 0"):
+    with pytest.raises(ValueError, match="l2 must be a finite number of at least 0"):
         Embedding(6, 3, l2=l2)

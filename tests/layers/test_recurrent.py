@@ -37,5 +37,5 @@ def test_states_and_gradients_of_the_stock_layer(cell, compiled):
 
 
 def test_unknown_cell():
-    with pytest.raises(ValueError, match=r"\['gru', 'lstm'\]; received 'elman'"):
+    with pytest.raises(ValueError, match=r"one of 'gru', 'lstm'; received 'elman'"):
         Recurrent(4, cell="elman")

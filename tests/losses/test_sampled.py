@@ -24,5 +24,5 @@ def test_calibration_weakens_the_positive(calibration, beta):
 
 @pytest.mark.parametrize("wrong", [{"sampling_rate": 0}, {"calibration": 1.5}])
 def test_shares(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a share"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a number"):
         binary_loss(np.zeros(1), np.zeros((1, 1)), **wrong)

@@ -48,7 +48,7 @@ def test_bad_arguments():
         GRU4Rec(schema, embedding_dim=0)
     with pytest.raises(ValueError, match="hidden_units .* received 2.5"):
         GRU4Rec(schema, hidden_units=(4, 2.5))
-    with pytest.raises(ValueError, match=r"\['gru', 'lstm'\]; received 'rnn'"):
+    with pytest.raises(ValueError, match=r"one of 'gru', 'lstm'; received 'rnn'"):
         GRU4Rec(schema, cell="rnn")
     with pytest.raises(ValueError, match=r"GRU4Rec: .*Sequence\('history'"):
         GRU4Rec(tiny_schema())

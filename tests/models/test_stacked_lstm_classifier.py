@@ -216,7 +216,7 @@ def test_what_comes_out():
         ),
         (FULL, {"hidden_units": ()}, "each of hidden_units .* received 0"),
         (FULL, {"num_classes": 0}, "num_classes .* received 0"),
-        (FULL, {"cell": "rnn"}, r"\['gru', 'lstm'\]; received 'rnn'"),
+        (FULL, {"cell": "rnn"}, r"one of 'gru', 'lstm'; received 'rnn'"),
     ],
 )
 def test_bad_arguments(schema, arguments, message):

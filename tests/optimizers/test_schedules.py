@@ -97,7 +97,9 @@ def test_warm_up_travels_inside_a_stock_optimizer(inner):
 
 @pytest.mark.parametrize("warmup_steps", [20, -1, 1.0, 2.5, -0.1, float("nan"), True])
 def test_warm_up_must_leave_steps(warmup_steps):
-    with pytest.raises(ValueError, match="warmup_steps must be an integer below the 20 steps"):
+    with pytest.raises(
+        ValueError, match="warmup_steps must be an integer from 0 to 19; .*20 steps"
+    ):
         inverse_time_decay(0.1, warmup_steps=warmup_steps, **STEPS)
 
 

@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_refused():
     for cls, weight in itertools.product(map(type, EVERY), (-0.1, 1.5, "1", True)):
         with pytest.raises(ValueError, match="weight must be a number from 0 to 1"):
             cls(weight)
-    with pytest.raises(ValueError, match="smoothing must lie between"):
+    with pytest.raises(ValueError, match="smoothing must be a number above 0 and less than 1"):
         Calibrated(0.5, 0)
     items = shortlist([1, 0])._replace(categories=None)
     with pytest.raises(ValueError, match="Export with filter_by="):

@@ -55,5 +55,5 @@ def test_works_in_a_graph_of_unknown_batch():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="float16 holds numbers up to 65,504; received 70,000"):
         VectorTable(np.full((1, 8), 7e4), "float16")
-    with pytest.raises(ValueError, match="stored as one of .*received 'float8'"):
+    with pytest.raises(ValueError, match="kind must be one of .*received 'float8'"):
         VectorTable(np.ones((1, 8)), "float8")

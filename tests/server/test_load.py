@@ -62,8 +62,8 @@ def test_the_line():
         ({"url": "localhost:8501"}, "url must be http://host:port/path; received 'localhost:8501'"),
         ({"url": "http://127.0.0.1:9/x"}, "no server answers at .*Start the server first"),
         ({"bodies": []}, "bodies is empty"),
-        ({"clients": 0}, "clients must be 1 or more; received 0"),
-        ({"seconds": 0.0}, "seconds must be above 0; received 0.0"),
+        ({"clients": 0}, "clients must be an integer of at least 1; received 0"),
+        ({"seconds": 0.0}, "seconds must be a finite number above 0; received 0.0"),
     ],
 )
 def test_bad_arguments(arguments, message):

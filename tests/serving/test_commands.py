@@ -43,7 +43,9 @@ def test_the_request_is_json_for_a_known_user(mf_version):
 def test_what_cannot_be_served_is_refused(tmp_path, mf_version):
     with pytest.raises(ValueError, match="expected numbered versions"):
         serve_command(tmp_path)
-    with pytest.raises(ValueError, match="rest_port must be from 1 to 65535; received 0"):
+    with pytest.raises(
+        ValueError, match="rest_port must be an integer from 1 to 65535; received 0"
+    ):
         serve_command(mf_version[0], rest_port=0)
     with pytest.raises(ValueError, match="name must be made of ASCII"):
         curl_command(mf_version[0], name="a/b")

@@ -63,7 +63,7 @@ def test_a_budget_that_is_passed_leaves_nothing(tmp_path):
         export(model, tmp_path, budget=Budget(1e-6, 0.5), **options)
     with pytest.raises(ValueError, match="of the 100 best items are found, over 200 random"):
         export(model, tmp_path, budget=Budget(1.0, 1.1), **options)
-    with pytest.raises(ValueError, match="stored as one of"):
+    with pytest.raises(ValueError, match="tables must be one of"):
         export(model, tmp_path, vocabularies=VOCABULARIES, tables="int4")
     assert [entry.name for entry in tmp_path.iterdir()] == [".export.lock"]
 

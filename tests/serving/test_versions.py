@@ -93,7 +93,7 @@ def test_two_exports_that_choose_the_same_number_both_arrive(tmp_path):
 
 @pytest.mark.parametrize("version", [-1, True, 1.0, "3", 2**63])
 def test_a_version_is_a_number(tmp_path, version):
-    with pytest.raises(ValueError, match="from 0 to 2..63 - 1"):
+    with pytest.raises(ValueError, match="from 0 to 9223372036854775807"):
         write_version(tmp_path, version, fill)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasrec._keras import batch_spec
 from kerasrec.data.sharding import share
 from kerasrec.training import multi_worker
 
@@ -40,7 +41,7 @@ def test_shapes_of_a_batch_are_known_before_it_is_read():
         tf.distribute.get_strategy(),
     ):
         shared = strategy.experimental_distribute_dataset(dataset)
-        assert multi_worker.batch_spec(shared) == spec
+        assert batch_spec(shared) == spec
     assert not read
 
 

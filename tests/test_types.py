@@ -1,0 +1,51 @@
+import pytest
+
+from kerasrec.models import (
+    EmbeddingMLP,
+    GRU4Rec,
+    MatrixFactorization,
+    NeuMF,
+    Popularity,
+    SASRec,
+    StackedLSTMClassifier,
+)
+from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.types import (
+    Counted,
+    PartsRanker,
+    Predictor,
+    Ranker,
+    Retriever,
+    SequenceModel,
+    StepClassifier,
+    output_kind,
+)
+
+SCHEMA = Schema(
+    user=[Categorical("user", 9), Sequence("history", of="item", max_length=3)],
+    item=Categorical("item", 12),
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        (MatrixFactorization, {Retriever}),
+        (NeuMF, {PartsRanker}),
+        (EmbeddingMLP, {PartsRanker}),
+        (Popularity, {Retriever, Counted}),
+        (SASRec, {Retriever, SequenceModel}),
+        (GRU4Rec, {Retriever, SequenceModel}),
+        (StackedLSTMClassifier, {StepClassifier}),
+    ],
+)
+def test_models_can_what_they_can(kind, more):
+    every = {Ranker, Retriever, PartsRanker, SequenceModel, StepClassifier, Counted, Predictor}
+    assert {can for can in every if isinstance(kind(SCHEMA), can)} == {Ranker, Predictor} | more
+    for can in (SequenceModel, StepClassifier, Counted):  # before there is a model
+        assert issubclass(kind, can) == (can in more)
+
+
+def test_the_output_of_a_model_that_does_not_say_is_a_score():
+    assert output_kind(lambda inputs: inputs) == "score"
+    assert output_kind(MatrixFactorization(SCHEMA)) == MatrixFactorization(SCHEMA).output_kind
