@@ -85,7 +85,7 @@ def sasrec_ml_1m() -> Table:
             "GRU4Rec": SequenceSettings(**GRU, hidden_units=(128,), clipnorm=1.0),
             # The rate is constant, so that validation ends the training and not the plan.
             "StackedLSTM": SequenceSettings(
-                **STACKED, hidden_units=(128, 64), clipnorm=1.0, last_rate=3e-3, epochs=60,
+                **STACKED, hidden_units=(128, 64), clipnorm=1.0, last_rate=3e-3, epochs=240,
                 patience=8,
             ),
         },

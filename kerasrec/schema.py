@@ -402,9 +402,9 @@ class Schema:
             raise ValueError(
                 f"Schema: expected version and {keys}; missing {missing}, unknown {unknown}."
             )
-        roles = (tuple(map(_read_feature, config[role])) for role in ("user", "item", "context"))
+        user, item, context = (tuple(map(_read_feature, config[role])) for role in keys[:3])
         positive = config.get("positive", ANY_POSITIVE_LABEL)
-        return cls(*roles, label=config["label"], positive=positive)
+        return cls(user, item, context, label=config["label"], positive=positive)
 
     def to_json(self) -> str:
         """Return the schema as JSON."""

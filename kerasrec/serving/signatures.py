@@ -97,7 +97,8 @@ def make_options(
     if not ks or len(set(ks)) < len(ks):
         raise ValueError(f"export: k must be a number or several different ones; received {k!r}.")
     for one in ks:
-        check_integer("export", "k", one, 1, num_candidates, numpy=True)
+        hint = f"The catalogue has {num_candidates} items."
+        check_integer("export", "k", one, 1, num_candidates, numpy=True, hint=hint)
     every = [*SCORES, "recommend"]
     if len(ks) > 1:
         every += [f"recommend_{one}" for one in ks]
