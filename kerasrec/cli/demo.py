@@ -35,8 +35,10 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
     }
     models["Popularity"].adapt(ready.train)
     kerasrec.training.keep_freed_memory()
-    # Cross-entropy with four unseen films for each seen one.
-    shared = kerasrec.runs.Training(decay_rate=1.0, clipnorm=1.0, unknown_share=0.0)
+    # Cross-entropy with four unseen films for each seen one, and 99 in validation.
+    shared = kerasrec.runs.Training(
+        decay_rate=1.0, clipnorm=1.0, unknown_share=0.0, valid_negatives=99
+    )
     for name, learning_rate in {"MatrixFactorization": 0.005, "EmbeddingMLP": 0.002}.items():
         print(f"\n{name}: {models[name].count_params():,} parameters", flush=True)
         kerasrec.runs.train(models[name], ready, shared, learning_rate=learning_rate)

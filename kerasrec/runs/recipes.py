@@ -173,6 +173,8 @@ def _drawn_items(model: Any, ready: "PreparedData", training: Training) -> tuple
 
     def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
         options = _options(training, seen) | _negatives(training)
+        if seen is not None and training.valid_negatives is not None:
+            options["negatives"] = training.valid_negatives
         rows = kerasrec.data.with_negatives(columns, ready.schema, seen=seen, **options)
         return rows if seen is None else rows.cache()
 

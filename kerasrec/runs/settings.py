@@ -18,6 +18,8 @@ class Training:
         negatives: number of drawn items: per row for binary_crossentropy (4 by default), per batch
             for softmax (256 by default). Models of histories draw per batch, and for softmax only
             if this is given.
+        valid_negatives: number of items drawn for each validation row of binary_crossentropy; by
+            default as many as in training. With more of them, the best epoch is less by chance.
         optimizer: name of an optimizer of kerasrec, or else of Keras.
         learning_rate: rate of the first step.
         decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step.
@@ -38,6 +40,7 @@ class Training:
 
     loss: Literal["binary_crossentropy", "softmax", "log_loss", "mse"] | None = None
     negatives: int | None = None
+    valid_negatives: int | None = None
     optimizer: str = "adam"
     learning_rate: float = 0.002
     decay_rate: float = 0.0

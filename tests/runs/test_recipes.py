@@ -78,11 +78,12 @@ def test_by_hand_it_is_the_same_training(case, ready, with_history):
 def test_without_recipe_it_is_the_same_training(ready):
     model = made("MatrixFactorization", ready, {})
     choices = {**PAIRS, "epochs": 4, "clipnorm": 1.0, "decay_rate": 1.0, "unknown_share": 0.0}
+    choices["valid_negatives"] = 9
     result = train(model, ready, verbose=0, **choices)
     other = made("MatrixFactorization", ready, {})
     batches = data.with_negatives(ready.train, ready.schema, batch_size=64)
     valid = data.with_negatives(
-        ready.valid, ready.schema, batch_size=64, seen=ready.train, shuffle=False
+        ready.valid, ready.schema, batch_size=64, negatives=9, seen=ready.train, shuffle=False
     )
     schedule = optimizers.inverse_time_decay(
         0.01, examples=len(batches), batch_size=1, epochs=4, verbose=0
