@@ -16,7 +16,7 @@ PARALLEL := --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo notebook notebooks test test-fast test-slow test-nightly check lint doctest docs format clean
+.PHONY: help install demo notebook notebooks test test-fast test-slow test-nightly check lint doctest docs dist format clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -66,6 +66,11 @@ doctest: install  ## Examples in the docstrings
 docs: install  ## Build the documentation to build/site, warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
+
+# From the environment, not from the index: what builds is what `make install` has brought.
+dist: install  ## Build a wheel and a source distribution to dist
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
 
 format: install  ## Rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .

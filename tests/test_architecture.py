@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
     "server": BASE | {"data", "serving"},
+    "interop": BASE | {"data", "models"},
     "testing": BASE | {"models"},
     "runs": BASE
     | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers"}
@@ -59,6 +60,7 @@ TENSORFLOW = {
     "data/streaming.py",
     "data/tfrecords.py",
     "distribute/",
+    "interop/",
     "layers/dropout.py",
     "layers/embedding.py",
     "layers/recurrent.py",

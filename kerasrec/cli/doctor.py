@@ -82,7 +82,7 @@ def python() -> Iterator[Check]:
 def packages() -> Iterator[Check]:
     """Check that the required packages are installed in supported versions."""
     wrong = [text for text in map(_problem, _requirements(None)) if text]
-    names = ("kerasrec", "tensorflow", "keras", "keras-rs", "numpy", "pyarrow")
+    names = ("kerasrec", "tensorflow", "keras", "numpy", "pyarrow")
     found = ", ".join(f"{name} {_version(name) or 'missing'}" for name in names)
     if wrong:
         yield Check("packages", "failed", "; ".join(wrong) + ".", "Run: pip install kerasrec")

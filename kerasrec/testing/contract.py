@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -319,7 +319,9 @@ def check_states(case: ModelCase) -> None:
     if not isinstance(model, SequenceModel):
         return
     shake(model)
-    name, width = model.sequence.name, model.sequence.max_length
+    # The Protocol has methods alone, so that classes can be asked too.
+    sequence = cast(Any, model).sequence
+    name, width = sequence.name, sequence.max_length
     num_ids = case.schema.item_id.num_ids
     ids = np.random.default_rng(0).integers(FIRST_ID, num_ids, (2, width + 1)).astype("int32")
     full = ids[:, :width]

@@ -98,6 +98,16 @@ def positives(users, rng):
     return {"user_id": user.astype(np.int32), "item_id": (item + 2).astype(np.int32)}
 
 
+def test_keras_rs_does_not_mask_accidental_hits():
+    """The reason for our own mask. Use the layer of keras-rs once this test fails."""
+    import keras_rs
+
+    layer = keras_rs.layers.RemoveAccidentalHits()
+    scores = np.float32([[1, 2, 3]])
+    masked = layer(scores, np.float32([[1, 0, 0]]), np.int32([7, 8, 7]))
+    np.testing.assert_array_equal(masked, scores)  # 1e-40 is added to the 3
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_stock_fit_trains_the_model_inside(jit_compile):
     rng = np.random.default_rng(0)
