@@ -26,7 +26,7 @@ def command() -> str:
 
 def machine() -> str:
     """Return the CPU model and the number of cores available to this process."""
-    from kerasrec.cli.records import machine
+    from kerasrec.runs.records import machine
 
     return machine()
 

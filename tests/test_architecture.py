@@ -44,9 +44,12 @@ MAY_IMPORT = {
     "serving": BASE | {"data", "retrieval"},
     "interop": BASE | {"data", "models"},
     "testing": BASE | {"models"},
+    "runs": BASE
+    | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers"}
+    | {"retrieval", "training"},
     "cli": BASE
     | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "reports"}
-    | {"retrieval", "serving", "training"},
+    | {"retrieval", "runs", "serving", "training"},
     "__main__": {"cli"},
 }
 TENSORFLOW = {
@@ -197,7 +200,13 @@ def run(program):
 
 @pytest.mark.parametrize(
     "statement",
-    ["import kerasrec", "import kerasrec.data", "import kerasrec.models", "import kerasrec.cli"],
+    [
+        "import kerasrec",
+        "import kerasrec.data",
+        "import kerasrec.models",
+        "import kerasrec.runs",
+        "import kerasrec.cli",
+    ],
 )
 def test_importing_does_not_import_tensorflow(statement):
     done = run(f"{statement}; import sys; sys.exit('tensorflow' in sys.modules)")

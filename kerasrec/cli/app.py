@@ -15,9 +15,10 @@ import kerasrec
 from kerasrec.cli import commands, demo, doctor, fitting, recommend, reporting, serving
 from kerasrec.cli.flags import in_flags, list_flags, suggestion, with_lists, with_marks
 from kerasrec.cli.output import Report
-from kerasrec.cli.settings import Source, Splitting, Training, choose
+from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.signatures import constructor, model_names
 from kerasrec.cli.terminal import say_error
+from kerasrec.runs.settings import Training
 
 COMMANDS: dict[str, Callable[..., Report | None]] = {
     "audit": commands.audit,

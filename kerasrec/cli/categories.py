@@ -6,8 +6,8 @@ import numpy as np
 
 import kerasrec
 from kerasrec.cli.preparing import load
-from kerasrec.cli.runs import Run
 from kerasrec.cli.settings import Source, choose
+from kerasrec.runs.directory import Run
 from kerasrec.schema import FIRST_ID
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports

@@ -11,16 +11,16 @@ import kerasrec
 from kerasrec.cli.categories import item_categories, item_table
 from kerasrec.cli.flags import in_flags
 from kerasrec.cli.output import Report
-from kerasrec.cli.preparing import Prepared, load, prepare, say_form
+from kerasrec.cli.preparing import load, prepare, say_form
 from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.recommend import history_of
-from kerasrec.cli.records import findings, label_metrics, with_findings
-from kerasrec.cli.runs import Run, changes, read_run
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import step
+from kerasrec.runs.directory import Run, changes, read_run
+from kerasrec.runs.records import findings, label_metrics, with_findings
 
-if TYPE_CHECKING:
-    pass
+if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
+    from kerasrec.data import PreparedData
 
 
 def audit(
@@ -82,22 +82,22 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = Non
     Raises:
         ValueError: if the directory or the data are not those of the training, or k is invalid.
     """
-    found, prepared = _reopen(run, data)
+    found, ready = _reopen(run, data)
     import_tensorflow()
     with step("Ranking the test rows"), warnings.catch_warnings():  # printed below the figures
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
         rows = kerasrec.evaluation.compare(
             {found.flags["model"]: found.model},
-            prepared.test,
-            seen=[prepared.train, prepared.valid],
+            ready.test,
+            seen=[ready.train, ready.valid],
             k=k,
         )
-        labels = label_metrics(found.model, prepared, loss=str(found.flags["loss"]))
+        labels = label_metrics(found.model, ready, loss=str(found.flags["loss"]))
     rows = [
         {"model": row["model"], **(labels if row["model"] == found.flags["model"] else {}), **row}
         for row in rows
     ]
-    known = findings(prepared)
+    known = findings(ready)
     text = with_findings(kerasrec.evaluation.format_table(rows), known)
     return Report({"run": run, "metrics": rows, "findings": known}, text)
 
@@ -215,7 +215,7 @@ def _card(run: Run, licence: str | None) -> dict[str, Any]:
     return card if licence is None else {**card, "licence": licence}
 
 
-def _reopen(directory: str, data: str | None) -> tuple[Run, Prepared]:
+def _reopen(directory: str, data: str | None) -> "tuple[Run, PreparedData]":
     """Read a run and the rows it was made of."""
     with step(f"Reading {directory}"):
         run = read_run(directory)
@@ -230,19 +230,19 @@ def _reopen(directory: str, data: str | None) -> tuple[Run, Prepared]:
                 f"{directory}: the data of the training, {flags['data']}, no longer exist. "
                 "Give their path with --data."
             )
-        prepared = prepare(
+        _, ready = prepare(
             choose(Source, flags),
             choose(Splitting, flags),
             seed=flags["seed"],
             vocabularies=run.vocabularies,
         )
-    if changed := changes(run.split, prepared.fingerprint()):
+    if changed := changes(run.split, ready.fingerprint()):
         raise ValueError(
             f"{directory}: the rows of {flags['data']} are not those of the training: other "
             f"{', '.join(changed)}. Restore the data, or train again."
         )
-    if not len(prepared.split.test):
+    if not len(ready.split.test):
         raise ValueError(f"{directory}: the run has no test rows (--test 0) to evaluate on.")
     if history := history_of(run.schema):
-        prepared = prepared.with_histories(history.max_length)
-    return run, prepared
+        ready = ready.with_history(history.max_length)
+    return run, ready

@@ -10,10 +10,12 @@ import kerasrec
 from kerasrec._files import new_file
 from kerasrec.cli.categories import item_table, side_table
 from kerasrec.cli.output import Report
-from kerasrec.cli.preparing import all_rows, encoded, load
-from kerasrec.cli.runs import Run, read_run
+from kerasrec.cli.preparing import load
+from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.settings import Source, choose
-from kerasrec.cli.terminal import say, step
+from kerasrec.cli.terminal import step
+from kerasrec.runs.directory import Run, read_run
+from kerasrec.runs.terminal import say
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.schema import Sequence as History
 
@@ -156,9 +158,8 @@ def _users_of(file: str, run: Run) -> list[Any]:
 def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
     """Read users and items of rows newer than the training."""
     with step(f"Reading {data}"):
-        dataset = load(choose(Source, {**run.flags, "data": data}))
-        rows = dataset.interactions
-        seen = encoded(dataset, all_rows(rows), run.vocabularies).seen()
+        rows = load(choose(Source, {**run.flags, "data": data})).interactions
+        seen = kerasrec.data.prepare(rows, vocabularies=run.vocabularies).seen()
     before = len(run.seen()[run.schema.user_id.name])
     item = seen[run.schema.item_id.name]
     if changed := len(rows) - before:
@@ -188,6 +189,7 @@ def _lists(
         queries[history.name] = histories(
             seen[user], seen[item], users[known], max_length=history.max_length
         )
+    import_tensorflow()
     model = run.model
     with step(f"Ranking for {len(known):,} users"):
         best = kerasrec.evaluation.recommend(
@@ -237,6 +239,7 @@ def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | 
         )
     if not 1 <= k < len(vocabulary):
         raise ValueError(f"--k {k}: expected 1 to {len(vocabulary) - 1}, the other items.")
+    import_tensorflow()
     model = run.model
     if not isinstance(model, kerasrec.types.Retriever):
         raise ValueError(

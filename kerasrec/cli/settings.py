@@ -1,4 +1,4 @@
-"""Flags of `kerasrec fit` for data, splitting and training.
+"""Flags of `kerasrec fit` for data and splitting; those for training are `kerasrec.runs.Training`.
 
 Each class is a group of flags on the command line and of keys in the YAML file.
 """
@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+from kerasrec.runs.settings import Training
 from kerasrec.schema import ANY_POSITIVE_LABEL
 
 
@@ -37,6 +38,7 @@ class Source:
             mean rating.
         k_core: fewest rows of every user and every item; 1 keeps all rows.
         min_count: ids with fewer training rows become unknown; 1 keeps all ids.
+        max_length: number of newest items of a user that a model of histories reads.
     """
 
     data: str
@@ -57,6 +59,7 @@ class Source:
     duplicates: Literal["error", "keep", "last", "mean"] = "error"
     k_core: int = 1
     min_count: int = 1
+    max_length: int = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,54 +76,6 @@ class Splitting:
     split: Literal["leave_last_out", "random", "temporal", "time"] = "leave_last_out"
     valid: int | float | None = None
     test: int | float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """Training options.
-
-    Args:
-        loss: binary_crossentropy against items drawn for each positive, softmax over items that the
-            batch shares, log_loss on the given labels (positive or not, without drawn items), or
-            mse on the ratings; null for binary_crossentropy. Models of histories predict the next
-            item after each row, and null is softmax over all items for them.
-        negatives: number of drawn items: per row for binary_crossentropy (4 by default), per batch
-            for softmax (256 by default). Models of histories draw per batch, and for softmax only
-            if this is given.
-        optimizer: name of an optimizer of kerasrec, or else of Keras.
-        learning_rate: rate of the first step.
-        decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step.
-        clipnorm: largest norm of the gradient of one variable.
-        clipvalue: largest absolute value in a gradient.
-        epochs: largest number of passes over the training rows.
-        batch_size: rows of one step, the negatives of binary_crossentropy included; null for 4096.
-            For models of histories, rows of max_length steps; null for 32.
-        unknown_share: share of the ids shown as unknown in training, so that users and items
-            without training rows get trained scores. Not used with softmax of a model of two
-            vectors, nor for models of histories.
-        max_length: number of newest items of a user that a model of histories reads.
-        patience: epochs without a better validation loss before training stops.
-        gradient_interval: number of updates between two records of the gradient norms, which go to
-            the history and the report; null for no records.
-        seed: seed of weights, order, negatives and random splits.
-        jit_compile: whether XLA compiles the steps.
-    """
-
-    loss: Literal["binary_crossentropy", "softmax", "log_loss", "mse"] | None = None
-    negatives: int | None = None
-    optimizer: str = "adam"
-    learning_rate: float = 0.002
-    decay_rate: float = 0.0
-    clipnorm: float | None = None
-    clipvalue: float | None = None
-    epochs: int = 30
-    batch_size: int | None = None
-    unknown_share: float = 0.02
-    max_length: int = 50
-    patience: int = 2
-    gradient_interval: int | None = None
-    seed: int = 0
-    jit_compile: bool = True
 
 
 Settings = TypeVar("Settings", Source, Splitting, Training)

@@ -1,4 +1,4 @@
-"""Terminal output: colours, error paragraphs and progress.
+"""Error paragraphs and progress of a step on the terminal; see also `kerasrec.runs.terminal`.
 
 Results go to stdout, and all of this to stderr. Colours and progress bars appear only on terminals.
 `NO_COLOR` and `TERM=dumb` are respected.
@@ -9,40 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:  # at run time, only what draws pays for its import
-    from rich.console import Console
-    from rich.progress import Progress, ProgressColumn
+from kerasrec.runs.terminal import bar, console
 
 SHOWN_AFTER = 2.0
 """Seconds after which a step is announced outside of a terminal."""
-
-
-def console(stream: TextIO | None = None) -> "Console":
-    """Return a rich console that does not highlight numbers and paths.
-
-    Args:
-        stream: where to write; stderr by default.
-    """
-    from rich.console import Console
-
-    return Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, markup=False)
-
-
-def say(text: str, *, style: str | None = None, stream: TextIO | None = None) -> None:
-    """Print a line, styled if it goes to a terminal.
-
-    Args:
-        text: the line.
-        style: such as "bold red".
-        stream: stderr by default.
-    """
-    stream = stream or sys.stderr
-    if style is None or not stream.isatty():
-        print(text, file=stream)
-    else:
-        console(stream).print(text, style=style)
 
 
 def say_error(text: str) -> None:
@@ -103,21 +75,3 @@ def step(text: str, *, stream: TextIO | None = None) -> Iterator[None]:
         timer.join()
         if told.is_set():
             print(f"{text}: {time.perf_counter() - start:.1f} s", file=stream, flush=True)
-
-
-def bar(*columns: "ProgressColumn", stream: TextIO | None = None) -> "Progress":
-    """Return a transient progress bar for a terminal.
-
-    Args:
-        *columns: columns to show.
-        stream: stderr by default.
-    """
-    from rich.progress import Progress
-
-    return Progress(
-        *columns,
-        console=console(stream),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )

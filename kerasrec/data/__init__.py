@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "negatives": ["NegativeSampler"],
         "next_items": ["next_items", "next_labels"],
         "positives": ["positives"],
+        "prepared": ["PreparedData", "prepare"],
         "readers": ["read"],
         "recency": ["recency_weights"],
         "sequences": ["add_history", "time_gaps"],

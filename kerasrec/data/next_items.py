@@ -132,6 +132,8 @@ def next_labels(
     *,
     batch_size: int,
     time: str | None = "timestamp",
+    windows: str = "newest",
+    weight: str | None = None,
     pack_rows: bool = True,
     shuffle: bool = True,
     seed: int = 0,
@@ -156,6 +158,9 @@ def next_labels(
         batch_size: rows of a batch, over all replicas of a distribution strategy.
         time: name of the time column, ties in the order of the file; None if the rows of each user
             are in order already.
+        windows: see `next_items`.
+        weight: name of a column of weights of the labels, such as 0 for rows that only belong to
+            histories.
         pack_rows: whether users share rows. Otherwise each has one, right-padded.
         shuffle: whether each pass has another order and other users in a row.
         seed: seed of the order.
@@ -192,7 +197,9 @@ def next_labels(
         raise ValueError(
             f"{owner}: histories share their steps, so they need one max_length; received {widths}."
         )
-    steps = _Steps.of(owner, columns, schema, time, next(iter(widths.values())))
+    check_choice(owner, "windows", windows, ("newest", "all"))
+    width = next(iter(widths.values()))
+    steps = _Steps.of(owner, columns, schema, time, width, every=windows == "all")
     fields = {f.name: (steps.items, 0) for f in events}
     for feature in numeric:
         fields[feature.name] = event_numbers([columns], feature, owner)[steps.order], 0
@@ -200,9 +207,12 @@ def next_labels(
     for name, values in check.features(columns, others, schema, owner).items():
         fields[name] = np.asarray(values)[steps.order], 1
     label = check.numbers(columns, schema.label, owner)[steps.order]
+    weights = np.ones_like(label)
+    if weight is not None:
+        weights = check.weights(columns, weight, owner)[steps.order]
     check.check_rows(columns, [*(f.name for f in others), *(f.of for f in numeric)], owner)
     fields["\0label"] = label, 1
-    fields["\0weight"] = np.ones_like(label), 1
+    fields["\0weight"] = weights, 1
 
     def finish(arrays: dict[str, np.ndarray]) -> Arrays:
         return arrays, arrays.pop("\0label"), arrays.pop("\0weight")

@@ -10,8 +10,9 @@ import kerasrec
 from kerasrec.cli import main
 from kerasrec.cli.app import COMMANDS, parse
 from kerasrec.cli.output import Report
-from kerasrec.cli.settings import Source, Splitting, Training
+from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.signatures import model_names
+from kerasrec.runs import Training
 
 FIT = ["fit", "MatrixFactorization", "--data", "ratings.csv", "--output", "out"]
 

@@ -104,7 +104,7 @@ def test_a_model_of_histories_from_fit_to_export(ratings, tmp_path, capsys):
         ("SASRec", ["--split", "random"], "--split random: SASRec learns from the order"),
         ("GRU4Rec", ["--loss", "mse"], "--loss mse: GRU4Rec predicts the next item"),
         ("SASRec", ["--max_length", "0"], "max_length must be"),
-        ("StackedLSTMClassifier", [], "learns labels of events.*EveryStep"),
+        ("StackedLSTMClassifier", [], "learns labels of events.*runs.train"),
     ],
 )
 def test_what_models_of_histories_refuse(model, flags, message, ratings, tmp_path, capsys):

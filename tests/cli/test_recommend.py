@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kerasrec.cli import main, runs
+from kerasrec.cli import main
 from kerasrec.cli.recommend import histories
-from kerasrec.cli.runs import read_run
+from kerasrec.runs import read_run
 
 
 def lines(capsys):
@@ -176,7 +176,7 @@ def test_arguments_are_refused_before_tensorflow_is_loaded(
     def loaded():
         raise AssertionError("TensorFlow was loaded")
 
-    monkeypatch.setattr(runs, "import_tensorflow", loaded)
+    monkeypatch.setattr("kerasrec.cli.recommend.import_tensorflow", loaded)
     assert main(["recommend", str(run), *flags]) == 2
     assert re.search(message, capsys.readouterr().err)
 

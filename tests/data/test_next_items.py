@@ -232,6 +232,32 @@ def test_a_step_knows_what_the_history_of_the_next_row_knows(values, pack_rows):
     assert sorted(found) == sorted(expected)
 
 
+def test_older_windows_and_weights_of_labels():
+    schema = Schema(
+        user=[Categorical("user", 9), Sequence("history", of="item", max_length=2)],
+        item=[Categorical("item", 500)],
+    )
+    columns = rows(*((2, 10 + step, step) for step in range(6)))
+    columns |= {"label": np.arange(6.0), "share": np.array([0, 0, 1, 1, 0, 2.0])}
+    options = {"batch_size": 3, "shuffle": False, "pack_rows": False}
+
+    def found(**more):
+        ((features, label, weight),) = next_labels(columns, schema, **options, **more)
+        real = features["history"].numpy() > 0
+        pairs = zip(label.numpy()[real].tolist(), weight.numpy()[real].tolist(), strict=True)
+        return sorted(pairs)
+
+    assert found() == [(4, 1), (5, 1)]
+    assert found(windows="all") == [(label, 1) for label in range(1, 6)]
+    weighted = [(1, 0), (2, 1), (3, 1), (4, 0), (5, 2)]
+    assert found(windows="all", weight="share") == weighted
+    with pytest.raises(ValueError, match="next_labels: windows must be .*received 'some'"):
+        found(windows="some")
+    columns["share"][0] = -1
+    with pytest.raises(ValueError, match="weights must be at least 0"):
+        found(weight="share")
+
+
 def test_histories_of_labels_have_one_length():
     context = [NumericSequence("other", of="rating", max_length=4)]
     schema = dataclasses.replace(LABELLED, context=context)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasrec.callbacks import Doctor, GradientMonitor, Resume
-from kerasrec.cli.epochs import Epochs
+from kerasrec.runs.epochs import Epochs
 from kerasrec.training.batch_counting import HOOKS, counts_batches, steps_at_once
 
 

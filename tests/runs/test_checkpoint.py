@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from kerasrec.cli.checkpoints import Checkpoint
 from kerasrec.data import pointwise
 from kerasrec.models import MatrixFactorization
+from kerasrec.runs.best_epoch import BestEpoch
+from kerasrec.runs.checkpoint import Checkpoint
 from kerasrec.schema import Categorical, Schema
 
 SCHEMA = Schema(user=Categorical("user", 8), item=Categorical("item", 9))
@@ -50,8 +51,10 @@ def train(folder, losses, *, epochs=6, patience=2, interrupt=None, name="state",
     batches = pointwise(columns, SCHEMA, batch_size=10)
     model = MatrixFactorization(SCHEMA, embedding_dim=2, dtype=dtype)
     model.compile(keras.optimizers.Adam(0.05), "mse")
-    weights, kept = Weights(), Checkpoint(folder, batches, patience=patience, name=name)
+    weights, kept = Weights(), BestEpoch(patience)
     callbacks = [Stop(losses, interrupt), weights, kept]
+    if folder is not None:
+        callbacks.append(Checkpoint(folder, batches, kept, name=name))
     try:
         model.fit(batches, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
     except KeyboardInterrupt:
@@ -69,6 +72,13 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(tmp_path):
     assert len(by_epoch) == 4 and kept.best_epoch == 1
     assert same(final, by_epoch[1]) and not same(final, by_epoch[3])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best-2.npz", "state.npz"]
+
+
+def test_without_a_folder_the_best_epoch_is_kept_too():
+    final, by_epoch, kept = train(None, [3.0, 1.0, 2.0, 1.5, 0.5, 0.1])
+    assert len(by_epoch) == 4 and kept.best_epoch == 1 and same(final, by_epoch[1])
+    final, by_epoch, kept = train(None, None, epochs=2)
+    assert kept.best_epoch == 1 and same(final, by_epoch[1])
 
 
 @pytest.mark.parametrize("patience", [0, 1])

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kerasrec
-from kerasrec.cli.preparing import Prepared
 from kerasrec.schema import FIRST_ID
 
 if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
     import pyarrow as pa
 
+    from kerasrec.data import PreparedData
+    from kerasrec.datasets import Dataset
     from kerasrec.evaluation import Ranked
 
 VERSION = 1
@@ -54,12 +55,19 @@ class Records:
     titles: "pa.Table | None" = None
 
 
-def record(models: Mapping[str, Any], prepared: Prepared, *, losses: Mapping[str, str]) -> Records:
+def record(
+    models: Mapping[str, Any],
+    ready: "PreparedData",
+    dataset: "Dataset",
+    *,
+    losses: Mapping[str, str],
+) -> Records:
     """Rank the test rows with each model, and collect what a report needs.
 
     Args:
         models: models by name, popularity among them.
-        prepared: the rows.
+        ready: the rows.
+        dataset: the data set that they are of.
         losses: training losses by model name, as far as they are known.
 
     Raises:
@@ -67,18 +75,19 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, losses: Mapping[str
     """
     import pyarrow as pa
 
-    schema = prepared.schema
-    seen = [prepared.train, prepared.valid]
+    schema = ready.schema
+    seen = [ready.train, ready.valid]
     catalogue = schema.item_id.num_ids - FIRST_ID
     cutoffs = [k for k in CUTOFFS if k <= catalogue]
     at = max(k for k in cutoffs if k <= LIST_LENGTH)
-    raw = np.array([str(value) for value in prepared.vocabularies[schema.user_id.name].ids])
+    raw = np.array([str(value) for value in ready.vocabularies[schema.user_id.name].ids])
     metrics, queries, segments, lists, samples = [], [], {}, {}, {}
     facts: dict[str, Any] = {}
+    titles = titles_of(dataset)
     start = time.perf_counter()
-    for name, model in models.items() if len(prepared.split.test) else ():
-        errors = label_metrics(model, prepared, loss=losses.get(name, ""))
-        ranked = kerasrec.evaluation.rank_queries(model, prepared.test, seen=seen, k=cutoffs)
+    for name, model in models.items() if len(ready.split.test) else ():
+        errors = label_metrics(model, ready, loss=losses.get(name, ""))
+        ranked = kerasrec.evaluation.rank_queries(model, ready.test, seen=seen, k=cutoffs)
         summary = ranked.summary()
         facts = {n: v for n, v in summary.items() if not isinstance(v, float)}
         kept = {n: v for n, v in summary.items() if "@" not in n or n.endswith(f"@{at}")}
@@ -86,9 +95,9 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, losses: Mapping[str
         columns = {n: v.astype(np.float32) for n, v in ranked.values.items()}
         users = raw[ranked.users - FIRST_ID]
         queries.append(pa.table({"model": [name] * len(users), "user": users, **columns}))
-        segments[name] = segments_of(ranked, prepared, at)
-        lists[name] = lists_of(model, ranked, prepared, at)
-        samples[name] = samples_of(model, ranked, prepared, at)
+        segments[name] = segments_of(ranked, ready, at)
+        lists[name] = lists_of(model, ranked, ready, at)
+        samples[name] = samples_of(model, ranked, ready, at, titles)
     return Records(
         metrics,
         pa.concat_tables(queries) if queries else pa.table({"model": [], "user": []}),
@@ -99,36 +108,36 @@ def record(models: Mapping[str, Any], prepared: Prepared, *, losses: Mapping[str
             "segments": segments,
             "lists": lists,
             "samples": samples,
-            "findings": findings(prepared),
-            "audit": str(kerasrec.data.audit(prepared.dataset.interactions)),
-            "split": prepared.split.describe(),
-            "notes": list(prepared.dataset.notes),
+            "findings": findings(ready),
+            "audit": str(kerasrec.data.audit(dataset.interactions)),
+            "split": ready.split.describe(),
+            "notes": list(dataset.notes),
             "versions": versions(),
             "machine": machine(),
             "seconds": {"evaluation": time.perf_counter() - start},
         },
-        titles_of(prepared),
+        titles,
     )
 
 
-def titles_of(prepared: Prepared) -> "pa.Table | None":
+def titles_of(dataset: "Dataset") -> "pa.Table | None":
     """Return raw item ids and titles, if the data set brought any.
 
     Args:
-        prepared: the rows and their side tables.
+        dataset: the rows and their side tables.
     """
-    items, name = prepared.dataset.items, prepared.schema.item_id.name
+    items, name = dataset.items, dataset.interactions.item
     if items is None or "title" not in items.column_names:
         return None
     return items.select([name, "title"])
 
 
-def label_metrics(model: Any, prepared: Prepared, *, loss: str) -> dict[str, Any]:
+def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, Any]:
     """Measure how well a model predicts the labels of the test rows.
 
     Args:
         model: the model.
-        prepared: the rows.
+        ready: the rows.
         loss: loss it was trained with.
 
     Returns:
@@ -136,41 +145,41 @@ def label_metrics(model: Any, prepared: Prepared, *, loss: str) -> dict[str, Any
         `click_auc`, `gauc` and `calibration` of one trained by log_loss. Empty for other losses.
     """
     if loss == "mse":
-        found = kerasrec.evaluation.pointwise(model, prepared.test)
+        found = kerasrec.evaluation.pointwise(model, ready.test)
         return {"rmse": found["rmse"], "mae": found["mae"]}
     if loss != "log_loss":
         return {}
-    clicks = {**prepared.test, prepared.schema.label: prepared.positives(prepared.test)}
+    clicks = {**ready.test, ready.schema.label: ready.positives(ready.test)}
     figures = kerasrec.evaluation.click_metrics(model, clicks)
     names = {name: name for name in ("log_loss", "normalized_entropy", "gauc", "calibration")}
     names["auc"] = "click_auc"  # not the AUC of the ranking
     return {names[name]: value for name, value in figures.items() if name in names}
 
 
-def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[dict[str, Any]]]:
+def segments_of(ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, list[dict[str, Any]]]:
     """Compute figures at k by activity of users and by popularity of test items.
 
     Args:
         ranked: one model's ranking of the test rows.
-        prepared: the rows, of which training rows are counted.
+        ready: the rows, of which training rows are counted.
         k: length of a list.
 
     Returns:
         Rows of `segment_rows` under `activity` and `popularity`.
     """
-    schema = prepared.schema
+    schema = ready.schema
     counts = kerasrec.evaluation.row_counts
     rows = {
         "activity": kerasrec.evaluation.segment_rows(
             ranked,
             queries=kerasrec.evaluation.user_activity(
-                counts(prepared.train, schema.user_id)[ranked.users]
+                counts(ready.train, schema.user_id)[ranked.users]
             ),
         ),
         "popularity": kerasrec.evaluation.segment_rows(
             ranked,
             items=kerasrec.evaluation.item_popularity(
-                counts(prepared.train, schema.item_id, positives=schema)
+                counts(ready.train, schema.item_id, positives=schema)
             ),
         ),
     }
@@ -180,7 +189,7 @@ def segments_of(ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, list[
     }
 
 
-def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[str, Any]:
+def lists_of(model: Any, ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, Any]:
     """Compute coverage, novelty and similar figures of the recommended lists.
 
     More than 10,000 queries are sampled evenly.
@@ -188,7 +197,7 @@ def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[s
     Args:
         model: the model that recommends.
         ranked: its ranking of the test rows.
-        prepared: the rows. Items of train and valid are left out of the lists.
+        ready: the rows. Items of train and valid are left out of the lists.
         k: length of a list.
 
     Returns:
@@ -196,14 +205,14 @@ def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[s
         the catalogue, most popular first, also the share of places in lists (`listed`) and of
         positive training rows (`train_rows`).
     """
-    schema = prepared.schema
-    seen = [prepared.train, prepared.valid]
+    schema = ready.schema
+    seen = [ready.train, ready.valid]
     total = len(ranked.users)
     chosen = np.unique(np.linspace(0, total - 1, min(total, MAX_LISTS)).astype(int))
     features = {name: values[chosen] for name, values in ranked.queries.items()}
     lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k)
-    figures, _ = kerasrec.evaluation.beyond_accuracy(lists, schema, train=seen, test=prepared.test)
-    rows = kerasrec.evaluation.row_counts(prepared.train, schema.item_id, positives=schema)
+    figures, _ = kerasrec.evaluation.beyond_accuracy(lists, schema, train=seen, test=ready.test)
+    rows = kerasrec.evaluation.row_counts(ready.train, schema.item_id, positives=schema)
     rows = rows[lists.catalogue]
     listed = np.bincount(lists.items.ravel(), minlength=schema.item_id.num_ids)[lists.catalogue]
     order = np.argsort(-rows, kind="stable")
@@ -223,76 +232,82 @@ def lists_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> dict[s
     }
 
 
-def samples_of(model: Any, ranked: "Ranked", prepared: Prepared, k: int) -> list[dict[str, Any]]:
+def samples_of(
+    model: Any,
+    ranked: "Ranked",
+    ready: "PreparedData",
+    k: int,
+    titles: "pa.Table | None" = None,
+) -> list[dict[str, Any]]:
     """Collect the lists of some users, with titles where the data set has them.
 
     Args:
         model: the model that recommends.
         ranked: its ranking of the test rows. Its users are sampled evenly.
-        prepared: the rows. Items of train and valid are left out of the lists.
+        ready: the rows. Items of train and valid are left out of the lists.
         k: length of a list.
+        titles: from `titles_of`.
 
     Returns:
         For each user the id `user`, the last items of the `history`, the items of the positive
         `test` rows, and the `items` of the list, best first.
     """
-    user, item = prepared.schema.user_id, prepared.schema.item_id
+    user, item = ready.schema.user_id, ready.schema.item_id
     total = len(ranked.users)
     chosen = np.unique(np.linspace(0, total - 1, min(total, SAMPLES)).astype(int))
     features = {name: values[chosen] for name, values in ranked.queries.items()}
-    seen = [prepared.train, prepared.valid]
+    seen = [ready.train, ready.valid]
     lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k)
-    raw = {name: prepared.vocabularies[name] for name in (user.name, item.name)}
-    table = prepared.dataset.items
-    titles: dict[str, str] = {}
-    if table is not None and "title" in table.column_names:
-        ids = map(str, table[prepared.dataset.interactions.item].to_pylist())
-        titles = dict(zip(ids, map(str, table["title"].to_pylist()), strict=True))
+    raw = {name: ready.vocabularies[name] for name in (user.name, item.name)}
+    title_of: dict[str, str] = {}
+    if titles is not None:
+        pairs = (map(str, titles[name].to_pylist()) for name in (item.name, "title"))
+        title_of = dict(zip(*pairs, strict=True))
 
     columns = {name: np.concatenate([part[name] for part in seen]) for name in raw}
-    time = prepared.split.train.time
+    time = ready.split.train.time
     if time is not None:  # a file need not be sorted by time
         order = np.argsort(np.concatenate([part[time] for part in seen]), kind="stable")
         columns = {name: values[order] for name, values in columns.items()}
-    positive = prepared.positives(prepared.test) > 0
+    positive = ready.positives(ready.test) > 0
 
     def named(ids: np.ndarray) -> list[str]:
         known = [str(one) for one in raw[item.name].decode(ids[ids >= FIRST_ID]).tolist()]
-        return [titles.get(one, one) for one in known]
+        return [title_of.get(one, one) for one in known]
 
     return [
         {
             "user": str(raw[user.name].decode(lists.users[at : at + 1])[0]),
             "history": named(columns[item.name][columns[user.name] == one][-HISTORY:]),
-            "test": named(prepared.test[item.name][(prepared.test[user.name] == one) & positive]),
+            "test": named(ready.test[item.name][(ready.test[user.name] == one) & positive]),
             "items": named(lists.items[at]),
         }
         for at, one in enumerate(lists.users)
     ]
 
 
-def findings(prepared: Prepared) -> list[str]:
+def findings(ready: "PreparedData") -> list[str]:
     """Return notes on the split and the protocol that a reader of the figures needs.
 
     Args:
-        prepared: the rows.
+        ready: the rows.
 
     Returns:
         The findings of `check_split` and `check_ranking`, without their warnings, and a finding if
         many test rows are not ranked.
     """
-    seen = [prepared.train, prepared.valid]
-    if not len(prepared.split.test):
+    seen = [ready.train, ready.valid]
+    if not len(ready.split.test):
         return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
         found = [
-            *kerasrec.evaluation.check_split(prepared.split),
-            *kerasrec.evaluation.check_ranking(prepared.schema, prepared.test, seen=seen),
+            *kerasrec.evaluation.check_split(ready.split),
+            *kerasrec.evaluation.check_ranking(ready.schema, ready.test, seen=seen),
         ]
-    unknown = float(np.mean(prepared.test[prepared.schema.user_id.name] < FIRST_ID))
+    unknown = float(np.mean(ready.test[ready.schema.user_id.name] < FIRST_ID))
     if unknown > MANY_UNKNOWN:
-        cause = f" (--min_count {prepared.min_count})" if prepared.min_count > 1 else ""
+        cause = f" (--min_count {ready.min_count})" if ready.min_count > 1 else ""
         found.append(f"{unknown:.0%} of test rows are of unknown users{cause}: not ranked.")
     return [text.replace("time_split", "--split time") for text in found]
 

@@ -1,4 +1,4 @@
-"""Progress output of `kerasrec fit`: a line per epoch, and a bar on a terminal."""
+"""Progress output of a training: a line per epoch, and a bar on a terminal."""
 
 import math
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kerasrec.cli.terminal import bar, say
+from kerasrec.runs.terminal import bar, say
 
 
 class Epochs(keras.callbacks.Callback):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kerasrec.cli.unfinished import begin, give_up, remember_rows
+from kerasrec.runs.unfinished import begin, give_up, remember_rows
 
 FLAGS = {"model": "SASRec", "epochs": 3, "context": ()}
 

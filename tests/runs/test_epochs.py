@@ -3,7 +3,7 @@ import re
 import keras
 import numpy as np
 
-from kerasrec.cli.epochs import Epochs
+from kerasrec.runs.epochs import Epochs
 
 
 def test_a_line_an_epoch_and_the_best_one(capsys):

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kerasrec.cli.records import Records
-from kerasrec.cli.runs import FILES, changes, read_run, write_run
 from kerasrec.data import Vocabulary, save_vocabularies
 from kerasrec.models import MatrixFactorization
+from kerasrec.runs.directory import FILES, changes, read_run, write_run
+from kerasrec.runs.records import Records
 from kerasrec.schema import Categorical, Schema
 
 SCHEMA = Schema(user=Categorical("user_id", 4), item=Categorical("item_id", 5))

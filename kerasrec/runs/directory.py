@@ -28,9 +28,7 @@ import yaml
 
 import kerasrec
 from kerasrec._files import new_folder
-from kerasrec.cli.quiet import import_tensorflow
-from kerasrec.cli.records import Records
-from kerasrec.cli.signatures import model_names
+from kerasrec.runs.records import Records
 from kerasrec.schema import Schema
 
 if TYPE_CHECKING:  # at run time, only what reads it pays for its import
@@ -73,7 +71,6 @@ class Run:
         Raises:
             ValueError: if the file is damaged, or of another schema.
         """
-        import_tensorflow()
         import keras
 
         try:
@@ -111,7 +108,7 @@ class Run:
 
 
 def training_directory(output: str | os.PathLike[str]) -> Path:
-    """Return the path of a run's unfinished training, see `cli/checkpoints.py`.
+    """Return the path of a run's unfinished training, see `kerasrec.runs.unfinished`.
 
     Args:
         output: the run directory.
@@ -146,7 +143,7 @@ def write_run(
         split: rows and checksum by part.
         history: losses by epoch.
         records: figures on the test rows, and the records for a report.
-        seen: encoded users and items, see `Prepared.seen`.
+        seen: encoded users and items, see `PreparedData.seen`.
 
     Raises:
         ValueError: if the directory exists.
@@ -202,7 +199,7 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
         flags = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
         split = json.loads((path / "split.json").read_text(encoding="utf-8"))
         schema = Schema.from_json((path / "schema.json").read_text(encoding="utf-8"))
-        if flags["model"] not in model_names():
+        if flags["model"] not in set(kerasrec.models.__all__) - {"Recommender"}:
             raise ValueError(f"config.yaml names no model of kerasrec: {flags['model']!r}")
     except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
         raise _damaged(path, error) from error
@@ -226,7 +223,7 @@ def changes(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[st
 
     Args:
         expected: `split.json` of a run.
-        received: `Prepared.fingerprint()` of the rows.
+        received: `PreparedData.fingerprint()` of the rows.
 
     Example:
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from kerasrec.cli.runs import changes, training_directory
+from kerasrec.runs.directory import changes, training_directory
 
 
 def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: bool) -> Path:
@@ -71,7 +71,7 @@ def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
 
     Args:
         folder: the directory of the training.
-        fingerprint: `Prepared.fingerprint()`.
+        fingerprint: `PreparedData.fingerprint()`.
 
     Raises:
         ValueError: if the rows differ.

@@ -1,0 +1,13 @@
+"""Training of any model by what it can do, and the directory that holds the result."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "_train": ["TrainingResult", "train"],
+        "directory": ["Run", "read_run"],
+        "recipes": ["Recipe", "recipe"],
+        "settings": ["Training"],
+    },
+)

@@ -1,0 +1,130 @@
+"""Training of a model in one call."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasrec.callbacks import Doctor
+from kerasrec.runs.best_epoch import BestEpoch
+from kerasrec.runs.checkpoint import Checkpoint
+from kerasrec.runs.epochs import Epochs
+from kerasrec.runs.recipes import recipe
+from kerasrec.runs.settings import Training, choices_of
+from kerasrec.runs.terminal import say
+from kerasrec.types import Counted
+
+if TYPE_CHECKING:
+    from kerasrec.data import PreparedData
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """Result of a training, whose model has the weights of its best epoch.
+
+    Args:
+        history: losses by epoch.
+        epochs: epochs after which the model's weights were taken.
+        problem: why training ended early, if it did.
+        diverged: whether a loss or a weight was not finite.
+    """
+
+    history: dict[str, list[float]]
+    epochs: int = 0
+    problem: str | None = None
+    diverged: bool = False
+
+
+def train(
+    model: Any,
+    ready: "PreparedData",
+    training: Training | None = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    refit_epochs: int | None = None,
+    verbose: int = 1,
+    **choices: Any,
+) -> TrainingResult:
+    """Train a model by the recipe for what it can do, or count rows if it has no weights to train.
+
+    This compiles and fits what `recipe` returns. Ctrl-C and a non-finite loss end the training, and
+    the best epoch so far is kept.
+
+    Args:
+        model: a fresh model, made from the schema of the data.
+        ready: the rows, from `kerasrec.data.prepare`.
+        training: all choices in one object; None for the defaults.
+        folder: where the state is saved after each epoch. If an earlier training with the same
+            choices was saved there, this one continues it. None to save nothing.
+        refit_epochs: number of epochs of a training on all rows, as an earlier one found them. The
+            learning rate still falls over the epochs of the choices.
+        verbose: 1 prints a line per epoch on stderr, 0 prints nothing.
+        **choices: single fields of `Training` instead, or to change in it.
+
+    Raises:
+        KeyboardInterrupt: if there is no epoch to keep.
+        ValueError: if a choice is invalid or does not suit the model, or the loss is not finite in
+            the first epoch.
+
+    Example:
+
+    >>> from kerasrec import data, datasets, models
+    >>> rows = datasets.load("synthetic").interactions
+    >>> ready = data.prepare(data.leave_last_out(rows))
+    >>> model = models.MatrixFactorization(ready.schema, embedding_dim=4)
+    >>> result = train(model, ready, epochs=2, jit_compile=False, verbose=0)
+    >>> sorted(result.history), result.epochs
+    (['loss', 'val_loss'], 2)
+    """
+    training = choices_of(training, choices)
+    if isinstance(model, Counted):
+        model.adapt(ready.train)
+        if verbose:
+            say(f"{type(model).__name__} counts rows; there are no weights to train.")
+        return TrainingResult({})
+    made = recipe(model, ready, training)
+    epochs = refit_epochs or training.epochs
+    best = next(one for one in made.callbacks if isinstance(one, BestEpoch))
+    callbacks = [*([Epochs(epochs)] if verbose else []), *made.callbacks]
+    if folder is not None:
+        name = "state" if refit_epochs is None else "refit"
+        callbacks.append(Checkpoint(Path(folder), made.batches, best, name=name))
+    if verbose and made.valid is None and refit_epochs is None:
+        positive = "positive " if len(ready.split.valid) else ""
+        say(f"No {positive}validation rows: training runs for all epochs.")
+    made.trainer.compile(made.optimizer, made.loss, jit_compile=training.jit_compile)
+    interrupted = False
+    try:
+        made.trainer.fit(
+            made.batches,
+            validation_data=made.valid,
+            epochs=epochs,
+            callbacks=callbacks,
+            shuffle=False,  # the batches are shuffled already
+            verbose=0,
+        )
+    except KeyboardInterrupt:
+        if best.best_epoch is None:
+            raise
+        interrupted = True
+        for callback in callbacks:  # Keras does not end them
+            callback.on_train_end()
+    diagnosis = next(one.diagnosis for one in made.callbacks if isinstance(one, Doctor))
+    result = _result(best, diagnosis, interrupted)
+    if verbose and result.problem:
+        say(result.problem)
+    return result
+
+
+def _result(best: BestEpoch, diagnosis: str | None, interrupted: bool) -> TrainingResult:
+    """Describe how a training ended."""
+    first = diagnosis.splitlines()[0] if diagnosis else ""
+    if best.best_epoch is None:
+        raise ValueError(f"{first} No earlier epoch had a finite loss, so no weights are kept.")
+    problem, epochs = None, best.best_epoch + 1
+    if diagnosis is not None:
+        problem = f"{first} The weights after epoch {epochs} are kept."
+    elif interrupted:
+        done = len(best.history["loss"])
+        problem = f"Training was interrupted after epoch {done}. Epoch {epochs} is kept."
+    return TrainingResult(best.history, epochs, problem, diverged=diagnosis is not None)

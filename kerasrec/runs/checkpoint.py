@@ -1,0 +1,75 @@
+"""Callback of a training that is saved after each epoch, and continued in another process."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasrec._files import new_file
+from kerasrec._keras import begin_at_epoch
+from kerasrec.callbacks import Resume
+from kerasrec.runs.best_epoch import BestEpoch, is_finite
+
+
+class Checkpoint(Resume):
+    """Save the state and the best weights after each epoch.
+
+    A later process continues from the files. The best epoch and the patience are then recomputed
+    from the saved losses.
+
+    Args:
+        folder: where the state is written.
+        batches: the training rows, see `Resume`.
+        best: the callback that finds the best epoch, which stands before this one.
+        name: start of the names of the files.
+    """
+
+    def __init__(self, folder: Path, batches: Any, best: BestEpoch, *, name: str = "state") -> None:
+        super().__init__(folder / f"{name}.npz", batches, keep=True)
+        self.best = best
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Restore the state, if there is one."""
+        super().on_train_begin(logs)
+        done = len(self.history.get("loss", ()))
+        if not done:
+            return
+        best = self.best
+        best.history = {name: list(values) for name, values in self.history.items()}
+        best.best_epoch = done - 1
+        if losses := self.history.get("val_loss"):
+            best.best_epoch = int(np.argmin(losses))
+            with np.load(self._best_file(best.best_epoch), allow_pickle=False) as held:
+                best.weights = [held[str(at)] for at in range(len(held))]
+            if best.is_over(done - 1):
+                begin_at_epoch(self.model, self.params["epochs"])
+        else:
+            best.weights = self.model.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the weights if they are the best, and the state. Skip non-finite epochs.
+
+        The weights are written before the state, so that a saved state always finds its weights.
+        """
+        logs = logs or {}
+        if not is_finite(logs):
+            return
+        if "val_loss" in logs and self.best.best_epoch == epoch:
+            self._write_best(epoch)
+        super().on_epoch_end(epoch, logs)
+        if "val_loss" in logs:
+            for file in self.path.parent.glob("best-*.npz"):
+                if self.best.best_epoch is None or file != self._best_file(self.best.best_epoch):
+                    file.unlink()
+
+    def _best_file(self, epoch: int) -> Path:
+        return self.path.parent / f"best-{epoch + 1}.npz"
+
+    def _write_best(self, epoch: int) -> None:
+        # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
+        arrays: dict[str, Any] = {
+            str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
+            for at, value in enumerate(self.best.weights or ())
+        }
+        with new_file(self._best_file(epoch)) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)

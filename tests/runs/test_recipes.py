@@ -1,0 +1,197 @@
+"""Each kind of model gets its recipe, and by hand it trains the same weights as in one call."""
+
+import keras
+import numpy as np
+import pytest
+
+import kerasrec
+from kerasrec import data, models, optimizers
+from kerasrec.runs import Training, recipe, train
+from kerasrec.runs.recipes import _optimizer, kind_of, with_defaults
+
+SHORT = {"epochs": 2, "jit_compile": False, "learning_rate": 0.01}
+PAIRS = {**SHORT, "batch_size": 64}
+ROWS = {**SHORT, "batch_size": 8}
+LSTM = {"embedding_dim": 4, "hidden_units": (8,)}
+# Model, its arguments, choices, and the trainer and the loss that follow.
+CASES = {
+    "ratings": ("MatrixFactorization", {}, {**PAIRS, "loss": "mse"}, None, "MeanSquaredError"),
+    "clicks": ("EmbeddingMLP", {}, {**PAIRS, "loss": "log_loss"}, None, "BinaryCrossentropy"),
+    "drawn": ("EmbeddingMLP", {}, PAIRS, None, "BinaryCrossentropy"),
+    "shared": (
+        "EmbeddingMLP",
+        {},
+        {**PAIRS, "loss": "softmax", "negatives": 8},
+        None,
+        "SparseCategoricalCrossentropy",
+    ),
+    "retrieval": (
+        "MatrixFactorization",
+        {},
+        {**PAIRS, "loss": "softmax"},
+        "SampledSoftmax",
+        "BinaryCrossentropy",
+    ),
+    "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItem", None),
+    "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItem", None),
+    "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "EveryStep", None),
+}
+
+
+def made(name, rows, arguments):
+    keras.utils.set_random_seed(0)
+    return getattr(models, name)(rows.schema, **{"embedding_dim": 4, **arguments})
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if trainer in ("NextItem", "EveryStep") else ())
+        for case, (*_, trainer, _) in CASES.items()
+    ],
+)
+def test_by_hand_it_is_the_same_training(case, ready, with_history):
+    name, arguments, choices, trainer, loss = CASES[case]
+    rows = with_history if kind_of(getattr(models, name)).histories else ready
+    model = made(name, rows, arguments)
+    result = train(model, rows, Training(**choices), verbose=0)
+    assert set(result.history) == {"loss", "val_loss"} and result.problem is None
+    other = made(name, rows, arguments)
+    taken = recipe(other, rows, **choices)
+    assert type(taken.trainer).__name__ == (trainer or name)
+    assert taken.trainer is other or taken.trainer.model is other
+    assert None is loss is taken.loss or type(taken.loss).__name__ == loss
+    taken.trainer.compile(taken.optimizer, taken.loss, jit_compile=False)
+    fitted = taken.trainer.fit(
+        taken.batches,
+        validation_data=taken.valid,
+        epochs=2,
+        callbacks=taken.callbacks,
+        shuffle=False,
+        verbose=0,
+    )
+    assert fitted.history == result.history
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_without_recipe_it_is_the_same_training(ready):
+    model = made("MatrixFactorization", ready, {})
+    choices = {**PAIRS, "epochs": 4, "clipnorm": 1.0, "decay_rate": 1.0, "unknown_share": 0.0}
+    choices["valid_negatives"] = 9
+    result = train(model, ready, verbose=0, **choices)
+    other = made("MatrixFactorization", ready, {})
+    batches = data.with_negatives(ready.train, ready.schema, batch_size=64)
+    valid = data.with_negatives(
+        ready.valid, ready.schema, batch_size=64, negatives=9, seen=ready.train, shuffle=False
+    )
+    schedule = optimizers.inverse_time_decay(
+        0.01, examples=len(batches), batch_size=1, epochs=4, verbose=0
+    )
+    other.compile(
+        optimizers.Adam(schedule, clipnorm=1.0),
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    best = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
+    options = {"epochs": 4, "callbacks": [best], "shuffle": False, "verbose": 0}
+    history = other.fit(batches, validation_data=valid.cache(), **options).history
+    assert history == result.history
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.slow
+def test_a_classifier_of_histories_learns_labels_of_events_and_is_judged_by_held_out_ones(
+    with_history,
+):
+    model = made("StackedLSTMClassifier", with_history, {**LSTM, "dropout": 0.0})
+    choices = {**ROWS, "learning_rate": 0.03}
+    valid = recipe(model, with_history, **choices).valid
+    weights = np.concatenate([weight.numpy().ravel() for _, _, weight in valid])
+    labels = np.concatenate([label.numpy().ravel() for _, label, _ in valid])
+    assert weights.sum() == len(with_history.split.valid) == 30
+    liked = with_history.positives(with_history.valid)
+    assert labels[weights > 0].sum() == liked.sum()
+    result = train(model, with_history, verbose=0, **{**choices, "epochs": 15, "patience": 15})
+    assert min(result.history["val_loss"]) < 0.3 < 0.6 < result.history["val_loss"][0]
+    figures = kerasrec.evaluation.click_metrics(model, {
+        **with_history.test, "rating": with_history.positives(with_history.test)})  # fmt: skip
+    assert figures["auc"] > 0.95
+
+
+def test_several_classes_are_learned_as_they_are(rated):
+    table = {name: rated.column(name) for name in rated.columns}
+    table["rating"] = table["item_id"] % 3
+    rows = data.prepare(data.Interactions.from_table(table), history=4)
+    model = made("StackedLSTMClassifier", rows, {**LSTM, "num_classes": 3})
+    taken = recipe(model, rows, **ROWS)
+    assert taken.valid is None
+    _, label, weight = next(iter(taken.batches))
+    assert set(label.numpy()[weight.numpy() > 0]) == {0.0, 1.0, 2.0}
+    assert train(model, rows, verbose=0, **ROWS).epochs == 2
+
+
+def test_gradient_norms_are_recorded_where_they_are_asked_for(ready):
+    kinds = [type(one).__name__ for one in recipe(made("MatrixFactorization", ready, {}),
+             ready, gradient_interval=2).callbacks]  # fmt: skip
+    assert kinds == ["Doctor", "GradientMonitor", "BestEpoch"]
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "message"),
+    [
+        ("SASRec", {"loss": "mse"}, "loss='mse': SASRec predicts the next item, not a label"),
+        (
+            "StackedLSTMClassifier",
+            {"loss": "softmax"},
+            "predicts the label of each event. Choose one of log_loss",
+        ),
+        ("MatrixFactorization", {"optimizer": "adem"}, "optimizer='adem': neither.*'adam'"),
+        ("MatrixFactorization", {"epoch": 3}, r"no options \['epoch'\]; expected some of"),
+        ("MatrixFactorization", {"batch_size": 0}, "batch_size must be"),
+    ],
+)
+def test_choices_that_do_not_suit_are_refused(name, choices, message, ready, with_history):
+    rows = with_history if kind_of(getattr(models, name)).histories else ready
+    with pytest.raises(ValueError, match=message):
+        recipe(made(name, rows, {}), rows, **choices)
+
+
+def test_a_model_of_another_schema_is_refused(ready, with_history):
+    with pytest.raises(ValueError, match="another schema, or other vocabularies"):
+        recipe(made("MatrixFactorization", ready, {}), with_history)
+
+
+def test_labels_that_are_all_alike_are_refused(rated):
+    rows = data.prepare(rated, history=4)
+    with pytest.raises(ValueError, match="nothing to tell apart.*positive='>=4'"):
+        recipe(made("StackedLSTMClassifier", rows, LSTM), rows)
+
+
+def test_defaults_are_those_of_the_kind():
+    pairs = with_defaults(models.EmbeddingMLP, Training())
+    assert (pairs.loss, pairs.batch_size) == ("binary_crossentropy", 4096)
+    steps = with_defaults(models.SASRec, Training(batch_size=7))
+    assert (steps.loss, steps.batch_size) == ("softmax", 7)
+    assert with_defaults(models.StackedLSTMClassifier, Training()).loss == "log_loss"
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("adam", "kerasrec"),
+        ("AdamW", "kerasrec"),
+        ("sgd", "kerasrec"),
+        ("adagrad", "kerasrec"),
+        ("ftrl", "kerasrec"),
+        ("rowwiseadagrad", "kerasrec"),
+        ("clippyadagrad", "kerasrec"),
+        ("rmsprop", "keras"),
+    ],
+)
+def test_optimizers_are_ours_where_there_is_one(name, module):
+    training = Training(optimizer=name, clipnorm=0.5, learning_rate=0.1, decay_rate=1.0)
+    optimizer = _optimizer(training, steps=10)
+    assert type(optimizer).__module__.split(".")[0] == module
+    assert type(optimizer).__name__.lower() == name.lower() and optimizer.clipnorm == 0.5

@@ -1,0 +1,94 @@
+"""Training in one call: what is printed, kept, continued and refused."""
+
+import keras
+import numpy as np
+import pytest
+
+from kerasrec import data, models
+from kerasrec.runs import train
+from kerasrec.runs.epochs import Epochs
+
+SHORT = {"epochs": 3, "jit_compile": False, "learning_rate": 0.01, "batch_size": 64}
+
+
+def mf(rows):
+    return models.MatrixFactorization(rows.schema, embedding_dim=4)
+
+
+def test_a_line_an_epoch_or_nothing(ready, capsys):
+    assert train(mf(ready), ready, **SHORT).epochs >= 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and "epoch 1/3  loss " in shown.err
+    assert "validation rows" not in shown.err
+    train(mf(ready), ready, verbose=0, **SHORT)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_model_without_weights_to_train_counts(ready, capsys):
+    model = models.Popularity(ready.schema)
+    assert train(model, ready).history == {}
+    assert "Popularity counts rows" in capsys.readouterr().err
+    liked = ready.positives(ready.train).astype(bool)
+    counts = np.bincount(ready.train["item_id"][liked])
+    pair = {"user_id": np.array([2]), "item_id": np.array([counts.argmax()])}
+    assert float(model(pair)[0]) == counts.max()
+
+
+def test_all_rows_are_trained_on_for_the_epochs_found(rated, capsys):
+    whole = data.prepare(rated, positive=">=4")
+    result = train(mf(whole), whole, refit_epochs=2, **SHORT)
+    assert result.epochs == 2 and set(result.history) == {"loss"}
+    assert "No validation rows" not in capsys.readouterr().err
+    train(mf(whole), whole, **SHORT)
+    assert "No validation rows: training runs for all epochs." in capsys.readouterr().err
+
+
+def test_a_training_in_a_folder_is_continued(ready, tmp_path, monkeypatch):
+    def broken(self, epoch, logs=None):
+        if epoch == 1:
+            raise RuntimeError("killed")
+
+    keras.utils.set_random_seed(0)
+    whole = train(mf(ready), ready, verbose=0, **SHORT)
+    keras.utils.set_random_seed(0)
+    monkeypatch.setattr(Epochs, "on_epoch_begin", broken)
+    monkeypatch.setattr(Epochs, "on_epoch_end", lambda *_: None)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(mf(ready), ready, folder=tmp_path, **SHORT)
+    monkeypatch.undo()
+    assert {file.name for file in tmp_path.iterdir()} == {"best-1.npz", "state.npz"}
+    resumed = train(mf(ready), ready, folder=tmp_path, verbose=0, **SHORT)
+    for name, values in whole.history.items():
+        np.testing.assert_allclose(resumed.history[name], values, rtol=1e-5)
+    assert resumed.epochs == whole.epochs
+
+
+def test_an_interrupt_keeps_the_best_epoch(ready, monkeypatch, capsys):
+    def broken(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Epochs, "on_epoch_begin", broken)
+    monkeypatch.setattr(Epochs, "on_epoch_end", lambda *_: None)
+    result = train(mf(ready), ready, **SHORT)
+    assert result.problem == "Training was interrupted after epoch 2. Epoch 2 is kept."
+    assert result.problem in capsys.readouterr().err and not result.diverged
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_training_that_diverges_keeps_the_epochs_before(epoch, ready, monkeypatch, capsys):
+    def spoil(self, number, logs=None):
+        if number == epoch:
+            weight = self.model.trainable_variables[0]
+            weight.assign(np.full(weight.shape, np.nan, np.float32))
+
+    monkeypatch.setattr(Epochs, "on_epoch_begin", spoil)
+    monkeypatch.setattr(Epochs, "on_epoch_end", lambda *_: None)
+    model = mf(ready)
+    if not epoch:
+        with pytest.raises(ValueError, match="stopped at step 1.*no weights are kept"):
+            train(model, ready, **SHORT)
+        return
+    result = train(model, ready, **SHORT)
+    assert result.diverged and "The weights after epoch 1 are kept" in result.problem
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
