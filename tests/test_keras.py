@@ -21,7 +21,7 @@ from kerasrec import _keras
 PACKAGE = Path(kerasrec.__file__).parent
 OWNER = PACKAGE / "_keras.py"
 # It runs in a process that may hold nothing of ours. The names that it uses are touched, too.
-APART = PACKAGE / "serving" / "fresh_process.py"
+APART = PACKAGE / "serving" / "verification" / "fresh_process.py"
 HIDDEN = ("keras.src", "tensorflow.core", "tensorflow.python", "tf_keras.src")
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__main__.py"]
 

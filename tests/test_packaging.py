@@ -1,5 +1,6 @@
 """What the project is made of beside its code: metadata, make targets, the build script."""
 
+import ast
 import configparser
 import importlib
 import os
@@ -80,7 +81,11 @@ def imported():
     """Distributions that the library imports."""
     names = set()
     for path in PACKAGE.rglob("*.py"):
-        names |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text("utf-8"), re.M))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(str(node.module).split(".")[0])
     names -= {*sys.stdlib_module_names, "kerasrec"}
     return {RENAMED.get(name, name) for name in names}
 
