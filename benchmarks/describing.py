@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 # Folders that benchmarks write to.
@@ -106,3 +107,9 @@ class Tee(io.StringIO):
         self.screen.write(text)
         self.screen.flush()
         return super().write(text)
+
+
+def table_of(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import pages
-from published import table_of
+from describing import table_of
 from sequence_training import Checkpoint, fit_with_early_stopping, times_of
 
 from kerasrec import data, datasets, models, optimizers

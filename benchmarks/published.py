@@ -28,7 +28,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pages
 import turns
-from describing import command, commit, machine, versions, write
+from describing import command, commit, machine, table_of, versions, write
 from published_tables import SECONDS, Table
 from published_tables import TABLES as TOP_N_TABLES
 from sequence_tables import SEQUENCE_TABLES
@@ -138,12 +138,6 @@ def run(
                 shutil.rmtree(checkpoint, ignore_errors=True)  # the result is stored
                 made.append({"model": model, "part": part, "seed": seed, "epoch": epoch, **figures})
     return made, files
-
-
-def table_of(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def by_seed(made: Sequence[Mapping[str, Any]], model: str, measure: str) -> np.ndarray:
