@@ -9,7 +9,7 @@ from kerasrec.callbacks import Doctor
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.checkpoint import Checkpoint
 from kerasrec.runs.epochs import Epochs
-from kerasrec.runs.recipes import recipe
+from kerasrec.runs.recipes import check_ready, recipe
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.terminal import say
 from kerasrec.types import Counted
@@ -77,6 +77,7 @@ def train(
     (['loss', 'val_loss'], 2)
     """
     training = choices_of(training, choices)
+    check_ready("train", ready)
     if isinstance(model, Counted):
         model.adapt(ready.train)
         if verbose:

@@ -100,6 +100,23 @@ def with_defaults(model: Any, training: Training) -> Training:
     return dataclasses.replace(training, loss=loss, batch_size=size)
 
 
+def check_ready(owner: str, ready: Any) -> None:
+    """Check that rows have been prepared.
+
+    Args:
+        owner: function named in the message.
+        ready: the argument.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if not isinstance(ready, kerasrec.data.PreparedData):
+        raise ValueError(
+            f"{owner}: ready must be what kerasrec.data.prepare(split) returns; received "
+            f"{type(ready).__name__}. Prepare the rows first."
+        )
+
+
 def recipe(
     model: Any, ready: "PreparedData", training: Training | None = None, **choices: Any
 ) -> Recipe:
@@ -123,6 +140,7 @@ def recipe(
             invalid.
     """
     training = with_defaults(model, choices_of(training, choices))
+    check_ready("recipe", ready)
     if model.schema != ready.schema:
         raise ValueError(
             f"recipe: {type(model).__name__} has another schema, or other vocabularies, than the "

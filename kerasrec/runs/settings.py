@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from kerasrec._checks import check_integer, check_number
+
 
 @dataclasses.dataclass(frozen=True)
 class Training:
@@ -63,7 +65,7 @@ def choices_of(training: Training | None, choices: Mapping[str, Any]) -> Trainin
         choices: new values by name.
 
     Raises:
-        ValueError: if there is no option of a name.
+        ValueError: if there is no option of a name, or a number is out of range.
 
     Example:
 
@@ -73,4 +75,10 @@ def choices_of(training: Training | None, choices: Mapping[str, Any]) -> Trainin
     names = [field.name for field in dataclasses.fields(Training)]
     if unknown := [name for name in choices if name not in names]:
         raise ValueError(f"Training has no options {unknown}; expected some of {names}.")
-    return dataclasses.replace(training or Training(), **choices)
+    made = dataclasses.replace(training or Training(), **choices)
+    check_integer("train", "epochs", made.epochs, 1, numpy=True)
+    check_integer("train", "patience", made.patience, 0, numpy=True)
+    check_integer("train", "seed", made.seed, 0, numpy=True)
+    check_number("train", "learning_rate", made.learning_rate, zero=False, numpy=True)
+    check_number("train", "decay_rate", made.decay_rate, numpy=True)
+    return made

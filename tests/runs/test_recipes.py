@@ -150,6 +150,11 @@ def test_gradient_norms_are_recorded_where_they_are_asked_for(ready):
         ("MatrixFactorization", {"optimizer": "adem"}, "optimizer='adem': neither.*'adam'"),
         ("MatrixFactorization", {"epoch": 3}, r"no options \['epoch'\]; expected some of"),
         ("MatrixFactorization", {"batch_size": 0}, "batch_size must be"),
+        ("MatrixFactorization", {"epochs": 0}, "epochs must be an integer of at least 1; .* 0"),
+        ("MatrixFactorization", {"epochs": 1.5}, "epochs must be an integer of at least 1; .* 1.5"),
+        ("MatrixFactorization", {"patience": -1}, "patience must be an integer of at least 0"),
+        ("MatrixFactorization", {"learning_rate": float("nan")}, "learning_rate must be a finite"),
+        ("MatrixFactorization", {"decay_rate": -1.0}, "decay_rate must be a finite number"),
     ],
 )
 def test_choices_that_do_not_suit_are_refused(name, choices, message, ready, with_history):
@@ -195,3 +200,10 @@ def test_optimizers_are_ours_where_there_is_one(name, module):
     optimizer = _optimizer(training, steps=10)
     assert type(optimizer).__module__.split(".")[0] == module
     assert type(optimizer).__name__.lower() == name.lower() and optimizer.clipnorm == 0.5
+
+
+@pytest.mark.parametrize("call", [recipe, train])
+def test_rows_that_are_not_prepared_are_refused(call, ready):
+    model = models.MatrixFactorization(ready.schema, embedding_dim=2)
+    with pytest.raises(ValueError, match=r"ready must be what kerasrec.data.prepare.*Split\."):
+        call(model, ready.split)
