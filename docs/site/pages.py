@@ -36,7 +36,7 @@ def packages() -> list[str]:
 def public_names(package: str) -> list[str]:
     """Dotted paths of what a package exports, by the module that holds it; of a module its own.
 
-    >>> "kerasrec.data.readers.read" in public_names("data")
+    >>> "kerasrec.data.tables.readers.read" in public_names("data")
     True
     """
     source = PACKAGE / package.replace(".", "/") / "__init__.py"

@@ -130,7 +130,7 @@ def suggestion(message: str, names: Iterable[str]) -> str:
     >>> suggestion("invalid choice: 'evaluat' (choose from 'audit', 'evaluate')", [])
     " Did you mean 'evaluate'?"
     """
-    from kerasrec.data.aliases import nearest  # imports Arrow, which help texts do not need
+    from kerasrec.data.tables.aliases import nearest  # imports Arrow, which help texts do not need
 
     if found := re.search(r"unrecognized arguments: --([\w-]+)", message):
         return re.sub(r"'(\w+)'", r"--\1", nearest(found[1], names))

@@ -42,7 +42,7 @@ def load(source: Source) -> "Dataset":
 
 def say_form(source: Source) -> None:
     """Print in one line how a file is read, if the flags leave it open."""
-    from kerasrec.data.readers import FileForm, TableFile
+    from kerasrec.data.tables.readers import FileForm, TableFile
 
     if not Path(source.data).is_file():
         return

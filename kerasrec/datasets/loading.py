@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kerasrec.data import read
-from kerasrec.data.aliases import nearest
+from kerasrec.data.tables.aliases import nearest
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.movielens import movielens_1m, movielens_100k
 from kerasrec.datasets.movietweetings import movietweetings_100k

@@ -5,9 +5,9 @@ import pathlib
 import numpy as np
 
 from kerasrec.data import Interactions, Split
-from kerasrec.data.delimited import Delimited
-from kerasrec.data.opening import head_of
-from kerasrec.data.typed_text import to_id_type
+from kerasrec.data.tables.delimited import Delimited
+from kerasrec.data.tables.opening import head_of
+from kerasrec.data.tables.typed_text import to_id_type
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.movielens import TERMS as MOVIELENS_TERMS
 from kerasrec.datasets.storage import find_file, folders, read_lines
