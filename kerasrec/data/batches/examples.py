@@ -10,6 +10,7 @@ negatives that never change, as on validation rows, append `.cache()`. The rows 
 shuffled, so call `fit(..., shuffle=False)`, or Keras warns that it cannot shuffle a dataset.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -167,28 +168,22 @@ def with_negatives(
             f"{owner}: batch_size counts pairs, so it must be at least 1 + negatives = {group}; "
             f"received {batch_size}."
         )
-    queries, items_of, tables = _queries(columns, schema, item_columns, owner)
-    positives = known_items(positive_rows(columns, schema, owner), items_of, owner)
+    rows = _Candidates.of(owner, columns, schema, item_columns)
     sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
     hide = hiding(owner, schema, unknown_share)
-    users, item = queries[schema.user_id.name], schema.item_id.name
     weights = () if weight is None else (check.weights(columns, weight, owner),)
-    check.check_rows(columns, [item, *([weight] if weight else [])], owner)
+    check.check_rows(columns, [schema.item_id.name, *([weight] if weight else [])], owner)
     if negatives:
-        sampler.check_users(users[positives])
+        sampler.check_users(rows.users())
 
     def make(chosen: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
-        rows = positives[chosen]
-        drawn = sampler.sample(users[rows], negatives, rng)
-        items = np.concatenate([items_of[rows, None], drawn], axis=1)  # (rows, group)
-        features = {name: query[rows] for name, query in queries.items()}
-        features |= {item: items} | {name: table[items] for name, table in tables.items()}
-        label = np.zeros(items.shape, np.float32)
+        features = rows.features(chosen, sampler.sample(rows.users(chosen), negatives, rng))
+        label = np.zeros((len(chosen), group), np.float32)
         label[:, 0] = 1
-        return hide(features, rng), label, *(values[rows] for values in weights)
+        return hide(features, rng), label, *(v[rows.positives[chosen]] for v in weights)
 
     groups = batch_size // group
-    return _dataset(owner, make, len(positives), groups, shuffle, seed, drop_remainder)
+    return _dataset(owner, make, len(rows.positives), groups, shuffle, seed, drop_remainder)
 
 
 def shared_negatives(
@@ -208,9 +203,7 @@ def shared_negatives(
 ) -> tf.data.Dataset:
     """Batch positives (column 0) with drawn items that all rows of the batch share.
 
-    Rows that are not positives by `Schema.positive` are not trained on and only count as seen.
-    Without a label column, every row is a positive. Rows of unknown items are left out, since the
-    unknown item is never drawn as a negative.
+    Positives are the rows that `with_negatives` trains on.
 
     The batches are for a softmax over candidates. The label is the column of the positive, 0, as
     `SparseCategoricalCrossentropy(from_logits=True)` expects. Since the items are shared, some are
@@ -218,18 +211,11 @@ def shared_negatives(
     `allow_seen=False` draws each of them again for its own row.
 
     Args:
-        columns: encoded columns. If there is a label, only the positives are used.
-        schema: names and sizes of the features, and which labels are positives.
+        columns, schema: see `with_negatives`, as for the arguments that are not listed here.
         batch_size: positives per batch.
         negatives: items drawn per batch, with replacement.
         seen: with `allow_seen=False`, columns of further (user, item) pairs to draw again.
         allow_seen: whether to keep accidental hits.
-        popularity: sampling weight of each real item `(num_ids - 2,)`; None for equal weights.
-        item_columns: values of further item features by item id `(num_ids, ...)`.
-        unknown_share: see `with_negatives`.
-        shuffle: whether to reorder the positives in each pass.
-        seed: seed of the order and the negatives.
-        drop_remainder: whether to leave out the last positives that do not fill a batch.
 
     Returns:
         Dataset of (dict of query features `(batch, ...)` and item features
@@ -249,24 +235,18 @@ def shared_negatives(
     """
     owner = "shared_negatives"
     check_integer(owner, "negatives", negatives, 1, numpy=True)
-    queries, items_of, tables = _queries(columns, schema, item_columns, owner)
-    positives = known_items(positive_rows(columns, schema, owner), items_of, owner)
+    rows = _Candidates.of(owner, columns, schema, item_columns)
     sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
     hide = hiding(owner, schema, unknown_share)
-    users, item = queries[schema.user_id.name], schema.item_id.name
-    sampler.check_users(users[positives])
+    sampler.check_users(rows.users())
 
     def make(chosen: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
-        rows = positives[chosen]
         shared = sampler.draw((batches, negatives), rng)
-        drawn = np.repeat(shared, len(rows) // batches, axis=0)  # (rows, negatives)
-        drawn = sampler.replace_seen(users[rows], drawn, rng)
-        items = np.concatenate([items_of[rows, None], drawn], axis=1)
-        features = {name: query[rows] for name, query in queries.items()}
-        features |= {item: items} | {name: table[items] for name, table in tables.items()}
-        return hide(features, rng), np.zeros(len(rows), np.int32)
+        drawn = np.repeat(shared, len(chosen) // batches, axis=0)  # (rows, negatives)
+        features = rows.features(chosen, sampler.replace_seen(rows.users(chosen), drawn, rng))
+        return hide(features, rng), np.zeros(len(chosen), np.int32)
 
-    return _dataset(owner, make, len(positives), batch_size, shuffle, seed, drop_remainder)
+    return _dataset(owner, make, len(rows.positives), batch_size, shuffle, seed, drop_remainder)
 
 
 def histories(
@@ -295,11 +275,8 @@ def histories(
         time: name of the time column; None if the rows of each user are in order already.
         past: columns of rows that count as history only, such as the training rows.
         min_history: rows with fewer earlier items are left out.
-        shuffle: whether to reorder the rows in each pass.
-        seed: seed of the order.
-        weight: name of a column of sample weights.
+        shuffle, seed, weight, drop_remainder: see `pointwise`.
         unknown_share: see `pointwise`. Applies to each item of a history separately.
-        drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Returns:
         Dataset as of `pointwise`, with int32 `(batch, max_length)` for each sequence.
@@ -371,31 +348,57 @@ def _dataset(
     return block_dataset(one_pass, example, batches=batches, rows=batch_rows)
 
 
-def _queries(
-    columns: LazyColumns,
-    schema: Schema,
-    item_columns: Mapping[str, np.ndarray] | None,
-    owner: str,
-) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
-    """Return query columns, item ids, and the tables of the other item features."""
-    queries = check.features(columns, schema.query, schema, owner)
-    items = check.user_or_item(columns, schema.item_id, owner)
-    names = [*queries, schema.item_id.name, *([schema.label] if schema.label in columns else [])]
-    check.check_rows(columns, names, owner)
-    others = tuple(feature for feature in schema.item if feature != schema.item_id)
-    if others and item_columns is None:
-        raise ValueError(
-            f"{owner}: drawn items need their features {[f.name for f in others]} too; pass "
-            f"item_columns, a dict of arrays with one row per item id ({schema.item_id.num_ids})."
-        )
-    tables = check.features(item_columns or {}, others, schema, f"{owner}: item_columns")
-    for name, table in tables.items():
-        if len(table) != schema.item_id.num_ids:
+@dataclasses.dataclass(frozen=True)
+class _Candidates:
+    """Positive rows, and the features of a query with its own item and drawn ones."""
+
+    schema: Schema
+    queries: dict[str, Any]
+    items: np.ndarray
+    tables: dict[str, Any]  # other item features by item id
+    positives: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        owner: str,
+        columns: LazyColumns,
+        schema: Schema,
+        item_columns: Mapping[str, np.ndarray] | None,
+    ) -> "_Candidates":
+        """Validate the columns, and find the positives of known items."""
+        item = schema.item_id
+        queries = check.features(columns, schema.query, schema, owner)
+        items = check.user_or_item(columns, item, owner)
+        labels = [schema.label] if schema.label in columns else []
+        check.check_rows(columns, [*queries, item.name, *labels], owner)
+        others = tuple(feature for feature in schema.item if feature != item)
+        if others and item_columns is None:
             raise ValueError(
-                f"{owner}: item_columns[{name!r}] needs one row per item id, padding and unknown "
-                f"included: {schema.item_id.num_ids}; received {len(table)}."
+                f"{owner}: drawn items need their features {[f.name for f in others]} too; pass "
+                f"item_columns, a dict of arrays with one row per item id ({item.num_ids})."
             )
-    return queries, items, tables
+        tables = check.features(item_columns or {}, others, schema, f"{owner}: item_columns")
+        for name, table in tables.items():
+            if len(table) != item.num_ids:
+                raise ValueError(
+                    f"{owner}: item_columns[{name!r}] needs one row per item id, padding and "
+                    f"unknown included: {item.num_ids}; received {len(table)}."
+                )
+        positives = known_items(positive_rows(columns, schema, owner), items, owner)
+        return cls(schema, queries, items, tables, positives)
+
+    def users(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Return the users of some of the positives."""
+        return np.asarray(self.queries[self.schema.user_id.name][self.positives[chosen]])
+
+    def features(self, chosen: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
+        """Return the features of some of the positives, each with the items drawn for it."""
+        rows = self.positives[chosen]
+        items = np.concatenate([self.items[rows, None], drawn], axis=1)  # (rows, 1 + drawn)
+        features = {name: query[rows] for name, query in self.queries.items()}
+        features[self.schema.item_id.name] = items
+        return features | {name: table[items] for name, table in self.tables.items()}
 
 
 def _sampler(
