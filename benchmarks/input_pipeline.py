@@ -39,7 +39,7 @@ from kerasrec.data import (
     with_negatives,
 )
 from kerasrec.data.batches import negatives as sampling
-from kerasrec.schema import Schema, Sequence
+from kerasrec.schema import IdSequence, Schema
 
 NEGATIVES = 4
 TARGET = 3_000_000
@@ -93,7 +93,7 @@ def measure(rows: Interactions, batch_size: int, repeats: int) -> None:
     schema = make_schema(rows, vocabularies)
     columns = encode(rows, vocabularies)
     sequential = Schema(
-        user=[*schema.user, Sequence("history", of="item_id", max_length=50)], item=schema.item
+        user=[*schema.user, IdSequence("history", of="item_id", max_length=50)], item=schema.item
     )
     popularity = vocabularies["item_id"].counts ** 0.75
     group = 1 + NEGATIVES

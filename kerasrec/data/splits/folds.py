@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kerasrec._checks import check_integer
-from kerasrec.data.splits.split import Split, k_fold, time_split
+from kerasrec.data.splits.split import Split, global_time_split, k_fold
 from kerasrec.data.tables.interactions import Interactions
 
 
@@ -97,7 +97,7 @@ def time_folds(
         )
     cuts.append(int(ordered[-1]) + 1)
     return (
-        time_split(
+        global_time_split(
             interactions.take(time < cuts[at + 1 + valid]), cuts=(cuts[at], cuts[at + valid])
         )
         for at in range(folds)
