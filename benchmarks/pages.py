@@ -31,7 +31,18 @@ WRITING = {"describing", "pages", "turns"}
 RENDERING = {"ABOUT", "PROTOCOL", "report", "page", "about"}
 # Names that the library has changed, with the name that they had when pages were made. A new name
 # for the same thing measures the same.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "IdSequence": "Sequence",
+    "TrainingDiagnostics": "Doctor",
+    "ExactResume": "Resume",
+    "SampledSoftmaxTrainer": "SampledSoftmax",
+    "NextItemTrainer": "NextItem",
+    "StepwiseTrainer": "EveryStep",
+    "sampling_correction": "estimate_catalogue",
+    "full_softmax_crossentropy": "catalogue_softmax",
+    "gbce_loss": "binary_loss",
+    "features['position']": "features['place']",
+}
 
 
 def modules(script: pathlib.Path) -> list[pathlib.Path]:
@@ -80,7 +91,7 @@ def measuring(source: str) -> str:
         node.body = [one for one in body if not isinstance(one, ast.Import | ast.ImportFrom)]
     code = ast.unparse(tree)
     for new, old in RENAMED.items():
-        code = re.sub(rf"\b{re.escape(new)}\b", old, code)
+        code = re.sub(rf"(?<!\w){re.escape(new)}(?!\w)", old, code)
     return code
 
 

@@ -34,7 +34,6 @@ TO_BE_REMADE = {
     "kills",
     "ml-100k-ratings",
     "ml-1m-ratings",
-    "ncf-ml-1m",
     "recommend_latency",
     "sasrec-ml-1m",
     "sequence_stability",
