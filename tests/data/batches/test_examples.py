@@ -12,8 +12,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.data.batches import blocks
-from kerasrec.data.batches.examples import histories, pointwise, shared_negatives, with_negatives
+from kerasrec.data.batches.examples import (
+    blocks,
+    histories,
+    pointwise,
+    shared_negatives,
+    with_negatives,
+)
 from kerasrec.data.encoding.sequences import add_history
 from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
 
