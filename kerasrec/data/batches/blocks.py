@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasrec._checks import check_share
+from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Schema
+
 # Numbers in one block: large enough to hide the cost of calling Python from tf.data, small enough
 # to stay in the cache and to overlap with training.
 BLOCK_VALUES = 1 << 18
@@ -30,12 +33,9 @@ def block_dataset(
     `M_MMAP_THRESHOLD` to 128 KiB for the process. From then on every larger tensor of the training
     is mapped, zeroed page by page and unmapped again, which took up to three quarters of an epoch.
 
-    Args:
-        blocks: function that makes a pass from its number, always the same for the same number:
-            nested arrays `(batches of the block, rows of a batch, ...)`.
-        example: one such block, for its names, dtypes and shapes.
-        batches: number of batches of a pass.
-        rows: rows of every batch; None if the last one differs.
+    `blocks` makes a pass from its number, always the same for the same number: nested arrays
+    `(batches of the block, rows of a batch, ...)`. `example` is one such block. A pass has so many
+    `batches` of so many `rows`, None if the last one differs.
     """
     passes = _Passes(blocks, example)
 
@@ -107,12 +107,7 @@ class _Passes:
 
 
 def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
-    """Cut rows of whole batches into blocks of about `BLOCK_VALUES` numbers.
-
-    Args:
-        arrays: nested arrays `(rows, ...)`.
-        batches: number of batches in the rows, all of one size.
-    """
+    """Cut rows `(rows, ...)` of equal batches into blocks of about `BLOCK_VALUES` numbers."""
     shaped = tf.nest.map_structure(lambda a: a.reshape(batches, -1, *a.shape[1:]), arrays)
     step = max(1, batches * BLOCK_VALUES // sum(a.size for a in tf.nest.flatten(arrays)))
     for first in range(0, batches, step):
@@ -120,24 +115,47 @@ def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
 
 
 def take_rows(arrays: Arrays, rows: np.ndarray | slice) -> Arrays:
-    """Take some rows of nested arrays.
-
-    Args:
-        arrays: nested arrays of the same length.
-        rows: indices or slice.
-    """
+    """Take some rows of nested arrays."""
     return tf.nest.map_structure(lambda array: array[rows], arrays)
 
 
 def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:
-    """Count the batches of a pass.
-
-    Raises:
-        ValueError: if there are none.
-    """
+    """Count the batches of a pass, at least one."""
     if drop_remainder and rows < batch_size:
         raise ValueError(
             f"{owner}: drop_remainder leaves nothing of {rows} rows, because one batch takes "
             f"{batch_size}. Lower batch_size or keep the remainder."
         )
     return rows // batch_size if drop_remainder else -(-rows // batch_size)
+
+
+def hiding(
+    owner: str, schema: Schema, share: float
+) -> Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]:
+    """Make a function that replaces each id of a block by the unknown id with this probability.
+
+    Training rows contain no unknown ids, unless rare ids were left out of the vocabulary. Without
+    this function the embedding of the unknown id would keep its initial value.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical
+    >>> hide = hiding("example", Schema(Categorical("user", 9), Categorical("item", 9)), 0.7)
+    >>> block = {"user": np.arange(8), "item": np.arange(8)}
+    >>> hide(block, np.random.default_rng(0))["item"].tolist()
+    [0, 1, 1, 3, 1, 1, 6, 7]
+    """
+    check_share(owner, "unknown_share", share, one=False)
+    names = [feature.name for feature in schema.features if feature.has_ids]
+
+    def hide(features: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        if not share:
+            return features
+        shown = dict(features)
+        for name in names:
+            ids = features[name]
+            hidden = (rng.random(ids.shape, np.float32) < share) & (ids >= FIRST_ID)
+            shown[name] = np.where(hidden, np.int32(UNKNOWN_ID), ids)
+        return shown
+
+    return hide

@@ -19,9 +19,8 @@ import tensorflow as tf
 
 from kerasrec._checks import check_integer
 from kerasrec.data.batches import blocks
-from kerasrec.data.batches.blocks import Arrays, block_dataset, count_batches, cut_blocks
+from kerasrec.data.batches.blocks import Arrays, block_dataset, count_batches, cut_blocks, hiding
 from kerasrec.data.batches.negatives import NegativeSampler
-from kerasrec.data.batches.unknown import hiding, known_items
 from kerasrec.data.encoding import columns as check
 from kerasrec.data.encoding.columns import History
 from kerasrec.data.encoding.positives import positive_rows
@@ -50,7 +49,7 @@ def pointwise(
         schema: names and sizes of the features and the label.
         batch_size: rows per batch, over all replicas of a distribution strategy.
         shuffle: whether to reorder the rows in each pass.
-        seed: seed of the order.
+        seed: seed of the order, and of what is drawn.
         weight: name of a column of sample weights.
         unknown_share: share of the ids replaced by the unknown id, drawn again in each pass, so
             that the unknown id is trained.
@@ -61,18 +60,15 @@ def pointwise(
         `(batch,)`[, float32 weight `(batch,)`]), with known cardinality.
 
     Raises:
-        ValueError: if a column is missing, empty, of another length, shape or dtype than the
-            schema says, holds NaN or ids outside the schema, or an argument is out of range.
+        ValueError: if a column does not fit the schema, is empty or holds NaN, or an argument is
+            out of range.
 
     Example:
 
     >>> from kerasrec.schema import Categorical
     >>> schema = Schema(user=[Categorical("user", 4)], item=[Categorical("item", 6)])
-    >>> columns = {
-    ...     "user": np.array([2, 2, 3], np.int32),
-    ...     "item": np.array([4, 5, 2], np.int32),
-    ...     "label": np.array([5, 3, 1], np.float32),
-    ... }
+    >>> columns = {"user": np.array([2, 2, 3]), "item": np.array([4, 5, 2])}
+    >>> columns["label"] = np.array([5, 3, 1], np.float32)
     >>> for features, label in pointwise(columns, schema, batch_size=2, shuffle=False):
     ...     print(features["item"].numpy(), label.numpy())
     [4 5] [5. 3.]
@@ -117,9 +113,8 @@ def with_negatives(
     unknown item is never drawn as a negative.
 
     The query features of a positive and its negatives are stored, looked up and trained once. A
-    batch holds `batch_size // (1 + negatives)` of these groups: 1638 groups, which are 8190 pairs,
-    for a batch_size of 8192 and 4 negatives. A pointwise loss over them is the loss over single
-    pairs. `NegativeSampler` draws new negatives in each pass, with replacement.
+    batch holds `batch_size // (1 + negatives)` of these groups. A pointwise loss over them is the
+    loss over single pairs. `NegativeSampler` draws new negatives in each pass, with replacement.
 
     Args:
         columns: encoded columns. If there is a label, only the positives are used.
@@ -134,9 +129,8 @@ def with_negatives(
         item_columns: values of further item features by item id `(num_ids, ...)`.
         unknown_share: see `pointwise`. Applies to users and items, drawn ones too.
         shuffle: whether to reorder the positives in each pass.
-        seed: seed of the order and the negatives.
         weight: name of a column of sample weights of the positives, each for its whole group.
-        drop_remainder: whether to leave out the last groups that do not fill a batch.
+        seed, drop_remainder: see `pointwise`.
 
     Returns:
         Dataset of (dict of query features `(groups, ...)` and item features
@@ -144,8 +138,8 @@ def with_negatives(
         `(groups,)`]).
 
     Raises:
-        ValueError: as in `pointwise`. Also if no label is a positive, a user has seen every item,
-            `seen` is given with `allow_seen`, or a batch is too small for one group.
+        ValueError: as in `pointwise`, without positives, if a user has seen every item, `seen` is
+            given with `allow_seen`, or a batch is too small for one group.
 
     Example:
 
@@ -168,16 +162,15 @@ def with_negatives(
             f"{owner}: batch_size counts pairs, so it must be at least 1 + negatives = {group}; "
             f"received {batch_size}."
         )
-    rows = _Candidates.of(owner, columns, schema, item_columns)
-    sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
+    rows = _Candidates.of(owner, columns, schema, item_columns, seen, allow_seen, popularity)
     hide = hiding(owner, schema, unknown_share)
     weights = () if weight is None else (check.weights(columns, weight, owner),)
     check.check_rows(columns, [schema.item_id.name, *([weight] if weight else [])], owner)
     if negatives:
-        sampler.check_users(rows.users())
+        rows.sampler.check_users(rows.users())
 
     def make(chosen: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
-        features = rows.features(chosen, sampler.sample(rows.users(chosen), negatives, rng))
+        features = rows.features(chosen, rows.sampler.sample(rows.users(chosen), negatives, rng))
         label = np.zeros((len(chosen), group), np.float32)
         label[:, 0] = 1
         return hide(features, rng), label, *(v[rows.positives[chosen]] for v in weights)
@@ -235,16 +228,15 @@ def shared_negatives(
     """
     owner = "shared_negatives"
     check_integer(owner, "negatives", negatives, 1, numpy=True)
-    rows = _Candidates.of(owner, columns, schema, item_columns)
-    sampler = _sampler(columns, schema, seen, allow_seen, popularity, owner)
+    rows = _Candidates.of(owner, columns, schema, item_columns, seen, allow_seen, popularity)
     hide = hiding(owner, schema, unknown_share)
-    sampler.check_users(rows.users())
+    rows.sampler.check_users(rows.users())
 
     def make(chosen: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
-        shared = sampler.draw((batches, negatives), rng)
+        shared = rows.sampler.draw((batches, negatives), rng)
         drawn = np.repeat(shared, len(chosen) // batches, axis=0)  # (rows, negatives)
-        features = rows.features(chosen, sampler.replace_seen(rows.users(chosen), drawn, rng))
-        return hide(features, rng), np.zeros(len(chosen), np.int32)
+        drawn = rows.sampler.replace_seen(rows.users(chosen), drawn, rng)
+        return hide(rows.features(chosen, drawn), rng), np.zeros(len(chosen), np.int32)
 
     return _dataset(owner, make, len(rows.positives), batch_size, shuffle, seed, drop_remainder)
 
@@ -271,11 +263,8 @@ def histories(
     Args:
         columns: encoded columns with the label and, unless `time` is None, the time.
         schema: has an `IdSequence` of the item id among its user or context features.
-        batch_size: rows per batch.
-        time: name of the time column; None if the rows of each user are in order already.
-        past: columns of rows that count as history only, such as the training rows.
-        min_history: rows with fewer earlier items are left out.
-        shuffle, seed, weight, drop_remainder: see `pointwise`.
+        time, past, min_history: see `add_history`.
+        batch_size, shuffle, seed, weight, drop_remainder: see `pointwise`.
         unknown_share: see `pointwise`. Applies to each item of a history separately.
 
     Returns:
@@ -287,16 +276,11 @@ def histories(
     Example:
 
     >>> from kerasrec.schema import Categorical, IdSequence
-    >>> schema = Schema(
-    ...     user=[Categorical("user", 4), IdSequence("history", of="item", max_length=3)],
-    ...     item=[Categorical("item", 9)],
-    ... )
-    >>> columns = {
-    ...     "user": np.array([2, 2, 2], np.int32),
-    ...     "item": np.array([7, 5, 6], np.int32),
-    ...     "label": np.ones(3, np.float32),
-    ...     "timestamp": np.array([30, 10, 20]),
-    ... }
+    >>> history = IdSequence("history", of="item", max_length=3)
+    >>> schema = Schema(user=[Categorical("user", 4), history], item=[Categorical("item", 9)])
+    >>> columns = {"user": np.array([2, 2, 2]), "item": np.array([7, 5, 6])}
+    >>> columns["label"] = np.ones(3, np.float32)
+    >>> columns["timestamp"] = np.array([30, 10, 20])
     >>> features, label = next(iter(histories(columns, schema, batch_size=3, shuffle=False)))
     >>> features["history"].numpy().tolist()
     [[5, 6, 0], [0, 0, 0], [5, 0, 0]]
@@ -357,6 +341,7 @@ class _Candidates:
     items: np.ndarray
     tables: dict[str, Any]  # other item features by item id
     positives: np.ndarray
+    sampler: NegativeSampler
 
     @classmethod
     def of(
@@ -365,8 +350,11 @@ class _Candidates:
         columns: LazyColumns,
         schema: Schema,
         item_columns: Mapping[str, np.ndarray] | None,
+        seen: Mapping[str, np.ndarray] | None,
+        allow_seen: bool,
+        popularity: np.ndarray | None,
     ) -> "_Candidates":
-        """Validate the columns, and find the positives of known items."""
+        """Validate the columns, and find the positives of known items and what may be drawn."""
         item = schema.item_id
         queries = check.features(columns, schema.query, schema, owner)
         items = check.user_or_item(columns, item, owner)
@@ -385,8 +373,31 @@ class _Candidates:
                     f"{owner}: item_columns[{name!r}] needs one row per item id, padding and "
                     f"unknown included: {item.num_ids}; received {len(table)}."
                 )
-        positives = known_items(positive_rows(columns, schema, owner), items, owner)
-        return cls(schema, queries, items, tables, positives)
+        rows = positive_rows(columns, schema, owner)
+        positives = rows[items[rows] >= FIRST_ID]  # the unknown item is never drawn as a negative
+        if not len(positives):
+            raise ValueError(
+                f"{owner}: the items of all {len(rows)} positive rows are unknown, and unknown "
+                "items are not learned as choices. Fit the vocabularies on these rows."
+            )
+        if allow_seen:
+            if seen is not None:
+                raise ValueError(
+                    f"{owner}: received `seen` pairs and allow_seen=True, which ignores them. Pass "
+                    "one of the two."
+                )
+            sampler = NegativeSampler(schema, popularity=popularity)
+        else:
+            parts = [columns] if seen is None else [columns, seen]
+            pairs = {
+                feature.name: np.concatenate([check.user_or_item(p, feature, owner) for p in parts])
+                for feature in (schema.user_id, item)
+            }
+            # The unknown user stands for many users, who together may have seen every item.
+            known = pairs[schema.user_id.name] >= FIRST_ID
+            pairs = {name: ids[known] for name, ids in pairs.items()}
+            sampler = NegativeSampler(schema, seen=pairs, popularity=popularity)
+        return cls(schema, queries, items, tables, positives, sampler)
 
     def users(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Return the users of some of the positives."""
@@ -399,29 +410,3 @@ class _Candidates:
         features = {name: query[rows] for name, query in self.queries.items()}
         features[self.schema.item_id.name] = items
         return features | {name: table[items] for name, table in self.tables.items()}
-
-
-def _sampler(
-    columns: LazyColumns,
-    schema: Schema,
-    seen: Mapping[str, np.ndarray] | None,
-    allow_seen: bool,
-    popularity: np.ndarray | None,
-    owner: str,
-) -> NegativeSampler:
-    if allow_seen:
-        if seen is not None:
-            raise ValueError(
-                f"{owner}: received `seen` pairs and allow_seen=True, which ignores them. Pass one "
-                "of the two."
-            )
-        return NegativeSampler(schema, popularity=popularity)
-    parts = [columns] if seen is None else [columns, seen]
-    pairs = {
-        feature.name: np.concatenate([check.user_or_item(p, feature, owner) for p in parts])
-        for feature in (schema.user_id, schema.item_id)
-    }
-    # The unknown user stands for many users, who together may have seen every item.
-    known = pairs[schema.user_id.name] >= FIRST_ID
-    pairs = {name: ids[known] for name, ids in pairs.items()}
-    return NegativeSampler(schema, seen=pairs, popularity=popularity)

@@ -1,7 +1,6 @@
 """Negative sampling: vectorised draws of items that a user has not interacted with."""
 
 import dataclasses
-from typing import Protocol
 
 import numpy as np
 
@@ -66,23 +65,14 @@ class NegativeSampler:
             mass = np.cumsum(weights[weights > 0])
         if self.seen is not None:
             keys = self._seen_keys(self.seen)
-            pairs = _make_pairs(keys, self.schema.user_id.num_ids * self.schema.item_id.num_ids)
+            pairs = _Pairs.of(keys, self.schema.user_id.num_ids * self.schema.item_id.num_ids)
             exhausted = self._exhausted_users(keys, items)
-        object.__setattr__(self, "_items", items)
-        object.__setattr__(self, "_mass", mass)
-        object.__setattr__(self, "_pairs", pairs)
-        object.__setattr__(self, "_exhausted", exhausted)
+        found = {"_items": items, "_mass": mass, "_pairs": pairs, "_exhausted": exhausted}
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """Draw items for any user, seen or not.
-
-        Args:
-            shape: shape of the result.
-            rng: source of randomness.
-
-        Returns:
-            int32 ids of that shape.
-        """
+        """Draw int32 ids of this shape for any user, seen or not."""
         if self._items is None or self._mass is None:
             return rng.integers(FIRST_ID, self.schema.item_id.num_ids, shape, dtype=np.int32)
         return _weighted(self._items, self._mass, shape, rng)
@@ -115,15 +105,8 @@ class NegativeSampler:
         """Draw again those items that the user of their row has seen.
 
         Args:
-            users: int32 user ids `(rows,)`.
-            items: int32 item ids `(rows, count)`.
-            rng: source of randomness.
-
-        Returns:
-            int32 item ids `(rows, count)`.
-
-        Raises:
-            ValueError: if one of the users has seen every item that can be drawn.
+            users, rng: see `sample`, as for what is raised.
+            items: int32 item ids `(rows, count)`, the shape of the result.
         """
         if self._pairs is None or not items.size:
             return items
@@ -142,10 +125,7 @@ class NegativeSampler:
         return drawn.reshape(items.shape)
 
     def check_users(self, users: np.ndarray) -> None:
-        """Check that every user has an unseen item left.
-
-        Args:
-            users: int32 user ids `(rows,)`.
+        """Check that each of these int32 user ids has an unseen item left.
 
         Raises:
             ValueError: if one of the users has seen every item that can be drawn.
@@ -154,10 +134,10 @@ class NegativeSampler:
             return
         stuck = np.intersect1d(users, self._exhausted)
         if len(stuck):
-            drawable = self._num_drawable(self._items)
             raise ValueError(
-                f"NegativeSampler: {len(stuck)} users have seen all of the {drawable} items that "
-                f"can be drawn, so they have no negatives: the encoded ids {stuck[:5].tolist()}"
+                f"NegativeSampler: {len(stuck)} users have seen all of the "
+                f"{self._num_drawable(self._items)} items that can be drawn, so they have no "
+                f"negatives: the encoded ids {stuck[:5].tolist()}"
                 f"{'...' if len(stuck) > 5 else ''}"
                 f"{' (1 stands for all unknown users)' if stuck[0] == UNKNOWN_ID else ''}. Leave "
                 "their rows out, or allow seen items."
@@ -219,36 +199,28 @@ class NegativeSampler:
         return self.schema.item_id.num_ids - FIRST_ID if items is None else len(items)
 
 
-class _Pairs(Protocol):
-    def contain(self, keys: np.ndarray) -> np.ndarray: ...
-
-
 @dataclasses.dataclass(frozen=True)
-class _Bitmap:
-    bits: np.ndarray
+class _Pairs:
+    """Sorted keys of pairs, or one bit for each key that there could be."""
 
-    def contain(self, keys: np.ndarray) -> np.ndarray:
-        places = (keys & 7).astype(np.uint8)
-        return (((self.bits[keys >> 3]) >> places) & 1).view(bool)
-
-
-@dataclasses.dataclass(frozen=True)
-class _SortedPairs:
     keys: np.ndarray
+    bits: np.ndarray | None
+
+    @classmethod
+    def of(cls, keys: np.ndarray, num_bits: int) -> "_Pairs":
+        if num_bits > BITMAP_BITS:
+            return cls(keys, None)
+        bits = np.zeros((num_bits + 7) // 8, np.uint8)
+        np.bitwise_or.at(bits, keys >> 3, np.left_shift(1, keys & 7).astype(np.uint8))
+        return cls(keys[:0], bits)
 
     def contain(self, keys: np.ndarray) -> np.ndarray:
+        if self.bits is not None:
+            return ((self.bits[keys >> 3] >> (keys & 7).astype(np.uint8)) & 1).view(bool)
         if not len(self.keys):
             return np.zeros(keys.shape, bool)
-        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return self.keys[places] == keys
-
-
-def _make_pairs(keys: np.ndarray, num_bits: int) -> _Pairs:
-    if num_bits > BITMAP_BITS:
-        return _SortedPairs(keys)
-    bits = np.zeros((num_bits + 7) // 8, np.uint8)
-    np.bitwise_or.at(bits, keys >> 3, np.left_shift(1, keys & 7).astype(np.uint8))
-    return _Bitmap(bits)
+        positions = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return self.keys[positions] == keys
 
 
 def _keys(users: np.ndarray, items: np.ndarray, num_items: int) -> np.ndarray:

@@ -71,22 +71,16 @@ def next_items(
         item `(batch_size, max_length)`, 0 where there is none), with known cardinality.
 
     Raises:
-        ValueError: if the schema has no such sequence, a column is missing, empty or of another
-            length or dtype, no user has a row and a positive after it, or an argument is out of
-            range.
+        ValueError: if the schema has no such sequence, a column does not fit it, no user has a row
+            and a positive after it, or an argument is out of range.
 
     Example:
 
     >>> from kerasrec.schema import Categorical, IdSequence
-    >>> schema = Schema(
-    ...     user=[Categorical("user", 4), IdSequence("history", of="item", max_length=3)],
-    ...     item=[Categorical("item", 9)],
-    ... )
-    >>> columns = {
-    ...     "user": np.array([2, 2, 2, 3, 3], np.int32),
-    ...     "item": np.array([7, 5, 6, 8, 4], np.int32),
-    ...     "timestamp": np.array([30, 10, 20, 1, 2]),
-    ... }
+    >>> history = IdSequence("history", of="item", max_length=3)
+    >>> schema = Schema(user=[Categorical("user", 4), history], item=[Categorical("item", 9)])
+    >>> columns = {"user": np.array([2, 2, 2, 3, 3]), "item": np.array([7, 5, 6, 8, 4])}
+    >>> columns["timestamp"] = np.array([30, 10, 20, 1, 2])
     >>> features, target = next(iter(next_items(columns, schema, batch_size=1)))
     >>> features["history"].numpy().tolist(), target.numpy().tolist()
     ([[5, 6, 8]], [[6, 7, 4]])
@@ -155,15 +149,9 @@ def next_labels(
             `NumericSequence`, and the other features of the schema.
         schema: has an `IdSequence` of the item id or a `NumericSequence` among its user or context
             features, all of one `max_length`.
-        batch_size: rows of a batch, over all replicas of a distribution strategy.
-        time: name of the time column, ties in the order of the file; None if the rows of each user
-            are in order already.
-        windows: see `next_items`.
         weight: name of a column of weights of the labels, such as 0 for rows that only belong to
             histories.
-        pack_rows: whether users share rows. Otherwise each has one, right-padded.
-        shuffle: whether each pass has another order and other users in a row.
-        seed: seed of the order.
+        batch_size, time, windows, pack_rows, shuffle, seed: see `next_items`.
 
     Returns:
         Dataset of (dict of the features of the schema and `position`, `(batch_size, max_length) +`
@@ -177,12 +165,9 @@ def next_labels(
     >>> from kerasrec.schema import Categorical, NumericSequence
     >>> ratings = NumericSequence("ratings", of="label", max_length=3)
     >>> schema = Schema(user=[Categorical("user", 4), ratings], item=[Categorical("item", 9)])
-    >>> columns = {
-    ...     "user": np.array([2, 2, 2, 3, 3], np.int32),
-    ...     "item": np.array([7, 5, 6, 8, 4], np.int32),
-    ...     "timestamp": np.array([30, 10, 20, 1, 2]),
-    ...     "label": np.array([3.0, 1.0, 2.0, 4.0, 5.0]),
-    ... }
+    >>> columns = {"user": np.array([2, 2, 2, 3, 3]), "item": np.array([7, 5, 6, 8, 4])}
+    >>> columns["timestamp"] = np.array([30, 10, 20, 1, 2])
+    >>> columns["label"] = np.array([3.0, 1.0, 2.0, 4.0, 5.0])
     >>> features, label, weight = next(iter(next_labels(columns, schema, batch_size=1)))
     >>> features["ratings"].numpy().tolist(), features["item"].numpy().tolist()
     ([[1.0, 2.0, 4.0]], [[6, 7, 4]])
@@ -246,10 +231,6 @@ class _Steps:
 
         With a mask `until`, a user's steps end at the last marked row.
         """
-        names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
-        for name in names:
-            check.column(columns, name, owner)
-        check.check_rows(columns, names, owner)
         # Rows sorted by user and time. A user's rows are `begins` to `ends`.
         order, users, items = in_order([columns], schema, time, owner)
         begins = first_rows(users)
@@ -298,15 +279,9 @@ class _Steps:
     ) -> tf.data.Dataset:
         """Build the dataset of packed rows.
 
-        Args:
-            fields: by name, a value for each of the sorted rows, and the offset from a step to the
-                row of its value: 0 for inputs, 1 for what is predicted.
-            finish: function from the arrays of a block to (features, label[, weight]).
-            batch_size: rows of a batch.
-            pack_rows: whether users share rows.
-            shuffle: whether each pass has another order.
-            seed: seed of the order.
-            targets_at: the steps that have a target; None for all.
+        A field has a value for each of the sorted rows, and the offset from a step to the row of
+        its value: 0 for inputs, 1 for what is predicted. `finish` makes (features, label[, weight])
+        of the arrays of a block. Only the steps of the mask `targets_at` have a target.
         """
         check_integer(self.owner, "batch_size", batch_size, 1, numpy=True)
         check_integer(self.owner, "seed", seed, 0, numpy=True)

@@ -13,27 +13,16 @@ class Packing:
     length, and the order of the rows are drawn in each pass. All passes therefore have the same
     number of rows.
 
-    Args:
-        lengths: length of each slot `(sequences,)`, descending.
-        row: row of each slot.
-        offset: place in its row where the slot begins.
-        num_rows: number of rows.
-        width: places in a row.
     """
 
-    lengths: np.ndarray
-    row: np.ndarray
-    offset: np.ndarray
+    lengths: np.ndarray  # of each slot `(sequences,)`, descending
+    row: np.ndarray  # of each slot
+    offset: np.ndarray  # position in its row where the slot begins
     num_rows: int
-    width: int
+    width: int  # positions in a row
 
     def assign(self, lengths: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """Return the sequence of each slot `(sequences,)`.
-
-        Args:
-            lengths: the lengths that were packed, in any order.
-            rng: random generator to shuffle sequences of the same length; None to keep the order.
-        """
+        """Return the sequence of each slot, with those of one length shuffled if `rng` is given."""
         order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
         return order[np.argsort(-lengths[order], kind="stable")]
 
@@ -43,15 +32,8 @@ def pack(lengths: np.ndarray, width: int, *, alone: bool = False) -> Packing:
 
     Best fit decreasing needs at most about 11/9 of the least number of rows (Johnson, 1974). With
     many short sequences it leaves hardly any gaps. All sequences of one length are placed together,
-    so that the work grows with the width and not with the number of sequences.
-
-    Args:
-        lengths: length of each sequence, 1 to `width`.
-        width: places in a row.
-        alone: whether each sequence gets its own row.
-
-    Raises:
-        ValueError: if there are no sequences, or a length is not from 1 to `width`.
+    so that the work grows with the width and not with the number of sequences. With `alone`, each
+    sequence gets a row of its own.
 
     Example:
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from kerasrec.data.encoding.counting import vocabularies_of_files
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.tables.interactions import Interactions
-from kerasrec.data.tables.paths import Paths
+from kerasrec.data.tables.opening import Paths
 from kerasrec.data.tables.sides import side_of
 from kerasrec.schema import ANY_POSITIVE_LABEL, FIRST_ID, Categorical, Feature, Numeric, Schema
 

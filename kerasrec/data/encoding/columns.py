@@ -1,7 +1,7 @@
 """Validation of encoded columns, which are dicts of numpy arrays with one row per interaction.
 
 The checks run once, when a dataset is built. So bad input raises a readable error, and not a failed
-gather in the middle of an epoch.
+gather in the middle of an epoch. The owner is the calling function, named in error messages.
 """
 
 import dataclasses
@@ -21,18 +21,13 @@ class History:
     interactions do. `history[rows]` is an array `(rows, max_length)`, newest item last, padded on
     the right with 0, or with NaN if it holds numbers.
 
-    Args:
-        items: int32 item ids sorted by user, time and order in the file. Or float32 numbers of the
-            events `(events,)` or `(events, size)`, in which case histories have that axis too.
-        begin: for each row, the position where its user's items begin.
-        end: for each row, its own position, which is the exclusive end of its history.
-        max_length: number of newest items to keep.
     """
 
+    # Sorted by user, time and order in the file: int32 ids, or float32 numbers of one axis or two.
     items: np.ndarray
-    begin: np.ndarray
-    end: np.ndarray
-    max_length: int
+    begin: np.ndarray  # for each row, the position where its user's items begin
+    end: np.ndarray  # for each row, its own position, which is the exclusive end of its history
+    max_length: int  # number of newest items to keep
 
     @property
     def dtype(self) -> np.dtype:
@@ -74,19 +69,7 @@ class History:
 
 
 def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
-    """Return the column of that name.
-
-    Args:
-        columns: arrays by name.
-        name: key to look up.
-        owner: calling function, named in the error message.
-
-    Returns:
-        The array as it is.
-
-    Raises:
-        ValueError: if columns is not a mapping, or holds no such array.
-    """
+    """Return the column of that name."""
     if not hasattr(columns, "keys"):
         raise ValueError(
             f"{owner}: columns must be a dict of numpy arrays by name; received "
@@ -106,11 +89,7 @@ def column(columns: Mapping[str, Any], name: str, owner: str) -> Any:
 
 
 def check_rows(columns: Mapping[str, Any], names: Iterable[str], owner: str) -> int:
-    """Return the number of rows that all the named columns share.
-
-    Raises:
-        ValueError: if there are none, or the lengths differ.
-    """
+    """Return the number of rows that all the named columns share, at least one."""
     lengths = {name: len(columns[name]) for name in names}
     if len(set(lengths.values())) != 1:
         raise ValueError(
@@ -126,18 +105,7 @@ def check_rows(columns: Mapping[str, Any], names: Iterable[str], owner: str) -> 
 def ids(
     columns: Mapping[str, Any], feature: Feature, num_ids: int, owner: str, least: int = 0
 ) -> np.ndarray:
-    """Return the column of a categorical, bag or sequence feature as int32.
-
-    Args:
-        columns: arrays by name.
-        feature: the feature. Bags and sequences are `(rows, max_length)`, others `(rows,)`.
-        num_ids: upper bound of the ids, exclusive.
-        owner: calling function, named in the error message.
-        least: lower bound of the ids, inclusive.
-
-    Raises:
-        ValueError: if the shape, the dtype or an id does not fit the schema.
-    """
+    """Return the ids of a feature as int32, from `least` to below `num_ids`."""
     values = column(columns, feature.name, owner)
     _check_shape(values, feature.name, feature.shape, owner)
     if values.dtype.kind not in "iu":
@@ -162,17 +130,7 @@ def user_or_item(columns: Mapping[str, Any], feature: Categorical, owner: str) -
 def numbers(
     columns: Mapping[str, Any], name: str, owner: str, shape: tuple[int, ...] = ()
 ) -> np.ndarray:
-    """Return a column of finite numbers as float32: a label, a weight or a numeric feature.
-
-    Args:
-        columns: arrays by name.
-        name: name of the column.
-        owner: calling function, named in the error message.
-        shape: shape of one row.
-
-    Raises:
-        ValueError: if the shape or dtype is wrong, or a value is NaN or infinite.
-    """
+    """Return a column of finite numbers as float32: a label, a weight or a numeric feature."""
     values = column(columns, name, owner)
     _check_shape(values, name, shape, owner)
     if values.dtype.kind not in "biuf":

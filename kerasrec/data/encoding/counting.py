@@ -5,23 +5,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.tables.arrow import check_ids, distinct_ids, to_ids
-from kerasrec.data.tables.paths import Paths, files
+from kerasrec.data.tables.opening import Paths, files
+from kerasrec.data.tables.typed_files import open_parquet
 
 OWNER = "fit_vocabularies"
 SLICE_ROWS = 1 << 17
 
 
 class IdCounter:
-    """Counter of distinct ids, in the order of their first appearance.
+    """Counter of distinct ids of a column, in the order of their first appearance.
 
     Memory holds the distinct ids of all pieces, and those of recent pieces a second time.
-
-    Args:
-        name: name of the column.
 
     Example:
 
@@ -39,14 +36,7 @@ class IdCounter:
         self._counts: list[np.ndarray] = []
 
     def add(self, values: Any) -> None:
-        """Count the ids of a piece.
-
-        Args:
-            values: raw ids `(rows,)`, of one type in all pieces.
-
-        Raises:
-            ValueError: if some are not valid raw ids, or of another type than before.
-        """
+        """Count the ids of a piece."""
         owner = f"{OWNER}: column {self._name!r}"
         column = to_ids(values, owner)
         check_ids(column, owner)
@@ -67,11 +57,7 @@ class IdCounter:
         self._ids, self._counts = [ids], [counts.astype(np.int64)]
 
     def vocabulary(self) -> Vocabulary:
-        """Return the vocabulary of all ids so far.
-
-        Raises:
-            ValueError: if there were none.
-        """
+        """Return the vocabulary of all ids so far."""
         if not self._ids:
             raise ValueError(f"{OWNER}: column {self._name!r} has no rows; expected some.")
         self._merge()
@@ -79,29 +65,18 @@ class IdCounter:
 
 
 def vocabularies_of_files(paths: Paths, columns: Sequence[str]) -> dict[str, Vocabulary]:
-    """Build a vocabulary for each of some columns of Parquet files.
-
-    Args:
-        paths: a file, several, or a folder with files named `*.parquet`.
-        columns: names of columns of ids.
-
-    Raises:
-        ValueError: if a file is missing or unreadable, or lacks a column, or an id is not valid.
-    """
+    """Build a vocabulary for each of some columns of Parquet files."""
     if isinstance(columns, str) or not columns:
         raise ValueError(f"{OWNER}: columns takes names of columns; received {columns!r}.")
     counters = {name: IdCounter(name) for name in columns}
     for path in files(OWNER, paths, "*.parquet"):
-        try:
-            with pq.ParquetFile(path) as file:
-                if missing := [name for name in columns if name not in file.schema_arrow.names]:
-                    raise ValueError(
-                        f"{OWNER}: {path}: expected the columns {missing}; the file has "
-                        f"{file.schema_arrow.names}."
-                    )
-                for piece in file.iter_batches(SLICE_ROWS, columns=list(columns)):
-                    for name, counter in counters.items():
-                        counter.add(piece[name])
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{OWNER}: {path} is not readable as Parquet: {error}.") from error
+        with open_parquet(path, OWNER) as file:
+            if missing := [name for name in columns if name not in file.schema_arrow.names]:
+                raise ValueError(
+                    f"{OWNER}: {path}: expected the columns {missing}; the file has "
+                    f"{file.schema_arrow.names}."
+                )
+            for piece in file.iter_batches(SLICE_ROWS, columns=list(columns)):
+                for name, counter in counters.items():
+                    counter.add(piece[name])
     return {name: counter.vocabulary() for name, counter in counters.items()}

@@ -12,13 +12,10 @@ SEEDS = 16
 
 
 class IdTable:
-    """Hash table from integers to their positions, with linear probing.
+    """Hash table from distinct int64 ids to their positions, with linear probing.
 
     Arrow's `index_in` builds its table in every call. For millions of ids that takes most of a
     second, which is too long for rows that come in pieces.
-
-    Args:
-        ids: distinct int64 `(ids,)`.
 
     Example:
 
@@ -42,14 +39,7 @@ class IdTable:
             waiting, slots = waiting[lost], (slots[lost] + 1) & self._mask
 
     def find(self, values: np.ndarray) -> np.ndarray:
-        """Return the position of each value, -1 if it is none of the ids.
-
-        Args:
-            values: int64 `(values,)`.
-
-        Returns:
-            int32 `(values,)`.
-        """
+        """Return the position of each value, -1 if it is none of the ids."""
         values = np.ascontiguousarray(values, np.int64)
         slots = self._first(values)
         places = self._slots[slots]
@@ -70,10 +60,7 @@ class IdTable:
 
 
 class TextTable:
-    """Hash table from texts to their positions: hashes first, then a comparison.
-
-    Args:
-        texts: distinct large_string `(texts,)`.
+    """Hash table from distinct large_strings to their positions: hashes first, then a comparison.
 
     Example:
 
@@ -97,14 +84,7 @@ class TextTable:
         self._seed, self._table = seed, IdTable(hashes)
 
     def find(self, texts: pa.LargeStringArray) -> np.ndarray:
-        """Return the position of each text, -1 if it is none of them.
-
-        Args:
-            texts: large_string `(values,)`, none missing.
-
-        Returns:
-            int32 `(values,)`.
-        """
+        """Return the position of each text, -1 if it is none of them."""
         places = self._table.find(hash_texts(texts, self._seed))
         rows = np.flatnonzero(places >= 0)
         same = pc.equal(self._texts.take(pa.array(places[rows])), texts.take(pa.array(rows)))
@@ -113,15 +93,7 @@ class TextTable:
 
 
 def hash_texts(texts: pa.LargeStringArray, seed: int) -> np.ndarray:
-    """Compute a 64-bit hash of each text, eight bytes at a time.
-
-    Args:
-        texts: large_string `(texts,)`, none missing.
-        seed: seed of the hash function.
-
-    Returns:
-        int64 `(texts,)`.
-    """
+    """Compute a 64-bit hash of each text, eight bytes at a time."""
     _, offsets_buffer, data_buffer = texts.buffers()
     count = len(texts)
     if not count:

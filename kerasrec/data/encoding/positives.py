@@ -48,19 +48,7 @@ def positives(
 def positive_rows(
     columns: Mapping[str, np.ndarray | History], schema: Schema, owner: str
 ) -> np.ndarray:
-    """Find the rows that are positives.
-
-    Args:
-        columns: encoded columns.
-        schema: schema with the label's name and the rule for positives.
-        owner: calling function, named in the error message.
-
-    Returns:
-        Their positions, ascending.
-
-    Raises:
-        ValueError: if there are none, or the label holds no finite numbers.
-    """
+    """Return the positions of the rows that are positives, at least one."""
     mask = is_positive(columns, schema, owner)
     rows = np.flatnonzero(mask)
     if not len(rows):
@@ -71,11 +59,7 @@ def positive_rows(
 def is_positive(
     columns: Mapping[str, np.ndarray | History], schema: Schema, owner: str
 ) -> np.ndarray:
-    """Mark the rows that are positives: a mask `(rows,)`, all True without a label column.
-
-    Raises:
-        ValueError: if the label holds no finite numbers.
-    """
+    """Mark the rows that are positives: a mask `(rows,)`, all True without a label column."""
     if schema.label not in columns:
         rows = len(check.column(columns, schema.item_id.name, owner))
         return np.ones(rows, bool)

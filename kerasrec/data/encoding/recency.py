@@ -3,7 +3,6 @@
 import numpy as np
 
 from kerasrec._checks import check_number, check_share
-from kerasrec.data.encoding import columns as check
 from kerasrec.data.encoding.sequences import first_rows, in_order
 from kerasrec.schema import Schema
 from kerasrec.types import Columns
@@ -27,10 +26,7 @@ def recency_weights(
     Weight Collaborative Filtering", which weighs by elapsed time).
 
     Args:
-        columns: encoded training rows.
-        schema: names the user id and the item id.
-        time: name of the time column; None if the rows of each user are in order already. Equal
-            times keep the order of the rows.
+        columns, schema, time: see `kerasrec.data.add_history`.
         half_life: number of newer rows that halves the part above the floor.
         floor: weight of the oldest rows, as a share of the newest row's; from 0 to 1.
 
@@ -38,18 +34,14 @@ def recency_weights(
         float32 `(rows,)` of mean 1: a column for `pointwise(..., weight=...)`.
 
     Raises:
-        ValueError: if a column is missing, empty or of another length or dtype, or an argument is
-            out of range.
+        ValueError: if a column does not fit the schema, or an argument is out of range.
 
     Example:
 
     >>> from kerasrec.schema import Categorical
     >>> schema = Schema(user=[Categorical("user", 4)], item=[Categorical("item", 9)])
-    >>> columns = {
-    ...     "user": np.array([2, 2, 2], np.int32),
-    ...     "item": np.array([8, 7, 5], np.int32),
-    ...     "timestamp": np.array([30, 10, 20]),
-    ... }
+    >>> columns = {"user": np.array([2, 2, 2]), "item": np.array([8, 7, 5])}
+    >>> columns["timestamp"] = np.array([30, 10, 20])
     >>> weights = recency_weights(columns, schema, half_life=1, floor=0)
     >>> (weights / weights.min()).tolist()
     [4.0, 1.0, 2.0]
@@ -58,10 +50,6 @@ def recency_weights(
     hint = "It counts rows."
     check_number(owner, "half_life", half_life, zero=False, numpy=True, hint=hint)
     check_share(owner, "floor", floor, numpy=True)
-    names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
-    for name in names:
-        check.column(columns, name, owner)
-    check.check_rows(columns, names, owner)
     order, users, _ = in_order([columns], schema, time, owner)
     starts = first_rows(users)
     counts = np.diff(starts, append=len(users))

@@ -1,6 +1,7 @@
 """Histories: the items a user interacted with before each row."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -32,29 +33,23 @@ def add_history(
         schema: has an `IdSequence` of the item id, or a `NumericSequence`, among its user or
             context features.
         time: name of the time column; None if the rows of each user are in order already.
-        past: columns of rows that count as history only, such as the training rows when `columns`
-            are test rows.
+        past: columns of rows that count as history only, such as the rows before test rows.
         min_history: rows with fewer earlier items are left out.
 
     Returns:
         The columns, with a `History` under the name of each sequence feature.
 
     Raises:
-        ValueError: if the schema has no such sequence, a column is missing, empty or of another
-            length or dtype, or no row has enough history.
+        ValueError: if the schema has no such sequence, a column does not fit it, or no row has
+            enough history.
 
     Example:
 
     >>> from kerasrec.schema import Categorical
-    >>> schema = Schema(
-    ...     user=[Categorical("user", 4), IdSequence("history", of="item", max_length=2)],
-    ...     item=[Categorical("item", 9)],
-    ... )
-    >>> columns = {
-    ...     "user": np.array([2, 3, 2, 2, 2], np.int32),
-    ...     "item": np.array([8, 7, 5, 6, 4], np.int32),
-    ...     "timestamp": np.array([40, 10, 20, 30, 30]),
-    ... }
+    >>> history = IdSequence("history", of="item", max_length=2)
+    >>> schema = Schema(user=[Categorical("user", 4), history], item=[Categorical("item", 9)])
+    >>> columns = {"user": np.array([2, 3, 2, 2, 2]), "item": np.array([8, 7, 5, 6, 4])}
+    >>> columns["timestamp"] = np.array([40, 10, 20, 30, 30])
     >>> add_history(columns, schema)["history"][np.arange(5)].tolist()
     [[6, 4], [0, 0], [0, 0], [5, 0], [5, 6]]
     """
@@ -65,21 +60,14 @@ def add_history(
         features += history_features(schema, owner)
     check_integer(owner, "min_history", min_history, 0, numpy=True)
     parts = [columns] if past is None else [past, columns]
-    names = [schema.user_id.name, schema.item_id.name] + ([] if time is None else [time])
-    names += [feature.of for feature in numeric]
-    for part in parts:
-        for name in names:
-            check.column(part, name, owner)
-    rows = check.check_rows(columns, columns, owner)
-    skip = 0 if past is None else check.check_rows(past, names, owner)
-
-    order, users, items = in_order(parts, schema, time, owner)
-    place = np.empty(skip + rows, _index_type(skip + rows))
-    place[order] = np.arange(skip + rows, dtype=place.dtype)
+    order, users, items = in_order(parts, schema, time, owner, [f.of for f in numeric])
+    total = len(order)
+    place = np.empty(total, np.int32 if total < 2**31 else np.int64)
+    place[order] = np.arange(total, dtype=place.dtype)
     starts = first_rows(users)
-    begins = np.repeat(starts, np.diff(starts, append=len(users))).astype(place.dtype)
+    begins = np.repeat(starts, np.diff(starts, append=total)).astype(place.dtype)
 
-    end = place[skip:]
+    end = place[total - check.check_rows(columns, columns, owner) :]
     history = History(items, begins[end], end, max_length=1)
     kept: dict[str, np.ndarray | History] = dict(columns)
     if min_history:
@@ -110,10 +98,8 @@ def time_gaps(
     """Compute the time since the user's previous row, 0 for the first.
 
     Args:
-        columns: encoded columns, one row per interaction.
-        schema: names the user id and the item id.
+        columns, schema, past: see `add_history`; no history is needed in the schema.
         time: name of the time column.
-        past: columns of earlier rows, such as the training rows when `columns` are test rows.
         unit: divisor of the times: 86,400 converts seconds to days.
 
     Returns:
@@ -126,11 +112,8 @@ def time_gaps(
 
     >>> from kerasrec.schema import Categorical
     >>> schema = Schema(user=[Categorical("user", 4)], item=[Categorical("item", 9)])
-    >>> columns = {
-    ...     "user": np.array([2, 3, 2, 2], np.int32),
-    ...     "item": np.array([8, 7, 5, 6], np.int32),
-    ...     "timestamp": np.array([40, 10, 20, 30]),
-    ... }
+    >>> columns = {"user": np.array([2, 3, 2, 2]), "item": np.array([8, 7, 5, 6])}
+    >>> columns["timestamp"] = np.array([40, 10, 20, 30])
     >>> time_gaps(columns, schema).tolist()
     [10.0, 0.0, 0.0, 10.0]
     """
@@ -138,9 +121,6 @@ def time_gaps(
     if not unit > 0:
         raise ValueError(f"{owner}: unit must be above 0; received {unit!r}.")
     parts = [columns] if past is None else [past, columns]
-    for part in parts:
-        for name in (schema.user_id.name, schema.item_id.name, time):
-            check.column(part, name, owner)
     order, users, _ = in_order(parts, schema, time, owner)
     times = _times(parts, time, owner)[order].astype(np.float64)
     gaps = np.diff(times, prepend=times[:1]) / unit
@@ -151,21 +131,13 @@ def time_gaps(
 
 
 def event_numbers(parts: list[Columns], feature: NumericSequence, owner: str) -> np.ndarray:
-    """Return the float32 column of a numeric sequence, of all parts concatenated.
-
-    Raises:
-        ValueError: if it is missing, of another shape, or not finite.
-    """
+    """Return the float32 column of a numeric sequence, of all parts concatenated."""
     shape = feature.shape[1:]
     return np.concatenate([check.numbers(part, feature.of, owner, shape) for part in parts])
 
 
 def history_features(schema: Schema, owner: str) -> tuple[IdSequence, ...]:
-    """Return the sequences of the item id on the query side.
-
-    Raises:
-        ValueError: if there are none.
-    """
+    """Return the sequences of the item id on the query side."""
     item = schema.item_id.name
     if not schema.item_histories:
         raise ValueError(
@@ -177,22 +149,23 @@ def history_features(schema: Schema, owner: str) -> tuple[IdSequence, ...]:
 
 
 def in_order(
-    parts: list[Columns], schema: Schema, time: str | None, owner: str
+    parts: list[Columns],
+    schema: Schema,
+    time: str | None,
+    owner: str,
+    others: Iterable[str] = (),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sort rows by user and then by time. Ties keep the order of the parts and of the file.
+    """Return the order of rows by user and time, and the users and items in that order.
 
-    Args:
-        parts: encoded columns, one row per interaction.
-        schema: names the user id and the item id.
-        time: name of the time column; None if the rows of each user are in order already.
-        owner: calling function, named in error messages.
-
-    Returns:
-        The order, and the users and items in that order.
-
-    Raises:
-        ValueError: if times are missing, or ids are outside the schema.
+    Ties keep the order of the parts and of the file. Ids, times and the other columns need one
+    number of rows in each part.
     """
+    names = [schema.user_id.name, schema.item_id.name, *([] if time is None else [time]), *others]
+    for part in parts:
+        for name in names:
+            check.column(part, name, owner)
+    for part in parts:
+        check.check_rows(part, names, owner)
     users = np.concatenate([check.user_or_item(part, schema.user_id, owner) for part in parts])
     items = np.concatenate([check.user_or_item(part, schema.item_id, owner) for part in parts])
     if time is None:
@@ -223,7 +196,3 @@ def _times(parts: list[Columns], name: str, owner: str) -> np.ndarray:
             "values. Drop these rows or fill them in."
         )
     return times
-
-
-def _index_type(rows: int) -> np.dtype:
-    return np.dtype(np.int32 if rows < 2**31 else np.int64)

@@ -17,11 +17,21 @@ from kerasrec._checks import check_integer
 from kerasrec._files import new_file
 from kerasrec.data.encoding.id_table import IdTable, TextTable
 from kerasrec.data.tables.arrow import check_ids, distinct_ids, plain_text, to_ids
+from kerasrec.data.tables.typed_files import open_parquet
 from kerasrec.schema import FIRST_ID, UNKNOWN_ID
 
 FILE_NAME = "vocabularies.parquet"
 FILE_VERSION = "1"
 _VERSION_KEY = b"kerasrec.vocabularies"
+_FILE_SCHEMA = pa.schema(
+    {
+        "feature": pa.string(),
+        "int64_id": pa.int64(),
+        "string_id": pa.large_string(),
+        "count": pa.int64(),
+    },
+    metadata={_VERSION_KEY: FILE_VERSION},
+)
 _HASHED_AT_ONCE = 1 << 20
 
 
@@ -74,11 +84,9 @@ class Vocabulary:
         if len(values) + FIRST_ID > 2**31 - 1:
             raise ValueError(f"{owner}: {len(values)} ids do not fit in int32.")
         ids = np.array(values.to_numpy(zero_copy_only=False))
-        counts = counts.astype(np.int64)
-        for array in (ids, counts):
+        for name, array in (("ids", ids), ("counts", counts.astype(np.int64))):
             array.setflags(write=False)
-        object.__setattr__(self, "ids", ids)
-        object.__setattr__(self, "counts", counts)
+            object.__setattr__(self, name, array)
         object.__setattr__(self, "_values", values)
 
     @classmethod
@@ -138,9 +146,8 @@ class Vocabulary:
     def fingerprint(self) -> str:
         """Compute a hash of the ids in their order, 32 hexadecimal digits.
 
-        Two vocabularies have the same fingerprint if they give every raw id the same encoded id.
-        Schemas, weights and runs store it, so that ids are never decoded by another vocabulary.
-        Counts and name do not affect it.
+        Two vocabularies have the same one if they encode every raw id alike, whatever their counts
+        and names. Schemas, weights and runs store it, so that no other vocabulary decodes ids.
 
         Example:
 
@@ -251,9 +258,6 @@ class Vocabulary:
 def hash_values(values: np.ndarray) -> str:
     """Compute the SHA-256 of a column, independent of its memory layout.
 
-    Args:
-        values: `(rows,)` numbers, or lines of text as an object array.
-
     Example:
 
     >>> hash_values(np.array(["a", "b"], object)) == hash_values(np.array(["ab"], object))
@@ -288,21 +292,12 @@ def save_vocabularies(
     """
     if not vocabularies:
         raise ValueError("save_vocabularies: received no vocabularies; fit them first.")
-    parts = []
+    parts = [_FILE_SCHEMA.empty_table()]
     for feature, vocabulary in vocabularies.items():
-        ids, empty = vocabulary.to_table()["id"], pa.nulls(len(vocabulary))
-        is_text = vocabulary.dtype == "string"
-        parts.append(
-            pa.table(
-                {
-                    "feature": pa.array([feature] * len(vocabulary), pa.string()),
-                    "int64_id": empty.cast(pa.int64()) if is_text else ids,
-                    "string_id": ids if is_text else empty.cast(pa.large_string()),
-                    "count": vocabulary.counts,
-                }
-            )
-        )
-    table = pa.concat_tables(parts).replace_schema_metadata({_VERSION_KEY: FILE_VERSION})
+        names = pa.array([feature] * len(vocabulary), pa.string())
+        columns = {"feature": names, f"{vocabulary.dtype}_id": vocabulary._values}
+        parts.append(pa.table({**columns, "count": vocabulary.counts}))
+    table = pa.concat_tables(parts, promote_options="default")  # ids of the other type are null
     path = pathlib.Path(directory) / FILE_NAME
     with new_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -324,12 +319,8 @@ def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Vocabulary
             f"load_vocabularies: there is no file {FILE_NAME} in {str(directory)!r}. Write it with "
             "save_vocabularies."
         )
-    try:
-        table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"load_vocabularies: {path} is not a readable Parquet file: {error}."
-        ) from error
+    with open_parquet(path, "load_vocabularies") as file:
+        table = file.read()
     version = (table.schema.metadata or {}).get(_VERSION_KEY, b"").decode()
     if version != FILE_VERSION:
         raise ValueError(

@@ -20,14 +20,9 @@ def repeated_k_fold(
     """Repeat `k_fold` with the seeds `seed`, `seed + 1`, ....
 
     Args:
-        interactions: the rows.
-        folds: see `k_fold`.
+        interactions, folds, valid: see `k_fold`.
         repeats: number of times the rows are shuffled and cut.
         seed: seed of the first shuffle.
-        valid: see `k_fold`.
-
-    Returns:
-        Iterator over `folds * repeats` splits.
 
     Raises:
         ValueError: if `repeats` is less than 1, or as in `k_fold`.
@@ -62,12 +57,8 @@ def time_folds(
         folds: number of folds.
         valid: whether the block before the test block is for validation.
 
-    Returns:
-        Iterator over `folds` splits.
-
     Raises:
-        ValueError: if there is no time column, `folds` is not positive, or there are too few
-            different times.
+        ValueError: without a time column or enough different times, or if `folds` is not positive.
 
     Example:
 

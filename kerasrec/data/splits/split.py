@@ -42,12 +42,12 @@ class Split:
     @property
     def cold_users(self) -> np.ndarray:
         """Return the raw ids of test users without training rows."""
-        return _cold(self.train, self.test, self.train.user)
+        return _cold(self.train, self.test, self.train.user)[0]
 
     @property
     def cold_items(self) -> np.ndarray:
         """Return the raw ids of test items without training rows."""
-        return _cold(self.train, self.test, self.train.item)
+        return _cold(self.train, self.test, self.train.item)[0]
 
     @property
     def repeated_pairs(self) -> int:
@@ -69,11 +69,11 @@ class Split:
         for name in ("valid", "test"):
             part = getattr(self, name)
             for role, column in (("users", part.user), ("items", part.item)):
-                unknown = _is_cold(self.train, part, column)
-                if cold := np.count_nonzero(unknown):
+                cold, unknown = _cold(self.train, part, column)
+                if len(cold):
                     rows = np.count_nonzero(unknown[part.codes(column)])
                     lines.append(
-                        f"{name}: {cold:,} {role} have no training row ({rows:,} of "
+                        f"{name}: {len(cold):,} {role} have no training row ({rows:,} of "
                         f"{len(part):,} rows); to a model their ids are unknown"
                     )
         if repeated := self.repeated_pairs:
@@ -91,8 +91,7 @@ def random_split(
 
     Args:
         interactions: the rows.
-        valid: share of the rows, rounded down.
-        test: share of the rows, rounded down.
+        valid, test: share of the rows, rounded down.
         seed: seed of the draw.
 
     Raises:
@@ -124,9 +123,6 @@ def k_fold(
         seed: seed of the shuffle.
         valid: share of the training rows of each fold to move to its valid part, at random.
 
-    Returns:
-        Iterator over `folds` splits.
-
     Raises:
         ValueError: if there are fewer rows than folds, or a share is out of range.
     """
@@ -153,26 +149,22 @@ def k_fold(
 def leave_last_out(interactions: Interactions, *, valid: int = 1, test: int = 1) -> Split:
     """Hold out each user's last rows: the newest for test, those before for validation.
 
-    Rows with the same time keep the order of the file, so that the later one in the file counts as
-    newer. Users with at most `valid + test` rows stay entirely in the training part.
+    Of rows with the same time, the later one in the file counts as newer. Users with at most `valid
+    + test` rows stay entirely in the training part.
 
     Args:
         interactions: the rows, with a time column.
-        valid: rows of each user for the valid part.
-        test: rows of each user for the test part.
+        valid, test: rows of each user for this part.
 
     Raises:
-        ValueError: if there is no time column, a number is out of range, or no user has enough
-            rows.
+        ValueError: without a time column or users of enough rows, or for a number out of range.
     """
     for name, value in (("valid", valid), ("test", test)):
         hint = "It counts rows of each user."
         check_integer("leave_last_out", name, value, int(name == "test"), hint=hint)
     from_end, lengths, ties = _user_order(interactions)
     enough = lengths > valid + test
-    part = np.zeros(len(interactions), np.int8)
-    part[enough & (from_end < valid + test)] = 1
-    part[enough & (from_end < test)] = 2
+    part = _last(from_end, enough * valid, enough * test)
     short = len(np.unique(interactions.codes(interactions.user)[~enough]))
     method = f"leave_last_out(valid={valid}, test={test}); {ties}"
     if short:
@@ -190,19 +182,15 @@ def per_user_time_split(
 
     Args:
         interactions: the rows, with a time column.
-        valid: share of each user's rows for the valid part.
-        test: share of each user's rows for the test part.
+        valid, test: share of each user's rows for this part.
 
     Raises:
-        ValueError: if there is no time column, or the shares are out of range or leave a part
-            empty.
+        ValueError: without a time column, or if the shares are out of range or leave a part empty.
     """
     _check_shares(valid, test)
     from_end, lengths, ties = _user_order(interactions)
     tested, validated = _floor(test * lengths), _floor(valid * lengths)
-    part = np.zeros(len(interactions), np.int8)
-    part[from_end < tested + validated] = 1
-    part[from_end < tested] = 2
+    part = _last(from_end, validated, tested)
     method = f"per_user_time_split(valid={valid}, test={test}); {ties}"
     return _split(interactions, part, method, valid, test)
 
@@ -221,14 +209,13 @@ def global_time_split(
 
     Args:
         interactions: the rows, with a time column.
-        valid: share of the rows for the valid part.
-        test: share of the rows for the test part.
+        valid, test: share of the rows for this part.
         cuts: first time of the valid part and first time of the test part, in the unit of the time
             column, instead of shares.
 
     Raises:
-        ValueError: if there is no time column, the cuts or shares are out of range, or a part is
-            left empty.
+        ValueError: without a time column, or if cuts or shares are out of range or leave a part
+            empty.
     """
     time = _time(interactions, "global_time_split")
     if cuts is None:
@@ -238,13 +225,7 @@ def global_time_split(
         valid_from, _ = _cut(ordered[:earlier], int(_floor(valid * len(ordered))))
         method = f"global_time_split(valid={valid}, test={test})"
     else:
-        valid_from, test_from = (_whole_number(cut) for cut in _two(cuts))
-        if valid_from > test_from:
-            raise ValueError(
-                "global_time_split: cuts must rise: (first time of valid, first time of test); "
-                "received "
-                f"{cuts!r}."
-            )
+        valid_from, test_from = _checked_cuts(cuts)
         valid, test = float(valid_from < test_from), 1.0
         method = "global_time_split"
     part = (time >= valid_from).astype(np.int8) + (time >= test_from)
@@ -267,12 +248,12 @@ def predefined_split(
             complete row of train occurs in test or valid.
     """
     valid = train.take([]) if valid is None else valid
-    for name, part in (("valid", valid), ("test", test)):
+    others = {"valid": valid, "test": test}
+    for name, part in others.items():
         if not isinstance(part, Interactions) or part.columns != train.columns:
             raise ValueError(
                 f"predefined_split: {name} must be Interactions with the columns {train.columns} "
-                "of "
-                f"train; received {part!r}. Read all parts with the same roles."
+                f"of train; received {part!r}. Read all parts with the same roles."
             )
         if part.table.schema.types != train.table.schema.types:
             raise ValueError(
@@ -284,13 +265,11 @@ def predefined_split(
         raise ValueError(
             f"predefined_split: train and test need rows; received {len(train)} and {len(test)}."
         )
-    for name, part in (("valid", valid), ("test", test)):
-        leaked = _shared_rows(train, part)
-        if leaked:
+    for name, part in others.items():
+        if leaked := _shared_rows(train, part):
             raise ValueError(
                 f"predefined_split: {leaked} of {len(part)} rows of {name} are in train as well, "
-                "all "
-                "columns equal. Take them out of one of the two."
+                "all columns equal. Take them out of one of the two."
             )
     return Split(train, valid, test, "predefined_split")
 
@@ -350,6 +329,11 @@ def _user_order(interactions: Interactions) -> tuple[np.ndarray, np.ndarray, str
     return from_end, counts[users], text if ties else "no two rows of a user share a time"
 
 
+def _last(from_end: np.ndarray, valid: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Return the part of each row, from the numbers of valid and test rows of its user."""
+    return (from_end < valid + test).astype(np.int8) + (from_end < test)
+
+
 def _cut(ordered: np.ndarray, later: int) -> tuple[int, int]:
     """Return the start of a tail of at least `later` times, and the number of times before it."""
     if not len(ordered):
@@ -360,15 +344,12 @@ def _cut(ordered: np.ndarray, later: int) -> tuple[int, int]:
     return int(cut), int(np.searchsorted(ordered, cut))
 
 
-def _is_cold(train: Interactions, part: Interactions, column: str) -> np.ndarray:
-    """Mark the part's distinct values that have no training row."""
-    known = pc.is_in(part.distinct(column), value_set=train.distinct(column))
-    return ~np.asarray(known.to_numpy(zero_copy_only=False))
-
-
-def _cold(train: Interactions, part: Interactions, column: str) -> np.ndarray:
-    mask = pa.array(_is_cold(train, part, column))
-    return np.asarray(part.distinct(column).filter(mask).to_numpy(zero_copy_only=False))
+def _cold(train: Interactions, part: Interactions, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the part's distinct values that have no training row, and a mask of them."""
+    values = part.distinct(column)
+    cold = pc.invert(pc.is_in(values, value_set=train.distinct(column)))
+    found, mask = (array.to_numpy(zero_copy_only=False) for array in (values.filter(cold), cold))
+    return np.asarray(found), np.asarray(mask)
 
 
 def _shared_rows(train: Interactions, part: Interactions) -> int:
@@ -387,19 +368,20 @@ def _types(rows: Interactions) -> list[str]:
     return ["string" if pa.types.is_dictionary(kind) else str(kind) for kind in kinds]
 
 
-def _two(cuts: tuple[int, int]) -> tuple[int, int]:
+def _checked_cuts(cuts: tuple[int, int]) -> tuple[int, int]:
+    owner = "global_time_split"
     if not isinstance(cuts, tuple | list) or len(cuts) != 2:
         raise ValueError(
-            "global_time_split: cuts takes two times, (first of valid, first of test); received "
+            f"{owner}: cuts takes two times, (first of valid, first of test); received {cuts!r}."
+        )
+    for cut in cuts:
+        if isinstance(cut, bool) or not isinstance(cut, int | np.integer):
+            raise ValueError(
+                f"{owner}: a cut must be an integer in the unit of the time column, not {cut!r}."
+            )
+    if cuts[0] > cuts[1]:
+        raise ValueError(
+            f"{owner}: cuts must rise: (first time of valid, first time of test); received "
             f"{cuts!r}."
         )
-    return cuts[0], cuts[1]
-
-
-def _whole_number(cut: int) -> int:
-    if isinstance(cut, bool) or not isinstance(cut, int | np.integer):
-        raise ValueError(
-            "global_time_split: a cut must be an integer in the unit of the time column, not "
-            f"{cut!r}."
-        )
-    return int(cut)
+    return int(cuts[0]), int(cuts[1])

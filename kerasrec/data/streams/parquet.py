@@ -11,7 +11,7 @@ import tensorflow as tf
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.streams import row_stream
 from kerasrec.data.streams.row_stream import RowEncoder
-from kerasrec.data.tables.paths import Paths, files
+from kerasrec.data.tables.opening import Paths, files
 from kerasrec.schema import Schema
 
 OWNER = "stream_parquet"
@@ -38,11 +38,10 @@ def stream_parquet(
     that is repeatedly shuffled and half emptied. So rows up to about `buffer_rows` apart mix, and
     memory holds about twice the buffer, whatever the size of the files.
 
-    With `shard`, each worker reads only its part of the rows. In each pass the row groups of all
-    files are dealt again, every worker takes an equal number of rows, and no row goes to two
-    workers. Row groups are cut where necessary to make the parts equal. Rows that do not divide
-    evenly among the workers are dropped for that pass, and `dataset.part.left_out` counts them.
-    All workers must use the same files and the same seed.
+    With `shard`, each worker reads an equal part of the rows. The row groups of all files are dealt
+    again in each pass, and cut where necessary. Rows that do not divide evenly among the workers
+    are dropped for that pass, and `dataset.part.left_out` counts them. All workers must use the
+    same files and the same seed.
 
     Column names are those of the schema. Values are checked as they are read. A row that
     `Interactions` would reject ends the pass with a TensorFlow error that carries its message.
@@ -97,14 +96,7 @@ def stream_parquet(
     for group in {group.path: group for group in reversed(groups)}.values():
         encoder.arrays(pa.table(next(group.read(0, 1))))
     return row_stream.row_stream(
-        groups,
-        encoder,
-        batch_size=batch_size,
-        shard=shard,
-        shuffle=shuffle,
-        buffer_rows=buffer_rows,
-        seed=seed,
-        drop_remainder=drop_remainder,
+        groups, encoder, batch_size, shard, shuffle, buffer_rows, seed, drop_remainder
     )
 
 

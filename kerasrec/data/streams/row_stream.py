@@ -25,24 +25,13 @@ OPEN_GROUPS = 4
 
 @dataclasses.dataclass(frozen=True)
 class RowEncoder:
-    """Encoder of Arrow rows to (features, label[, weight]).
+    """Encoder of Arrow rows to (features, label[, weight])."""
 
-    Args:
-        owner: calling function, named in error messages.
-        schema: `Categorical` features and `Numeric` ones of size 1.
-        vocabularies: by feature name.
-        implicit: whether every label is 1.
-        weight: name of a column of sample weights.
-
-    Raises:
-        ValueError: if a feature is of another kind, or has no vocabulary of its size.
-    """
-
-    owner: str
-    schema: Schema
+    owner: str  # calling function, named in error messages
+    schema: Schema  # of single values
     vocabularies: Mapping[str, Vocabulary]
-    implicit: bool
-    weight: str | None
+    implicit: bool  # every label is 1
+    weight: str | None  # name of a column of sample weights
 
     def __post_init__(self) -> None:
         for feature in self.schema.features:
@@ -69,11 +58,7 @@ class RowEncoder:
         return names + ([] if self.weight is None else [self.weight])
 
     def arrays(self, table: pa.Table) -> Arrays:
-        """Encode a table to nested numpy arrays `(rows,)`.
-
-        Raises:
-            ValueError: if `Interactions` rejects the rows.
-        """
+        """Encode a table to nested numpy arrays `(rows,)`."""
         schema, encoded = self.schema, {}
         for feature in schema.features:
             name = feature.name
@@ -106,7 +91,6 @@ class RowEncoder:
 def row_stream(
     groups: Sequence[Group],
     encoder: RowEncoder,
-    *,
     batch_size: int,
     shard: tuple[int, int] | None,
     shuffle: bool,
@@ -118,23 +102,8 @@ def row_stream(
 
     Each pass deals the groups again, depending only on the seed and the number of the pass, so that
     workers agree without communication. A worker reads its part, several groups in turns, slice by
-    slice, into a buffer that is repeatedly shuffled and half emptied.
-
-    Args:
-        groups: groups of rows, with at least one row each.
-        encoder: encoder of the rows.
-        batch_size: rows per batch, over all workers.
-        shard: the worker's place and the number of workers; None for one worker.
-        shuffle: whether to reorder the rows, otherwise in the order of the groups.
-        buffer_rows: rows in the buffer; it grows to two batches if it is smaller.
-        seed: seed of the order, which changes in each pass.
-        drop_remainder: whether to leave out the last rows that do not fill a batch.
-
-    Returns:
-        Dataset as `pointwise` returns it, with the attribute `part`.
-
-    Raises:
-        ValueError: if an argument is out of range, there are no rows, or the first row is invalid.
+    slice, into a buffer that is repeatedly shuffled and half emptied. The arguments are those of
+    `stream_parquet`.
     """
     owner = encoder.owner
     for name, value, least in (

@@ -28,21 +28,14 @@ class Part:
     that do not divide evenly among the workers are dropped for that pass: fewer than there are
     workers, or with `drop_remainder` fewer than a batch.
 
-    Attributes:
-        index: index of the worker, from 0.
-        count: number of workers.
-        rows: rows of all groups together.
-        batch_size: rows of a step over all workers.
-        batches: steps of a pass.
-        own_rows: rows that this worker reads in each pass.
     """
 
-    index: int
-    count: int
-    rows: int
-    batch_size: int
-    batches: int
-    own_rows: int
+    index: int  # of the worker, from 0
+    count: int  # of workers
+    rows: int  # of all groups together
+    batch_size: int  # rows of a step over all workers
+    batches: int  # steps of a pass
+    own_rows: int  # that this worker reads in each pass
 
     @property
     def own_batch(self) -> int:
@@ -67,11 +60,7 @@ class Part:
         )
 
     def pieces(self, groups: Sequence[Group]) -> list[tuple[Group, int, int]]:
-        """Return the pieces `(group, start, stop)` of this worker.
-
-        Args:
-            groups: all groups, in the order of the pass.
-        """
+        """Return the pieces `(group, start, stop)` of this worker, from the groups of a pass."""
         ends = np.cumsum([group.rows for group in groups])
         begin = self.index * self.own_rows
         end = begin + self.own_rows
@@ -89,19 +78,7 @@ class Part:
 def share(
     owner: str, rows: int, batch_size: int, shard: tuple[int, int] | None, drop_remainder: bool
 ) -> Part:
-    """Compute the part of one worker.
-
-    Args:
-        owner: calling function, named in the error message.
-        rows: rows of all groups together.
-        batch_size: rows of a step over all workers.
-        shard: the worker's index and the number of workers; None for one worker.
-        drop_remainder: whether to leave out the last rows that do not fill a batch.
-
-    Raises:
-        ValueError: if the shard is invalid, the batch cannot be divided evenly, or there would be
-            no step.
-    """
+    """Compute the part of one worker, `shard` being its index and the number of workers."""
     index, count = _checked(owner, (0, 1) if shard is None else shard)
     if batch_size % count:
         raise ValueError(

@@ -16,7 +16,7 @@ from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.streams import row_stream
 from kerasrec.data.streams.row_stream import RowEncoder
 from kerasrec.data.tables.arrow import columns_of, joined, to_arrow, to_context
-from kerasrec.data.tables.paths import Paths, files
+from kerasrec.data.tables.opening import Paths, files
 from kerasrec.schema import Schema
 
 Compression = Literal["", "GZIP", "ZLIB"]
@@ -49,17 +49,9 @@ def stream_tfrecord(
 
     Args:
         paths: a file, several, or a folder with files named `*.tfrecord*`.
-        schema: `Categorical` features and `Numeric` ones of size 1.
-        vocabularies: by feature name, fitted on training rows.
-        batch_size: rows per step, over all workers.
-        shard: the worker's index, from 0, and the number of workers; see `stream_parquet`.
-        implicit: whether every label is 1. Then the examples need no label.
-        weight: name of a feature with sample weights.
-        shuffle: whether to reorder the rows, otherwise in the order of the files.
-        buffer_rows: rows in the buffer; it grows to two batches if it is smaller.
-        seed: seed of the order, which changes in each pass.
-        drop_remainder: whether to leave out the last rows that do not fill a batch.
         compression: compression of the files: "" for none, "GZIP" or "ZLIB".
+        schema, vocabularies, batch_size, shard, implicit, weight: see `stream_parquet`, as for
+            shuffle, buffer_rows, seed and drop_remainder.
 
     Returns:
         Dataset as of `stream_parquet`.
@@ -93,14 +85,7 @@ def stream_tfrecord(
             encoder.arrays(next(group.read(0, 1)))
             groups.append(group)
     return row_stream.row_stream(
-        groups,
-        encoder,
-        batch_size=batch_size,
-        shard=shard,
-        shuffle=shuffle,
-        buffer_rows=buffer_rows,
-        seed=seed,
-        drop_remainder=drop_remainder,
+        groups, encoder, batch_size, shard, shuffle, buffer_rows, seed, drop_remainder
     )
 
 
@@ -230,10 +215,10 @@ def _example(row: Mapping[str, Any]) -> bytes:
     features = {}
     for name, value in row.items():
         if isinstance(value, str):
-            feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+            kind: dict[str, Any] = {"bytes_list": tf.train.BytesList(value=[value.encode()])}
         elif isinstance(value, float):
-            feature = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+            kind = {"float_list": tf.train.FloatList(value=[value])}
         else:
-            feature = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-        features[name] = feature
+            kind = {"int64_list": tf.train.Int64List(value=[value])}
+        features[name] = tf.train.Feature(**kind)
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()

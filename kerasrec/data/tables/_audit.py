@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,17 +114,8 @@ def audit(
 
     Args:
         source: a path, `Interactions` (whose own roles are used), or a table as `from_table` takes.
-        format: format of the file, as in `read`.
-        columns: names of all columns of a csv or tsv file that has no header.
-        separator: the character between the fields of a csv or tsv file.
-        quote: the character around quoted fields, as in `read`.
-        encoding: of the text.
-        decimal: mark of fractions, "." or ",".
-        id_type: type of the user and item ids: "string", "integer" or "auto".
-        user: column of user ids.
-        item: column of item ids.
-        label: column of ratings or clicks; None for implicit feedback.
-        time: column that orders the rows; None where there is none.
+        format, columns, separator, quote, encoding, decimal, id_type: form of a file, see `read`.
+        user, item, label, time: columns of these roles, see `Interactions`.
 
     Raises:
         ValueError: if the source has no rows, cannot be read, or lacks the user or item column.
@@ -163,23 +154,14 @@ def audit(
 
 @dataclasses.dataclass
 class _Rows:
-    """Columns that are read one at a time to bound memory.
-
-    Args:
-        source: name of the audited data.
-        names: names of the columns.
-        table: the columns in memory; None to read each on request.
-        file: the file to read from; None for a table.
-        missing: missing values of the columns checked so far.
-        sides: side that each further column describes, see `side_of`.
-    """
+    """Columns that are read one at a time to bound memory, and findings about them."""
 
     source: str
     names: tuple[str, ...]
-    table: pa.Table | None
+    table: pa.Table | None  # None to read each column of the file on request
     file: TableFile | None
     missing: dict[str, int] = dataclasses.field(default_factory=dict)
-    sides: dict[str, str] = dataclasses.field(default_factory=dict)
+    sides: dict[str, str] = dataclasses.field(default_factory=dict)  # of further columns
 
     def column(self, name: str) -> tuple[ArrowColumn, np.ndarray]:
         """Return a column and the mask of its missing values."""
@@ -205,7 +187,7 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
         column, mask = rows.column(name)
         if not len(column):
             raise ValueError(f"{rows.source}: expected at least one row; received none.")
-        ids = _ids(rows.typed, column, name, problems)
+        ids = _ids(rows, column, name, problems)
         if _counts_rows(ids):
             leaks.append(f"{name!r} is the number of the row, not an id")
         codes[name] = _codes(ids)
@@ -237,17 +219,15 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
             leaks.append(f"{time!r} is the same in all rows, so it gives no order")
     del moments
     leaks += _leaks(rows, codes, labels, label, time)
-    features = [
-        f"{name!r} is the same in all rows of each {user!r}: a user feature"
-        for name, side in rows.sides.items()
-        if side == "user"
-    ]
-    leaks += [
-        f"{name!r} is the same in all rows of each {item!r}: an item feature, which as context "
-        "would reveal the item"
-        for name, side in rows.sides.items()
-        if side == "item"
-    ]
+    features = []
+    for name, side in rows.sides.items():
+        if side == "user":
+            features.append(f"{name!r} is the same in all rows of each {user!r}: a user feature")
+        elif side == "item":
+            leaks.append(
+                f"{name!r} is the same in all rows of each {item!r}: an item feature, which as "
+                "context would reveal the item"
+            )
     finite = np.empty(0) if labels is None else labels[np.isfinite(labels)]
     return Audit(
         source=rows.source,
@@ -265,13 +245,11 @@ def _audit(rows: _Rows, user: str, item: str, label: str | None, time: str | Non
     )
 
 
-def _ids(
-    typed: Callable[..., ArrowColumn], column: ArrowColumn, name: str, problems: list[str]
-) -> ArrowColumn:
+def _ids(rows: _Rows, column: ArrowColumn, name: str, problems: list[str]) -> ArrowColumn:
     """Convert ids where possible, else return their text and record the problem."""
     owner = f"column {name!r}"
     try:
-        ids = to_ids(typed(column, "user", name), owner)
+        ids = to_ids(rows.typed(column, "user", name), owner)
         check_ids(ids.drop_null(), owner)
     except ValueError as error:
         if pa.types.is_nested(column.type):

@@ -42,14 +42,7 @@ def find_roles(
 ) -> dict[str, str | None]:
     """Return the column of each role, found by common names if the default is missing.
 
-    Args:
-        names: column names of a file.
-        roles: column of "user", "item", "label" and "time"; None for a role without one. A name
-            that is not the default of `read` is taken literally.
-        context: further columns already in use.
-
-    Raises:
-        ValueError: if several columns have common names of one role.
+    A name that is not the default of `read` is taken literally. Columns of the context are taken.
 
     Example:
 

@@ -15,19 +15,13 @@ MICROSECONDS = 1_000_000
 # Offsets have 64 bits, because 60 million UUIDs exceed 32-bit offsets.
 TEXT_IDS = pa.dictionary(pa.int32(), pa.large_string())
 
+_TEXT = {pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()}
+
 ArrowColumn: TypeAlias = Any  # pa.Array | pa.ChunkedArray: Arrow carries no types for mypy
 
 
 def to_arrow(values: Any, name: str) -> ArrowColumn:
-    """Convert one column to an Arrow array, with dictionaries decoded and NaN as missing.
-
-    Args:
-        values: numpy array, Arrow array, list, or a pandas or polars series.
-        name: name of the column for error messages.
-
-    Raises:
-        ValueError: if the values are not one column of one type.
-    """
+    """Convert one column to an Arrow array, with dictionaries decoded and NaN as missing."""
     values = _as_arrow(values, name)
     try:
         if pa.types.is_dictionary(values.type):
@@ -64,12 +58,7 @@ def _not_one_type(values: Any, name: str, error: Exception) -> ValueError:
 def to_ids(values: Any, name: str) -> ArrowColumn:
     """Convert raw ids to int64 or `TEXT_IDS`. Empty strings and null stay missing.
 
-    Args:
-        values: anything `to_arrow` takes. Bytes are read as UTF-8, whole floats as integers.
-        name: name of the column for error messages.
-
-    Raises:
-        ValueError: if the type is neither integer nor string, or an integer is 2**63 or more.
+    Bytes are read as UTF-8, whole floats as integers.
     """
     column = _as_arrow(values, name)
     kind = column.type
@@ -115,8 +104,7 @@ def _text_ids(column: ArrowColumn, name: str) -> pa.DictionaryArray:
     # All chunks have one dictionary now.
     texts = chunks[0].dictionary if chunks else pa.array([], pa.large_string())
     numbers = pa.chunked_array([chunk.indices for chunk in chunks], pa.int32()).combine_chunks()
-    if not _lengths(texts).all():
-        empty = pc.index(texts, "").as_py()
+    if (empty := pc.index(texts, "").as_py()) >= 0:
         numbers = pc.if_else(pc.equal(numbers, empty), pa.scalar(None, pa.int32()), numbers)
     return pa.DictionaryArray.from_arrays(numbers, texts)
 
@@ -129,13 +117,7 @@ def _recoded(chunk: pa.DictionaryArray) -> pa.DictionaryArray:
 
 
 def distinct_ids(ids: ArrowColumn) -> tuple[pa.Array, np.ndarray]:
-    """Return the distinct values by first appearance, and each row's position among them.
-
-    Args:
-        ids: int64, float or `TEXT_IDS`, none missing.
-
-    Returns:
-        The values, text as large_string, and each row's position among them, `(rows,)` int32.
+    """Return the distinct values by first appearance, and each row's int32 position among them.
 
     Example:
 
@@ -168,25 +150,11 @@ def _whole(column: ArrowColumn, name: str) -> ArrowColumn:
 
 def is_text(kind: pa.DataType) -> bool:
     """Return whether an Arrow type holds text or bytes."""
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-    )
+    return kind in _TEXT
 
 
 def check_ids(ids: ArrowColumn, name: str) -> None:
-    """Validate ids: none missing, negative or with a line break.
-
-    Args:
-        ids: the result of `to_ids`.
-        name: name of the column for error messages.
-
-    Raises:
-        ValueError: if an id is missing, negative, or holds a line break.
-    """
+    """Validate ids: none missing, negative or with a line break."""
     if ids.null_count:
         raise ValueError(
             f"{name}: {ids.null_count} of {len(ids)} ids are missing (null, NaN or empty string). "
@@ -204,52 +172,18 @@ def check_ids(ids: ArrowColumn, name: str) -> None:
         return
     texts = ids
     if pa.types.is_dictionary(ids.type):
-        texts, _ = distinct_ids(ids) if _has_breaks(_dictionary(ids)) else (_NONE, None)
-    for mark in ("\n", "\r"):
-        broken = pc.match_substring(texts, mark)
-        if pc.any(broken).as_py():
+        texts = (ids.chunk(0) if isinstance(ids, pa.ChunkedArray) else ids).dictionary
+    if any(pc.any(pc.match_substring(texts, mark)).as_py() for mark in "\n\r"):
+        texts, _ = distinct_ids(ids)  # without texts of the dictionary that no row has
+        if len(broken := texts.filter(pc.match_substring_regex(texts, "[\n\r]"))):
             raise ValueError(
-                f"{name}: ids must be one line of text; received "
-                f"{texts.filter(broken)[0].as_py()!r}. Remove the line break."
+                f"{name}: ids must be one line of text; received {broken[0].as_py()!r}. Remove the "
+                "line break."
             )
 
 
-_NONE = pa.array([], pa.large_string())
-
-
-def _dictionary(ids: ArrowColumn) -> pa.Array:
-    if isinstance(ids, pa.ChunkedArray):
-        return ids.chunk(0).dictionary if ids.num_chunks else _NONE
-    return ids.dictionary
-
-
-def _lengths(texts: pa.LargeStringArray) -> np.ndarray:
-    return np.diff(_offsets(texts))
-
-
-def _offsets(texts: pa.LargeStringArray) -> np.ndarray:
-    if not len(texts):
-        return np.zeros(1, np.int64)
-    offsets = np.frombuffer(texts.buffers()[1], np.int64)
-    return offsets[texts.offset : texts.offset + len(texts) + 1]
-
-
-def _has_breaks(texts: pa.LargeStringArray) -> bool:
-    """Return whether any text contains a line break, by a scan of all bytes at once."""
-    offsets, buffer = _offsets(texts), texts.buffers()[2]
-    if buffer is None:
-        return False
-    some = np.frombuffer(buffer, np.uint8)[offsets[0] : offsets[-1]]
-    return bool((some == 10).any() or (some == 13).any())
-
-
 def plain_text(values: Any, name: str) -> list[pa.LargeStringArray] | None:
-    """Return text as arrays of large_string, or None if some is encoded, missing or empty.
-
-    Args:
-        values: anything `to_arrow` takes.
-        name: name of the column for error messages.
-    """
+    """Return text as arrays of large_string, or None if some is encoded, missing or empty."""
     column = _as_arrow(values, name)
     if not is_text(column.type) or column.null_count:
         return None
@@ -259,15 +193,12 @@ def plain_text(values: Any, name: str) -> list[pa.LargeStringArray] | None:
         chunks = list(column.cast(pa.large_string()).chunks)
     except pa.ArrowInvalid:
         return None
-    return chunks if all(_lengths(chunk).all() for chunk in chunks) else None
+    shortest = [pc.min(pc.binary_length(chunk)).as_py() for chunk in chunks]
+    return None if 0 in shortest else chunks
 
 
 def columns_of(data: Any) -> Mapping[str, Any]:
-    """Return columns by name, from a dict or any table of the Arrow protocol.
-
-    Raises:
-        ValueError: if the data have another type, or names repeat.
-    """
+    """Return columns by name, from a dict or any table of the Arrow protocol."""
     if isinstance(data, Mapping):
         return data
     if not isinstance(data, pa.Table | pa.RecordBatch) and not hasattr(data, "__arrow_c_stream__"):
@@ -295,11 +226,7 @@ def columns_of(data: Any) -> Mapping[str, Any]:
 
 
 def joined(columns: Mapping[str, ArrowColumn]) -> pa.Table:
-    """Join columns to one table.
-
-    Raises:
-        ValueError: if they differ in length.
-    """
+    """Join columns to one table."""
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"Interactions: columns must have one length; received {lengths}.")
@@ -307,18 +234,13 @@ def joined(columns: Mapping[str, ArrowColumn]) -> pa.Table:
 
 
 def to_float32(values: Any, name: str) -> ArrowColumn:
-    """Convert labels and numeric features to float32. Missing values stay missing.
-
-    Raises:
-        ValueError: if the values are not numbers.
-    """
+    """Convert labels and numeric features to float32. Missing values stay missing."""
     column = to_arrow(values, name)
     kind = column.type
     if is_text(kind):
-        example = next((v for v in column.to_pylist() if v is not None), None)
         raise ValueError(
-            f"{name}: expected numbers; received text such as {example!r}. Convert the column to "
-            "numbers first."
+            f"{name}: expected numbers; received text such as {_example(column)!r}. Convert the "
+            "column to numbers first."
         )
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
         column = column.cast(pa.float64())
@@ -332,12 +254,10 @@ def to_time(values: Any, name: str) -> ArrowColumn:
 
     If any number has a fraction, the numbers are taken as seconds, as most systems log them, and
     become microseconds too.
-
-    Raises:
-        ValueError: if the values are not times.
     """
     column = to_arrow(values, name)
     kind = column.type
+    fractions = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         zone = kind.tz if pa.types.is_timestamp(kind) else None
         options = pc.CastOptions(pa.timestamp("us", zone), allow_time_truncate=True)
@@ -348,14 +268,9 @@ def to_time(values: Any, name: str) -> ArrowColumn:
                 f"{name}: times must lie within 290,000 years of 1970; received {error}. Correct "
                 "these rows."
             ) from error
-    elif (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_null(kind)
-    ):
+    elif fractions or pa.types.is_integer(kind) or pa.types.is_null(kind):
         try:
-            if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            if fractions:
                 column = column.cast(pa.float64(), safe=False)
                 if pc.any(pc.not_equal(pc.floor(column), column)).as_py():
                     column = pc.round(pc.multiply(column, float(MICROSECONDS)))
@@ -366,20 +281,19 @@ def to_time(values: Any, name: str) -> ArrowColumn:
                 f"received {error}. Correct these rows."
             ) from error
     else:
-        example = next((v for v in column.to_pylist() if v is not None), None)
         raise ValueError(
-            f"{name}: expected integers, timestamps or dates; received {kind} such as {example!r}. "
-            "Parse the column first, for example with pandas.to_datetime."
+            f"{name}: expected integers, timestamps or dates; received {kind} such as "
+            f"{_example(column)!r}. Parse the column first, for example with pandas.to_datetime."
         )
     return column
 
 
-def to_context(values: Any, name: str) -> ArrowColumn:
-    """Convert floats to float32 (a numeric feature) and other values to ids (a category).
+def _example(column: ArrowColumn) -> Any:
+    return next(iter(column.drop_null()[:1].to_pylist()), None)
 
-    Raises:
-        ValueError: if the values are neither numbers nor text.
-    """
+
+def to_context(values: Any, name: str) -> ArrowColumn:
+    """Convert floats to float32 (a numeric feature) and other values to ids (a category)."""
     column = to_arrow(values, name)
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
         return to_float32(column, name)

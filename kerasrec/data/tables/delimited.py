@@ -20,34 +20,19 @@ BLOCK_BYTES = (1 << 20, 1 << 24, 1 << 28)
 
 @dataclasses.dataclass(frozen=True)
 class Delimited:
-    """Text file of separated fields.
-
-    Args:
-        path: the file.
-        separator: the character between two fields.
-        quote: the character around a quoted field; "" for none.
-        trusted: accept quoted line breaks even if the lines look like rows.
-        encoding: encoding of the text.
-        names: names of the columns.
-        begin: position of the first row, in bytes of UTF-8.
-        line: line number of the first row.
-    """
+    """Text file of separated fields."""
 
     path: pathlib.Path
     separator: str
-    quote: str
-    trusted: bool
+    quote: str  # "" for none
+    trusted: bool  # accept quoted line breaks even if the lines look like rows
     encoding: str
     names: tuple[str, ...] = ()
-    begin: int = 0
-    line: int = 1
+    begin: int = 0  # position of the first row, in bytes of UTF-8
+    line: int = 1  # of the first row
 
     def with_header(self) -> "Delimited":
-        """Return a copy with the column names of its first non-empty line.
-
-        Raises:
-            ValueError: if the file has no text, or a name repeats.
-        """
+        """Return a copy with the column names of its first non-empty line."""
         rules = self._rules(2)
         with self._open() as file:
             data, final = b"", False
@@ -82,11 +67,7 @@ class Delimited:
         return dataclasses.replace(self, names=tuple(names), begin=end, line=lines + 1)
 
     def with_names(self, names: Sequence[str]) -> "Delimited":
-        """Return a copy without a header, with the given column names.
-
-        Raises:
-            ValueError: if a name repeats, or the first row has another number of fields.
-        """
+        """Return a copy without a header, with the given column names."""
         if len(set(names)) < len(names):
             raise ValueError(f"{self.path}: columns need different names; received {list(names)}.")
         with self._open() as file:
@@ -94,15 +75,7 @@ class Delimited:
         return dataclasses.replace(self, names=tuple(names), begin=begin)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read columns as text, empty fields as null.
-
-        Args:
-            columns: names of the columns to convert; None for all.
-
-        Raises:
-            ValueError: if rows have another number of fields than the header, quotes are malformed,
-                or the text has another encoding.
-        """
+        """Read columns, by default all, as text with empty fields as null."""
         names = list(self.names if columns is None else columns)
         try:
             quotes = self._scan()

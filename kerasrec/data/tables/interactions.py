@@ -102,11 +102,7 @@ class Interactions:
 
         Args:
             data: an object of the Arrow C stream protocol, or a dict of columns.
-            user: column of user ids.
-            item: column of item ids.
-            label: column of ratings or clicks; None for implicit feedback.
-            time: column that orders the rows; None where there is none.
-            context: columns that describe the moment.
+            user, item, label, time, context: columns of these roles, see `Interactions`.
             missing: policy for rows with a null, NaN or empty string: raise an error, or drop them.
             duplicates: policy for a repeated (user, item) pair: raise an error, or keep all rows.
                 `kerasrec.data.deduplicate` then takes the last or the mean.
@@ -120,14 +116,11 @@ class Interactions:
         context = _check_roles(roles, context)
         source = columns_of(data)
         check_columns(list(source), roles, context)
-        columns: dict[str, ArrowColumn] = {}
-        for role, name in roles.items():
-            if name is not None:
-                columns[name] = _CONVERT[role](
-                    source[name], f"Interactions: column {name!r} ({role})"
-                )
-        for name in context:
-            columns[name] = to_context(source[name], f"Interactions: column {name!r} (context)")
+        named = [(name, role) for role, name in roles.items() if name is not None]
+        columns: dict[str, ArrowColumn] = {
+            name: _CONVERT[role](source[name], f"Interactions: column {name!r} ({role})")
+            for name, role in [*named, *((name, "context") for name in context)]
+        }
         table = joined(columns)
         rows_given = table.num_rows
         gaps = {name: table[name].null_count for name in columns if table[name].null_count}
@@ -189,9 +182,7 @@ class Interactions:
         Raises:
             ValueError: if there is no such column.
         """
-        if name not in self.columns:
-            raise ValueError(f"Interactions have no column {name!r}; they have {self.columns}.")
-        return self.table[name].to_numpy()
+        return self._values(name).to_numpy()
 
     def codes(self, name: str) -> np.ndarray:
         """Return a column as codes from 0 by first appearance, `(rows,)` int32.
@@ -199,9 +190,7 @@ class Interactions:
         Raises:
             ValueError: if there is no such column.
         """
-        if name not in self.columns:
-            raise ValueError(f"Interactions have no column {name!r}; they have {self.columns}.")
-        return distinct_ids(self.table[name])[1]
+        return distinct_ids(self._values(name))[1]
 
     def distinct(self, name: str) -> pa.Array:
         """Return the distinct values of a column in the order of their first appearance.
@@ -211,9 +200,15 @@ class Interactions:
         Raises:
             ValueError: if there is no such column.
         """
+        return distinct_ids(self._values(name))[0]
+
+    def _values(self, name: str) -> pa.ChunkedArray:
         if name not in self.columns:
             raise ValueError(f"Interactions have no column {name!r}; they have {self.columns}.")
-        return distinct_ids(self.table[name])[0]
+        return self.table[name]
+
+    def _role(self, name: str) -> str:
+        return next((role for role, column in self.roles.items() if column == name), "context")
 
     def pairs(self) -> np.ndarray:
         """Return one number for each row's (user, item) pair, `(rows,)` int64."""
@@ -260,9 +255,8 @@ class Interactions:
         Raises:
             ValueError: if there is no such column, or the values do not fit its role.
         """
-        if name not in self.columns:
-            raise ValueError(f"Interactions have no column {name!r}; they have {self.columns}.")
-        role = next((role for role, column in self.roles.items() if column == name), "context")
+        self._values(name)
+        role = self._role(name)
         converted = _CONVERT[role](values, f"Interactions: column {name!r} ({role})")
         return dataclasses.replace(self, table=self._replaced(name, converted))
 
@@ -289,7 +283,7 @@ class Interactions:
         return table.append_column(name, column)
 
     def _check_column(self, name: str, column: pa.ChunkedArray) -> None:
-        role = next((role for role, column in self.roles.items() if column == name), "context")
+        role = self._role(name)
         owner = f"Interactions: column {name!r} ({role})"
         kinds = {
             "label": (pa.float32(),),
@@ -343,11 +337,10 @@ def _check_roles(roles: Mapping[str, str | None], context: Sequence[str]) -> tup
             f"{context!r}. Write context=({context!r},)."
         )
     context = tuple(context)
-    names: list[Any] = list(context)
-    for role, name in roles.items():
-        if name is None and role in ("label", "time"):
-            continue
-        names.append(name)
+    names: list[Any] = [
+        *context,
+        *(name for role, name in roles.items() if name is not None or role in ("user", "item")),
+    ]
     for name in names:
         if not isinstance(name, str) or not name:
             raise ValueError(f"Interactions: a role takes a column name; received {name!r}.")
@@ -362,16 +355,7 @@ def _check_roles(roles: Mapping[str, str | None], context: Sequence[str]) -> tup
 def check_columns(
     available: list[str], roles: Mapping[str, str | None], context: Sequence[str] = ()
 ) -> None:
-    """Check that the column of each role exists.
-
-    Args:
-        available: names of the columns that exist.
-        roles: column of each role, None for a role without one.
-        context: further columns.
-
-    Raises:
-        ValueError: if one is missing, or occurs more than once.
-    """
+    """Check that the column of each role exists."""
     wanted = [(role, name) for role, name in roles.items() if name is not None]
     for role, name in wanted + [("context", name) for name in context]:
         count = available.count(name)

@@ -15,16 +15,7 @@ ROW = re.compile(r"^[+-]?[\d.eE+-]+( \d+:[+-]?[\d.eE+-]+)+\s*$")
 
 
 def libfm_names(path: pathlib.Path, head: str, roles: Mapping[str, str | None]) -> tuple[str, ...]:
-    """Return names for user, item, label, and the further features of a row.
-
-    Args:
-        path: the file.
-        head: its first lines.
-        roles: column of each role.
-
-    Raises:
-        ValueError: if the first line is not such a row.
-    """
+    """Return names for user, item, label, and the further features of a row."""
     line = head.split("\n", 1)[0]
     count = line.count(":")
     if not ROW.match(line) or count < 2:
@@ -37,15 +28,7 @@ def libfm_names(path: pathlib.Path, head: str, roles: Mapping[str, str | None]) 
 
 
 def read_libfm(path: pathlib.Path, names: Sequence[str]) -> pa.Table:
-    """Read the columns of a libFM file.
-
-    Args:
-        path: the file.
-        names: the result of `libfm_names`.
-
-    Raises:
-        ValueError: if rows have another number of features, or a feature is not a single number.
-    """
+    """Read the columns of a libFM file."""
     user, item, label = names[:3]
     features = [user, item, *names[3:]]
     count = len(features)

@@ -7,10 +7,12 @@ import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import pyarrow as pa
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 SUFFIXES = (".gz", ".bz2", ".zst", ".xz", ".lz4", ".zip")
 HEAD_BYTES = 1 << 16
@@ -32,11 +34,7 @@ def is_packed(path: pathlib.Path) -> bool:
 
 @contextlib.contextmanager
 def open_bytes(path: pathlib.Path) -> Iterator[IO[bytes]]:
-    """Open a file, decompressed: gzip, bzip2, Zstandard, LZ4, xz, or a zip archive of one file.
-
-    Raises:
-        ValueError: if there is no such file, or an archive holds several.
-    """
+    """Open a file, decompressed: gzip, bzip2, Zstandard, LZ4, xz, or a zip archive of one file."""
     start = _start(path)
     if start.startswith(b"\xfd7zXZ\x00"):
         with lzma.open(path) as file:
@@ -59,15 +57,7 @@ def open_bytes(path: pathlib.Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def open_text(path: pathlib.Path, encoding: str) -> Iterator[IO[bytes]]:
-    """Open a text file as UTF-8 bytes without a byte order mark.
-
-    Args:
-        path: the file.
-        encoding: encoding of the text, a name that Python knows.
-
-    Raises:
-        ValueError: if there is no such file or encoding, or the file is marked as UTF-16.
-    """
+    """Open a text file as UTF-8 bytes without a byte order mark."""
     try:
         name = codecs.lookup(encoding).name
     except (LookupError, TypeError) as error:
@@ -87,11 +77,7 @@ def open_text(path: pathlib.Path, encoding: str) -> Iterator[IO[bytes]]:
 
 
 def without_mark(head: bytes, path: pathlib.Path) -> int:
-    """Return the length in bytes of the byte order mark of UTF-8 text.
-
-    Raises:
-        ValueError: if the mark is that of UTF-16.
-    """
+    """Return the length in bytes of the byte order mark of UTF-8 text."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(
             f"{path}: the file begins with the byte order mark of UTF-16; expected UTF-8. Pass "
@@ -101,11 +87,7 @@ def without_mark(head: bytes, path: pathlib.Path) -> int:
 
 
 def head_of(path: pathlib.Path, encoding: str = "utf-8") -> str:
-    """Read the first characters of a file, decompressed and decoded.
-
-    Raises:
-        ValueError: if the file cannot be read.
-    """
+    """Read the first characters of a file, decompressed and decoded."""
     try:
         with open_text(path, encoding) as file:
             head = file.read(HEAD_BYTES)
@@ -138,3 +120,20 @@ def _nearest(path: pathlib.Path) -> str:
         if found := difflib.get_close_matches(path.name, names, 1):
             return f" Did you mean {str(path.parent / found[0])!r}?"
     return ""
+
+
+def files(owner: str, paths: Paths, pattern: str) -> list[pathlib.Path]:
+    """Return the files of a path, of several, or of a folder in alphabetical order."""
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found: list[pathlib.Path] = []
+    for path in map(pathlib.Path, given):
+        inside = sorted(path.glob(pattern)) if path.is_dir() else [path]
+        if not inside or not inside[0].is_file():
+            raise ValueError(
+                f"{owner}: expected a file, or a folder with files named {pattern}; there is none "
+                f"at {str(path)!r}."
+            )
+        found += inside
+    if not found:
+        raise ValueError(f"{owner}: received no paths.")
+    return found

@@ -24,19 +24,12 @@ class Quotes:
 
 @dataclasses.dataclass(frozen=True)
 class QuoteRules:
-    """Quoting rules of a file.
-
-    Args:
-        separator: the byte between two fields.
-        quote: the byte around a quoted field.
-        fields: number of fields of a row.
-        trusted: accept quoted line breaks even where the lines look like rows.
-    """
+    """Quoting rules of a file."""
 
     separator: bytes
     quote: bytes
-    fields: int
-    trusted: bool = False
+    fields: int  # of a row
+    trusted: bool = False  # accept quoted line breaks even where the lines look like rows
 
     @functools.cached_property
     def field(self) -> re.Pattern[bytes]:
@@ -71,14 +64,7 @@ class QuoteRules:
 def record_end(data: bytes, start: int, rules: QuoteRules | None, final: bool) -> int:
     """Return the position after the line break of the record that begins at `start`.
 
-    Args:
-        data: bytes of a file, starting at some record.
-        start: position of the record.
-        rules: quoting rules, None if fields are not quoted.
-        final: whether the file ends with these bytes.
-
-    Returns:
-        The position, or -1 if the record continues beyond the bytes.
+    It is -1 if the record continues beyond the bytes, and these are not the final ones.
     """
     match = (rules.record if rules else _LINE).match(data, start)
     end = match.end() if match else start
@@ -90,17 +76,7 @@ def record_end(data: bytes, start: int, rules: QuoteRules | None, final: bool) -
 
 
 def scan(stream: Any, rules: QuoteRules, *, path: Any, line: int) -> Quotes:
-    """Read all rows of a file and check its quotes.
-
-    Args:
-        stream: binary file, positioned at the beginning of a row.
-        rules: quoting rules.
-        path: the file, named in error messages.
-        line: number of the next line.
-
-    Raises:
-        ValueError: if text follows a closing quote, a quote is not closed, or a quoted field holds
-            lines that look like rows.
+    """Read a file from the beginning of a row in that line, and check its quotes.
 
     Example:
 

@@ -26,18 +26,8 @@ from kerasrec.data.tables.typed_text import ID_TYPES, IdType, typed
 
 FORMATS = ("csv", "tsv", "movielens", "dat", "inter", "libfm", "jsonl", "parquet")
 
-_SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".inter": "inter",
-    ".libfm": "libfm",
-    ".libsvm": "libfm",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
+_SUFFIXES = {f".{kind}": kind for kind in ("csv", "tsv", "inter", "libfm", "jsonl", "parquet")}
+_SUFFIXES |= {".libsvm": "libfm", ".ndjson": "jsonl", ".json": "jsonl", ".pq": "parquet"}
 _SEPARATORS = {"csv": ",", "tsv": "\t", "movielens": "\t", "inter": "\t", "dat": ":", "libfm": " "}
 _SNIFFED = ",;\t|"
 _SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
@@ -46,20 +36,7 @@ _RECBOLE_KINDS = {"token", "float", "token_seq", "float_seq"}
 
 @dataclasses.dataclass(frozen=True)
 class FileForm:
-    """Format of a file. Values of None are inferred from its name and first lines.
-
-    Args:
-        format: one of `FORMATS`.
-        columns: names of all columns of a csv or tsv file that has no header.
-        separator: the character between the fields of a csv or tsv file.
-        quote: the character around a quoted field of a csv or tsv file; "" if quotes are text.
-        encoding: encoding of the text.
-        decimal: mark of fractions, "." or ",".
-        id_type: "string", "integer" or "auto".
-
-    Raises:
-        ValueError: if one is out of range.
-    """
+    """Format of a file, see `read`. Values of None are inferred from its name and first lines."""
 
     format: str | None = None
     columns: Sequence[str] | None = None
@@ -144,13 +121,9 @@ def read(
         encoding: encoding of the text, a name that Python knows. It is never guessed.
         decimal: decimal mark, "." or ",". By default a comma is detected if it is unambiguous.
         id_type: type of the user and item ids: "string", "integer" or "auto".
-        user: column of user ids; a format without header takes the roles as names.
-        item: column of item ids.
-        label: column of ratings or clicks; None for implicit feedback.
-        time: column that orders the rows; None where there is none.
-        context: columns that describe the moment.
-        missing: "error", or "drop" to leave out rows with missing values.
-        duplicates: "error", or "keep" to allow repeated (user, item) pairs.
+        user, item, label, time, context: columns of these roles, see `Interactions`. A format
+            without header takes them as names.
+        missing, duplicates: see `Interactions.from_table`.
 
     Raises:
         ValueError: if the file does not exist, is empty, has no rows, has another format, its
@@ -190,19 +163,12 @@ def read(
 
 @dataclasses.dataclass(frozen=True)
 class TableFile:
-    """File of known form, ready to read some of its columns.
-
-    Args:
-        path: the file.
-        form: form of the file, with known format and separator.
-        names: names of its columns, as roles use them.
-        text: reader of delimited text; None for other formats.
-    """
+    """File of known form, ready to read some of its columns."""
 
     path: pathlib.Path
-    form: FileForm
-    names: tuple[str, ...]
-    text: Delimited | None = None
+    form: FileForm  # with known format and separator
+    names: tuple[str, ...]  # of its columns, as roles use them
+    text: Delimited | None = None  # None for formats with types
 
     @classmethod
     def open(
@@ -211,16 +177,7 @@ class TableFile:
         form: FileForm | None = None,
         roles: Mapping[str, str | None] | None = None,
     ) -> "TableFile":
-        """Inspect the beginning of a file.
-
-        Args:
-            path: the file.
-            form: what is known about its form.
-            roles: names for user, item, label and time in a format without header.
-
-        Raises:
-            ValueError: if the file does not exist, is empty, or is not of the format.
-        """
+        """Inspect a file. The roles name the columns of a format without header."""
         source, form, roles = pathlib.Path(path), form or FileForm(), roles or {}
         head = head_of(source, form.encoding)
         kind = form.format or detect_format(source, form.encoding)
@@ -245,27 +202,20 @@ class TableFile:
             # Arrow separates at one character: "::" is two of them around an empty field.
             parts = [part for name in names for part in (name, f"{name}::")][:-1]
             text = Delimited(source, mark[0], "", False, form.encoding)
-            return cls(
-                source, form, tuple(names), text.with_names(parts if mark == "::" else names)
-            )
+            text = text.with_names(parts if kind == "dat" else names)
+            return cls(source, form, tuple(names), text)
         separator = form.separator or _sniff(kind, head, form.columns)
         form = dataclasses.replace(form, separator=separator)
         quote = ('"' if kind == "csv" else "") if form.quote is None else form.quote
         text = Delimited(source, separator, quote, form.quote is not None, form.encoding)
         text = text.with_names(form.columns) if form.columns else text.with_header()
-        names = list(text.names)
-        if kind == "inter":
-            names = list(_recbole(source, names))
+        names = _recbole(source, text.names) if kind == "inter" else text.names
         return cls(source, form, tuple(names), text)
 
     def roles(
         self, roles: Mapping[str, str | None], context: Sequence[str] = ()
     ) -> dict[str, str | None]:
-        """Return the column of each role, found by common names for the default ones.
-
-        Raises:
-            ValueError: if several columns have common names of one role.
-        """
+        """Return the column of each role, found by common names for the default ones."""
         found = dict(roles)
         if self.form.format == "libfm":
             found["time"] = None
@@ -282,14 +232,7 @@ class TableFile:
         return {name: types[name] for name in names if name in types}
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read columns: text as it stands, other values with the types of the file.
-
-        Args:
-            columns: names; None for all. Others are not read.
-
-        Raises:
-            ValueError: if the file has no rows or is not of the format.
-        """
+        """Read columns, by default all: text as it stands, other values with their types."""
         names = list(dict.fromkeys(self.names if columns is None else columns))
         if self.text is not None:
             table = self._read_text(self.text, names)
@@ -308,11 +251,7 @@ class TableFile:
         return table
 
     def typed(self, column: ArrowColumn, kind: str, name: str) -> ArrowColumn:
-        """Convert a column to the type of its role, see `typed_text.typed`.
-
-        Raises:
-            ValueError: if a value is not of the kind.
-        """
+        """Convert a column to the type of its role, see `typed_text.typed`."""
         # In formats with types, text is meant as text.
         declared = self.text is None and kind in ("user", "item", "any")
         if declared and self.form.id_type == "auto" or kind == "any" and self.text is None:
@@ -356,15 +295,7 @@ class TableFile:
 
 
 def detect_format(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
-    """Detect the format of a file, by its suffix or else by its first lines.
-
-    Args:
-        path: the file.
-        encoding: of its text.
-
-    Raises:
-        ValueError: if the file does not exist, is empty, or looks like none of the formats.
-    """
+    """Detect the format of a file, by its suffix or else by its first lines."""
     source = pathlib.Path(path)
     suffixes = [suffix.lower() for suffix in source.suffixes if suffix.lower() not in SUFFIXES]
     if suffixes and suffixes[-1] in _SUFFIXES and source.is_file():

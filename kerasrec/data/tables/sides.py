@@ -17,11 +17,6 @@ def side_of(
     even if it is constant within items as well. One that is constant within items only reveals the
     item.
 
-    Args:
-        column: codes of its values from 0, `(rows,)`.
-        users: codes of the users, `(rows,)`.
-        items: codes of the items, `(rows,)`.
-
     Example:
 
     >>> rows = np.arange(40)

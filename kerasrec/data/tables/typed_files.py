@@ -1,8 +1,10 @@
 """Readers of files with typed values: Parquet and JSON lines."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pajson
@@ -14,11 +16,7 @@ SAMPLE_ROWS = 1000
 
 
 def first_rows(head: str, path: pathlib.Path) -> list[dict[str, object]]:
-    """Parse the complete lines at the beginning of a file to objects.
-
-    Raises:
-        ValueError: if the first line is not a JSON object.
-    """
+    """Parse the complete lines at the beginning of a file to objects."""
     lines = [line for line in head.split("\n") if line.strip()]
     found: list[dict[str, object]] = []
     for line in lines[:SAMPLE_ROWS]:
@@ -41,15 +39,6 @@ def read_json_lines(
 
     Arrow would parse text that looks like a time, so the types are declared from the first rows.
     Integers are widened to floats if a later value requires it.
-
-    Args:
-        path: the file.
-        columns: keys to read.
-        sample: the first rows.
-        encoding: of the text.
-
-    Raises:
-        ValueError: if a line is not a JSON object, or a column has values of several types.
     """
     kinds = {name: _kind([row.get(name) for row in sample]) for name in columns}
     choices = [kinds, {n: pa.float64() if k == pa.int64() else k for n, k in kinds.items()}]
@@ -88,41 +77,27 @@ def _no_object(path: pathlib.Path, line: str) -> ValueError:
 
 
 def parquet_names(path: pathlib.Path) -> list[str]:
-    """Return the names of the columns of a Parquet file.
-
-    Raises:
-        ValueError: if it is not readable.
-    """
-    try:
-        with _parquet(path) as file:
-            return list(file.schema_arrow.names)
-    except (pa.ArrowException, *UNREADABLE) as error:
-        raise _no_parquet(path, error) from error
+    """Return the names of the columns of a Parquet file."""
+    with open_parquet(path) as file:
+        return list(file.schema_arrow.names)
 
 
 def read_parquet(path: pathlib.Path, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of a Parquet file.
+    """Read some columns of a Parquet file."""
+    with open_parquet(path) as file:
+        return file.read(columns=list(columns)).select(list(columns))
 
-    Args:
-        path: the file.
-        columns: names.
 
-    Raises:
-        ValueError: if it is not readable.
-    """
+@contextlib.contextmanager
+def open_parquet(path: pathlib.Path, owner: str = "") -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file, compressed as a whole or not."""
     try:
-        with _parquet(path) as file:
-            return file.read(columns=list(columns)).select(list(columns))
+        source: Any = path
+        if is_packed(path):
+            with open_bytes(path) as packed:
+                source = pa.BufferReader(packed.read())
+        with pq.ParquetFile(source) as file:
+            yield file
     except (pa.ArrowException, *UNREADABLE) as error:
-        raise _no_parquet(path, error) from error
-
-
-def _parquet(path: pathlib.Path) -> pq.ParquetFile:
-    if not is_packed(path):
-        return pq.ParquetFile(path)
-    with open_bytes(path) as file:
-        return pq.ParquetFile(pa.BufferReader(file.read()))
-
-
-def _no_parquet(path: pathlib.Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: not a readable Parquet file ({error}).")
+        name = f"{owner}: {path}" if owner else f"{path}"
+        raise ValueError(f"{name} is not a readable Parquet file ({error}).") from error

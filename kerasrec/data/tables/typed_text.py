@@ -27,16 +27,7 @@ def typed(
 ) -> ArrowColumn:
     """Convert a column to the type of its role (or of a RecBole header).
 
-    Args:
-        column: text, or values that already have a type.
-        kind: "user", "item", "token", "label", "float", "time" or "any".
-        name: name of the column for error messages.
-        id_type: type of ids: "string", "integer", or "auto" for integers if every value is written
-            as one, else text.
-        decimal: decimal mark; None for a point, or a comma if that is unambiguous.
-
-    Raises:
-        ValueError: if a value does not fit the kind.
+    The kind is "user", "item", "token", "label", "float", "time" or "any".
     """
     if kind in ("user", "item", "token"):
         return to_id_type(column, name, id_type)
@@ -56,7 +47,7 @@ def typed(
     if not pa.types.is_string(ids.type) or pc.any(coded).as_py():
         return ids
     try:
-        return _with_points(column, decimal).cast(pa.float64())
+        return _with_points(column, decimal, name).cast(pa.float64())
     except pa.ArrowInvalid:
         return ids
 
@@ -66,17 +57,9 @@ def to_id_type(
 ) -> ArrowColumn:
     """Convert ids to the declared type.
 
-    Args:
-        column: ids of any type; missing ones are null.
-        name: name of the column for error messages.
-        id_type: "string" keeps text and formats integers. "integer" accepts values written as
-            integers or whole floats. "auto" converts text to integers if each value is written as
-            one, and keeps other types.
-        floats: whether "auto" also converts a column of whole floats ("7.0") to integers.
-
-    Raises:
-        ValueError: if a value does not fit the declared type, two values would become one id, or an
-            integer is 2**63 or more.
+    "string" keeps text and formats integers. "integer" accepts values written as integers or whole
+    floats. "auto" converts text to integers if each value is written as one, or with `floats` each
+    as a whole float ("7.0"), and keeps other types. Distinct values never become one id.
 
     Example:
 
@@ -144,7 +127,7 @@ def _first(column: ArrowColumn, mask: ArrowColumn) -> str:
     return str(column[pc.index(mask, True).as_py()].as_py())
 
 
-def _with_points(column: ArrowColumn, decimal: str | None) -> ArrowColumn:
+def _with_points(column: ArrowColumn, decimal: str | None, name: str) -> ArrowColumn:
     """Return text with a point as decimal mark.
 
     Without a declared mark, a comma counts as one if no number has a point and the commas cannot
@@ -162,8 +145,8 @@ def _with_points(column: ArrowColumn, decimal: str | None) -> ArrowColumn:
     points = pc.match_substring(column, ".")
     if pc.any(points).as_py():
         raise ValueError(
-            f"decimal={decimal!r}: received {_first(column, points)!r}, which has a point. Write "
-            "all numbers in one form."
+            f"{name}: decimal={decimal!r}: received {_first(column, points)!r}, which has a point. "
+            "Write all numbers in one form."
         )
     return pc.replace_substring(column, decimal, ".")
 
@@ -171,10 +154,7 @@ def _with_points(column: ArrowColumn, decimal: str | None) -> ArrowColumn:
 def _text_to_floats(column: ArrowColumn, name: str, decimal: str | None) -> ArrowColumn:
     if _all(pc.match_substring_regex(column, "(?i)^(true|false)$")):
         return pc.equal(pc.utf8_lower(column), "true").cast(pa.float64())
-    try:
-        numbers = _with_points(column, decimal)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    numbers = _with_points(column, decimal, name)
     try:
         return numbers.cast(pa.float64())
     except pa.ArrowInvalid as error:
@@ -194,10 +174,7 @@ def _has_decimal_comma(value: str) -> bool:
 
 
 def _text_to_times(column: ArrowColumn, name: str, decimal: str | None) -> ArrowColumn:
-    try:
-        numbers = _with_points(column, decimal)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    numbers = _with_points(column, decimal, name)
     for values, kind in (
         (numbers, pa.int64()),
         (numbers, pa.float64()),

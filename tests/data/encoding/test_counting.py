@@ -76,7 +76,7 @@ def test_files_of_two_types_and_no_files(tmp_path):
     with pytest.raises(ValueError, match="one type in all files; received int64 and large_string"):
         fit_vocabularies(tmp_path, columns=["user_id"])
     (tmp_path / "2.parquet").write_text("x")
-    with pytest.raises(ValueError, match="2.parquet is not readable as Parquet"):
+    with pytest.raises(ValueError, match="2.parquet is not a readable Parquet file"):
         fit_vocabularies(tmp_path / "2.parquet", columns=["user_id"])
     with pytest.raises(ValueError, match="there is none at"):
         fit_vocabularies(tmp_path / "none")
