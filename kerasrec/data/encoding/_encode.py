@@ -134,9 +134,9 @@ def make_schema(
             "the command line), or make them item features in a Schema of your own."
         )
     return Schema(
-        user=tuple(feature(name) for name in (train.user, *_of(sides, "user"))),
+        user=(feature(train.user), *(feature(n) for n, side in sides.items() if side == "user")),
         item=(feature(train.item),),
-        context=tuple(feature(name) for name in _of(sides, "context")),
+        context=tuple(feature(n) for n, side in sides.items() if side == "context"),
         label=train.label or IMPLICIT_LABEL,
         positive=positive,
     )
@@ -175,10 +175,6 @@ def encode(
     else:
         encoded[IMPLICIT_LABEL] = np.ones(len(interactions), np.float32)
     return encoded
-
-
-def _of(sides: Mapping[str, str], side: str) -> list[str]:
-    return [name for name, found in sides.items() if found == side]
 
 
 def _is_float(interactions: Interactions, name: str) -> bool:

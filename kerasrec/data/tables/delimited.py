@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import pathlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -35,17 +36,14 @@ class Delimited:
         """Return a copy with the column names of its first non-empty line."""
         rules = self._rules(2)
         with self._open() as file:
-            data, final = b"", False
-            begin = 0
-            while True:
+            data, end = b"", -1
+            while end < 0:
                 block = file.read(HEAD_BYTES)
-                final, data = not block, data + block
-                begin = max(begin, without_mark(data, self.path))
-                end = record_end(data, begin, rules, final)
-                while end > 0 and end > begin and not data[begin:end].strip():
-                    begin, end = end, record_end(data, end, rules, final)
-                if final or end > begin:
-                    break
+                data += block
+                begin = without_mark(data, self.path)
+                lines = data[begin:].splitlines(keepends=True)
+                begin += sum(map(len, itertools.takewhile(lambda line: not line.strip(), lines)))
+                end = record_end(data, begin, rules, final=not block)
         try:
             header = data[begin:end].decode()
         except UnicodeDecodeError as error:
@@ -63,8 +61,8 @@ class Delimited:
             csv.field_size_limit(limit)
         if len(set(names)) < len(names):
             raise ValueError(f"{self.path}: columns need different names; received {names}.")
-        lines = len(data[:end].splitlines())
-        return dataclasses.replace(self, names=tuple(names), begin=end, line=lines + 1)
+        line = len(data[:end].splitlines()) + 1
+        return dataclasses.replace(self, names=tuple(names), begin=end, line=line)
 
     def with_names(self, names: Sequence[str]) -> "Delimited":
         """Return a copy without a header, with the given column names."""
@@ -83,9 +81,9 @@ class Delimited:
                 try:
                     return self._parse(names, quotes, size)
                 except pa.ArrowInvalid as error:
+                    if "Empty CSV file" in str(error):
+                        return pa.table({name: pa.array([], pa.string()) for name in names})
                     if "straddling" not in str(error) or size == BLOCK_BYTES[-1]:
-                        if "Empty CSV file" in str(error):
-                            return pa.table({name: pa.array([], pa.string()) for name in names})
                         raise
         except UnicodeError as error:
             raise self._undecodable(error) from error

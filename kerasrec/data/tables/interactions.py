@@ -256,9 +256,7 @@ class Interactions:
             ValueError: if there is no such column, or the values do not fit its role.
         """
         self._values(name)
-        role = self._role(name)
-        converted = _CONVERT[role](values, f"Interactions: column {name!r} ({role})")
-        return dataclasses.replace(self, table=self._replaced(name, converted))
+        return dataclasses.replace(self, table=self._replaced(name, self._role(name), values))
 
     def with_time(self, values: Any, name: str = "timestamp") -> "Interactions":
         """Return a copy with a time column, for example row numbers of a sorted file.
@@ -270,10 +268,10 @@ class Interactions:
         Raises:
             ValueError: if the values are not times, or another role has this name.
         """
-        converted = to_time(values, f"Interactions: column {name!r} (time)")
-        return dataclasses.replace(self, table=self._replaced(name, converted), time=name)
+        return dataclasses.replace(self, table=self._replaced(name, "time", values), time=name)
 
-    def _replaced(self, name: str, column: ArrowColumn) -> pa.Table:
+    def _replaced(self, name: str, role: str, values: Any) -> pa.Table:
+        column = _CONVERT[role](values, f"Interactions: column {name!r} ({role})")
         if len(column) != len(self):
             raise ValueError(
                 f"Interactions: column {name!r} needs {len(self)} values, one a row; received "
@@ -371,10 +369,5 @@ def check_columns(
         )
 
 
-_CONVERT = {
-    "user": to_ids,
-    "item": to_ids,
-    "label": to_float32,
-    "time": to_time,
-    "context": to_context,
-}
+_CONVERT = {"user": to_ids, "item": to_ids, "label": to_float32, "time": to_time}
+_CONVERT["context"] = to_context
