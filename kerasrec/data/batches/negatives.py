@@ -11,8 +11,7 @@ from kerasrec.types import Columns
 # Up to 256 MiB, a bitmap of all (user, item) pairs is faster, by 10 to 25 times. Above that, sorted
 # pairs of 8 bytes each are smaller, unless the interactions are almost dense.
 BITMAP_BITS = 2**31
-# Number of times that rejected draws are repeated. Rows still rejected belong to users who have
-# seen most of the drawable mass. Their few free items are then listed, which bounds the work.
+# Times that rejected draws are repeated. Then the few items that a user has not seen are listed.
 MAX_REDRAWS = 16
 
 
@@ -23,9 +22,8 @@ class NegativeSampler:
         P(item | user) = popularity(item) / sum of popularity over the items unseen by the user
 
     Candidates are the real ids, 2 to `num_ids - 1`. Whole arrays are drawn and tested, and rejected
-    items are drawn again. The test uses a bitmap of users x items of up to 256 MiB. Beyond that it
-    is a binary search in the sorted pairs (8 bytes each), so memory does not grow with users x
-    items.
+    items are drawn again. The test is a look-up in a bitmap of users x items, or beyond 256 MiB a
+    binary search in the sorted pairs.
 
     Args:
         schema: names and sizes of the user and item id.

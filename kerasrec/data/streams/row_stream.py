@@ -106,12 +106,9 @@ def row_stream(
     `stream_parquet`.
     """
     owner = encoder.owner
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-        ("buffer_rows", buffer_rows, 1),
-    ):
-        check_integer(owner, name, value, least, numpy=True)
+    check_integer(owner, "batch_size", batch_size, 1, numpy=True)
+    check_integer(owner, "seed", seed, 0, numpy=True)
+    check_integer(owner, "buffer_rows", buffer_rows, 1, numpy=True)
     rows = sum(group.rows for group in groups)
     if not rows:
         raise ValueError(f"{owner}: the files have no rows.")
@@ -127,7 +124,7 @@ def row_stream(
         held = take_rows(example, slice(0))
         for table in itertools.chain(tables, [None]):  # None: no more rows come
             if table is not None:
-                held = _appended(held, encoder.arrays(table))
+                held = tf.nest.map_structure(_append, held, encoder.arrays(table))
                 if shuffle:
                     held = take_rows(held, rng.permutation(len(held[1])))
             spare = kept if shuffle and table is not None else 0
@@ -172,14 +169,12 @@ def _slices(
 def _joined(slices: Iterator[pa.Table | pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
     """Join slices to tables of at least `rows` rows, since encoding has a fixed cost."""
     pieces: list[pa.Table | pa.RecordBatch] = []
-    count = 0
     for piece in slices:
         pieces.append(piece)
-        count += len(piece)
-        if count >= rows:
+        if sum(map(len, pieces)) >= rows:
             yield _table(pieces)
-            pieces, count = [], 0
-    if count:
+            pieces = []
+    if pieces:
         yield _table(pieces)
 
 
@@ -187,5 +182,5 @@ def _table(pieces: Sequence[pa.Table | pa.RecordBatch]) -> pa.Table:
     return pa.concat_tables([pa.table(piece) for piece in pieces])
 
 
-def _appended(held: Arrays, fresh: Arrays) -> Arrays:
-    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), held, fresh)
+def _append(held: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    return np.concatenate([held, fresh])

@@ -66,14 +66,11 @@ def open_text(path: pathlib.Path, encoding: str) -> Iterator[IO[bytes]]:
             f"received {encoding!r}."
         ) from error
     with open_bytes(path) as file:
-        text: IO[bytes] = file
-        if name not in ("utf-8", "utf-8-sig"):
-            text = pa.transcoding_input_stream(
-                file if isinstance(file, pa.NativeFile) else pa.PythonFile(file, "r"),
-                name,
-                "utf-8",
-            )
-        yield text
+        if name in ("utf-8", "utf-8-sig"):
+            yield file
+        else:
+            native = file if isinstance(file, pa.NativeFile) else pa.PythonFile(file, "r")
+            yield pa.transcoding_input_stream(native, name, "utf-8")
 
 
 def without_mark(head: bytes, path: pathlib.Path) -> int:

@@ -16,12 +16,7 @@ from kerasrec.data.tables.delimited import Delimited
 from kerasrec.data.tables.interactions import Interactions, check_columns
 from kerasrec.data.tables.libfm import ROW, libfm_names, read_libfm
 from kerasrec.data.tables.opening import SUFFIXES, head_of
-from kerasrec.data.tables.typed_files import (
-    first_rows,
-    parquet_names,
-    read_json_lines,
-    read_parquet,
-)
+from kerasrec.data.tables.typed_files import first_rows, open_parquet, read_json_lines
 from kerasrec.data.tables.typed_text import ID_TYPES, IdType, typed
 
 FORMATS = ("csv", "tsv", "movielens", "dat", "inter", "libfm", "jsonl", "parquet")
@@ -190,7 +185,8 @@ class TableFile:
         if not head.strip():
             raise ValueError(f"{source}: the file is empty; expected a table of interactions.")
         if kind == "parquet":
-            return cls(source, form, tuple(parquet_names(source)))
+            with open_parquet(source) as file:
+                return cls(source, form, tuple(file.schema_arrow.names))
         if kind == "jsonl":
             keys = dict.fromkeys(key for row in first_rows(head, source) for key in row)
             return cls(source, form, tuple(keys))
@@ -237,7 +233,8 @@ class TableFile:
         if self.text is not None:
             table = self._read_text(self.text, names)
         elif self.form.format == "parquet":
-            table = read_parquet(self.path, names)
+            with open_parquet(self.path) as file:
+                table = file.read(columns=names).select(names)
         elif self.form.format == "jsonl":
             sample = first_rows(head_of(self.path, self.form.encoding), self.path)
             table = read_json_lines(self.path, names, sample, self.form.encoding)

@@ -41,18 +41,17 @@ def read_json_lines(
     Integers are widened to floats if a later value requires it.
     """
     kinds = {name: _kind([row.get(name) for row in sample]) for name in columns}
-    choices = [kinds, {n: pa.float64() if k == pa.int64() else k for n, k in kinds.items()}]
-    for number, types in enumerate(choices):
-        options = pajson.ParseOptions(
+    wide = {n: pa.float64() if kind == pa.int64() else kind for n, kind in kinds.items()}
+    read = pajson.ReadOptions(block_size=1 << 24)
+    for types in (kinds, wide):
+        parse = pajson.ParseOptions(
             explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore"
         )
         try:
             with open_text(path, encoding) as file:
-                return pajson.read_json(
-                    file, pajson.ReadOptions(block_size=1 << 24), parse_options=options
-                )
+                return pajson.read_json(file, read, parse)
         except (pa.ArrowException, *UNREADABLE, UnicodeError) as error:
-            if number + 1 < len(choices) and types != choices[number + 1]:
+            if types != wide:
                 continue
             kinds_text = {name: str(kind) for name, kind in types.items()}
             raise ValueError(
@@ -74,18 +73,6 @@ def _no_object(path: pathlib.Path, line: str) -> ValueError:
         f"{path}: expected JSON lines, one object a line such as "
         f'{{"user_id": 1, "item_id": 2}}; received {line[:80]!r}. Write an array as lines.'
     )
-
-
-def parquet_names(path: pathlib.Path) -> list[str]:
-    """Return the names of the columns of a Parquet file."""
-    with open_parquet(path) as file:
-        return list(file.schema_arrow.names)
-
-
-def read_parquet(path: pathlib.Path, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of a Parquet file."""
-    with open_parquet(path) as file:
-        return file.read(columns=list(columns)).select(list(columns))
 
 
 @contextlib.contextmanager

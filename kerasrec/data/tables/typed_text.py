@@ -161,16 +161,11 @@ def _text_to_floats(column: ArrowColumn, name: str, decimal: str | None) -> Arro
         value = str(error).partition("'")[2].rpartition("'")[0]
         row = pc.index(numbers, value).as_py()
         fix = "Correct or remove such rows."
-        if _has_decimal_comma(value):
+        if value.count(",") == 1 and value.replace(",", "").lstrip("+-").isdigit():
             fix = "If the comma is the mark of fractions, pass decimal=','."
         raise ValueError(
             f"{name}: expected numbers; received {column[row].as_py()!r} in row {row + 1}. {fix}"
         ) from error
-
-
-def _has_decimal_comma(value: str) -> bool:
-    """Return whether the text is digits with one comma among them."""
-    return value.count(",") == 1 and value.replace(",", "").lstrip("+-").isdigit()
 
 
 def _text_to_times(column: ArrowColumn, name: str, decimal: str | None) -> ArrowColumn:
