@@ -205,8 +205,8 @@ class TableFile:
         quote = ('"' if kind == "csv" else "") if form.quote is None else form.quote
         text = Delimited(source, separator, quote, form.quote is not None, form.encoding)
         text = text.with_names(form.columns) if form.columns else text.with_header()
-        names = _recbole(source, text.names) if kind == "inter" else text.names
-        return cls(source, form, tuple(names), text)
+        header = tuple(_recbole(source, text.names)) if kind == "inter" else text.names
+        return cls(source, form, header, text)
 
     def roles(
         self, roles: Mapping[str, str | None], context: Sequence[str] = ()
