@@ -17,7 +17,7 @@ BLOCK_VALUES = 1 << 18
 
 READY_BATCHES = 4
 
-# Passes over one dataset that can run side by side. Beyond these, the oldest must be regenerated
+# Epochs of one dataset that can run side by side. Beyond these, the oldest must be regenerated
 # when it continues.
 RUNNING_PASSES = 4
 
@@ -33,9 +33,9 @@ def block_dataset(
     `M_MMAP_THRESHOLD` to 128 KiB for the process. From then on every larger tensor of the training
     is mapped, zeroed page by page and unmapped again, which took up to three quarters of an epoch.
 
-    `blocks` makes a pass from its number, always the same for the same number: nested arrays
-    `(batches of the block, rows of a batch, ...)`. `example` is one such block. A pass has so many
-    `batches` of so many `rows`, None if the last one differs.
+    `blocks` makes an epoch from its number, always the same for the same number: nested arrays
+    `(batches of the block, rows of a batch, ...)`. `example` is one such block. An epoch has so
+    many `batches` of so many `rows`, None if the last one differs.
     """
     passes = _Passes(blocks, example)
 
@@ -65,9 +65,9 @@ def block_dataset(
 
 
 class _Passes:
-    """Blocks of each pass, by number and position.
+    """Blocks of each epoch, by number and position.
 
-    The latest passes are kept as running iterators. A pass that was dropped, because it was
+    The latest epochs are kept as running iterators. An epoch that was dropped, because it was
     abandoned or too many others ran beside it, is regenerated up to the requested block.
     """
 
@@ -80,24 +80,24 @@ class _Passes:
         self.dtypes = [array.dtype for array in self._end]
 
     def start(self) -> np.int64:
-        """Return the number of a new pass."""
+        """Return the number of a new epoch."""
         with self._lock:
             self._next += 1
             return np.int64(self._next - 1)
 
     def go_to(self, number: int) -> None:
-        """Set the number of the next pass, counted from 0."""
+        """Set the number of the next epoch, counted from 0."""
         with self._lock:
             self._next = number
 
     def block(self, number: int, index: int) -> list[np.ndarray]:
-        """Return one block, flattened, or an empty one at the end of the pass."""
+        """Return one block, flattened, or an empty one at the end of the epoch."""
         with self._lock:
             number, index = int(number), int(index)
-            place, arrays = self._running.pop(number, (0, None))
-            if arrays is None or place > index:
-                place, arrays = 0, self._blocks(number)
-            made = next(itertools.islice(arrays, index - place, None), None)
+            position, arrays = self._running.pop(number, (0, None))
+            if arrays is None or position > index:
+                position, arrays = 0, self._blocks(number)
+            made = next(itertools.islice(arrays, index - position, None), None)
             if made is None:
                 return self._end
             self._running[number] = index + 1, arrays
@@ -120,7 +120,7 @@ def take_rows(arrays: Arrays, rows: np.ndarray | slice) -> Arrays:
 
 
 def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:
-    """Count the batches of a pass, at least one."""
+    """Count the batches of an epoch, at least one."""
     if drop_remainder and rows < batch_size:
         raise ValueError(
             f"{owner}: drop_remainder leaves nothing of {rows} rows, because one batch takes "

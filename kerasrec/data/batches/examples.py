@@ -4,7 +4,7 @@ numpy shuffles the rows, cuts them into batches and adds negatives, a few hundre
 at a time, while the previous block trains. `unbatch` then returns the batches of a block one by
 one. Shuffling single examples in `tf.data` would cost several times as much.
 
-Every dataset here is deterministic. Its first pass depends on the seed alone. Each further pass
+Every dataset here is deterministic. Its first epoch depends on the seed alone. Each further epoch
 over the same object is shuffled again and has new negatives, in the same way in every run. For
 negatives that never change, as on validation rows, append `.cache()`. The rows are already
 shuffled, so call `fit(..., shuffle=False)`, or Keras warns that it cannot shuffle a dataset.
@@ -48,10 +48,10 @@ def pointwise(
             A sequence may be a `History`.
         schema: names and sizes of the features and the label.
         batch_size: rows per batch, over all replicas of a distribution strategy.
-        shuffle: whether to reorder the rows in each pass.
+        shuffle: whether to reorder the rows in each epoch.
         seed: seed of the order, and of what is drawn.
         weight: name of a column of sample weights.
-        unknown_share: share of the ids replaced by the unknown id, drawn again in each pass, so
+        unknown_share: share of the ids replaced by the unknown id, drawn again in each epoch, so
             that the unknown id is trained.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
@@ -114,7 +114,7 @@ def with_negatives(
 
     The query features of a positive and its negatives are stored, looked up and trained once. A
     batch holds `batch_size // (1 + negatives)` of these groups. A pointwise loss over them is the
-    loss over single pairs. `NegativeSampler` draws new negatives in each pass, with replacement.
+    loss over single pairs. `NegativeSampler` draws new negatives in each epoch, with replacement.
 
     Args:
         columns: encoded columns. If there is a label, only the positives are used.
@@ -128,7 +128,7 @@ def with_negatives(
             `vocabulary.counts ** 0.75`; None for equal weights.
         item_columns: values of further item features by item id `(num_ids, ...)`.
         unknown_share: see `pointwise`. Applies to users and items, drawn ones too.
-        shuffle: whether to reorder the positives in each pass.
+        shuffle: whether to reorder the positives in each epoch.
         weight: name of a column of sample weights of the positives, each for its whole group.
         seed, drop_remainder: see `pointwise`.
 

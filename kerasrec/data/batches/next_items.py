@@ -63,7 +63,7 @@ def next_items(
             steps are cut into windows of `max_length` from the newest back, so that only the oldest
             window may be shorter. A window does not see the steps before it.
         pack_rows: whether users share rows. Otherwise each has one, right-padded.
-        shuffle: whether each pass has another order and other users in a row.
+        shuffle: whether each epoch has another order and other users in a row.
         seed: seed of the order.
 
     Returns:
@@ -307,11 +307,11 @@ class _Steps:
             start = np.repeat(np.arange(len(rows)), chosen) * width + offset[slot]
             # Positions of the steps in the block, and their positions in the sorted rows.
             goes, comes = _ranges(start, length), _ranges(begin[slot], length)
-            places = count * batch_size * width
-            found = {POSITION: np.zeros(places, np.int32)}
+            positions = count * batch_size * width
+            found = {POSITION: np.zeros(positions, np.int32)}
             found[POSITION][goes] = _ranges(0, length)
             for name, (values, later) in fields.items():
-                found[name] = np.zeros((places, *values.shape[1:]), values.dtype)
+                found[name] = np.zeros((positions, *values.shape[1:]), values.dtype)
                 # Targets are `later` rows after the step, which is still the same user.
                 told = values[comes + later]
                 if later and targets_at is not None:
@@ -322,7 +322,7 @@ class _Steps:
 
         def one_pass(number: int) -> Iterator[Arrays]:
             rng = np.random.default_rng([seed, number]) if shuffle else None
-            # Each pass draws the sequence of each slot, and then the order of the rows.
+            # Each epoch draws the sequence of each slot, and then the order of the rows.
             begin = self.begins[packing.assign(self.lengths, rng)][by_row]
             rows = packing.num_rows
             order = np.arange(rows) if rng is None else rng.permutation(rows)

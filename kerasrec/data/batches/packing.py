@@ -7,10 +7,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Packing:
-    """Slots of sequences by descending length, filled again in each pass.
+    """Slots of sequences by descending length, filled again in each epoch.
 
     The lengths that share a row are fixed once. The sequence in each slot, among those of its
-    length, and the order of the rows are drawn in each pass. All passes therefore have the same
+    length, and the order of the rows are drawn in each epoch. All epochs therefore have the same
     number of rows.
 
     """
@@ -49,7 +49,7 @@ def pack(lengths: np.ndarray, width: int, *, alone: bool = False) -> Packing:
     if alone:
         rows = np.arange(len(lengths))
         return Packing(falling, rows, np.zeros_like(rows), len(rows), width)
-    room: dict[int, list[np.ndarray]] = {}  # rows by the number of free places in them
+    room: dict[int, list[np.ndarray]] = {}  # rows by the number of free positions in them
     slot_rows, slot_offsets, num_rows = [], [], 0
     values, counts = np.unique(falling, return_counts=True)
     for length, count in zip(values[::-1].tolist(), counts[::-1].tolist(), strict=True):

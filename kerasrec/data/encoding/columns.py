@@ -53,10 +53,10 @@ class History:
             return self[np.asarray([rows])][0]
         end = self.end[rows][:, None]
         begin = np.maximum(self.begin[rows][:, None], end - self.max_length)
-        places = begin + np.arange(self.max_length, dtype=begin.dtype)
+        positions = begin + np.arange(self.max_length, dtype=begin.dtype)
         # `end` is a row's own position, so the minimum is a valid index. Its value is masked.
-        found = self.items[np.minimum(places, end)]
-        real = (places < end).reshape(places.shape + (1,) * (found.ndim - 2))
+        found = self.items[np.minimum(positions, end)]
+        real = (positions < end).reshape(positions.shape + (1,) * (found.ndim - 2))
         return np.where(real, found, self.dtype.type(np.nan if self.dtype.kind == "f" else 0))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -42,17 +42,17 @@ class IdTable:
         """Return the position of each value, -1 if it is none of the ids."""
         values = np.ascontiguousarray(values, np.int64)
         slots = self._first(values)
-        places = self._slots[slots]
+        positions = self._slots[slots]
         # A free slot ends a search. Its -1 indexes the last id, which is ignored.
-        rest = np.flatnonzero((self._ids[places] != values) & (places >= 0))
+        rest = np.flatnonzero((self._ids[positions] != values) & (positions >= 0))
         slots = slots[rest]
         while len(rest):
             slots = (slots + 1) & self._mask
             found = self._slots[slots]
-            places[rest] = found
+            positions[rest] = found
             going_on = (self._ids[found] != values[rest]) & (found >= 0)
             rest, slots = rest[going_on], slots[going_on]
-        return places
+        return positions
 
     def _first(self, values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
@@ -85,11 +85,11 @@ class TextTable:
 
     def find(self, texts: pa.LargeStringArray) -> np.ndarray:
         """Return the position of each text, -1 if it is none of them."""
-        places = self._table.find(hash_texts(texts, self._seed))
-        rows = np.flatnonzero(places >= 0)
-        same = pc.equal(self._texts.take(pa.array(places[rows])), texts.take(pa.array(rows)))
-        places[rows[~same.to_numpy(zero_copy_only=False)]] = -1
-        return places
+        positions = self._table.find(hash_texts(texts, self._seed))
+        rows = np.flatnonzero(positions >= 0)
+        same = pc.equal(self._texts.take(pa.array(positions[rows])), texts.take(pa.array(rows)))
+        positions[rows[~same.to_numpy(zero_copy_only=False)]] = -1
+        return positions
 
 
 def hash_texts(texts: pa.LargeStringArray, seed: int) -> np.ndarray:

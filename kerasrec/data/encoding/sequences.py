@@ -62,12 +62,12 @@ def add_history(
     parts = [columns] if past is None else [past, columns]
     order, users, items = in_order(parts, schema, time, owner, [f.of for f in numeric])
     total = len(order)
-    place = np.empty(total, np.int32 if total < 2**31 else np.int64)
-    place[order] = np.arange(total, dtype=place.dtype)
+    position = np.empty(total, np.int32 if total < 2**31 else np.int64)
+    position[order] = np.arange(total, dtype=position.dtype)
     starts = first_rows(users)
-    begins = np.repeat(starts, np.diff(starts, append=total)).astype(place.dtype)
+    begins = np.repeat(starts, np.diff(starts, append=total)).astype(position.dtype)
 
-    end = place[total - check.check_rows(columns, columns, owner) :]
+    end = position[total - check.check_rows(columns, columns, owner) :]
     history = History(items, begins[end], end, max_length=1)
     kept: dict[str, np.ndarray | History] = dict(columns)
     if min_history:

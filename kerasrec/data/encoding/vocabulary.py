@@ -199,11 +199,11 @@ class Vocabulary:
 
     def _find_texts(self, texts: pa.LargeStringArray, owner: str) -> np.ndarray:
         """Encode texts directly. Known ones are valid ids, so only others are checked."""
-        places = self._table.find(texts)
-        unknown = np.flatnonzero(places < 0)
+        positions = self._table.find(texts)
+        unknown = np.flatnonzero(positions < 0)
         if len(unknown):
             check_ids(to_ids(texts.take(pa.array(unknown)), owner), owner)
-        return np.asarray(places + np.int32(FIRST_ID))
+        return np.asarray(positions + np.int32(FIRST_ID))
 
     @functools.cached_property
     def _table(self) -> Any:

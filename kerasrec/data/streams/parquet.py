@@ -39,12 +39,12 @@ def stream_parquet(
     memory holds about twice the buffer, whatever the size of the files.
 
     With `shard`, each worker reads an equal part of the rows. The row groups of all files are dealt
-    again in each pass, and cut where necessary. Rows that do not divide evenly among the workers
-    are dropped for that pass, and `dataset.part.left_out` counts them. All workers must use the
+    again in each epoch, and cut where necessary. Rows that do not divide evenly among the workers
+    are dropped for that epoch, and `dataset.part.left_out` counts them. All workers must use the
     same files and the same seed.
 
     Column names are those of the schema. Values are checked as they are read. A row that
-    `Interactions` would reject ends the pass with a TensorFlow error that carries its message.
+    `Interactions` would reject ends the epoch with a TensorFlow error that carries its message.
 
     Args:
         paths: a file, several, or a folder with files named `*.parquet`.
@@ -57,7 +57,7 @@ def stream_parquet(
         weight: name of a column of sample weights.
         shuffle: whether to reorder the rows, otherwise in the order of the files.
         buffer_rows: rows in the buffer; it grows to two batches if it is smaller.
-        seed: seed of the order, which changes in each pass.
+        seed: seed of the order, which changes in each epoch.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
 
     Returns:
@@ -87,7 +87,7 @@ def stream_parquet(
     [2 3] [2 3] [4. 5.]
     [2] [3] [1.]
     >>> print(half.part)
-    worker 1 of 2: 1 of 3 rows a pass, 1 in each of 1 steps; 1 rows left out
+    worker 1 of 2: 1 of 3 rows an epoch, 1 in each of 1 steps; 1 rows left out
     """
     encoder = RowEncoder(OWNER, schema, vocabularies, implicit, weight)
     groups = [
@@ -137,8 +137,8 @@ def _row_groups(path: pathlib.Path, encoder: RowEncoder) -> list[_RowGroup]:
     groups = []
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
-        for place in range(group.num_columns):
-            chunk = group.column(place)
+        for position in range(group.num_columns):
+            chunk = group.column(position)
             nulls = chunk.statistics.null_count if chunk.is_stats_set else 0
             if nulls and chunk.path_in_schema in encoder.names:
                 raise ValueError(

@@ -100,9 +100,9 @@ def row_stream(
 ) -> tf.data.Dataset:
     """Build a dataset of batches of the rows of groups.
 
-    Each pass deals the groups again, depending only on the seed and the number of the pass, so that
-    workers agree without communication. A worker reads its part, several groups in turns, slice by
-    slice, into a buffer that is repeatedly shuffled and half emptied. The arguments are those of
+    Each epoch deals the groups again, depending only on the seed and its number, so that workers
+    agree without communication. A worker reads its part, several groups in turns, slice by slice,
+    into a buffer that is repeatedly shuffled and half emptied. The arguments are those of
     `stream_parquet`.
     """
     owner = encoder.owner

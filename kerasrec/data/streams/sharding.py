@@ -1,4 +1,4 @@
-"""Sharding: equal parts of the rows for each worker, dealt again in each pass."""
+"""Sharding: equal parts of the rows for each worker, dealt again in each epoch."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ class Group(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Share of the rows that one of several workers reads in each pass.
+    """Share of the rows that one of several workers reads in each epoch.
 
-    The rows of all groups are concatenated in the order of the pass. Each worker takes an equal
+    The rows of all groups are concatenated in the order of the epoch. Each worker takes an equal
     contiguous part, so all workers take the same number of steps with the same number of rows. Rows
-    that do not divide evenly among the workers are dropped for that pass: fewer than there are
+    that do not divide evenly among the workers are dropped for that epoch: fewer than there are
     workers, or with `drop_remainder` fewer than a batch.
 
     """
@@ -34,8 +34,8 @@ class Part:
     count: int  # of workers
     rows: int  # of all groups together
     batch_size: int  # rows of a step over all workers
-    batches: int  # steps of a pass
-    own_rows: int  # that this worker reads in each pass
+    batches: int  # steps of an epoch
+    own_rows: int  # that this worker reads in each epoch
 
     @property
     def own_batch(self) -> int:
@@ -44,7 +44,7 @@ class Part:
 
     @property
     def left_out(self) -> int:
-        """Return the number of rows that no worker reads in a pass."""
+        """Return the number of rows that no worker reads in an epoch."""
         return self.rows - self.count * self.own_rows
 
     @property
@@ -55,12 +55,12 @@ class Part:
     def __str__(self) -> str:
         """Return one line for a log."""
         return (
-            f"worker {self.index} of {self.count}: {self.own_rows:,} of {self.rows:,} rows a pass, "
-            f"{self.own_batch:,} in each of {self.batches:,} steps; {self.left_out:,} rows left out"
+            f"worker {self.index} of {self.count}: {self.own_rows:,} of {self.rows:,} rows an epoch,"
+            f" {self.own_batch:,} in each of {self.batches:,} steps; {self.left_out:,} rows left out"
         )
 
     def pieces(self, groups: Sequence[Group]) -> list[tuple[Group, int, int]]:
-        """Return the pieces `(group, start, stop)` of this worker, from the groups of a pass."""
+        """Return the pieces `(group, start, stop)` of this worker, from the groups of an epoch."""
         ends = np.cumsum([group.rows for group in groups])
         begin = self.index * self.own_rows
         end = begin + self.own_rows
@@ -107,6 +107,6 @@ def _checked(owner: str, shard: Any) -> tuple[int, int]:
         if 0 <= index < count:
             return index, count
     raise ValueError(
-        f"{owner}: shard must be (place of this worker from 0, number of workers), such as "
+        f"{owner}: shard must be (position of this worker from 0, number of workers), such as "
         f"kerasrec.distribute.shard(strategy) gives; received {shard!r}."
     )

@@ -77,10 +77,10 @@ class Interactions:
             )
         check_columns(self.table.column_names, self.roles, self.context)
         table = self.table.select(self.columns)
-        for place, name in enumerate(self.columns):
-            kind = table.schema.types[place]
+        for position, name in enumerate(self.columns):
+            kind = table.schema.types[position]
             if is_text(kind) or pa.types.is_dictionary(kind):
-                table = table.set_column(place, name, to_ids(table[name], name))
+                table = table.set_column(position, name, to_ids(table[name], name))
         object.__setattr__(self, "table", table.combine_chunks())
         for name in self.columns:
             self._check_column(name, self.table[name])

@@ -65,7 +65,7 @@ def test_parts_are_even_disjoint_and_complete(sizes, workers, rows_each, drop_re
 
 @pytest.mark.parametrize("shard", [(2, 2), (-1, 2), (0, 0), 1, (0, 1, 2), ("0", 2), (True, 2)])
 def test_a_shard_is_a_place_and_a_number(shard):
-    with pytest.raises(ValueError, match="shard must be .place of this worker from 0"):
+    with pytest.raises(ValueError, match="shard must be .position of this worker from 0"):
         share("test", 10, 4, shard, False)
 
 
@@ -79,7 +79,7 @@ def test_a_batch_is_shared_evenly():
 def test_what_is_left_out_is_said():
     part = share("test", 103, 10, (1, 2), False)
     assert str(part) == (
-        "worker 1 of 2: 51 of 103 rows a pass, 5 in each of 11 steps; 1 rows left out"
+        "worker 1 of 2: 51 of 103 rows an epoch, 5 in each of 11 steps; 1 rows left out"
     )
     assert share("test", 103, 10, (1, 2), True).left_out == 3
 
@@ -137,7 +137,7 @@ def test_workers_share_the_files(
         assert len(rows) == len(set(rows)) == total - made[0][0].part.left_out
         assert set(rows) <= set(range(total))
     again = passes(folder, known, shard=(workers - 1, workers), buffer_rows=16, **options)
-    assert again[1] == made[-1][1], "the seed and the number of the pass decide"
+    assert again[1] == made[-1][1], "the seed and the number of the epoch decide"
 
 
 def test_one_row_and_more_workers_than_rows(known, tmp_path):
