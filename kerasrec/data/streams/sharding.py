@@ -55,8 +55,9 @@ class Part:
     def __str__(self) -> str:
         """Return one line for a log."""
         return (
-            f"worker {self.index} of {self.count}: {self.own_rows:,} of {self.rows:,} rows an epoch,"
-            f" {self.own_batch:,} in each of {self.batches:,} steps; {self.left_out:,} rows left out"
+            f"worker {self.index} of {self.count}: {self.own_rows:,} of {self.rows:,} rows "
+            f"an epoch, {self.own_batch:,} in each of {self.batches:,} steps; "
+            f"{self.left_out:,} rows left out"
         )
 
     def pieces(self, groups: Sequence[Group]) -> list[tuple[Group, int, int]]:
