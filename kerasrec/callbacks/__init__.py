@@ -5,9 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "doctor": ["Doctor"],
+        "training_diagnostics": ["Doctor"],
         "gradient_monitor": ["GradientMonitor"],
         "ranking_validation": ["RankingValidation"],
-        "resume": ["Resume"],
+        "exact_resume": ["Resume"],
     },
 )

@@ -10,9 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_integer
-from kerasrec._keras import all_layers
-from kerasrec.callbacks.gradient_recorder import FIELDS, GradientRecorder
-from kerasrec.callbacks.watching import first_replica, unwatch, watch, watched_optimizer
+from kerasrec.callbacks.observers import watched_optimizer
+from kerasrec.callbacks.update_recorder import (
+    FIELDS,
+    UpdateRecorder,
+    first_replica,
+    variable_names,
+)
 from kerasrec.optimizers.rows import gather
 
 # Rows of a table that are read at a time.
@@ -104,19 +108,9 @@ class GradientMonitor(keras.callbacks.Callback):
         self._stop_watching()
         self._reset()
         named = variable_names(self.model, self.only)
-        self._names = list(named)
-        self._variables = list(named.values())
-        optimizer = watched_optimizer(self.model)
-        strategy = self.model.distribute_strategy
-        tables = embedding_tables(self.model)
-        self._recorder = GradientRecorder(
-            optimizer,
-            self._variables,
-            [place for place, v in enumerate(self._variables) if id(v) in tables],
-            self.interval,
-            strategy,
-        )
-        watch(self.model, self._recorder)
+        self._names, self._variables = list(named), list(named.values())
+        self._recorder = UpdateRecorder(self.model, named, self.interval)
+        self._recorder.attach()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Request a look at the first update."""
@@ -169,7 +163,7 @@ class GradientMonitor(keras.callbacks.Callback):
 
     def _stop_watching(self) -> None:
         if self._recorder is not None:
-            unwatch(self.model, self._recorder)
+            self._recorder.detach()
 
     @property
     def observations(self) -> dict[str, np.ndarray]:
@@ -228,42 +222,6 @@ class GradientMonitor(keras.callbacks.Callback):
             for name in epoch.keys() - observed.keys():
                 tf.summary.scalar(name, epoch[name], step=int(epoch["step"]))
         writer.close()
-
-
-def variable_names(
-    model: keras.Model, only: Sequence[str] | None = None
-) -> dict[str, keras.Variable]:
-    """Return trainable variables by their path, without the model's own name.
-
-    Args:
-        model: a model with weights.
-        only: parts of the paths of the variables to return; None for all.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    found: dict[str, keras.Variable] = {}
-    for variable in model.trainable_variables:
-        path = variable.path.removeprefix(f"{model.name}/")
-        if only is not None and not any(part in path for part in only):
-            continue
-        # Layers of the same name get a number.
-        name, number = path, 2
-        while name in found:
-            name, number = f"{path}_{number}", number + 1
-        found[name] = variable
-    if not found:
-        raise ValueError(
-            f"GradientMonitor: no trainable variable fits only={only!r}; the model has "
-            f"{[variable.path for variable in model.trainable_variables]}."
-        )
-    return found
-
-
-def embedding_tables(model: keras.Model) -> set[int]:
-    """Return the `id` of each embedding layer's variable."""
-    layers = (layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding))
-    return {id(weight) for layer in layers for weight in layer.trainable_variables}
 
 
 def fingerprints(table: tf.Variable, ids: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.callbacks.watching import norm
+from kerasrec.callbacks.update_recorder import norm
 from kerasrec.optimizers.clipping import clip
 
 GRADIENT = np.arange(-7, 8, dtype="float32").reshape(5, 3)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrec.callbacks import Doctor, GradientMonitor
-from kerasrec.callbacks.doctor import save
+from kerasrec.callbacks.training_diagnostics import save
 from kerasrec.data import next_labels
 from kerasrec.layers import Embedding
 from kerasrec.models import MatrixFactorization, StackedLSTMClassifier

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -190,14 +191,13 @@ class Resume(keras.callbacks.Callback):
         }
         running = self.model.metrics_variables if step else []
         arrays |= {_key(at, METRIC): _value(variable) for at, variable in enumerate(running)}
-        if not self._is_chief():
+        if not self._writes():
             return
         note = {"epochs": epochs, "names": self._names(), "history": self.history}
         note |= {"step": step, "metrics": len(running)}
         arrays[HISTORY] = np.array(json.dumps(note))
         try:
-            with new_file(self.path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, **arrays)
+            save_arrays(self.path, arrays)
         except OSError as error:
             raise ValueError(
                 f"Resume: {str(self.path)!r} could not be written: {error.strerror}. Free some "
@@ -207,7 +207,7 @@ class Resume(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Remove the file, since the next `fit` is a new training."""
         train_function_of(self.model).remove(self._begin)
-        if not self.keep and self._is_chief():
+        if not self.keep and self._writes():
             self.path.unlink(missing_ok=True)
 
     def _read(self) -> tuple[int, int]:
@@ -251,12 +251,9 @@ class Resume(keras.callbacks.Callback):
             for variable in self._variables()
         ]
 
-    def _is_chief(self) -> bool:
-        resolver = self.model.distribute_strategy.cluster_resolver
-        if resolver is None or resolver.task_type is None:
-            return True
-        has_chief = "chief" in resolver.cluster_spec().as_dict()
-        return resolver.task_type == "chief" or (resolver.task_id == 0 and not has_chief)
+    def _writes(self) -> bool:
+        """Return whether this is the only worker, or the first of several."""
+        return bool(self.model.distribute_strategy.extended.should_checkpoint)
 
 
 class _FirstEpoch:
@@ -276,6 +273,21 @@ def _key(at: int, kind: str = "variable") -> str:
 
 
 def _value(variable: Any) -> np.ndarray:
-    value = keras.ops.convert_to_numpy(tf.convert_to_tensor(variable.value))
+    return np.asarray(keras.ops.convert_to_numpy(tf.convert_to_tensor(variable.value)))
+
+
+def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to a `.npz` file atomically.
+
+    Args:
+        path: file to write.
+        arrays: arrays by name.
+    """
     # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
-    return value if value.dtype.kind in "biuf" else value.astype(np.float32)
+    known: dict[str, Any] = {
+        name: array if array.dtype.kind in "biufSU" else array.astype(np.float32)
+        for name, array in arrays.items()
+    }
+    # An open file, since numpy adds a suffix to names without one.
+    with new_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **known)

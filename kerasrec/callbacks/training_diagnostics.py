@@ -10,12 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_flag
-from kerasrec._files import new_file
 from kerasrec.callbacks import symptoms
 from kerasrec.callbacks.batch_tap import BatchTap
-from kerasrec.callbacks.gradient_monitor import embedding_tables, variable_names
-from kerasrec.callbacks.norm_recorder import NormRecorder
-from kerasrec.callbacks.watching import unwatch, watch
+from kerasrec.callbacks.exact_resume import save_arrays
+from kerasrec.callbacks.update_recorder import UpdateRecorder, embedding_tables, variable_names
 from kerasrec.schema import Schema
 from kerasrec.training.train_function import train_function_of
 from kerasrec.types import Ranker
@@ -126,10 +124,9 @@ class Doctor(keras.callbacks.Callback):
                 f"Doctor: weights are not finite before the first step: {', '.join(bad)}. Create "
                 "or load the model again."
             )
-        strategy = self.model.distribute_strategy
-        self._recorder = NormRecorder(list(self._named.values()), strategy)
-        self._tap = BatchTap(strategy, self._recorder.fault, self._receive)
-        watch(self.model, self._recorder)
+        self._recorder = UpdateRecorder(self.model, self._named)
+        self._tap = BatchTap(self.model.distribute_strategy, self._recorder.fault, self._receive)
+        self._recorder.attach()
         train_function_of(self.model).add(self._tap)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -164,7 +161,7 @@ class Doctor(keras.callbacks.Callback):
     def _leave(self) -> None:
         if self._tap is not None:
             train_function_of(self.model).remove(self._tap)
-            unwatch(self.model, self._recorder)
+            self._recorder.detach()
             self._tap = None
 
     def _receive(self, step: int, fault: bool, loss: float, columns: dict[str, np.ndarray]) -> None:
@@ -338,10 +335,8 @@ def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
         path: file to write.
         columns: arrays by name.
     """
-    texts: dict[str, Any] = {}
-    texts |= {n: c.astype("S").astype("U") if c.dtype == object else c for n, c in columns.items()}
-    with new_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **texts)
+    texts = {n: c.astype("S").astype("U") if c.dtype == object else c for n, c in columns.items()}
+    save_arrays(path, texts)
 
 
 def _joined(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
