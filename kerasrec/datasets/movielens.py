@@ -8,7 +8,15 @@ import pyarrow as pa
 
 from kerasrec.data import Interactions, read
 from kerasrec.datasets.dataset import Dataset
-from kerasrec.datasets.storage import find_file, folders, id_column, install, read_fields
+from kerasrec.datasets.storage import (
+    find_file,
+    find_files,
+    folders,
+    id_column,
+    install,
+    not_found,
+    read_fields,
+)
 from kerasrec.datasets.wheel import files_of_wheel
 
 TERMS = (
@@ -53,18 +61,17 @@ def movielens_100k() -> Dataset:
             return _original_100k(path)
         if path := find_file(folder, "ml-100k.inter"):
             return _recbole_100k(path)
-    looked = " and ".join(str(folder) for folder in folders("ml-100k"))
     prefix = "recbole/dataset_example/ml-100k/"
     try:
         files = files_of_wheel(
             _WHEEL, sha256=_WHEEL_SHA256, members=[prefix + name for name in _WHEEL_FILES]
         )
     except ValueError as error:
-        raise ValueError(
-            f"movielens-100k is not in {looked}, and {error}. Connect to a network where pip can "
-            f"download, or put u.data, u.item and u.user of ml-100k.zip (grouplens.org) into "
-            f"{folders('ml-100k')[-1]}."
-        ) from error
+        how = (
+            f", and {error}. Connect to a network where pip can download, or put u.data, u.item "
+            "and u.user of ml-100k.zip (grouplens.org) into"
+        )
+        raise not_found("movielens-100k", how, folders("ml-100k")) from error
     folder = install("ml-100k", files)
     print(f"movielens-100k: taken from {_WHEEL} to {folder}\n{TERMS}", file=sys.stderr)
     return _recbole_100k(folder / "ml-100k.inter")
@@ -134,17 +141,15 @@ def movielens_1m() -> Dataset:
     Raises:
         ValueError: if the set is not found, or a file is damaged.
     """
-    for folder in folders("ml-1m"):
-        if path := find_file(folder, "ratings.dat"):
-            return _with_sides_1m(read(path, format="dat"), folder, ())
-        if path := find_file(folder, "ratings_reconstructed.csv"):
-            return _with_sides_1m(*_reconstructed(path))
-    looked = " and ".join(str(folder) for folder in folders("ml-1m"))
-    raise ValueError(
-        f"movielens-1m is not in {looked}. Its terms forbid redistribution: download ml-1m.zip "
-        "from grouplens.org and put ratings.dat, movies.dat and users.dat into "
-        f"{folders('ml-1m')[-1]}."
+    how = (
+        "Its terms forbid redistribution: download ml-1m.zip from grouplens.org and put "
+        "ratings.dat, movies.dat and users.dat into"
     )
+    either = ("ratings.dat", "ratings_reconstructed.csv")
+    (path,) = find_files("movielens-1m", how, either, folder="ml-1m")
+    if path.name.startswith("ratings.dat"):
+        return _with_sides_1m(read(path, format="dat"), path.parent, ())
+    return _with_sides_1m(*_reconstructed(path))
 
 
 def _reconstructed(path: pathlib.Path) -> tuple[Interactions, pathlib.Path, tuple[str, ...]]:

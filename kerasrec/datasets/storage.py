@@ -4,7 +4,7 @@ import contextlib
 import gzip
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -33,6 +33,26 @@ def find_file(folder: pathlib.Path, name: str) -> pathlib.Path | None:
         if path.is_file():
             return path
     return None
+
+
+def find_files(
+    name: str, how: str, *wanted: tuple[str, ...], folder: str | None = None
+) -> list[pathlib.Path]:
+    """Return a file for each tuple of possible names, all from one folder, by default `name`.
+
+    Raises:
+        ValueError: if no folder has all of them. `how` says how to get them.
+    """
+    for root in folders(folder or name):
+        found = [next(filter(None, (find_file(root, n) for n in names)), None) for names in wanted]
+        if all(found):
+            return [path for path in found if path]
+    raise not_found(name, f". {how}", folders(folder or name))
+
+
+def not_found(name: str, how: str, looked: Sequence[pathlib.Path]) -> ValueError:
+    """Return the error of a data set that is in none of the folders."""
+    return ValueError(f"{name} is not in {' and '.join(map(str, looked))}{how} {looked[-1]}.")
 
 
 def read_lines(path: pathlib.Path, *, encoding: str) -> list[str]:
@@ -93,7 +113,7 @@ def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:
                 (staging / file).write_bytes(content)
     except OSError as error:
         raise ValueError(
-            f"cannot write the data set {name!r} to the cache {folder.parent}: {error}. Make room "
+            f"cannot write the data set {name!r} to the cache {folder.parent}: {error}. Free space "
             "there, or name another folder in the environment variable KERASREC_CACHE."
         ) from error
     missing = [file for file in files if not (folder / file).is_file()]
