@@ -94,7 +94,7 @@ class Resume(keras.callbacks.Callback):
         if batches is not None and not hasattr(batches, "go_to_pass"):
             raise ValueError(
                 "Resume: batches must be a dataset as kerasrec.data returns it, before map, cache "
-                f"or take, since its passes are counted; received {type(batches).__name__}. Pass "
+                f"or take, since its epochs are counted; received {type(batches).__name__}. Pass "
                 "None if the data are the same in every epoch."
             )
         if save_freq != "epoch":
@@ -126,10 +126,14 @@ class Resume(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Read the file, if there is one."""
         done, step = self._read() if self.path.is_file() else (0, 0)
+        # Keras calls this after it has read `initial_epoch` and before it asks for the first
+        # batch. So all of the following is in time, wherever the callback is in the list.
         if done:
+            # A part of the train function is closed even if `fit` ends with an exception.
             self._begin = _FirstEpoch(self.model, done)
             train_function_of(self.model).add(self._begin)
         if self.batches is not None:
+            # Order, negatives and the rest follow from the seed and this number alone.
             self.batches.go_to_pass(done)
         self._saved_step = step
         # Within an epoch, metrics are restored after the skipped steps.
@@ -142,6 +146,7 @@ class Resume(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the file when `save_freq` steps have passed."""
+        # With several steps per execution, `batch` is the last of them.
         step = batch + 1
         if isinstance(self.save_freq, int) and step - self._saved_step >= self.save_freq:
             self._saved_step = step
@@ -149,6 +154,7 @@ class Resume(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the file."""
+        # Metrics start anew in the next epoch, so only a file within an epoch holds their sums.
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         self._saved_step = 0
@@ -234,11 +240,13 @@ class Resume(keras.callbacks.Callback):
             )
         for variable, array in zip(self._variables(), arrays, strict=True):
             variable.assign(array)
+        # Metrics may have no variables yet, see `_put_back_metrics`.
         self._held = step, arrays, running
         return done, step
 
     def _variables(self) -> list[Any]:
         optimizer = self.model.optimizer
+        # Its slots appear with the first step otherwise, too late to restore them.
         if not optimizer.built:
             with self.model.distribute_strategy.scope():
                 optimizer.build(self.model.trainable_variables)
@@ -246,6 +254,7 @@ class Resume(keras.callbacks.Callback):
 
     def _names(self) -> list[str]:
         """Return path, shape and type of every variable, without numbers added by Keras."""
+        # The second model of a process has `dense_1` where the first has `dense`.
         return [
             f"{re.sub(r'_[0-9]+', '', variable.path)} {tuple(variable.shape)} {variable.dtype}"
             for variable in self._variables()
@@ -277,17 +286,19 @@ def _value(variable: Any) -> np.ndarray:
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to a `.npz` file atomically.
+    """Write arrays to a `.npz` file atomically, text as unicode.
 
     Args:
         path: file to write.
         arrays: arrays by name.
     """
-    # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
-    known: dict[str, Any] = {
-        name: array if array.dtype.kind in "biufSU" else array.astype(np.float32)
-        for name, array in arrays.items()
-    }
+    known: dict[str, Any] = dict(arrays)
+    for name, array in arrays.items():
+        if array.dtype == object:  # text, which would be pickled
+            known[name] = array.astype("S").astype("U")
+        elif array.dtype.kind not in "biufSU":
+            # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
+            known[name] = array.astype(np.float32)
     # An open file, since numpy adds a suffix to names without one.
     with new_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **known)

@@ -67,7 +67,7 @@ def watch(model: keras.Model, observer: Any) -> None:
     """
     optimizer = watched_optimizer(model)
     function = train_function_of(model)
-    # An optimizer has room for one observer, so all share one `Observers`. They are called while
+    # An optimizer takes one observer, so all share one `Observers`. They are called while
     # the step is traced, hence each new member needs a new trace.
     for part in function.parts:
         if isinstance(part, Observers) and part.optimizer is optimizer:

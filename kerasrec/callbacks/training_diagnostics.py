@@ -126,12 +126,15 @@ class Doctor(keras.callbacks.Callback):
             )
         self._recorder = UpdateRecorder(self.model, self._named)
         self._tap = BatchTap(self.model.distribute_strategy, self._recorder.fault, self._receive)
+        # The recorder runs inside of the step and the tap after it, whichever is added first. So
+        # the tap sees the fault of the very batch that it holds.
         self._recorder.attach()
         train_function_of(self.model).add(self._tap)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Copy the weights, which are finite at this point."""
         self._epoch = epoch
+        # Copies stay on the device. After a fault the weights would not be worth keeping.
         if self.restore_weights and self.diagnosis is None:
             self._kept = [(v, tf.identity(v.value)) for v in self._state()]
 
@@ -139,6 +142,7 @@ class Doctor(keras.callbacks.Callback):
         """Examine the batch that was handed over, if any."""
         if self._tap is not None and not self._tap.attached:
             self._look_from_outside(logs)
+        # Keras calls this after an execution of several steps, which may all have run already.
         if self._case is not None:
             self._examine()
         if not self._judged and self._rows >= ROWS:
@@ -166,6 +170,7 @@ class Doctor(keras.callbacks.Callback):
 
     def _receive(self, step: int, fault: bool, loss: float, columns: dict[str, np.ndarray]) -> None:
         """Store a batch. Called from the graph of `fit`."""
+        # Of several faulty batches in an execution, the first is the one to report.
         if not fault:
             self._samples.append(columns)
             self._rows += len(next(iter(columns.values())))
@@ -192,6 +197,7 @@ class Doctor(keras.callbacks.Callback):
 
     def _stop(self, case: Case | None, bad: list[str]) -> None:
         self.model.stop_training = True
+        # Without a case, the weights broke outside of the steps that were seen.
         step, loss, columns = case or (None, 0.0, {})
         self.step = step
         schema, _ = self._schema()
@@ -218,7 +224,7 @@ class Doctor(keras.callbacks.Callback):
         lines += _table(list(self._named), numbers, norms)
         lines.append("Try: " + "; ".join(_advice(guilty, norms)) + ".")
         if columns and self.batch_path is not None:
-            save(self.batch_path, columns)
+            save_arrays(self.batch_path, columns)
             lines.append(f"The batch is in {os.fspath(self.batch_path)}.")
         if self.restore_weights:
             for variable, value in self._kept:
@@ -249,6 +255,7 @@ class Doctor(keras.callbacks.Callback):
         return line[0].upper() + line[1:] + "."
 
     def _state(self) -> list[keras.Variable]:
+        # A LossScaleOptimizer lists the variables of the optimizer in it, too.
         found = [*self.model.weights, *self.model.optimizer.variables]
         return list({id(variable): variable for variable in found}.values())
 
@@ -270,7 +277,7 @@ class Doctor(keras.callbacks.Callback):
         return found
 
     def _schema(self) -> tuple[Schema | None, Any]:
-        """Return the schema of the model, or of the model it wraps, and its owner."""
+        """Return the schema of the model, or of the model it wraps, and that model."""
         for model in (self.model, getattr(self.model, "model", None)):
             schema = getattr(model, "schema", None)
             if isinstance(schema, Schema):
@@ -286,9 +293,10 @@ class Doctor(keras.callbacks.Callback):
         if self._rows < FEWEST_ROWS:
             return
         whole = _joined(self._samples)
-        schema, owner = self._schema()
+        schema, model = self._schema()
+        # In a batch of `shared_negatives` the label is the position of the positive, always 0.
         names = [str(getattr(loss, "name", loss)) for loss in tf.nest.flatten(self.model.loss)]
-        by_design = owner not in (None, self.model) or any(
+        by_design = model not in (None, self.model) or any(
             "sparse_categorical" in name or "SparseCategorical" in name for name in names
         )
         for sentence in symptoms.suspicions(whole, schema, label=None if by_design else "label"):
@@ -304,6 +312,7 @@ class Doctor(keras.callbacks.Callback):
         # In batches of sequences the user id is repeated at every step, so rows are not queries.
         if user not in columns or item not in columns or columns[user].ndim != 1:
             return
+        # One row of each user and of each item, since features are repeated with them.
         users = np.unique(columns[user], return_index=True)[1][:USERS]
         flat = columns[item].reshape(-1)
         items = np.unique(flat, return_index=True)[1][:ITEMS]
@@ -328,17 +337,6 @@ class Doctor(keras.callbacks.Callback):
             )
 
 
-def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
-    """Write columns to a `.npz` file atomically, text as unicode.
-
-    Args:
-        path: file to write.
-        columns: arrays by name.
-    """
-    texts = {n: c.astype("S").astype("U") if c.dtype == object else c for n, c in columns.items()}
-    save_arrays(path, texts)
-
-
 def _joined(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Concatenate the rows of all batches. Where shapes differ, keep the first batch."""
     joined = {}
@@ -354,9 +352,9 @@ def _table(names: list[str], numbers: np.ndarray, norms: np.ndarray) -> list[str
     if not len(numbers):
         return []
     order = np.argsort(-np.where(np.isfinite(norms), norms, -1).max(axis=0), kind="stable")[:SHOWN]
-    width = max(len("update"), *(len(names[place]) for place in order))
+    width = max(len("update"), *(len(names[at]) for at in order))
     rows = [("update", [f"{number:>9}" for number in numbers])]
-    rows += [(names[place], [f"{norm:>9.2e}" for norm in norms[:, place]]) for place in order]
+    rows += [(names[at], [f"{norm:>9.2e}" for norm in norms[:, at]]) for at in order]
     title = "Gradient norms over the last updates"
     left = f" (the {SHOWN} largest of {len(names)} variables)" if len(names) > SHOWN else ""
     return [f"{title}{left}:", *(f"  {name:<{width}}{''.join(cells)}" for name, cells in rows)]

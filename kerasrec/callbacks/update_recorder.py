@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kerasrec._keras import all_layers, compiled_by_xla
 from kerasrec.callbacks.observers import unwatch, watch, watched_optimizer
-from kerasrec.optimizers.clipping import sum_of_squares
+from kerasrec.optimizers.clips import sum_of_squares
 from kerasrec.optimizers.rows import Rows, gather, scatter, sum_duplicates
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.types import Tensor
@@ -128,6 +128,7 @@ class UpdateRecorder:
         """Compute the size of the update and write the values of the observation."""
         if before is None:
             return
+        # Called with the same step's result of `before_update`, which decides whether it is due.
         due, parts, found = before
 
         def write() -> None:
@@ -193,6 +194,7 @@ class UpdateRecorder:
 
     def look_at_next(self) -> None:
         """Schedule a look at the next update."""
+        # Assigned within the scope, so that all replicas observe the same update.
         with self._strategy.scope():
             self._next.assign(self._read(self._count))
 
@@ -247,11 +249,8 @@ class _Part:
         self.at, self.table = at, table
         self.summed, self.clipped = summed, clipped
         self.is_sparse = isinstance(summed, Rows | tf.IndexedSlices)
-        # Without XLA, a live reference to the old value would make the update copy the variable.
-        self.old = None
-        if compiled_by_xla():
-            by_row = isinstance(summed, Rows)
-            self.old = gather(table, summed.ids) if by_row else tf.convert_to_tensor(table)
+        # XLA drops this unless `sizes` reads it. Without XLA it would be a copy in every step.
+        self.old = self._read() if compiled_by_xla() else None
 
     def norms(self, scale: Tensor | None) -> list[Tensor]:
         """Return the gradient norms before and after clipping, using `scale` if it is given."""
@@ -271,13 +270,16 @@ class _Part:
     def before(self) -> list[Tensor]:
         """Return the weights that the update will change, with their ids where needed."""
         if not isinstance(self.summed, tf.IndexedSlices):
-            if self.old is not None:
-                return [self.old]
-            by_row = isinstance(self.summed, Rows)
-            return [gather(self.table, self.summed.ids) if by_row else tf.identity(self.table)]
+            return [self._read() if self.old is None else self.old]
         ids, _, count, _ = self._rows(self.summed)
         old = gather(self.table, ids) if self.old is None else tf.gather(self.old, ids)
         return [old, ids, count]
+
+    def _read(self) -> Tensor:
+        if isinstance(self.summed, Rows):
+            return gather(self.table, self.summed.ids)
+        # A copy, since the update would copy the variable if a reference to it were alive.
+        return tf.identity(self.table)
 
     def nothing(self) -> list[Tensor]:
         """Return empty tensors of the same types."""
@@ -296,6 +298,7 @@ class _Part:
             new = gather(self.table, ids)
         else:
             new = tf.convert_to_tensor(self.table)
+            # A small table has a dense gradient, in which untouched rows are 0.
             axes = list(range(1, len(self.table.shape)))
             real = tf.reduce_any(tf.not_equal(self.summed, 0), axis=axes) if is_table else None
         old, new = tf.cast(old, "float32"), tf.cast(new, "float32")
@@ -314,6 +317,7 @@ def _values(gradient: Any) -> Tensor:
 
 def _same(one: Any, two: Any) -> bool:
     """Return whether clipping left a gradient alone."""
+    # The same tensors, known at tracing: optimizers pass gradients on if they do not clip.
     if isinstance(one, Rows):
         return all(a is b for a, b in zip(one, two, strict=True))
     return one is two

@@ -8,7 +8,7 @@
 | `config.yaml` | the flags of `kerasrec fit`, to repeat it |
 | `split.json` | rows and checksum of each part, to recognise them |
 | `history.json` | losses by epoch |
-| `metrics.json` | figures on the test rows |
+| `metrics.json` | metrics on the test rows |
 | `seen.parquet` | encoded users and items of all rows, the newest of each user last |
 
 `titles.parquet` is there if the data set names its items. `run.json` and `queries.parquet` are for
@@ -142,7 +142,7 @@ def write_run(
         flags: flags of `kerasrec fit`, with the model's name under `model`.
         split: rows and checksum by part.
         history: losses by epoch.
-        records: figures on the test rows, and the records for a report.
+        records: metrics on the test rows, and the records for a report.
         seen: encoded users and items, see `PreparedData.seen`.
 
     Raises:

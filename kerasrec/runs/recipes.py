@@ -260,7 +260,7 @@ def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[An
     if model.num_classes is None and ready.positives(ready.train).all():
         raise ValueError(
             f"recipe: all training rows have a {schema.label!r} {schema.positive}, so there is "
-            "nothing to tell apart. Pass another rule to data.prepare, such as positive='>=4'."
+            "nothing to learn. Pass another rule to data.prepare, such as positive='>=4'."
         )
 
     def labelled(columns: Mapping[str, Any], weight: float) -> dict[str, Any]:
