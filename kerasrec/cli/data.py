@@ -89,8 +89,8 @@ def prepare(
         functions = {
             "leave_last_out": kerasrec.data.leave_last_out,
             "random": functools.partial(kerasrec.data.random_split, seed=seed),
-            "temporal": kerasrec.data.temporal_split,
-            "time": kerasrec.data.time_split,
+            "temporal": kerasrec.data.per_user_time_split,
+            "time": kerasrec.data.global_time_split,
         }
         rows = functions[splitting.split](rows, **options)
     return dataset, kerasrec.data.prepare(
