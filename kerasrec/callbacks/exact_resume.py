@@ -287,12 +287,7 @@ def _value(variable: Any) -> np.ndarray:
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to a `.npz` file atomically, text as unicode.
-
-    Args:
-        path: file to write.
-        arrays: arrays by name.
-    """
+    """Write arrays to a `.npz` file atomically, text as unicode."""
     known: dict[str, Any] = dict(arrays)
     for name, array in arrays.items():
         if array.dtype == object:  # text, which would be pickled

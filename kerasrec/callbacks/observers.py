@@ -12,11 +12,7 @@ from kerasrec.training.train_function import train_function_of
 
 
 class Observers:
-    """Group of observers of one optimizer, as a part of a train function.
-
-    Args:
-        optimizer: an optimizer of this library, see `SparseUpdates.watch`, or of Keras.
-    """
+    """Group of observers of one optimizer, as a part of a train function."""
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self.optimizer = optimizer

@@ -122,10 +122,6 @@ def suspicions(
 def collapse(scores: np.ndarray, k: int = 10) -> float:
     """Compute the share of users whose k best items are the most common set of k.
 
-    Args:
-        scores: `(users, items)`.
-        k: length of the lists.
-
     Example:
 
     >>> collapse(np.array([[3.0, 2.0, 1.0], [9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]), k=2).__round__(3)

@@ -67,13 +67,7 @@ def prepare(
     seed: int,
     vocabularies: "Mapping[str, Vocabulary] | None" = None,
 ) -> "tuple[Dataset, PreparedData]":
-    """Read, clean, split and encode.
-
-    Args:
-        source: data to read.
-        splitting: rows to hold out.
-        seed: seed of a random split.
-        vocabularies: vocabularies of a run, for its model. None to fit new ones on training rows.
+    """Read, clean, split and encode, with the vocabularies of a run or with new ones.
 
     Returns:
         The cleaned data set with its side tables, and its parts.
@@ -122,12 +116,7 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
 
 
 def describe_positives(rows: "Interactions", schema: Schema) -> str | None:
-    """Describe in one line which rows are positives. None without a label column.
-
-    Args:
-        rows: all rows.
-        schema: has the rule.
-    """
+    """Describe in one line which rows are positives. None without a label column."""
     if rows.label is None:
         return None
     labels = rows.column(rows.label)

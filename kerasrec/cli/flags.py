@@ -14,10 +14,6 @@ _MARKS = ("--separator", "--quote")
 def with_lists(arguments: Sequence[str], flags: Mapping[str, str]) -> list[str]:
     """Return the arguments with lists in brackets, so that `5,10` means `[5,10]`.
 
-    Args:
-        arguments: what was typed.
-        flags: types of the flags by name.
-
     Example:
 
     >>> with_lists(["--k", "5,10", "--context=hour"],
@@ -66,10 +62,6 @@ def _bracketed(value: str, annotation: str) -> str:
 def in_flags(message: str, names: Iterable[str]) -> str:
     """Replace Python arguments in a message of the library by flags.
 
-    Args:
-        message: the text of an error, or a report.
-        names: names of the flags.
-
     Example:
 
     >>> in_flags("Pass label=None, or user= with a name.", ["label", "user"])
@@ -94,10 +86,6 @@ def _pasted(name: str, found: re.Match[str]) -> str:
 
 def suggestion(message: str, names: Iterable[str]) -> str:
     """Return a "Did you mean ...?" question with the closest flag or name.
-
-    Args:
-        message: error message of argparse.
-        names: names of the flags.
 
     Example:
 

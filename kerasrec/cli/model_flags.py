@@ -106,12 +106,7 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
 
 
 def add_model_flags(parser: ArgumentParser, model: str) -> None:
-    """Add the flags of a model to a parser, as a group of their own.
-
-    Args:
-        parser: the parser of `kerasrec fit MODEL`.
-        model: a name in `MODELS`.
-    """
+    """Add the flags of a model to a parser, as a group of their own."""
     summary, flags = MODELS[model]
     group = parser.add_argument_group(summary.rstrip("."))
     for flag in flags:

@@ -21,11 +21,7 @@ SHOWN_AFTER = 2.0
 
 
 def say_error(text: str) -> None:
-    """Print an error as one paragraph, with the program name in red.
-
-    Args:
-        text: the message; line breaks and runs of spaces become one space.
-    """
+    """Print an error as one paragraph, with the program name in red."""
     paragraph = " ".join(text.split())
     if not sys.stderr.isatty():
         print(f"kerasrec: {paragraph}", file=sys.stderr)

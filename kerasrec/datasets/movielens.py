@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +13,10 @@ from kerasrec.datasets.storage import (
     find_file,
     find_files,
     folders,
-    id_column,
     install,
     not_found,
     read_fields,
+    side_table,
 )
 from kerasrec.datasets.wheel import files_of_wheel
 
@@ -82,14 +83,12 @@ def _original_100k(path: pathlib.Path) -> Dataset:
     users = items = None
     if file := find_file(path.parent, "u.user"):
         rows = read_fields(file, separator="|", fields=5, encoding="latin-1")
-        users = _users_100k(interactions, rows)
+        users = _users(interactions, rows)
     if file := find_file(path.parent, "u.item"):
         rows = read_fields(file, separator="|", fields=24, encoding="latin-1")
-        genres = [
-            [genre for genre, flag in zip(_GENRES, row[5:], strict=True) if flag == "1"]
-            for row in rows
-        ]
-        items = _items(interactions, [row[0] for row in rows], [row[1] for row in rows], genres)
+        flags = [list(zip(_GENRES, row[5:], strict=True)) for row in rows]
+        genres = [[genre for genre, flag in some if flag == "1"] for some in flags]
+        items = _items(interactions, [row[:2] for row in rows], genres)
     return Dataset("movielens-100k", interactions, users, items, TERMS)
 
 
@@ -98,35 +97,28 @@ def _recbole_100k(path: pathlib.Path) -> Dataset:
     users = items = None
     if file := find_file(path.parent, "ml-100k.user"):
         rows = read_fields(file, separator="\t", fields=5, encoding="utf-8")[1:]
-        users = _users_100k(interactions, rows)
+        users = _users(interactions, rows)
     if file := find_file(path.parent, "ml-100k.item"):
         rows = read_fields(file, separator="\t", fields=4, encoding="utf-8")[1:]
         # RecBole splits off the year in brackets, and misspells the one unknown film.
-        titles = ["unknown" if row[1] == "unkonwn" else f"{row[1]} ({row[2]})" for row in rows]
-        genres = [row[3].split(" ") for row in rows]
-        items = _items(interactions, [row[0] for row in rows], titles, genres)
+        named = [
+            (row[0], "unknown" if row[1] == "unkonwn" else f"{row[1]} ({row[2]})") for row in rows
+        ]
+        items = _items(interactions, named, [row[3].split(" ") for row in rows])
     return Dataset("movielens-100k", interactions, users, items, TERMS)
 
 
-def _users_100k(interactions: Interactions, rows: list[list[str]]) -> pa.Table:
-    ids, age, gender, occupation, zip_code = (list(column) for column in zip(*rows, strict=True))
-    return pa.table({
-        interactions.user: id_column(ids, interactions, interactions.user),
-        "age": pa.array(age).cast(pa.int64()),
-        "gender": gender,
-        "occupation": occupation,
-        "zip_code": zip_code,
-    })  # fmt: skip
+def _users(interactions: Interactions, rows: Iterable[Sequence[str]]) -> pa.Table:
+    typed = [(user, int(age), *others) for user, age, *others in rows]
+    columns = ("age", "gender", "occupation", "zip_code")
+    return side_table(interactions, interactions.user, typed, columns)
 
 
 def _items(
-    interactions: Interactions, ids: list[str], titles: list[str], genres: list[list[str]]
+    interactions: Interactions, rows: Iterable[Sequence[str]], genres: Iterable[list[str]]
 ) -> pa.Table:
-    return pa.table({
-        interactions.item: id_column(ids, interactions, interactions.item),
-        "title": titles,
-        "genres": pa.array([sorted(some) for some in genres], pa.list_(pa.string())),
-    })  # fmt: skip
+    whole = [(*row, sorted(some)) for row, some in zip(rows, genres, strict=True)]
+    return side_table(interactions, interactions.item, whole, ("title", "genres"))
 
 
 def movielens_1m() -> Dataset:
@@ -172,16 +164,11 @@ def _with_sides_1m(
     users = items = None
     if file := find_file(folder, "users.dat"):
         rows = read_fields(file, separator="::", fields=5, encoding="latin-1")
-        ids, gender, age, occupation, zip_code = (list(c) for c in zip(*rows, strict=True))
-        users = pa.table({
-            interactions.user: id_column(ids, interactions, interactions.user),
-            "age": pa.array(age).cast(pa.int64()),  # lower end of a range
-            "gender": gender,
-            "occupation": [_OCCUPATIONS[int(code)] for code in occupation],
-            "zip_code": zip_code,
-        })  # fmt: skip
+        users = _users(interactions, [
+            (user, age, gender, _OCCUPATIONS[int(code)], zip_code)  # age: lower end of a range
+            for user, gender, age, code, zip_code in rows
+        ])  # fmt: skip
     if file := find_file(folder, "movies.dat"):
         rows = read_fields(file, separator="::", fields=3, encoding="latin-1")
-        genres = [row[2].split("|") for row in rows]
-        items = _items(interactions, [row[0] for row in rows], [row[1] for row in rows], genres)
+        items = _items(interactions, [row[:2] for row in rows], [row[2].split("|") for row in rows])
     return Dataset("movielens-1m", interactions, users, items, TERMS, notes)

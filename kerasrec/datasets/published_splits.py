@@ -126,9 +126,6 @@ def _negatives(path: pathlib.Path, test: np.ndarray) -> np.ndarray:
 def read_lists(path: pathlib.Path) -> np.ndarray:
     """Read pairs `(rows, 2)` from a file of lines `user item item ...`.
 
-    Args:
-        path: the file, which may be compressed.
-
     Raises:
         ValueError: if a line holds anything but whole numbers.
     """

@@ -4,7 +4,8 @@ import contextlib
 import gzip
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -90,10 +91,19 @@ def read_fields(
     return rows
 
 
-def id_column(ids: list[str], interactions: Interactions, name: str) -> pa.Array:
-    """Return the ids of a side table, typed as in the interactions."""
+def side_table(
+    interactions: Interactions, name: str, rows: Iterable[Sequence[Any]], columns: Sequence[str]
+) -> pa.Table:
+    """Return a side table of rows that begin with an id, typed as in the interactions."""
+    ids, *values = (list(column) for column in zip(*rows, strict=True))
     kind = interactions.table[name].type
-    return pa.array(ids).cast(kind if pa.types.is_integer(kind) else pa.string())
+    kind = kind if pa.types.is_integer(kind) else pa.string()
+    table = {name: pa.array(ids).cast(kind)}
+    for column, value in zip(columns, values, strict=True):
+        # A type of its own where no row has a genre.
+        lists = pa.list_(pa.string()) if isinstance(value[0], list) else None
+        table[column] = pa.array(value, lists)
+    return pa.table(table)
 
 
 def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:

@@ -110,9 +110,6 @@ class Run:
 def training_directory(output: str | os.PathLike[str]) -> Path:
     """Return the path of a run's unfinished training, see `kerasrec.runs.unfinished`.
 
-    Args:
-        output: the run directory.
-
     Example:
 
     >>> training_directory("runs/mf").as_posix()
@@ -220,10 +217,6 @@ def _damaged(directory: Path, error: Exception) -> ValueError:
 
 def changes(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:
     """List the differences between the rows of a training and others.
-
-    Args:
-        expected: `split.json` of a run.
-        received: `PreparedData.fingerprint()` of the rows.
 
     Example:
 

@@ -83,10 +83,6 @@ def kind_of(model: Any) -> Kind:
 def with_defaults(model: Any, training: Training) -> Training:
     """Return the choices with the defaults that None stands for.
 
-    Args:
-        model: the model, or its class.
-        training: the choices.
-
     Raises:
         ValueError: if the model has no recipe for the loss.
     """
@@ -103,10 +99,6 @@ def with_defaults(model: Any, training: Training) -> Training:
 
 def check_ready(owner: str, ready: Any) -> None:
     """Check that rows have been prepared.
-
-    Args:
-        owner: function named in the message.
-        ready: the argument.
 
     Raises:
         ValueError: if it is something else.

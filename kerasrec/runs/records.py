@@ -121,11 +121,7 @@ def record(
 
 
 def titles_of(dataset: "Dataset") -> "pa.Table | None":
-    """Return raw item ids and titles, if the data set brought any.
-
-    Args:
-        dataset: the rows and their side tables.
-    """
+    """Return raw item ids and titles, if the data set brought any."""
     items, name = dataset.items, dataset.interactions.item
     if items is None or "title" not in items.column_names:
         return None
@@ -134,11 +130,6 @@ def titles_of(dataset: "Dataset") -> "pa.Table | None":
 
 def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, Any]:
     """Measure how well a model predicts the labels of the test rows.
-
-    Args:
-        model: the model.
-        ready: the rows.
-        loss: loss it was trained with.
 
     Returns:
         `rmse` and `mae` of a model trained by mse, or `log_loss`, `normalized_entropy`,
@@ -158,11 +149,6 @@ def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, 
 
 def segments_of(ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, list[dict[str, Any]]]:
     """Compute metrics at k by activity of users and by popularity of test items.
-
-    Args:
-        ranked: one model's ranking of the test rows.
-        ready: the rows, of which training rows are counted.
-        k: length of a list.
 
     Returns:
         Rows of `segment_rows` under `activity` and `popularity`.
@@ -289,9 +275,6 @@ def samples_of(
 def findings(ready: "PreparedData") -> list[str]:
     """Return notes on the split and the protocol that a reader of the metrics needs.
 
-    Args:
-        ready: the rows.
-
     Returns:
         The findings of `check_split` and `check_ranking`, without their warnings, and a finding if
         many test rows are not ranked.
@@ -313,12 +296,7 @@ def findings(ready: "PreparedData") -> list[str]:
 
 
 def with_findings(text: str, found: Sequence[str]) -> str:
-    """Append the findings to the text as warnings.
-
-    Args:
-        text: a table of metrics.
-        found: see `findings`.
-    """
+    """Append the findings to the text as warnings."""
     return "\n".join([text, *(f"Warning: {finding}" for finding in found)])
 
 
