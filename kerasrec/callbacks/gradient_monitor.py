@@ -125,30 +125,30 @@ class GradientMonitor(keras.callbacks.Callback):
         self._first_step = int(tf.convert_to_tensor(getattr(iterations, "value", iterations)))
         # Ids of rows that are untouched so far, and the fingerprints of these rows.
         self._untouched = {
-            at: (ids := np.arange(v.shape[0], dtype=np.int32), self._fingerprints(at, ids))
-            for at, v in enumerate(self._variables)
+            index: (ids := np.arange(v.shape[0], dtype=np.int32), self._fingerprints(index, ids))
+            for index, v in enumerate(self._variables)
             if len(v.shape) > 1
         }
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Fetch the recorded values and add them to the logs."""
         record = self._recorder.take()
-        found = {name: record.looks[:, :, at] for at, name in enumerate(FIELDS)}
+        found = {name: record.looks[:, :, index] for index, name in enumerate(FIELDS)}
         observed = {"step": self._first_step + record.steps, "learning_rate": record.learning_rate}
         summary: dict[str, float] = {}
-        for at, name in enumerate(self._names):
-            old, update = found["weight_norm"][:, at], found["update_norm"][:, at]
-            values = {"grad_norm": found["grad_norm"][:, at]}
-            if at in self._recorder.clipped:
-                values["clipped_norm"] = found["clipped_norm"][:, at]
+        for index, name in enumerate(self._names):
+            old, update = found["weight_norm"][:, index], found["update_norm"][:, index]
+            values = {"grad_norm": found["grad_norm"][:, index]}
+            if index in self._recorder.clipped:
+                values["clipped_norm"] = found["clipped_norm"][:, index]
             observed |= {f"{field}/{name}": numbers for field, numbers in values.items()}
             observed[f"update_ratio/{name}"] = _ratio(update, old)
             summary |= {f"{field}/{name}": _mean(numbers) for field, numbers in values.items()}
-            if at in self._recorder.clipped:
-                summary[f"clipped_share/{name}"] = float(record.clipped_share[at])
+            if index in self._recorder.clipped:
+                summary[f"clipped_share/{name}"] = float(record.clipped_share[index])
             summary[f"update_ratio/{name}"] = float(_ratio(_mean(update), _mean(old)))
-            if at in self._recorder.tables and at in self._untouched:
-                summary[f"untouched_rows/{name}"] = float(self._count_untouched(at))
+            if index in self._recorder.tables and index in self._untouched:
+                summary[f"untouched_rows/{name}"] = float(self._count_untouched(index))
         summary["learning_rate"] = _mean(record.learning_rate)
         for name, numbers in observed.items():
             self._observations.setdefault(name, []).append(numbers)
@@ -198,15 +198,15 @@ class GradientMonitor(keras.callbacks.Callback):
             )
         return draw(self.observations, self.epochs, path)
 
-    def _fingerprints(self, at: int, ids: np.ndarray) -> np.ndarray:
-        table = first_replica(self.model.distribute_strategy, self._variables[at].value)
+    def _fingerprints(self, index: int, ids: np.ndarray) -> np.ndarray:
+        table = first_replica(self.model.distribute_strategy, self._variables[index].value)
         return fingerprints(table, ids)
 
-    def _count_untouched(self, at: int) -> int:
-        ids, marks = self._untouched[at]
+    def _count_untouched(self, index: int) -> int:
+        ids, marks = self._untouched[index]
         # Rows only leave the set, so later checks read fewer rows.
-        same = self._fingerprints(at, ids) == marks
-        self._untouched[at] = ids[same], marks[same]
+        same = self._fingerprints(index, ids) == marks
+        self._untouched[index] = ids[same], marks[same]
         return int(same.sum())
 
     def _write(self, observed: dict[str, np.ndarray], epoch: dict[str, float]) -> None:

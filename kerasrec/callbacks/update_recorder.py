@@ -100,21 +100,21 @@ class UpdateRecorder:
             for variable, one, two in zip(variables, summed, clipped, strict=True)
             if id(variable) in self._positions
         ]
-        self.tables |= {part.at for part in parts if part.is_sparse}
+        self.tables |= {part.index for part in parts if part.is_sparse}
         changing = [part for part in parts if not _same(part.summed, part.clipped)]
-        self.clipped |= {part.at for part in changing}
+        self.clipped |= {part.index for part in changing}
         scales = self._scales(changing, summed)
         if scales is None:
             # Only a comparison of the values shows clipping. It is made in observed steps alone.
-            self._sampled |= {part.at for part in changing}
+            self._sampled |= {part.index for part in changing}
         else:
             self._flags.assign_add(self._integers({at: scale < 1 for at, scale in scales.items()}))
         # Norms and old weights are only computed in steps to observe.
         due = tf.equal(self._count, self._next)
 
         def look() -> Any:
-            differ = {part.at: _differ(part.summed, part.clipped) for part in changing}
-            norms = [tf.stack(part.norms((scales or {}).get(part.at))) for part in parts]
+            differ = {part.index: _differ(part.summed, part.clipped) for part in changing}
+            norms = [tf.stack(part.norms((scales or {}).get(part.index))) for part in parts]
             differ = self._integers({} if scales else differ)
             return tf.stack(norms), differ, [part.before() for part in parts]
 
@@ -136,8 +136,8 @@ class UpdateRecorder:
             # One line per observation: the FIELDS of each variable, then the learning rate.
             columns = [tf.fill((len(FIELDS),), np.nan)] * len(self._positions)
             for number, part in enumerate(parts):
-                sizes = part.sizes(old[number], part.at in self.tables)
-                columns[part.at] = tf.concat([norms[number], tf.stack(sizes)], axis=0)
+                sizes = part.sizes(old[number], part.index in self.tables)
+                columns[part.index] = tf.concat([norms[number], tf.stack(sizes)], axis=0)
             rate = tf.reshape(tf.cast(self._optimizer.learning_rate, "float32"), (1,))
             self._write(tf.concat([*columns, rate], axis=0))
             self._flags.assign_add(differ)
@@ -181,7 +181,7 @@ class UpdateRecorder:
         else:
             norms = [norm(_values(part.summed)) for part in changing]
         return {
-            part.at: limit / tf.maximum(size, limit)
+            part.index: limit / tf.maximum(size, limit)
             for part, size in zip(changing, norms, strict=True)
         }
 
@@ -245,8 +245,8 @@ class UpdateRecorder:
 class _Part:
     """One variable in one update."""
 
-    def __init__(self, at: int, table: tf.Variable, summed: Any, clipped: Any) -> None:
-        self.at, self.table = at, table
+    def __init__(self, index: int, table: tf.Variable, summed: Any, clipped: Any) -> None:
+        self.index, self.table = index, table
         self.summed, self.clipped = summed, clipped
         self.is_sparse = isinstance(summed, Rows | tf.IndexedSlices)
         # XLA drops this unless `sizes` reads it. Without XLA it would be a copy in every step.
