@@ -191,7 +191,7 @@ def test_keras_is_left_as_it_is(program, tmp_path):
         "\nassert len(keras.saving.objects) == int(sys.argv[1])"
         "\nassert 'exec_module' not in vars(keras.__spec__.loader)"
         "\nassert not [one for one in sys.meta_path if type(one).__name__ == '_KerasFinder']"
-        "\nassert not [name for name in sys.modules if name.startswith('kerasrec.models')]"
+        "\nassert not [name for name in sys.modules if name.startswith('kerasrec.models.')]"
     )
     environment = {"PYTHONPATH": f"{tmp_path}:{PACKAGE.parent}"}
     command = [sys.executable, "-c", program, str(len(CLASSES))]
