@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kerasrec.callbacks import ExactResume, GradientMonitor, TrainingDiagnostics
 from kerasrec.runs.epochs import Epochs
-from kerasrec.training.batch_counting import HOOKS, counts_batches, steps_at_once
+from kerasrec.training.steps_at_once import HOOKS, counts_batches, steps_at_once
 
 
 def overriding(hook):

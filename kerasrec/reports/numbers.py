@@ -1,4 +1,4 @@
-"""Figures of a report, computed from run directories."""
+"""Numbers of a report, computed from run directories."""
 
 import dataclasses
 import json
@@ -119,7 +119,7 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
     return recorded
 
 
-def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
+def numbers(runs: Sequence[Recorded]) -> dict[str, Any]:
     """Return everything a report shows, as plain numbers and text.
 
     The models are the runs, sorted by the first metric with the best first, plus popularity

@@ -7,19 +7,12 @@ import keras
 import tensorflow as tf
 
 from kerasrec._keras import UPDATE_HOOKS, need
-from kerasrec.optimizers.clipping import sum_of_squares
-from kerasrec.optimizers.rows import Rows, sum_duplicates
 from kerasrec.optimizers.sparse import SparseUpdates
 from kerasrec.training.train_function import train_function_of
-from kerasrec.types import Tensor
 
 
 class Observers:
-    """Group of observers of one optimizer, as a part of a train function.
-
-    Args:
-        optimizer: an optimizer of this library, see `SparseUpdates.watch`, or of Keras.
-    """
+    """Group of observers of one optimizer, as a part of a train function."""
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self.optimizer = optimizer
@@ -70,7 +63,8 @@ def watch(model: keras.Model, observer: Any) -> None:
     """
     optimizer = watched_optimizer(model)
     function = train_function_of(model)
-    # There is one `Observers` per optimizer. A new member needs a new trace.
+    # An optimizer takes one observer, so all share one `Observers`. They are called while
+    # the step is traced, hence each new member needs a new trace.
     for part in function.parts:
         if isinstance(part, Observers) and part.optimizer is optimizer:
             part.members.append(observer)
@@ -116,53 +110,15 @@ def watched_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def touched_rows(gradient: Tensor, num_rows: int) -> Tensor:
-    """Sum the duplicates of a sparse gradient to `Rows`. Return other gradients as they are."""
-    if not isinstance(gradient, tf.IndexedSlices):
-        return gradient
-    return sum_duplicates(tf.IndexedSlices(gradient.values, gradient.indices), num_rows)
-
-
-def gradient_norm(gradient: Tensor) -> Tensor:
-    """Compute the Euclidean norm of a tensor or of `Rows`, float32."""
-    if isinstance(gradient, Rows):
-        scale = tf.cast(gradient.scale, "float32")
-        scale = tf.reshape(scale, (-1,) + (1,) * (len(gradient.sums.shape) - 1))
-        return norm(tf.cast(gradient.sums, "float32") * scale)
-    return norm(gradient)
-
-
-def norm(values: Tensor) -> Tensor:
-    """Compute the Euclidean norm in float32."""
-    # The same expression as in the optimizers, so that the graph computes it only once.
-    return tf.sqrt(sum_of_squares(values))
-
-
-def per_replica_variable(value: Any, dtype: str, name: str) -> tf.Variable:
-    """Create an unsaved variable per replica. Reading it gives the first replica's value."""
-    return tf.Variable(
-        value,
-        dtype=dtype,
-        trainable=False,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        name=name,
-    )
-
-
-def first_replica(strategy: Any, variable: Any) -> tf.Variable:
-    """Return the part of a distributed variable that the first replica holds."""
-    return strategy.experimental_local_results(variable)[0]
-
-
 def _stock_hooks(optimizer: keras.optimizers.Optimizer, observers: Observers) -> dict[str, Any]:
     """Return the clip and update methods, with calls of the observers around the update."""
     clip, decay, update = (need(optimizer, name) for name in UPDATE_HOOKS)
     # Each replica is traced in its own thread, one at a time.
     seen = threading.local()
 
-    # Keras clips, decays weights and then updates. The hook on the decay is the last to see the
-    # weights before the update.
+    # Keras calls the three in this order. Only the first gets the gradients before clipping. The
+    # second is the last to see the weights before they change, by decay or by the update, and
+    # Keras calls it for optimizers without decay too. The third ends with the new weights.
     def clip_gradients(grads: list[Any]) -> list[Any]:
         seen.summed, seen.clipped = grads, clip(grads)
         return seen.clipped

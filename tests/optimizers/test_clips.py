@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.optimizers import SGD, Adagrad, Adam, AdamW, ClippyAdagrad, Ftrl, RowwiseAdagrad
-from kerasrec.optimizers.clipping import FLOOR, clip_by_weights
+from kerasrec.optimizers.clips import FLOOR, clip_by_weights
 
 EVERY = [SGD, Adagrad, RowwiseAdagrad, Adam, AdamW, ClippyAdagrad, Ftrl]
 LIMIT = 0.02

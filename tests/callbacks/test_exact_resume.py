@@ -1,6 +1,7 @@
 import copy
 import itertools
 import json
+import os
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from kerasrec import data, models, optimizers
 from kerasrec.callbacks import ExactResume, GradientMonitor, TrainingDiagnostics
+from kerasrec.callbacks.exact_resume import save_arrays
 from kerasrec.schema import Categorical, Schema
 
 SCHEMA = Schema(user=Categorical("user", 12), item=Categorical("item", 12))
@@ -316,3 +318,18 @@ def test_can_be_copied_with_its_batches(whole, tmp_path):
     assert (copied.path, copied.save_freq) == (resume.path, 2)
     copied.history["loss"] = [1.0]
     assert not resume.history
+
+
+def test_arrays_are_saved_whole_or_not_at_all(tmp_path):
+    class Broken:
+        dtype = np.dtype("float32")
+
+        def __array__(self, *args, **kwargs):
+            raise OSError("full")
+
+    save_arrays(tmp_path / "a.npz", {"x": np.array([b"one", b"two"], dtype=object)})
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["x"], ["one", "two"])
+    with pytest.raises(OSError, match="full"):
+        save_arrays(tmp_path / "a.npz", {"x": Broken()})
+    assert os.listdir(tmp_path) == ["a.npz"]
+    assert "one" in np.load(tmp_path / "a.npz")["x"]

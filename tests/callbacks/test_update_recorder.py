@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.callbacks.watching import norm
-from kerasrec.optimizers.clipping import clip
+from kerasrec.callbacks.update_recorder import norm
+from kerasrec.optimizers.clips import clip
 
 GRADIENT = np.arange(-7, 8, dtype="float32").reshape(5, 3)
 

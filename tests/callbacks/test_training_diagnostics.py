@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from kerasrec.callbacks import GradientMonitor, TrainingDiagnostics
-from kerasrec.callbacks.doctor import save
 from kerasrec.data import next_labels
 from kerasrec.layers import Embedding
 from kerasrec.models import MatrixFactorization, StackedLSTMClassifier
@@ -298,21 +297,6 @@ def test_weights_that_are_nan_before_fit():
     model.set_weights([np.full((2, 1), np.nan), np.zeros(1)])
     with pytest.raises(ValueError, match=r"not finite before the first step: out/kernel \(2 of 2"):
         fit(model, rows(), TrainingDiagnostics())
-
-
-def test_the_batch_is_saved_whole_or_not_at_all(tmp_path):
-    class Broken:
-        dtype = np.dtype("float32")
-
-        def __array__(self, *args, **kwargs):
-            raise OSError("full")
-
-    save(tmp_path / "a.npz", {"x": np.array([b"one", b"two"], dtype=object)})
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["x"], ["one", "two"])
-    with pytest.raises(OSError, match="full"):
-        save(tmp_path / "a.npz", {"x": Broken()})
-    assert os.listdir(tmp_path) == ["a.npz"]
-    assert "one" in np.load(tmp_path / "a.npz")["x"]
 
 
 def test_batches_of_whole_sequences_are_no_queries():

@@ -6,18 +6,17 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kerasrec
+from kerasrec.cli.data import describe_positives, prepare
 from kerasrec.cli.output import Report
-from kerasrec.cli.preparing import describe_positives, prepare
-from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.settings import Source, Splitting
-from kerasrec.cli.terminal import step
+from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import write_run
-from kerasrec.runs.records import record, with_findings
+from kerasrec.runs.records import Records, record, with_findings
 from kerasrec.runs.settings import Training
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
@@ -25,6 +24,8 @@ from kerasrec.types import StepClassifier
 
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
+    from kerasrec.datasets import Dataset
+    from kerasrec.runs import TrainingResult
 
 
 def fit(
@@ -48,7 +49,7 @@ def fit(
         training: training options.
         output: the run directory, which must not exist.
         resume: continue an unfinished training of this output, if there is one.
-        refit: train again on all rows, for the epochs found on the validation rows. The figures
+        refit: train again on all rows, for the epochs found on the validation rows. The metrics
             are those of the first model.
 
     Raises:
@@ -83,6 +84,62 @@ def _fit(
     directory: Path,
 ) -> Report:
     """Run the training between creating its folder and removing it."""
+    source, _, training = settings
+    dataset, ready, fingerprint = _read(settings, folder)
+    import_tensorflow()
+    import keras
+
+    kerasrec.training.keep_freed_memory()
+    name = flags["model"]
+    kind, training, history = _kind(name, settings)
+    if history is not None:
+        ready = ready.with_history(history)
+    hyperparameters = {n: v for n, v in flags.items() if n not in _SETTINGS}
+
+    def train(rows: "PreparedData", **options: Any) -> tuple[Any, Any, float]:
+        start = time.perf_counter()
+        keras.utils.set_random_seed(training.seed)  # the same model for the same seed
+        model = kind(rows.schema, **hyperparameters)
+        with _said_warnings():
+            trained = kerasrec.runs.train(model, rows, training, folder=folder, **options)
+        return model, trained, time.perf_counter() - start
+
+    model, trained, seconds = train(ready)
+    learned = str(training.loss) if trained.history else ""
+    with step("Ranking the test rows"):
+        compared = _beside_popularity(name, model, ready)
+        records = record(compared, ready, dataset, losses={name: learned})
+    about = records.about
+    about["seconds"]["training"] = seconds
+    if trained.problem is not None:
+        about["findings"].append(trained.problem)
+    served = ready
+    if flags["refit"]:
+        served = kerasrec.data.prepare(
+            dataset.interactions,
+            history=history,
+            positive=source.positive,
+            min_count=source.min_count,
+        )
+        model, note, about["seconds"]["refit"] = _refit(train, served, trained.epochs)
+        about["notes"].append(note)
+    write_run(
+        directory,
+        model,
+        served.vocabularies,
+        flags={**flags, **dataclasses.asdict(training)},
+        split=fingerprint,
+        history=trained.history,
+        records=records,
+        seen=served.seen(),
+    )
+    return _report(directory, fingerprint, trained, records)
+
+
+def _read(
+    settings: tuple[Source, Splitting, Training], folder: Path
+) -> "tuple[Dataset, PreparedData, dict[str, Any]]":
+    """Read and split the rows, describe them, and compare them with those of a resumed training."""
     source, splitting, training = settings
     with step(f"Reading {source.data}"):
         dataset, ready = prepare(source, splitting, seed=training.seed)
@@ -92,57 +149,12 @@ def _fit(
     if line := describe_positives(dataset.interactions, ready.schema):
         say(line)
     ready.check_positives()
-    import_tensorflow()
-    import keras
+    return dataset, ready, fingerprint
 
-    from kerasrec.runs.recipes import kind_of
 
-    kerasrec.training.keep_freed_memory()
-    name = flags["model"]
-    kind, training = _kind(name, splitting, training)
-    history = source.max_length if kind_of(kind).histories else None
-    if history is not None:
-        ready = ready.with_history(history)
-    hyperparameters = {n: v for n, v in flags.items() if n not in _SETTINGS}
-
-    def make(rows: "PreparedData") -> Any:
-        keras.utils.set_random_seed(training.seed)  # the same model for the same seed
-        return kind(rows.schema, **hyperparameters)
-
-    start = time.perf_counter()
-    recommender = make(ready)
-    with _said_warnings():
-        trained = kerasrec.runs.train(recommender, ready, training, folder=folder)
-    seconds = {"training": time.perf_counter() - start}
-    learned = str(training.loss) if trained.history else ""
-    with step("Ranking the test rows"):
-        compared = _beside_popularity(name, recommender, ready)
-        records = record(compared, ready, dataset, losses={name: learned})
-    if trained.problem is not None:
-        records.about["findings"].append(trained.problem)
-    served = ready
-    if flags["refit"]:
-        start = time.perf_counter()
-        served = kerasrec.data.prepare(
-            dataset.interactions,
-            history=history,
-            positive=source.positive,
-            min_count=source.min_count,
-        )
-        recommender, note = _refitted(make, served, training, trained.epochs, folder)
-        seconds["refit"] = time.perf_counter() - start
-        records.about["notes"].append(note)
-    records.about["seconds"] |= seconds
-    write_run(
-        directory,
-        recommender,
-        served.vocabularies,
-        flags={**flags, **dataclasses.asdict(training)},
-        split=fingerprint,
-        history=trained.history,
-        records=records,
-        seen=served.seen(),
-    )
+def _report(
+    directory: Path, fingerprint: Mapping[str, Any], trained: "TrainingResult", records: Records
+) -> Report:
     findings = records.about["findings"]
     document = {
         "run": directory,
@@ -152,11 +164,11 @@ def _fit(
         "metrics": records.metrics,
         "findings": findings,
     }
-    figures = "No test rows: nothing was ranked."
+    table = "No test rows: nothing was ranked."
     if records.metrics:
-        figures = kerasrec.evaluation.format_table(records.metrics)
+        table = kerasrec.evaluation.format_table(records.metrics)
     following = f"Written to {directory}. Next: kerasrec recommend {directory} --user ID"
-    text = f"{with_findings(figures, findings)}\n{following}"
+    text = f"{with_findings(table, findings)}\n{following}"
     return Report(document, text, code=1 if trained.diverged else 0)
 
 
@@ -165,46 +177,45 @@ _SETTINGS = {"model", "refit"} | {
 }
 
 
-def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Training]:
-    """Return the model class, and the flags with defaults filled in."""
+def _kind(
+    name: str, settings: tuple[Source, Splitting, Training]
+) -> tuple[Any, Training, int | None]:
+    """Return the model class, the flags with defaults filled in, and the length of histories."""
     from kerasrec.runs.recipes import kind_of, with_defaults
 
+    source, splitting, training = settings
     kind = getattr(kerasrec.models, name)
     if issubclass(kind, StepClassifier):
         raise ValueError(
             f"{name} learns labels of events, which the command line does not read. Train it in "
             f"Python: kerasrec.runs.train(model, ready)."
         )
-    if kind_of(kind).histories and splitting.split == "random":
+    histories = kind_of(kind).histories
+    if histories and splitting.split == "random":
         raise ValueError(
             f"--split random: {name} learns from the order of the rows, which a random split does "
             "not keep. Choose leave_last_out, temporal or time."
         )
-    return kind, with_defaults(kind, training)
+    return kind, with_defaults(kind, training), source.max_length if histories else None
 
 
-def _refitted(
-    make: "Callable[[PreparedData], Any]",
-    whole: "PreparedData",
-    training: Training,
-    epochs: int,
-    folder: Path,
-) -> tuple[Any, str]:
-    """Train a new model on all rows for the epochs found. Return a note about it too."""
+def _refit(
+    train: Callable[..., tuple[Any, Any, float]], whole: "PreparedData", epochs: int
+) -> tuple[Any, str, float]:
+    """Train a new model on all rows for the epochs found. Return a note and the seconds too."""
     rows = len(whole.split.train)
     say(f"Training again on all {rows:,} rows, for {epochs} epochs.")
-    model = make(whole)
-    with _said_warnings():
-        again = kerasrec.runs.train(model, whole, training, folder=folder, refit_epochs=epochs)
+    model, again, seconds = train(whole, refit_epochs=epochs)
     if again.problem is not None:
         raise ValueError(
             f"--refit: {again.problem} No run was written, since its model would not be trained on "
             "all rows as requested. Continue with --resume, or leave --refit out."
         )
-    return model, (
+    note = (
         f"The model in the run was trained again on all {rows:,} rows for {epochs} epochs "
-        "(--refit); the figures are those of the first model, without the held-out rows."
+        "(--refit); the metrics are those of the first model, without the held-out rows."
     )
+    return model, note, seconds
 
 
 def _beside_popularity(name: str, model: Any, ready: "PreparedData") -> dict[str, Any]:

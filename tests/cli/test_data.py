@@ -2,7 +2,7 @@
 
 import pytest
 
-from kerasrec.cli.preparing import load, prepare
+from kerasrec.cli.data import load, prepare
 from kerasrec.cli.settings import Source, Splitting
 
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -93,9 +94,8 @@ class ExactResume(keras.callbacks.Callback):
         if batches is not None and not hasattr(batches, "go_to_pass"):
             raise ValueError(
                 "ExactResume: batches must be a dataset as kerasrec.data returns it, before map, "
-                "cache "
-                f"or take, since its passes are counted; received {type(batches).__name__}. Pass "
-                "None if the data are the same in every epoch."
+                "cache or take, since its epochs are counted; received "
+                f"{type(batches).__name__}. Pass None if the data are the same in every epoch."
             )
         if save_freq != "epoch":
             hint = 'It counts steps; "epoch" stands for the end of each epoch.'
@@ -126,10 +126,14 @@ class ExactResume(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Read the file, if there is one."""
         done, step = self._read() if self.path.is_file() else (0, 0)
+        # Keras calls this after it has read `initial_epoch` and before it asks for the first
+        # batch. So all of the following is in time, wherever the callback is in the list.
         if done:
+            # A part of the train function is closed even if `fit` ends with an exception.
             self._begin = _FirstEpoch(self.model, done)
             train_function_of(self.model).add(self._begin)
         if self.batches is not None:
+            # Order, negatives and the rest follow from the seed and this number alone.
             self.batches.go_to_pass(done)
         self._saved_step = step
         # Within an epoch, metrics are restored after the skipped steps.
@@ -142,6 +146,7 @@ class ExactResume(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the file when `save_freq` steps have passed."""
+        # With several steps per execution, `batch` is the last of them.
         step = batch + 1
         if isinstance(self.save_freq, int) and step - self._saved_step >= self.save_freq:
             self._saved_step = step
@@ -149,6 +154,7 @@ class ExactResume(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the file."""
+        # Metrics start anew in the next epoch, so only a file within an epoch holds their sums.
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         self._saved_step = 0
@@ -177,9 +183,8 @@ class ExactResume(keras.callbacks.Callback):
         if [tuple(m.shape) for m in metrics] != [array.shape for array in running]:
             raise ValueError(
                 f"ExactResume: {str(self.path)!r} was written after step {step} of an epoch by a "
-                "model "
-                f"with other metrics ({len(running)} variables, here {len(metrics)}). Compile as "
-                "before."
+                f"model with other metrics ({len(running)} variables, here {len(metrics)}). "
+                "Compile as before."
             )
         for variable, array in zip(metrics, running, strict=True):
             variable.assign(array)
@@ -192,25 +197,23 @@ class ExactResume(keras.callbacks.Callback):
         }
         running = self.model.metrics_variables if step else []
         arrays |= {_key(at, METRIC): _value(variable) for at, variable in enumerate(running)}
-        if not self._is_chief():
+        if not self._writes():
             return
         note = {"epochs": epochs, "names": self._names(), "history": self.history}
         note |= {"step": step, "metrics": len(running)}
         arrays[HISTORY] = np.array(json.dumps(note))
         try:
-            with new_file(self.path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, **arrays)
+            save_arrays(self.path, arrays)
         except OSError as error:
             raise ValueError(
                 f"ExactResume: {str(self.path)!r} could not be written: {error.strerror}. Free "
-                "some "
-                "space or choose another path; the file before is whole."
+                "some space or choose another path; the file before is whole."
             ) from error
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Remove the file, since the next `fit` is a new training."""
         train_function_of(self.model).remove(self._begin)
-        if not self.keep and self._is_chief():
+        if not self.keep and self._writes():
             self.path.unlink(missing_ok=True)
 
     def _read(self) -> tuple[int, int]:
@@ -233,16 +236,18 @@ class ExactResume(keras.callbacks.Callback):
             other = next((n for n in (*names, *mine) if n not in names or n not in mine), names[0])
             raise ValueError(
                 f"ExactResume: {str(self.path)!r} belongs to another model or optimizer: {other!r} "
-                "is "
-                "not in both. Use one file for each training, or remove it to train from the start."
+                "is not in both. Use one file for each training, or remove it to train from the "
+                "start."
             )
         for variable, array in zip(self._variables(), arrays, strict=True):
             variable.assign(array)
+        # Metrics may have no variables yet, see `_put_back_metrics`.
         self._held = step, arrays, running
         return done, step
 
     def _variables(self) -> list[Any]:
         optimizer = self.model.optimizer
+        # Its slots appear with the first step otherwise, too late to restore them.
         if not optimizer.built:
             with self.model.distribute_strategy.scope():
                 optimizer.build(self.model.trainable_variables)
@@ -250,17 +255,15 @@ class ExactResume(keras.callbacks.Callback):
 
     def _names(self) -> list[str]:
         """Return path, shape and type of every variable, without numbers added by Keras."""
+        # The second model of a process has `dense_1` where the first has `dense`.
         return [
             f"{re.sub(r'_[0-9]+', '', variable.path)} {tuple(variable.shape)} {variable.dtype}"
             for variable in self._variables()
         ]
 
-    def _is_chief(self) -> bool:
-        resolver = self.model.distribute_strategy.cluster_resolver
-        if resolver is None or resolver.task_type is None:
-            return True
-        has_chief = "chief" in resolver.cluster_spec().as_dict()
-        return resolver.task_type == "chief" or (resolver.task_id == 0 and not has_chief)
+    def _writes(self) -> bool:
+        """Return whether this is the only worker, or the first of several."""
+        return bool(self.model.distribute_strategy.extended.should_checkpoint)
 
 
 class _FirstEpoch:
@@ -280,6 +283,18 @@ def _key(at: int, kind: str = "variable") -> str:
 
 
 def _value(variable: Any) -> np.ndarray:
-    value = keras.ops.convert_to_numpy(tf.convert_to_tensor(variable.value))
-    # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
-    return value if value.dtype.kind in "biuf" else value.astype(np.float32)
+    return np.asarray(keras.ops.convert_to_numpy(tf.convert_to_tensor(variable.value)))
+
+
+def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to a `.npz` file atomically, text as unicode."""
+    known: dict[str, Any] = dict(arrays)
+    for name, array in arrays.items():
+        if array.dtype == object:  # text, which would be pickled
+            known[name] = array.astype("S").astype("U")
+        elif array.dtype.kind not in "biufSU":
+            # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
+            known[name] = array.astype(np.float32)
+    # An open file, since numpy adds a suffix to names without one.
+    with new_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **known)

@@ -1,6 +1,7 @@
-"""Preparation of encoded columns from flags, shared by training and evaluation."""
+"""Rows and item tables that the flags name: read, cleaned, split and encoded."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kerasrec
-from kerasrec.cli.settings import Source, Splitting
+from kerasrec.cli.settings import Source, Splitting, choose
+from kerasrec.runs.directory import Run
+from kerasrec.runs.side_tables import side_table
 from kerasrec.runs.terminal import say
 from kerasrec.schema import ANY_POSITIVE_LABEL, Schema
 
 if TYPE_CHECKING:  # at run time, commands import these only when they use them
+    import pyarrow as pa
+
     from kerasrec.data import Interactions, PreparedData, Vocabulary
     from kerasrec.datasets import Dataset
 
@@ -62,13 +67,7 @@ def prepare(
     seed: int,
     vocabularies: "Mapping[str, Vocabulary] | None" = None,
 ) -> "tuple[Dataset, PreparedData]":
-    """Read, clean, split and encode.
-
-    Args:
-        source: data to read.
-        splitting: rows to hold out.
-        seed: seed of a random split.
-        vocabularies: vocabularies of a run, for its model. None to fit new ones on training rows.
+    """Read, clean, split and encode, with the vocabularies of a run or with new ones.
 
     Returns:
         The cleaned data set with its side tables, and its parts.
@@ -78,33 +77,46 @@ def prepare(
     """
     dataset = load(source)
     rows: Any = dataset.interactions
-    sizes: dict[str, Any] = {
-        name: getattr(splitting, name)
-        for name in ("valid", "test")
-        if getattr(splitting, name) is not None
-    }
-    if sizes.get("valid") == 0 == sizes.get("test"):
-        split = rows
-    elif splitting.split == "leave_last_out":
-        split = kerasrec.data.leave_last_out(rows, **sizes)
-    elif splitting.split == "random":
-        split = kerasrec.data.random_split(rows, seed=seed, **sizes)
-    elif splitting.split == "temporal":
-        split = kerasrec.data.per_user_time_split(rows, **sizes)
-    else:
-        split = kerasrec.data.global_time_split(rows, **sizes)
+    given = {"valid": splitting.valid, "test": splitting.test}
+    options: dict[str, Any] = {name: size for name, size in given.items() if size is not None}
+    if given != {"valid": 0, "test": 0}:
+        functions = {
+            "leave_last_out": kerasrec.data.leave_last_out,
+            "random": functools.partial(kerasrec.data.random_split, seed=seed),
+            "temporal": kerasrec.data.per_user_time_split,
+            "time": kerasrec.data.global_time_split,
+        }
+        rows = functions[splitting.split](rows, **options)
     return dataset, kerasrec.data.prepare(
-        split, positive=source.positive, min_count=source.min_count, vocabularies=vocabularies
+        rows, positive=source.positive, min_count=source.min_count, vocabularies=vocabularies
     )
 
 
-def describe_positives(rows: "Interactions", schema: Schema) -> str | None:
-    """Describe in one line which rows are positives. None without a label column.
+def item_table(run: Run, file: str | None) -> "pa.Table":
+    """Return the item table: a file, or the side table of a named data set.
 
     Args:
-        rows: all rows.
-        schema: has the rule.
+        run: a run directory.
+        file: any file that `kerasrec.data.read` supports, with a column of item ids named as in the
+            run or by a common name. Ids are read with the type of the run. None for the data set's
+            own table.
+
+    Raises:
+        ValueError: if there is neither, or the file cannot be read.
     """
+    if file is None:
+        dataset = load(choose(Source, run.flags))
+        if dataset.items is None:
+            raise ValueError(
+                f"--filter_by: {run.flags['data']} has no item table beyond the ids. "
+                "Give a CSV or Parquet file of items and categories with --items."
+            )
+        return dataset.items
+    return side_table(run, file, role="item", flag="--items")
+
+
+def describe_positives(rows: "Interactions", schema: Schema) -> str | None:
+    """Describe in one line which rows are positives. None without a label column."""
     if rows.label is None:
         return None
     labels = rows.column(rows.label)

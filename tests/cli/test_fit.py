@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import kerasrec
-from kerasrec.cli import fitting, main
+from kerasrec.cli import _fit, main
 from kerasrec.runs import read_run
 from kerasrec.runs.epochs import Epochs
 
@@ -169,7 +169,7 @@ def test_a_run_knows_where_its_data_lie(ratings, tmp_path, monkeypatch):
 
 
 def test_warnings_of_the_training_are_lines(capsys):
-    with fitting._said_warnings():
+    with _fit._said_warnings():
         import warnings
 
         warnings.warn("TrainingDiagnostics: all lists are the same.", UserWarning, stacklevel=1)

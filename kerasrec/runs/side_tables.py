@@ -1,12 +1,10 @@
-"""Item categories for `kerasrec export --filter_by`."""
+"""Files about the users or the items of a run, and the categories of its items."""
 
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 import kerasrec
-from kerasrec.cli.preparing import load
-from kerasrec.cli.settings import Source, choose
 from kerasrec.runs.directory import Run
 from kerasrec.schema import FIRST_ID
 
@@ -16,29 +14,6 @@ if TYPE_CHECKING:  # at run time, only a command that uses them pays for their i
     from kerasrec.data import Vocabulary
 
 SEPARATOR = "|"
-
-
-def item_table(run: Run, file: str | None) -> "pa.Table":
-    """Return the item table: a file, or the side table of a named data set.
-
-    Args:
-        run: a run directory.
-        file: any file that `kerasrec.data.read` supports, with a column of item ids named as in the
-            run or by a common name. Ids are read with the type of the run. None for the data set's
-            own table.
-
-    Raises:
-        ValueError: if there is neither, or the file cannot be read.
-    """
-    if file is None:
-        dataset = load(choose(Source, run.flags))
-        if dataset.items is None:
-            raise ValueError(
-                f"--filter_by: {run.flags['data']} has no item table beyond the ids. "
-                "Give a CSV or Parquet file of items and categories with --items."
-            )
-        return dataset.items
-    return side_table(run, file, role="item", flag="--items")
 
 
 def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str) -> "pa.Table":
@@ -81,7 +56,7 @@ def item_categories(
 
     Args:
         run: a run directory; all items of its vocabulary are candidates.
-        table: from `item_table`.
+        table: the items, with a column of raw ids named as in the run.
         filter_by: name of the column. A cell holds one category, several separated by "|", or a
             list. Items missing from the table have no category and pass no filter.
 
@@ -96,14 +71,14 @@ def item_categories(
     for name in (item, filter_by):
         if name not in table.column_names:
             raise ValueError(
-                f"--filter_by {filter_by}: the table of the items has the columns "
+                f"filter_by={filter_by!r}: the table of the items has the columns "
                 f"{table.column_names}; expected {item!r} and {filter_by!r}."
             )
     vocabulary = run.vocabularies[item]
     raw = table[item].to_pylist()
     if len(set(raw)) < len(raw):
         raise ValueError(
-            f"--filter_by {filter_by}: an item occurs in several rows of the table. Put its "
+            f"filter_by={filter_by!r}: an item occurs in several rows of the table. Put its "
             f"categories into one cell, separated by {SEPARATOR!r}."
         )
     lists = dict(zip(raw, map(_categories, table[filter_by].to_pylist()), strict=True))
@@ -111,7 +86,7 @@ def item_categories(
     flat = [category for found in ours for category in found]
     if not flat:
         raise ValueError(
-            f"--filter_by {filter_by}: no item of the run has a category in the table. Item ids "
+            f"filter_by={filter_by!r}: no item of the run has a category in the table. Item ids "
             f"must be those of the training rows, such as {vocabulary.ids[0]!r}."
         )
     categories = kerasrec.data.Vocabulary.fit(flat, filter_by)

@@ -10,12 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_flag
-from kerasrec._files import new_file
 from kerasrec.callbacks import symptoms
 from kerasrec.callbacks.batch_tap import BatchTap
-from kerasrec.callbacks.gradient_monitor import embedding_tables, variable_names
-from kerasrec.callbacks.norm_recorder import NormRecorder
-from kerasrec.callbacks.watching import unwatch, watch
+from kerasrec.callbacks.exact_resume import save_arrays
+from kerasrec.callbacks.update_recorder import UpdateRecorder, embedding_tables, variable_names
 from kerasrec.schema import Schema
 from kerasrec.training.train_function import train_function_of
 from kerasrec.types import Ranker
@@ -119,25 +117,25 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         if not self.model.trainable_variables:
             raise ValueError(
                 f"TrainingDiagnostics: {type(self.model).__name__} has no weights to train yet. "
-                "Build it before "
-                "fit: call it once on a batch, or model.build(input_shape)."
+                "Build it before fit: call it once on a batch, or model.build(input_shape)."
             )
         self._named = variable_names(self.model)
         if bad := self._nonfinite_weights():
             raise ValueError(
                 "TrainingDiagnostics: weights are not finite before the first step: "
-                f"{', '.join(bad)}. Create "
-                "or load the model again."
+                f"{', '.join(bad)}. Create or load the model again."
             )
-        strategy = self.model.distribute_strategy
-        self._recorder = NormRecorder(list(self._named.values()), strategy)
-        self._tap = BatchTap(strategy, self._recorder.fault, self._receive)
-        watch(self.model, self._recorder)
+        self._recorder = UpdateRecorder(self.model, self._named)
+        self._tap = BatchTap(self.model.distribute_strategy, self._recorder.fault, self._receive)
+        # The recorder runs inside of the step and the tap after it, whichever is added first. So
+        # the tap sees the fault of the very batch that it holds.
+        self._recorder.attach()
         train_function_of(self.model).add(self._tap)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Copy the weights, which are finite at this point."""
         self._epoch = epoch
+        # Copies stay on the device. After a fault the weights would not be worth keeping.
         if self.restore_weights and self.diagnosis is None:
             self._kept = [(v, tf.identity(v.value)) for v in self._state()]
 
@@ -145,6 +143,7 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         """Examine the batch that was handed over, if any."""
         if self._tap is not None and not self._tap.attached:
             self._look_from_outside(logs)
+        # Keras calls this after an execution of several steps, which may all have run already.
         if self._case is not None:
             self._examine()
         if not self._judged and self._rows >= ROWS:
@@ -167,11 +166,12 @@ class TrainingDiagnostics(keras.callbacks.Callback):
     def _leave(self) -> None:
         if self._tap is not None:
             train_function_of(self.model).remove(self._tap)
-            unwatch(self.model, self._recorder)
+            self._recorder.detach()
             self._tap = None
 
     def _receive(self, step: int, fault: bool, loss: float, columns: dict[str, np.ndarray]) -> None:
         """Store a batch. Called from the graph of `fit`."""
+        # Of several faulty batches in an execution, the first is the one to report.
         if not fault:
             self._samples.append(columns)
             self._rows += len(next(iter(columns.values())))
@@ -198,6 +198,7 @@ class TrainingDiagnostics(keras.callbacks.Callback):
 
     def _stop(self, case: Case | None, bad: list[str]) -> None:
         self.model.stop_training = True
+        # Without a case, the weights broke outside of the steps that were seen.
         step, loss, columns = case or (None, 0.0, {})
         self.step = step
         schema, _ = self._schema()
@@ -224,7 +225,7 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         lines += _table(list(self._named), numbers, norms)
         lines.append("Try: " + "; ".join(_advice(guilty, norms)) + ".")
         if columns and self.batch_path is not None:
-            save(self.batch_path, columns)
+            save_arrays(self.batch_path, columns)
             lines.append(f"The batch is in {os.fspath(self.batch_path)}.")
         if self.restore_weights:
             for variable, value in self._kept:
@@ -255,6 +256,7 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         return line[0].upper() + line[1:] + "."
 
     def _state(self) -> list[keras.Variable]:
+        # A LossScaleOptimizer lists the variables of the optimizer in it, too.
         found = [*self.model.weights, *self.model.optimizer.variables]
         return list({id(variable): variable for variable in found}.values())
 
@@ -276,7 +278,7 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         return found
 
     def _schema(self) -> tuple[Schema | None, Any]:
-        """Return the schema of the model, or of the model it wraps, and its owner."""
+        """Return the schema of the model, or of the model it wraps, and that model."""
         for model in (self.model, getattr(self.model, "model", None)):
             schema = getattr(model, "schema", None)
             if isinstance(schema, Schema):
@@ -292,9 +294,10 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         if self._rows < FEWEST_ROWS:
             return
         whole = _joined(self._samples)
-        schema, owner = self._schema()
+        schema, model = self._schema()
+        # In a batch of `shared_negatives` the label is the position of the positive, always 0.
         names = [str(getattr(loss, "name", loss)) for loss in tf.nest.flatten(self.model.loss)]
-        by_design = owner not in (None, self.model) or any(
+        by_design = model not in (None, self.model) or any(
             "sparse_categorical" in name or "SparseCategorical" in name for name in names
         )
         for sentence in symptoms.suspicions(whole, schema, label=None if by_design else "label"):
@@ -310,6 +313,7 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         # In batches of sequences the user id is repeated at every step, so rows are not queries.
         if user not in columns or item not in columns or columns[user].ndim != 1:
             return
+        # One row of each user and of each item, since features are repeated with them.
         users = np.unique(columns[user], return_index=True)[1][:USERS]
         flat = columns[item].reshape(-1)
         items = np.unique(flat, return_index=True)[1][:ITEMS]
@@ -327,25 +331,11 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         if share > symptoms.MOST:
             warnings.warn(
                 f"TrainingDiagnostics: {share:.0%} of {len(users)} users would be shown the same "
-                f"{LIST} of "
-                f"{len(items)} items: the model ranks by popularity alone. Train longer, with a "
-                "smaller l2 or larger embedding_dim, or draw negatives by popularity.",
+                f"{LIST} of {len(items)} items: the model ranks by popularity alone. Train longer, "
+                "with a smaller l2 or larger embedding_dim, or draw negatives by popularity.",
                 UserWarning,
                 stacklevel=2,
             )
-
-
-def save(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) -> None:
-    """Write columns to a `.npz` file atomically, text as unicode.
-
-    Args:
-        path: file to write.
-        columns: arrays by name.
-    """
-    texts: dict[str, Any] = {}
-    texts |= {n: c.astype("S").astype("U") if c.dtype == object else c for n, c in columns.items()}
-    with new_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **texts)
 
 
 def _joined(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -363,9 +353,9 @@ def _table(names: list[str], numbers: np.ndarray, norms: np.ndarray) -> list[str
     if not len(numbers):
         return []
     order = np.argsort(-np.where(np.isfinite(norms), norms, -1).max(axis=0), kind="stable")[:SHOWN]
-    width = max(len("update"), *(len(names[place]) for place in order))
+    width = max(len("update"), *(len(names[at]) for at in order))
     rows = [("update", [f"{number:>9}" for number in numbers])]
-    rows += [(names[place], [f"{norm:>9.2e}" for norm in norms[:, place]]) for place in order]
+    rows += [(names[at], [f"{norm:>9.2e}" for norm in norms[:, at]]) for at in order]
     title = "Gradient norms over the last updates"
     left = f" (the {SHOWN} largest of {len(names)} variables)" if len(names) > SHOWN else ""
     return [f"{title}{left}:", *(f"  {name:<{width}}{''.join(cells)}" for name, cells in rows)]
