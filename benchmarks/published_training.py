@@ -10,9 +10,8 @@ import keras
 import numpy as np
 
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
-from kerasrec.retrieval import SampledSoftmax
 from kerasrec.schema import Schema
-from kerasrec.training import keep_freed_memory
+from kerasrec.training import SampledSoftmaxTrainer, keep_freed_memory
 from kerasrec.types import Columns
 
 HELD_OUT = 0.1
@@ -131,7 +130,7 @@ def train_ranking(
     if settings.kind == "MatrixFactorization":
         cosine = {"temperature": settings.temperature, "use_bias": settings.use_bias}
         model = models.MatrixFactorization(schema, **shared, **cosine)
-        fitted = SampledSoftmax(
+        fitted = SampledSoftmaxTrainer(
             model,
             negatives=settings.negatives,
             estimate_catalogue=settings.estimate_catalogue,

@@ -36,7 +36,7 @@ sasrec-ml-1m, the training rows: the newest 201 items of each user; length 200, 
 64, 2 blocks with 1 head, dropout {dropout}, cross-entropy over all items at every position, Adam \
 with a rate of {rate}. Both sides train the same model: `SASRec(distance_bias=False)` has the \
 attention of the paper. kerasrec packs users into rows and computes the loss in chunks \
-(`NextItem(model)`). The PyTorch loop has one right-padded row per user and \
+(`NextItemTrainer(model)`). The PyTorch loop has one right-padded row per user and \
 `scaled_dot_product_attention`; it drops padded positions before it multiplies by the items, so \
 that neither side computes a loss of padding. {rows} packed rows hold about as many users as the \
 batch of PyTorch's. Each side runs in a process of its own, both in turn in each round, a seed \
@@ -213,8 +213,8 @@ def kerasrec_epochs(folder: pathlib.Path, seed: int) -> dict[str, float]:
 
     from kerasrec import data
     from kerasrec.models import SASRec
-    from kerasrec.retrieval import NextItem
     from kerasrec.schema import Schema
+    from kerasrec.training import NextItemTrainer
 
     keras.utils.set_random_seed(seed)
     schema = Schema.from_json((folder / "schema.json").read_text())
@@ -224,7 +224,7 @@ def kerasrec_epochs(folder: pathlib.Path, seed: int) -> dict[str, float]:
     model = SASRec(
         schema, embedding_dim=DIM, num_layers=LAYERS, dropout=DROPOUT, distance_bias=False
     )
-    trainer = NextItem(model)
+    trainer = NextItemTrainer(model)
     trainer.compile(keras.optimizers.Adam(RATE), jit_compile=True)
     seconds, cpu = [], []
     for _ in range(EPOCHS):

@@ -32,11 +32,11 @@ REGISTERED = {
     "optimizers.ftrl": ["Ftrl"],
     "optimizers.schedules": ["WarmUp"],
     "optimizers.sgd": ["SGD"],
-    "retrieval.next_item": ["NextItem"],
     "retrieval.reranking": ["Calibrated", "MaximalMarginalRelevance", "PopularityBalance"],
-    "retrieval.sampled_softmax": ["SampledSoftmax"],
     "serving.pipeline": ["Pipeline"],
-    "training.every_step": ["EveryStep"],
+    "training.next_item": ["NextItemTrainer"],
+    "training.sampled_softmax": ["SampledSoftmaxTrainer"],
+    "training.stepwise": ["StepwiseTrainer"],
 }
 
 

@@ -119,7 +119,7 @@ class Resume(keras.callbacks.Callback):
 
     @property
     def counts_batches(self) -> bool:
-        """Return whether it writes within an epoch; see `kerasrec.training.LongFits.compile`."""
+        """Return whether it writes within an epoch; see `kerasrec.training.fit_model.FitModel.compile`."""
         return self.save_freq != "epoch"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

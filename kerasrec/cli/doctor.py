@@ -178,7 +178,7 @@ def _train(folder: str) -> str:
     model = kerasrec.models.MatrixFactorization(schema, embedding_dim=4)
     model.compile(optimizer=keras.optimizers.Adam(0.05), loss="mse")
     batches = kerasrec.data.pointwise(columns, schema, batch_size=32)
-    losses = model.fit(batches, epochs=5, verbose=0, shuffle=False).history["loss"]
+    losses = model.fit(batches, epochs=5, verbose=0).history["loss"]
     if not losses[-1] < losses[0]:
         raise ValueError(f"the loss did not fall: {losses}")
     path = kerasrec.serving.export(model, folder, vocabularies=vocabularies, k=5)

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "audit": ["Audit"],
         "batches": ["histories", "pointwise", "shared_negatives", "with_negatives"],
+        "blocks": ["without_labels"],
         "clean": [
             "MinMaxScaler",
             "StandardScaler",

@@ -141,7 +141,7 @@ def next_labels(
     """Batch one sequence per user: at each step the events so far, the next row, its label.
 
     `histories` gives one row for each label. This gives all labels of a user in one sequence, for
-    example whether each next rating is high. It is for `kerasrec.training.EveryStep`:
+    example whether each next rating is high. It is for `kerasrec.training.StepwiseTrainer`:
 
         history   a b c x y    with a row of width 5, user 1: a b c d, user 2: x y z
         place     0 1 2 0 1

@@ -26,7 +26,7 @@ class StackedLSTMClassifier(Recommender):
     score = w . h + b' (Hochreiter and Schmidhuber, 1997, "Long Short-Term Memory"; stacked as by
     Graves, 2013). Deviation: v and c join after the last layer, so that a history is read once for
     all candidates. The user id is not used, so new users can be served from their history. Fit it
-    on `kerasrec.data.histories`, or in `kerasrec.training.EveryStep` on all steps at once.
+    on `kerasrec.data.histories`, or in `kerasrec.training.StepwiseTrainer` on all steps at once.
 
     Args:
         schema: the features. The history is the first sequence of the item id, each

@@ -12,9 +12,8 @@ from kerasrec.data import next_labels
 from kerasrec.layers import Embedding
 from kerasrec.models import MatrixFactorization, StackedLSTMClassifier
 from kerasrec.optimizers import SGD, Adam
-from kerasrec.retrieval import SampledSoftmax
 from kerasrec.schema import Categorical, Schema, Sequence
-from kerasrec.training import EveryStep
+from kerasrec.training import SampledSoftmaxTrainer, StepwiseTrainer
 
 SCHEMA = Schema(user=Categorical("user", 40), item=Categorical("item", 80))
 
@@ -227,11 +226,11 @@ def test_warns_of_a_constant_label():
 
 def test_constant_labels_by_design_are_fine():
     columns, _ = pairs()
-    model = SampledSoftmax(MatrixFactorization(SCHEMA, embedding_dim=4), negatives=4)
-    model.compile(SGD(0.01), keras.losses.BinaryCrossentropy(from_logits=True))
+    model = SampledSoftmaxTrainer(MatrixFactorization(SCHEMA, embedding_dim=4), negatives=4)
+    model.compile(SGD(0.01))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(model, (columns, np.ones(600)), Doctor(), 100)
+        fit(model, (columns, None), Doctor(), 100)
 
 
 def test_warns_of_unknown_ids_and_empty_sequences():
@@ -325,9 +324,9 @@ def test_batches_of_whole_sequences_are_no_queries():
         "item": rng.integers(2, 90, 950).astype("int32"),
         "label": rng.integers(0, 2, 950).astype("float32"),
     }
-    trainer = EveryStep(StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(4,)))
+    trainer = StepwiseTrainer(StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(4,)))
     trainer.compile("adam")
     doctor = Doctor(batch_path=None)
     batches = next_labels(columns, schema, batch_size=4, time=None)
-    trainer.fit(batches, shuffle=False, verbose=0, callbacks=[doctor])
+    trainer.fit(batches, verbose=0, callbacks=[doctor])
     assert doctor.diagnosis is None

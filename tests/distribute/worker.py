@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec import data, distribute, models, optimizers
-from kerasrec.retrieval import NextItem
 from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.training import NextItemTrainer
 
 ROWS, BATCH = 576, 64
 HISTORY = Sequence("history", of="item", max_length=12)
@@ -47,7 +47,7 @@ def training(name):
     adam = optimizers.Adam(decay, clipnorm=0.05, epsilon=1e-4)
     if name == "SASRec":
         # Dropout draws other numbers on each replica.
-        trainer = NextItem(models.SASRec(SCHEMA, embedding_dim=8, dropout=0.0))
+        trainer = NextItemTrainer(models.SASRec(SCHEMA, embedding_dim=8, dropout=0.0))
         trainer.compile(adam)
         batches = data.next_items(rows(), SCHEMA, batch_size=4)
         return trainer, batches, None
@@ -106,7 +106,7 @@ def main():
             trained, train, valid = sharded(strategy, pathlib.Path(file).parent, bool(place))
         else:
             trained, train, valid = training(name)
-    history = trained.fit(train, validation_data=valid, epochs=3, verbose=0, shuffle=False).history
+    history = trained.fit(train, validation_data=valid, epochs=3, verbose=0).history
     weights = {str(at): np.asarray(w) for at, w in enumerate(trained.get_weights())}
     np.savez(file, history=json.dumps(history), **weights)
 

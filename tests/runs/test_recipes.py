@@ -29,12 +29,12 @@ CASES = {
         "MatrixFactorization",
         {},
         {**PAIRS, "loss": "softmax"},
-        "SampledSoftmax",
-        "BinaryCrossentropy",
+        "SampledSoftmaxTrainer",
+        None,
     ),
-    "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItem", None),
-    "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItem", None),
-    "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "EveryStep", None),
+    "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItemTrainer", None),
+    "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItemTrainer", None),
+    "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "StepwiseTrainer", None),
 }
 
 
@@ -46,7 +46,10 @@ def made(name, rows, arguments):
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, marks=pytest.mark.slow if trainer in ("NextItem", "EveryStep") else ())
+        pytest.param(
+            case,
+            marks=pytest.mark.slow if trainer in ("NextItemTrainer", "StepwiseTrainer") else (),
+        )
         for case, (*_, trainer, _) in CASES.items()
     ],
 )
@@ -67,7 +70,6 @@ def test_by_hand_it_is_the_same_training(case, ready, with_history):
         validation_data=taken.valid,
         epochs=2,
         callbacks=taken.callbacks,
-        shuffle=False,
         verbose=0,
     )
     assert fitted.history == result.history
@@ -94,7 +96,7 @@ def test_without_recipe_it_is_the_same_training(ready):
         jit_compile=False,
     )
     best = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
-    options = {"epochs": 4, "callbacks": [best], "shuffle": False, "verbose": 0}
+    options = {"epochs": 4, "callbacks": [best], "verbose": 0}
     history = other.fit(batches, validation_data=valid.cache(), **options).history
     assert history == result.history
     for one, two in zip(model.get_weights(), other.get_weights(), strict=True):

@@ -8,7 +8,7 @@ from kerasrec.data import histories, next_labels
 from kerasrec.models import MatrixFactorization, StackedLSTMClassifier
 from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
 from kerasrec.testing import tiny_schema
-from kerasrec.training import EveryStep
+from kerasrec.training import StepwiseTrainer
 
 SCHEMA = Schema(
     user=[
@@ -42,7 +42,7 @@ def model_of(**arguments):
 @pytest.mark.parametrize("num_classes", [None, 2])
 def test_the_loss_is_that_of_one_history_a_row(columns, num_classes):
     model = model_of(num_classes=num_classes)
-    trainer = EveryStep(model)
+    trainer = StepwiseTrainer(model)
     trainer.compile("sgd")
     steps = next_labels(columns, SCHEMA, batch_size=999, time=None)
     found = trainer.evaluate(steps, verbose=0)
@@ -56,19 +56,19 @@ def test_the_loss_is_that_of_one_history_a_row(columns, num_classes):
 
 def test_it_learns_a_rule_of_history_and_item(columns):
     model = model_of()
-    trainer = EveryStep(model)
+    trainer = StepwiseTrainer(model)
     trainer.compile(keras.optimizers.Adam(0.02), jit_compile=True)
     steps = next_labels(columns, SCHEMA, batch_size=8, time=None)
-    trainer.fit(steps, epochs=40, shuffle=False, verbose=0)
+    trainer.fit(steps, epochs=40, verbose=0)
     rows = histories(columns, SCHEMA, batch_size=999, time=None, min_history=1, shuffle=False)
     ((features, label),) = rows
     assert np.mean((np.asarray(model(features)) > 0) == label.numpy()) > 0.98
 
 
 def test_a_file_gives_the_wrapper_back(columns, tmp_path):
-    trainer = EveryStep(model_of())
+    trainer = StepwiseTrainer(model_of())
     trainer.compile("adam")
-    trainer.fit(next_labels(columns, SCHEMA, batch_size=8, time=None), shuffle=False, verbose=0)
+    trainer.fit(next_labels(columns, SCHEMA, batch_size=8, time=None), verbose=0)
     trainer.save(tmp_path / "trainer.keras")
     again = keras.saving.load_model(tmp_path / "trainer.keras")
     for ours, theirs in zip(trainer.get_weights(), again.get_weights(), strict=True):
@@ -77,9 +77,9 @@ def test_a_file_gives_the_wrapper_back(columns, tmp_path):
 
 def test_bad_input(columns):
     with pytest.raises(ValueError, match="with step_logits; received MatrixFactorization"):
-        EveryStep(MatrixFactorization(tiny_schema()))
-    trainer = EveryStep(model_of())
+        StepwiseTrainer(MatrixFactorization(tiny_schema()))
+    trainer = StepwiseTrainer(model_of())
     trainer.compile("adam")
     steps = next_labels(columns, SCHEMA, batch_size=8, time=None)
     with pytest.raises(ValueError, match="received no weight"):
-        trainer.fit(steps.map(lambda x, y, w: (x, y)), shuffle=False, verbose=0)
+        trainer.fit(steps.map(lambda x, y, w: (x, y)), verbose=0)

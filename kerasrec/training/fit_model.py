@@ -17,13 +17,13 @@ from kerasrec.training.replicas import loss_with_share
 from kerasrec.training.train_function import train_function_of
 
 # A `fit` of at least this many steps is worth the seconds of XLA compilation, and then runs up to
-# this many steps per execution; see `LongFits.compile`.
+# this many steps per execution; see `FitModel.compile`.
 LONG_FIT, STEPS_AT_ONCE = 1000, 32
 
 FIT = inspect.signature(keras.Model.fit)
 
 
-class LongFits(FitHooks, keras.Model):
+class FitModel(FitHooks, keras.Model):
     """Base class of trainable models, with default options that speed up long runs.
 
     Long trainings run under XLA with many steps per execution. Training also works under
@@ -126,7 +126,8 @@ class LongFits(FitHooks, keras.Model):
         """Train as in Keras; see `compile` for the number of steps per execution.
 
         Under several workers, `x` and `validation_data` may be each worker's own part of the rows,
-        as created with `shard` of `kerasrec.data.stream_parquet`.
+        as created with `shard` of `kerasrec.data.stream_parquet`. Datasets and generators shuffle
+        themselves, so `shuffle` is False for them unless it is given.
 
         With labels that have a candidate or step axis, `class_weight` applies to each label and
         multiplies the sample weight. Other labels are weighted by Keras, one weight per row.
@@ -136,6 +137,9 @@ class LongFits(FitHooks, keras.Model):
                 applied to the data.
         """
         given = FIT.bind(self, x, y, batch_size, epochs, *args, **kwargs)
+        if _shuffles_itself(x):
+            # Keras would warn that it cannot shuffle the rows, which nobody has asked for.
+            given.arguments.setdefault("shuffle", False)
         given.apply_defaults()
         options = {name: value for name, value in given.arguments.items() if name != "self"}
         settings = self._settings_of(options) if self.compiled else None
@@ -239,6 +243,13 @@ class LongFits(FitHooks, keras.Model):
     def _stands_xla(self) -> bool:
         # XLA could not stop a training at the step with too many non-finite gradients.
         return self.supports_jit and not getattr(self.optimizer, "skip_nonfinite", False)
+
+
+def _shuffles_itself(x: Any) -> bool:
+    """Return whether Keras cannot shuffle the rows of `fit`: of datasets and generators."""
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches is None
+    return not all(hasattr(part, "shape") for part in keras.tree.flatten(x) if part is not None)
 
 
 def _steps_of(x: Any, batch_size: int | None, steps_per_epoch: int | None) -> int:
