@@ -33,7 +33,7 @@ from sequence_training import Checkpoint, fit_with_early_stopping, times_of
 from kerasrec import data, datasets, models, optimizers
 from kerasrec.evaluation import auc, grouped_auc, log_loss
 from kerasrec.schema import Categorical, NumericSequence, Schema
-from kerasrec.schema import Sequence as History
+from kerasrec.schema import IdSequence as History
 from kerasrec.training import StepwiseTrainer
 from kerasrec.types import Columns
 
@@ -173,7 +173,7 @@ def step_function(model: Any) -> Callable[[Any], Any]:
 
     if not hasattr(model, "compiled_steps"):
         model.compiled_steps = tf.function(
-            lambda features: model.step_logits(features, features["place"]), jit_compile=True
+            lambda features: model.step_logits(features, features["position"]), jit_compile=True
         )
     return model.compiled_steps
 

@@ -155,7 +155,7 @@ def gowalla_lightgcn() -> Table:
         models={
             "MatrixFactorization": RankingSettings(
                 embedding_dim=64, temperature=0.1, learning_rate=0.01, negatives=1024,
-                estimate_catalogue=True, epochs=32, every=8, k=20,
+                sampling_correction=True, epochs=32, every=8, k=20,
             ),
             "Popularity": RankingSettings(kind="Popularity", epochs=0, k=20),
         },

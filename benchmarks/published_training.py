@@ -31,7 +31,7 @@ class RankingSettings:
     temperature: float | None = None
     use_bias: bool = True
     negatives: int = 256
-    estimate_catalogue: bool = False
+    sampling_correction: bool = False
     half_life: float | None = None
     floor: float | None = None
     learning_rate: float = 0.004
@@ -133,7 +133,7 @@ def train_ranking(
         fitted = SampledSoftmaxTrainer(
             model,
             negatives=settings.negatives,
-            estimate_catalogue=settings.estimate_catalogue,
+            sampling_correction=settings.sampling_correction,
             seed=seed,
         )
         if settings.half_life is not None:

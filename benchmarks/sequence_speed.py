@@ -89,7 +89,7 @@ def prepare(folder: pathlib.Path, users: int | None) -> None:
     import numpy as np
 
     from kerasrec import data, datasets
-    from kerasrec.schema import Schema, Sequence
+    from kerasrec.schema import IdSequence, Schema
 
     published = datasets.load("sasrec-ml-1m")
     vocabularies = data.fit_vocabularies(published.interactions)
@@ -101,7 +101,7 @@ def prepare(folder: pathlib.Path, users: int | None) -> None:
             {name: values[part[plain.user_id.name] < users + 2] for name, values in part.items()}
             for part in (columns, valid)
         )
-    history = Sequence("history", of=plain.item_id.name, max_length=LENGTH)
+    history = IdSequence("history", of=plain.item_id.name, max_length=LENGTH)
     schema = Schema(user=(*plain.user, history), item=plain.item)
     (folder / "schema.json").write_text(schema.to_json())
     names = schema.user_id.name, schema.item_id.name

@@ -13,8 +13,8 @@ from describing import write
 from published_training import clock, encoded, load
 
 from kerasrec import data, evaluation, models, optimizers
+from kerasrec.schema import IdSequence as History
 from kerasrec.schema import Schema
-from kerasrec.schema import Sequence as History
 from kerasrec.training import NextItemTrainer, keep_freed_memory
 from kerasrec.types import Columns
 

@@ -26,8 +26,8 @@ import pages
 import processes
 
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
+from kerasrec.schema import IdSequence as History
 from kerasrec.schema import Schema
-from kerasrec.schema import Sequence as History
 from kerasrec.training import NextItemTrainer, keep_freed_memory
 
 HISTORY, TIME, SEEDS = 100, "timestamp", (0, 1, 2)

@@ -12,13 +12,13 @@ import pytest
 import kerasrec
 from kerasrec import layers, models, optimizers, retrieval, serving, training
 from kerasrec._registration import REGISTERED
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import tiny_schema
 
 PACKAGE = Path(kerasrec.__file__).parent
 DECORATOR = '@keras.saving.register_keras_serializable("kerasrec")'
 USER, ITEM = Categorical("user", 9), Categorical("item", 12)
-SEQUENCES = Schema(user=[USER, Sequence("history", of="item", max_length=4)], item=ITEM)
+SEQUENCES = Schema(user=[USER, IdSequence("history", of="item", max_length=4)], item=ITEM)
 PAIRS = Schema(user=USER, item=ITEM)
 CLASSES = [name for names in REGISTERED.values() for name in names]
 

@@ -59,7 +59,7 @@ def block_dataset(
     # Slice the next batch out of its block while a step runs.
     dataset = dataset.prefetch(READY_BATCHES)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
-    # To continue a training in a new process, see `kerasrec.callbacks.Resume`.
+    # To continue a training in a new process, see `kerasrec.callbacks.ExactResume`.
     dataset.go_to_pass = passes.go_to
     return dataset
 
@@ -72,7 +72,7 @@ def without_labels(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     Returns:
         Dataset of features, or of (features, (), weight). It keeps what `kerasrec.data` has
-        attached for several workers and for `kerasrec.callbacks.Resume`.
+        attached for several workers and for `kerasrec.callbacks.ExactResume`.
 
     Example:
 

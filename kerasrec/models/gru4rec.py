@@ -48,8 +48,8 @@ class GRU4Rec(SequentialRecommender):
     Example:
 
     >>> import numpy as np
-    >>> from kerasrec.schema import Categorical, Sequence
-    >>> history = Sequence("history", of="item", max_length=3)
+    >>> from kerasrec.schema import Categorical, IdSequence
+    >>> history = IdSequence("history", of="item", max_length=3)
     >>> schema = Schema(user=[Categorical("user", 10), history], item=Categorical("item", 12))
     >>> inputs = {"user": np.array([1]), "history": np.array([[4, 5, 0]]), "item": np.array([7])}
     >>> GRU4Rec(schema, embedding_dim=8, hidden_units=(16,))(inputs).shape
@@ -83,11 +83,11 @@ class GRU4Rec(SequentialRecommender):
         self.drop = Dropout(dropout, name="dropout", **policy)
         self.build()
 
-    def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
+    def transform(self, vectors: Tensor, position: Tensor, training: bool) -> Tensor:
         """Return W h_t + b."""
         x = self.drop(vectors, training=training)
         for layer in self.recurrent:
-            x = self.drop(layer(x, place), training=training)
+            x = self.drop(layer(x, position), training=training)
         return self.output_layer(x)
 
     def get_config(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Recipe:
         valid: fixed validation batches; None if there is nothing to validate on.
         optimizer: optimizer with its schedule.
         loss: loss to compile with; None if the trainer has its own.
-        callbacks: `Doctor`, `GradientMonitor` if norms are asked for, and at last `BestEpoch`.
+        callbacks: `TrainingDiagnostics`, `GradientMonitor` if norms are asked for, and at last `BestEpoch`.
     """
 
     training: Training
@@ -151,7 +151,7 @@ def recipe(
     # Label losses take any label. All other losses need a positive.
     labels = training.loss in ("mse", "log_loss")
     some = len(ready.split.valid) > 0 and (labels or ready.has_targets(ready.valid))
-    callbacks: list[Any] = [kerasrec.callbacks.Doctor(batch_path=None)]
+    callbacks: list[Any] = [kerasrec.callbacks.TrainingDiagnostics(batch_path=None)]
     if training.gradient_interval is not None:
         callbacks.append(kerasrec.callbacks.GradientMonitor(training.gradient_interval))
     return Recipe(

@@ -8,7 +8,7 @@ from keras import ops
 
 from kerasrec._checks import check_choice, check_share
 from kerasrec.data import next_items
-from kerasrec.losses import binary_loss, catalogue_softmax, sampled_softmax
+from kerasrec.losses import full_softmax_crossentropy, gbce_loss, sampled_softmax
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.trainer import LOWEST, SamplingTrainer, rows_after
 from kerasrec.types import Features, SequenceModel, Tensor
@@ -22,16 +22,16 @@ class NextItemTrainer(SamplingTrainer):
 
     The loss is the mean over all steps with a target, plus the regularisation losses of the model:
 
-    - `"softmax"`: cross-entropy over the catalogue, see `kerasrec.losses.catalogue_softmax`;
+    - `"softmax"`: cross-entropy over the catalogue, see `kerasrec.losses.full_softmax_crossentropy`;
     - `"sampled_softmax"`: cross-entropy over the target and the sampled items;
     - `"gbce"`, `"bce"`: binary cross-entropy against the sampled items, with and without the
-      correction for small samples, see `kerasrec.losses.binary_loss`.
+      correction for small samples, see `kerasrec.losses.gbce_loss`.
 
     A sampled item equal to the step's target is masked. Items that the user has seen are kept.
     Training samples anew for each batch, validation always uses the same items.
 
     Args:
-        model: a retriever with `states(history, place, training)`, such as `SASRec`.
+        model: a retriever with `states(history, position, training)`, such as `SASRec`.
         loss: one of the four losses above.
         negatives: number of items sampled for each batch or step, uniformly and with replacement.
         shared: whether all steps of a batch share the sampled items, so that their scores are one
@@ -40,7 +40,7 @@ class NextItemTrainer(SamplingTrainer):
         seed: seed of the sampling.
 
     Input shape:
-        dict of the history and `place`, `(batch, length)` each; the target `(batch, length)`, 0 for
+        dict of the history and `position`, `(batch, length)` each; the target `(batch, length)`, 0 for
         none.
 
     Output shape:
@@ -54,8 +54,8 @@ class NextItemTrainer(SamplingTrainer):
 
     >>> import numpy as np
     >>> from kerasrec.models import SASRec
-    >>> from kerasrec.schema import Categorical, Schema, Sequence
-    >>> history = Sequence("history", of="item", max_length=4)
+    >>> from kerasrec.schema import Categorical, Schema, IdSequence
+    >>> history = IdSequence("history", of="item", max_length=4)
     >>> schema = Schema(user=[Categorical("user", 5), history], item=Categorical("item", 12))
     >>> columns = {"user": np.repeat([2, 3, 4], 3), "item": np.arange(2, 11)}
     >>> columns = {name: values.astype("int32") for name, values in columns.items()}
@@ -93,7 +93,7 @@ class NextItemTrainer(SamplingTrainer):
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the state of the model after each step."""
         history = inputs[self.model.sequence.name]
-        return self.model.states(history, inputs.get("place"), training=training)
+        return self.model.states(history, inputs.get("position"), training=training)
 
     def total_loss(
         self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor, training: bool
@@ -108,7 +108,9 @@ class NextItemTrainer(SamplingTrainer):
             item = self.model.schema.item_id
             everything = ops.arange(FIRST_ID, item.num_ids, dtype="int32")
             items = self.model.item_embedding({item.name: everything})
-            total = catalogue_softmax(vectors, items, ops.where(real, targets - FIRST_ID, -1))
+            total = full_softmax_crossentropy(
+                vectors, items, ops.where(real, targets - FIRST_ID, -1)
+            )
         else:
             losses = self._against_drawn(vectors, targets, training)
             total = ops.sum(ops.where(real, losses, 0.0))
@@ -154,7 +156,7 @@ class NextItemTrainer(SamplingTrainer):
             return sampled_softmax(positive, scores)
         rate = min(1.0, self.negatives / (item.num_ids - FIRST_ID - 1))
         calibration = self.calibration if self.loss_name == "gbce" else 0.0
-        return binary_loss(positive, scores, sampling_rate=rate, calibration=calibration)
+        return gbce_loss(positive, scores, sampling_rate=rate, calibration=calibration)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

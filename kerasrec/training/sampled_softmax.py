@@ -27,7 +27,7 @@ class SampledSoftmaxTrainer(SamplingTrainer):
     the user has seen elsewhere are kept. Training samples anew for each batch, validation always
     uses the same items.
 
-    That softmax gets easier with fewer items. With `estimate_catalogue` the sampled items represent
+    That softmax gets easier with fewer items. With `sampling_correction` the sampled items represent
     all N items of the catalogue:
 
         logit(u, i) = s(u, i) - log (N / n sum_j exp(s(u, j))),    n = negatives,
@@ -44,7 +44,7 @@ class SampledSoftmaxTrainer(SamplingTrainer):
     Args:
         model: a model with `query_embedding` and `item_embedding`.
         negatives: number of items sampled for each batch, uniformly and with replacement.
-        estimate_catalogue: whether the sampled items represent the whole catalogue.
+        sampling_correction: whether the sampled items represent the whole catalogue.
         seed: seed of the sampling.
 
     Input shape:
@@ -77,12 +77,12 @@ class SampledSoftmaxTrainer(SamplingTrainer):
         model: Any,
         *,
         negatives: int = 512,
-        estimate_catalogue: bool = False,
+        sampling_correction: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(model, negatives=negatives, seed=seed, **kwargs)
-        self.estimate_catalogue = estimate_catalogue
+        self.sampling_correction = sampling_correction
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the log odds of each row's item against the sampled items."""
@@ -95,7 +95,7 @@ class SampledSoftmaxTrainer(SamplingTrainer):
         ids = ops.cast(inputs[item.name], "int32")
         others = ops.where(ops.expand_dims(ids, 1) == drawn, LOWEST, others)
         rest = ops.logsumexp(others, axis=-1)
-        if self.estimate_catalogue:
+        if self.sampling_correction:
             rest += math.log((item.num_ids - FIRST_ID) / self.negatives)
         return positive - rest
 
@@ -132,4 +132,4 @@ class SampledSoftmaxTrainer(SamplingTrainer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "estimate_catalogue": self.estimate_catalogue}
+        return {**super().get_config(), "sampling_correction": self.sampling_correction}

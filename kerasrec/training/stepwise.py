@@ -24,12 +24,12 @@ class StepwiseTrainer(Trainer):
     read once and not n times.
 
     Args:
-        model: a model with `step_logits(inputs, place, training)` and `num_classes`, such as
+        model: a model with `step_logits(inputs, position, training)` and `num_classes`, such as
             `StackedLSTMClassifier`. Labels are 0 and 1 if `num_classes` is None, else the class.
         **kwargs: as for `keras.Model`.
 
     Input shape:
-        dict of features and `place`, as from `kerasrec.data.next_labels`; label and weight
+        dict of features and `position`, as from `kerasrec.data.next_labels`; label and weight
         `(batch, length)`.
 
     Output shape:
@@ -42,8 +42,8 @@ class StepwiseTrainer(Trainer):
 
     >>> import numpy as np
     >>> from kerasrec.models import StackedLSTMClassifier
-    >>> from kerasrec.schema import Categorical, Schema, Sequence
-    >>> history = Sequence("history", of="item", max_length=4)
+    >>> from kerasrec.schema import Categorical, Schema, IdSequence
+    >>> history = IdSequence("history", of="item", max_length=4)
     >>> schema = Schema(user=[Categorical("user", 5), history], item=Categorical("item", 12))
     >>> columns = {"user": np.repeat([2, 3, 4], 3), "item": np.arange(2, 11)}
     >>> columns = {name: values.astype("int32") for name, values in columns.items()}
@@ -65,7 +65,7 @@ class StepwiseTrainer(Trainer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Return the logits of each step."""
-        return self.model.step_logits(inputs, inputs["place"], training=training)
+        return self.model.step_logits(inputs, inputs["position"], training=training)
 
     def total_loss(
         self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor, training: bool

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 from kerasrec import data, models, optimizers
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.training import NextItemTrainer, SampledSoftmaxTrainer, multi_worker
 
 ROWS, BATCH = 256, 32
 PLAIN = Schema(user=Categorical("user", 50), item=Categorical("item", 40))
-HISTORY = Sequence("history", of="item", max_length=12)
+HISTORY = IdSequence("history", of="item", max_length=12)
 SEQUENTIAL = Schema(user=[Categorical("user", 50), HISTORY], item=Categorical("item", 40))
 LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
 # Beginnings of the names of ops that stay on the host, or whose result is as large as the data say.

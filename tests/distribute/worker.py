@@ -19,11 +19,11 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec import data, distribute, models, optimizers
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.training import NextItemTrainer
 
 ROWS, BATCH = 576, 64
-HISTORY = Sequence("history", of="item", max_length=12)
+HISTORY = IdSequence("history", of="item", max_length=12)
 SCHEMA = Schema(user=[Categorical("user", 50), HISTORY], item=Categorical("item", 40))
 LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
 

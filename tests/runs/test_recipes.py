@@ -137,7 +137,7 @@ def test_several_classes_are_learned_as_they_are(rated):
 def test_gradient_norms_are_recorded_where_they_are_asked_for(ready):
     kinds = [type(one).__name__ for one in recipe(made("MatrixFactorization", ready, {}),
              ready, gradient_interval=2).callbacks]  # fmt: skip
-    assert kinds == ["Doctor", "GradientMonitor", "BestEpoch"]
+    assert kinds == ["TrainingDiagnostics", "GradientMonitor", "BestEpoch"]
 
 
 @pytest.mark.parametrize(

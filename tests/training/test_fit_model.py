@@ -170,9 +170,9 @@ class Batches(keras.utils.PyDataset):
     def num_batches(self):
         return self.count
 
-    def __getitem__(self, place):
-        self.order.append(place)
-        ids = np.full(4, 2 + place % 5)
+    def __getitem__(self, position):
+        self.order.append(position)
+        ids = np.full(4, 2 + position % 5)
         return {"user": ids, "item": ids}, np.ones(4, "float32")
 
 

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from kerasrec.data import next_items
 from kerasrec.models import GRU4Rec, MatrixFactorization, SASRec
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import tiny_schema
 from kerasrec.training import NextItemTrainer
 
-HISTORY = Sequence("history", of="item", max_length=6)
+HISTORY = IdSequence("history", of="item", max_length=6)
 SCHEMA = Schema(user=[Categorical("user", 42), HISTORY], item=Categorical("item", 14))
 
 
@@ -63,7 +63,7 @@ def test_softmax_is_the_mean_cross_entropy_over_steps_with_a_target():
     features = {name: value.numpy() for name, value in features.items()}
     target = target.numpy()
     found = trainer.evaluate(features, target, batch_size=len(target), verbose=0)
-    states = np.asarray(model.states(features["history"], features["place"]))
+    states = np.asarray(model.states(features["history"], features["position"]))
     items = np.asarray(model.item_embedding({"item": np.arange(2, 14)}))
     losses = []
     for state, right in zip(states[target > 0], target[target > 0], strict=True):

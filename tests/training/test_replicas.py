@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from kerasrec import data, optimizers
 from kerasrec.models import MatrixFactorization, SASRec, StackedLSTMClassifier
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.training import NextItemTrainer, StepwiseTrainer
 from kerasrec.training.replicas import loss_with_share, mean_over_replicas, with_share
 
 SCHEMA = Schema(user=Categorical("user", 12), item=Categorical("item", 30))
 HISTORY = Schema(
-    user=[Categorical("user", 12), Sequence("history", of="item", max_length=5)],
+    user=[Categorical("user", 12), IdSequence("history", of="item", max_length=5)],
     item=Categorical("item", 30),
 )
 

@@ -68,7 +68,7 @@ def test_a_step_is_one_on_the_softmax_by_hand(weight):
 def test_drawn_items_stand_for_the_catalogue():
     model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
     pairs = {name: ids[:3] for name, ids in PAIRS.items()}
-    trainer = SampledSoftmaxTrainer(model, negatives=100_000, estimate_catalogue=True)
+    trainer = SampledSoftmaxTrainer(model, negatives=100_000, sampling_correction=True)
     logits = np.asarray(trainer(pairs))
     every = np.tile(np.arange(2, 9, dtype=np.int32), (3, 1))
     scores = np.asarray(model({"user_id": pairs["user_id"], "item_id": every}))
@@ -159,11 +159,11 @@ def test_two_replicas_train():
 
 def test_saved_and_loaded(tmp_path):
     model = MatrixFactorization(SCHEMA, embedding_dim=3)
-    trainer = SampledSoftmaxTrainer(model, negatives=4, estimate_catalogue=True, seed=3)
+    trainer = SampledSoftmaxTrainer(model, negatives=4, sampling_correction=True, seed=3)
     trainer.compile("sgd")
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")
-    assert (loaded.negatives, loaded.estimate_catalogue, loaded.seed) == (4, True, 3)
+    assert (loaded.negatives, loaded.sampling_correction, loaded.seed) == (4, True, 3)
     np.testing.assert_array_equal(np.asarray(loaded.model(PAIRS)), np.asarray(trainer.model(PAIRS)))
 
 

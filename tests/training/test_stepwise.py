@@ -6,14 +6,14 @@ import pytest
 
 from kerasrec.data import histories, next_labels
 from kerasrec.models import MatrixFactorization, StackedLSTMClassifier
-from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.testing import tiny_schema
 from kerasrec.training import StepwiseTrainer
 
 SCHEMA = Schema(
     user=[
         Categorical("user", 40),
-        Sequence("history", of="item", max_length=8),
+        IdSequence("history", of="item", max_length=8),
         NumericSequence("labels", of="label", max_length=8),
     ],
     item=[Categorical("item", 12)],

@@ -6,12 +6,12 @@ import pytest
 
 from kerasrec import optimizers
 from kerasrec.models import MatrixFactorization, SASRec, StackedLSTMClassifier
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.training import NextItemTrainer, SampledSoftmaxTrainer, StepwiseTrainer, Trainer
 
 PLAIN = Schema(user=Categorical("user", 12), item=Categorical("item", 30))
 HISTORY = Schema(
-    user=[Categorical("user", 12), Sequence("history", of="item", max_length=5)],
+    user=[Categorical("user", 12), IdSequence("history", of="item", max_length=5)],
     item=Categorical("item", 30),
 )
 
