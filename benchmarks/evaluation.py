@@ -307,7 +307,7 @@ def epoch(options: argparse.Namespace) -> dict:
     import keras
 
     from kerasrec import callbacks, data, datasets, models, optimizers
-    from kerasrec.training import SampledSoftmaxTrainer
+    from kerasrec.retrieval import SampledSoftmaxTrainer
 
     negatives, batch_size = 256, 2048
     dataset = datasets.load("ncf-ml-1m")

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
+from kerasrec.retrieval import SampledSoftmaxTrainer
 from kerasrec.schema import Schema
-from kerasrec.training import SampledSoftmaxTrainer, keep_freed_memory
+from kerasrec.training import keep_freed_memory
 from kerasrec.types import Columns
 
 HELD_OUT = 0.1

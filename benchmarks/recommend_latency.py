@@ -126,7 +126,7 @@ def prepare_movielens(folder: pathlib.Path) -> None:
     import keras
 
     from kerasrec import data, datasets, models, serving
-    from kerasrec.training import SampledSoftmaxTrainer
+    from kerasrec.retrieval import SampledSoftmaxTrainer
 
     rows = datasets.load("movielens-100k").interactions
     vocabularies = data.fit_vocabularies(rows)

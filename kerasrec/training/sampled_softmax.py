@@ -27,8 +27,8 @@ class SampledSoftmaxTrainer(SamplingTrainer):
     the user has seen elsewhere are kept. Training samples anew for each batch, validation always
     uses the same items.
 
-    That softmax gets easier with fewer items. With `sampling_correction` the sampled items represent
-    all N items of the catalogue:
+    That softmax gets easier with fewer items. With `sampling_correction` the sampled items stand
+    for all N items of the catalogue:
 
         logit(u, i) = s(u, i) - log (N / n sum_j exp(s(u, j))),    n = negatives,
 
