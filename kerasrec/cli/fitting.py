@@ -21,7 +21,7 @@ from kerasrec.runs.records import record, with_findings
 from kerasrec.runs.settings import Training
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
-from kerasrec.types import StepClassifier
+from kerasrec.types import output_kind
 
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
@@ -111,6 +111,11 @@ def _fit(
 
     start = time.perf_counter()
     recommender = make(ready)
+    if output_kind(recommender) == "logits":
+        raise ValueError(
+            f"{name} with several logits ranks no items, and a run is judged by a ranking. Leave "
+            "--num_classes out, or train it in Python: kerasrec.runs.train(model, ready)."
+        )
     with _said_warnings():
         trained = kerasrec.runs.train(recommender, ready, training, folder=folder)
     seconds = {"training": time.perf_counter() - start}
@@ -170,11 +175,6 @@ def _kind(name: str, splitting: Splitting, training: Training) -> tuple[Any, Tra
     from kerasrec.runs.recipes import kind_of, with_defaults
 
     kind = getattr(kerasrec.models, name)
-    if issubclass(kind, StepClassifier):
-        raise ValueError(
-            f"{name} learns labels of events, which the command line does not read. Train it in "
-            f"Python: kerasrec.runs.train(model, ready)."
-        )
     if kind_of(kind).histories and splitting.split == "random":
         raise ValueError(
             f"--split random: {name} learns from the order of the rows, which a random split does "

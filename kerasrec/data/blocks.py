@@ -68,11 +68,10 @@ def without_labels(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Leave the labels out of batches, for trainers that take every row as a positive.
 
     Args:
-        dataset: batches of (features, label[, weight]), of `kerasrec.data` or made otherwise.
+        dataset: batches of (features, label[, weight]).
 
     Returns:
-        Dataset of features, or of (features, (), weight). It keeps what `kerasrec.data` has
-        attached for several workers and for `kerasrec.callbacks.ExactResume`.
+        Dataset of features, or of (features, (), weight).
 
     Example:
 
@@ -82,7 +81,7 @@ def without_labels(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """
     # Replicas cannot share out a batch with None in it, but one with an empty tuple.
     made = dataset.map(lambda x, y, *weight: (x, (), *weight) if weight else x)
-    for name in ("part", "go_to_pass"):
+    for name in ("part", "go_to_pass"):  # for several workers, and for `ExactResume`
         if hasattr(dataset, name):
             setattr(made, name, getattr(dataset, name))
     return made

@@ -240,24 +240,17 @@ def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[An
     if model.num_classes is None and ready.positives(ready.train).all():
         raise ValueError(
             f"recipe: all training rows have a {schema.label!r} {schema.positive}, so there is "
-            "nothing to tell apart. Pass another rule to data.prepare, such as positive='>=4'."
+            "nothing to tell apart. Say which labels are positives: data.prepare(split, "
+            "positive='>=4'), --positive \">=4\" on the command line."
         )
     return _own(kerasrec.training.StepwiseTrainer(model), ready, training)
 
 
 def _own(trainer: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
     """Return a trainer, which has its own loss, and the batches that it takes."""
-
-    def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
-        return trainer.batches(
-            columns,
-            batch_size=training.batch_size,
-            seen=seen,
-            time=ready.split.train.time,
-            seed=training.seed,
-        )
-
-    return trainer, None, batches
+    options = {"batch_size": training.batch_size, "seed": training.seed}
+    options["time"] = ready.split.train.time
+    return trainer, None, lambda columns, seen: trainer.batches(columns, seen=seen, **options)
 
 
 def _options(training: Training, seen: Mapping[str, Any] | None) -> dict[str, Any]:

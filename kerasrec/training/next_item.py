@@ -1,6 +1,5 @@
 """Training of sequential models to predict the next item at every step."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ from kerasrec.data import next_items
 from kerasrec.losses import full_softmax_crossentropy, gbce_loss, sampled_softmax
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.trainer import LOWEST, SamplingTrainer, rows_after
-from kerasrec.types import Features, SequenceModel, Tensor
+from kerasrec.types import Columns, Features, SequenceModel, Tensor
 
 LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
 
@@ -118,28 +117,13 @@ class NextItemTrainer(SamplingTrainer):
         # The share of a replica is that of its targets, whose number differs between replicas.
         return total, ops.sum(ops.cast(real, "float32"))
 
-    def batches(
-        self,
-        columns: Mapping[str, Any],
-        *,
-        batch_size: int,
-        seen: Mapping[str, Any] | None = None,
-        time: str | None = "timestamp",
-        seed: int = 0,
-    ) -> Any:
-        """Return batches with the next item at every step. See `Trainer.batches`.
-
-        In validation batches only the newest item of each user is a target.
-        """
+    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
+        """Return batches with a target at every step, in validation only at the newest one."""
         schema = self.model.schema
         if seen is None:
-            return next_items(
-                columns, schema, batch_size=batch_size, time=time, windows="all", seed=seed
-            )
+            return next_items(columns, schema, windows="all", **options)
         rows = rows_after(seen, columns, schema.user_id.name)
-        return next_items(
-            rows, schema, batch_size=batch_size, time=time, targets="last", shuffle=False
-        ).cache()
+        return next_items(rows, schema, targets="last", **options).cache()
 
     def _against_drawn(self, vectors: Tensor, targets: Tensor, training: bool) -> Tensor:
         item = self.model.schema.item_id

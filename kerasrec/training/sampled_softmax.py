@@ -1,7 +1,6 @@
 """Training of retrievers with a softmax over sampled items shared by a batch."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ from keras import ops
 from kerasrec.data import pointwise, positives, without_labels
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.trainer import LOWEST, SamplingTrainer
-from kerasrec.types import Features, Tensor
+from kerasrec.types import Columns, Features, Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
@@ -114,21 +113,11 @@ class SampledSoftmaxTrainer(SamplingTrainer):
             losses *= ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         return ops.sum(losses), ops.cast(ops.shape(y_pred)[0], "float32")
 
-    def batches(
-        self,
-        columns: Mapping[str, Any],
-        *,
-        batch_size: int,
-        seen: Mapping[str, Any] | None = None,
-        time: str | None = "timestamp",
-        seed: int = 0,
-    ) -> Any:
-        """Return batches of the positives, without labels. See `Trainer.batches`."""
+    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
+        """Return batches of the positives, in which the order of rows by time has no part."""
+        del options["time"]
         schema = self.model.schema
-        chosen = positives(columns, schema)
-        return without_labels(
-            pointwise(chosen, schema, batch_size=batch_size, shuffle=seen is None, seed=seed)
-        )
+        return without_labels(pointwise(positives(columns, schema), schema, **options))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

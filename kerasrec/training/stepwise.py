@@ -1,6 +1,5 @@
 """Training of history classifiers at every step of a history."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,7 +8,7 @@ from keras import ops
 
 from kerasrec.data import next_labels
 from kerasrec.training.trainer import Trainer, rows_after
-from kerasrec.types import StepClassifier, Tensor
+from kerasrec.types import Columns, StepClassifier, Tensor
 
 # Column of the weights of labels in validation batches: 0 for the rows before.
 WEIGHT = "held_out"
@@ -84,33 +83,22 @@ class StepwiseTrainer(Trainer):
             losses = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
         return ops.sum(losses * sample_weight), ops.sum(sample_weight)
 
-    def batches(
-        self,
-        columns: Mapping[str, Any],
-        *,
-        batch_size: int,
-        seen: Mapping[str, Any] | None = None,
-        time: str | None = "timestamp",
-        seed: int = 0,
-    ) -> Any:
-        """Return batches with the label of each event after a user's first. See `Trainer.batches`.
+    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
+        """Return batches with the label of each event after a user's first.
 
         One logit learns whether the event is a positive by `Schema.positive`. Several logits learn
         the label as given.
         """
         schema = self.model.schema
 
-        def labelled(rows: Mapping[str, Any], weight: float) -> dict[str, Any]:
+        def labelled(rows: Columns, weight: float) -> dict[str, Any]:
             label = np.asarray(rows[schema.label])
             if self.model.num_classes is None:
                 label = schema.is_positive(label).astype(np.float32)
             return {**rows, schema.label: label, WEIGHT: np.full(len(label), weight, np.float32)}
 
         if seen is None:
-            rows, options = labelled(columns, 1), {"windows": "all", "seed": seed}
-            return next_labels(rows, schema, batch_size=batch_size, time=time, **options)
+            return next_labels(labelled(columns, 1), schema, windows="all", **options)
         # Earlier rows are in the histories, and only held-out rows in the loss.
         rows = rows_after(labelled(seen, 0), labelled(columns, 1), schema.user_id.name)
-        return next_labels(
-            rows, schema, batch_size=batch_size, time=time, weight=WEIGHT, shuffle=False
-        ).cache()
+        return next_labels(rows, schema, weight=WEIGHT, **options).cache()

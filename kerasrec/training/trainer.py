@@ -1,6 +1,5 @@
 """Base classes of trainers, which are fitted in place of a model and train its weights."""
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import keras
@@ -11,7 +10,7 @@ from kerasrec._checks import check_integer
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.fit_model import FitModel
 from kerasrec.training.replicas import mean_over_replicas, with_share
-from kerasrec.types import Retriever, Tensor
+from kerasrec.types import Columns, Retriever, Tensor
 
 LOWEST = -1e9
 """Logit of a masked item, with softmax probability 0."""
@@ -22,7 +21,7 @@ class Trainer(FitModel):
 
     Compile a trainer with an optimizer only, fit it on its `batches`, then use the model inside:
     they share their weights. The loss is a mean over all replicas plus the regularisation losses of
-    the model. A subclass defines `call`, `total_loss` and `batches`.
+    the model. A subclass defines `call`, `total_loss` and `make_batches`.
 
     Args:
         model: the model to train.
@@ -38,10 +37,10 @@ class Trainer(FitModel):
 
     def batches(
         self,
-        columns: Mapping[str, Any],
+        columns: Columns,
         *,
         batch_size: int,
-        seen: Mapping[str, Any] | None = None,
+        seen: Columns | None = None,
         time: str | None = "timestamp",
         seed: int = 0,
     ) -> Any:
@@ -59,6 +58,11 @@ class Trainer(FitModel):
         Raises:
             ValueError: if the columns do not fit the schema.
         """
+        options = {"batch_size": batch_size, "time": time, "seed": seed}
+        return self.make_batches(columns, seen, shuffle=seen is None, **options)
+
+    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
+        """Return `batches`, from options of the functions of `kerasrec.data` that make them."""
         raise NotImplementedError
 
     def total_loss(
@@ -169,16 +173,8 @@ class SamplingTrainer(Trainer):
         }
 
 
-def rows_after(
-    seen: Mapping[str, Any], columns: Mapping[str, Any], user: str
-) -> dict[str, np.ndarray]:
-    """Return rows after the earlier rows of the same users, without histories made before.
-
-    Args:
-        seen: the earlier rows.
-        columns: the rows.
-        user: name of the user column.
-    """
+def rows_after(seen: Columns, columns: Columns, user: str) -> dict[str, np.ndarray]:
+    """Return rows after the earlier rows of the same users. Histories are made anew."""
     theirs = np.isin(seen[user], columns[user])
     names = [name for name, values in seen.items() if isinstance(values, np.ndarray)]
     return {name: np.concatenate([seen[name][theirs], columns[name]]) for name in names}

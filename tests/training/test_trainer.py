@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasrec import optimizers
+from kerasrec import data, optimizers
 from kerasrec.models import MatrixFactorization, SASRec, StackedLSTMClassifier
 from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.training import NextItemTrainer, SampledSoftmaxTrainer, StepwiseTrainer, Trainer
@@ -96,3 +96,38 @@ def test_a_trainer_has_its_own_loss(make):
     assert isinstance(trainer, Trainer)
     with pytest.raises(ValueError, match=f"^{type(trainer).__name__}: .* own loss; .*loss='mse'"):
         trainer.compile("sgd", "mse")
+
+
+def read(batches):
+    """All arrays of two passes over a dataset."""
+    return [
+        array.numpy() for _ in range(2) for batch in batches for array in keras.tree.flatten(batch)
+    ]
+
+
+def same(ours, theirs):
+    for one, two in zip(read(ours), read(theirs), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_by_hand_the_batches_are_the_same():
+    """Those of `SampledSoftmaxTrainer` are in its own test."""
+    options = {"batch_size": 4, "time": None}
+    columns = {**rows(), "label": rows()["item"] % 2}
+    train = {name: values[:30] for name, values in columns.items()}
+    held_out = {name: values[30:] for name, values in columns.items()}
+    known = np.isin(train["user"], held_out["user"])
+    after = {n: np.concatenate([train[n][known], held_out[n]]) for n in train}
+    after["w"] = np.repeat([0.0, 1.0], [known.sum(), 10])
+
+    trainer, _ = next_item()
+    made = data.next_items(train, HISTORY, windows="all", seed=3, **options)
+    same(trainer.batches(train, seed=3, **options), made)
+    made = data.next_items(after, HISTORY, targets="last", shuffle=False, **options)
+    same(trainer.batches(held_out, seen=train, **options), made)
+
+    trainer, _ = stepwise()
+    made = data.next_labels(train, HISTORY, windows="all", seed=3, **options)
+    same(trainer.batches(train, seed=3, **options), made)
+    made = data.next_labels(after, HISTORY, weight="w", shuffle=False, **options)
+    same(trainer.batches(held_out, seen=train, **options), made)
