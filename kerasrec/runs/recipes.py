@@ -240,8 +240,7 @@ def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[An
     if model.num_classes is None and ready.positives(ready.train).all():
         raise ValueError(
             f"recipe: all training rows have a {schema.label!r} {schema.positive}, so there is "
-            "nothing to tell apart. Say which labels are positives: data.prepare(split, "
-            "positive='>=4'), --positive \">=4\" on the command line."
+            "nothing to tell apart. Choose which labels are positives, such as positive='>=4'."
         )
     return _own(kerasrec.training.StepwiseTrainer(model), ready, training)
 
