@@ -90,6 +90,8 @@ def test_a_model_of_histories_from_fit_to_export(model, ratings, tmp_path, capsy
     else:  # whether the next rating is high, which the item decides
         assert "loss: log_loss\n" in config and "click_auc" not in popularity
         assert learned["click_auc"] > 0.9 and learned["log_loss"] < 0.5
+        assert "gauc" not in learned  # each user has one test row
+        assert main(["report", run, "--output", str(tmp_path / "report.html")]) == 0
     capsys.readouterr()
     assert main(["evaluate", run, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)["metrics"]
