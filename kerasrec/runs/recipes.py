@@ -82,10 +82,6 @@ def kind_of(model: Any) -> Kind:
 def with_defaults(model: Any, training: Training) -> Training:
     """Return the choices with the defaults that None stands for.
 
-    Args:
-        model: the model, or its class.
-        training: the choices.
-
     Raises:
         ValueError: if the model has no recipe for the loss.
     """
@@ -102,10 +98,6 @@ def with_defaults(model: Any, training: Training) -> Training:
 
 def check_ready(owner: str, ready: Any) -> None:
     """Check that rows have been prepared.
-
-    Args:
-        owner: function named in the message.
-        ready: the argument.
 
     Raises:
         ValueError: if it is something else.
@@ -240,7 +232,7 @@ def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[An
     if model.num_classes is None and ready.positives(ready.train).all():
         raise ValueError(
             f"recipe: all training rows have a {schema.label!r} {schema.positive}, so there is "
-            "nothing to tell apart. Choose which labels are positives, such as positive='>=4'."
+            "nothing to learn. Choose which labels are positives, such as positive='>=4'."
         )
     return _own(kerasrec.training.StepwiseTrainer(model), ready, training)
 

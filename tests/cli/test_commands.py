@@ -119,7 +119,7 @@ def test_a_model_of_histories_from_fit_to_export(model, ratings, tmp_path, capsy
         ("SASRec", ["--split", "random"], "--split random: SASRec learns from the order"),
         ("GRU4Rec", ["--loss", "mse"], "--loss mse: GRU4Rec predicts the next item"),
         ("SASRec", ["--max_length", "0"], "max_length must be"),
-        ("StackedLSTMClassifier", [], "nothing to tell apart.*--positive"),
+        ("StackedLSTMClassifier", [], "nothing to learn.*--positive"),
         (
             "StackedLSTMClassifier",
             ["--num_classes", "5"],

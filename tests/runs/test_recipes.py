@@ -172,7 +172,7 @@ def test_a_model_of_another_schema_is_refused(ready, with_history):
 
 def test_labels_that_are_all_alike_are_refused(rated):
     rows = data.prepare(rated, history=4)
-    with pytest.raises(ValueError, match="nothing to tell apart.*positive='>=4'"):
+    with pytest.raises(ValueError, match="nothing to learn.*positive='>=4'"):
         recipe(made("StackedLSTMClassifier", rows, LSTM), rows)
 
 
