@@ -239,7 +239,7 @@ def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[An
 
 def _own(trainer: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
     """Return a trainer, which has its own loss, and the batches that it takes."""
-    options = {"batch_size": training.batch_size, "seed": training.seed}
+    options: dict[str, Any] = {"batch_size": training.batch_size, "seed": training.seed}
     options["time"] = ready.split.train.time
     return trainer, None, lambda columns, seen: trainer.batches(columns, seen=seen, **options)
 

@@ -68,15 +68,9 @@ class FitModel(FitHooks, keras.Model):
         Keras. Compiled functions are kept for the next `fit`, until `compile` is called again.
 
         Args:
-            optimizer: as in Keras.
-            loss: see there.
-            loss_weights: see there.
-            metrics: see there.
-            weighted_metrics: see there.
-            run_eagerly: see there.
+            optimizer: as in Keras, like all arguments that are not listed here.
             steps_per_execution: number of batches per execution, or "auto".
             jit_compile: whether XLA compiles the step, or "auto".
-            auto_scale_loss: see there.
 
         Raises:
             ValueError: if `steps_per_execution` is neither "auto" nor an integer of at least 1.

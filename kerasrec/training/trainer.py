@@ -58,7 +58,7 @@ class Trainer(FitModel):
         Raises:
             ValueError: if the columns do not fit the schema.
         """
-        options = {"batch_size": batch_size, "time": time, "seed": seed}
+        options: dict[str, Any] = {"batch_size": batch_size, "time": time, "seed": seed}
         return self.make_batches(columns, seen, shuffle=seen is None, **options)
 
     def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
@@ -103,10 +103,7 @@ class Trainer(FitModel):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments. Subclasses add their own."""
-        return {
-            **super().get_config(),
-            "model": keras.saving.serialize_keras_object(self.model),
-        }
+        return {**super().get_config(), "model": keras.saving.serialize_keras_object(self.model)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
@@ -118,19 +115,7 @@ class Trainer(FitModel):
 
 
 class SamplingTrainer(Trainer):
-    """Base class of trainers of a retriever against sampled items.
-
-    Args:
-        model: a model with `query_embedding` and `item_embedding`, whose only item feature is the
-            id.
-        negatives: number of items that `draw` returns.
-        seed: seed of the sampling.
-        **kwargs: as for `keras.Model`.
-
-    Raises:
-        ValueError: if the model is not a retriever or uses item features other than the id, or
-            `negatives` is not positive.
-    """
+    """Base class of trainers of a retriever, with the item id alone, against sampled items."""
 
     def __init__(self, model: Any, *, negatives: int, seed: int, **kwargs: Any) -> None:
         name = type(self).__name__
@@ -154,10 +139,8 @@ class SamplingTrainer(Trainer):
     def draw(self, *rows: Any, training: bool) -> Tensor:
         """Sample items uniformly with replacement, int32 `(*rows, negatives)`.
 
-        Args:
-            *rows: leading shape, before the axis of the items.
-            training: whether each call samples anew. In validation all calls return the same items,
-                so that the losses of two epochs differ only because of the weights.
+        Each call in training samples anew. In validation all calls return the same items, so that
+        the losses of two epochs differ only because of the weights.
         """
         item = self.model.schema.item_id
         shape = (*rows, self.negatives)
@@ -166,11 +149,7 @@ class SamplingTrainer(Trainer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments. Subclasses add their own."""
-        return {
-            **super().get_config(),
-            "negatives": self.negatives,
-            "seed": self.seed,
-        }
+        return {**super().get_config(), "negatives": self.negatives, "seed": self.seed}
 
 
 def rows_after(seen: Columns, columns: Columns, user: str) -> dict[str, np.ndarray]:
