@@ -210,9 +210,8 @@ def _shared_items(
 def _retrieval(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
     """Train a retriever by the same softmax, whose scores are one matrix product."""
     # The trainer draws items by itself, which are never the unknown one.
-    trainer = kerasrec.training.SampledSoftmaxTrainer(
-        model, seed=training.seed, **_negatives(training)
-    )
+    drawn = _negatives(training)
+    trainer = kerasrec.training.SampledSoftmaxTrainer(model, seed=training.seed, **drawn)
     return _own(trainer, ready, training)
 
 

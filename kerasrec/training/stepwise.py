@@ -25,7 +25,6 @@ class StepwiseTrainer(Trainer):
     Args:
         model: a model with `step_logits(inputs, position, training)` and `num_classes`, such as
             `StackedLSTMClassifier`. Labels are 0 and 1 if `num_classes` is None, else the class.
-        **kwargs: as for `keras.Model`.
 
     Input shape:
         dict of features and `position`, as from `kerasrec.data.next_labels`; label and weight
