@@ -14,10 +14,7 @@ def by_element(options: dict[str, Any], loss: Any) -> dict[str, Any]:
     Keras takes labels `(batch, n)` for one-hot rows and weights each row by the class at its
     argmax. For labels with an axis of candidates or steps, that is the position of the positive,
     whatever the negatives are. Here, each label has the weight of its own class, times the given
-    sample weight.
-
-    Takes and returns the arguments of `fit` by name. Labels of a categorical loss are one-hot rows
-    and left to Keras.
+    sample weight. Labels of a categorical loss are one-hot rows and left to Keras.
 
     Raises:
         ValueError: if the weights are not numbers of classes 0, 1, ... or sample weights cannot be

@@ -25,7 +25,9 @@ class Trainer(FitModel):
 
     Args:
         model: the model to train.
-        **kwargs: as for `keras.Model`.
+
+    Raises:
+        ValueError: in `compile`, if there is a loss.
     """
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
@@ -74,11 +76,7 @@ class Trainer(FitModel):
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, **kwargs: Any
     ) -> None:
-        """Compile with an optimizer and other options of `FitModel.compile`, but no loss.
-
-        Raises:
-            ValueError: if there is a loss.
-        """
+        """Compile as a model, but without a loss: the trainer has its own."""
         if loss is not None:
             raise ValueError(
                 f"{type(self).__name__}: the trainer has its own loss; received loss={loss!r}. "
