@@ -307,7 +307,7 @@ def epoch(options: argparse.Namespace) -> dict:
     import keras
 
     from kerasrec import callbacks, data, datasets, models, optimizers
-    from kerasrec.retrieval import SampledSoftmaxTrainer
+    from kerasrec.training import SampledSoftmaxTrainer
 
     negatives, batch_size = 256, 2048
     dataset = datasets.load("ncf-ml-1m")
@@ -318,8 +318,7 @@ def epoch(options: argparse.Namespace) -> dict:
     keras.utils.set_random_seed(SEED)
     model = models.MatrixFactorization(schema, embedding_dim=DIM)
     fitted = SampledSoftmaxTrainer(model, negatives=negatives, seed=SEED)
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    fitted.compile(optimizers.Adam(0.004), loss, jit_compile=True, steps_per_execution=16)
+    fitted.compile(optimizers.Adam(0.004), jit_compile=True, steps_per_execution=16)
     batches = data.pointwise(train, schema, batch_size=batch_size, seed=SEED, drop_remainder=True)
     times: list[float] = []
     passes: list[float] = []
@@ -334,7 +333,13 @@ def epoch(options: argparse.Namespace) -> dict:
     from kerasrec.training import keep_freed_memory
 
     keep_freed_memory()
-    fitted.fit(batches, epochs=2 + options.repeats, verbose=0, shuffle=False, callbacks=[Clock()])
+    fitted.fit(
+        data.without_labels(batches),
+        epochs=2 + options.repeats,
+        verbose=0,
+        shuffle=False,
+        callbacks=[Clock()],
+    )
     ranking = callbacks.RankingValidation(test, train, ranker=model)
     ranking.set_model(fitted)
     ranking.on_train_begin()

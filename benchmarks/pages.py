@@ -42,6 +42,18 @@ RENAMED: dict[str, str] = {
     "full_softmax_crossentropy": "catalogue_softmax",
     "gbce_loss": "binary_loss",
     "features['position']": "features['place']",
+    # A trainer owns its loss: the same numbers, see tests/training/test_sampled_softmax.py.
+    "data.without_labels(data.pointwise(train, schema, **batching))": (
+        "data.pointwise(train, schema, **batching)"
+    ),
+    "BinaryCrossentropy(from_logits=True) if fitted is model else None": (
+        "BinaryCrossentropy(from_logits=True)"
+    ),
+    "fitted.compile(optimizers.Adam(0.004), jit_compile": (
+        "loss = keras.losses.BinaryCrossentropy(from_logits=True)\n    "
+        "fitted.compile(optimizers.Adam(0.004), loss, jit_compile"
+    ),
+    "fitted.fit(data.without_labels(batches)": "fitted.fit(batches",
 }
 
 

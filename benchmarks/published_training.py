@@ -10,9 +10,8 @@ import keras
 import numpy as np
 
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
-from kerasrec.retrieval import SampledSoftmaxTrainer
 from kerasrec.schema import Schema
-from kerasrec.training import keep_freed_memory
+from kerasrec.training import SampledSoftmaxTrainer, keep_freed_memory
 from kerasrec.types import Columns
 
 HELD_OUT = 0.1
@@ -142,7 +141,7 @@ def train_ranking(
                 train, schema, time=time, half_life=settings.half_life, floor=settings.floor
             )
             train, batching["weight"] = {**train, WEIGHT: weights}, WEIGHT
-        batches = data.pointwise(train, schema, **batching)
+        batches = data.without_labels(data.pointwise(train, schema, **batching))
     else:
         fitted = model = models.EmbeddingMLP(schema, hidden_units=(64, 32), **shared)
         batches = data.with_negatives(train, schema, negatives=settings.negatives, **batching)
@@ -152,7 +151,7 @@ def train_ranking(
         rate = keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)
     fitted.compile(
         optimizers.Adam(rate),
-        keras.losses.BinaryCrossentropy(from_logits=True),
+        keras.losses.BinaryCrossentropy(from_logits=True) if fitted is model else None,
         jit_compile=True,
         steps_per_execution=16,
     )

@@ -213,8 +213,8 @@ def kerasrec_epochs(folder: pathlib.Path, seed: int) -> dict[str, float]:
 
     from kerasrec import data
     from kerasrec.models import SASRec
-    from kerasrec.retrieval import NextItemTrainer
     from kerasrec.schema import Schema
+    from kerasrec.training import NextItemTrainer
 
     keras.utils.set_random_seed(seed)
     schema = Schema.from_json((folder / "schema.json").read_text())

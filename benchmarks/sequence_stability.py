@@ -104,7 +104,7 @@ def train(cell: str, make_optimizer: Callable[[], Any], seed: int, data: Any) ->
     from kerasrec.callbacks import GradientMonitor
     from kerasrec.data import next_items
     from kerasrec.models import GRU4Rec
-    from kerasrec.retrieval import NextItemTrainer
+    from kerasrec.training import NextItemTrainer
 
     schema, columns = data
     keras.backend.clear_session()
@@ -142,7 +142,7 @@ def measured(side: str) -> dict[str, Any]:
     from kerasrec.data import next_items
     from kerasrec.models import GRU4Rec
     from kerasrec.optimizers import Adam
-    from kerasrec.retrieval import NextItemTrainer
+    from kerasrec.training import NextItemTrainer
 
     parts = MEMORY_PARTS if side == "parts" else 1
     schema, columns = histories(MEMORY_ROWS * MEMORY_UPDATES)

@@ -13,10 +13,9 @@ from describing import write
 from published_training import clock, encoded, load
 
 from kerasrec import data, evaluation, models, optimizers
-from kerasrec.retrieval import NextItemTrainer
 from kerasrec.schema import IdSequence as History
 from kerasrec.schema import Schema
-from kerasrec.training import keep_freed_memory
+from kerasrec.training import NextItemTrainer, keep_freed_memory
 from kerasrec.types import Columns
 
 HISTORY = "history"

@@ -26,10 +26,9 @@ import pages
 import processes
 
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
-from kerasrec.retrieval import NextItemTrainer
 from kerasrec.schema import IdSequence as History
 from kerasrec.schema import Schema
-from kerasrec.training import keep_freed_memory
+from kerasrec.training import NextItemTrainer, keep_freed_memory
 
 HISTORY, TIME, SEEDS = 100, "timestamp", (0, 1, 2)
 # The same for all models.

@@ -26,11 +26,11 @@ REGISTERED = {
     "optimizers.ftrl": ["Ftrl"],
     "optimizers.schedules": ["WarmUp"],
     "optimizers.sgd": ["SGD"],
-    "retrieval.next_item": ["NextItemTrainer"],
     "retrieval.reranking": ["Calibrated", "MaximalMarginalRelevance", "PopularityBalance"],
-    "retrieval.sampled_softmax": ["SampledSoftmaxTrainer"],
     "serving.pipeline": ["Pipeline"],
-    "training.every_step": ["StepwiseTrainer"],
+    "training.next_item": ["NextItemTrainer"],
+    "training.sampled_softmax": ["SampledSoftmaxTrainer"],
+    "training.stepwise": ["StepwiseTrainer"],
 }
 
 

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "_keras": set(),
     "schema": set(),
     "types": {"schema"},
-    "training": BASE,
+    "training": BASE | {"data", "losses"},
     "data": BASE,
     "layers": BASE,
     "models": BASE | {"layers", "training"},
@@ -41,14 +41,13 @@ MAY_IMPORT = {
     "reports": {"evaluation"},
     "distribute": BASE | {"training"},
     "losses": BASE,
-    "retrieval": BASE | {"losses", "training"},
+    "retrieval": BASE,
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
     "interop": BASE | {"data", "models"},
     "testing": BASE | {"models"},
     "runs": BASE
-    | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers"}
-    | {"retrieval", "training"},
+    | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "training"},
     "cli": BASE
     | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "reports"}
     | {"retrieval", "runs", "serving", "training"},

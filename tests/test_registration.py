@@ -33,11 +33,10 @@ MAKE = {
     "ClippyAdagrad": lambda: optimizers.ClippyAdagrad(0.1),
     "Dropout": lambda: layers.Dropout(0.5),
     "Embedding": lambda: layers.Embedding(5, 2),
-    "StepwiseTrainer": lambda: training.StepwiseTrainer(MAKE["StackedLSTMClassifier"]()),
     "FeatureEmbedding": lambda: layers.FeatureEmbedding(tiny_schema(), embedding_dim=4),
     "Ftrl": lambda: optimizers.Ftrl(0.1),
     "MaximalMarginalRelevance": lambda: retrieval.MaximalMarginalRelevance(0.5),
-    "NextItemTrainer": lambda: retrieval.NextItemTrainer(MAKE["GRU4Rec"]()),
+    "NextItemTrainer": lambda: training.NextItemTrainer(MAKE["GRU4Rec"]()),
     "Pipeline": lambda: serving.Pipeline(
         MAKE["MatrixFactorization"](), MAKE["NeuMF"](), retrieve=4
     ),
@@ -45,9 +44,10 @@ MAKE = {
     "Recurrent": lambda: layers.Recurrent(4, cell="gru"),
     "RowwiseAdagrad": lambda: optimizers.RowwiseAdagrad(0.1),
     "SGD": lambda: optimizers.SGD(0.1),
-    "SampledSoftmaxTrainer": lambda: retrieval.SampledSoftmaxTrainer(
+    "SampledSoftmaxTrainer": lambda: training.SampledSoftmaxTrainer(
         MAKE["MatrixFactorization"](), negatives=3
     ),
+    "StepwiseTrainer": lambda: training.StepwiseTrainer(MAKE["StackedLSTMClassifier"]()),
     "WarmUp": lambda: optimizers.WarmUp(0.1, 10),
 }
 # A small model of each class, with its own defaults.
@@ -119,9 +119,7 @@ def saved(tmp_path_factory):
     for name, made in objects.items():
         if isinstance(made, keras.Model):
             loss = "sparse_categorical_crossentropy" if name == "StackedLSTMClassifier" else "mse"
-            own = isinstance(
-                made, retrieval.NextItemTrainer | training.StepwiseTrainer | serving.Pipeline
-            )
+            own = isinstance(made, training.Trainer | serving.Pipeline)
             made.compile(optimizers.Adam(optimizers.WarmUp(0.1, 5)), None if own else loss)
             made.save(folder / f"{name}.keras")
     configs = {name: keras.saving.serialize_keras_object(made) for name, made in objects.items()}

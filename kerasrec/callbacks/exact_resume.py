@@ -72,7 +72,7 @@ class ExactResume(keras.callbacks.Callback):
     ...     model.compile("adam", "mse")
     ...     batches = data.pointwise(columns, schema, batch_size=2)
     ...     resume = ExactResume(f"{folder.name}/training.npz", batches, keep=True)
-    ...     options = {"verbose": 0, "shuffle": False, "callbacks": [resume]}
+    ...     options = {"verbose": 0, "callbacks": [resume]}
     ...     return model.fit(batches, epochs=epochs, **options).epoch
     >>> train(2), train(3)
     ([0, 1], [2])
@@ -120,7 +120,7 @@ class ExactResume(keras.callbacks.Callback):
 
     @property
     def counts_batches(self) -> bool:
-        """Return whether it writes within an epoch; see `kerasrec.training.FitModel.compile`."""
+        """Return whether it writes within an epoch, see `FitModel.compile`."""
         return self.save_freq != "epoch"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -43,7 +43,7 @@ class RankingValidation(keras.callbacks.Callback):
         seen: encoded rows whose items are removed from a user's list: the training rows.
         every: epochs from one ranking to the next.
         k: cutoffs.
-        ranker: model to rank with; by default the fitted model. Pass the inner model when a wrapper
+        ranker: model to rank with; by default the fitted model. Pass the inner model when a trainer
             such as `SampledSoftmaxTrainer` is fitted.
         candidates: item ids `(valid rows, c)` to rank among instead of the catalogue.
         items: item features of the catalogue, for models that need more than the item id.

@@ -51,7 +51,7 @@ class TrainingDiagnostics(keras.callbacks.Callback):
     with a schema it also warns if nearly all ids are unknown or all sequences are padding. At the
     end of training it warns of popularity collapse, that is, most users get the same list. Labels
     are not checked where they are constant by design: under `SparseCategoricalCrossentropy`, and
-    for a wrapper around a model with a schema, such as `SampledSoftmaxTrainer`.
+    for a trainer around a model with a schema, such as `SampledSoftmaxTrainer`.
 
     If a model's own `make_train_function` does not call that of Keras, its batches cannot be seen.
     Then the returned loss and the gradients are checked after each call, and no file is written.
@@ -82,7 +82,7 @@ class TrainingDiagnostics(keras.callbacks.Callback):
     (2, True)
     """
 
-    # Its checks run in the graph of each step, see `kerasrec.training.FitModel.compile`.
+    # Its checks run in the graph of each step, see `FitModel.compile`.
     counts_batches = False
 
     def __init__(

@@ -20,7 +20,7 @@ from kerasrec.runs.records import Records, record, with_findings
 from kerasrec.runs.settings import Training
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
-from kerasrec.types import StepClassifier
+from kerasrec.types import output_kind
 
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
@@ -100,6 +100,11 @@ def _fit(
         start = time.perf_counter()
         keras.utils.set_random_seed(training.seed)  # the same model for the same seed
         model = kind(rows.schema, **hyperparameters)
+        if output_kind(model) == "logits":
+            raise ValueError(
+                f"{name} with several logits ranks no items, and a run is judged by a ranking. "
+                "Leave --num_classes out, or train it in Python: kerasrec.runs.train(model, ready)."
+            )
         with _said_warnings():
             trained = kerasrec.runs.train(model, rows, training, folder=folder, **options)
         return model, trained, time.perf_counter() - start
@@ -185,11 +190,6 @@ def _kind(
 
     source, splitting, training = settings
     kind = getattr(kerasrec.models, name)
-    if issubclass(kind, StepClassifier):
-        raise ValueError(
-            f"{name} learns labels of events, which the command line does not read. Train it in "
-            f"Python: kerasrec.runs.train(model, ready)."
-        )
     histories = kind_of(kind).histories
     if histories and splitting.split == "random":
         raise ValueError(

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "batches.blocks": ["without_labels"],
         "batches.examples": ["histories", "pointwise", "shared_negatives", "with_negatives"],
         "batches.negatives": ["NegativeSampler"],
         "batches.next_items": ["next_items", "next_labels"],

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from kerasrec.schema import Schema
-from kerasrec.training import FitModel
+from kerasrec.training.fit_model import FitModel
 from kerasrec.types import Features, Tensor
 
 # Stored beside the weights in a Keras file: the vocabularies of the ids that index the tables.

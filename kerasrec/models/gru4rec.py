@@ -20,7 +20,7 @@ class GRU4Rec(SequentialRecommender):
         score(u, i) = <W h_n + b, q_i>           n: newest item
 
     Proposed by Hidasi et al., 2016, "Session-based Recommendations with Recurrent Neural Networks",
-    and Hidasi and Karatzoglou, 2018. Train it with `kerasrec.retrieval.NextItemTrainer` on
+    and Hidasi and Karatzoglou, 2018. Train it with `kerasrec.training.NextItemTrainer` on
     `kerasrec.data.next_items`. Deviations from the papers: input and output share one vector per
     item; packed rows of whole histories replace session-parallel batches; the loss is chosen in
     `NextItemTrainer`. The user id is not used, so new users can be served from their history.

@@ -22,7 +22,7 @@ class SASRec(SequentialRecommender):
         score(u, i) = <norm(x)_n, q_i>                                     n: newest item
 
     Each step attends to itself and to earlier steps (Kang and McAuley, 2018, "Self-Attentive
-    Sequential Recommendation"). Train it with `kerasrec.retrieval.NextItemTrainer` on
+    Sequential Recommendation"). Train it with `kerasrec.training.NextItemTrainer` on
     `kerasrec.data.next_items`. A softmax over the catalogue does much better than the binary
     cross-entropy of the paper (Klenitskiy and Vasilev, 2023, "Turning Dross Into Gold Loss"). The
     user id is not used, so new users can be served from their history.

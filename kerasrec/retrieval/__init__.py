@@ -1,4 +1,4 @@
-"""Exact top-k retrieval with exclusions and filters, eager or in a graph; retriever training."""
+"""Exact top-k retrieval with exclusions and filters, eager or in a graph."""
 
 import lazy_loader
 
@@ -7,7 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "catalogue": ["ExactTopK", "Found"],
         "exact": ["LOWEST_SCORE", "TopK", "blocked_top_k", "rescored", "top_k"],
-        "next_item": ["NextItemTrainer"],
         "reranking": [
             "Calibrated",
             "MaximalMarginalRelevance",
@@ -15,7 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Reranker",
             "Shortlist",
         ],
-        "sampled_softmax": ["SampledSoftmaxTrainer"],
         "vector_table": ["VectorTable"],
     },
 )

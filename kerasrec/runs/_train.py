@@ -101,7 +101,6 @@ def train(
             validation_data=made.valid,
             epochs=epochs,
             callbacks=callbacks,
-            shuffle=False,  # the batches are shuffled already
             verbose=0,
         )
     except KeyboardInterrupt:

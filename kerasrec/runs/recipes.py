@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
-import numpy as np
 
 import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch
@@ -28,7 +27,7 @@ class Recipe:
 
     Args:
         training: the choices, with the defaults of this kind of model filled in.
-        trainer: model to compile and fit: the model itself, or a wrapper that shares its weights.
+        trainer: model to compile and fit: the model itself, or a trainer that shares its weights.
         batches: training batches.
         valid: fixed validation batches; None if there is nothing to validate on.
         optimizer: optimizer with its schedule.
@@ -120,7 +119,7 @@ def recipe(
         made = recipe(model, ready, epochs=3)
         made.trainer.compile(made.optimizer, made.loss, jit_compile=True)
         made.trainer.fit(made.batches, validation_data=made.valid, epochs=3,
-                         callbacks=made.callbacks, shuffle=False)
+                         callbacks=made.callbacks)
 
     Args:
         model: a fresh model with weights to train, made from the schema of the data.
@@ -210,79 +209,38 @@ def _shared_items(
 
 def _retrieval(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
     """Train a retriever by the same softmax, whose scores are one matrix product."""
-
-    def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
-        chosen = kerasrec.data.positives(columns, ready.schema)
-        # The trainer draws items by itself, which are never the unknown one.
-        options = _options(training, seen) | {"unknown_share": 0.0}
-        return kerasrec.data.pointwise(chosen, ready.schema, **options)
-
+    # The trainer draws items by itself, which are never the unknown one.
     drawn = _negatives(training)
-    trainer = kerasrec.retrieval.SampledSoftmaxTrainer(model, seed=training.seed, **drawn)
-    return trainer, _crossentropy(), batches
+    trainer = kerasrec.training.SampledSoftmaxTrainer(model, seed=training.seed, **drawn)
+    return _own(trainer, ready, training)
 
 
 def _sequence(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
     """Train a model of histories to predict the next item after each row."""
-    options = {"batch_size": training.batch_size, "time": ready.split.train.time}
-
-    def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
-        if seen is None:
-            return kerasrec.data.next_items(
-                columns, ready.schema, windows="all", seed=training.seed, **options
-            )
-        rows = _after(seen, columns, ready.schema.user_id.name)
-        return kerasrec.data.next_items(
-            rows, ready.schema, targets="last", shuffle=False, **options
-        ).cache()
-
     drawn = _negatives(training)
     loss = "bce" if training.loss == "binary_crossentropy" else "softmax"
     if loss == "softmax" and drawn:
         loss = "sampled_softmax"
-    return (
-        kerasrec.retrieval.NextItemTrainer(model, loss=loss, seed=training.seed, **drawn),
-        None,
-        batches,
-    )
+    trainer = kerasrec.training.NextItemTrainer(model, loss=loss, seed=training.seed, **drawn)
+    return _own(trainer, ready, training)
 
 
 def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
-    """Train a classifier of histories on the label of each event after the first.
-
-    One logit learns whether the event is a positive, and several logits learn the label as given.
-    """
-    schema, held_out = ready.schema, "held_out"
-    options = {"batch_size": training.batch_size, "time": ready.split.train.time}
+    """Train a classifier of histories on the label of each event after the first."""
+    schema = ready.schema
     if model.num_classes is None and ready.positives(ready.train).all():
         raise ValueError(
             f"recipe: all training rows have a {schema.label!r} {schema.positive}, so there is "
-            "nothing to learn. Pass another rule to data.prepare, such as positive='>=4'."
+            "nothing to learn. Choose which labels are positives, such as positive='>=4'."
         )
-
-    def labelled(columns: Mapping[str, Any], weight: float) -> dict[str, Any]:
-        rows = {**columns, held_out: np.full(len(columns[schema.label]), weight, np.float32)}
-        return rows if model.num_classes else {**rows, schema.label: ready.positives(columns)}
-
-    def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
-        if seen is None:
-            return kerasrec.data.next_labels(
-                labelled(columns, 1), schema, windows="all", seed=training.seed, **options
-            )
-        # Earlier rows are in the histories, and only held-out rows in the loss.
-        rows = _after(labelled(seen, 0), labelled(columns, 1), schema.user_id.name)
-        return kerasrec.data.next_labels(
-            rows, schema, weight=held_out, shuffle=False, **options
-        ).cache()
-
-    return kerasrec.training.StepwiseTrainer(model), None, batches
+    return _own(kerasrec.training.StepwiseTrainer(model), ready, training)
 
 
-def _after(seen: Mapping[str, Any], columns: Mapping[str, Any], user: str) -> dict[str, np.ndarray]:
-    """Return held-out rows after the training rows of the same users. Histories are made anew."""
-    theirs = np.isin(seen[user], columns[user])
-    names = [name for name, values in seen.items() if isinstance(values, np.ndarray)]
-    return {name: np.concatenate([seen[name][theirs], columns[name]]) for name in names}
+def _own(trainer: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
+    """Return a trainer, which has its own loss, and the batches that it takes."""
+    options: dict[str, Any] = {"batch_size": training.batch_size, "seed": training.seed}
+    options["time"] = ready.split.train.time
+    return trainer, None, lambda columns, seen: trainer.batches(columns, seen=seen, **options)
 
 
 def _options(training: Training, seen: Mapping[str, Any] | None) -> dict[str, Any]:

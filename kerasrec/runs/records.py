@@ -133,7 +133,8 @@ def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, 
 
     Returns:
         `rmse` and `mae` of a model trained by mse, or `log_loss`, `normalized_entropy`,
-        `click_auc`, `gauc` and `calibration` of one trained by log_loss. Empty for other losses.
+        `click_auc`, `gauc` and `calibration` of one trained by log_loss, as far as the rows define
+        them. Empty for other losses.
     """
     if loss == "mse":
         found = kerasrec.evaluation.pointwise(model, ready.test)
@@ -144,7 +145,7 @@ def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, 
     found = kerasrec.evaluation.click_metrics(model, clicks)
     names = {name: name for name in ("log_loss", "normalized_entropy", "gauc", "calibration")}
     names["auc"] = "click_auc"  # not the AUC of the ranking
-    return {names[name]: value for name, value in found.items() if name in names}
+    return {names[n]: v for n, v in found.items() if n in names and not np.isnan(v)}
 
 
 def segments_of(ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, list[dict[str, Any]]]:

@@ -423,5 +423,5 @@ def _fit(case: ModelCase, model: Any, **options: Any) -> list[float]:
     data = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(16, drop_remainder=True)
     switches = tf.data.Options()
     switches.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    history = model.fit(data.with_options(switches), epochs=3, shuffle=False, verbose=0)
+    history = model.fit(data.with_options(switches), epochs=3, verbose=0)
     return [float(loss) for loss in history.history["loss"]]

@@ -14,14 +14,7 @@ def by_element(options: dict[str, Any], loss: Any) -> dict[str, Any]:
     Keras takes labels `(batch, n)` for one-hot rows and weights each row by the class at its
     argmax. For labels with an axis of candidates or steps, that is the position of the positive,
     whatever the negatives are. Here, each label has the weight of its own class, times the given
-    sample weight.
-
-    Args:
-        options: arguments of `fit` by name.
-        loss: the compiled loss. Labels of a categorical loss are one-hot rows and left to Keras.
-
-    Returns:
-        The arguments for `fit` of Keras.
+    sample weight. Labels of a categorical loss are one-hot rows and left to Keras.
 
     Raises:
         ValueError: if the weights are not numbers of classes 0, 1, ... or sample weights cannot be
@@ -121,11 +114,6 @@ def losses_by_element(y: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any
 
     Keras averages a loss over the last axis before it applies weights. With `(batch, n)` labels and
     `(batch, n)` weights, it would multiply each mean with each weight.
-
-    Args:
-        y: labels.
-        y_pred: scores.
-        sample_weight: weights, or None.
     """
     if not all(hasattr(part, "shape") for part in (y, y_pred, sample_weight)):
         return y, y_pred

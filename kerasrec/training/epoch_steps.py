@@ -15,9 +15,6 @@ class EpochSteps:
     With several steps per execution, Keras numbers the last execution of an epoch as if the epoch
     went on, and progress bars show 128/120. Here it gets the number of the last step, unless
     `steps_per_epoch` is given, where Keras does go on.
-
-    Args:
-        iterator: epoch iterator of one `fit` or `evaluate` of Keras.
     """
 
     def __init__(self, iterator: Any) -> None:
@@ -26,12 +23,7 @@ class EpochSteps:
         self._done: tuple[int, PutBack | None] = 0, None
 
     def skip(self, steps: int, put_back: PutBack) -> None:
-        """Start the next epoch after some steps, whose batches are consumed.
-
-        Args:
-            steps: number of steps to skip.
-            put_back: called with the last of these batches, before the first remaining step.
-        """
+        """Start the next epoch after some steps, and call `put_back` with their last batch."""
         self._done = steps, put_back
 
     def _numbered(self) -> Iterator[tuple[int, int, Any]]:
@@ -97,11 +89,6 @@ def skip_steps(model: Any, steps: int, put_back: PutBack) -> None:
 
 
 def take(batches: Any, count: int) -> Any:
-    """Consume batches and return the last one. The end of an epoch may have fewer.
-
-    Args:
-        batches: iterator of batches.
-        count: maximum number of batches to consume.
-    """
+    """Consume up to `count` batches and return the last one."""
     taken = [batch for _ in range(count) if (batch := next(batches, None)) is not None]
     return taken[-1] if taken else None

@@ -18,13 +18,7 @@ class KeptFunctions:
         self._held: dict[tuple[int, bool], tuple[list[Any], list[Any]]] = {}
 
     def exchange(self, model: Any, steps_per_execution: int, jit_compile: bool) -> None:
-        """Change the settings of a model, together with the functions that belong to them.
-
-        Args:
-            model: the model that owns the functions.
-            steps_per_execution: see `keras.Model.compile`.
-            jit_compile: see there.
-        """
+        """Change the settings of a model, together with the functions that belong to them."""
         functions = [getattr(model, name) for name in NAMES]
         self._held[_settings(model)] = traced_from(model), functions
         model.steps_per_execution, model.jit_compile = steps_per_execution, jit_compile
@@ -36,11 +30,7 @@ class KeptFunctions:
 
 
 def traced_from(model: Any) -> list[Any]:
-    """Return the replaceable objects that a traced function of a model refers to.
-
-    Args:
-        model: a compiled model.
-    """
+    """Return the replaceable objects that a traced function of a model refers to."""
     optimizer = model.optimizer
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     observer = getattr(inner, "__dict__", {}).get("_observer")

@@ -8,11 +8,7 @@ from kerasrec._keras import set_num_batches
 
 
 def spans_workers(strategy: Any) -> bool:
-    """Return whether the strategy trains in several processes.
-
-    Args:
-        strategy: a strategy of `tf.distribute`, or None.
-    """
+    """Return whether the strategy, if any, trains in several processes."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False
     resolver = strategy.cluster_resolver
@@ -24,9 +20,6 @@ def with_an_axis(results: dict[str, Any]) -> dict[str, Any]:
     """Add an axis to the scalars that a step returns if several workers train.
 
     Keras averages them over the workers along the first axis, which a scalar does not have.
-
-    Args:
-        results: metric values by name.
     """
     strategy = tf.distribute.get_strategy()
     if tf.distribute.in_cross_replica_context() or not spans_workers(strategy):
@@ -64,19 +57,12 @@ def own_part(strategy: Any, data: Any) -> Any:
 
 
 def on_tpu(strategy: Any) -> bool:
-    """Return whether the strategy trains on TPUs.
-
-    Args:
-        strategy: a strategy of `tf.distribute`, or None.
-    """
+    """Return whether the strategy, if any, trains on TPUs."""
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
 def check_static(data: tf.data.Dataset) -> None:
     """Check that all batches have one static shape, as a TPU requires.
-
-    Args:
-        data: the training data.
 
     Raises:
         ValueError: if a shape is not known in advance.
@@ -90,11 +76,7 @@ def check_static(data: tf.data.Dataset) -> None:
 
 
 def from_part(strategy: Any, data: Any) -> Any:
-    """Distribute the batches of one worker among its replicas.
-
-    Args:
-        strategy: a strategy of `tf.distribute`.
-        data: dataset with the attribute `part`.
+    """Distribute the batches of one worker, which have a `part`, among its replicas.
 
     Raises:
         ValueError: if the batches cannot be split evenly.
@@ -116,11 +98,7 @@ def from_part(strategy: Any, data: Any) -> Any:
 
 
 def place_of(strategy: Any) -> tuple[int, int]:
-    """Return the index of this process among the workers, with the chief at 0, and their number.
-
-    Args:
-        strategy: a strategy of `tf.distribute`.
-    """
+    """Return the index of this process among the workers, with the chief at 0, and their number."""
     if not spans_workers(strategy):
         return 0, 1
     resolver = strategy.cluster_resolver

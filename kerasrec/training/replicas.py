@@ -39,14 +39,8 @@ def loss_with_share(
     """Scale a replica's loss from Keras to its share of the whole batch.
 
     The loss that Keras reports is the mean over rows of the values that the replicas return. That
-    is the loss of the batch if they divide by rows. Otherwise it is corrected here.
-
-    Args:
-        total: the loss as scaled by Keras, with regularisation losses.
-        penalty: the regularisation losses.
-        y_pred: the model's outputs.
-        sample_weight: weights of the rows, or None.
-        compiled: the compiled loss.
+    is the loss of the batch if they divide by rows. Otherwise it is corrected here. `total` is the
+    loss as scaled by Keras, with the regularisation losses, which are `penalty`.
 
     Raises:
         ValueError: if some of several losses divide by rows and others by weights or not at all.

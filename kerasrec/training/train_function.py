@@ -56,9 +56,6 @@ class TrainFunction:
     def add(self, part: Any) -> None:
         """Add a part from the next step on.
 
-        Args:
-            part: a part, see the class.
-
         Raises:
             ValueError: if it wraps steps and this version of Keras does not support that.
         """
@@ -74,11 +71,7 @@ class TrainFunction:
         self.make()
 
     def remove(self, part: Any) -> None:
-        """Remove a part.
-
-        Args:
-            part: the part to remove. A missing part is not an error.
-        """
+        """Remove a part, if it is there."""
         if not any(part is other for other in self.parts):
             return
         self.parts = [other for other in self.parts if other is not part]
@@ -147,11 +140,7 @@ class TrainFunction:
 
 
 def train_function_of(model: Any) -> TrainFunction:
-    """Return the owner of a model's train function, without parts of an interrupted `fit`.
-
-    Args:
-        model: any compiled Keras model.
-    """
+    """Return the owner of a model's train function, without parts of an interrupted `fit`."""
     # Set without Keras tracking and saving it.
     owner: TrainFunction = model.__dict__.setdefault(POSITION, TrainFunction(model))
     if owner.is_over():

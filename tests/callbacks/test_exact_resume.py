@@ -78,7 +78,7 @@ def train(path, kill=None, epochs=4, keep=False, save_freq="epoch", others=(), *
     resume = ExactResume(path, batches, keep=keep, save_freq=save_freq)
     watch = [resume if other == "ExactResume" else other for other in others] or [resume]
     watch += [] if kill is None else [Kill(kill)]
-    fit = {"epochs": epochs, "verbose": 0, "shuffle": False, "callbacks": watch}
+    fit = {"epochs": epochs, "verbose": 0, "callbacks": watch}
     try:
         epochs = model.fit(batches, **fit).epoch
     except Killed:
@@ -186,7 +186,7 @@ def test_refuses_files_of_others(tmp_path):
     model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
     with pytest.raises(ValueError, match="belongs to another model or optimizer: .* not in both"):
-        model.fit(batches, verbose=0, shuffle=False, callbacks=[ExactResume(path, batches)])
+        model.fit(batches, verbose=0, callbacks=[ExactResume(path, batches)])
 
 
 def test_refuses_arguments():

@@ -41,7 +41,7 @@ def fit(model, callback, epochs=EPOCHS, **options):
     """Losses and what else the logs hold."""
     train = data.pointwise(rows(), SCHEMA, batch_size=32)
     valid = data.pointwise(rows(seed=1), SCHEMA, batch_size=96)
-    options = {"epochs": epochs, "verbose": 0, "shuffle": False, **options}
+    options = {"epochs": epochs, "verbose": 0, **options}
     callbacks = callback if isinstance(callback, list) else [callback]
     return model.fit(train, validation_data=valid, callbacks=callbacks, **options).history
 
@@ -63,7 +63,7 @@ def check_list(tmp_path):
     model = compiled()
     callbacks = keras.callbacks.CallbackList([history], add_history=False, model=model)
     train = data.pointwise(rows(), SCHEMA, batch_size=32)
-    model.fit(train, epochs=EPOCHS, verbose=0, shuffle=False, callbacks=callbacks)
+    model.fit(train, epochs=EPOCHS, verbose=0, callbacks=callbacks)
     assert len(history.history["loss"]) == EPOCHS
 
 
@@ -84,7 +84,7 @@ def check_backup(tmp_path):
     def train(model, *more):
         backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
         batches = data.pointwise(rows(), SCHEMA, batch_size=32, shuffle=False)
-        options = {"epochs": 4, "verbose": 0, "shuffle": False}
+        options = {"epochs": 4, "verbose": 0}
         return model.fit(batches, callbacks=[backup, *more], **options)
 
     whole = compiled()

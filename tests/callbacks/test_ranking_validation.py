@@ -8,8 +8,8 @@ from kerasrec import evaluation
 from kerasrec.callbacks import RankingValidation, ranking_validation
 from kerasrec.models import EmbeddingMLP, MatrixFactorization
 from kerasrec.optimizers import Adam
-from kerasrec.retrieval import SampledSoftmaxTrainer
 from kerasrec.schema import Categorical, Schema
+from kerasrec.training import SampledSoftmaxTrainer
 
 USERS, ITEMS = 30, 24
 SCHEMA = Schema(user=Categorical("user_id", USERS + 2), item=Categorical("item_id", ITEMS + 2))
@@ -153,15 +153,14 @@ def test_stock_keras_names_a_wrong_order_name_or_mode():
         fit(Scripted(0.1), EarlyStopping("val_ndcg@10"), epochs=1)
 
 
-def test_a_wrapper_names_what_is_ranked():
+def test_a_trainer_names_what_is_ranked():
     model = MatrixFactorization(SCHEMA, embedding_dim=4)
     trainer = SampledSoftmaxTrainer(model, negatives=8)
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    trainer.compile(keras.optimizers.Adam(0.05), loss)
+    trainer.compile(keras.optimizers.Adam(0.05))
     with pytest.raises(ValueError, match="SampledSoftmaxTrainer has no schema.*as `ranker`"):
-        trainer.fit(TRAIN, np.ones(120), verbose=0, callbacks=[RankingValidation(VALID, TRAIN)])
+        trainer.fit(TRAIN, verbose=0, callbacks=[RankingValidation(VALID, TRAIN)])
     callback = RankingValidation(VALID, TRAIN, ranker=model)
-    history = trainer.fit(TRAIN, np.ones(120), epochs=25, verbose=0, callbacks=[callback]).history
+    history = trainer.fit(TRAIN, epochs=25, verbose=0, callbacks=[callback]).history
     assert history["val_ndcg@10"][-1] > history["val_ndcg@10"][0]
 
 
@@ -182,7 +181,7 @@ def test_two_replicas():
         model.compile("adam", "mse")
     data = tf.data.Dataset.from_tensor_slices((TRAIN, np.ones(120, np.float32))).batch(60)
     callback = RankingValidation(VALID, TRAIN)
-    history = model.fit(data, epochs=2, verbose=0, shuffle=False, callbacks=[callback]).history
+    history = model.fit(data, epochs=2, verbose=0, callbacks=[callback]).history
     expected = evaluation.ranking(model, VALID, seen=TRAIN)
     assert history["val_ndcg@10"][-1] == pytest.approx(expected["ndcg@10"], abs=1e-6)
 

@@ -68,20 +68,35 @@ def test_other_models_losses_and_splits(model, flags, ratings, tmp_path, capsys)
     assert ("epoch 1/1  loss " in shown.err) == (model != "Popularity")
 
 
+EVENTS = ["--embedding_dim", "8", "--max_length", "4", "--jit_compile", "false"]
+
+
 @pytest.mark.slow
-def test_a_model_of_histories_from_fit_to_export(ratings, tmp_path, capsys):
+@pytest.mark.parametrize("model", ["SASRec", "StackedLSTMClassifier"])
+def test_a_model_of_histories_from_fit_to_export(model, ratings, tmp_path, capsys):
     run, served = str(tmp_path / "run"), str(tmp_path / "served")
-    flags = ["--embedding_dim", "8", "--max_length", "4", "--epochs", "2", "--jit_compile", "false"]
-    assert main(["fit", "SASRec", "--data", str(ratings), "--output", run, *flags]) == 0
+    flags = [*EVENTS, "--epochs", "2"]
+    if model == "StackedLSTMClassifier":
+        flags = [*EVENTS, "--epochs", "20", "--patience", "20", "--hidden_units", "[8]"]
+        flags += ["--positive", ">=4", "--learning_rate", "0.03", "--batch_size", "8"]
+    assert main(["fit", model, "--data", str(ratings), "--output", run, *flags]) == 0
     history = json.loads((tmp_path / "run" / "history.json").read_text())
-    assert len(history["loss"]) == len(history["val_loss"]) == 2
-    assert history["loss"][0] == pytest.approx(np.log(30), abs=0.3)  # guessing one of 30 items
     config = (tmp_path / "run" / "config.yaml").read_text()
-    assert "loss: softmax\n" in config and "batch_size: 32\n" in config
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    popularity, learned = metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    if model == "SASRec":
+        assert len(history["loss"]) == len(history["val_loss"]) == 2
+        assert history["loss"][0] == pytest.approx(np.log(30), abs=0.3)  # guessing one of 30 items
+        assert "loss: softmax\n" in config and "batch_size: 32\n" in config
+    else:  # whether the next rating is high, which the item decides
+        assert "loss: log_loss\n" in config and "click_auc" not in popularity
+        assert learned["click_auc"] > 0.9 and learned["log_loss"] < 0.5
+        assert "gauc" not in learned  # each user has one test row
+        assert main(["report", run, "--output", str(tmp_path / "report.html")]) == 0
     capsys.readouterr()
     assert main(["evaluate", run, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)["metrics"]
+    for name in {"ndcg@10", "click_auc"} & {*learned}:
+        assert again[-1][name] == pytest.approx(learned[name])
     assert [row["ndcg@10"] for row in again] == pytest.approx([row["ndcg@10"] for row in metrics])
     assert main(["recommend", run, "--user", "u3", "--k", "2", "--json"]) == 0
     mine = json.loads(capsys.readouterr().out)["items"]
@@ -104,7 +119,12 @@ def test_a_model_of_histories_from_fit_to_export(ratings, tmp_path, capsys):
         ("SASRec", ["--split", "random"], "--split random: SASRec learns from the order"),
         ("GRU4Rec", ["--loss", "mse"], "--loss mse: GRU4Rec predicts the next item"),
         ("SASRec", ["--max_length", "0"], "max_length must be"),
-        ("StackedLSTMClassifier", [], "learns labels of events.*runs.train"),
+        ("StackedLSTMClassifier", [], "nothing to learn.*--positive"),
+        (
+            "StackedLSTMClassifier",
+            ["--num_classes", "5"],
+            "several logits ranks no items.*--num_classes out",
+        ),
     ],
 )
 def test_what_models_of_histories_refuse(model, flags, message, ratings, tmp_path, capsys):

@@ -106,7 +106,7 @@ def test_replicas_train_on_the_rows_that_one_device_would_have():
             model = models.MatrixFactorization(schema, embedding_dim=4)
             loss = keras.losses.BinaryCrossentropy(from_logits=True)
             model.compile(optimizers.SGD(2.0, clipnorm=0.1), loss)
-        options = {"epochs": 3, "verbose": 0, "shuffle": False}
+        options = {"epochs": 3, "verbose": 0}
         history = model.fit(train, validation_data=valid, **options).history
         found.append((history, model.get_weights()))
     (one, its_weights), (two, their_weights) = found

@@ -10,9 +10,8 @@ import pytest
 import tensorflow as tf
 
 from kerasrec import data, models, optimizers
-from kerasrec.retrieval import NextItemTrainer, SampledSoftmaxTrainer
 from kerasrec.schema import Categorical, IdSequence, Schema
-from kerasrec.training import multi_worker
+from kerasrec.training import NextItemTrainer, SampledSoftmaxTrainer, multi_worker
 
 ROWS, BATCH = 256, 32
 PLAIN = Schema(user=Categorical("user", 50), item=Categorical("item", 40))
@@ -58,8 +57,8 @@ def training(name):
         return model, LOGITS, data.with_negatives(positives, PLAIN, negatives=1, **options)
     model = models.MatrixFactorization(PLAIN, embedding_dim=8)
     if name == "SampledSoftmaxTrainer":
-        positives = rows() | {"label": np.ones(ROWS, "float32")}
-        return SampledSoftmaxTrainer(model), LOGITS, data.pointwise(positives, PLAIN, **options)
+        batches = data.without_labels(data.pointwise(rows(), PLAIN, **options))
+        return SampledSoftmaxTrainer(model), None, batches
     return model, LOGITS, data.pointwise(rows(), PLAIN, **options)
 
 
@@ -82,7 +81,7 @@ def test_a_step_is_all_numbers_of_fixed_shapes(name):
     trained, batches = compiled(name, keras.optimizers.Adam())
     spec = batches.element_spec
     assert all(one.shape.is_fully_defined() for one in tf.nest.flatten(spec))
-    trained.fit(batches, verbose=0, shuffle=False)  # builds metrics and optimizer
+    trained.fit(batches, verbose=0)  # builds metrics and optimizer
     step = tf.function(trained.train_step).get_concrete_function(spec)
     graph = step.graph.as_graph_def()
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
@@ -99,7 +98,7 @@ def test_xla_trains_to_the_same_losses(name):
     for jit_compile in (False, True):
         adam = optimizers.Adam(0.01, clipnorm=1.0, epsilon=1e-4)
         trained, batches = compiled(name, adam, jit_compile=jit_compile)
-        history = trained.fit(batches, epochs=2, verbose=0, shuffle=False)
+        history = trained.fit(batches, epochs=2, verbose=0)
         losses.append(history.history["loss"])
     assert np.isfinite(losses).all()
     np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-3)
@@ -111,11 +110,11 @@ def test_under_a_tpu_strategy_batches_need_one_shape(monkeypatch):
     model.compile("adam", LOGITS)
     ragged = data.pointwise(rows(), PLAIN, batch_size=100)
     with pytest.raises(ValueError, match="on a TPU all batches .* drop_remainder=True"):
-        model.fit(ragged, verbose=0, shuffle=False)
+        model.fit(ragged, verbose=0)
     fixed = data.pointwise(rows(), PLAIN, batch_size=100, drop_remainder=True)
     with pytest.raises(ValueError, match="drop_remainder=True"):
-        model.fit(fixed, validation_data=ragged, verbose=0, shuffle=False)
-    assert model.fit(fixed, validation_data=fixed, verbose=0, shuffle=False).epoch == [0]
+        model.fit(fixed, validation_data=ragged, verbose=0)
+    assert model.fit(fixed, validation_data=fixed, verbose=0).epoch == [0]
 
 
 def test_why_tables_stay_out_of_the_sparse_core():

@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec import data, distribute, models, optimizers
-from kerasrec.retrieval import NextItemTrainer
 from kerasrec.schema import Categorical, IdSequence, Schema
+from kerasrec.training import NextItemTrainer
 
 ROWS, BATCH = 576, 64
 HISTORY = IdSequence("history", of="item", max_length=12)
@@ -106,7 +106,7 @@ def main():
             trained, train, valid = sharded(strategy, pathlib.Path(file).parent, bool(place))
         else:
             trained, train, valid = training(name)
-    history = trained.fit(train, validation_data=valid, epochs=3, verbose=0, shuffle=False).history
+    history = trained.fit(train, validation_data=valid, epochs=3, verbose=0).history
     weights = {str(at): np.asarray(w) for at, w in enumerate(trained.get_weights())}
     np.savez(file, history=json.dumps(history), **weights)
 

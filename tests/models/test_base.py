@@ -7,7 +7,7 @@ from kerasrec.data import Vocabulary
 from kerasrec.models import EmbeddingMLP, MatrixFactorization
 from kerasrec.optimizers import Adam, rows
 from kerasrec.schema import Categorical, Schema
-from kerasrec.training import Wrapper, long_fits
+from kerasrec.training import Trainer, fit_model
 
 
 class Weights(keras.callbacks.Callback):
@@ -73,7 +73,7 @@ class Settings(keras.callbacks.Callback):
 @pytest.fixture
 def fit_long(monkeypatch):
     """Trainings count as long from 40 steps, not from 1,000."""
-    monkeypatch.setattr(long_fits, "LONG_FIT", 40)
+    monkeypatch.setattr(fit_model, "LONG_FIT", 40)
     return fit_steps
 
 
@@ -155,7 +155,7 @@ def test_steps_per_execution_must_be_a_number():
     ],
 )
 def test_steps_of_an_epoch(x, batch_size, steps_per_epoch, expected):
-    assert long_fits._steps_of(x, batch_size, steps_per_epoch) == expected
+    assert fit_model._steps_of(x, batch_size, steps_per_epoch) == expected
 
 
 def of(users, items):
@@ -184,7 +184,7 @@ def test_weights_within_a_trainer_carry_their_vocabularies(kind, tmp_path):
     file = tmp_path / "trainer.weights.h5"
 
     def trainer(users):
-        return Wrapper(kind(of(users, "xyz").schema))
+        return Trainer(kind(of(users, "xyz").schema))
 
     trainer("ab").save_weights(file)
     trainer("ab").load_weights(file)

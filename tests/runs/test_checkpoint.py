@@ -56,7 +56,7 @@ def train(folder, losses, *, epochs=6, patience=2, interrupt=None, name="state",
     if folder is not None:
         callbacks.append(Checkpoint(folder, batches, kept, name=name))
     try:
-        model.fit(batches, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
+        model.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0)
     except KeyboardInterrupt:
         for callback in callbacks:
             callback.on_train_end()

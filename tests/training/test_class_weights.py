@@ -47,7 +47,7 @@ def expected_loss(model, batches, weights, given=1.0):
 @pytest.mark.parametrize("negatives", [1, 3])
 def test_each_label_has_the_weight_of_its_class(negatives):
     model, batches, weights = made(), with_negatives(negatives), {0: 1.0, 1: 1000.0}
-    history = model.fit(batches, verbose=0, shuffle=False, class_weight=weights)
+    history = model.fit(batches, verbose=0, class_weight=weights)
     expected = expected_loss(model, batches, weights)
     assert expected > 100
     assert history.history["loss"][0] == pytest.approx(expected, rel=1e-4)
@@ -70,7 +70,7 @@ def test_arrays_too_and_times_the_weight_of_a_row():
 def test_weights_of_each_label_in_the_data():
     model = made()
     weighted = with_negatives().map(lambda x, y: (x, y, 1.0 + 999.0 * y))
-    history = model.fit(weighted, verbose=0, shuffle=False)
+    history = model.fit(weighted, verbose=0)
     expected = expected_loss(model, with_negatives(), {0: 1.0, 1: 1000.0})
     assert history.history["loss"][0] == pytest.approx(expected, rel=1e-4)
 
@@ -155,7 +155,7 @@ def test_a_weight_column_beside_negatives():
     assert w.numpy().tolist() == [1.0, 4.0, 0.5] and y.shape == (3, 4)
     for weights in (None, {0: 2.0, 1: 30.0}):
         model = made()
-        history = model.fit(batches, verbose=0, shuffle=False, class_weight=weights)
+        history = model.fit(batches, verbose=0, class_weight=weights)
         expected = expected_loss(model, [(x, y)], weights or {0: 1.0, 1: 1.0}, w.numpy()[:, None])
         assert history.history["loss"][0] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(ValueError, match="with_negatives: .*'nothing'"):

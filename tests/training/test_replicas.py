@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from kerasrec import data, optimizers
 from kerasrec.models import MatrixFactorization, SASRec, StackedLSTMClassifier
-from kerasrec.retrieval import NextItemTrainer
 from kerasrec.schema import Categorical, IdSequence, Schema
-from kerasrec.training import StepwiseTrainer
+from kerasrec.training import NextItemTrainer, StepwiseTrainer
 from kerasrec.training.replicas import loss_with_share, mean_over_replicas, with_share
 
 SCHEMA = Schema(user=Categorical("user", 12), item=Categorical("item", 30))
@@ -47,7 +46,7 @@ def trained(make, replicated, *callbacks):
         trainer, loss, batches = make()
         options = {} if loss is None else {"loss": loss, "weighted_metrics": ["mae"]}
         trainer.compile(optimizers.SGD(0.5), **options)
-    options = {"epochs": 2, "verbose": 0, "shuffle": False, "callbacks": list(callbacks)}
+    options = {"epochs": 2, "verbose": 0, "callbacks": list(callbacks)}
     history = trainer.fit(batches, **options).history
     return history, trainer.get_weights()
 

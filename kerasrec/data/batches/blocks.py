@@ -64,6 +64,29 @@ def block_dataset(
     return dataset
 
 
+def without_labels(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Leave the labels out of batches, for trainers that take every row as a positive.
+
+    Args:
+        dataset: batches of (features, label[, weight]).
+
+    Returns:
+        Dataset of features, or of (features, (), weight).
+
+    Example:
+
+    >>> rows = tf.data.Dataset.from_tensor_slices(({"user": [2, 3]}, [1.0, 1.0])).batch(2)
+    >>> next(iter(without_labels(rows)))["user"].numpy().tolist()
+    [2, 3]
+    """
+    # Replicas cannot share out a batch with None in it, but one with an empty tuple.
+    made = dataset.map(lambda x, y, *weight: (x, (), *weight) if weight else x)
+    for name in ("part", "go_to_pass"):  # for several workers, and for `ExactResume`
+        if hasattr(dataset, name):
+            setattr(made, name, getattr(dataset, name))
+    return made
+
+
 class _Passes:
     """Blocks of each epoch, by number and position.
 

@@ -7,7 +7,7 @@ one. Shuffling single examples in `tf.data` would cost several times as much.
 Every dataset here is deterministic. Its first epoch depends on the seed alone. Each further epoch
 over the same object is shuffled again and has new negatives, in the same way in every run. For
 negatives that never change, as on validation rows, append `.cache()`. The rows are already
-shuffled, so call `fit(..., shuffle=False)`, or Keras warns that it cannot shuffle a dataset.
+shuffled. `fit` of a model that is not of kerasrec warns of that unless `shuffle=False` is passed.
 """
 
 import dataclasses

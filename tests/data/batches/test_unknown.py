@@ -107,7 +107,7 @@ def test_unknown_users_are_rated_no_worse_than_by_the_mean(remedy):
     model.compile(keras.optimizers.Adam(0.01), "mse")
     share = 0.05 if remedy == "unknown_share" else 0.0
     batches = pointwise(learned, schema, batch_size=64, unknown_share=share)
-    model.fit(batches, epochs=25, shuffle=False, verbose=0)
+    model.fit(batches, epochs=25, verbose=0)
     error = asked["rating"] - model.predict(asked, verbose=0, batch_size=512)
     spread = asked["rating"] - mean
     assert np.sqrt(np.mean(error**2)) < np.sqrt(np.mean(spread**2))

@@ -8,7 +8,7 @@ import tensorflow as tf
 from kerasrec.models import MatrixFactorization
 from kerasrec.optimizers import SGD
 from kerasrec.schema import Categorical, Schema
-from kerasrec.training import long_fits
+from kerasrec.training import fit_model
 
 SCHEMA = Schema(user=Categorical("user", 12), item=Categorical("item", 9))
 
@@ -16,7 +16,7 @@ SCHEMA = Schema(user=Categorical("user", 12), item=Categorical("item", 9))
 @pytest.fixture(autouse=True)
 def long_from_40(monkeypatch):
     """Trainings count as long from 40 steps, not from 1,000."""
-    monkeypatch.setattr(long_fits, "LONG_FIT", 40)
+    monkeypatch.setattr(fit_model, "LONG_FIT", 40)
 
 
 def made(jit_compile=False, **options):
@@ -61,7 +61,6 @@ def test_steps_per_epoch_is_kept_to_exactly():
         "epochs": 20,
         "steps_per_epoch": 50,
         "verbose": 0,
-        "shuffle": False,
         "callbacks": [seen],
     }
     model.fit(batches().repeat(), **options)
@@ -72,7 +71,7 @@ def test_steps_per_epoch_is_kept_to_exactly():
 def test_validation_steps_are_kept_to_exactly():
     model, seen = made(), Seen()
     valid = batches().repeat()
-    options = {"validation_data": valid, "validation_steps": 6, "verbose": 0, "shuffle": False}
+    options = {"validation_data": valid, "validation_steps": 6, "verbose": 0}
     model.fit(batches(), epochs=5, callbacks=[seen], **options)
     assert seen.at_once == 6 and seen.tested == [5] * 5
 
@@ -83,7 +82,6 @@ def test_the_last_call_of_an_epoch_has_the_number_of_the_last_batch(capsys):
         batches(40),
         epochs=2,
         verbose=1,
-        shuffle=False,
         callbacks=[seen],
         validation_data=batches(3),
     )
@@ -95,11 +93,11 @@ def test_the_last_call_of_an_epoch_has_the_number_of_the_last_batch(capsys):
 
 def test_who_counts_batches_sees_each_of_them(tmp_path):
     model, seen = made(), Counted()
-    model.fit(batches(), epochs=5, verbose=0, shuffle=False, callbacks=[seen])
+    model.fit(batches(), epochs=5, verbose=0, callbacks=[seen])
     assert seen.at_once == 1 and seen.numbers == [*range(10)] * 5
     names = str(tmp_path / "{batch}.weights.h5")
     every = keras.callbacks.ModelCheckpoint(names, save_freq=7, save_weights_only=True)
-    made().fit(batches(50), verbose=0, shuffle=False, callbacks=[every])
+    made().fit(batches(50), verbose=0, callbacks=[every])
     expected = {f"{batch}.weights.h5" for batch in range(7, 51, 7)}
     assert {path.name for path in tmp_path.iterdir()} == expected
 
@@ -109,7 +107,7 @@ def test_what_keras_caps_is_kept_to_exactly():
     try:
         model = made()
         with pytest.warns(UserWarning, match="Limiting steps_per_epoch to 7"):
-            model.fit(batches().repeat(), epochs=6, steps_per_epoch=9, verbose=0, shuffle=False)
+            model.fit(batches().repeat(), epochs=6, steps_per_epoch=9, verbose=0)
     finally:
         keras.config.set_max_steps_per_epoch(None)
     assert updates(model) == 42
@@ -127,38 +125,76 @@ def test_the_second_long_fit_traces_nothing():
     calls = []
     model = made()
     model.compile(SGD(0.1), counting_loss(calls), jit_compile=False)
-    fitted = [
-        model.fit(batches(), epochs=5, verbose=0, shuffle=False, validation_data=batches(3))
-        for _ in (1, 2)
-    ]
+    fitted = [model.fit(batches(), epochs=5, verbose=0, validation_data=batches(3)) for _ in (1, 2)]
     traced = len(calls)
-    model.fit(batches(), epochs=1, verbose=0, shuffle=False)  # a short one has functions of its own
+    model.fit(batches(), epochs=1, verbose=0)  # a short one has functions of its own
     assert len(calls) > traced
     traced = len(calls)
     for epochs in (5, 1, 5):
-        model.fit(batches(), epochs=epochs, verbose=0, shuffle=False, validation_data=batches(3))
+        model.fit(batches(), epochs=epochs, verbose=0, validation_data=batches(3))
         traced, before = len(calls), traced
         assert epochs == 1 or traced == before
     assert fitted[1].history["loss"][-1] < fitted[0].history["loss"][0]
     model.compile(SGD(0.1), counting_loss(calls), jit_compile=False)
-    model.fit(batches(), epochs=5, verbose=0, shuffle=False)
+    model.fit(batches(), epochs=5, verbose=0)
     assert len(calls) > traced
 
 
 def test_a_frozen_table_is_not_trained_by_a_function_from_before():
     model = made()
-    model.fit(batches(), epochs=5, verbose=0, shuffle=False)
+    model.fit(batches(), epochs=5, verbose=0)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Embedding):
             layer.trainable = False
     before = {v.path: v.numpy() for v in model.non_trainable_variables}
     assert before
-    model.fit(batches(), epochs=5, verbose=0, shuffle=False)
+    model.fit(batches(), epochs=5, verbose=0)
     for variable in model.non_trainable_variables:
         np.testing.assert_array_equal(variable.numpy(), before[variable.path])
 
 
 def test_fit_leaves_malloc_alone(monkeypatch):
     monkeypatch.setattr("kerasrec.training.memory.keep_freed_memory", lambda: pytest.fail("called"))
-    assert not hasattr(long_fits, "keep_freed_memory")
-    made().fit(batches(), verbose=0, shuffle=False)
+    assert not hasattr(fit_model, "keep_freed_memory")
+    made().fit(batches(), verbose=0)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches by their place; endless if `count` is None."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count, self.order = count, []
+
+    @property
+    def num_batches(self):
+        return self.count
+
+    def __getitem__(self, position):
+        self.order.append(position)
+        ids = np.full(4, 2 + position % 5)
+        return {"user": ids, "item": ids}, np.ones(4, "float32")
+
+
+def test_nobody_types_shuffle_false_for_what_shuffles_itself():
+    """Keras warns where it cannot shuffle, and warnings are errors in these tests."""
+    made().fit(batches(), verbose=0)
+    made().fit((batch for batch in list(batches())), steps_per_epoch=10, verbose=0)
+    made().fit(Batches(None), steps_per_epoch=3, verbose=0)
+    with pytest.warns(UserWarning, match="`shuffle=True` was passed, but will be ignored"):
+        made().fit(batches(), verbose=0, shuffle=True)
+
+
+def test_what_keras_can_shuffle_is_shuffled():
+    whole = Batches(30)
+    made().fit(whole, verbose=0)
+    assert sorted(whole.order[-30:]) == [*range(30)] != whole.order[-30:]
+    ids = np.arange(2, 12) % 7 + 2
+    rows, labels = {"user": np.arange(2, 12), "item": ids}, np.linspace(0, 1, 10)
+    weights = []
+    for options in ({}, {"shuffle": True}, {"shuffle": False}):
+        model = made()
+        model.fit(rows, labels, 2, verbose=0, **options)
+        weights.append(np.concatenate([w.ravel() for w in model.get_weights()]))
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert (weights[0] != weights[2]).any()

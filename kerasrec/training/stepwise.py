@@ -3,26 +3,28 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from kerasrec.training.replicas import mean_over_replicas, with_share
-from kerasrec.training.wrapper import Wrapper
-from kerasrec.types import StepClassifier
+from kerasrec.data import next_labels
+from kerasrec.training.trainer import Trainer, rows_after
+from kerasrec.types import Columns, StepClassifier, Tensor
+
+# Column of the weights of labels in validation batches: 0 for the rows before.
+WEIGHT = "held_out"
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class StepwiseTrainer(Wrapper):
-    """Wrapper that trains a history classifier on `kerasrec.data.next_labels`.
+class StepwiseTrainer(Trainer):
+    """Trainer of a history classifier on `kerasrec.data.next_labels`.
 
     The loss is the weighted mean of the cross-entropy over the steps, plus the regularisation
     losses of the model. It equals the loss of one history per row, but a history of n events is
-    read once and not n times. Compile the wrapper with an optimizer only and fit it, then use the
-    model inside: they share their weights.
+    read once and not n times.
 
     Args:
         model: a model with `step_logits(inputs, position, training)` and `num_classes`, such as
             `StackedLSTMClassifier`. Labels are 0 and 1 if `num_classes` is None, else the class.
-        **kwargs: as for `keras.Model`.
 
     Input shape:
         dict of features and `position`, as from `kerasrec.data.next_labels`; label and weight
@@ -37,7 +39,6 @@ class StepwiseTrainer(Wrapper):
     Example:
 
     >>> import numpy as np
-    >>> from kerasrec.data import next_labels
     >>> from kerasrec.models import StackedLSTMClassifier
     >>> from kerasrec.schema import Categorical, Schema, IdSequence
     >>> history = IdSequence("history", of="item", max_length=4)
@@ -47,8 +48,8 @@ class StepwiseTrainer(Wrapper):
     >>> columns["label"] = np.arange(9) % 2
     >>> trainer = StepwiseTrainer(StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(8,)))
     >>> trainer.compile("adam")
-    >>> data = next_labels(columns, schema, batch_size=2, time=None)
-    >>> sorted(trainer.fit(data, shuffle=False, verbose=0).history)
+    >>> batches = trainer.batches(columns, batch_size=2, time=None)
+    >>> sorted(trainer.fit(batches, verbose=0).history)
     ['loss']
     """
 
@@ -64,29 +65,39 @@ class StepwiseTrainer(Wrapper):
         """Return the logits of each step."""
         return self.model.step_logits(inputs, inputs["position"], training=training)
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Return the weighted mean over the steps plus the regularisation losses."""
+    def total_loss(
+        self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor, training: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of the losses of the steps, and the sum of the weights."""
         if sample_weight is None:
             raise ValueError(
                 "StepwiseTrainer: expected (features, label, weight), as of "
-                "kerasrec.data.next_labels; "
-                "received no weight."
+                "kerasrec.data.next_labels; received no weight."
             )
-        # Collected before replicas take turns: the losses of a layer are those of the current
-        # replica.
-        penalty = self._penalty(self.model.losses)
         if self.model.num_classes is None:
             losses = keras.losses.binary_crossentropy(
                 y[..., None], y_pred[..., None], from_logits=True
             )
         else:
             losses = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
-        mean = mean_over_replicas(ops.sum(losses * sample_weight), ops.sum(sample_weight))
-        return mean + with_share(penalty, ops.shape(y_pred)[0])
+        return ops.sum(losses * sample_weight), ops.sum(sample_weight)
+
+    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
+        """Return batches with the label of each event after a user's first.
+
+        One logit learns whether the event is a positive by `Schema.positive`. Several logits learn
+        the label as given.
+        """
+        schema = self.model.schema
+
+        def labelled(rows: Columns, weight: float) -> dict[str, Any]:
+            label = np.asarray(rows[schema.label])
+            if self.model.num_classes is None:
+                label = schema.is_positive(label).astype(np.float32)
+            return {**rows, schema.label: label, WEIGHT: np.full(len(label), weight, np.float32)}
+
+        if seen is None:
+            return next_labels(labelled(columns, 1), schema, windows="all", **options)
+        # Earlier rows are in the histories, and only held-out rows in the loss.
+        rows = rows_after(labelled(seen, 0), labelled(columns, 1), schema.user_id.name)
+        return next_labels(rows, schema, weight=WEIGHT, **options).cache()

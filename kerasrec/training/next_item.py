@@ -6,18 +6,18 @@ import keras
 from keras import ops
 
 from kerasrec._checks import check_choice, check_share
+from kerasrec.data import next_items
 from kerasrec.losses import full_softmax_crossentropy, gbce_loss, sampled_softmax
-from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
 from kerasrec.schema import FIRST_ID
-from kerasrec.training.replicas import mean_over_replicas, with_share
-from kerasrec.types import Features, SequenceModel, Tensor
+from kerasrec.training.trainer import LOWEST, SamplingTrainer, rows_after
+from kerasrec.types import Columns, Features, SequenceModel, Tensor
 
 LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class NextItemTrainer(RetrieverTrainer):
-    """Wrapper that trains a sequential model on `kerasrec.data.next_items`.
+class NextItemTrainer(SamplingTrainer):
+    """Trainer of a sequential model on `kerasrec.data.next_items`.
 
     The loss is the mean over all steps with a target, plus the regularisation losses of the model:
 
@@ -28,8 +28,7 @@ class NextItemTrainer(RetrieverTrainer):
       correction for small samples, see `kerasrec.losses.gbce_loss`.
 
     A sampled item equal to the step's target is masked. Items that the user has seen are kept.
-    Training samples anew for each batch, validation always uses the same items. Compile the wrapper
-    with an optimizer only and fit it, then use the model inside: they share their weights.
+    Training samples anew for each batch, validation always uses the same items.
 
     Args:
         model: a retriever with `states(history, position, training)`, such as `SASRec`.
@@ -54,7 +53,6 @@ class NextItemTrainer(RetrieverTrainer):
     Example:
 
     >>> import numpy as np
-    >>> from kerasrec.data import next_items
     >>> from kerasrec.models import SASRec
     >>> from kerasrec.schema import Categorical, Schema, IdSequence
     >>> history = IdSequence("history", of="item", max_length=4)
@@ -64,8 +62,8 @@ class NextItemTrainer(RetrieverTrainer):
     >>> model = SASRec(schema, embedding_dim=8)
     >>> trainer = NextItemTrainer(model)
     >>> trainer.compile("adam")
-    >>> data = next_items(columns, schema, batch_size=2, time=None)
-    >>> sorted(trainer.fit(data, shuffle=False, verbose=0).history)
+    >>> batches = trainer.batches(columns, batch_size=2, time=None)
+    >>> sorted(trainer.fit(batches, verbose=0).history)
     ['loss']
     """
 
@@ -97,20 +95,12 @@ class NextItemTrainer(RetrieverTrainer):
         history = inputs[self.model.sequence.name]
         return self.model.states(history, inputs.get("position"), training=training)
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Tensor = None,
-        y_pred: Tensor = None,
-        sample_weight: Tensor = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Return the mean over the steps with a target, plus the regularisation losses."""
+    def total_loss(
+        self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor, training: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sum of the losses of the steps with a target, and their number."""
         if sample_weight is not None:
             raise ValueError("NextItemTrainer: sample weights are not supported; received some.")
-        # Collected before replicas take turns: the losses of a layer are those of the current
-        # replica.
-        penalty = self._penalty(self.model.losses)
         vectors = ops.reshape(y_pred, (-1, y_pred.shape[-1]))  # (batch * length, dim)
         targets = ops.reshape(ops.cast(y, "int32"), (-1,))
         real = targets >= FIRST_ID
@@ -125,8 +115,15 @@ class NextItemTrainer(RetrieverTrainer):
             losses = self._against_drawn(vectors, targets, training)
             total = ops.sum(ops.where(real, losses, 0.0))
         # The share of a replica is that of its targets, whose number differs between replicas.
-        mean = mean_over_replicas(total, ops.sum(ops.cast(real, "float32")))
-        return mean + with_share(penalty, ops.shape(y_pred)[0])
+        return total, ops.sum(ops.cast(real, "float32"))
+
+    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
+        """Return batches with a target at every step, in validation only at the newest one."""
+        schema = self.model.schema
+        if seen is None:
+            return next_items(columns, schema, windows="all", **options)
+        rows = rows_after(seen, columns, schema.user_id.name)
+        return next_items(rows, schema, targets="last", **options).cache()
 
     def _against_drawn(self, vectors: Tensor, targets: Tensor, training: bool) -> Tensor:
         item = self.model.schema.item_id

@@ -6,26 +6,28 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
+from kerasrec.data import pointwise, positives, without_labels
 from kerasrec.schema import FIRST_ID
-from kerasrec.types import Features, Tensor
+from kerasrec.training.trainer import LOWEST, SamplingTrainer
+from kerasrec.types import Columns, Features, Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class SampledSoftmaxTrainer(RetrieverTrainer):
-    """Wrapper that trains a retriever: the positive of each row against shared sampled items.
+class SampledSoftmaxTrainer(SamplingTrainer):
+    """Trainer of a retriever: the positive of each row against shared sampled items.
 
         logit(u, i) = s(u, i) - log sum_j exp(s(u, j)),    j drawn anew for each batch
+        loss = -log sigma(logit)
 
-    This is the log odds of the positive in a softmax over it and the sampled items.
-    `BinaryCrossentropy(from_logits=True)` with labels of 1 is therefore the cross-entropy of that
-    softmax (Jean et al., 2015). The items are shared by the batch, so their scores are one matrix
-    product: hundreds of negatives cost little more than the few of `with_negatives`. A sampled item
-    equal to the row's own positive is masked. Items that the user has seen elsewhere are kept.
-    Training samples anew for each batch, validation always uses the same items.
+    The logit is the log odds of the positive in a softmax over it and the sampled items, so the
+    loss is the cross-entropy of that softmax (Jean et al., 2015). The items are shared by the
+    batch, so their scores are one matrix product: hundreds of negatives cost little more than the
+    few of `with_negatives`. A sampled item equal to the row's own positive is masked. Items that
+    the user has seen elsewhere are kept. Training samples anew for each batch, validation always
+    uses the same items.
 
-    That softmax gets easier with fewer items. With `sampling_correction` the sampled items
-    represent all N items of the catalogue:
+    That softmax gets easier with fewer items. With `sampling_correction` the sampled items stand
+    for all N items of the catalogue:
 
         logit(u, i) = s(u, i) - log (N / n sum_j exp(s(u, j))),    n = negatives,
 
@@ -34,7 +36,9 @@ class SampledSoftmaxTrainer(RetrieverTrainer):
     a large catalogue better. With few candidates, as in sampled protocols, the easier task is
     better.
 
-    Fit the wrapper, then use the model inside: they share their weights.
+    Every row is a positive, so the batches have no labels. By hand they are
+    `without_labels(pointwise(positives(columns, schema), schema, batch_size=...))` of
+    `kerasrec.data`. Sample weights multiply the losses of the rows.
 
     Args:
         model: a model with `query_embedding` and `item_embedding`.
@@ -46,11 +50,11 @@ class SampledSoftmaxTrainer(RetrieverTrainer):
         dict of the features of the model, with the item id `(batch,)`.
 
     Output shape:
-        float32 logits `(batch, 1)`.
+        float32 logits `(batch,)`.
 
     Raises:
         ValueError: if the model is not a retriever or uses item features other than the id, or
-            `negatives` is not positive.
+            `negatives` is not positive. In `fit`, if there are labels.
 
     Example:
 
@@ -60,9 +64,9 @@ class SampledSoftmaxTrainer(RetrieverTrainer):
     >>> schema = Schema(user=Categorical("user_id", 10), item=Categorical("item_id", 12))
     >>> model = MatrixFactorization(schema, embedding_dim=8)
     >>> trainer = SampledSoftmaxTrainer(model, negatives=4)
-    >>> trainer.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
-    >>> columns = {"user_id": np.array([2, 3]), "item_id": np.array([4, 11])}
-    >>> history = trainer.fit(columns, np.ones(2), verbose=0)
+    >>> trainer.compile("adam")
+    >>> columns = {"user_id": np.array([2, 3], "int32"), "item_id": np.array([4, 11], "int32")}
+    >>> history = trainer.fit(trainer.batches(columns, batch_size=2), verbose=0)
     >>> model.predict(columns, verbose=0).shape
     (2,)
     """
@@ -92,7 +96,28 @@ class SampledSoftmaxTrainer(RetrieverTrainer):
         rest = ops.logsumexp(others, axis=-1)
         if self.sampling_correction:
             rest += math.log((item.num_ids - FIRST_ID) / self.negatives)
-        return ops.expand_dims(positive - rest, 1)
+        return positive - rest
+
+    def total_loss(
+        self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor, training: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sum of the cross-entropies, and the number of rows."""
+        if any(part is not None for part in keras.tree.flatten(y)):
+            raise ValueError(
+                "SampledSoftmaxTrainer: every row is a positive, so labels would be ignored; "
+                "received some. Fit it on trainer.batches(columns, batch_size=...), or on batches "
+                "of kerasrec.data.positives through kerasrec.data.without_labels."
+            )
+        losses = ops.softplus(-y_pred)
+        if sample_weight is not None:
+            losses *= ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        return ops.sum(losses), ops.cast(ops.shape(y_pred)[0], "float32")
+
+    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
+        """Return batches of the positives, in which the order of rows by time has no part."""
+        del options["time"]
+        schema = self.model.schema
+        return without_labels(pointwise(positives(columns, schema), schema, **options))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

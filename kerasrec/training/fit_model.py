@@ -68,15 +68,9 @@ class FitModel(FitHooks, keras.Model):
         Keras. Compiled functions are kept for the next `fit`, until `compile` is called again.
 
         Args:
-            optimizer: as in Keras.
-            loss: see there.
-            loss_weights: see there.
-            metrics: see there.
-            weighted_metrics: see there.
-            run_eagerly: see there.
+            optimizer: as in Keras, like all arguments that are not listed here.
             steps_per_execution: number of batches per execution, or "auto".
             jit_compile: whether XLA compiles the step, or "auto".
-            auto_scale_loss: see there.
 
         Raises:
             ValueError: if `steps_per_execution` is neither "auto" nor an integer of at least 1.
@@ -126,7 +120,8 @@ class FitModel(FitHooks, keras.Model):
         """Train as in Keras; see `compile` for the number of steps per execution.
 
         Under several workers, `x` and `validation_data` may be each worker's own part of the rows,
-        as created with `shard` of `kerasrec.data.stream_parquet`.
+        as created with `shard` of `kerasrec.data.stream_parquet`. Datasets and generators shuffle
+        themselves, so `shuffle` is False for them unless it is given.
 
         With labels that have a candidate or step axis, `class_weight` applies to each label and
         multiplies the sample weight. Other labels are weighted by Keras, one weight per row.
@@ -136,6 +131,9 @@ class FitModel(FitHooks, keras.Model):
                 applied to the data.
         """
         given = FIT.bind(self, x, y, batch_size, epochs, *args, **kwargs)
+        if _shuffles_itself(x):
+            # Keras would warn that it cannot shuffle the rows, which nobody has asked for.
+            given.arguments.setdefault("shuffle", False)
         given.apply_defaults()
         options = {name: value for name, value in given.arguments.items() if name != "self"}
         settings = self._settings_of(options) if self.compiled else None
@@ -239,6 +237,13 @@ class FitModel(FitHooks, keras.Model):
     def _stands_xla(self) -> bool:
         # XLA could not stop a training at the step with too many non-finite gradients.
         return self.supports_jit and not getattr(self.optimizer, "skip_nonfinite", False)
+
+
+def _shuffles_itself(x: Any) -> bool:
+    """Return whether Keras cannot shuffle the rows of `fit`: of datasets and generators."""
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches is None
+    return not all(hasattr(part, "shape") for part in keras.tree.flatten(x) if part is not None)
 
 
 def _steps_of(x: Any, batch_size: int | None, steps_per_epoch: int | None) -> int:

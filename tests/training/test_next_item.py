@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from kerasrec.data import next_items
 from kerasrec.models import GRU4Rec, MatrixFactorization, SASRec
-from kerasrec.retrieval import NextItemTrainer
 from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import tiny_schema
+from kerasrec.training import NextItemTrainer
 
 HISTORY = IdSequence("history", of="item", max_length=6)
 SCHEMA = Schema(user=[Categorical("user", 42), HISTORY], item=Categorical("item", 14))
@@ -48,7 +48,7 @@ def test_learns_the_next_item(model, loss):
     model = model(SCHEMA, embedding_dim=16, dropout=0.0)
     trainer = NextItemTrainer(model, negatives=6, **loss)
     trainer.compile(keras.optimizers.Adam(0.02))
-    trainer.fit(data(), epochs=60, shuffle=False, verbose=0)
+    trainer.fit(data(), epochs=60, verbose=0)
     queries = model.query_embedding({"history": np.array([[4, 5], [13, 0], [3, 4]])})
     items = model.item_embedding({"item": np.arange(2, 14)})
     best = np.argmax(np.asarray(queries) @ np.asarray(items).T, axis=1) + 2
@@ -81,7 +81,7 @@ def test_packed_and_plain_rows_have_one_loss_and_gradient():
         rows = next_items(
             chains(4), SCHEMA, batch_size=40, time=None, shuffle=False, pack_rows=together
         )
-        trainer.fit(rows, epochs=2, shuffle=False, verbose=0)
+        trainer.fit(rows, epochs=2, verbose=0)
         found.append(trainer.model.get_weights())
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
@@ -99,7 +99,7 @@ def test_two_replicas_follow_one_device():
             trainer = NextItemTrainer(SASRec(SCHEMA, embedding_dim=8, dropout=0.0))
             trainer.compile(keras.optimizers.SGD(0.1))
         rows = data(shuffle=False, targets="last")
-        history = trainer.fit(rows, epochs=2, shuffle=False, verbose=0).history["loss"]
+        history = trainer.fit(rows, epochs=2, verbose=0).history["loss"]
         found.append([*trainer.model.get_weights(), np.array(history)])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)

@@ -59,7 +59,7 @@ def test_it_learns_a_rule_of_history_and_item(columns):
     trainer = StepwiseTrainer(model)
     trainer.compile(keras.optimizers.Adam(0.02), jit_compile=True)
     steps = next_labels(columns, SCHEMA, batch_size=8, time=None)
-    trainer.fit(steps, epochs=40, shuffle=False, verbose=0)
+    trainer.fit(steps, epochs=40, verbose=0)
     rows = histories(columns, SCHEMA, batch_size=999, time=None, min_history=1, shuffle=False)
     ((features, label),) = rows
     assert np.mean((np.asarray(model(features)) > 0) == label.numpy()) > 0.98
@@ -68,7 +68,7 @@ def test_it_learns_a_rule_of_history_and_item(columns):
 def test_a_file_gives_the_wrapper_back(columns, tmp_path):
     trainer = StepwiseTrainer(model_of())
     trainer.compile("adam")
-    trainer.fit(next_labels(columns, SCHEMA, batch_size=8, time=None), shuffle=False, verbose=0)
+    trainer.fit(next_labels(columns, SCHEMA, batch_size=8, time=None), verbose=0)
     trainer.save(tmp_path / "trainer.keras")
     again = keras.saving.load_model(tmp_path / "trainer.keras")
     for ours, theirs in zip(trainer.get_weights(), again.get_weights(), strict=True):
@@ -82,4 +82,4 @@ def test_bad_input(columns):
     trainer.compile("adam")
     steps = next_labels(columns, SCHEMA, batch_size=8, time=None)
     with pytest.raises(ValueError, match="received no weight"):
-        trainer.fit(steps.map(lambda x, y, w: (x, y)), shuffle=False, verbose=0)
+        trainer.fit(steps.map(lambda x, y, w: (x, y)), verbose=0)
