@@ -1,7 +1,8 @@
 """Uncertainty of figures: bootstrap intervals, paired comparison, spread over seeds.
 
 Resampling is by user, so a user's queries stay together in every resample. Values are passed as a
-dict of arrays with one value per query, such as `Ranked.values`, and users as `Ranked.users`.
+dict of arrays with one value per query, such as `RankingResult.values`, and users as
+`RankingResult.users`.
 """
 
 import dataclasses

@@ -63,7 +63,7 @@ def page(numbers: Mapping[str, Any]) -> str:
         ("Models", _summary(numbers)),
         ("Metric against k", _curves(models)),
         ("Learning curves", _learning(models)),
-        ("Segments", _segments(models, k)),
+        ("Segments", _segments(models)),
         ("Popularity and coverage", _lists(models, k)),
         ("Sample lists", _samples(models)),
         ("Runs", _runs(models)),
@@ -187,7 +187,7 @@ def _norms(history: Mapping[str, Sequence[float | None]]) -> tuple[range, list[f
     return range(1, len(total) + 1), total
 
 
-def _segments(models: Sequence[Mapping[str, Any]], k: int) -> str:
+def _segments(models: Sequence[Mapping[str, Any]]) -> str:
     figures = []
     for kind, caption in (
         ("activity", "users by thirds of their training rows"),
@@ -195,7 +195,8 @@ def _segments(models: Sequence[Mapping[str, Any]], k: int) -> str:
     ):
         rows = [{row["segment"]: row for row in m["segments"][kind]} for m in models]
         groups = list(dict.fromkeys(name for mine in rows for name in mine))
-        for metric in (f"ndcg@{k}", f"recall@{k}"):
+        names = dict.fromkeys(name for mine in rows for row in mine.values() for name in row)
+        for metric in [name for name in names if "@" in name]:
             bars = [
                 (m["name"], at, [rows[at].get(name, {}).get(metric) for name in groups])
                 for at, m in enumerate(models)
