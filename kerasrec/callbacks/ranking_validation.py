@@ -43,7 +43,7 @@ class RankingValidation(keras.callbacks.Callback):
             `kerasrec.evaluation`.
         every: epochs from one ranking to the next.
         ranker: model to rank with; by default the fitted model. Pass the inner model when a wrapper
-            such as `SampledSoftmax` is fitted.
+            such as `SampledSoftmaxTrainer` is fitted.
         **options: fields of `kerasrec.evaluation.RankingTask`, such as `seen` and `k`.
 
     Raises:

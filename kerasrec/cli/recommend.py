@@ -17,7 +17,7 @@ from kerasrec.cli.terminal import step
 from kerasrec.runs.directory import Run, read_run
 from kerasrec.runs.terminal import say
 from kerasrec.schema import FIRST_ID, Schema
-from kerasrec.schema import Sequence as History
+from kerasrec.schema import IdSequence as History
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
     import pyarrow as pa

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "catalogue": ["ExactTopK", "Found"],
         "exact": ["LOWEST_SCORE", "TopK", "blocked_top_k", "rescored", "top_k"],
-        "next_item": ["NextItem"],
+        "next_item": ["NextItemTrainer"],
         "reranking": [
             "Calibrated",
             "MaximalMarginalRelevance",
@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Reranker",
             "Shortlist",
         ],
-        "sampled_softmax": ["SampledSoftmax"],
+        "sampled_softmax": ["SampledSoftmaxTrainer"],
         "vector_table": ["VectorTable"],
     },
 )

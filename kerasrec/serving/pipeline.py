@@ -10,7 +10,7 @@ import tensorflow as tf
 from kerasrec._checks import check_integer
 from kerasrec.retrieval import LOWEST_SCORE
 from kerasrec.retrieval.reranking import Reranker, Shortlist, category_shares
-from kerasrec.schema import PADDING_ID, Feature, Schema, Sequence
+from kerasrec.schema import PADDING_ID, Feature, IdSequence, Schema
 from kerasrec.serving.item_vectors import item_vectors, similarity
 from kerasrec.serving.raw_ids import known_by, nothing_known
 from kerasrec.types import Columns, Features, Retriever, Tensor
@@ -100,10 +100,10 @@ class Pipeline(keras.Model):
         return str(getattr(self.ranker, "output_kind", "score"))
 
     @property
-    def history(self) -> Sequence | None:
+    def history(self) -> IdSequence | None:
         """Return the first sequence of items on the query side."""
         item = self.schema.item_id.name
-        found = (f for f in self.schema.query if isinstance(f, Sequence) and f.of == item)
+        found = (f for f in self.schema.query if isinstance(f, IdSequence) and f.of == item)
         return next(found, None)
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:

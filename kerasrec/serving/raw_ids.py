@@ -12,10 +12,10 @@ from kerasrec.schema import (
     FIRST_ID,
     PADDING_ID,
     UNKNOWN_ID,
+    IdSequence,
     Numeric,
     NumericSequence,
     Schema,
-    Sequence,
 )
 from kerasrec.types import Columns
 
@@ -137,7 +137,7 @@ def known_by(model: Any) -> str:
         return known_by(model.retriever)
     histories = [getattr(model, "sequence", None), *getattr(model, "numbers", ())]
     for feature in histories:
-        if isinstance(feature, Sequence | NumericSequence):
+        if isinstance(feature, IdSequence | NumericSequence):
             return feature.name
     return str(model.schema.user_id.name)
 

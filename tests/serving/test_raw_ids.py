@@ -5,7 +5,7 @@ import pytest
 
 from kerasrec.data import Vocabulary
 from kerasrec.models import Popularity, StackedLSTMClassifier
-from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, NumericSequence, Schema
 from kerasrec.serving.raw_ids import (
     candidate_columns,
     check_vocabularies,
@@ -15,7 +15,7 @@ from kerasrec.serving.raw_ids import (
 )
 
 SCHEMA = Schema(
-    user=(Categorical("user", 4), Sequence("history", "item", 3)),
+    user=(Categorical("user", 4), IdSequence("history", "item", 3)),
     item=(Categorical("item", 5), Bag("tags", 4, 2), Numeric("price")),
 )
 VOCABULARIES = {
@@ -34,7 +34,10 @@ def test_padding_is_zero_in_a_matrix_and_unknown_alone(padded, first):
 
 
 def test_what_a_query_is_known_by():
-    history, steps = Sequence("history", "item", 3), NumericSequence("steps", of="x", max_length=3)
+    history, steps = (
+        IdSequence("history", "item", 3),
+        NumericSequence("steps", of="x", max_length=3),
+    )
     ids = {"item": Categorical("item", 9)}
     both = StackedLSTMClassifier(Schema(user=(Categorical("user", 5), steps, history), **ids))
     numbers = StackedLSTMClassifier(Schema(user=(Categorical("user", 5), steps), **ids))

@@ -15,7 +15,7 @@ from kerasrec import schema as kinds
 from kerasrec.serving.raw_ids import PADDING
 from kerasrec.types import Columns, Tensor
 
-_VARIABLE = (kinds.Bag, kinds.Sequence, kinds.NumericSequence)
+_VARIABLE = (kinds.Bag, kinds.IdSequence, kinds.NumericSequence)
 
 
 def parse_examples(

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, NumericSequence, Sequence
+from kerasrec.schema import FIRST_ID, Categorical, Feature, IdSequence, Numeric, NumericSequence
 from kerasrec.serving.graph.catalogue import Catalogue, Limits
 from kerasrec.serving.graph.examples import parse_examples
 from kerasrec.serving.graph.lookup import IdLookup, newest_alone
@@ -156,14 +156,14 @@ class ServedModel:
         feature = self.schema.feature(self.spec.known_by)
         if isinstance(feature, NumericSequence):
             return tf.reduce_all(tf.math.is_nan(known), axis=list(range(1, known.shape.rank)))
-        if isinstance(feature, Sequence):
+        if isinstance(feature, IdSequence):
             return tf.reduce_all(newest_alone(known, feature.max_length) < FIRST_ID, axis=1)
         return known < FIRST_ID
 
     def _spec(self, feature: Feature) -> tf.TensorSpec:
         dtype = tf.as_dtype(self.spec.dtypes[feature.name])
         shape: tuple[int | None, ...] = feature.shape
-        if isinstance(feature, Sequence | NumericSequence):  # histories may have any width
+        if isinstance(feature, IdSequence | NumericSequence):  # histories may have any width
             shape = (None, *shape[1:])
         return tf.TensorSpec((None, *shape), dtype, feature.name)
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from aiohttp import web
 
 from kerasrec.data.readers import FileForm, TableFile
-from kerasrec.schema import NumericSequence, Schema, Sequence
+from kerasrec.schema import IdSequence, NumericSequence, Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.artifact.sidecars import SCHEMA_FILE
 from kerasrec.serving.server.errors import invalid
@@ -134,7 +134,7 @@ def _about(inference: Inference) -> dict[str, Any]:
             for feature in schema.query:
                 if isinstance(feature, NumericSequence):
                     found["beside"].append(feature.name)
-                elif isinstance(feature, Sequence) and feature.of == found["item"]:
+                elif isinstance(feature, IdSequence) and feature.of == found["item"]:
                     found["history"] = found["history"] or feature.name
         return found
 
