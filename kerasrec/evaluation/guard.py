@@ -28,8 +28,8 @@ def check_split(split: Split) -> list[str]:
     - Test rows whose (user, item) pair has a training row too: the model was trained on the answer.
       (If users really do repeat items, rank with `drop_repeats`.)
     - Training rows later than the first test row: the model knows what becomes popular later, and
-      who else liked it. `global_time_split` and `time_folds` exclude that. `leave_last_out` and random
-      splits do not, and most published tables use them.
+      who else liked it. `global_time_split` and `time_folds` exclude that. `leave_last_out` and
+      random splits do not, and most published tables use them.
     - Training rows of a user later than a test row of the same user: the model has seen what the
       user did afterwards.
 
@@ -70,7 +70,7 @@ def check_split(split: Split) -> list[str]:
         share = later / max(1, len(train))
         many = f"{share:.0%} of training rows" if share >= 0.01 else f"{later:,} training rows"
         if later:
-            found.append(f"{many} follow the first {held_out} row; global_time_split avoids it.")
+            found.append(f"{many} follow the first {held_out} row; use global_time_split.")
         users, same = _later_rows_of_the_same_user(split, held_out)
         if same:
             found.append(
