@@ -124,11 +124,11 @@ class RankingValidation(keras.callbacks.Callback):
             result = rank(ranked, block)
             found, count = result.summary(), len(result.users)
             # Blocks are averaged with their numbers of queries as weights.
-            for name in result.values.keys() - _OF_KERAS:
+            for name in result.values:
                 sums[name] = sums.get(name, 0.0) + float(found[name]) * count
             queries += count
             bar.add(1)
-        return {f"val_{name}": total / queries for name, total in sums.items()}
+        return {f"val_{n}": total / queries for n, total in sums.items() if n not in _OF_KERAS}
 
     def _ranked(self) -> Any:
         return self.model if self.ranker is None else self.ranker

@@ -118,19 +118,14 @@ def name_at(name: str, k: int) -> str:
     return f"{name.removesuffix('k')}{k}" if name.endswith("@k") else name
 
 
-def declared(name: str) -> Metric:
-    """Return the ranking metric of a name in results, such as `"ndcg@10"`."""
-    return RANKING[f"{kind_of(name)}@k" if "@" in name else name]
-
-
 def kind_of(name: str) -> str:
     """Return the name of a metric without its cutoff, such as `"ndcg"` of `"ndcg@10"`."""
     return name.split("@")[0]
 
 
-def by_priority() -> list[str]:
-    """Return the names of the ranking metrics, those first that a table shows first."""
-    return sorted(RANKING, key=lambda name: RANKING[name].priority)
+def by_priority() -> dict[str, Metric]:
+    """Return the ranking metrics, those first that a table shows first."""
+    return dict(sorted(RANKING.items(), key=lambda pair: pair[1].priority))
 
 
 def beside_ranking(values: Mapping[str, Value]) -> dict[str, Value]:

@@ -15,17 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from kerasrec.evaluation import Interval, bootstrap_intervals, holm, paired_comparison
-from kerasrec.evaluation.metrics import (
-    CLICKS,
-    RANKING,
-    RATINGS,
-    Metric,
-    beside_ranking,
-    by_priority,
-    declared,
-    kind_of,
-    name_at,
-)
+from kerasrec.evaluation import metrics as table
 
 VERSION = 1
 SIGNIFICANT = 0.05
@@ -155,8 +145,8 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
                 f"{_positives(first)}; received {_positives(run)}. Compare runs of one --positive."
             )
     k = first.about["list_length"]
-    reported = [name_at(name, k) for name in by_priority() if RANKING[name].reported]
-    metrics = [name for name in reported if name in first.queries.column_names]
+    shown = {table.name_at(n, k): m for n, m in table.by_priority().items() if m.reported}
+    metrics = [name for name in shown if name in first.queries.column_names]
     for name, other in ((f"recall@{k}", f"hr@{k}"), ("map", "mrr")):  # with one positive per query
         if name in metrics and all(_equal(run.queries, other, name) for run in runs):
             metrics.remove(name)
@@ -168,7 +158,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
     for model in models:
         del model["values"], model["users"]
     main = metrics[0]
-    models.sort(key=lambda model: -declared(main).quality(model["metrics"][main]["mean"]))
+    models.sort(key=lambda model: -shown[main].quality(model["metrics"][main]["mean"]))
     return {
         "version": VERSION,
         "data": first.flags["data"],
@@ -179,7 +169,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
         "protocol": first.about["facts"],
         "list_length": k,
         "metrics": metrics,
-        "best": _best(models, metrics),
+        "best": _best(models, {name: shown[name] for name in metrics}),
         "reference": first.name,
         "draws": DRAWS,
         "models": models,
@@ -189,7 +179,7 @@ def figures(runs: Sequence[Recorded]) -> dict[str, Any]:
 def _model(
     run: Recorded, model: str, name: str, metrics: Sequence[str], *, baseline: bool = False
 ) -> dict[str, Any]:
-    kinds = [kind_of(name) for name in metrics if "@" in name]
+    kinds = [table.kind_of(name) for name in metrics if "@" in name]
     queries = run.queries.filter(pc.equal(run.queries["model"], model))
     names = [n for n in queries.column_names if n not in ("model", "user")]
     values = {n: queries[n].to_numpy().astype(np.float64) for n in names}
@@ -228,11 +218,13 @@ def _equal(queries: pa.Table, first: str, second: str) -> bool:
     return np.array_equal(queries[first].to_numpy(), queries[second].to_numpy())
 
 
-def _best(models: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[str]]:
+def _best(
+    models: Sequence[Mapping[str, Any]], metrics: Mapping[str, table.Metric]
+) -> dict[str, list[str]]:
     """Return the names of the models with the best value of each metric and error."""
     values = {
-        n: {m["name"]: declared(n).quality(m["metrics"][n]["mean"]) for m in models}
-        for n in metrics
+        n: {m["name"]: metric.quality(m["metrics"][n]["mean"]) for m in models}
+        for n, metric in metrics.items()
     }
     values |= {
         n: {m["name"]: metric.quality(m["errors"][n]) for m in models if n in m["errors"]}
@@ -245,8 +237,8 @@ def _best(models: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[s
     }
 
 
-def _label_metrics() -> dict[str, Metric]:
-    return beside_ranking(RATINGS | CLICKS)
+def _label_metrics() -> dict[str, table.Metric]:
+    return table.beside_ranking(table.RATINGS | table.CLICKS)
 
 
 def _loss(flags: Mapping[str, Any]) -> str:

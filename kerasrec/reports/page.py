@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasrec.reports.charts import Line, bar_chart, colours, line_chart
-from kerasrec.reports.figures import LABEL_METRICS
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --text: #1b1f24; --soft: #59636e; --rule: #d8dee4;
@@ -95,7 +94,7 @@ def _style() -> str:
 
 def _summary(numbers: Mapping[str, Any]) -> str:
     models, metrics = numbers["models"], numbers["metrics"]
-    errors = [name for name in LABEL_METRICS if any(name in m["errors"] for m in models)]
+    errors = list(dict.fromkeys(name for model in models for name in model["errors"]))
     rows = [["model", *metrics, *errors]]
     for model in models:
         row = [_name(model)]

@@ -96,6 +96,19 @@ def test_given_candidates(monkeypatch):
     assert history["val_hr@10"][0] == pytest.approx(expected["hr@10"], abs=1e-12)
 
 
+def test_a_task_and_its_options(monkeypatch):
+    monkeypatch.setattr(ranking_validation, "USERS_PER_BLOCK", 7)
+    candidates = evaluation.Candidates(np.tile(np.arange(2, 14), (USERS, 1)), "drawn")
+    for options in ({}, {"per": "row"}, {"drop_repeats": True}, {"candidates": candidates}):
+        task = evaluation.RankingTask(VALID, TRAIN, k=5, **options)
+        model, history = fit(RankingValidation(task), epochs=1)
+        result = evaluation.rank(model, task)
+        logged = {n.removeprefix("val_"): v[0] for n, v in history.items() if n.startswith("val_")}
+        assert list(logged) == [name for name in result.values if name != "auc"]
+        assert logged == pytest.approx({name: result[name] for name in logged}, abs=1e-12)
+    assert RankingValidation(task, k=3).task.cutoffs == (3,)
+
+
 class Scripted(RankingValidation):
     """Figures by turn, in place of those of a model."""
 
