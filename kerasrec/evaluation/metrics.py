@@ -104,7 +104,7 @@ def compute(
     table: Mapping[str, Metric], evidence: Any, cutoffs: Iterable[int] = ()
 ) -> dict[str, Any]:
     """Compute the metrics of a table, those at k for every cutoff."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, metric in table.items():
         if name.endswith("@k"):
             found |= {name_at(name, k): metric.formula(evidence, k) for k in cutoffs}

@@ -159,8 +159,8 @@ def format_table(
 
     Args:
         rows: dicts, such as those of `compare`. The first key of the first dict names the rows.
-        metrics: ranking metrics to show. `"main"` shows the first three that differ of NDCG, hit
-            rate, recall, MRR, MAP, precision and AUC, at every k. Or `"all"`, or names such as
+        metrics: ranking metrics to show. `"main"` shows the first three that differ, by the
+            priority in the table of metrics (NDCG first), at every k. Or `"all"`, or names such as
             `["map@10", "auc"]`. Other columns (rating errors, seconds) are always shown.
         width: characters of a line. Further columns continue in another table below.
 

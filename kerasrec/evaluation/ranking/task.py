@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -112,8 +112,8 @@ class RankingTask:
         hint = "These are one list for each user, and one for each test row."
         check_choice("rank", "per", self.per, ("user", "row"), hint=hint)
         check_integer("rank", "max_memory_mb", self.max_memory_mb, 1, numpy=True)
-        several = [self.k] if np.ndim(self.k) == 0 else list(self.k)
-        if not several:
+        several: Any = [self.k] if np.ndim(self.k) == 0 else self.k
+        if not len(several):
             raise ValueError("rank: k expects integers such as 10 or (5, 10); received none.")
         for at in several:
             check_integer("rank", "k", at, 1, numpy=True, hint="Pass 10, or several: (5, 10).")
