@@ -48,6 +48,18 @@ def evaluate(
 
     Raises:
         ValueError: see `rank` and `rating_errors`. Also if `clip` is given without `ratings`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> class HighestId:
+    ...     schema = Schema(Categorical("user", 4), Categorical("item", 12))
+    ...     def __call__(self, inputs, training=False):
+    ...         return inputs["item"].astype(np.float32)
+    >>> train, test = ({"user": np.array([2]), "item": np.array([i])} for i in (11, 9))
+    >>> evaluate(HighestId(), test, seen=train, k=1)["mrr"]
+    0.5
     """
     _check_clip(clip, ratings)
     task = RankingTask.of(test, options)

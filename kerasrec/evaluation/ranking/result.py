@@ -23,6 +23,20 @@ class RankingResult:
         facts: `protocol`, `per`, and the counts `users`, `queries`, `candidates` (before seen items
             are removed), `test_rows`, `negative_rows`, `unknown_user_rows`, `unknown_item_rows` and
             `repeated_rows`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasrec.evaluation import rank
+    >>> from kerasrec.schema import Categorical, Schema
+    >>> class HighestId:
+    ...     schema = Schema(Categorical("user", 4), Categorical("item", 12))
+    ...     def __call__(self, inputs, training=False):
+    ...         return inputs["item"].astype(np.float32)
+    >>> test = {"user": np.array([2, 3]), "item": np.array([11, 10])}
+    >>> result = rank(HighestId(), test, seen=None, k=1)
+    >>> result.values["mrr"].tolist(), result["mrr"]
+    ([1.0, 0.5], 0.75)
     """
 
     queries: Columns

@@ -91,6 +91,12 @@ class RankingTask:
 
     Raises:
         ValueError: if `k`, `per`, `max_memory_mb`, or the type of the rows is wrong.
+
+    Example:
+
+    >>> train, test = ({"user": np.array([2]), "item": np.array([i])} for i in (11, 9))
+    >>> RankingTask(test, seen=train, k=[5, 1]).cutoffs
+    (1, 5)
     """
 
     test: Columns
