@@ -184,7 +184,7 @@ def calibration_curve(
 
 
 def binary(labels: np.ndarray, what: str) -> np.ndarray:
-    """Validate that labels are 0 or 1 and that there is one, and return them as float64."""
+    """Validate that there are labels, all of them 0 or 1, and return them as float64."""
     labels = np.asarray(labels, np.float64)
     if labels.ndim != 1 or not len(labels) or not np.isin(labels, (0.0, 1.0)).all():
         raise ValueError(
