@@ -33,7 +33,7 @@ class RankingValidation(keras.callbacks.Callback):
         ])
 
     Ranking runs in the first epoch, in every `every`-th epoch after it, and in the last epoch of
-    `fit`. The epochs between repeat the last figures. A `patience` counts them as epochs without
+    `fit`. The epochs between repeat the last metrics. A `patience` counts them as epochs without
     improvement, so set it to at least `every`.
 
     With `verbose=1` in `fit` a progress bar counts blocks of users.
@@ -86,7 +86,7 @@ class RankingValidation(keras.callbacks.Callback):
         self.task, self.every, self.ranker = RankingTask.of(valid, options), every, ranker
         self._blocks: list[RankingTask] = []
         self._epochs_since: int | None = None
-        self._figures: dict[str, float] = {}
+        self._metrics: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Check that the model can rank, and group the rows by user."""
@@ -97,20 +97,20 @@ class RankingValidation(keras.callbacks.Callback):
                 "kerasrec model that it trains as `ranker`."
             )
         self._blocks = _blocks(self.task, model.schema)
-        self._epochs_since, self._figures = None, {}
+        self._epochs_since, self._metrics = None, {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Rank, or repeat the last figures, and add them to the logs."""
+        """Rank, or repeat the last metrics, and add them to the logs."""
         last = epoch + 1 == (self.params or {}).get("epochs")
         due = self._epochs_since is None or self._epochs_since + 1 >= self.every or last
         if due:
-            self._figures = self.rank()
+            self._metrics = self.rank()
         self._epochs_since = 0 if due else (self._epochs_since or 0) + 1
         if logs is not None:
-            logs.update(self._figures)
+            logs.update(self._metrics)
 
     def rank(self) -> dict[str, float]:
-        """Return the figures of the current weights, under their names in the logs."""
+        """Return the metrics of the current weights, under their names in the logs."""
         verbose = (self.params or {}).get("verbose") == 1 and len(self._blocks) > 1
         if verbose:
             print()  # the bar of the epoch occupies the current line

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kerasrec.data.positives import is_positive
+from kerasrec.data.encoding.positives import is_positive
 from kerasrec.evaluation.baseline import MostSeen, item_popularity
 from kerasrec.evaluation.ranking.queries import SeenColumns, SeenPairs
 from kerasrec.evaluation.ranking.recommend import Recommendations, recommend

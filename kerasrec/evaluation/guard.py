@@ -9,8 +9,8 @@ from typing import Unpack
 
 import numpy as np
 
-from kerasrec.data.sides import side_of
-from kerasrec.data.splits import Split
+from kerasrec.data.splits.split import Split
+from kerasrec.data.tables.sides import side_of
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
 from kerasrec.evaluation.ranking.task import RankingTask, TaskOptions, as_candidates, catalogue

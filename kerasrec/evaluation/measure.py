@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
-from kerasrec.data.positives import is_positive
+from kerasrec.data.encoding.positives import is_positive
 from kerasrec.evaluation import metrics
 from kerasrec.evaluation.beyond import ListFacts
 from kerasrec.evaluation.clicks import ClickRows, binary, grouped_auc
@@ -94,8 +94,8 @@ def click_metrics(
         batch_size: rows per call of the model.
 
     Returns:
-        Dict with these figures, `gauc_users` (users with both labels), `test_rows`,
-        `unknown_user_rows` and `unknown_item_rows`. Figures that are undefined if a label is
+        Dict with these metrics, `gauc_users` (users with both labels), `test_rows`,
+        `unknown_user_rows` and `unknown_item_rows`. Metrics that are undefined if a label is
         missing (`auc`, `gauc`, `normalized_entropy`, `calibration` without a positive) are NaN.
 
     Raises:
@@ -111,8 +111,8 @@ def click_metrics(
     ...     def __call__(self, inputs, training=False):
     ...         return np.zeros(inputs["item"].shape, np.float32)
     >>> ids = np.array([2, 3])
-    >>> figures = click_metrics(Zero(), {"user": ids, "item": ids, "click": np.array([1, 0])})
-    >>> figures["auc"], round(figures["log_loss"], 4), figures["normalized_entropy"]
+    >>> metrics = click_metrics(Zero(), {"user": ids, "item": ids, "click": np.array([1, 0])})
+    >>> metrics["auc"], round(metrics["log_loss"], 4), metrics["normalized_entropy"]
     (0.5, 0.6931, 1.0)
     """
     counts = _checked(model, columns, "click_metrics")
@@ -144,7 +144,7 @@ def beyond_accuracy(
         vectors: `(item ids, dim)` embeddings or features, for `diversity`.
 
     Returns:
-        The figures by name, with `@k` for lists of k, and the values `(queries,)` of those figures
+        The metrics by name, with `@k` for lists of k, and the values `(queries,)` of those metrics
         that exist for every list and are averaged.
 
     Raises:
@@ -157,8 +157,8 @@ def beyond_accuracy(
     >>> schema = Schema(Categorical("user", 4), Categorical("item", 6))
     >>> lists = Recommendations(np.array([2, 3]), np.array([[5, 4], [5, 3]]), np.arange(2, 6))
     >>> train = {"user": np.array([2, 3, 3]), "item": np.array([2, 2, 4])}
-    >>> figures, values = beyond_accuracy(lists, schema, train=train)
-    >>> figures["coverage@2"], values["novelty@2"].tolist()
+    >>> metrics, values = beyond_accuracy(lists, schema, train=train)
+    >>> metrics["coverage@2"], values["novelty@2"].tolist()
     (0.75, [1.0, 1.0])
     """
     positives = _positives(train, schema)

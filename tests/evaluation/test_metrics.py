@@ -11,7 +11,7 @@ from kerasrec.datasets import Dataset
 from kerasrec.evaluation import metrics
 from kerasrec.evaluation.metrics import CLICKS, LISTS, RANKING, RATINGS, Metric
 from kerasrec.models import MatrixFactorization
-from kerasrec.reports.figures import Recorded, figures
+from kerasrec.reports.numbers import Recorded, numbers
 from kerasrec.runs.records import label_metrics, record
 
 
@@ -66,7 +66,7 @@ def test_a_metric_added_to_the_table_is_everywhere(ready, model, monkeypatch):
         "run", records.about | {"seconds": {"training": 0.0, "evaluation": 0.0}},
         {"model": "mf", "data": "rows", "seed": 0}, {}, records.metrics, {}, records.queries,
     )  # fmt: skip
-    page = figures([run])
+    page = numbers([run])
     assert page["metrics"][0] == f"misses@{at}" and "last" in page["metrics"]
     means = {m["name"]: m["metrics"][f"misses@{at}"]["mean"] for m in page["models"]}
     assert page["best"][f"misses@{at}"] == [n for n in means if means[n] == min(means.values())]

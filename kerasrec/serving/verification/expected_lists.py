@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.retrieval import LOWEST_SCORE, VectorTable
 from kerasrec.schema import FIRST_ID
 from kerasrec.serving.item_vectors import similarity
