@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 import kerasrec
 from kerasrec.cli import _fit, commands, demo, doctor, recommend
 from kerasrec.cli.flags import in_flags, suggestion, with_lists, with_marks
-from kerasrec.cli.model_flags import MODELS, add_model_flags
+from kerasrec.cli.model_flags import MODELS, NAMES, add_model_flags, find_entry
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import say_error
@@ -133,7 +133,10 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
     parser = _parser(_summary(_fit.fit))
     parser.prog = "kerasrec fit"
     subcommands = parser.add_subcommands(dest="model", metavar="model", help="")
-    for name, (summary, _) in MODELS.items():
+    for name in NAMES:
+        # Without an entry, the class is imported, but only where it is asked for.
+        known = name in MODELS or name in arguments
+        summary = find_entry(name)[0] if known else "A model of this package."
         subparser = _parser(summary)
         subparser.add_argument("--config", action="config", help="YAML file with these flags.")
         # The config.yaml of a run names its model, and must be accepted as it is.
@@ -141,7 +144,8 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
         subparser.add_argument("--output", type=str, required=True, help="Directory to write.")
         subparser.add_argument("--resume", action="store_true", help=RESUME)
         subparser.add_argument("--refit", action="store_true", help=REFIT)
-        add_model_flags(subparser, name)
+        if known:
+            add_model_flags(subparser, name)
         for settings in (Source, Splitting, Training):
             subparser.add_class_arguments(settings)
         _add_json(subparser)
@@ -152,7 +156,7 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
     command = functools.partial(
         _fit.fit,
         values.model,
-        {flag.name: flags[flag.name] for flag in MODELS[values.model][1]},
+        {flag.name: flags[flag.name] for flag in find_entry(values.model)[1]},
         choose(Source, flags),
         choose(Splitting, flags),
         choose(Training, flags),
@@ -177,7 +181,7 @@ def _command(arguments: Sequence[str]) -> str:
     words = ["kerasrec"]
     if arguments and arguments[0] in COMMANDS:
         words.append(arguments[0])
-        if arguments[0] == "fit" and len(arguments) > 1 and arguments[1] in MODELS:
+        if arguments[0] == "fit" and len(arguments) > 1 and arguments[1] in NAMES:
             words.append(arguments[1])
     return " ".join(words)
 
@@ -193,7 +197,7 @@ def _flags(arguments: Sequence[str]) -> dict[str, str]:
         for function in functions
         for name, parameter in inspect.signature(function).parameters.items()
     }
-    found |= {flag.name: str(flag.type) for model in command[1:] for flag in MODELS[model][1]}
+    found |= {flag.name: str(flag.type) for model in command[1:] for flag in find_entry(model)[1]}
     return {**found, "config": "str", "json": "bool", "output": "str"}
 
 

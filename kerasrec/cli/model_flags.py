@@ -1,14 +1,18 @@
 """Flags of `kerasrec fit MODEL`: the constructor arguments of each model besides its schema.
 
 Importing a model imports Keras and TensorFlow, which takes seconds, so that help texts and parsing
-read this table instead. A test compares it with the constructors and their docstrings, and prints
-the entry of a new model.
+read this table instead. A test compares it with the constructors and their docstrings. The flags of
+a model that has no entry yet are read from its class.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
+from docstring_parser import parse
 from jsonargparse import ArgumentParser
+
+import kerasrec.models
 
 
 class Flag(NamedTuple):
@@ -105,9 +109,30 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
 }  # fmt: skip
 
 
+NAMES = tuple(name for name in kerasrec.models.__all__ if name != "Recommender")
+
+
+def entry_of(model: type) -> tuple[str, tuple[Flag, ...]]:
+    """Return the entry of a model, from its constructor and its docstring."""
+    text = inspect.getdoc(model) or ""
+    helps = {one.arg_name: " ".join((one.description or "").split()) for one in parse(text).params}
+    return text.partition("\n")[0], tuple(
+        DTYPE
+        if name == "dtype"
+        else Flag(name, argument.annotation, argument.default, helps.get(name))
+        for name, argument in inspect.signature(model).parameters.items()
+        if name not in ("schema", "name")
+    )
+
+
+def find_entry(model: str) -> tuple[str, tuple[Flag, ...]]:
+    """Return summary and flags of a model by its name."""
+    return MODELS.get(model) or entry_of(getattr(kerasrec.models, model))
+
+
 def add_model_flags(parser: ArgumentParser, model: str) -> None:
     """Add the flags of a model to a parser, as a group of their own."""
-    summary, flags = MODELS[model]
+    summary, flags = find_entry(model)
     group = parser.add_argument_group(summary.rstrip("."))
     for flag in flags:
         group.add_argument(f"--{flag.name}", type=flag.type, default=flag.default, help=flag.help)

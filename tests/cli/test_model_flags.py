@@ -1,29 +1,15 @@
 import inspect
 import subprocess
 import sys
-from typing import Any, get_args
 
 import pytest
 from docstring_parser import parse
 
 from kerasrec import models
-from kerasrec.cli.app import COMMANDS
-from kerasrec.cli.model_flags import MODELS, Flag
+from kerasrec.cli.app import COMMANDS, main
+from kerasrec.cli.model_flags import MODELS, NAMES, entry_of
 from kerasrec.cli.settings import Source, Splitting
 from kerasrec.runs import Training
-
-NAMES = [name for name in models.__all__ if name != "Recommender"]
-
-
-def entry(model):
-    """The entry that a model must have, from its constructor and its docstring."""
-    text = parse(inspect.getdoc(model))
-    helps = {one.arg_name: " ".join(one.description.split()) for one in text.params}
-    return inspect.getdoc(model).partition("\n")[0], tuple(
-        Flag(argument.name, argument.annotation, argument.default, helps.get(argument.name))
-        for argument in inspect.signature(model.__init__).parameters.values()
-        if argument.name not in ("self", "schema", "name")
-    )
 
 
 def source(summary, flags):
@@ -37,21 +23,29 @@ def source(summary, flags):
     return "\n".join([*lines, ")),"])
 
 
-def plain(flag):
-    """The flag with the type of the constructor: that of dtype is a way to write Any."""
-    return flag._replace(type=Any) if Any in get_args(flag.type) else flag
+def test_the_table_holds_models_of_the_package():
+    assert set(MODELS) <= set(NAMES) == {*models.__all__} - {"Recommender"}
 
 
-def test_the_table_holds_the_models_of_the_package():
-    assert list(MODELS) == NAMES
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 def test_an_entry_is_the_constructor(name):
-    expected = entry(getattr(models, name))
-    summary, flags = MODELS.get(name, ("", ()))
+    expected = entry_of(getattr(models, name))
+    summary, flags = MODELS[name]
     wanted = f"kerasrec/cli/model_flags.py needs\n{name!r}: {source(*expected)}"
-    assert (summary, tuple(map(plain, flags))) == expected, wanted
+    assert (summary, flags) == expected, wanted
+
+
+def test_a_model_without_an_entry_has_the_same_flags(monkeypatch, capsys):
+    def text(model):
+        with pytest.raises(SystemExit):
+            main(["fit", *model, "--help"])
+        return capsys.readouterr().out
+
+    expected = text(["NeuMF"])
+    assert "--hidden_units" in expected
+    monkeypatch.delitem(MODELS, "NeuMF")
+    assert text(["NeuMF"]) == expected
+    assert "A model of this package." in text([])  # of those that are not asked for
 
 
 @pytest.mark.parametrize("function", [*COMMANDS.values(), Source, Splitting, Training])
