@@ -207,14 +207,14 @@ def columns(pairs: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def ours(options: argparse.Namespace) -> dict:
-    from kerasrec.evaluation import rank_queries
+    from kerasrec.evaluation import rank
 
     stored = np.load(options.vectors)
     model = Vectors(stored["users"], stored["items"])
     train, test = columns(stored["train"]), columns(stored["test"])
 
     def one_pass() -> dict[str, float]:
-        ranked = rank_queries(model, test, seen=train, k=K).summary()
+        ranked = rank(model, test, seen=train, k=K).summary()
         return {name: value for name, value in ranked.items() if isinstance(value, float)}
 
     found = timed(one_pass, len(np.unique(test["user"])), options.repeats)
@@ -286,7 +286,7 @@ def numpy_side(options: argparse.Namespace) -> dict:
 
 
 def million(options: argparse.Namespace) -> dict:
-    from kerasrec.evaluation import rank_queries
+    from kerasrec.evaluation import rank
 
     rng = np.random.default_rng(SEED)
     queries = 1000
@@ -298,7 +298,7 @@ def million(options: argparse.Namespace) -> dict:
     train, test = (columns(np.stack([user, rng.integers(0, MILLION, len(user))])) for _ in range(2))
 
     def one_pass() -> dict[str, float]:
-        return {"auc": rank_queries(model, test, seen=train, k=K).summary()["auc"]}
+        return {"auc": rank(model, test, seen=train, k=K).summary()["auc"]}
 
     return timed(one_pass, queries, options.repeats) | {"queries": queries}
 
@@ -340,7 +340,7 @@ def epoch(options: argparse.Namespace) -> dict:
         shuffle=False,
         callbacks=[Clock()],
     )
-    ranking = callbacks.RankingValidation(test, train, ranker=model)
+    ranking = callbacks.RankingValidation(test, seen=train, ranker=model)
     ranking.set_model(fitted)
     ranking.on_train_begin()
     for _ in range(1 + options.repeats):

@@ -19,7 +19,7 @@ import scipy.sparse
 from scipy.sparse.linalg import svds
 
 from kerasrec import data, datasets
-from kerasrec.evaluation import Candidates, rank_queries
+from kerasrec.evaluation import Candidates, rank
 from kerasrec.evaluation.baseline import MostSeen
 from kerasrec.schema import Schema
 from kerasrec.types import Columns
@@ -61,12 +61,12 @@ def measure() -> int:
         lines.append((name, text, other))
 
     schema, train, test = encoded("gowalla-lightgcn")
-    popular = rank_queries(MostSeen(schema, train), test, seen=train, k=20).summary()
+    popular = rank(MostSeen(schema, train), test, seen=train, k=20).summary()
     add("gowalla popularity, Recall@20 / NDCG@20", pair(popular, "recall@20", "ndcg@20"), None)
     start = time.perf_counter()
     graph = GraphFilter(schema, train)
     fitted = time.perf_counter() - start
-    ranked = rank_queries(graph, test, seen=train, k=20, max_memory_mb=2048).summary()
+    ranked = rank(graph, test, seen=train, k=20, max_memory_mb=2048).summary()
     seconds = time.perf_counter() - start - fitted
     add(
         "gowalla GF-CF, Recall@20 / NDCG@20", pair(ranked, "recall@20", "ndcg@20"), (0.1849, 0.1518)
@@ -75,9 +75,7 @@ def measure() -> int:
     dataset = datasets.load("ncf-ml-1m")
     schema, train, test = encoded("ncf-ml-1m")
     given = negatives(dataset, schema, test)
-    found = rank_queries(
-        MostSeen(schema, train), test, seen=train, k=10, candidates=Candidates(given)
-    )
+    found = rank(MostSeen(schema, train), test, seen=train, k=10, candidates=Candidates(given))
     add(
         "ncf-ml-1m popularity, HR@10 / NDCG@10",
         pair(found.summary(), "hr@10", "ndcg@10"),

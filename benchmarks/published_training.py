@@ -207,7 +207,7 @@ def test_ranking(
         candidates = vocabulary.encode(dataset.negatives.ravel()).reshape(shape)
     time = dataset.interactions.time
     model, _, times = train_ranking(settings, schema, train, seed, epoch or 0, time=time)
-    found = evaluation.ranking(model, test, seen=train, k=settings.k, candidates=candidates)
+    found = evaluation.rank(model, test, seen=train, k=settings.k, candidates=candidates).summary()
     figures = {n: v for n, v in found.items() if isinstance(v, float)}
     return {**figures, "protocol": found["protocol"], **times}
 
@@ -282,5 +282,5 @@ def test_rating(
     """Return the errors on the test rows of the fold."""
     split = _fold(name, part, 0.0)
     model, vocabularies, _, times = train_rating(split.train, settings, seed, epoch or 0)
-    errors = evaluation.pointwise(model, data.encode(split.test, vocabularies), clip=RATINGS)
+    errors = evaluation.rating_errors(model, data.encode(split.test, vocabularies), clip=RATINGS)
     return {"rmse": errors["rmse"], "mae": errors["mae"], **times}

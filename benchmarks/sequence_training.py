@@ -193,7 +193,7 @@ def fit_next_items(
     later = data.add_history(valid, schema, time=None, past=train)
 
     def validate() -> dict[str, float]:
-        found = evaluation.ranking(model, later, seen=train, k=settings.k)
+        found = evaluation.rank(model, later, seen=train, k=settings.k)
         names = (f"hr@{settings.k}", f"ndcg@{settings.k}")
         return {name: round(found[name], 5) for name in names}
 
@@ -215,9 +215,9 @@ def figures_of_test(
 ) -> dict[str, Any]:
     """Rank each user's test item after the whole history, including the validation item."""
     past = {name: np.concatenate([train[name], valid[name]]) for name in train}
-    found = evaluation.ranking(
+    found = evaluation.rank(
         model, data.add_history(test, schema, time=None, past=past), seen=[train, valid], k=k
-    )
+    ).summary()
     figures = {n: v for n, v in found.items() if isinstance(v, float)}
     return {**figures, "protocol": found["protocol"]}
 

@@ -113,7 +113,7 @@ def train(name: str, rows: Rows, seed: int) -> tuple[Any, dict[str, Any]]:
         model.compile(optimizer, loss, jit_compile=True)
         batches = data.with_negatives(rows.train, model.schema, batch_size=4096, seed=seed)
     held_out = rows.held_out("valid", model.schema)
-    ranked = callbacks.RankingValidation(held_out, rows.train, ranker=model)
+    ranked = callbacks.RankingValidation(held_out, seen=rows.train, ranker=model)
     stop = keras.callbacks.EarlyStopping(
         "val_ndcg@10", mode="max", patience=PATIENCE, restore_best_weights=True
     )
@@ -132,7 +132,7 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     start, used = time.perf_counter(), time.process_time()
     model, made = train(name, rows, seed)
     seconds, cpu = time.perf_counter() - start, time.process_time() - used
-    found = evaluation.ranking(
+    found = evaluation.rank(
         model, rows.held_out("test", model.schema), seen=[rows.train, rows.valid], k=10
     )
     results = {"hr": found["hr@10"], "ndcg": found["ndcg@10"], "weights": model.count_params()}

@@ -1,22 +1,23 @@
 """Ranking metrics on validation rows during `fit`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 
 from kerasrec._checks import check_integer
-from kerasrec.evaluation import ranking
+from kerasrec.evaluation import RankingTask, rank
 from kerasrec.evaluation.columns import take_rows
-from kerasrec.evaluation.queries import Per
+from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
+from kerasrec.evaluation.ranking.task import TaskOptions, as_candidates
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns, Ranker
 
-# Metrics that are means over queries, so that blocks of users can be averaged.
-MEANS = ("hr", "recall", "precision", "ndcg", "map", "mrr")
+# Not logged, since Keras gives `val_auc` to its own metric of labels.
+_OF_KERAS = {"auc"}
 USERS_PER_BLOCK = 1024
-_CANDIDATES = "\0candidates"
 
 
 class RankingValidation(keras.callbacks.Callback):
@@ -27,7 +28,7 @@ class RankingValidation(keras.callbacks.Callback):
     need `mode="max"`, since Keras does not know the direction of a metric that it did not compile.
 
         fit(..., callbacks=[
-            RankingValidation(valid, train),
+            RankingValidation(valid, seen=train),
             keras.callbacks.EarlyStopping("val_ndcg@10", mode="max", patience=3),
         ])
 
@@ -38,20 +39,16 @@ class RankingValidation(keras.callbacks.Callback):
     With `verbose=1` in `fit` a progress bar counts blocks of users.
 
     Args:
-        valid: encoded validation rows, whose positives are ranked, see
-            `kerasrec.evaluation.ranking`.
-        seen: encoded rows whose items are removed from a user's list: the training rows.
+        valid: encoded validation rows, whose positives are ranked, or a task of
+            `kerasrec.evaluation`.
         every: epochs from one ranking to the next.
-        k: cutoffs.
         ranker: model to rank with; by default the fitted model. Pass the inner model when a trainer
             such as `SampledSoftmaxTrainer` is fitted.
-        candidates: item ids `(valid rows, c)` to rank among instead of the catalogue.
-        items: item features of the catalogue, for models that need more than the item id.
-        per: `"user"` or `"row"`, see `kerasrec.evaluation.ranking`.
+        **options: fields of `kerasrec.evaluation.RankingTask`, such as `seen` and `k`.
 
     Raises:
         ValueError: if `every` is not positive, there are no validation rows, or the model cannot
-            rank. From `fit`, as in `ranking`.
+            rank. From `fit`, as in `rank`.
 
     Example:
 
@@ -63,7 +60,7 @@ class RankingValidation(keras.callbacks.Callback):
     >>> valid = {"user_id": np.array([2, 3]), "item_id": np.array([5, 12])}
     >>> model = MatrixFactorization(schema, embedding_dim=4)
     >>> model.compile("adam", "mse")
-    >>> callbacks = [RankingValidation(valid, train)]
+    >>> callbacks = [RankingValidation(valid, seen=train)]
     >>> history = model.fit(train, np.ones(2), epochs=2, verbose=0, callbacks=callbacks)
     >>> len(history.history["val_ndcg@10"])
     2
@@ -71,27 +68,23 @@ class RankingValidation(keras.callbacks.Callback):
 
     def __init__(
         self,
-        valid: Columns,
-        seen: Columns | Sequence[Columns] | None,
+        valid: Columns | RankingTask,
         *,
         every: int = 1,
-        k: int | Sequence[int] = (10,),
         ranker: Ranker | None = None,
-        candidates: np.ndarray | None = None,
-        items: Columns | None = None,
-        per: Per = "user",
+        **options: Unpack[TaskOptions],
     ) -> None:
         super().__init__()
         check_integer(self, "every", every, 1, hint="It counts epochs.")
-        if not isinstance(valid, Mapping) or not valid or not len(next(iter(valid.values()))):
+        rows = valid.test if isinstance(valid, RankingTask) else valid
+        if not isinstance(rows, Mapping) or not rows or not len(next(iter(rows.values()))):
             raise ValueError(
                 "RankingValidation: expected encoded validation rows (a dict of arrays); received "
-                f"{'none' if isinstance(valid, Mapping) else type(valid).__name__}. Hold some "
+                f"{'none' if isinstance(rows, Mapping) else type(rows).__name__}. Hold some "
                 "out, or leave the callback out."
             )
-        self.valid, self.seen, self.every, self.k = valid, seen, every, k
-        self.ranker, self.candidates, self.items, self.per = ranker, candidates, items, per
-        self._blocks: list[dict[str, Any]] = []
+        self.task, self.every, self.ranker = RankingTask.of(valid, options), every, ranker
+        self._blocks: list[RankingTask] = []
         self._epochs_since: int | None = None
         self._metrics: dict[str, float] = {}
 
@@ -103,7 +96,7 @@ class RankingValidation(keras.callbacks.Callback):
                 f"RankingValidation: {type(model).__name__} has no schema to rank by. Pass the "
                 "kerasrec model that it trains as `ranker`."
             )
-        self._blocks = _blocks(self.valid, self.seen, self.candidates, schema=model.schema)
+        self._blocks = _blocks(self.task, model.schema)
         self._epochs_since, self._metrics = None, {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -128,59 +121,60 @@ class RankingValidation(keras.callbacks.Callback):
         sums: dict[str, float] = {}
         queries = 0
         for block in self._blocks:
-            found = ranking(ranked, k=self.k, items=self.items, per=self.per, **block)
-            count = int(found["queries"])
-            for name, value in found.items():
-                # Blocks are averaged with their numbers of queries as weights.
-                if name.split("@")[0] in MEANS and isinstance(value, float):
-                    sums[name] = sums.get(name, 0.0) + value * count
+            result = rank(ranked, block)
+            found, count = result.summary(), len(result.users)
+            # Blocks are averaged with their numbers of queries as weights.
+            for name in result.values:
+                sums[name] = sums.get(name, 0.0) + float(found[name]) * count
             queries += count
             bar.add(1)
-        return {f"val_{name}": total / queries for name, total in sums.items()}
+        return {f"val_{n}": total / queries for n, total in sums.items() if n not in _OF_KERAS}
 
     def _ranked(self) -> Any:
         return self.model if self.ranker is None else self.ranker
 
 
-def _blocks(
-    valid: Columns,
-    seen: Columns | Sequence[Columns] | None,
-    candidates: np.ndarray | None,
-    *,
-    schema: Schema,
-) -> list[dict[str, Any]]:
-    """Return arguments of `ranking` for blocks of users. Unknown users join the first block.
+def _blocks(task: RankingTask, schema: Schema) -> list[RankingTask]:
+    """Divide a task into blocks of users. Unknown users join the first block.
 
     Only the positives of the validation rows are kept, since every block needs at least one.
     """
-    user = schema.user_id.name
-    parts: list[Any] = [seen] if isinstance(seen, Mapping) else list(seen or [])
+    user, item = schema.user_id.name, schema.item_id.name
+    valid, parts = task.test, seen_parts(task.seen)
     for name, columns in [("valid", valid), *(("seen", part) for part in parts)]:
         if user not in columns:
             raise ValueError(
                 f"RankingValidation: {name} has no column {user!r}; received {sorted(columns)}. "
                 "Pass encoded columns."
             )
+    kept = np.ones(len(valid[user]), bool)
     if schema.label in valid:
-        chosen = np.flatnonzero(schema.is_positive(np.asarray(valid[schema.label])))
-        if len(chosen):  # without any, `ranking` raises the error
-            valid = {name: take_rows(values, chosen) for name, values in valid.items()}
-            candidates = None if candidates is None else np.asarray(candidates)[chosen]
-    users = np.unique(valid[user])
+        kept &= np.asarray(schema.is_positive(np.asarray(valid[schema.label])))
+    if task.drop_repeats:
+        pairs = (np.asarray(valid[name], np.int64) for name in (user, item))
+        kept &= ~SeenPairs.of(parts, schema).contains(*pairs)
+    if not kept.any():
+        kept[:] = True  # `rank` raises the error
+    users = np.unique(valid[user][kept])
     users = users[users >= FIRST_ID]
     count = max(1, len(users) // USERS_PER_BLOCK)
     firsts = users[np.arange(1, count) * USERS_PER_BLOCK]  # of each block but the first
 
-    def split(columns: Columns) -> list[dict[str, np.ndarray]]:
+    def rows_of(columns: Columns, some: np.ndarray | bool = True) -> list[np.ndarray]:
         numbers = np.searchsorted(firsts, columns[user], side="right")
-        rows = [np.flatnonzero(numbers == number) for number in range(count)]
-        return [{name: take_rows(v, some) for name, v in columns.items()} for some in rows]
+        return [np.flatnonzero((numbers == number) & some) for number in range(count)]
 
-    # Candidates belong to test rows, so they are split together.
-    extra = {} if candidates is None else {_CANDIDATES: candidates}
-    tests = split({**valid, **extra})
-    seens = zip(*map(split, parts), strict=True) if parts else [None] * count
-    return [
-        {"candidates": test.pop(_CANDIDATES, None), "test": test, "seen": some and list(some)}
-        for test, some in zip(tests, seens, strict=True)
-    ]
+    def taken(columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: take_rows(values, rows) for name, values in columns.items()}
+
+    blocks = []
+    seen_rows = [rows_of(part) for part in parts]
+    for number, rows in enumerate(rows_of(valid, kept)):
+        seen = [taken(part, of[number]) for part, of in zip(parts, seen_rows, strict=True)]
+        given = None
+        if task.candidates is not None:  # they belong to the test rows
+            given = as_candidates(task.candidates).ids[rows]
+        blocks.append(
+            dataclasses.replace(task, test=taken(valid, rows), seen=seen, candidates=given)
+        )
+    return blocks

@@ -1,10 +1,48 @@
-"""Popularity baseline for comparisons."""
+"""Popularity of items, and the baseline that ranks by it."""
 
 import numpy as np
 
-from kerasrec.evaluation.queries import SeenColumns, row_counts
+from kerasrec.evaluation.ranking.queries import SeenColumns, row_counts
 from kerasrec.schema import Schema
 from kerasrec.types import Features
+
+POPULARITY = ("head", "mid", "tail")
+
+
+def item_popularity(counts: np.ndarray) -> np.ndarray:
+    """Label items by their number of rows: head, mid or tail, a third of all rows each.
+
+    Items are sorted by descending number of rows. The head ends with the item that completes a
+    third of all rows, and the mid with the one that completes two thirds. Items with equally many
+    rows stay together, in the part of the first of them.
+
+    Args:
+        counts: `(item ids,)` positives of each item, such as
+            `row_counts(train, schema.item_id, positives=schema)`.
+
+    Returns:
+        Names `(item ids,)`. Ids without rows, padding and unknown are tail.
+
+    Raises:
+        ValueError: if there are no rows.
+
+    Example:
+
+    >>> item_popularity(np.array([0, 0, 6, 4, 3, 3, 1, 1])).tolist()
+    ['tail', 'tail', 'head', 'mid', 'mid', 'mid', 'tail', 'tail']
+    """
+    counts = np.asarray(counts)
+    if counts.sum() <= 0:
+        raise ValueError("item_popularity: expected rows of at least one item; received none.")
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    # The first of the items with equally many rows decides for all of them.
+    first = np.searchsorted(-counts[order], -counts[order])
+    part = np.minimum(3 * before[first] // counts.sum(), 2)
+    part[counts[order] == 0] = 2
+    names = np.empty(len(counts), np.int64)
+    names[order] = part
+    return np.array(POPULARITY)[names]
 
 
 class MostSeen:

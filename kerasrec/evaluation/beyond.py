@@ -6,14 +6,14 @@ and `segment_rows` accept like the values of a ranking. Padding is ignored, and 
 has NaN.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from kerasrec.data.encoding.positives import is_positive
-from kerasrec.evaluation.baseline import MostSeen
-from kerasrec.evaluation.columns import check_columns
-from kerasrec.evaluation.lists import Lists, recommend
-from kerasrec.evaluation.queries import SeenColumns, SeenPairs, seen_parts
-from kerasrec.evaluation.segments import item_popularity
+from kerasrec.evaluation.baseline import MostSeen, item_popularity
+from kerasrec.evaluation.ranking.queries import SeenColumns, SeenPairs
+from kerasrec.evaluation.ranking.recommend import Recommendations, recommend
 from kerasrec.schema import PADDING_ID, Categorical, Schema
 from kerasrec.types import Columns
 
@@ -21,69 +21,31 @@ from kerasrec.types import Columns
 _FLOATS = 1 << 22
 
 
-def beyond_accuracy(
-    lists: Lists,
-    schema: Schema,
-    *,
-    train: SeenColumns,
-    test: Columns | None = None,
-    vectors: np.ndarray | None = None,
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Compute all figures of this module.
+class ListFacts(NamedTuple):
+    """Recommended lists and what they are compared with, from which every list metric follows.
 
     Args:
         lists: the result of `recommend`.
         schema: names of the user and the item id.
-        train: encoded training rows. Their positives define popularity and histories, and all of
-            them count as seen.
-        test: encoded test rows, for `serendipity`.
-        vectors: `(item ids, dim)` embeddings or features, for `diversity`.
-
-    Returns:
-        The figures by name, with `@k` for lists of k, and the values `(queries,)` of those figures
-        that exist for every list and are averaged.
-
-    Raises:
-        ValueError: if `train` has no rows, a column is missing or badly encoded, or the vectors
-            have another shape.
-
-    Example:
-
-    >>> schema = Schema(Categorical("user", 4), Categorical("item", 6))
-    >>> lists = Lists(np.array([2, 3]), np.array([[5, 4], [5, 3]]), np.arange(2, 6))
-    >>> train = {"user": np.array([2, 3, 3]), "item": np.array([2, 2, 4])}
-    >>> figures, values = beyond_accuracy(lists, schema, train=train)
-    >>> figures["coverage@2"], values["novelty@2"].tolist()
-    (0.75, [1.0, 1.0])
+        train: encoded training rows.
+        test: encoded test rows, or None.
+        vectors: `(item ids, dim)` embeddings or features, or None.
+        positives: user and item of the training rows that are positives.
+        counts: `(item ids,)` users with a positive of each item.
+        users: number of users with positives.
     """
-    chosen = _positives(train, schema)
-    users, items = SeenPairs.of(chosen, schema).pairs()
-    counts = np.bincount(items, minlength=schema.item_id.num_ids)  # repeated pairs count once
-    if not counts.any():
-        raise ValueError(
-            "beyond_accuracy: train has no row with a known user and item and a "
-            f"{schema.label!r} {schema.positive}; expected the rows that the model was trained on. "
-            "Popularity is counted there."
-        )
-    values = {
-        "novelty": novelty(lists, counts, int((np.bincount(users) > 0).sum())),
-        "long_tail": long_tail_share(lists, counts),
-    }
-    if vectors is not None:
-        values["diversity"] = diversity(lists, vectors)
-    if test is not None:
-        values["serendipity"] = serendipity(lists, schema, train=train, test=test)
-    values = {f"{name}@{lists.k}": found for name, found in values.items()}
-    figures = {
-        f"coverage@{lists.k}": coverage(lists),
-        f"gini@{lists.k}": gini(lists),
-        f"entropy@{lists.k}": entropy(lists),
-        f"popularity_lift@{lists.k}": popularity_lift(lists, counts, schema, chosen),
-    }
-    return figures | {name: _mean(found) for name, found in values.items()}, values
+
+    lists: Recommendations
+    schema: Schema
+    train: SeenColumns
+    test: Columns | None
+    vectors: np.ndarray | None
+    positives: list[Columns]
+    counts: np.ndarray
+    users: int
 
 
-def coverage(lists: Lists) -> float:
+def coverage(lists: Recommendations) -> float:
     """Compute the share of the catalogue that is in at least one list.
 
     Ge et al. (2010), "Beyond Accuracy: Evaluating Recommender Systems by Coverage and
@@ -92,7 +54,7 @@ def coverage(lists: Lists) -> float:
     return float((_exposure(lists) > 0).mean())
 
 
-def gini(lists: Lists) -> float:
+def gini(lists: Recommendations) -> float:
     """Compute the Gini index of item exposure: 0 if all items are listed equally, 1 if only one is.
 
         sum over i of (2 i - n - 1) x_i / ((n - 1) * sum of x),  x ascending
@@ -107,7 +69,7 @@ def gini(lists: Lists) -> float:
     return float((2 * np.arange(1, n + 1) - n - 1) @ x / ((n - 1) * x.sum()))
 
 
-def entropy(lists: Lists) -> float:
+def entropy(lists: Recommendations) -> float:
     """Compute the Shannon entropy in bits of the item at a random place of a random list.
 
         -sum of p log2 p,  p the share of the places that an item holds
@@ -120,18 +82,7 @@ def entropy(lists: Lists) -> float:
     return float(-(p * np.log2(p)).sum() + 0.0)
 
 
-def _positives(train: SeenColumns, schema: Schema) -> list[Columns]:
-    """Return user and item of the rows whose label is a positive."""
-    names = schema.user_id.name, schema.item_id.name
-    found: list[Columns] = []
-    for part in seen_parts(train):
-        check_columns(part, names, what="seen")
-        chosen = is_positive(part, schema, "beyond_accuracy: train")
-        found.append({name: np.asarray(part[name])[chosen] for name in names})
-    return found
-
-
-def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:
+def novelty(lists: Recommendations, counts: np.ndarray, users: int) -> np.ndarray:
     """Compute the mean self-information in bits of the items in each list.
 
         mean of log2(users / users of the item)
@@ -148,7 +99,7 @@ def novelty(lists: Lists, counts: np.ndarray, users: int) -> np.ndarray:
     return _list_mean(lists, information[lists.items])
 
 
-def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
+def diversity(lists: Recommendations, vectors: np.ndarray) -> np.ndarray:
     """Compute the mean distance of two items of each list, 1 - cosine of their vectors.
 
         sum over pairs i < j of (1 - cos(v_i, v_j)) / (n (n - 1) / 2)
@@ -188,7 +139,9 @@ def diversity(lists: Lists, vectors: np.ndarray) -> np.ndarray:
     return np.where(pairs > 0, 1 - (total - own) / np.maximum(pairs, 1), np.nan)
 
 
-def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: SeenColumns) -> float:
+def popularity_lift(
+    lists: Recommendations, counts: np.ndarray, schema: Schema, train: SeenColumns
+) -> float:
     """Compute by how much the listed items are more popular than those in the histories.
 
         (GAP_q - GAP_p) / GAP_p
@@ -212,7 +165,7 @@ def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: See
     Example:
 
     >>> schema = Schema(Categorical("user", 4), Categorical("item", 6))
-    >>> lists = Lists(np.array([2, 3]), np.array([[4], [5]]), np.arange(2, 6))
+    >>> lists = Recommendations(np.array([2, 3]), np.array([[4], [5]]), np.arange(2, 6))
     >>> train = {"user": np.array([2, 3]), "item": np.array([2, 3])}
     >>> counts = np.array([0, 0, 1, 9, 5, 10])
     >>> popularity_lift(lists, counts, schema, train)  # (5 + 10) / 2 over (1 + 9) / 2, less 1
@@ -229,7 +182,7 @@ def popularity_lift(lists: Lists, counts: np.ndarray, schema: Schema, train: See
     return float(listed[both].mean() / history[both].mean() - 1)
 
 
-def long_tail_share(lists: Lists, counts: np.ndarray) -> np.ndarray:
+def long_tail_share(lists: Recommendations, counts: np.ndarray) -> np.ndarray:
     """Compute the share of tail items in each list.
 
     The tail consists of the least popular items, which together have a third of the training rows;
@@ -244,7 +197,9 @@ def long_tail_share(lists: Lists, counts: np.ndarray) -> np.ndarray:
     return _list_mean(lists, tail[lists.items].astype(np.float64))
 
 
-def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Columns) -> np.ndarray:
+def serendipity(
+    lists: Recommendations, schema: Schema, *, train: SeenColumns, test: Columns
+) -> np.ndarray:
     """Compute the share of each list that is relevant and missing from a popularity list.
 
         |listed, in the user's test rows, not among the k most popular unseen items| / |listed|
@@ -290,21 +245,15 @@ def serendipity(lists: Lists, schema: Schema, *, train: SeenColumns, test: Colum
     return _list_mean(lists, (right & ~expected).astype(np.float64))
 
 
-def _exposure(lists: Lists) -> np.ndarray:
+def _exposure(lists: Recommendations) -> np.ndarray:
     """Count the lists that each item of the catalogue is in."""
     counts = np.bincount(lists.items.ravel(), minlength=int(lists.catalogue.max()) + 1)
     return counts[lists.catalogue]
 
 
-def _list_mean(lists: Lists, values: np.ndarray) -> np.ndarray:
+def _list_mean(lists: Recommendations, values: np.ndarray) -> np.ndarray:
     """Average over the items of each list without padding. NaN for empty lists."""
     real = lists.items != PADDING_ID
     number = real.sum(axis=1)
     total = np.where(real, values, 0.0).sum(axis=1)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-
-
-def _mean(values: np.ndarray) -> float:
-    """Average the values that are defined."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")

@@ -1,19 +1,19 @@
 """Warnings about misleading or incomparable evaluation protocols.
 
-Nothing here changes a figure. Each finding is a `ProtocolWarning` with the problem, its extent, and
+Nothing here changes a metric. Each finding is a `ProtocolWarning` with the problem, its extent, and
 a remedy.
 """
 
 import warnings
+from typing import Unpack
 
 import numpy as np
 
 from kerasrec.data.splits.split import Split
 from kerasrec.data.tables.sides import side_of
 from kerasrec.evaluation.columns import check_columns, check_ids, known
-from kerasrec.evaluation.full_ranking import catalogue
-from kerasrec.evaluation.queries import SeenColumns, SeenPairs, seen_parts
-from kerasrec.evaluation.sampling import Candidates
+from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
+from kerasrec.evaluation.ranking.task import RankingTask, TaskOptions, as_candidates, catalogue
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns
 
@@ -26,7 +26,7 @@ def check_split(split: Split) -> list[str]:
     """Warn if a split leaks: test rows in train, or training rows later than test rows.
 
     - Test rows whose (user, item) pair has a training row too: the model was trained on the answer.
-      (If users really do repeat items, pass `drop_repeats` to `ranking`.)
+      (If users really do repeat items, rank with `drop_repeats`.)
     - Training rows later than the first test row: the model knows what becomes popular later, and
       who else liked it. `global_time_split` and `time_folds` exclude that. `leave_last_out` and
       random splits do not, and most published tables use them.
@@ -82,30 +82,23 @@ def check_split(split: Split) -> list[str]:
 
 
 def check_ranking(
-    schema: Schema,
-    test: Columns,
-    *,
-    seen: SeenColumns,
-    candidates: np.ndarray | Candidates | None = None,
-    items: Columns | None = None,
+    schema: Schema, test: Columns | RankingTask, **options: Unpack[TaskOptions]
 ) -> list[str]:
     """Warn if a ranking protocol is not that of the full catalogue without seen items.
 
     - No seen items are removed, so the lists are full of items that users already have.
     - Test rows are in `seen` as well.
     - A context feature is constant within each item, and so reveals the right one.
-    - Candidates are given or sampled, or `items` omits part of the catalogue. Such figures are
+    - Candidates are given or sampled, or `items` omits part of the catalogue. Such metrics are
       higher, and may rank models differently (Krichene and Rendle, 2020, "On Sampled Metrics for
       Item Recommendation").
 
-    `evaluate` calls this function. `ranking` and `RankingValidation`, which may run often, do not.
+    `evaluate` calls this function. `rank` and `RankingValidation`, which may run often, do not.
 
     Args:
         schema: names of the user and the item id.
-        test: see `ranking`.
-        seen: see `ranking`.
-        candidates: see `ranking`.
-        items: see `ranking`.
+        test: encoded test rows, or a task.
+        **options: see `rank`.
 
     Returns:
         The findings, also issued as `ProtocolWarning`.
@@ -122,6 +115,8 @@ def check_ranking(
     >>> check_ranking(schema, test, seen=train)
     []
     """
+    task = RankingTask.of(test, options)
+    test, seen = task.test, task.seen
     check_columns(test, (schema.user_id.name, schema.item_id.name), what="check_ranking: test")
     users = check_ids(test[schema.user_id.name], schema.user_id, what="check_ranking: test")
     ids = check_ids(test[schema.item_id.name], schema.item_id, what="check_ranking: test")
@@ -147,13 +142,15 @@ def check_ranking(
                     "feature."
                 )
     every = schema.item_id.num_ids - FIRST_ID
-    if candidates is not None:
-        given = candidates if isinstance(candidates, Candidates) else Candidates(candidates)
+    if task.candidates is not None:
+        given = as_candidates(task.candidates)
         found.append(
             f"{given.ids.shape[1]} {given.method} candidates are ranked instead of the {every:,} "
             "items of the catalogue. Such figures compare with no other protocol's."
         )
-    listed = every if items is None else len(catalogue(schema, items)[schema.item_id.name])
+    listed = every
+    if task.items is not None:
+        listed = len(catalogue(schema, task.items)[schema.item_id.name])
     if listed < every:
         found.append(
             f"the {listed:,} items that are ranked are fewer than the {every:,} of the vocabulary. "

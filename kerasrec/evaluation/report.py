@@ -2,60 +2,52 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
 from kerasrec.evaluation.baseline import MostSeen
-from kerasrec.evaluation.full_ranking import ranking
 from kerasrec.evaluation.guard import check_ranking
-from kerasrec.evaluation.queries import Per, SeenColumns, seen_parts
-from kerasrec.evaluation.rating_errors import pointwise
-from kerasrec.evaluation.sampling import Candidates
-from kerasrec.evaluation.scoring import check_ranker
+from kerasrec.evaluation.measure import rating_errors
+from kerasrec.evaluation.metrics import beside_ranking, by_priority, kind_of
+from kerasrec.evaluation.ranking.queries import SeenColumns, seen_parts
+from kerasrec.evaluation.ranking.rank import rank
+from kerasrec.evaluation.ranking.scoring import check_ranker
+from kerasrec.evaluation.ranking.task import RankingTask, TaskOptions
 from kerasrec.types import Columns, Ranker
 
 Row = dict[str, float | int | str]
 
 _BASELINE = "popularity"
-# Ranking metrics, the most informative ones first.
-_MAIN = ("ndcg", "hr", "recall", "mrr", "map", "precision", "auc")
 
 
 def evaluate(
     model: Ranker,
-    test: Columns,
+    test: Columns | RankingTask,
     *,
-    seen: SeenColumns = None,
-    k: int | Sequence[int] = (10,),
-    candidates: np.ndarray | Candidates | None = None,
-    items: Columns | None = None,
-    per: Per = "user",
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
+    **options: Unpack[TaskOptions],
 ) -> Row:
-    """Evaluate one model: the figures of `ranking`, and of `pointwise` on demand.
+    """Evaluate one model: the metrics of `rank`, and of `rating_errors` on demand.
 
     Args:
-        model: what is evaluated.
-        test: encoded test rows.
-        seen: see `ranking`.
-        k: see `ranking`.
-        candidates: see `ranking`.
-        items: see `ranking`.
-        per: see `ranking`.
+        model: model to evaluate.
+        test: encoded test rows, or a task.
         ratings: whether the model predicts the label column, so that `rmse` and `mae` are
             meaningful. Leave it off for models trained to rank.
-        clip: see `pointwise`.
+        clip: see `rating_errors`.
+        **options: see `rank`.
 
     Returns:
-        Dict with the keys of `ranking`, preceded by `rmse` and `mae` if `ratings`.
+        Dict with the means and counts of `RankingResult.summary`, preceded by `rmse` and `mae` if
+        `ratings`.
 
     Warns:
         ProtocolWarning: see `check_ranking`.
 
     Raises:
-        ValueError: see `ranking` and `pointwise`. Also if `clip` is given without `ratings`.
+        ValueError: see `rank` and `rating_errors`. Also if `clip` is given without `ratings`.
 
     Example:
 
@@ -70,12 +62,10 @@ def evaluate(
     0.5
     """
     _check_clip(clip, ratings)
-    found = _row(
-        model, test, {"seen": seen, "k": k, "candidates": candidates, "items": items, "per": per},
-        ratings=ratings, clip=clip,
-    )  # fmt: skip
-    check_ranking(model.schema, test, seen=seen, candidates=candidates, items=items)
-    return found
+    task = RankingTask.of(test, options)
+    row = _row(model, task, ratings=ratings, clip=clip)
+    check_ranking(model.schema, task)
+    return row
 
 
 def _check_clip(clip: tuple[float, float] | None, ratings: bool) -> None:
@@ -88,31 +78,23 @@ def _check_clip(clip: tuple[float, float] | None, ratings: bool) -> None:
 
 def _row(
     model: Ranker,
-    test: Columns,
-    shared: Mapping[str, Any],
+    task: RankingTask,
     *,
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
 ) -> Row:
-    errors: Row = {}
-    if ratings:
-        found = pointwise(model, test, clip=clip)
-        errors = {"rmse": found["rmse"], "mae": found["mae"]}
-    return errors | ranking(model, test, **shared)
+    errors = beside_ranking(rating_errors(model, task.test, clip=clip)) if ratings else {}
+    return errors | rank(model, task).summary()
 
 
 def compare(
     models: Mapping[str, Ranker],
-    test: Columns,
+    test: Columns | RankingTask,
     *,
-    seen: SeenColumns,
     train: SeenColumns = None,
-    k: int | Sequence[int] = (10,),
-    candidates: np.ndarray | Candidates | None = None,
-    items: Columns | None = None,
-    per: Per = "user",
     ratings: bool = False,
     clip: tuple[float, float] | None = None,
+    **options: Unpack[TaskOptions],
 ) -> list[Row]:
     """Evaluate several models on the same queries, beside item popularity.
 
@@ -121,19 +103,15 @@ def compare(
 
     Args:
         models: models by name; all share one schema's id spaces and positives.
-        test: encoded test rows.
-        seen: see `ranking`.
+        test: encoded test rows, or a task.
         train: the rows that the models were trained on, which popularity counts. By default the
             first part of `seen`: in `seen=[train, valid]` the training rows.
-        k: see `ranking`.
-        candidates: see `ranking`.
-        items: see `ranking`.
-        per: see `ranking`.
         ratings: see `evaluate`.
-        clip: see `pointwise`.
+        clip: see `rating_errors`.
+        **options: see `rank`.
 
     Returns:
-        One dict per model with its name under `model` and the figures of `evaluate`.
+        One dict per model with its name under `model` and the metrics of `evaluate`.
 
     Raises:
         ValueError: see `evaluate`. Also if there is no model, no row to count, or the models'
@@ -164,21 +142,18 @@ def compare(
             f"compare: expected one rule of which test rows are hits; the schemas say {rules}. "
             "Give the models schemas with the same `positive`."
         )
-    shared: dict[str, Any] = {
-        "seen": seen, "k": k, "candidates": candidates, "items": items, "per": per,
-    }  # fmt: skip
     _check_clip(clip, ratings)
+    task = RankingTask.of(test, options)
     for model in models.values():
         check_ranker(model)
     schema = next(iter(models.values())).schema
     rows: list[Row] = []
     if _BASELINE not in {name.casefold() for name in models}:
-        counted = seen_parts(seen)[:1] if train is None else train
-        rows.append({"model": _BASELINE, **_row(MostSeen(schema, counted), test, shared)})
+        counted = seen_parts(task.seen)[:1] if train is None else train
+        rows.append({"model": _BASELINE, **_row(MostSeen(schema, counted), task)})
     for name, model in models.items():
-        rows.append({"model": name, **_row(model, test, shared, ratings=ratings, clip=clip)})
-    # Once only, since all models share the protocol.
-    check_ranking(schema, test, seen=seen, candidates=candidates, items=items)
+        rows.append({"model": name, **_row(model, task, ratings=ratings, clip=clip)})
+    check_ranking(schema, task)  # once only, since all models share the protocol
     return rows
 
 
@@ -196,8 +171,8 @@ def format_table(
 
     Args:
         rows: dicts, such as those of `compare`. The first key of the first dict names the rows.
-        metrics: ranking metrics to show. `"main"` shows the first three that differ of NDCG, hit
-            rate, recall, MRR, MAP, precision and AUC, at every k. Or `"all"`, or names such as
+        metrics: ranking metrics to show. `"main"` shows the first three that differ, by the
+            priority in the table of metrics (NDCG first), at every k. Or `"all"`, or names such as
             `["map@10", "auc"]`. Other columns (rating errors, seconds) are always shown.
         width: characters of a line. Further columns continue in another table below.
 
@@ -256,25 +231,30 @@ def _columns(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the columns in order, and those left out with the earlier column they equal."""
     first: dict[tuple[object, ...], str] = {}
-    order = sorted(names, key=lambda name: _MAIN.index(_kind(name)) if _kind(name) in _MAIN else -1)
+    main = list(dict.fromkeys(map(kind_of, by_priority())))
+    order = sorted(
+        names, key=lambda name: main.index(kind_of(name)) if kind_of(name) in main else -1
+    )
     equal = {}
     for name in order:
         values = tuple(row.get(name) for row in rows)
-        if _kind(name) in _MAIN and first.setdefault(values, name) != name:
+        if kind_of(name) in main and first.setdefault(values, name) != name:
             equal[name] = first[values]
     if metrics == "all":
         chosen = [name for name in names if name not in equal]
     elif metrics == "main":
-        differ = [name for name in order if _kind(name) in _MAIN and name not in equal]
-        kinds = list(dict.fromkeys(map(_kind, differ)))[:3]
-        chosen = [n for n in names if _kind(n) not in _MAIN or (n in differ and _kind(n) in kinds)]
+        differ = [name for name in order if kind_of(name) in main and name not in equal]
+        kinds = list(dict.fromkeys(map(kind_of, differ)))[:3]
+        chosen = [
+            n for n in names if kind_of(n) not in main or (n in differ and kind_of(n) in kinds)
+        ]
     else:
         if unknown := [name for name in metrics if name not in names]:
             raise ValueError(
                 f"format_table: expected metrics among {list(names)}; received {unknown}. Rank "
                 "with the k that they need, or leave them out."
             )
-        others = [name for name in names if _kind(name) not in _MAIN]
+        others = [name for name in names if kind_of(name) not in main]
         return [*others, *(name for name in metrics if name not in others)], {}
     return chosen, {name: one for name, one in equal.items() if one in chosen}
 
@@ -291,10 +271,6 @@ def _within(
             tables.append([label])
         tables[-1].append(name)
     return tables
-
-
-def _kind(name: str) -> str:
-    return name.split("@")[0]
 
 
 def _cell(value: object) -> str:

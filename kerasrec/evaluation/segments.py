@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kerasrec.evaluation.ranked import Ranked
+from kerasrec.evaluation.baseline import POPULARITY
+from kerasrec.evaluation.ranking.result import RankingResult
 from kerasrec.evaluation.statistics import PerQuery
 
 ACTIVITY = ("cold", "warm", "hot")
-POPULARITY = ("head", "mid", "tail")
 
 
 def user_activity(counts: np.ndarray, *, bounds: tuple[int, int] | None = None) -> np.ndarray:
@@ -48,44 +48,8 @@ def user_activity(counts: np.ndarray, *, bounds: tuple[int, int] | None = None) 
     return np.array(ACTIVITY)[(counts > low).astype(int) + (counts > high)]
 
 
-def item_popularity(counts: np.ndarray) -> np.ndarray:
-    """Label items by their number of rows: head, mid or tail, a third of all rows each.
-
-    Items are sorted by descending number of rows. The head ends with the item that completes a
-    third of all rows, and the mid with the one that completes two thirds. Items with equally many
-    rows stay together, in the part of the first of them.
-
-    Args:
-        counts: `(item ids,)` positives of each item, such as
-            `row_counts(train, schema.item_id, positives=schema)`.
-
-    Returns:
-        Names `(item ids,)`. Ids without rows, padding and unknown are tail.
-
-    Raises:
-        ValueError: if there are no rows.
-
-    Example:
-
-    >>> item_popularity(np.array([0, 0, 6, 4, 3, 3, 1, 1])).tolist()
-    ['tail', 'tail', 'head', 'mid', 'mid', 'mid', 'tail', 'tail']
-    """
-    counts = np.asarray(counts)
-    if counts.sum() <= 0:
-        raise ValueError("item_popularity: expected rows of at least one item; received none.")
-    order = np.argsort(-counts, kind="stable")
-    before = np.cumsum(counts[order]) - counts[order]
-    # The first of the items with equally many rows decides for all of them.
-    first = np.searchsorted(-counts[order], -counts[order])
-    part = np.minimum(3 * before[first] // counts.sum(), 2)
-    part[counts[order] == 0] = 2
-    names = np.empty(len(counts), np.int64)
-    names[order] = part
-    return np.array(POPULARITY)[names]
-
-
 def segment_rows(
-    ranked: Ranked,
+    ranked: RankingResult,
     *,
     queries: np.ndarray | None = None,
     items: np.ndarray | None = None,
@@ -98,7 +62,7 @@ def segment_rows(
     only competes with negatives, and queries without a positive in the segment are left out.
 
     Args:
-        ranked: the result of `rank_queries`.
+        ranked: the result of `rank`.
         queries: a label for each query: `user_activity(...)`, or any column of the users, such as
             `country[ranked.users]`.
         items: a label for each item id: `item_popularity(...)`, or any column of the items.
@@ -114,14 +78,14 @@ def segment_rows(
 
     Example:
 
-    >>> from kerasrec.evaluation import rank_queries
+    >>> from kerasrec.evaluation import rank
     >>> from kerasrec.schema import Categorical, Schema
     >>> class HighestId:
     ...     schema = Schema(Categorical("user", 4), Categorical("item", 12))
     ...     def __call__(self, inputs, training=False):
     ...         return inputs["item"].astype(np.float32)
     >>> test = {"user": np.array([2, 3]), "item": np.array([11, 10])}
-    >>> ranked = rank_queries(HighestId(), test, seen=None, k=1)
+    >>> ranked = rank(HighestId(), test, seen=None, k=1)
     >>> rows = segment_rows(ranked, queries=np.array(["old", "new"]))
     >>> [(row["segment"], row["mrr"]) for row in rows]
     [('new', 0.5), ('old', 1.0)]

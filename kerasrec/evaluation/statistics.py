@@ -1,7 +1,8 @@
-"""Uncertainty of figures: bootstrap intervals, paired comparison, spread over seeds.
+"""Uncertainty of metrics: bootstrap intervals, paired comparison, spread over seeds.
 
 Resampling is by user, so a user's queries stay together in every resample. Values are passed as a
-dict of arrays with one value per query, such as `Ranked.values`, and users as `Ranked.users`.
+dict of arrays with one value per query, such as `RankingResult.values`, and users as
+`RankingResult.users`.
 """
 
 import dataclasses
@@ -57,7 +58,7 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Mean and spread of a figure over several seeds or folds.
+    """Mean and spread of a metric over several seeds or folds.
 
     Args:
         mean: over the runs.
@@ -231,17 +232,17 @@ def holm(p: Mapping[Name, float]) -> dict[Name, float]:
 
 
 def spread(runs: Mapping[int, Mapping[str, object]]) -> dict[str, Spread]:
-    """Compute mean and spread of every figure over runs that differ in their seed.
+    """Compute mean and spread of every metric over runs that differ in their seed.
 
     Args:
-        runs: figures of a run by seed, such as those of `evaluate`. Floats of Python and numpy are
+        runs: metrics of a run by seed, such as those of `evaluate`. Floats of Python and numpy are
             used. Other entries (protocol, counts) are ignored.
 
     Returns:
-        A `Spread` by figure.
+        A `Spread` by metric.
 
     Raises:
-        ValueError: if there are no runs, or one has other figures than the first.
+        ValueError: if there are no runs, or one has other metrics than the first.
 
     Example:
 
@@ -249,17 +250,17 @@ def spread(runs: Mapping[int, Mapping[str, object]]) -> dict[str, Spread]:
     >>> print(spread(runs)["hr@10"])
     0.6250 ± 0.1768 (2)
     """
-    figures = {seed: float_values(row) for seed, row in runs.items()}
-    names = list(next(iter(figures.values()), {}))
-    for seed, found in figures.items():
+    metrics = {seed: float_values(row) for seed, row in runs.items()}
+    names = list(next(iter(metrics.values()), {}))
+    for seed, found in metrics.items():
         if set(found) != set(names):
             raise ValueError(
-                f"spread: expected the figures {names} of every run; the run of seed {seed!r} has "
+                f"spread: expected the metrics {names} of every run; the run of seed {seed!r} has "
                 f"{list(found)}. Evaluate all runs in the same way."
             )
     if not names:
-        raise ValueError(f"spread: expected figures of at least one run; received {runs!r:.80}.")
-    columns = {name: np.array([row[name] for row in figures.values()]) for name in names}
+        raise ValueError(f"spread: expected metrics of at least one run; received {runs!r:.80}.")
+    columns = {name: np.array([row[name] for row in metrics.values()]) for name in names}
     return {
         name: Spread(
             float(values.mean()),

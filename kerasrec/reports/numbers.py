@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from kerasrec.evaluation import Interval, bootstrap_intervals, holm, paired_comparison
+from kerasrec.evaluation import metrics as table
 
 VERSION = 1
 SIGNIFICANT = 0.05
 DRAWS = 10_000
-CURVES = ("ndcg", "recall", "hr")
-LABEL_METRICS: Mapping[str, Callable[[float], float]] = {
-    "rmse": lambda value: -value,
-    "mae": lambda value: -value,
-    "log_loss": lambda value: -value,
-    "normalized_entropy": lambda value: -value,
-    "click_auc": lambda value: value,
-    "gauc": lambda value: value,
-    "calibration": lambda value: -abs(value - 1),
-}
-"""Rating metrics, each with whether larger is better."""
 _FILES = ("run.json", "queries.parquet", "history.json", "config.yaml")
 
 
@@ -155,11 +145,8 @@ def numbers(runs: Sequence[Recorded]) -> dict[str, Any]:
                 f"{_positives(first)}; received {_positives(run)}. Compare runs of one --positive."
             )
     k = first.about["list_length"]
-    metrics = [
-        name
-        for name in (f"ndcg@{k}", f"hr@{k}", f"recall@{k}", "mrr", "map", "auc")
-        if name in first.queries.column_names
-    ]
+    shown = {table.name_at(n, k): m for n, m in table.by_priority().items() if m.reported}
+    metrics = [name for name in shown if name in first.queries.column_names]
     for name, other in ((f"recall@{k}", f"hr@{k}"), ("map", "mrr")):  # with one positive per query
         if name in metrics and all(_equal(run.queries, other, name) for run in runs):
             metrics.remove(name)
@@ -170,7 +157,8 @@ def numbers(runs: Sequence[Recorded]) -> dict[str, Any]:
     _test(models)
     for model in models:
         del model["values"], model["users"]
-    models.sort(key=lambda model: -model["metrics"][metrics[0]]["mean"])
+    main = metrics[0]
+    models.sort(key=lambda model: -shown[main].quality(model["metrics"][main]["mean"]))
     return {
         "version": VERSION,
         "data": first.flags["data"],
@@ -181,7 +169,7 @@ def numbers(runs: Sequence[Recorded]) -> dict[str, Any]:
         "protocol": first.about["facts"],
         "list_length": k,
         "metrics": metrics,
-        "best": _best(models, metrics),
+        "best": _best(models, {name: shown[name] for name in metrics}),
         "reference": first.name,
         "draws": DRAWS,
         "models": models,
@@ -191,7 +179,7 @@ def numbers(runs: Sequence[Recorded]) -> dict[str, Any]:
 def _model(
     run: Recorded, model: str, name: str, metrics: Sequence[str], *, baseline: bool = False
 ) -> dict[str, Any]:
-    kinds = [kind for kind in CURVES if any(metric.startswith(f"{kind}@") for metric in metrics)]
+    kinds = [table.kind_of(name) for name in metrics if "@" in name]
     queries = run.queries.filter(pc.equal(run.queries["model"], model))
     names = [n for n in queries.column_names if n not in ("model", "user")]
     values = {n: queries[n].to_numpy().astype(np.float64) for n in names}
@@ -204,7 +192,7 @@ def _model(
         "values": {n: values[n] for n in metrics},
         "users": users,
         "metrics": {n: dataclasses.asdict(intervals[n]) for n in metrics},
-        "errors": {n: stored[n] for n in LABEL_METRICS if stored.get(n) is not None},
+        "errors": {n: stored[n] for n in _label_metrics() if stored.get(n) is not None},
         "curves": _curves(intervals, kinds),
         "segments": _finite(run.about["segments"][model]),
         "lists": _finite(run.about["lists"][model]),
@@ -230,18 +218,27 @@ def _equal(queries: pa.Table, first: str, second: str) -> bool:
     return np.array_equal(queries[first].to_numpy(), queries[second].to_numpy())
 
 
-def _best(models: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[str]]:
+def _best(
+    models: Sequence[Mapping[str, Any]], metrics: Mapping[str, table.Metric]
+) -> dict[str, list[str]]:
     """Return the names of the models with the best value of each metric and error."""
-    values = {n: {m["name"]: m["metrics"][n]["mean"] for m in models} for n in metrics}
+    values = {
+        n: {m["name"]: metric.quality(m["metrics"][n]["mean"]) for m in models}
+        for n, metric in metrics.items()
+    }
     values |= {
-        n: {m["name"]: better(m["errors"][n]) for m in models if n in m["errors"]}
-        for n, better in LABEL_METRICS.items()
+        n: {m["name"]: metric.quality(m["errors"][n]) for m in models if n in m["errors"]}
+        for n, metric in _label_metrics().items()
         if any(n in m["errors"] for m in models)
     }
     return {
         name: [model for model, value in found.items() if value == max(found.values())]
         for name, found in values.items()
     }
+
+
+def _label_metrics() -> dict[str, table.Metric]:
+    return table.beside_ranking(table.RATINGS | table.CLICKS)
 
 
 def _loss(flags: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasrec.reports.charts import Line, bar_chart, line_chart
-from kerasrec.reports.numbers import LABEL_METRICS
 
 _TEXTS = ("versions", "machine")
 _LOSSES = ("loss", "val_loss")
@@ -29,7 +28,7 @@ def page(numbers: Mapping[str, Any]) -> str:
         ("Models", _summary(numbers)),
         ("Metric against k", _curves(models)),
         ("Learning curves", _learning(models)),
-        ("Segments", _segments(models, k)),
+        ("Segments", _segments(models)),
         ("Popularity and coverage", _lists(models, k)),
         ("Sample lists", _samples(models)),
         ("Runs", _runs(models)),
@@ -49,7 +48,7 @@ def page(numbers: Mapping[str, Any]) -> str:
 
 def _summary(numbers: Mapping[str, Any]) -> str:
     models, metrics = numbers["models"], numbers["metrics"]
-    errors = [name for name in LABEL_METRICS if any(name in m["errors"] for m in models)]
+    errors = list(dict.fromkeys(name for model in models for name in model["errors"]))
     rows = [["model", *metrics, *errors]]
     for model in models:
         row = [_name(model)]
@@ -141,7 +140,7 @@ def _norms(history: Mapping[str, Sequence[float | None]]) -> tuple[range, list[f
     return range(1, len(total) + 1), total
 
 
-def _segments(models: Sequence[Mapping[str, Any]], k: int) -> str:
+def _segments(models: Sequence[Mapping[str, Any]]) -> str:
     figures = []
     for kind, caption in (
         ("activity", "users by thirds of their training rows"),
@@ -149,7 +148,8 @@ def _segments(models: Sequence[Mapping[str, Any]], k: int) -> str:
     ):
         rows = [{row["segment"]: row for row in m["segments"][kind]} for m in models]
         groups = list(dict.fromkeys(name for mine in rows for name in mine))
-        for metric in (f"ndcg@{k}", f"recall@{k}"):
+        names = dict.fromkeys(name for mine in rows for row in mine.values() for name in row)
+        for metric in [name for name in names if "@" in name]:
             bars = [
                 (m["name"], at, [rows[at].get(name, {}).get(metric) for name in groups])
                 for at, m in enumerate(models)

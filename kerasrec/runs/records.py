@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # at run time, only a command that uses it pays for its impor
 
     from kerasrec.data import PreparedData
     from kerasrec.datasets import Dataset
-    from kerasrec.evaluation import Ranked
+    from kerasrec.evaluation import RankingResult
 
 VERSION = 1
 CUTOFFS = (1, 2, 3, 5, 10, 20, 50)
@@ -76,10 +76,10 @@ def record(
     import pyarrow as pa
 
     schema = ready.schema
-    seen = [ready.train, ready.valid]
     catalogue = schema.item_id.num_ids - FIRST_ID
     cutoffs = [k for k in CUTOFFS if k <= catalogue]
     at = max(k for k in cutoffs if k <= LIST_LENGTH)
+    task = kerasrec.evaluation.RankingTask(ready.test, [ready.train, ready.valid], k=cutoffs)
     raw = np.array([str(value) for value in ready.vocabularies[schema.user_id.name].ids])
     metrics, queries, segments, lists, samples = [], [], {}, {}, {}
     facts: dict[str, Any] = {}
@@ -87,7 +87,7 @@ def record(
     start = time.perf_counter()
     for name, model in models.items() if len(ready.split.test) else ():
         errors = label_metrics(model, ready, loss=losses.get(name, ""))
-        ranked = kerasrec.evaluation.rank_queries(model, ready.test, seen=seen, k=cutoffs)
+        ranked = kerasrec.evaluation.rank(model, task)
         summary = ranked.summary()
         facts = {n: v for n, v in summary.items() if not isinstance(v, float)}
         kept = {n: v for n, v in summary.items() if "@" not in n or n.endswith(f"@{at}")}
@@ -132,23 +132,25 @@ def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, 
     """Measure how well a model predicts the labels of the test rows.
 
     Returns:
-        `rmse` and `mae` of a model trained by mse, or `log_loss`, `normalized_entropy`,
-        `click_auc`, `gauc` and `calibration` of one trained by log_loss, as far as the rows define
-        them. Empty for other losses.
+        Metrics of rating errors of a model trained by mse, or of clicks of one trained by
+        log_loss, under the names of `beside_ranking`, as far as the rows define them. Empty for
+        other losses.
     """
+    from kerasrec.evaluation.metrics import beside_ranking
+
     if loss == "mse":
-        found = kerasrec.evaluation.pointwise(model, ready.test)
-        return {"rmse": found["rmse"], "mae": found["mae"]}
-    if loss != "log_loss":
+        found = kerasrec.evaluation.rating_errors(model, ready.test)
+    elif loss == "log_loss":
+        clicks = {**ready.test, ready.schema.label: ready.positives(ready.test)}
+        found = kerasrec.evaluation.click_metrics(model, clicks)
+    else:
         return {}
-    clicks = {**ready.test, ready.schema.label: ready.positives(ready.test)}
-    found = kerasrec.evaluation.click_metrics(model, clicks)
-    names = {name: name for name in ("log_loss", "normalized_entropy", "gauc", "calibration")}
-    names["auc"] = "click_auc"  # not the AUC of the ranking
-    return {names[n]: v for n, v in found.items() if n in names and not np.isnan(v)}
+    return {name: value for name, value in beside_ranking(found).items() if not np.isnan(value)}
 
 
-def segments_of(ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, list[dict[str, Any]]]:
+def segments_of(
+    ranked: "RankingResult", ready: "PreparedData", k: int
+) -> dict[str, list[dict[str, Any]]]:
     """Compute metrics at k by activity of users and by popularity of test items.
 
     Returns:
@@ -176,7 +178,7 @@ def segments_of(ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, li
     }
 
 
-def lists_of(model: Any, ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, Any]:
+def lists_of(model: Any, ranked: "RankingResult", ready: "PreparedData", k: int) -> dict[str, Any]:
     """Compute coverage, novelty and similar metrics of the recommended lists.
 
     More than 10,000 queries are sampled evenly.
@@ -221,7 +223,7 @@ def lists_of(model: Any, ranked: "Ranked", ready: "PreparedData", k: int) -> dic
 
 def samples_of(
     model: Any,
-    ranked: "Ranked",
+    ranked: "RankingResult",
     ready: "PreparedData",
     k: int,
     titles: "pa.Table | None" = None,

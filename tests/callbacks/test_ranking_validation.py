@@ -38,8 +38,8 @@ def fit(*callbacks, epochs=3, jit_compile=False, verbose=0, learning_rate=0.05, 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_logs_hold_the_figures_of_the_weights(jit_compile):
-    model, history = fit(RankingValidation(VALID, TRAIN, k=(1, 5)), jit_compile=jit_compile)
-    expected = evaluation.ranking(model, VALID, seen=TRAIN, k=(1, 5))
+    model, history = fit(RankingValidation(VALID, seen=TRAIN, k=(1, 5)), jit_compile=jit_compile)
+    expected = evaluation.rank(model, VALID, seen=TRAIN, k=(1, 5)).summary()
     for name in ("hr@1", "hr@5", "ndcg@5", "recall@5", "mrr"):
         assert len(history[f"val_{name}"]) == 3
         assert history[f"val_{name}"][-1] == pytest.approx(expected[name], abs=1e-12)
@@ -57,13 +57,13 @@ def test_the_layout_of_updates_does_not_show(monkeypatch):
         keras.utils.set_random_seed(0)
         model = MatrixFactorization(SCHEMA, embedding_dim=4)
         model.compile(Adam(0.05), "mse")
-        callback, vectors = RankingValidation(VALID, TRAIN, k=5), []
+        callback, vectors = RankingValidation(VALID, seen=TRAIN, k=5), []
         monkeypatch.setattr(
             ranking_validation,
-            "ranking",
+            "rank",
             lambda ranked, *args, **kwargs: (
                 vectors.append(np.array(ranked.user_vectors.embeddings))  # noqa: B023
-                or evaluation.ranking(ranked, *args, **kwargs)
+                or evaluation.rank(ranked, *args, **kwargs)
             ),
         )
         labels = np.ones(len(TRAIN["user_id"]))
@@ -80,10 +80,10 @@ def test_blocks_of_users_add_up(seen, unknown, monkeypatch):
         "user_id": np.r_[np.ones(unknown, np.int32), VALID["user_id"], VALID["user_id"][::3]],
         "item_id": np.r_[np.full(unknown, 2, np.int32), VALID["item_id"], TRAIN["item_id"][:10]],
     }
-    callback = RankingValidation(valid, seen)
+    callback = RankingValidation(valid, seen=seen)
     model, history = fit(callback, epochs=1)
     assert len(callback._blocks) == 4
-    expected = evaluation.ranking(model, valid, seen=seen)
+    expected = evaluation.rank(model, valid, seen=seen).summary()
     assert history["val_ndcg@10"][0] == pytest.approx(expected["ndcg@10"], abs=1e-12)
     assert history["val_mrr"][0] == pytest.approx(expected["mrr"], abs=1e-12)
 
@@ -91,16 +91,29 @@ def test_blocks_of_users_add_up(seen, unknown, monkeypatch):
 def test_given_candidates(monkeypatch):
     monkeypatch.setattr(ranking_validation, "USERS_PER_BLOCK", 10)
     candidates = np.tile(np.arange(2, 14, dtype=np.int32), (USERS, 1))
-    model, history = fit(RankingValidation(VALID, None, candidates=candidates), epochs=1)
-    expected = evaluation.ranking(model, VALID, seen=None, candidates=candidates)
+    model, history = fit(RankingValidation(VALID, seen=None, candidates=candidates), epochs=1)
+    expected = evaluation.rank(model, VALID, seen=None, candidates=candidates).summary()
     assert history["val_hr@10"][0] == pytest.approx(expected["hr@10"], abs=1e-12)
+
+
+def test_a_task_and_its_options(monkeypatch):
+    monkeypatch.setattr(ranking_validation, "USERS_PER_BLOCK", 7)
+    candidates = evaluation.Candidates(np.tile(np.arange(2, 14), (USERS, 1)), "drawn")
+    for options in ({}, {"per": "row"}, {"drop_repeats": True}, {"candidates": candidates}):
+        task = evaluation.RankingTask(VALID, TRAIN, k=5, **options)
+        model, history = fit(RankingValidation(task), epochs=1)
+        result = evaluation.rank(model, task)
+        logged = {n.removeprefix("val_"): v[0] for n, v in history.items() if n.startswith("val_")}
+        assert list(logged) == [name for name in result.values if name != "auc"]
+        assert logged == pytest.approx({name: result[name] for name in logged}, abs=1e-12)
+    assert RankingValidation(task, k=3).task.cutoffs == (3,)
 
 
 class Scripted(RankingValidation):
     """Figures by turn, in place of those of a model."""
 
     def __init__(self, *figures, every=1):
-        super().__init__(VALID, TRAIN, every=every)
+        super().__init__(VALID, seen=TRAIN, every=every)
         self.figures, self.asked = list(figures), 0
 
     def rank(self):
@@ -158,8 +171,8 @@ def test_a_trainer_names_what_is_ranked():
     trainer = SampledSoftmaxTrainer(model, negatives=8)
     trainer.compile(keras.optimizers.Adam(0.05))
     with pytest.raises(ValueError, match="SampledSoftmaxTrainer has no schema.*as `ranker`"):
-        trainer.fit(TRAIN, verbose=0, callbacks=[RankingValidation(VALID, TRAIN)])
-    callback = RankingValidation(VALID, TRAIN, ranker=model)
+        trainer.fit(TRAIN, verbose=0, callbacks=[RankingValidation(VALID, seen=TRAIN)])
+    callback = RankingValidation(VALID, seen=TRAIN, ranker=model)
     history = trainer.fit(TRAIN, epochs=25, verbose=0, callbacks=[callback]).history
     assert history["val_ndcg@10"][-1] > history["val_ndcg@10"][0]
 
@@ -167,9 +180,9 @@ def test_a_trainer_names_what_is_ranked():
 def test_a_model_that_scores_pairs():
     model = EmbeddingMLP(SCHEMA, embedding_dim=4, hidden_units=(4,))
     model.compile("adam", "mse")
-    callback = RankingValidation(VALID, TRAIN)
+    callback = RankingValidation(VALID, seen=TRAIN)
     history = model.fit(TRAIN, np.ones(120), verbose=0, callbacks=[callback]).history
-    expected = evaluation.ranking(model, VALID, seen=TRAIN)
+    expected = evaluation.rank(model, VALID, seen=TRAIN).summary()
     assert history["val_ndcg@10"][0] == pytest.approx(expected["ndcg@10"], abs=1e-6)
 
 
@@ -180,54 +193,54 @@ def test_two_replicas():
         model = MatrixFactorization(SCHEMA, embedding_dim=4)
         model.compile("adam", "mse")
     data = tf.data.Dataset.from_tensor_slices((TRAIN, np.ones(120, np.float32))).batch(60)
-    callback = RankingValidation(VALID, TRAIN)
+    callback = RankingValidation(VALID, seen=TRAIN)
     history = model.fit(data, epochs=2, verbose=0, callbacks=[callback]).history
-    expected = evaluation.ranking(model, VALID, seen=TRAIN)
+    expected = evaluation.rank(model, VALID, seen=TRAIN).summary()
     assert history["val_ndcg@10"][-1] == pytest.approx(expected["ndcg@10"], abs=1e-6)
 
 
 def test_the_progress_bar(monkeypatch, capsys):
     monkeypatch.setattr(ranking_validation, "USERS_PER_BLOCK", 10)
-    fit(RankingValidation(VALID, TRAIN), epochs=1, verbose=1)
+    fit(RankingValidation(VALID, seen=TRAIN), epochs=1, verbose=1)
     out = capsys.readouterr().out
     assert "3/3" in out
     assert "val_ndcg@10" in out
-    fit(RankingValidation(VALID, TRAIN), epochs=1, verbose=2)
+    fit(RankingValidation(VALID, seen=TRAIN), epochs=1, verbose=2)
     assert "3/3" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("every", [0, 1.5, True])
 def test_every_is_refused(every):
     with pytest.raises(ValueError, match=f"every must be an integer of at least 1.*{every}"):
-        RankingValidation(VALID, TRAIN, every=every)
+        RankingValidation(VALID, seen=TRAIN, every=every)
 
 
 def test_rows_that_are_refused():
     empty = {name: values[:0] for name, values in VALID.items()}
     for nothing in ({}, empty):
         with pytest.raises(ValueError, match="expected encoded validation rows.*received none"):
-            RankingValidation(nothing, TRAIN)
+            RankingValidation(nothing, seen=TRAIN)
     with pytest.raises(ValueError, match="received list"):
-        RankingValidation([VALID], TRAIN)
+        RankingValidation([VALID], seen=TRAIN)
     with pytest.raises(ValueError, match="seen has no column 'user_id'; received"):
-        fit(RankingValidation(VALID, {"item_id": TRAIN["item_id"]}))
+        fit(RankingValidation(VALID, seen={"item_id": TRAIN["item_id"]}))
     unknown = {**VALID, "user_id": np.ones(USERS, np.int32)}
     with pytest.raises(ValueError, match="have an unknown user"):
-        fit(RankingValidation(unknown, TRAIN))
+        fit(RankingValidation(unknown, seen=TRAIN))
 
 
 def test_scores_that_are_not_numbers_name_the_model():
     with pytest.raises(ValueError, match="MatrixFactorization gave NaN for 100.00%"):
-        fit(RankingValidation(VALID, TRAIN), learning_rate=float("nan"))
+        fit(RankingValidation(VALID, seen=TRAIN), learning_rate=float("nan"))
 
 
 def test_positives_alone_are_ranked(monkeypatch):
     """Among blocks of one user, those without a positive are none."""
     monkeypatch.setattr(ranking_validation, "USERS_PER_BLOCK", 1)
     label = (np.arange(len(VALID["user_id"])) % 3 == 0).astype(np.float32)
-    model, history = fit(RankingValidation({**VALID, "label": label}, TRAIN, k=5), epochs=1)
+    model, history = fit(RankingValidation({**VALID, "label": label}, seen=TRAIN, k=5), epochs=1)
     chosen = {name: values[label > 0] for name, values in VALID.items()}
-    expected = evaluation.ranking(model, chosen, seen=TRAIN, k=5)
+    expected = evaluation.rank(model, chosen, seen=TRAIN, k=5).summary()
     assert history["val_ndcg@5"][-1] == pytest.approx(expected["ndcg@5"], abs=1e-12)
     with pytest.raises(ValueError, match="none of .* rows has a 'label' >0"):
-        fit(RankingValidation({**VALID, "label": label * 0}, TRAIN, k=5), epochs=1)
+        fit(RankingValidation({**VALID, "label": label * 0}, seen=TRAIN, k=5), epochs=1)

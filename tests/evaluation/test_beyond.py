@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.evaluation import (
-    Lists,
+    Recommendations,
     beyond_accuracy,
     coverage,
     diversity,
@@ -22,7 +22,7 @@ from kerasrec.schema import Categorical, Schema
 # Items 2 to 6; 7 does not belong to the catalogue.
 SCHEMA = Schema(Categorical("user", 6), Categorical("item", 8))
 CATALOGUE = np.arange(2, 7)
-LISTS = Lists(np.array([2, 3, 4]), np.array([[2, 3], [2, 4], [2, 0]]), CATALOGUE)
+LISTS = Recommendations(np.array([2, 3, 4]), np.array([[2, 3], [2, 4], [2, 0]]), CATALOGUE)
 # Rows of the items: 8, 4, 2, 2, 0; users 2 (items 2, 3), 3 (item 4).
 COUNTS = np.array([0, 0, 8, 4, 2, 2, 0, 0])
 
@@ -41,12 +41,12 @@ def test_catalogue_figures_by_hand():
 
 
 def test_extremes():
-    equal = Lists(np.arange(2, 7), CATALOGUE[:, None], CATALOGUE)
+    equal = Recommendations(np.arange(2, 7), CATALOGUE[:, None], CATALOGUE)
     assert (coverage(equal), gini(equal)) == (1.0, 0.0)
     assert entropy(equal) == pytest.approx(np.log2(5))
-    alone = Lists(np.arange(2, 7), np.full((5, 1), 3), CATALOGUE)
+    alone = Recommendations(np.arange(2, 7), np.full((5, 1), 3), CATALOGUE)
     assert (coverage(alone), gini(alone), entropy(alone)) == (1 / 5, 1.0, 0.0)
-    one = Lists(np.array([2]), np.array([[3]]), np.array([3]))
+    one = Recommendations(np.array([2]), np.array([[3]]), np.array([3]))
     assert coverage(one) == 1.0
     assert np.isnan(gini(one))
 
@@ -55,7 +55,7 @@ def test_extremes():
 @given(st.lists(st.integers(2, 6), min_size=1, max_size=12))
 def test_gini_is_the_mean_difference(items):
     counts = np.bincount(items, minlength=7)[2:]
-    lists = Lists(np.full(len(items), 2), np.array(items)[:, None], CATALOGUE)
+    lists = Recommendations(np.full(len(items), 2), np.array(items)[:, None], CATALOGUE)
     # Half the mean difference of two items, over the mean, times n / (n - 1).
     difference = np.mean([abs(a - b) for a, b in itertools.product(counts, counts)])
     assert gini(lists) == pytest.approx(difference / (2 * counts.mean()) * 5 / 4)
@@ -64,7 +64,7 @@ def test_gini_is_the_mean_difference(items):
 def test_novelty_by_hand():
     # 16 users: information 1, 2, 3 bits for items 2, 3, 4, and 4 bits for one without a row.
     np.testing.assert_allclose(novelty(LISTS, COUNTS, 16), [1.5, 2.0, 1.0])
-    assert novelty(Lists(np.array([2]), np.array([[6]]), CATALOGUE), COUNTS, 16)[0] == 4.0
+    assert novelty(Recommendations(np.array([2]), np.array([[6]]), CATALOGUE), COUNTS, 16)[0] == 4.0
 
 
 def test_popularity_lift_by_hand():
@@ -79,10 +79,10 @@ def test_popularity_lift_is_a_ratio_of_means():
     """One user with a rare history must not turn the sign: the mean of the ratios is 2.05."""
     counts = np.array([0, 0, 100, 10, 1, 50])
     train = columns([(2, 2), (3, 4)])
-    lists = Lists(np.array([2, 3]), np.array([[3], [4]]), CATALOGUE)
+    lists = Recommendations(np.array([2, 3]), np.array([[3], [4]]), CATALOGUE)
     found = popularity_lift(lists, counts, SCHEMA, train)
     assert found == pytest.approx((10 + 1) / (100 + 1) - 1)
-    lists = Lists(np.array([2, 3]), np.array([[3], [3]]), CATALOGUE)
+    lists = Recommendations(np.array([2, 3]), np.array([[3], [3]]), CATALOGUE)
     ratios = np.mean([10 / 100 - 1, 10 / 1 - 1])
     assert ratios > 0 > popularity_lift(lists, counts, SCHEMA, train)
 
@@ -94,7 +94,7 @@ def test_popularity_lift_equals_the_group_averages(seed):
     counts = rng.integers(1, 50, 8)
     train = columns(np.unique(rng.integers((2, 2), (6, 8), (9, 2)), axis=0).tolist())
     users = rng.permutation(np.arange(2, 6))
-    lists = Lists(users, rng.integers(0, 7, (4, 3)), CATALOGUE)
+    lists = Recommendations(users, rng.integers(0, 7, (4, 3)), CATALOGUE)
     listed, chosen = [], []
     for user, row in zip(users, lists.items, strict=True):
         history = [counts[i] for u, i in zip(*train.values(), strict=True) if u == user]
@@ -115,7 +115,7 @@ def test_diversity_by_hand():
     vectors = np.zeros((8, 2))
     vectors[2], vectors[3], vectors[4] = (3, 0), (1, 1), (-2, 0)
     vectors[5] = (0, 0)
-    lists = Lists(
+    lists = Recommendations(
         np.full(5, 2), np.array([[2, 3, 4], [2, 2, 0], [2, 5, 0], [4, 0, 0], [0, 0, 0]]), CATALOGUE
     )
     h = np.sqrt(0.5)
@@ -133,14 +133,14 @@ def test_diversity_equals_pair_by_pair(seed, k):
     slow = [
         np.mean([1 - unit[a] @ unit[b] for a, b in itertools.combinations(row, 2)]) for row in items
     ]
-    lists = Lists(np.arange(2, 5), items, np.arange(2, 30))
+    lists = Recommendations(np.arange(2, 5), items, np.arange(2, 30))
     np.testing.assert_allclose(diversity(lists, vectors), slow)
 
 
 def test_serendipity_by_hand():
     train = columns([(2, 2), (3, 2), (4, 2), (2, 3), (3, 3), (4, 4)])
     test = columns([(2, 4), (2, 5), (3, 5), (4, 3)])
-    lists = Lists(np.array([2, 3, 4]), np.array([[5, 4], [5, 6], [3, 0]]), CATALOGUE)
+    lists = Recommendations(np.array([2, 3, 4]), np.array([[5, 4], [5, 6], [3, 0]]), CATALOGUE)
     # User 2 has seen 2 and 3: popular are 4, and one of 5 and 6 by lot. Longer catalogues than
     # needed are avoided by k = 2 of the three left: 4 is obvious for certain.
     found = serendipity(lists, SCHEMA, train=train, test=test)
@@ -148,7 +148,7 @@ def test_serendipity_by_hand():
     assert found[1] in (0.0, 0.5)
     assert found[2] == 0.0  # right, but obvious: 3 is the most popular that user 4 has not seen
     popular = columns([(user, item) for user in (2, 3, 4) for item in (2, 3)] + [(5, 6), (5, 6)])
-    lists = Lists(np.array([4]), np.array([[5, 4]]), CATALOGUE)
+    lists = Recommendations(np.array([4]), np.array([[5, 4]]), CATALOGUE)
     more = {name: np.append(popular[name], [5, 5][i]) for i, name in enumerate(("user", "item"))}
     # Of 4, 5 (one row) and 6 (two rows), the popular two are 6 and 5: only 4 is unexpected.
     found = serendipity(lists, SCHEMA, train=more, test=columns([(4, 4), (4, 5)]))
@@ -158,7 +158,7 @@ def test_serendipity_by_hand():
 def test_all_figures_together():
     train = columns([(2, 2), (3, 2), (2, 3), (3, 4)])
     test = columns([(2, 5), (3, 5)])
-    lists = Lists(np.array([2, 3]), np.array([[4, 5], [3, 5]]), CATALOGUE)
+    lists = Recommendations(np.array([2, 3]), np.array([[4, 5], [3, 5]]), CATALOGUE)
     figures, values = beyond_accuracy(lists, SCHEMA, train=train, test=test, vectors=np.eye(8))
     assert list(figures) == [
         "coverage@2", "gini@2", "entropy@2", "popularity_lift@2", "novelty@2", "long_tail@2",
@@ -192,7 +192,7 @@ def test_popularity_is_of_positives():
     rows = {"user": rng.integers(2, 5, 60), "item": rng.integers(2, 8, 60)}
     rows["label"] = rng.integers(1, 6, 60)
     chosen = {name: values[rows["label"] >= 4] for name, values in rows.items()}
-    lists = Lists(
+    lists = Recommendations(
         np.array([2, 3, 4]),
         rng.permuted(np.tile(np.arange(2, 8), (3, 1)), axis=1)[:, :2],
         np.arange(2, 8),

@@ -17,7 +17,7 @@ from kerasrec.evaluation import (
     check_split,
     compare,
     evaluate,
-    ranking,
+    rank,
 )
 from kerasrec.schema import Categorical, Schema
 
@@ -118,14 +118,14 @@ def test_what_a_ranking_is_warned_of():
         check_ranking(SCHEMA, test, seen=columns([(3, 2)]), candidates=drawn)
 
 
-def test_evaluate_warns_and_ranking_does_not(table_ranker):
+def test_evaluate_warns_and_rank_does_not(table_ranker):
     model = table_ranker(np.tile(np.arange(8.0), (5, 1)))
     test = columns([(2, 3)])
     with pytest.warns(ProtocolWarning, match="no seen items"):
-        figures = evaluate(model, test, k=1)
+        figures = evaluate(model, test, seen=None, k=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert figures == ranking(model, test, seen=None, k=1)
+        assert figures == rank(model, test, seen=None, k=1).summary()
 
 
 def test_compare_warns_once_for_all_models(table_ranker):

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from kerasrec.evaluation import compare, evaluate, format_table, pointwise, ranking
+from kerasrec.evaluation import compare, evaluate, format_table, rank, rating_errors
 from kerasrec.schema import Categorical, Numeric, Schema
 
 TRAIN = {"user": np.array([2, 2, 3, 3]), "item": np.array([2, 3, 3, 4])}
@@ -15,15 +15,15 @@ TABLE = np.tile(np.arange(6.0), (4, 1))
 def test_evaluate_joins_both(table_model):
     model = table_model(TABLE)
     result = evaluate(model, TEST, seen=TRAIN, k=(1, 2), ratings=True, clip=(1, 5))
-    errors = pointwise(model, TEST, clip=(1, 5))
+    errors = rating_errors(model, TEST, clip=(1, 5))
     expected = {"rmse": errors["rmse"], "mae": errors["mae"]}
-    assert result == expected | ranking(model, TEST, seen=TRAIN, k=(1, 2))
+    assert result == expected | rank(model, TEST, seen=TRAIN, k=(1, 2)).summary()
     assert "rmse" not in evaluate(model, TEST, seen=TRAIN, k=1)
 
 
 def test_clip_without_ratings(table_model):
     with pytest.raises(ValueError, match="Pass ratings=True"):
-        evaluate(table_model(TABLE), TEST, k=1, clip=(1, 5))
+        evaluate(table_model(TABLE), TEST, seen=TRAIN, k=1, clip=(1, 5))
 
 
 def test_compare_puts_popularity_beside(table_model):
@@ -142,7 +142,7 @@ def test_table_needs_rows(rows):
 def test_importing_and_using_needs_no_tensorflow():
     code = (
         "import sys, numpy as np\n"
-        "from kerasrec.evaluation import ranking, compare, format_table, pointwise, evaluate\n"
+        "from kerasrec.evaluation import rank, compare, format_table, rating_errors, evaluate\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,7 +4,7 @@ import pytest
 from kerasrec.evaluation import (
     format_table,
     item_popularity,
-    rank_queries,
+    rank,
     row_counts,
     segment_rows,
     user_activity,
@@ -34,7 +34,7 @@ def test_popularity_keeps_equal_items_together():
 
 
 def test_segments_of_users_by_hand(table_model):
-    ranked = rank_queries(table_model(TABLE), TEST, seen=None, k=1)
+    ranked = rank(table_model(TABLE), TEST, seen=None, k=1)
     rows = segment_rows(ranked, queries=np.array(["a", "b", "b"]))
     assert [(row["segment"], row["queries"]) for row in rows] == [("a", 1), ("b", 2)]
     assert [row["hr@1"] for row in rows] == [1.0, 0.0]
@@ -43,7 +43,7 @@ def test_segments_of_users_by_hand(table_model):
 
 
 def test_segments_of_items_by_hand(table_model):
-    ranked = rank_queries(table_model(TABLE), TEST, seen=None, k=1)
+    ranked = rank(table_model(TABLE), TEST, seen=None, k=1)
     part = np.repeat(["low", "high"], [8, 2])
     high, low = segment_rows(ranked, items=part)
     # High: 9 of user 2 is first, 8 of user 3 second. Low: 3 of user 2 comes after 8, 7, 6, 5, 4,
@@ -55,7 +55,7 @@ def test_segments_of_items_by_hand(table_model):
 def test_named_segments_come_in_their_order(table_model):
     train = columns([(2, 4), *[(3, i) for i in (4, 5, 6)], *[(4, i) for i in (2, 3, 4, 5, 6)]])
     model = table_model(TABLE)
-    ranked = rank_queries(model, TEST, seen=train, k=1)
+    ranked = rank(model, TEST, seen=train, k=1)
     counts = row_counts(train, model.schema.user_id)[ranked.users]
     rows = segment_rows(ranked, queries=user_activity(counts))
     assert [row["segment"] for row in rows] == ["cold", "warm", "hot"]
@@ -66,7 +66,7 @@ def test_named_segments_come_in_their_order(table_model):
 
 
 def test_more_values_leave_out_nan(table_model):
-    ranked = rank_queries(table_model(TABLE), TEST, seen=None, k=1)
+    ranked = rank(table_model(TABLE), TEST, seen=None, k=1)
     more = {"novelty@1": np.array([np.nan, 1.0, 3.0])}
     rows = segment_rows(ranked, queries=np.array([1, 2, 2]), values=more)
     assert np.isnan(rows[0]["novelty@1"])
@@ -74,7 +74,7 @@ def test_more_values_leave_out_nan(table_model):
 
 
 def test_all_queries_in_one_segment_are_the_whole(table_model):
-    ranked = rank_queries(table_model(TABLE), TEST, seen=None, k=(1, 3))
+    ranked = rank(table_model(TABLE), TEST, seen=None, k=(1, 3))
     (row,) = segment_rows(ranked, queries=np.zeros(3, int))
     (also,) = segment_rows(ranked, items=np.zeros(10, int))
     for name, value in ranked.summary().items():
@@ -83,7 +83,7 @@ def test_all_queries_in_one_segment_are_the_whole(table_model):
 
 
 def test_messages(table_model):
-    ranked = rank_queries(table_model(TABLE), TEST, seen=None, k=1)
+    ranked = rank(table_model(TABLE), TEST, seen=None, k=1)
     with pytest.raises(ValueError, match=r"each of the 3 queries.*queries=None and items=None"):
         segment_rows(ranked)
     with pytest.raises(ValueError, match=r"queries=an array \(2,\)"):

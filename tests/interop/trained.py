@@ -85,7 +85,7 @@ def main(folder):
     )
     train, test = (data.encode(part, vocabularies) for part in (split.train, split.test))
     found = evaluation.evaluate(taken, test, seen=train, k=3)
-    of_training = evaluation.ranking(taken, train, seen=None, k=3, per="row")
+    of_training = evaluation.rank(taken, train, seen=None, k=3, per="row").summary()
     theirs = model.evaluate(batches, return_dict=True, verbose=0)
 
     path = serving.export(taken, folder / "served", vocabularies=vocabularies, k=5)

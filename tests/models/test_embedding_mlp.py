@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kerasrec.evaluation import scoring
-from kerasrec.evaluation.scoring import block_scorer
+from kerasrec.evaluation.ranking import scoring
+from kerasrec.evaluation.ranking.scoring import block_scorer
 from kerasrec.models import EmbeddingMLP, NeuMF, perceptron
 from kerasrec.testing import CHECKS, ModelCase, random_inputs, tiny_schema
 

@@ -38,7 +38,7 @@ def test_samples_show_positives_and_the_newest_rows_of_any_order_of_the_file(see
     )  # fmt: skip
     made = data.prepare(data.leave_last_out(rows, valid=1, test=3), positive=">=2")
     model = popularity(made)
-    ranked = evaluation.rank_queries(model, made.test, seen=[made.train, made.valid], k=3)
+    ranked = evaluation.rank(model, made.test, seen=[made.train, made.valid], k=3)
     for sample in samples_of(model, ranked, made, 3):
         user = int(sample["user"])
         item_at = dict(zip(times[users == user], items[users == user], strict=True))
@@ -76,7 +76,7 @@ def test_lists_are_those_of_an_argsort(kind, ready):
     schema = ready.schema
     model = popularity(ready) if kind is Popularity else kind(schema, embedding_dim=3)
     seen = [ready.train, ready.valid]
-    ranked = evaluation.rank_queries(model, ready.test, seen=seen, k=3)
+    ranked = evaluation.rank(model, ready.test, seen=seen, k=3)
     found = lists_of(model, ranked, ready, 3)
     items = np.arange(2, schema.item_id.num_ids, dtype=np.int32)
     if kind is not Popularity:  # whose ties have no order
@@ -112,7 +112,7 @@ def test_titles_are_those_of_the_items(ready, rows):
     items = pa.table({"item_id": np.arange(12), "title": [f"Film {n}" for n in range(12)]})
     titles = titles_of(Dataset("made", rows, items=items))
     model = popularity(ready)
-    ranked = evaluation.rank_queries(model, ready.test, seen=[ready.train, ready.valid], k=3)
+    ranked = evaluation.rank(model, ready.test, seen=[ready.train, ready.valid], k=3)
     for plain, one in zip(
         samples_of(model, ranked, ready, 3),
         samples_of(model, ranked, ready, 3, titles),

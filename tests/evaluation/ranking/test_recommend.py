@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import lists, rank_queries, recommend, row_counts
+from kerasrec.evaluation import rank, recommend, row_counts
 from kerasrec.schema import Categorical, Schema
 
 
@@ -115,7 +115,7 @@ def test_threads_do_not_change_lists(table_model, levels, monkeypatch):
     queries = {"user": np.arange(2, 202)}
     found = []
     for cores in (1, 2, 7, 64):
-        monkeypatch.setattr(lists, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(f"{recommend.__module__}.cores", lambda cores=cores: cores)
         found.append(recommend(table_model(table), queries, seen=None, max_memory_mb=2).items)
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
@@ -163,7 +163,7 @@ def test_lists_hit_as_often_as_the_ranking_says(table_model):
     pairs = set(zip(seen["user"].tolist(), seen["item"].tolist(), strict=True))
     new = [(u, i) not in pairs for u, i in zip(test["user"], test["item"], strict=True)]
     test = {name: found[new] for name, found in test.items()}
-    ranked = rank_queries(model, test, seen=seen, k=7)
+    ranked = rank(model, test, seen=seen, k=7)
     found = recommend(model, ranked.queries, seen=seen, k=7)
     positives = set(zip(test["user"].tolist(), test["item"].tolist(), strict=True))
     hits = [

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from kerasrec.evaluation import rank_queries, recommend
-from kerasrec.evaluation.scoring import ItemVectors
+from kerasrec.evaluation import rank, recommend
+from kerasrec.evaluation.ranking.scoring import ItemVectors
 from kerasrec.schema import Categorical, Schema
 
 
@@ -38,7 +38,7 @@ def test_zeros_of_both_signs_are_one_vector(dim):
     assert catalogue.repeats.tolist() == list(range(33, 66))
     assert catalogue.originals.tolist() == list(range(33))
     test = {"user": np.arange(2, 7), "item": np.array([2, 3, 40, 66, 67])}
-    ranked = rank_queries(model, test, seen=None, k=5)
+    ranked = rank(model, test, seen=None, k=5)
     assert ranked.positives.tied.tolist() == [1] * 5  # its twin, wherever a product ends
     # Both of a pair lead about equally often.
     found = recommend(model, {"user": np.full(400, 2)}, seen=None, k=2)

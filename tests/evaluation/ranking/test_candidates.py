@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from kerasrec.evaluation import ranking, sample_candidates, sampling
+from kerasrec.evaluation import rank, sample_candidates
+from kerasrec.evaluation.ranking import candidates
 from kerasrec.schema import Categorical, Schema
 
 SCHEMA = Schema(Categorical("user", 42), Categorical("item", 22))
@@ -42,9 +43,9 @@ def test_popular_items_are_drawn_in_proportion():
 )
 def test_every_way_draws_without_replacement(monkeypatch, enough, rounds):
     """Of items of weight 8, 4, 2, 1 and 1, how often each is among the first two drawn."""
-    monkeypatch.setattr(sampling, "_ENOUGH", enough)
-    monkeypatch.setattr(sampling, "_ROUNDS", rounds)
-    monkeypatch.setattr(sampling._Draw, "width", staticmethod(lambda negatives: negatives))
+    monkeypatch.setattr(candidates, "_ENOUGH", enough)
+    monkeypatch.setattr(candidates, "_ROUNDS", rounds)
+    monkeypatch.setattr(candidates._Draw, "width", staticmethod(lambda negatives: negatives))
     weight = np.array([8, 4, 2, 1, 1])
     seen = {"user": np.full(16, 41), "item": np.repeat(np.arange(8, 13), weight)}
     test = {"user": np.full(6000, 2), "item": np.full(6000, 7)}
@@ -60,7 +61,7 @@ def test_every_way_draws_without_replacement(monkeypatch, enough, rounds):
 def test_the_catalogue_is_not_drawn_for_every_row(monkeypatch, by):
     calls = []
     monkeypatch.setattr(
-        sampling._Draw, "_by_keys", lambda self, users, ids, rows: calls.extend(rows.tolist())
+        candidates._Draw, "_by_keys", lambda self, users, ids, rows: calls.extend(rows.tolist())
     )
     schema = Schema(Categorical("user", 502), Categorical("item", 20_002))
     rng = np.random.default_rng(0)
@@ -87,7 +88,7 @@ def test_users_with_few_unseen_items_get_padding():
 def test_the_protocol_is_named(table_model):
     model = table_model(np.tile(np.arange(22.0), (42, 1)))
     drawn = sample_candidates(TEST, model.schema, seen=SEEN, negatives=9, by="popularity", seed=3)
-    result = ranking(model, TEST, seen=SEEN, k=1, candidates=drawn)
+    result = rank(model, TEST, seen=SEEN, k=1, candidates=drawn).summary()
     assert result["protocol"] == "sampled, 9 popularity (seed 3) candidates"
 
 

@@ -4,17 +4,28 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Unpack
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from kerasrec._checks import check_integer
-from kerasrec.evaluation.best import Best, best_columns
 from kerasrec.evaluation.columns import check_columns, check_ids
-from kerasrec.evaluation.full_ranking import catalogue
-from kerasrec.evaluation.positions import cores
-from kerasrec.evaluation.queries import SeenColumns, SeenPairs
-from kerasrec.evaluation.scoring import ItemVectors, block_scorer, check_ranker, slices
+from kerasrec.evaluation.ranking.best import Best, best_columns
+from kerasrec.evaluation.ranking.queries import SeenPairs
+from kerasrec.evaluation.ranking.scoring import (
+    ItemVectors,
+    block_scorer,
+    check_ranker,
+    cores,
+    slices,
+)
+from kerasrec.evaluation.ranking.task import (
+    RankingTask,
+    TaskOptions,
+    catalogue,
+    positions_of,
+)
 from kerasrec.schema import PADDING_ID
 from kerasrec.types import Columns, Ranker, Retriever
 
@@ -30,7 +41,7 @@ _BlockScorer = Callable[[Columns], _RowScorer]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Lists:
+class Recommendations:
     """Recommended items, one list per query.
 
     Args:
@@ -51,32 +62,24 @@ class Lists:
 
 
 def recommend(
-    model: Ranker,
-    queries: Columns,
-    *,
-    seen: SeenColumns,
-    k: int = 10,
-    items: Columns | None = None,
-    seed: int = 0,
-    max_memory_mb: int = 128,
-) -> Lists:
+    model: Ranker, queries: Columns | RankingTask, *, seed: int = 0, **options: Unpack[TaskOptions]
+) -> Recommendations:
     """Recommend the k items of the highest score for every query, without seen items.
 
-    Equal scores are in random order, drawn separately for each list, so that figures over the lists
+    Equal scores are in random order, drawn separately for each list, so that metrics of the lists
     do not depend on the order of ids.
 
     Args:
         model: model to recommend with.
-        queries: encoded query side features, one row per list, such as `Ranked.queries`.
-        seen: see `ranking`. Here all seen items are left out, test items too.
-        k: length of a list.
-        items: see `ranking`.
+        queries: encoded query side features, one row per list, such as `RankingResult.queries`; or
+            a task, whose queries get lists.
         seed: seed of the order of equal scores.
-        max_memory_mb: bound for the arrays of scores. There is at least one query per block.
+        **options: the fields `seen`, `k`, `items` and `max_memory_mb` of `RankingTask`. All seen
+            items are left out, those that are positives too. Lists have the largest k.
 
     Raises:
         ValueError: if there is no query, a column is missing or badly encoded, k is not from 1 to
-            the size of the catalogue, or a score is NaN.
+            the size of the catalogue, candidates are given, or a score is NaN.
 
     Example:
 
@@ -92,15 +95,23 @@ def recommend(
     """
     check_ranker(model)
     schema = model.schema
+    task = RankingTask.of(queries, options)
+    if task.candidates is not None:
+        raise ValueError(
+            "recommend: expected a task without candidates, since lists are of the catalogue; "
+            "received candidates. Narrow the catalogue with `items`, or leave them out."
+        )
+    pairs = SeenPairs.of(task.seen, schema)
+    if isinstance(queries, RankingTask):
+        queries = task.queries(schema, pairs).features
     rows = check_columns(queries, [f.name for f in schema.query], what="recommend: queries")
     users = check_ids(queries[schema.user_id.name], schema.user_id, what="recommend: queries")
-    items = catalogue(schema, items)
+    items = catalogue(schema, task.items)
     ids = np.asarray(items[schema.item_id.name])
+    k, max_memory_mb = task.cutoffs[-1], task.max_memory_mb
     hint = f"There are {len(ids)} items."
-    check_integer("recommend", "k", k, 1, len(ids), numpy=True, hint=hint)
-    pairs = SeenPairs.of(seen, schema)
-    position = np.full(schema.item_id.num_ids, -1)
-    position[ids] = np.arange(len(ids))
+    check_integer("recommend", "k", k, 1, len(ids), hint=hint)
+    position = positions_of(ids, schema)
     rng = np.random.default_rng(seed)
     listed = np.empty((rows, k), np.int32)
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * len(ids)))
@@ -109,7 +120,7 @@ def recommend(
         row, item = pairs.items_of(of)
         at = position[item]
         scores[row[at >= 0], at[at >= 0]] = np.nan
-        return best_columns(scores, int(k))
+        return best_columns(scores, k)
 
     step = max(1, min(size // (2 * cores()), _QUERIES_PER_STEP))
     threads = None
@@ -130,7 +141,7 @@ def recommend(
             # One thread draws, block by block, so that lists do not depend on the thread count.
             best, real = _in_order(best_of(part), rng)
             listed[part] = np.where(real, ids[best], PADDING_ID)
-    return Lists(users, listed, ids)
+    return Recommendations(users, listed, ids)
 
 
 def _in_order(blocks: list[Best], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

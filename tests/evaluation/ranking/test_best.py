@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import best, lists
-from kerasrec.evaluation.best import best_columns
+from kerasrec.evaluation.ranking import best, recommend
+from kerasrec.evaluation.ranking.best import best_columns
 
 
 def plain(scores, k, rng):
@@ -48,7 +48,7 @@ def test_the_lists_are_those_of_rows_chosen_from_as_a_whole(seed, width, k, leve
     columns, real = plain(scores.copy(), k, np.random.default_rng(7))
     before = scores.copy()
     blocks = [best_columns(scores[at : at + cut], k) for at in range(0, 20, cut)]
-    found, there = lists._in_order(blocks, np.random.default_rng(7))
+    found, there = recommend._in_order(blocks, np.random.default_rng(7))
     np.testing.assert_array_equal(scores, before)
     np.testing.assert_array_equal(there, real)
     np.testing.assert_array_equal(found[real], columns[real])

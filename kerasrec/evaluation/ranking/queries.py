@@ -132,11 +132,6 @@ class Queries:
     unknown_user_rows: int
     repeated_rows: int
 
-    @property
-    def num_positives(self) -> np.ndarray:
-        """Return the number of positives of each query, `(queries,)`."""
-        return np.bincount(self.query, minlength=len(self.test_row))
-
 
 def make_queries(
     test: Columns, schema: Schema, seen: SeenPairs, *, drop_repeats: bool, per: Per
@@ -148,17 +143,17 @@ def make_queries(
     Raises:
         ValueError: if no row is left without other labels, unknown users and dropped repeats.
     """
-    users = check_ids(test[schema.user_id.name], schema.user_id, what="ranking: test")
-    items = check_ids(test[schema.item_id.name], schema.item_id, what="ranking: test")
-    positive = is_positive(test, schema, "ranking: test")
+    users = check_ids(test[schema.user_id.name], schema.user_id, what="rank: test")
+    items = check_ids(test[schema.item_id.name], schema.item_id, what="rank: test")
+    positive = is_positive(test, schema, "rank: test")
     if not positive.any():
-        raise ValueError(no_positive(len(users), schema, "ranking: test"))
+        raise ValueError(no_positive(len(users), schema, "rank: test"))
     repeated = known(users) & seen.contains(users, items)
     asked = known(users) & positive
     kept = np.flatnonzero(asked & ~repeated if drop_repeats else asked)
     if not len(kept):
         raise ValueError(
-            f"ranking: expected a positive test row of a user with training rows; of {len(users)} "
+            f"rank: expected a positive test row of a user with training rows; of {len(users)} "
             f"rows {(~known(users)).sum()} have an unknown user, {(~positive).sum()} are no "
             f"positives and {repeated.sum()} repeat a seen pair (drop_repeats={drop_repeats}). Use "
             "another split."

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import counting
+from kerasrec.evaluation.ranking import counting
 
 
 @pytest.mark.parametrize("call_cost", [-(10**9), 50, 10**9], ids=["sorted", "either", "compared"])

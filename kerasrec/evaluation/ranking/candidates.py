@@ -1,13 +1,13 @@
 """Candidates for sampled protocols: each test row's positive among drawn items."""
 
-import dataclasses
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 
 from kerasrec._checks import check_choice, check_integer
 from kerasrec.evaluation.columns import check_columns, check_ids
-from kerasrec.evaluation.queries import SeenColumns, SeenPairs, row_counts, seen_parts
+from kerasrec.evaluation.ranking.queries import SeenPairs, row_counts, seen_parts
+from kerasrec.evaluation.ranking.task import Candidates, RankingTask, TaskOptions
 from kerasrec.schema import FIRST_ID, PADDING_ID, Schema
 from kerasrec.types import Columns
 
@@ -19,43 +19,30 @@ _ENOUGH = 2
 _ROUNDS = 16
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Candidates:
-    """Item ids to rank each test row's positive among, and the method of sampling.
-
-    Args:
-        ids: `(test rows, c)`. Padding is not a candidate.
-        method: name of the method for the protocol, such as `"uniform (seed 0)"`.
-    """
-
-    ids: np.ndarray
-    method: str = "given"
-
-
 def sample_candidates(
-    test: Columns,
+    test: Columns | RankingTask,
     schema: Schema,
     *,
-    seen: SeenColumns,
     negatives: int = 100,
     by: Literal["uniform", "popularity"] = "uniform",
     seed: int = 0,
+    **options: Unpack[TaskOptions],
 ) -> Candidates:
     """Sample unseen items without repeats for every test row.
 
     A user's other test items are not drawn either. With `by="popularity"`, the next item is drawn
     with a probability proportional to its positives in `seen`. Both protocols occur in published
-    tables. Their figures are comparable neither with those of the full catalogue nor with those of
+    tables. Their metrics are comparable neither with those of the full catalogue nor with those of
     another number of candidates (Krichene and Rendle, 2020, "On Sampled Metrics for Item
     Recommendation").
 
     Args:
-        test: encoded test rows.
+        test: encoded test rows, or a task.
         schema: names of the user and item id.
-        seen: see `ranking`. Popularity is counted in these rows too.
         negatives: number of items for each row. Rows of users with fewer unseen items get padding.
         by: `"uniform"` or `"popularity"`.
         seed: seed of the draw.
+        **options: the field `seen` of `RankingTask`. Popularity is counted in these rows too.
 
     Raises:
         ValueError: if a column is missing, `by` is neither of the two, `negatives` is not from 1 to
@@ -76,9 +63,11 @@ def sample_candidates(
     check_choice("sample_candidates", "by", by, ("uniform", "popularity"))
     hint = f"There are {num_items} items."
     check_integer("sample_candidates", "negatives", negatives, 1, num_items, numpy=True, hint=hint)
+    task = RankingTask.of(test, options)
+    seen = seen_parts(task.seen)
     names = (schema.user_id.name, schema.item_id.name)
-    check_columns(test, names, what="sample_candidates: test")
-    users = check_ids(test[names[0]], schema.user_id, what="sample_candidates: test")
+    check_columns(task.test, names, what="sample_candidates: test")
+    users = check_ids(task.test[names[0]], schema.user_id, what="sample_candidates: test")
     weight = np.ones(num_items)
     if by == "popularity":
         counts = row_counts(seen, schema.item_id, positives=schema)
@@ -89,7 +78,7 @@ def sample_candidates(
                 f"{schema.label!r} {schema.positive}. Pass the encoded training rows, or draw "
                 "by='uniform'."
             )
-    removed = SeenPairs.of([*seen_parts(seen), test], schema)
+    removed = SeenPairs.of([*seen, task.test], schema)
     rng = np.random.default_rng(seed)
     ids = np.full((len(users), negatives), PADDING_ID, np.int32)
     draw = _Draw(weight, removed, rng)

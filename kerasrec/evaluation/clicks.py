@@ -1,86 +1,21 @@
 """Click prediction metrics: AUC, log loss, calibration."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
-from scipy.stats import rankdata
 
 from kerasrec._checks import check_integer
-from kerasrec.evaluation.columns import check_columns, check_ids, known
-from kerasrec.evaluation.scoring import check_ranker, predict
-from kerasrec.types import Columns, Ranker
 
 
-def click_metrics(
-    model: Ranker, columns: Columns, *, bins: int = 10, batch_size: int = 8192
-) -> dict[str, float | int]:
-    """Evaluate a model whose scores are logits of a binary label.
+class ClickRows(NamedTuple):
+    """Labels and predictions of some rows, from which every click metric follows."""
 
-        auc        P(score of a positive > score of a negative), equal scores count half
-        gauc       auc of each user with both labels, weighted by the user's rows (Zhu et al., 2017,
-                   "Optimized Cost per Click in Taobao Display Advertising")
-        log_loss   mean of -log P(label), P(1) = 1 / (1 + exp(-score))
-        normalized_entropy  log_loss over that of the mean label as the prediction (He et al., 2014,
-                   "Practical Lessons from Predicting Clicks on Ads at Facebook")
-        calibration         mean prediction over mean label (same paper)
-        calibration_error   see `calibration_curve`
-
-    The loss is computed from the logits, so that no prediction rounds to 0 or 1. Rows with unknown
-    ids count like all others, but unknown users are left out of `gauc`.
-
-    Args:
-        model: model whose scores are logits of the label column of its schema.
-        columns: encoded rows with every feature and the label, 0 or 1.
-        bins: see `calibration_curve`.
-        batch_size: rows per call of the model.
-
-    Returns:
-        Dict with these figures, `gauc_users` (users with both labels), `test_rows`,
-        `unknown_user_rows` and `unknown_item_rows`. Figures that are undefined if a label is
-        missing (`auc`, `gauc`, `normalized_entropy`, `calibration` without a positive) are NaN.
-
-    Raises:
-        ValueError: if there are no rows, a column is missing, a label is neither 0 nor 1, or a
-            score is NaN.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from kerasrec.schema import Categorical, Schema
-    >>> class Zero:
-    ...     schema = Schema(Categorical("user", 4), Categorical("item", 5), label="click")
-    ...     def __call__(self, inputs, training=False):
-    ...         return np.zeros(inputs["item"].shape, np.float32)
-    >>> ids = np.array([2, 3])
-    >>> figures = click_metrics(Zero(), {"user": ids, "item": ids, "click": np.array([1, 0])})
-    >>> figures["auc"], round(figures["log_loss"], 4), figures["normalized_entropy"]
-    (0.5, 0.6931, 1.0)
-    """
-    check_ranker(model)
-    schema = model.schema
-    names = [feature.name for feature in schema.features] + [schema.label]
-    rows = check_columns(columns, names, what="click_metrics")
-    users = check_ids(columns[schema.user_id.name], schema.user_id, what="click_metrics")
-    items = check_ids(columns[schema.item_id.name], schema.item_id, what="click_metrics")
-    labels = _binary(columns[schema.label], f"click_metrics: column {schema.label!r}")
-    logits = predict(model, columns, batch_size=batch_size).astype(np.float64)
-    predicted, rate = expit(logits), labels.mean()
-    loss = log_loss(labels, logits)
-    entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate) if 0 < rate < 1 else np.nan
-    grouped, gauc_users = grouped_auc(labels, logits, np.where(known(users), users, -1))
-    return {
-        "auc": auc(labels, logits),
-        "gauc": grouped,
-        "log_loss": loss,
-        "normalized_entropy": float(loss / entropy),
-        "calibration": float(predicted.mean() / rate) if rate else float("nan"),
-        "calibration_error": calibration_curve(labels, predicted, bins=bins).error,
-        "gauc_users": gauc_users,
-        "test_rows": rows,
-        "unknown_user_rows": int((~known(users)).sum()),
-        "unknown_item_rows": int((~known(items)).sum()),
-    }
+    labels: np.ndarray
+    logits: np.ndarray
+    predicted: np.ndarray
+    grouped_auc: tuple[float, int]
+    bins: int
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -101,10 +36,12 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     >>> auc(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.7]))
     0.75
     """
-    labels = _binary(labels, "auc: labels")
+    labels = binary(labels, "auc: labels")
     scores = _scores(scores, len(labels), "auc: scores")
     positives = labels.sum()
     pairs = positives * (len(labels) - positives)
+    from scipy.stats import rankdata  # takes a second, which rankings need not wait for
+
     above = (rankdata(scores) * labels).sum() - positives * (positives + 1) / 2
     return float(above / pairs) if pairs else float("nan")
 
@@ -126,7 +63,7 @@ def grouped_auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
     >>> grouped_auc(np.array([0, 1, 1]), np.array([0.1, 0.3, 0.0]), np.array([2, 2, 3]))
     (1.0, 1)
     """
-    labels = _binary(labels, "grouped_auc: labels")
+    labels = binary(labels, "grouped_auc: labels")
     scores = _scores(scores, len(labels), "grouped_auc: scores")
     groups = np.asarray(groups)
     if groups.shape != labels.shape or groups.dtype.kind not in "iu":
@@ -170,9 +107,16 @@ def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
     >>> log_loss(np.array([1, 0]), np.array([800.0, -800.0]))
     0.0
     """
-    labels = _binary(labels, "log_loss: labels")
+    labels = binary(labels, "log_loss: labels")
     logits = _scores(logits, len(labels), "log_loss: logits")
     return float(np.mean(np.logaddexp(0.0, np.where(labels == 1, -1.0, 1.0) * logits)))
+
+
+def normalized_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Compute the log loss over that of the mean label as the prediction. NaN for equal labels."""
+    rate = labels.mean()
+    entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate) if 0 < rate < 1 else np.nan
+    return float(log_loss(labels, logits) / entropy)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -222,7 +166,7 @@ def calibration_curve(
     >>> curve.predicted.tolist(), curve.observed.tolist(), round(curve.error, 6)
     ([0.5, 0.8], [0.5, 1.0], 0.1)
     """
-    labels = _binary(labels, "calibration_curve: labels")
+    labels = binary(labels, "calibration_curve: labels")
     predicted = np.asarray(predicted, np.float64)
     check_integer("calibration_curve", "bins", bins, 1, numpy=True)
     if predicted.shape != labels.shape or not ((predicted >= 0) & (predicted <= 1)).all():
@@ -239,7 +183,8 @@ def calibration_curve(
     return CalibrationCurve(mean, rate, rows)
 
 
-def _binary(labels: np.ndarray, what: str) -> np.ndarray:
+def binary(labels: np.ndarray, what: str) -> np.ndarray:
+    """Validate that there are labels, all of them 0 or 1, and return them as float64."""
     labels = np.asarray(labels, np.float64)
     if labels.ndim != 1 or not len(labels) or not np.isin(labels, (0.0, 1.0)).all():
         raise ValueError(

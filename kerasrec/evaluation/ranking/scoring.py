@@ -1,6 +1,7 @@
 """Blockwise scores of a model as numpy arrays."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -31,11 +32,6 @@ def to_numpy(values: Tensor) -> np.ndarray:
     return values.astype(np.float32, copy=False)
 
 
-def model_name(model: object) -> str:
-    """Return the name of a model for messages, its class."""
-    return type(model).__name__
-
-
 def check_ranker(model: object) -> None:
     """Check that a model is a `Ranker`.
 
@@ -58,13 +54,13 @@ def check_scores(scores: np.ndarray, shape: tuple[int, ...], model: object) -> n
     """
     if scores.shape != shape:
         raise ValueError(
-            f"{model_name(model)} gave scores of shape {scores.shape}; expected {shape}. A model "
-            "gives one score per pair: (batch,), or (batch, candidates) for that many items."
+            f"{type(model).__name__} gave scores of shape {scores.shape}; expected {shape}. A "
+            "model gives one score per pair: (batch,), or (batch, candidates) for that many items."
         )
     if scores.size and np.isnan(np.min(scores)):  # min keeps NaN, and needs no array of flags
         share = np.mean(np.isnan(scores))
         raise ValueError(
-            f"{model_name(model)} gave NaN for {share:.2%} of a block of {scores.size} scores; "
+            f"{type(model).__name__} gave NaN for {share:.2%} of a block of {scores.size} scores; "
             "expected numbers. Training may have diverged: try a smaller learning rate or "
             "clipnorm, and look for NaN in the inputs."
         )
@@ -158,8 +154,8 @@ class ItemVectors:
                 or (rows.start and some.shape[1] != vectors.shape[1])
             ):
                 raise ValueError(
-                    f"{model_name(model)}.item_embedding gave {some.shape} for {expected} items; "
-                    "expected (items, dim)."
+                    f"{type(model).__name__}.item_embedding gave {some.shape} for {expected} "
+                    "items; expected (items, dim)."
                 )
             if not rows.start:
                 vectors = np.empty((num_items, some.shape[1]), np.float32)
@@ -306,3 +302,8 @@ def _ranker_scorer(model: Ranker, items: Columns, max_memory_mb: int) -> BlockSc
         return found
 
     return scores
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

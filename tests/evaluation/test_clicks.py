@@ -9,7 +9,7 @@ from kerasrec.evaluation import (
     click_metrics,
     grouped_auc,
     log_loss,
-    pointwise,
+    rating_errors,
 )
 
 oracle = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the oracle")
@@ -122,7 +122,7 @@ def test_bad_input(call, message):
         call()
 
 
-@pytest.mark.parametrize("measure", [click_metrics, pointwise])
+@pytest.mark.parametrize("measure", [click_metrics, rating_errors])
 def test_nan_scores_are_named_with_their_share(table_model, measure):
     table = np.zeros((3, 4))
     table[2, 3] = np.nan

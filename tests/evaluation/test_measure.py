@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kerasrec.evaluation import pointwise
+from kerasrec.evaluation import rating_errors
 
 
 def rows(items, labels):
@@ -16,7 +16,7 @@ TABLE = np.tile(np.arange(8.0), (4, 1))
 
 
 def test_errors_by_hand(table_model):
-    result = pointwise(table_model(TABLE), rows([2, 5, 7], [2.0, 4.0, 4.0]))
+    result = rating_errors(table_model(TABLE), rows([2, 5, 7], [2.0, 4.0, 4.0]))
     assert result["rmse"] == pytest.approx(np.sqrt((0 + 1 + 9) / 3))
     assert result["mae"] == pytest.approx((0 + 1 + 3) / 3)
     assert result["test_rows"] == 3
@@ -24,7 +24,7 @@ def test_errors_by_hand(table_model):
 
 def test_clip(table_model):
     model = table_model(TABLE)
-    result = pointwise(model, rows([2, 7], [3.0, 4.0]), clip=(3, 5))
+    result = rating_errors(model, rows([2, 7], [3.0, 4.0]), clip=(3, 5))
     assert result["mae"] == pytest.approx((0 + 1) / 2)
 
 
@@ -32,14 +32,14 @@ def test_batches_do_not_change_the_figures(table_model):
     rng = np.random.default_rng(0)
     columns = rows(rng.integers(2, 8, 100), rng.normal(size=100))
     model = table_model(TABLE)
-    whole, parts = pointwise(model, columns), pointwise(model, columns, batch_size=7)
+    whole, parts = rating_errors(model, columns), rating_errors(model, columns, batch_size=7)
     assert whole == pytest.approx(parts)
 
 
 def test_unknown_rows_count_and_are_counted(table_model):
     columns = rows([1, 5], [1.0, 4.0])
     columns["user"] = np.array([2, 1])
-    result = pointwise(table_model(TABLE), columns)
+    result = rating_errors(table_model(TABLE), columns)
     assert (result["mae"], result["unknown_user_rows"], result["unknown_item_rows"]) == (0.5, 1, 1)
 
 
@@ -56,11 +56,11 @@ def test_unknown_rows_count_and_are_counted(table_model):
 )
 def test_bad_input(table_model, columns, arguments, message):
     with pytest.raises(ValueError, match=message):
-        pointwise(table_model(TABLE), columns, **arguments)
+        rating_errors(table_model(TABLE), columns, **arguments)
 
 
 def test_nan_scores(table_model):
     table = TABLE.copy()
     table[2, 5] = np.nan
     with pytest.raises(ValueError, match="gave NaN for 25.00% of a block of 4 scores"):
-        pointwise(table_model(table), rows([2, 3, 4, 5], [1, 1, 1, 1]))
+        rating_errors(table_model(table), rows([2, 3, 4, 5], [1, 1, 1, 1]))

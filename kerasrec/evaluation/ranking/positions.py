@@ -10,7 +10,6 @@ then reads the item vectors less often.
 
 import dataclasses
 import itertools
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from kerasrec.evaluation.counting import count_better
-from kerasrec.evaluation.queries import Queries, SeenPairs
-from kerasrec.evaluation.ranked import Positives
-from kerasrec.evaluation.scoring import ItemVectors, block_scorer
-from kerasrec.schema import Schema
-from kerasrec.types import Columns, Ranker, Retriever
+from kerasrec.evaluation.ranking.counting import count_better
+from kerasrec.evaluation.ranking.scoring import ItemVectors, block_scorer, cores
+from kerasrec.evaluation.ranking.task import PreparedTask
+from kerasrec.types import Ranker, Retriever
 
 # Bytes for a score of a retriever and its share of the pairs removed from a block. Flags come on
 # top, at least two for each score of a row. Scores of other models are copied once more.
@@ -38,22 +35,28 @@ _QUERIES_PER_CALL = 16_384
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Task:
-    """Ranking task: the queries, the seen pairs and the candidates.
+class Positives:
+    """Positives of all queries, one row each.
 
     Args:
-        schema: names of the features.
-        queries: queries and positives.
-        seen: pairs that are not candidates.
-        position: `(item ids,)` row of the item in the catalogue, -1 if it has none.
-        candidates: item ids `(queries, c)` of a sampled protocol; None for the catalogue.
+        query: index of the query, ascending.
+        item: item id.
+        listed: whether the item was a candidate.
+        score: float32 score, arbitrary if not listed.
+        greater: number of candidates that score higher, without positives.
+        tied: number of candidates that score the same, without positives.
     """
 
-    schema: Schema
-    queries: Queries
-    seen: SeenPairs
-    position: np.ndarray
-    candidates: np.ndarray | None
+    query: np.ndarray
+    item: np.ndarray
+    listed: np.ndarray
+    score: np.ndarray
+    greater: np.ndarray
+    tied: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Positives":
+        """Return some of the rows, in their order."""
+        return Positives(*(getattr(self, f.name)[rows] for f in dataclasses.fields(self)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,13 +90,12 @@ class _Count(Protocol):
 
 
 def count_positives(
-    model: Ranker, items: Columns, task: Task, *, max_memory_mb: int
+    model: Ranker, task: PreparedTask, *, max_memory_mb: int
 ) -> tuple[Positives, np.ndarray]:
     """Score all queries and count the candidates above and tied with each positive.
 
     Args:
         model: model to score with.
-        items: item features, one row per item of the catalogue.
         task: the ranking task.
         max_memory_mb: bound for the arrays of scores.
 
@@ -126,16 +128,16 @@ def count_positives(
         negatives[block.queries] = others
 
     if task.candidates is not None:
-        _sampled(model, items, task, count, max_memory_mb)
+        _sampled(model, task, count, max_memory_mb)
     elif isinstance(model, Retriever):
-        _retrieved(model, items, task, count, max_memory_mb)
+        _retrieved(model, task, count, max_memory_mb)
     else:
-        _scored(model, items, task, count, max_memory_mb)
+        _scored(model, task, count, max_memory_mb)
     found = Positives(queries.query, queries.item, listed, score, greater, tied)
     return found, negatives
 
 
-def _blocks(task: Task, size: int, within: int | None = None) -> Iterator[list[_Block]]:
+def _blocks(task: PreparedTask, size: int, within: int | None = None) -> Iterator[list[_Block]]:
     """Yield all queries in blocks of `size` rows, about `within` rows at a time.
 
     Queries with equally many positives are adjacent, since they are counted together.
@@ -158,11 +160,13 @@ def _blocks(task: Task, size: int, within: int | None = None) -> Iterator[list[_
     yield from (blocks[at : at + step] for at in range(0, len(blocks), step))
 
 
-def _features(task: Task, queries: np.ndarray) -> dict[str, np.ndarray]:
+def _features(task: PreparedTask, queries: np.ndarray) -> dict[str, np.ndarray]:
     return {name: values[queries] for name, values in task.queries.features.items()}
 
 
-def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _remove_seen(
+    task: PreparedTask, block: _Block, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mark seen items as NaN, except positives. Return the positives' columns and the negatives."""
     row, item = task.seen.items_of(block.users)
     at = task.position[item]
@@ -178,10 +182,8 @@ def _remove_seen(task: Task, block: _Block, scores: np.ndarray) -> tuple[np.ndar
     return column, scores.shape[1] - removed - positives
 
 
-def _retrieved(
-    model: Retriever, items: Columns, task: Task, count: _Count, max_memory_mb: int
-) -> None:
-    catalogue = ItemVectors.of(model, items)
+def _retrieved(model: Retriever, task: PreparedTask, count: _Count, max_memory_mb: int) -> None:
+    catalogue = ItemVectors.of(model, task.items)
     width, threads = len(catalogue.vectors), cores()
     most = (max_memory_mb << 20) // width // _BYTES_PER_PRODUCT
     few = threads > 1 and most // threads < _FEW_QUERIES
@@ -199,7 +201,7 @@ def _retrieved(
 
 def _by_rows(
     catalogue: ItemVectors,
-    task: Task,
+    task: PreparedTask,
     count: _Count,
     size: int,
     threads: int,
@@ -220,7 +222,7 @@ def _by_rows(
 
 def _by_columns(
     catalogue: ItemVectors,
-    task: Task,
+    task: PreparedTask,
     count: _Count,
     size: int,
     threads: int,
@@ -254,19 +256,19 @@ def _by_columns(
     return one
 
 
-def _scored(model: Ranker, items: Columns, task: Task, count: _Count, max_memory_mb: int) -> None:
-    score = block_scorer(model, items, max_memory_mb=max_memory_mb)
-    width = len(items[task.schema.item_id.name])
+def _scored(model: Ranker, task: PreparedTask, count: _Count, max_memory_mb: int) -> None:
+    score = block_scorer(model, task.items, max_memory_mb=max_memory_mb)
+    width = len(task.items[task.schema.item_id.name])
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width))
     for (block,) in _blocks(task, size):
         scores = score(_features(task, block.queries), None)
         count(block, scores, *_remove_seen(task, block, scores))
 
 
-def _sampled(model: Ranker, items: Columns, task: Task, count: _Count, max_memory_mb: int) -> None:
+def _sampled(model: Ranker, task: PreparedTask, count: _Count, max_memory_mb: int) -> None:
     if task.candidates is None:
-        raise ValueError("ranking: expected candidates; received None.")
-    score = block_scorer(model, items, max_memory_mb=max_memory_mb)
+        raise ValueError("rank: expected candidates; received None.")
+    score = block_scorer(model, task.items, max_memory_mb=max_memory_mb)
     width = task.candidates.shape[1] + 1
     size = max(1, (max_memory_mb << 20) // (_BYTES_PER_SCORE * width))
     for (block,) in _blocks(task, size):
@@ -283,15 +285,10 @@ def _sampled(model: Ranker, items: Columns, task: Task, count: _Count, max_memor
         count(block, scores, np.zeros_like(block.row), others)
 
 
-def _not_listed(ids: np.ndarray, users: np.ndarray, task: Task) -> np.ndarray:
+def _not_listed(ids: np.ndarray, users: np.ndarray, task: PreparedTask) -> np.ndarray:
     """Mark the ids `(queries, c)` that are no candidates: not in the catalogue, repeated, seen."""
     order = np.argsort(ids, axis=1, kind="stable")  # the positive in column 0 precedes its repeats
     ranked = np.take_along_axis(ids, order, axis=1)
     repeated = np.zeros(ids.shape, bool)
     np.put_along_axis(repeated, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)
     return (task.position[ids] < 0) | repeated | task.seen.contains(users[:, None], ids)
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

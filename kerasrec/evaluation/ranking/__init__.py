@@ -1,0 +1,1 @@
+"""Ranking: the task, the scores, the counts and the result. `kerasrec.evaluation` exports it."""
