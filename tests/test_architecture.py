@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "reports": {"evaluation"},
     "distribute": BASE | {"training"},
     "losses": BASE,
-    "retrieval": BASE | {"losses", "training"},
+    "retrieval": BASE | {"data", "losses", "training"},
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
     "interop": BASE | {"data", "models"},

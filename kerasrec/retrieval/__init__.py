@@ -1,12 +1,14 @@
-"""Exact top-k retrieval with exclusions and filters, eager or in a graph; retriever training."""
+"""Recommended lists, exact top-k with exclusions and filters, re-ranking; retriever training."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "catalogue": ["ExactTopK", "Found"],
-        "exact": ["LOWEST_SCORE", "TopK", "blocked_top_k", "rescored", "top_k"],
+        "_recommend": ["recommend", "similar_items"],
+        "catalogue": ["ExactTopK", "RecommendedItems"],
+        "exact": ["LOWEST_SCORE", "TopK", "top_k"],
+        "index": ["ExactIndex", "Index"],
         "next_item": ["NextItem"],
         "reranking": [
             "Calibrated",

@@ -6,7 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.retrieval import LOWEST_SCORE, blocked_top_k, exact, top_k
+from kerasrec.retrieval import LOWEST_SCORE, exact, top_k
+from kerasrec.retrieval.exact import blocked_top_k
 
 
 def sorted_by_numpy(scores, k, exclude):
