@@ -307,7 +307,7 @@ def epoch(options: argparse.Namespace) -> dict:
     import keras
 
     from kerasrec import callbacks, data, datasets, models, optimizers
-    from kerasrec.retrieval import SampledSoftmax
+    from kerasrec.retrieval import SampledSoftmaxTrainer
 
     negatives, batch_size = 256, 2048
     dataset = datasets.load("ncf-ml-1m")
@@ -317,7 +317,7 @@ def epoch(options: argparse.Namespace) -> dict:
     train, test = (data.encode(part, vocabularies) for part in (split.train, split.test))
     keras.utils.set_random_seed(SEED)
     model = models.MatrixFactorization(schema, embedding_dim=DIM)
-    fitted = SampledSoftmax(model, negatives=negatives, seed=SEED)
+    fitted = SampledSoftmaxTrainer(model, negatives=negatives, seed=SEED)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     fitted.compile(optimizers.Adam(0.004), loss, jit_compile=True, steps_per_execution=16)
     batches = data.pointwise(train, schema, batch_size=batch_size, seed=SEED, drop_remainder=True)

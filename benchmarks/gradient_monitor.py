@@ -2,7 +2,7 @@
 
     python benchmarks/gradient_monitor.py             # writes its page
     python benchmarks/gradient_monitor.py --page      # from stored results
-    python benchmarks/gradient_monitor.py --doctor    # the same for `Doctor`; no page
+    python benchmarks/gradient_monitor.py --doctor    # the same for `TrainingDiagnostics`; no page
 
 Matrix factorisation in stock `model.fit`, in two sizes: that of MovieLens 1M (6,042 users, 3,708
 items, dimension 64, batches of 8,192 rows) and two tables of 1,000,000 rows (dimension 32, batches
@@ -27,7 +27,7 @@ import pages
 import tensorflow as tf
 import turns
 
-from kerasrec.callbacks import Doctor, GradientMonitor
+from kerasrec.callbacks import GradientMonitor, TrainingDiagnostics
 from kerasrec.models import MatrixFactorization
 from kerasrec.optimizers import SGD, Adam
 from kerasrec.schema import Categorical, Schema
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--interval", type=int, default=default)
     parser.add_argument("--steps", type=int, default=STEPS, help="of an epoch")
-    parser.add_argument("--doctor", action="store_true", help="measure Doctor instead")
+    parser.add_argument("--doctor", action="store_true", help="measure TrainingDiagnostics instead")
     parser.add_argument("--only", default="", help="part of the names of cases")
     pages.add_options(parser)
     options = parser.parse_args()
@@ -119,7 +119,7 @@ def measure(case: Case, settings: dict[str, Any]) -> dict[str, list[float]]:
     name, size, optimizer, compiling = case
     callback: keras.callbacks.Callback = GradientMonitor(settings["interval"])
     if settings["doctor"]:
-        callback = Doctor(batch_path=None)
+        callback = TrainingDiagnostics(batch_path=None)
     keras.utils.set_random_seed(0)
     data = batches(size, settings["steps"])
     model = matrix_factorization(size)

@@ -32,7 +32,7 @@ from kerasrec.data.batches import histories, pointwise, shared_negatives, with_n
 from kerasrec.data.encode import encode, fit_vocabularies, make_schema
 from kerasrec.data.interactions import Interactions
 from kerasrec.data.streaming import stream_parquet
-from kerasrec.schema import Schema, Sequence
+from kerasrec.schema import IdSequence, Schema
 
 NEGATIVES = 4
 TARGET = 3_000_000
@@ -86,7 +86,7 @@ def measure(rows: Interactions, batch_size: int, repeats: int) -> None:
     schema = make_schema(rows, vocabularies)
     columns = encode(rows, vocabularies)
     sequential = Schema(
-        user=[*schema.user, Sequence("history", of="item_id", max_length=50)], item=schema.item
+        user=[*schema.user, IdSequence("history", of="item_id", max_length=50)], item=schema.item
     )
     popularity = vocabularies["item_id"].counts ** 0.75
     group = 1 + NEGATIVES

@@ -7,7 +7,7 @@
 
 Matrix factorisation on MovieLens 100K with drawn negatives, two worker processes on this machine
 under `MultiWorkerMirroredStrategy`, `Adam(clipnorm)`, inverse time decay and
-`kerasrec.callbacks.Resume`. A worker gets SIGKILL at a random moment. Then both are restarted, as a
+`kerasrec.callbacks.ExactResume`. A worker gets SIGKILL at a random moment. Then both are restarted, as a
 cluster manager would do. The first run is undisturbed.
 """
 
@@ -32,7 +32,7 @@ ABOUT = """# Workers killed while they train
 
 Matrix factorisation on MovieLens 100K with 4 drawn negatives, two worker processes under \
 `MultiWorkerMirroredStrategy`, `Adam(clipnorm=1)`, inverse time decay, and \
-`kerasrec.callbacks.Resume`. Epochs, workers and moments of the kills are drawn at random before \
+`kerasrec.callbacks.ExactResume`. Epochs, workers and moments of the kills are drawn at random before \
 the first run, and the kills come in the order of their epochs. Three kills in ten come \
 within the write of the file: the worker that writes it gets SIGKILL when a random share of it \
 is on the disk, or after the last of them, before the file gets its name. The others come after a \
@@ -264,7 +264,7 @@ def train(
             optimizers.Adam(rate, clipnorm=1.0), keras.losses.BinaryCrossentropy(from_logits=True)
         )
     path = pathlib.Path(folder, "training.npz")
-    resume = callbacks.Resume(path, batches, keep=int(epoch) >= 0, save_freq=save_freq)
+    resume = callbacks.ExactResume(path, batches, keep=int(epoch) >= 0, save_freq=save_freq)
     from kerasrec.training import keep_freed_memory
 
     keep_freed_memory()

@@ -33,8 +33,8 @@ from sequence_training import Checkpoint, fit_with_early_stopping, times_of
 from kerasrec import data, datasets, models, optimizers
 from kerasrec.evaluation import auc, grouped_auc, log_loss
 from kerasrec.schema import Categorical, NumericSequence, Schema
-from kerasrec.schema import Sequence as History
-from kerasrec.training import EveryStep
+from kerasrec.schema import IdSequence as History
+from kerasrec.training import StepwiseTrainer
 from kerasrec.types import Columns
 
 HELD, HIGH, DRAWS = 5, 4.0, 400
@@ -173,7 +173,7 @@ def step_function(model: Any) -> Callable[[Any], Any]:
 
     if not hasattr(model, "compiled_steps"):
         model.compiled_steps = tf.function(
-            lambda features: model.step_logits(features, features["place"]), jit_compile=True
+            lambda features: model.step_logits(features, features["position"]), jit_compile=True
         )
     return model.compiled_steps
 
@@ -217,7 +217,7 @@ def compiled(settings: Settings, rows: Rows, steps: int) -> tuple[Any, Any]:
         model = models.StackedLSTMClassifier(
             rows.schema, **shared, hidden_units=settings.hidden_units, dropout=settings.dropout
         )
-        trainer = EveryStep(model)
+        trainer = StepwiseTrainer(model)
     else:
         shared["l2"] = settings.l2
         if settings.kind == "EmbeddingMLP":
@@ -453,7 +453,7 @@ of the validation rows:
 {rates}
 
 Cross-entropy, `kerasrec.optimizers.Adam` with `global_clipnorm=1`; the rate falls linearly to a
-tenth at the last planned epoch. {LSTM}: `kerasrec.training.EveryStep` on
+tenth at the last planned epoch. {LSTM}: `kerasrec.training.StepwiseTrainer` on
 `kerasrec.data.next_labels`, `batch_size` packed rows of `max_length` steps, every step with a
 label; of a user with more steps each epoch has another window, up to a random end. The AUC of the
 validation rows is taken after each epoch, and the training stops when it has not risen for more

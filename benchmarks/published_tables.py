@@ -131,7 +131,7 @@ figures compare with no full ranking. Equal scores count as the mean over their 
 {EPOCH} Held out is the last training film of each user, ranked among 99 drawn films that the user
 has not seen.""",
         training="""
-MatrixFactorization: `kerasrec.retrieval.SampledSoftmax`, `negatives` shared by a batch; with a
+MatrixFactorization: `kerasrec.retrieval.SampledSoftmaxTrainer`, `negatives` shared by a batch; with a
 `half_life`, each row weighs what `kerasrec.data.recency_weights` gives it, which reads the times of
 the training rows; the published models do not. EmbeddingMLP: binary cross-entropy, `negatives`
 drawn for each positive (`with_negatives`). All: `kerasrec.optimizers.Adam`, the rate falls linearly
@@ -155,7 +155,7 @@ def gowalla_lightgcn() -> Table:
         models={
             "MatrixFactorization": RankingSettings(
                 embedding_dim=64, temperature=0.1, learning_rate=0.01, negatives=1024,
-                estimate_catalogue=True, epochs=32, every=8, k=20,
+                sampling_correction=True, epochs=32, every=8, k=20,
             ),
             "Popularity": RankingSettings(kind="Popularity", epochs=0, k=20),
         },
@@ -192,7 +192,7 @@ items are ranked but those of the user's training rows. Published rows have embe
 most of them stopped on the test rows.
 {EPOCH} Held out is a random tenth of the training rows.""",
         training="""
-MatrixFactorization: `kerasrec.retrieval.SampledSoftmax`, `negatives` shared by a batch,
+MatrixFactorization: `kerasrec.retrieval.SampledSoftmaxTrainer`, `negatives` shared by a batch,
 `kerasrec.optimizers.Adam`, the rate falls linearly to 0 at the last planned epoch. The seed sets
 initial weights, order and negatives.""",
         choose=functools.partial(choose_ranking, "gowalla-lightgcn"),

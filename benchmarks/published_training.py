@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
-from kerasrec.retrieval import SampledSoftmax
+from kerasrec.retrieval import SampledSoftmaxTrainer
 from kerasrec.schema import Schema
 from kerasrec.training import keep_freed_memory
 from kerasrec.types import Columns
@@ -32,7 +32,7 @@ class RankingSettings:
     temperature: float | None = None
     use_bias: bool = True
     negatives: int = 256
-    estimate_catalogue: bool = False
+    sampling_correction: bool = False
     half_life: float | None = None
     floor: float | None = None
     learning_rate: float = 0.004
@@ -131,10 +131,10 @@ def train_ranking(
     if settings.kind == "MatrixFactorization":
         cosine = {"temperature": settings.temperature, "use_bias": settings.use_bias}
         model = models.MatrixFactorization(schema, **shared, **cosine)
-        fitted = SampledSoftmax(
+        fitted = SampledSoftmaxTrainer(
             model,
             negatives=settings.negatives,
-            estimate_catalogue=settings.estimate_catalogue,
+            sampling_correction=settings.sampling_correction,
             seed=seed,
         )
         if settings.half_life is not None:

@@ -126,14 +126,14 @@ def prepare_movielens(folder: pathlib.Path) -> None:
     import keras
 
     from kerasrec import data, datasets, models, serving
-    from kerasrec.retrieval import SampledSoftmax
+    from kerasrec.retrieval import SampledSoftmaxTrainer
 
     rows = datasets.load("movielens-100k").interactions
     vocabularies = data.fit_vocabularies(rows)
     schema = data.make_schema(rows, vocabularies)
     keras.utils.set_random_seed(SEED)
     model = models.MatrixFactorization(schema, embedding_dim=DIM)
-    trainer = SampledSoftmax(model, negatives=256, seed=SEED)
+    trainer = SampledSoftmaxTrainer(model, negatives=256, seed=SEED)
     trainer.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
     batches = data.pointwise(data.encode(rows, vocabularies), schema, batch_size=2048, seed=SEED)
     from kerasrec.training import keep_freed_memory

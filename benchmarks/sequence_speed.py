@@ -36,7 +36,7 @@ sasrec-ml-1m, the training rows: the newest 201 items of each user; length 200, 
 64, 2 blocks with 1 head, dropout {dropout}, cross-entropy over all items at every position, Adam \
 with a rate of {rate}. Both sides train the same model: `SASRec(distance_bias=False)` has the \
 attention of the paper. kerasrec packs users into rows and computes the loss in chunks \
-(`NextItem(model)`). The PyTorch loop has one right-padded row per user and \
+(`NextItemTrainer(model)`). The PyTorch loop has one right-padded row per user and \
 `scaled_dot_product_attention`; it drops padded positions before it multiplies by the items, so \
 that neither side computes a loss of padding. {rows} packed rows hold about as many users as the \
 batch of PyTorch's. Each side runs in a process of its own, both in turn in each round, a seed \
@@ -89,7 +89,7 @@ def prepare(folder: pathlib.Path, users: int | None) -> None:
     import numpy as np
 
     from kerasrec import data, datasets
-    from kerasrec.schema import Schema, Sequence
+    from kerasrec.schema import IdSequence, Schema
 
     published = datasets.load("sasrec-ml-1m")
     vocabularies = data.fit_vocabularies(published.interactions)
@@ -101,7 +101,7 @@ def prepare(folder: pathlib.Path, users: int | None) -> None:
             {name: values[part[plain.user_id.name] < users + 2] for name, values in part.items()}
             for part in (columns, valid)
         )
-    history = Sequence("history", of=plain.item_id.name, max_length=LENGTH)
+    history = IdSequence("history", of=plain.item_id.name, max_length=LENGTH)
     schema = Schema(user=(*plain.user, history), item=plain.item)
     (folder / "schema.json").write_text(schema.to_json())
     names = schema.user_id.name, schema.item_id.name
@@ -213,7 +213,7 @@ def kerasrec_epochs(folder: pathlib.Path, seed: int) -> dict[str, float]:
 
     from kerasrec import data
     from kerasrec.models import SASRec
-    from kerasrec.retrieval import NextItem
+    from kerasrec.retrieval import NextItemTrainer
     from kerasrec.schema import Schema
 
     keras.utils.set_random_seed(seed)
@@ -224,7 +224,7 @@ def kerasrec_epochs(folder: pathlib.Path, seed: int) -> dict[str, float]:
     model = SASRec(
         schema, embedding_dim=DIM, num_layers=LAYERS, dropout=DROPOUT, distance_bias=False
     )
-    trainer = NextItem(model)
+    trainer = NextItemTrainer(model)
     trainer.compile(keras.optimizers.Adam(RATE), jit_compile=True)
     seconds, cpu = [], []
     for _ in range(EPOCHS):

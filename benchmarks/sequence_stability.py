@@ -104,13 +104,13 @@ def train(cell: str, make_optimizer: Callable[[], Any], seed: int, data: Any) ->
     from kerasrec.callbacks import GradientMonitor
     from kerasrec.data import next_items
     from kerasrec.models import GRU4Rec
-    from kerasrec.retrieval import NextItem
+    from kerasrec.retrieval import NextItemTrainer
 
     schema, columns = data
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     model = GRU4Rec(schema, embedding_dim=DIM, hidden_units=(UNITS,), cell=cell, dropout=0.0)
-    trainer, monitor = NextItem(model), GradientMonitor(interval=1)
+    trainer, monitor = NextItemTrainer(model), GradientMonitor(interval=1)
     trainer.compile(make_optimizer(), jit_compile=True)
     rows = next_items(columns, schema, batch_size=BATCH, time=None, pack_rows=False, seed=seed)
     losses = [float(trainer.evaluate(rows, verbose=0))]
@@ -142,7 +142,7 @@ def measured(side: str) -> dict[str, Any]:
     from kerasrec.data import next_items
     from kerasrec.models import GRU4Rec
     from kerasrec.optimizers import Adam
-    from kerasrec.retrieval import NextItem
+    from kerasrec.retrieval import NextItemTrainer
 
     parts = MEMORY_PARTS if side == "parts" else 1
     schema, columns = histories(MEMORY_ROWS * MEMORY_UPDATES)
@@ -150,7 +150,7 @@ def measured(side: str) -> dict[str, Any]:
     model = GRU4Rec(
         schema, embedding_dim=DIM, hidden_units=(MEMORY_UNITS,), cell="lstm", dropout=0.0
     )
-    trainer = NextItem(model)
+    trainer = NextItemTrainer(model)
     accumulated = {"gradient_accumulation_steps": parts} if parts > 1 else {}
     trainer.compile(Adam(0.003, **accumulated), jit_compile=True)
     options = {"time": None, "pack_rows": False, "shuffle": False}
@@ -259,7 +259,7 @@ Written by `benchmarks/sequence_stability.py`; run it again instead of editing t
 
 The newest {LENGTH + 1} training films of the first {USERS} users of sasrec-ml-1m who have as many:
 at each of {LENGTH} steps the next one is to be told (`GRU4Rec` with `cell` LSTM or GRU of {UNITS}
-units, dimension {DIM}, `NextItem` with the softmax over all films), in batches of {BATCH} rows,
+units, dimension {DIM}, `NextItemTrainer` with the softmax over all films), in batches of {BATCH} rows,
 {LOOKS * STEPS_PER_LOOK} steps of `kerasrec.optimizers.SGD`. {TOO_HIGH:g} is ten times {RATE:g},
 which was chosen by hand as a rate that trains well. A loss is the mean over {STEPS_PER_LOOK} steps.
 Norms are those of all gradients of a step together, as `GradientMonitor(interval=1)` records them

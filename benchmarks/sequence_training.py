@@ -13,9 +13,9 @@ from describing import write
 from published_training import clock, encoded, load
 
 from kerasrec import data, evaluation, models, optimizers
-from kerasrec.retrieval import NextItem
+from kerasrec.retrieval import NextItemTrainer
+from kerasrec.schema import IdSequence as History
 from kerasrec.schema import Schema
-from kerasrec.schema import Sequence as History
 from kerasrec.training import keep_freed_memory
 from kerasrec.types import Columns
 
@@ -69,13 +69,13 @@ def make_model(settings: SequenceSettings, schema: Schema) -> Any:
     return models.GRU4Rec(schema, **shared, hidden_units=settings.hidden_units, cell=settings.cell)
 
 
-def make_trainer(settings: SequenceSettings, model: Any, steps: int) -> NextItem:
+def make_trainer(settings: SequenceSettings, model: Any, steps: int) -> NextItemTrainer:
     """Return a compiled trainer: softmax over the catalogue, warm-up, then decay."""
     falling = keras.optimizers.schedules.PolynomialDecay(
         settings.learning_rate, max(1, steps - settings.warmup_steps), settings.last_rate
     )
     rate = optimizers.WarmUp(falling, settings.warmup_steps)
-    trainer = NextItem(model)
+    trainer = NextItemTrainer(model)
     trainer.compile(optimizers.Adam(rate, clipnorm=settings.clipnorm), jit_compile=True)
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer

@@ -26,9 +26,9 @@ import pages
 import processes
 
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
-from kerasrec.retrieval import NextItem
+from kerasrec.retrieval import NextItemTrainer
+from kerasrec.schema import IdSequence as History
 from kerasrec.schema import Schema
-from kerasrec.schema import Sequence as History
 from kerasrec.training import keep_freed_memory
 
 HISTORY, TIME, SEEDS = 100, "timestamp", (0, 1, 2)
@@ -105,7 +105,7 @@ def train(name: str, rows: Rows, seed: int) -> tuple[Any, dict[str, Any]]:
     optimizer = optimizers.Adam(rate, clipnorm=CLIPNORM)
     if name in SEQUENCES:
         model = getattr(models, name)(rows.sequences, **settings)
-        trainer = NextItem(model)
+        trainer = NextItemTrainer(model)
         trainer.compile(optimizer, jit_compile=True)
         batches = data.next_items(rows.train, model.schema, batch_size=32, time=TIME, seed=seed)
     else:

@@ -32,11 +32,11 @@ REGISTERED = {
     "optimizers.ftrl": ["Ftrl"],
     "optimizers.schedules": ["WarmUp"],
     "optimizers.sgd": ["SGD"],
-    "retrieval.next_item": ["NextItem"],
+    "retrieval.next_item": ["NextItemTrainer"],
     "retrieval.reranking": ["Calibrated", "MaximalMarginalRelevance", "PopularityBalance"],
-    "retrieval.sampled_softmax": ["SampledSoftmax"],
+    "retrieval.sampled_softmax": ["SampledSoftmaxTrainer"],
     "serving.pipeline": ["Pipeline"],
-    "training.every_step": ["EveryStep"],
+    "training.every_step": ["StepwiseTrainer"],
 }
 
 

@@ -119,7 +119,7 @@ class Numeric(_Feature):
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequence(_Feature):
+class IdSequence(_Feature):
     """Ordered history of ids of another feature, newest last, padded with 0.
 
     `kerasrec.data` pads on the right. Models accept padding anywhere, and any width.
@@ -151,9 +151,9 @@ class Sequence(_Feature):
 class NumericSequence(Numeric):
     """Floats for each event of a history, such as ratings or days since the last event.
 
-    The newest event comes last, aligned with the `Sequence` of the item id if there is one. NaN is
+    The newest event comes last, aligned with the `IdSequence` of the item id if there is one. NaN is
     padding, since 0 is a valid value. `kerasrec.data` pads on the right. Models accept padding
-    anywhere, and any width. Next to a `Sequence`, its ids tell what is padding.
+    anywhere, and any width. Next to a `IdSequence`, its ids tell what is padding.
 
     Args:
         name: name of the feature.
@@ -179,10 +179,10 @@ class NumericSequence(Numeric):
         return (self.max_length, *super().shape)
 
 
-Feature = Categorical | Bag | Numeric | Sequence
+Feature = Categorical | Bag | Numeric | IdSequence
 
 _KINDS: dict[str, type] = {
-    cls.kind: cls for cls in (Categorical, Bag, Numeric, Sequence, NumericSequence)
+    cls.kind: cls for cls in (Categorical, Bag, Numeric, IdSequence, NumericSequence)
 }
 
 
@@ -200,7 +200,7 @@ class Schema:
 
     Raises:
         ValueError: if a role holds anything but features, two features share a name, the user or
-            item id is missing, a `Sequence` refers to no `Categorical` of the schema, or `positive`
+            item id is missing, a `IdSequence` refers to no `Categorical` of the schema, or `positive`
             is malformed.
 
     Example:
@@ -228,7 +228,7 @@ class Schema:
             for feature in features:
                 if not isinstance(feature, Feature):
                     raise ValueError(
-                        f"Schema: {role} takes Categorical, Bag, Numeric, Sequence or "
+                        f"Schema: {role} takes Categorical, Bag, Numeric, IdSequence or "
                         f"NumericSequence features; "
                         f"received {feature!r} of type {type(feature).__name__}."
                     )
@@ -248,11 +248,11 @@ class Schema:
                     f"{list(getattr(self, role))}."
                 )
         for feature in self.features:
-            if isinstance(feature, Sequence):
+            if isinstance(feature, IdSequence):
                 target = next((f for f in self.features if f.name == feature.of), None)
                 if not isinstance(target, Categorical):
                     raise ValueError(
-                        f"Sequence {feature.name!r}: of={feature.of!r} must name a Categorical "
+                        f"IdSequence {feature.name!r}: of={feature.of!r} must name a Categorical "
                         f"feature of the schema; it has "
                         f"{[f.name for f in self.features if isinstance(f, Categorical)]}."
                     )
@@ -278,9 +278,11 @@ class Schema:
         return self.user + self.context + self.item
 
     @property
-    def item_histories(self) -> tuple[Sequence, ...]:
+    def item_histories(self) -> tuple[IdSequence, ...]:
         """Return the histories of the item id on the query side."""
-        return tuple(f for f in self.query if isinstance(f, Sequence) and f.of == self.item_id.name)
+        return tuple(
+            f for f in self.query if isinstance(f, IdSequence) and f.of == self.item_id.name
+        )
 
     @property
     def number_histories(self) -> tuple[NumericSequence, ...]:
@@ -322,7 +324,7 @@ class Schema:
         feature = self.feature(name)
         if not feature.has_ids:
             raise ValueError(f"Schema: feature {name!r} is numeric and has no ids.")
-        return feature.of if isinstance(feature, Sequence) else name
+        return feature.of if isinstance(feature, IdSequence) else name
 
     def num_ids(self, name: str) -> int:
         """Return the number of ids of a categorical, bag or sequence feature.

@@ -96,7 +96,7 @@ class SequenceModel(Protocol):
     """
 
     def states(
-        self, history: Tensor, place: Tensor | None = None, training: bool = False
+        self, history: Tensor, position: Tensor | None = None, training: bool = False
     ) -> Tensor:
         """Return the query vector after each step, `(batch, length, dim)`."""
         ...
@@ -106,7 +106,7 @@ class SequenceModel(Protocol):
 class StepClassifier(Protocol):
     """A model of a history, which predicts a label at every step of it."""
 
-    def step_logits(self, inputs: Features, place: Tensor, training: bool = False) -> Tensor:
+    def step_logits(self, inputs: Features, position: Tensor, training: bool = False) -> Tensor:
         """Return the logits of each step, `(batch, length)` or `(batch, length, classes)`."""
         ...
 

@@ -12,13 +12,13 @@ import pytest
 import kerasrec
 from kerasrec import layers, models, optimizers, retrieval, serving, training
 from kerasrec._registration import REGISTERED
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import tiny_schema
 
 PACKAGE = Path(kerasrec.__file__).parent
 DECORATOR = '@keras.saving.register_keras_serializable("kerasrec")'
 USER, ITEM = Categorical("user", 9), Categorical("item", 12)
-SEQUENCES = Schema(user=[USER, Sequence("history", of="item", max_length=4)], item=ITEM)
+SEQUENCES = Schema(user=[USER, IdSequence("history", of="item", max_length=4)], item=ITEM)
 PAIRS = Schema(user=USER, item=ITEM)
 CLASSES = [name for names in REGISTERED.values() for name in names]
 
@@ -33,14 +33,14 @@ MAKE = {
     "Dropout": lambda: layers.Dropout(0.5),
     "Embedding": lambda: layers.Embedding(5, 2),
     "EmbeddingMLP": lambda: models.EmbeddingMLP(tiny_schema(), hidden_units=(4,)),
-    "EveryStep": lambda: training.EveryStep(MAKE["StackedLSTMClassifier"]()),
+    "StepwiseTrainer": lambda: training.StepwiseTrainer(MAKE["StackedLSTMClassifier"]()),
     "FeatureEmbedding": lambda: layers.FeatureEmbedding(tiny_schema(), embedding_dim=4),
     "Ftrl": lambda: optimizers.Ftrl(0.1),
     "GRU4Rec": lambda: models.GRU4Rec(SEQUENCES, embedding_dim=4),
     "MatrixFactorization": lambda: models.MatrixFactorization(PAIRS, embedding_dim=4),
     "MaximalMarginalRelevance": lambda: retrieval.MaximalMarginalRelevance(0.5),
     "NeuMF": lambda: models.NeuMF(PAIRS, embedding_dim=4, hidden_units=(4,)),
-    "NextItem": lambda: retrieval.NextItem(MAKE["GRU4Rec"]()),
+    "NextItemTrainer": lambda: retrieval.NextItemTrainer(MAKE["GRU4Rec"]()),
     "Pipeline": lambda: serving.Pipeline(
         MAKE["MatrixFactorization"](), MAKE["NeuMF"](), retrieve=4
     ),
@@ -50,7 +50,9 @@ MAKE = {
     "RowwiseAdagrad": lambda: optimizers.RowwiseAdagrad(0.1),
     "SASRec": lambda: models.SASRec(SEQUENCES, embedding_dim=4),
     "SGD": lambda: optimizers.SGD(0.1),
-    "SampledSoftmax": lambda: retrieval.SampledSoftmax(MAKE["MatrixFactorization"](), negatives=3),
+    "SampledSoftmaxTrainer": lambda: retrieval.SampledSoftmaxTrainer(
+        MAKE["MatrixFactorization"](), negatives=3
+    ),
     "StackedLSTMClassifier": lambda: models.StackedLSTMClassifier(SEQUENCES, hidden_units=(4,)),
     "WarmUp": lambda: optimizers.WarmUp(0.1, 10),
 }
@@ -116,7 +118,9 @@ def saved(tmp_path_factory):
     for name, made in objects.items():
         if isinstance(made, keras.Model):
             loss = "sparse_categorical_crossentropy" if name == "StackedLSTMClassifier" else "mse"
-            own = isinstance(made, retrieval.NextItem | training.EveryStep | serving.Pipeline)
+            own = isinstance(
+                made, retrieval.NextItemTrainer | training.StepwiseTrainer | serving.Pipeline
+            )
             made.compile(optimizers.Adam(optimizers.WarmUp(0.1, 5)), None if own else loss)
             made.save(folder / f"{name}.keras")
     configs = {name: keras.saving.serialize_keras_object(made) for name, made in objects.items()}

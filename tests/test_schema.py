@@ -14,16 +14,16 @@ from kerasrec.schema import (
     UNKNOWN_ID,
     Bag,
     Categorical,
+    IdSequence,
     Numeric,
     NumericSequence,
     Schema,
-    Sequence,
 )
 
 SCHEMA = Schema(
     user=[Categorical("user_id", 10), Numeric("age")],
     item=[Categorical("item_id", 12), Bag("genres", 6, max_length=3)],
-    context=[Sequence("history", of="item_id", max_length=20), Numeric("place", size=2)],
+    context=[IdSequence("history", of="item_id", max_length=20), Numeric("place", size=2)],
     label="rating",
 )
 
@@ -86,7 +86,7 @@ names = st.lists(st.text(min_size=1, max_size=9), min_size=4, max_size=4, unique
 def test_json_round_trip_of_any_names_and_sizes(name, num_ids, length):
     schema = Schema(
         Categorical(name[0], num_ids),
-        [Categorical(name[1], 3), Sequence(name[2], of=name[1], max_length=length)],
+        [Categorical(name[1], 3), IdSequence(name[2], of=name[1], max_length=length)],
         label=name[3],
     )
     assert Schema.from_json(schema.to_json()) == schema
@@ -108,14 +108,14 @@ def test_is_frozen_and_hashable():
         (lambda: Categorical("user", 2**31), "from 3 to 2147483647"),
         (lambda: Bag("genres", 5, 0), "max_length must be an integer of at least 1"),
         (lambda: Numeric("age", 0), "size must be an integer of at least 1"),
-        (lambda: Sequence("history", "", 5), "of needs a non-empty string"),
+        (lambda: IdSequence("history", "", 5), "of needs a non-empty string"),
         (lambda: Schema("user", Categorical("i", 5)), "received 'user' of type str"),
         (lambda: Schema((), Categorical("i", 5)), "user needs a Categorical feature"),
         (lambda: Schema(Categorical("u", 5), Numeric("i")), "item needs a Categorical feature"),
         (lambda: Schema(Categorical("a", 5), Categorical("a", 5)), r"received \['a'\] more than"),
         (lambda: Schema(Categorical("a", 5), Categorical("b", 5), label="a"), r"\['a'\] more than"),
         (
-            lambda: Schema(Categorical("a", 5), Categorical("b", 5), Sequence("s", "c", 5)),
+            lambda: Schema(Categorical("a", 5), Categorical("b", 5), IdSequence("s", "c", 5)),
             r"of='c' must name a Categorical.*\['a', 'b'\]",
         ),
         (lambda: SCHEMA.feature("hour"), "no feature 'hour'"),

@@ -9,7 +9,7 @@ from kerasrec.models import (
     SASRec,
     StackedLSTMClassifier,
 )
-from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.types import (
     Counted,
     PartsRanker,
@@ -23,7 +23,7 @@ from kerasrec.types import (
 )
 
 SCHEMA = Schema(
-    user=[Categorical("user", 9), Sequence("history", of="item", max_length=3)],
+    user=[Categorical("user", 9), IdSequence("history", of="item", max_length=3)],
     item=Categorical("item", 12),
 )
 

@@ -31,7 +31,7 @@ SHOWN = 8
 Case = tuple[int | None, float, dict[str, np.ndarray]]
 
 
-class Doctor(keras.callbacks.Callback):
+class TrainingDiagnostics(keras.callbacks.Callback):
     """Stop stock `fit` at the first non-finite loss or weight, and report the cause.
 
     The diagnosis is printed and kept in `diagnosis`. It names the step, the faulty feature of the
@@ -53,7 +53,7 @@ class Doctor(keras.callbacks.Callback):
     with a schema it also warns if nearly all ids are unknown or all sequences are padding. At the
     end of training it warns of popularity collapse, that is, most users get the same list. Labels
     are not checked where they are constant by design: under `SparseCategoricalCrossentropy`, and
-    for a wrapper around a model with a schema, such as `SampledSoftmax`.
+    for a wrapper around a model with a schema, such as `SampledSoftmaxTrainer`.
 
     If a model's own `make_train_function` does not call that of Keras, its batches cannot be seen.
     Then the returned loss and the gradients are checked after each call, and no file is written.
@@ -75,16 +75,16 @@ class Doctor(keras.callbacks.Callback):
 
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="out")])
     >>> model.compile("sgd", "mse")
-    >>> doctor = Doctor(restore_weights=True, batch_path=None)
+    >>> doctor = TrainingDiagnostics(restore_weights=True, batch_path=None)
     >>> rows = np.array([[1.0], [2.0], [np.nan], [4.0]])
     >>> fitted = model.fit(rows, np.arange(4), 2, shuffle=False, verbose=0, callbacks=[doctor])
     ... # doctest: +ELLIPSIS
-    Doctor: training stopped at step 2 ...
+    TrainingDiagnostics: training stopped at step 2 ...
     >>> doctor.step, bool(np.isfinite(model.get_weights()[0]).all())
     (2, True)
     """
 
-    # Its checks run in the graph of each step, see `kerasrec.training.LongFits.compile`.
+    # Its checks run in the graph of each step, see `kerasrec.training.FitModel.compile`.
     counts_batches = False
 
     def __init__(
@@ -97,7 +97,7 @@ class Doctor(keras.callbacks.Callback):
         check_flag(self, "restore_weights", restore_weights)
         if batch_path is not None and not os.fspath(batch_path).endswith(".npz"):
             raise ValueError(
-                f"Doctor: batch_path must end in .npz, or be None; received {batch_path!r}."
+                f"TrainingDiagnostics: batch_path must end in .npz, or be None; received {batch_path!r}."
             )
         self.restore_weights = restore_weights
         self.batch_path = batch_path
@@ -117,13 +117,13 @@ class Doctor(keras.callbacks.Callback):
         self._epoch = 0
         if not self.model.trainable_variables:
             raise ValueError(
-                f"Doctor: {type(self.model).__name__} has no weights to train yet. Build it before "
+                f"TrainingDiagnostics: {type(self.model).__name__} has no weights to train yet. Build it before "
                 "fit: call it once on a batch, or model.build(input_shape)."
             )
         self._named = variable_names(self.model)
         if bad := self._nonfinite_weights():
             raise ValueError(
-                f"Doctor: weights are not finite before the first step: {', '.join(bad)}. Create "
+                f"TrainingDiagnostics: weights are not finite before the first step: {', '.join(bad)}. Create "
                 "or load the model again."
             )
         strategy = self.model.distribute_strategy
@@ -205,7 +205,7 @@ class Doctor(keras.callbacks.Callback):
         what = "a weight is not finite" if np.isfinite(loss) else f"the loss is {loss:g}"
         epoch = f"epoch {self._epoch + 1}"
         when = "at the end of" if step is None else f"at step {step} of this fit, in"
-        lines = [f"Doctor: training stopped {when} {epoch}: {what}."]
+        lines = [f"TrainingDiagnostics: training stopped {when} {epoch}: {what}."]
         if case is None and len(numbers):
             lines = [f"{lines[0][:-1]}; the loss and the gradients were finite at every step."]
         if guilty:
@@ -295,7 +295,7 @@ class Doctor(keras.callbacks.Callback):
             "sparse_categorical" in name or "SparseCategorical" in name for name in names
         )
         for sentence in symptoms.suspicions(whole, schema, label=None if by_design else "label"):
-            warnings.warn(f"Doctor: {sentence}.", UserWarning, stacklevel=2)
+            warnings.warn(f"TrainingDiagnostics: {sentence}.", UserWarning, stacklevel=2)
 
     def _compare_lists(self) -> None:
         """Warn if most users would be shown the same items."""
@@ -323,7 +323,7 @@ class Doctor(keras.callbacks.Callback):
         share = symptoms.collapse(scores, LIST)
         if share > symptoms.MOST:
             warnings.warn(
-                f"Doctor: {share:.0%} of {len(users)} users would be shown the same {LIST} of "
+                f"TrainingDiagnostics: {share:.0%} of {len(users)} users would be shown the same {LIST} of "
                 f"{len(items)} items: the model ranks by popularity alone. Train longer, with a "
                 "smaller l2 or larger embedding_dim, or draw negatives by popularity.",
                 UserWarning,

@@ -120,13 +120,13 @@ class GradientMonitor(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Request a look at the first update."""
-        # Not in `on_train_begin`, since `Resume` may restore weights there.
+        # Not in `on_train_begin`, since `ExactResume` may restore weights there.
         if not self._epochs:
             self._note_beginning()
         self._recorder.look_at_next()
 
     def _note_beginning(self) -> None:
-        """Note the initial weights and step, which a later `Resume` may have set."""
+        """Note the initial weights and step, which a later `ExactResume` may have set."""
         iterations = watched_optimizer(self.model).iterations
         self._first_step = int(tf.convert_to_tensor(getattr(iterations, "value", iterations)))
         # Ids of rows that are untouched so far, and the fingerprints of these rows.

@@ -44,7 +44,7 @@ class RankingValidation(keras.callbacks.Callback):
         every: epochs from one ranking to the next.
         k: cutoffs.
         ranker: model to rank with; by default the fitted model. Pass the inner model when a wrapper
-            such as `SampledSoftmax` is fitted.
+            such as `SampledSoftmaxTrainer` is fitted.
         candidates: item ids `(valid rows, c)` to rank among instead of the catalogue.
         items: item features of the catalogue, for models that need more than the item id.
         per: `"user"` or `"row"`, see `kerasrec.evaluation.ranking`.

@@ -21,7 +21,7 @@ from kerasrec.training.train_function import train_function_of
 HISTORY, METRIC = "history", "metric"
 
 
-class Resume(keras.callbacks.Callback):
+class ExactResume(keras.callbacks.Callback):
     """Save the full state of a training, so that the same script continues after a crash.
 
     The file holds the weights, the state of the optimizer (slots and step counter), the state of
@@ -31,7 +31,7 @@ class Resume(keras.callbacks.Callback):
     training. The file is written under a temporary name and then renamed, so that a process killed
     at any moment leaves the previous file intact.
 
-    A `Resume` may be copied with `copy.deepcopy`, as tuners do. Its copies share `batches`.
+    A `ExactResume` may be copied with `copy.deepcopy`, as tuners do. Its copies share `batches`.
 
     To continue within an epoch, the batches already done are generated again and discarded, since
     later ones depend on the same random numbers. Other callbacks, wherever they are in the list,
@@ -70,7 +70,7 @@ class Resume(keras.callbacks.Callback):
     ...     model = models.MatrixFactorization(schema, embedding_dim=2)
     ...     model.compile("adam", "mse")
     ...     batches = data.pointwise(columns, schema, batch_size=2)
-    ...     resume = Resume(f"{folder.name}/training.npz", batches, keep=True)
+    ...     resume = ExactResume(f"{folder.name}/training.npz", batches, keep=True)
     ...     options = {"verbose": 0, "shuffle": False, "callbacks": [resume]}
     ...     return model.fit(batches, epochs=epochs, **options).epoch
     >>> train(2), train(3)
@@ -89,10 +89,10 @@ class Resume(keras.callbacks.Callback):
         super().__init__()
         self.path = pathlib.Path(path)
         if self.path.suffix != ".npz":
-            raise ValueError(f"Resume: path must end in '.npz'; received {str(path)!r}.")
+            raise ValueError(f"ExactResume: path must end in '.npz'; received {str(path)!r}.")
         if batches is not None and not hasattr(batches, "go_to_pass"):
             raise ValueError(
-                "Resume: batches must be a dataset as kerasrec.data returns it, before map, cache "
+                "ExactResume: batches must be a dataset as kerasrec.data returns it, before map, cache "
                 f"or take, since its passes are counted; received {type(batches).__name__}. Pass "
                 "None if the data are the same in every epoch."
             )
@@ -107,9 +107,9 @@ class Resume(keras.callbacks.Callback):
         self._begin: _FirstEpoch | None = None
         self._held: tuple[int, list[np.ndarray], list[np.ndarray]] = 0, [], []
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Resume":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ExactResume":
         """Return a copy that shares the batches. Tuners copy callbacks for each trial."""
-        copied: Resume = type(self).__new__(type(self))
+        copied: ExactResume = type(self).__new__(type(self))
         memo[id(self)] = copied
         # A dataset cannot be copied, and each trial sets its own model.
         shared = ("batches", "_model")
@@ -119,7 +119,7 @@ class Resume(keras.callbacks.Callback):
 
     @property
     def counts_batches(self) -> bool:
-        """Return whether it writes within an epoch; see `kerasrec.training.LongFits.compile`."""
+        """Return whether it writes within an epoch; see `kerasrec.training.FitModel.compile`."""
         return self.save_freq != "epoch"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -158,7 +158,7 @@ class Resume(keras.callbacks.Callback):
         at_once = self.model.steps_per_execution
         if step % at_once and step != (self.params or {}).get("steps"):
             raise ValueError(
-                f"Resume: {str(self.path)!r} was written after step {step} of an epoch, where "
+                f"ExactResume: {str(self.path)!r} was written after step {step} of an epoch, where "
                 f"steps_per_execution={at_once} does not stop. Compile as before."
             )
         skip_steps(self.model, step, self._put_back_metrics)
@@ -175,7 +175,7 @@ class Resume(keras.callbacks.Callback):
         metrics = self.model.metrics_variables
         if [tuple(m.shape) for m in metrics] != [array.shape for array in running]:
             raise ValueError(
-                f"Resume: {str(self.path)!r} was written after step {step} of an epoch by a model "
+                f"ExactResume: {str(self.path)!r} was written after step {step} of an epoch by a model "
                 f"with other metrics ({len(running)} variables, here {len(metrics)}). Compile as "
                 "before."
             )
@@ -200,7 +200,7 @@ class Resume(keras.callbacks.Callback):
                 np.savez(file, **arrays)
         except OSError as error:
             raise ValueError(
-                f"Resume: {str(self.path)!r} could not be written: {error.strerror}. Free some "
+                f"ExactResume: {str(self.path)!r} could not be written: {error.strerror}. Free some "
                 "space or choose another path; the file before is whole."
             ) from error
 
@@ -221,7 +221,7 @@ class Resume(keras.callbacks.Callback):
             self.history = {name: list(values) for name, values in note["history"].items()}
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"Resume: {str(self.path)!r} is not a file of this callback, or damaged "
+                f"ExactResume: {str(self.path)!r} is not a file of this callback, or damaged "
                 f"({type(error).__name__}). Remove it to train from the start."
             ) from error
         # Compare names, shapes and types before any variable is set.
@@ -229,7 +229,7 @@ class Resume(keras.callbacks.Callback):
         if names != mine:
             other = next((n for n in (*names, *mine) if n not in names or n not in mine), names[0])
             raise ValueError(
-                f"Resume: {str(self.path)!r} belongs to another model or optimizer: {other!r} is "
+                f"ExactResume: {str(self.path)!r} belongs to another model or optimizer: {other!r} is "
                 "not in both. Use one file for each training, or remove it to train from the start."
             )
         for variable, array in zip(self._variables(), arrays, strict=True):

@@ -222,7 +222,7 @@ def _said_warnings() -> Iterator[None]:
     diagnosed = contextlib.redirect_stdout(sys.stderr)  # only results go to stdout
     try:
         with warnings.catch_warnings(record=True) as found, diagnosed:
-            warnings.filterwarnings("always", message="Doctor:")
+            warnings.filterwarnings("always", message="TrainingDiagnostics:")
             yield
     finally:
         for warning in found:

@@ -90,9 +90,9 @@ def prepare(
     elif splitting.split == "random":
         split = kerasrec.data.random_split(rows, seed=seed, **sizes)
     elif splitting.split == "temporal":
-        split = kerasrec.data.temporal_split(rows, **sizes)
+        split = kerasrec.data.per_user_time_split(rows, **sizes)
     else:
-        split = kerasrec.data.time_split(rows, **sizes)
+        split = kerasrec.data.global_time_split(rows, **sizes)
     return dataset, kerasrec.data.prepare(
         split, positive=source.positive, min_count=source.min_count, vocabularies=vocabularies
     )

@@ -290,7 +290,7 @@ def histories(
 
     Args:
         columns: encoded columns with the label and, unless `time` is None, the time.
-        schema: has a `Sequence` of the item id among its user or context features.
+        schema: has a `IdSequence` of the item id among its user or context features.
         batch_size: rows per batch.
         time: name of the time column; None if the rows of each user are in order already.
         past: columns of rows that count as history only, such as the training rows.
@@ -309,9 +309,9 @@ def histories(
 
     Example:
 
-    >>> from kerasrec.schema import Categorical, Sequence
+    >>> from kerasrec.schema import Categorical, IdSequence
     >>> schema = Schema(
-    ...     user=[Categorical("user", 4), Sequence("history", of="item", max_length=3)],
+    ...     user=[Categorical("user", 4), IdSequence("history", of="item", max_length=3)],
     ...     item=[Categorical("item", 9)],
     ... )
     >>> columns = {

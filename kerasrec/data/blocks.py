@@ -59,7 +59,7 @@ def block_dataset(
     # Slice the next batch out of its block while a step runs.
     dataset = dataset.prefetch(READY_BATCHES)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
-    # To continue a training in a new process, see `kerasrec.callbacks.Resume`.
+    # To continue a training in a new process, see `kerasrec.callbacks.ExactResume`.
     dataset.go_to_pass = passes.go_to
     return dataset
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from kerasrec._checks import check_integer
 from kerasrec.data.interactions import Interactions
-from kerasrec.data.splits import Split, k_fold, time_split
+from kerasrec.data.splits import Split, global_time_split, k_fold
 
 
 def repeated_k_fold(
@@ -97,7 +97,7 @@ def time_folds(
         )
     cuts.append(int(ordered[-1]) + 1)
     return (
-        time_split(
+        global_time_split(
             interactions.take(time < cuts[at + 1 + valid]), cuts=(cuts[at], cuts[at + valid])
         )
         for at in range(folds)

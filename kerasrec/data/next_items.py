@@ -16,7 +16,7 @@ from kerasrec.data.sequences import event_numbers, first_rows, history_features,
 from kerasrec.schema import Schema
 from kerasrec.types import Columns
 
-PLACE = "place"
+POSITION = "position"
 """Name of the feature with the position of each step in its own sequence, from 0."""
 
 
@@ -36,11 +36,11 @@ def next_items(
 
     If a user has more than `max_length + 1` items, only the newest are used. With `windows="all"`
     the older ones form separate sequences. Sequences of several users share a row, so there is
-    hardly any padding, and all batches have one shape that XLA compiles once. `place` is the
+    hardly any padding, and all batches have one shape that XLA compiles once. `position` is the
     position in the sequence, so it is 0 where a new sequence begins:
 
         history   a b c x y    with a row of width 5, user 1: a b c d, user 2: x y z
-        place     0 1 2 0 1
+        position  0 1 2 0 1
         target    b c d y z
 
     Only positives by `Schema.positive` are targets. A row with another label stays in the history,
@@ -52,7 +52,7 @@ def next_items(
 
     Args:
         columns: encoded training columns, one row per interaction.
-        schema: has a `Sequence` of the item id among its user or context features, whose
+        schema: has a `IdSequence` of the item id among its user or context features, whose
             `max_length` is the width of a row.
         batch_size: rows of a batch, over all replicas of a distribution strategy.
         time: name of the time column, ties in the order of the file; None if the rows of each user
@@ -67,7 +67,7 @@ def next_items(
         seed: seed of the order.
 
     Returns:
-        Dataset of (dict of int32 `history` and `place` `(batch_size, max_length)`, int32 target
+        Dataset of (dict of int32 `history` and `position` `(batch_size, max_length)`, int32 target
         item `(batch_size, max_length)`, 0 where there is none), with known cardinality.
 
     Raises:
@@ -77,9 +77,9 @@ def next_items(
 
     Example:
 
-    >>> from kerasrec.schema import Categorical, Sequence
+    >>> from kerasrec.schema import Categorical, IdSequence
     >>> schema = Schema(
-    ...     user=[Categorical("user", 4), Sequence("history", of="item", max_length=3)],
+    ...     user=[Categorical("user", 4), IdSequence("history", of="item", max_length=3)],
     ...     item=[Categorical("item", 9)],
     ... )
     >>> columns = {
@@ -90,7 +90,7 @@ def next_items(
     >>> features, target = next(iter(next_items(columns, schema, batch_size=1)))
     >>> features["history"].numpy().tolist(), target.numpy().tolist()
     ([[5, 6, 8]], [[6, 7, 4]])
-    >>> features["place"].numpy().tolist()
+    >>> features["position"].numpy().tolist()
     [[0, 1, 0]]
     """
     owner = "next_items"
@@ -141,10 +141,10 @@ def next_labels(
     """Batch one sequence per user: at each step the events so far, the next row, its label.
 
     `histories` gives one row for each label. This gives all labels of a user in one sequence, for
-    example whether each next rating is high. It is for `kerasrec.training.EveryStep`:
+    example whether each next rating is high. It is for `kerasrec.training.StepwiseTrainer`:
 
         history   a b c x y    with a row of width 5, user 1: a b c d, user 2: x y z
-        place     0 1 2 0 1
+        position  0 1 2 0 1
         item      b c d y z    likewise the other features of the row that the label belongs to
         label     labels of these rows, with weight 1; 0 and 0 at padding
 
@@ -153,7 +153,7 @@ def next_labels(
     Args:
         columns: encoded training columns, one row per interaction: ids, label, the columns of each
             `NumericSequence`, and the other features of the schema.
-        schema: has a `Sequence` of the item id or a `NumericSequence` among its user or context
+        schema: has a `IdSequence` of the item id or a `NumericSequence` among its user or context
             features, all of one `max_length`.
         batch_size: rows of a batch, over all replicas of a distribution strategy.
         time: name of the time column, ties in the order of the file; None if the rows of each user
@@ -166,7 +166,7 @@ def next_labels(
         seed: seed of the order.
 
     Returns:
-        Dataset of (dict of the features of the schema and `place`, `(batch_size, max_length) +` the
+        Dataset of (dict of the features of the schema and `position`, `(batch_size, max_length) +` the
         shape of one; float32 label and weight `(batch_size, max_length)`).
 
     Raises:
@@ -320,7 +320,7 @@ class _Steps:
         # Row r has the slots first_slot[r] to first_slot[r + 1].
         first_slot = np.searchsorted(row, np.arange(packing.num_rows + 1))
         batches = count_batches(self.owner, packing.num_rows, batch_size, False)
-        # Numbers per step, `place` included, to size the blocks.
+        # Numbers per step, `position` included, to size the blocks.
         numbers = 1 + sum(values[0].size for values, _ in fields.values())
         step = max(1, blocks.BLOCK_VALUES // (numbers * batch_size * width))
 
@@ -333,8 +333,8 @@ class _Steps:
             # Positions of the steps in the block, and their positions in the sorted rows.
             goes, comes = _ranges(start, length), _ranges(begin[slot], length)
             places = count * batch_size * width
-            found = {PLACE: np.zeros(places, np.int32)}
-            found[PLACE][goes] = _ranges(0, length)
+            found = {POSITION: np.zeros(places, np.int32)}
+            found[POSITION][goes] = _ranges(0, length)
             for name, (values, later) in fields.items():
                 found[name] = np.zeros((places, *values.shape[1:]), values.dtype)
                 # Targets are `later` rows after the step, which is still the same user.

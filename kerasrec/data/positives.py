@@ -15,7 +15,7 @@ def positives(
     """Select the rows that are positives, and give them the label 1.
 
     This is for trainers that take every row as a positive, such as
-    `kerasrec.retrieval.SampledSoftmax`. `with_negatives`, `shared_negatives`, `next_items`,
+    `kerasrec.retrieval.SampledSoftmaxTrainer`. `with_negatives`, `shared_negatives`, `next_items`,
     `Popularity` and the rankings of `kerasrec.evaluation` apply the same rule, `Schema.positive`,
     by themselves.
 

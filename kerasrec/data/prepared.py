@@ -11,7 +11,7 @@ from kerasrec.data.interactions import Interactions
 from kerasrec.data.sequences import add_history
 from kerasrec.data.splits import Split
 from kerasrec.data.vocabulary import Vocabulary, hash_values
-from kerasrec.schema import ANY_POSITIVE_LABEL, FIRST_ID, Schema, Sequence
+from kerasrec.schema import ANY_POSITIVE_LABEL, FIRST_ID, IdSequence, Schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PreparedData:
             ValueError: if the number is not positive.
         """
         item, time = self.schema.item_id.name, self.split.train.time
-        history = Sequence("history", of=item, max_length=max_length)
+        history = IdSequence("history", of=item, max_length=max_length)
         schema = dataclasses.replace(self.schema, user=(*self.schema.user, history))
         parts: list[dict[str, Any]] = []
         past: dict[str, Any] | None = None

@@ -7,7 +7,7 @@ import numpy as np
 from kerasrec._checks import check_integer
 from kerasrec.data import columns as check
 from kerasrec.data.columns import History
-from kerasrec.schema import NumericSequence, Schema, Sequence
+from kerasrec.schema import IdSequence, NumericSequence, Schema
 from kerasrec.types import Columns
 
 
@@ -19,7 +19,7 @@ def add_history(
     past: Columns | None = None,
     min_history: int = 0,
 ) -> dict[str, np.ndarray | History]:
-    """Add the user's earlier items for each `Sequence` of the item id.
+    """Add the user's earlier items for each `IdSequence` of the item id.
 
     A `NumericSequence` gets the values of its column in the same earlier rows, and NaN at padding.
     Scale the columns first, with a scaler fitted on training rows only.
@@ -29,7 +29,7 @@ def add_history(
 
     Args:
         columns: encoded columns, one row per interaction.
-        schema: has a `Sequence` of the item id, or a `NumericSequence`, among its user or context
+        schema: has a `IdSequence` of the item id, or a `NumericSequence`, among its user or context
             features.
         time: name of the time column; None if the rows of each user are in order already.
         past: columns of rows that count as history only, such as the training rows when `columns`
@@ -47,7 +47,7 @@ def add_history(
 
     >>> from kerasrec.schema import Categorical
     >>> schema = Schema(
-    ...     user=[Categorical("user", 4), Sequence("history", of="item", max_length=2)],
+    ...     user=[Categorical("user", 4), IdSequence("history", of="item", max_length=2)],
     ...     item=[Categorical("item", 9)],
     ... )
     >>> columns = {
@@ -60,7 +60,7 @@ def add_history(
     """
     owner = "add_history"
     numeric = schema.number_histories
-    features: list[Sequence | NumericSequence] = [*numeric]
+    features: list[IdSequence | NumericSequence] = [*numeric]
     if not numeric or schema.item_histories:
         features += history_features(schema, owner)
     check_integer(owner, "min_history", min_history, 0, numpy=True)
@@ -160,7 +160,7 @@ def event_numbers(parts: list[Columns], feature: NumericSequence, owner: str) ->
     return np.concatenate([check.numbers(part, feature.of, owner, shape) for part in parts])
 
 
-def history_features(schema: Schema, owner: str) -> tuple[Sequence, ...]:
+def history_features(schema: Schema, owner: str) -> tuple[IdSequence, ...]:
     """Return the sequences of the item id on the query side.
 
     Raises:
@@ -171,7 +171,7 @@ def history_features(schema: Schema, owner: str) -> tuple[Sequence, ...]:
         raise ValueError(
             f"{owner}: expected a schema with a sequence of {item!r} among the user or context "
             f"features; received {[f.name for f in schema.query]}. Add "
-            f"Sequence('history', of={item!r}, max_length=50)."
+            f"IdSequence('history', of={item!r}, max_length=50)."
         )
     return schema.item_histories
 

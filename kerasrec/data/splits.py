@@ -180,11 +180,13 @@ def leave_last_out(interactions: Interactions, *, valid: int = 1, test: int = 1)
     return _split(interactions, part, method, valid, test)
 
 
-def temporal_split(interactions: Interactions, *, valid: float = 0.1, test: float = 0.1) -> Split:
+def per_user_time_split(
+    interactions: Interactions, *, valid: float = 0.1, test: float = 0.1
+) -> Split:
     """Hold out each user's latest share of rows. Every user keeps a training row.
 
     Shares are rounded down. Rows with the same time keep the order of the file. Other users'
-    training rows may be later than a test row, which `time_split` excludes.
+    training rows may be later than a test row, which `global_time_split` excludes.
 
     Args:
         interactions: the rows, with a time column.
@@ -201,11 +203,11 @@ def temporal_split(interactions: Interactions, *, valid: float = 0.1, test: floa
     part = np.zeros(len(interactions), np.int8)
     part[from_end < tested + validated] = 1
     part[from_end < tested] = 2
-    method = f"temporal_split(valid={valid}, test={test}); {ties}"
+    method = f"per_user_time_split(valid={valid}, test={test}); {ties}"
     return _split(interactions, part, method, valid, test)
 
 
-def time_split(
+def global_time_split(
     interactions: Interactions,
     *,
     valid: float = 0.1,
@@ -228,28 +230,28 @@ def time_split(
         ValueError: if there is no time column, the cuts or shares are out of range, or a part is
             left empty.
     """
-    time = _time(interactions, "time_split")
+    time = _time(interactions, "global_time_split")
     if cuts is None:
         _check_shares(valid, test)
         ordered = np.sort(time)
         test_from, earlier = _cut(ordered, int(_floor(test * len(ordered))))
         valid_from, _ = _cut(ordered[:earlier], int(_floor(valid * len(ordered))))
-        method = f"time_split(valid={valid}, test={test})"
+        method = f"global_time_split(valid={valid}, test={test})"
     else:
         valid_from, test_from = (_whole_number(cut) for cut in _two(cuts))
         if valid_from > test_from:
             raise ValueError(
-                f"time_split: cuts must rise: (first time of valid, first time of test); received "
+                f"global_time_split: cuts must rise: (first time of valid, first time of test); received "
                 f"{cuts!r}."
             )
         valid, test = float(valid_from < test_from), 1.0
-        method = "time_split"
+        method = "global_time_split"
     part = (time >= valid_from).astype(np.int8) + (time >= test_from)
     method += f"; valid from time {valid_from}, test from {test_from}"
     return _split(interactions, part, method, valid, test)
 
 
-def given_folds(
+def predefined_split(
     train: Interactions, test: Interactions, valid: Interactions | None = None
 ) -> Split:
     """Create a split from parts in files of their own, such as `u1.base` and `u1.test`.
@@ -267,27 +269,27 @@ def given_folds(
     for name, part in (("valid", valid), ("test", test)):
         if not isinstance(part, Interactions) or part.columns != train.columns:
             raise ValueError(
-                f"given_folds: {name} must be Interactions with the columns {train.columns} of "
+                f"predefined_split: {name} must be Interactions with the columns {train.columns} of "
                 f"train; received {part!r}. Read all parts with the same roles."
             )
         if part.table.schema.types != train.table.schema.types:
             raise ValueError(
-                f"given_folds: the columns {train.columns} have the types "
+                f"predefined_split: the columns {train.columns} have the types "
                 f"{_types(train)} in train and {_types(part)} in {name}. Give the ids of all parts "
                 "one type: read their files with the same id_type."
             )
     if not len(train) or not len(test):
         raise ValueError(
-            f"given_folds: train and test need rows; received {len(train)} and {len(test)}."
+            f"predefined_split: train and test need rows; received {len(train)} and {len(test)}."
         )
     for name, part in (("valid", valid), ("test", test)):
         leaked = _shared_rows(train, part)
         if leaked:
             raise ValueError(
-                f"given_folds: {leaked} of {len(part)} rows of {name} are in train as well, all "
+                f"predefined_split: {leaked} of {len(part)} rows of {name} are in train as well, all "
                 "columns equal. Take them out of one of the two."
             )
-    return Split(train, valid, test, "given_folds")
+    return Split(train, valid, test, "predefined_split")
 
 
 def _split(
@@ -300,7 +302,7 @@ def _split(
         if share and not len(rows):
             raise ValueError(
                 f"{method}: the {name} part of the {len(interactions)} rows is empty. Give more "
-                "rows or other sizes; equal times stay together in time_split."
+                "rows or other sizes; equal times stay together in global_time_split."
             )
     return split
 
@@ -385,7 +387,7 @@ def _types(rows: Interactions) -> list[str]:
 def _two(cuts: tuple[int, int]) -> tuple[int, int]:
     if not isinstance(cuts, tuple | list) or len(cuts) != 2:
         raise ValueError(
-            f"time_split: cuts takes two times, (first of valid, first of test); received {cuts!r}."
+            f"global_time_split: cuts takes two times, (first of valid, first of test); received {cuts!r}."
         )
     return cuts[0], cuts[1]
 
@@ -393,6 +395,6 @@ def _two(cuts: tuple[int, int]) -> tuple[int, int]:
 def _whole_number(cut: int) -> int:
     if isinstance(cut, bool) or not isinstance(cut, int | np.integer):
         raise ValueError(
-            f"time_split: a cut must be an integer in the unit of the time column, not {cut!r}."
+            f"global_time_split: a cut must be an integer in the unit of the time column, not {cut!r}."
         )
     return int(cut)

@@ -28,7 +28,7 @@ def check_split(split: Split) -> list[str]:
     - Test rows whose (user, item) pair has a training row too: the model was trained on the answer.
       (If users really do repeat items, pass `drop_repeats` to `ranking`.)
     - Training rows later than the first test row: the model knows what becomes popular later, and
-      who else liked it. `time_split` and `time_folds` exclude that. `leave_last_out` and random
+      who else liked it. `global_time_split` and `time_folds` exclude that. `leave_last_out` and random
       splits do not, and most published tables use them.
     - Training rows of a user later than a test row of the same user: the model has seen what the
       user did afterwards.
@@ -43,11 +43,11 @@ def check_split(split: Split) -> list[str]:
 
     Example:
 
-    >>> from kerasrec.data import Interactions, time_split
+    >>> from kerasrec.data import Interactions, global_time_split
     >>> rows = Interactions.from_table({
     ...     "user_id": [1, 1, 2, 2], "item_id": [5, 6, 5, 7], "timestamp": [1, 2, 3, 4]},
     ...     label=None)
-    >>> check_split(time_split(rows, valid=0.0, test=0.5))
+    >>> check_split(global_time_split(rows, valid=0.0, test=0.5))
     []
     """
     train = split.train
@@ -70,13 +70,13 @@ def check_split(split: Split) -> list[str]:
         share = later / max(1, len(train))
         many = f"{share:.0%} of training rows" if share >= 0.01 else f"{later:,} training rows"
         if later:
-            found.append(f"{many} follow the first {held_out} row; time_split avoids it.")
+            found.append(f"{many} follow the first {held_out} row; global_time_split avoids it.")
         users, same = _later_rows_of_the_same_user(split, held_out)
         if same:
             found.append(
                 f"{same:,} {held_out} rows of {users:,} users are earlier than a training row of "
                 f"the same user ({split.method}): the model has seen where the user went next. "
-                "time_split and time_folds exclude that."
+                "global_time_split and time_folds exclude that."
             )
     return _warned(found)
 

@@ -35,7 +35,7 @@ class CausalAttention(keras.layers.Layer):
 
     Call arguments:
         inputs: x `(batch, length, dim)`; the length is static.
-        place: position of each step in its sequence, `(batch, length)` or `(1, length)`, 0 at the
+        position: position of each step in its sequence, `(batch, length)` or `(1, length)`, 0 at the
             start of a sequence.
         queries: inputs of the query projection, `(batch, length, dim)`; None for the inputs.
         training: apply dropout to the softmax weights.
@@ -95,7 +95,7 @@ class CausalAttention(keras.layers.Layer):
     def call(
         self,
         inputs: Tensor,
-        place: Tensor,
+        position: Tensor,
         queries: Tensor | None = None,
         training: bool = False,
     ) -> Tensor:
@@ -111,7 +111,7 @@ class CausalAttention(keras.layers.Layer):
             step = ops.arange(length, dtype="int32")
             distance = ops.clip(step[:, None] - step, 0, self.max_length - 1)
             scores = scores + ops.take(ops.cast(self.bias, "float32"), distance, axis=1)
-        scores = ops.where(seen_by_each(place)[:, None], scores, LOWEST)
+        scores = ops.where(seen_by_each(position)[:, None], scores, LOWEST)
         # Softmax by hand: `keras.ops.softmax` warns about rows of a single step.
         shares = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
         shares = ops.cast(shares / ops.sum(shares, axis=-1, keepdims=True), value.dtype)
@@ -131,7 +131,7 @@ class CausalAttention(keras.layers.Layer):
     def compute_output_spec(
         self,
         inputs: Tensor,
-        place: Tensor,
+        position: Tensor,
         queries: Tensor | None = None,
         training: bool = False,
     ) -> Any:

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from kerasrec.layers.embedding import Embedding
-from kerasrec.layers.histories import events, newest_places, take_steps
+from kerasrec.layers.histories import events, newest_positions, take_steps
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
@@ -102,8 +102,8 @@ class FeatureEmbedding(keras.layers.Layer):
         if not feature.has_ids:
             value = ops.cast(value, self.compute_dtype)
             if feature.is_history:
-                place = newest_places(events(value), feature.shape[0])
-                value = take_steps(value, place)
+                position = newest_positions(events(value), feature.shape[0])
+                value = take_steps(value, position)
                 value = ops.where(ops.isnan(value), ops.zeros_like(value), value)
                 short = feature.shape[0] - value.shape[1]
                 value = ops.pad(value, [[0, 0], [0, short], *[[0, 0]] * (len(value.shape) - 2)])

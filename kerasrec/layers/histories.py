@@ -25,10 +25,10 @@ def newest(history: Tensor, max_length: int) -> Tensor:
     [[6, 7], [8, 0], [8, 0], [5, 6]]
     """
     history = ops.convert_to_tensor(history)
-    return take_steps(history, newest_places(ops.not_equal(history, 0), max_length))
+    return take_steps(history, newest_positions(ops.not_equal(history, 0), max_length))
 
 
-def newest_places(real: Tensor, max_length: int) -> Tensor:
+def newest_positions(real: Tensor, max_length: int) -> Tensor:
     """Return the positions of the newest real steps: a stable partition, cut at the old end.
 
     Args:
@@ -57,16 +57,16 @@ def newest_places(real: Tensor, max_length: int) -> Tensor:
     order = ops.argsort(index + count * (1 - real), axis=1)
     total = ops.sum(real, axis=1)[:, None]
     nth = ops.maximum(total - width, 0) + ops.arange(width, dtype="int32")
-    place = ops.take_along_axis(order, ops.minimum(nth, count - 1), axis=1)
-    return ops.where(nth < total, ops.cast(place, "int32"), -1)
+    position = ops.take_along_axis(order, ops.minimum(nth, count - 1), axis=1)
+    return ops.where(nth < total, ops.cast(position, "int32"), -1)
 
 
-def take_steps(values: Tensor, place: Tensor) -> Tensor:
+def take_steps(values: Tensor, position: Tensor) -> Tensor:
     """Gather values by position, with 0 for position -1.
 
     Args:
         values: `(batch, steps, ...)`.
-        place: int32 `(batch, width)`, -1 for none.
+        position: int32 `(batch, width)`, -1 for none.
 
     Returns:
         `(batch, width, ...)`.
@@ -74,9 +74,9 @@ def take_steps(values: Tensor, place: Tensor) -> Tensor:
     values = ops.convert_to_tensor(values)
     if not values.shape[1]:  # there may be no step at all to take
         values = ops.pad(values, [[0, 0], [0, 1], *[[0, 0]] * (len(values.shape) - 2)])
-    place = ops.reshape(place, (-1, place.shape[1], *[1] * (len(values.shape) - 2)))
-    found = ops.take_along_axis(values, ops.maximum(place, 0), axis=1)
-    return ops.where(place >= 0, found, ops.zeros_like(found))
+    position = ops.reshape(position, (-1, position.shape[1], *[1] * (len(values.shape) - 2)))
+    found = ops.take_along_axis(values, ops.maximum(position, 0), axis=1)
+    return ops.where(position >= 0, found, ops.zeros_like(found))
 
 
 def events(numbers: Tensor) -> Tensor:
@@ -118,14 +118,14 @@ def at_the_end(states: Tensor, history: Tensor) -> Tensor:
     return ops.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
 
 
-def seen_by_each(place: Tensor) -> Tensor:
+def seen_by_each(position: Tensor) -> Tensor:
     """Return the causal attention mask of packed sequences.
 
     A step (second axis) may see another (third) if it is the step itself or an earlier one of the
     same sequence.
 
     Args:
-        place: position of each step in its own sequence `(batch, length)`, 0 at its start.
+        position: position of each step in its own sequence `(batch, length)`, 0 at its start.
 
     Returns:
         bool `(batch, length, length)`, an attention mask.
@@ -136,7 +136,7 @@ def seen_by_each(place: Tensor) -> Tensor:
     >>> seen_by_each(np.array([[0, 1, 0]]))[0].numpy().astype(int).tolist()
     [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
     """
-    place = ops.cast(place, "int32")
-    index = ops.arange(place.shape[1], dtype="int32")
-    begin = (index - place)[:, :, None]  # start of the attending step's sequence
+    position = ops.cast(position, "int32")
+    index = ops.arange(position.shape[1], dtype="int32")
+    begin = (index - position)[:, :, None]  # start of the attending step's sequence
     return (index >= begin) & (index <= index[:, None])

@@ -63,7 +63,7 @@ class Recurrent(keras.layers.Layer):
         self.weights_of.build((None, input_shape[-1]))
         self.built = True
 
-    def call(self, inputs: Tensor, place: Tensor) -> Tensor:
+    def call(self, inputs: Tensor, position: Tensor) -> Tensor:
         """Return the state after each step."""
         dtype, length = self.compute_dtype, inputs.shape[1]
         kernel, recurrent = (
@@ -73,7 +73,7 @@ class Recurrent(keras.layers.Layer):
         outer, inner = (bias[0], bias[1]) if self.cell == "gru" else (bias, None)
         gates = ops.matmul(ops.cast(inputs, dtype), kernel) + outer
         gates = ops.transpose(gates, (1, 0, 2))  # (length, batch, gates): a step is contiguous
-        kept = ops.cast(ops.not_equal(ops.cast(place, "int32"), 0), dtype)
+        kept = ops.cast(ops.not_equal(ops.cast(position, "int32"), 0), dtype)
         kept = ops.transpose(kept)[:, :, None]  # (length, batch or 1, 1)
         step = self._gru if self.cell == "gru" else self._lstm
         state = tf.zeros((tf.shape(gates)[1], self.units), dtype)
@@ -111,7 +111,7 @@ class Recurrent(keras.layers.Layer):
         c = ops.sigmoid(forget) * c + ops.sigmoid(write) * ops.tanh(new)
         return ops.sigmoid(read) * ops.tanh(c), c
 
-    def compute_output_spec(self, inputs: Tensor, place: Tensor) -> Any:
+    def compute_output_spec(self, inputs: Tensor, position: Tensor) -> Any:
         """Return shape and dtype of the states."""
         return keras.KerasTensor((*inputs.shape[:2], self.units), self.compute_dtype)
 

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "chunked_softmax": ["catalogue_softmax"],
-        "sampled": ["binary_loss", "sampled_softmax"],
+        "chunked_softmax": ["full_softmax_crossentropy"],
+        "sampled": ["gbce_loss", "sampled_softmax"],
     },
 )

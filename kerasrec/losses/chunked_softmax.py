@@ -15,7 +15,7 @@ LEAST_ROWS = 16
 SHARE_SCALE = 256.0
 
 
-def catalogue_softmax(
+def full_softmax_crossentropy(
     vectors: Tensor, items: Tensor, targets: Tensor, chunk_rows: int | None = None
 ) -> Tensor:
     """Return the softmax cross-entropy over all items, summed over the positions.
@@ -47,7 +47,7 @@ def catalogue_softmax(
 
     >>> import numpy as np
     >>> vectors, items = np.zeros((3, 2), "float32"), np.ones((4, 2), "float32")
-    >>> float(catalogue_softmax(vectors, items, np.array([0, 3, -1]))) / 2  # log(4)
+    >>> float(full_softmax_crossentropy(vectors, items, np.array([0, 3, -1]))) / 2  # log(4)
     1.3862943649291992
     """
     vectors, items = ops.convert_to_tensor(vectors), ops.convert_to_tensor(items)
@@ -56,7 +56,7 @@ def catalogue_softmax(
     count = items.shape[0]
     if len(targets.shape) != 1 or items.shape[1] != dim or None in (dim, count):
         raise ValueError(
-            "catalogue_softmax: expected vectors (positions, dim), items (items, dim) and targets "
+            "full_softmax_crossentropy: expected vectors (positions, dim), items (items, dim) and targets "
             f"(positions,); received {vectors.shape}, {items.shape} and {targets.shape}."
         )
     if chunk_rows is None:

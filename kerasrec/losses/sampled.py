@@ -31,7 +31,7 @@ def sampled_softmax(positive: Tensor, negatives: Tensor) -> Tensor:
     return ops.softplus(ops.logsumexp(negatives, axis=-1) - positive)
 
 
-def binary_loss(
+def gbce_loss(
     positive: Tensor, negatives: Tensor, *, sampling_rate: float = 1.0, calibration: float = 0.0
 ) -> Tensor:
     """Return the binary cross-entropy, or its generalised form of gSASRec.
@@ -61,12 +61,12 @@ def binary_loss(
     Example:
 
     >>> import numpy as np
-    >>> loss = binary_loss(np.zeros(1, "float32"), np.zeros((1, 3), "float32"))
+    >>> loss = gbce_loss(np.zeros(1, "float32"), np.zeros((1, 3), "float32"))
     >>> round(float(loss[0]), 4)  # log(2)
     0.6931
     """
-    check_share("binary_loss", "sampling_rate", sampling_rate, zero=False, numpy=True)
-    check_share("binary_loss", "calibration", calibration, numpy=True)
+    check_share("gbce_loss", "sampling_rate", sampling_rate, zero=False, numpy=True)
+    check_share("gbce_loss", "calibration", calibration, numpy=True)
     beta = sampling_rate * (calibration * (1 - 1 / sampling_rate) + 1 / sampling_rate)
     positive, negatives = ops.cast(positive, "float32"), ops.cast(negatives, "float32")
     total = beta * ops.softplus(-positive) + ops.sum(ops.softplus(negatives), axis=-1)

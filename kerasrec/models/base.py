@@ -9,14 +9,14 @@ import numpy as np
 from keras import ops
 
 from kerasrec.schema import Schema
-from kerasrec.training import LongFits
+from kerasrec.training import FitModel
 from kerasrec.types import Features, Tensor
 
 # Stored beside the weights in a Keras file: the vocabularies of the ids that index the tables.
 _FINGERPRINTS = "vocabularies"
 
 
-class Recommender(LongFits):
+class Recommender(FitModel):
     """Base class of the models. A subclass creates its layers, calls `build()` and defines `call`.
 
     Args:

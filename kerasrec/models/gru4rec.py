@@ -20,10 +20,10 @@ class GRU4Rec(SequentialRecommender):
         score(u, i) = <W h_n + b, q_i>           n: newest item
 
     Proposed by Hidasi et al., 2016, "Session-based Recommendations with Recurrent Neural Networks",
-    and Hidasi and Karatzoglou, 2018. Train it with `kerasrec.retrieval.NextItem` on
+    and Hidasi and Karatzoglou, 2018. Train it with `kerasrec.retrieval.NextItemTrainer` on
     `kerasrec.data.next_items`. Deviations from the papers: input and output share one vector per
     item; packed rows of whole histories replace session-parallel batches; the loss is chosen in
-    `NextItem`. The user id is not used, so new users can be served from their history.
+    `NextItemTrainer`. The user id is not used, so new users can be served from their history.
 
     Args:
         schema: the features; only the item id and its sequence are used.
@@ -48,8 +48,8 @@ class GRU4Rec(SequentialRecommender):
     Example:
 
     >>> import numpy as np
-    >>> from kerasrec.schema import Categorical, Sequence
-    >>> history = Sequence("history", of="item", max_length=3)
+    >>> from kerasrec.schema import Categorical, IdSequence
+    >>> history = IdSequence("history", of="item", max_length=3)
     >>> schema = Schema(user=[Categorical("user", 10), history], item=Categorical("item", 12))
     >>> inputs = {"user": np.array([1]), "history": np.array([[4, 5, 0]]), "item": np.array([7])}
     >>> GRU4Rec(schema, embedding_dim=8, hidden_units=(16,))(inputs).shape
@@ -83,11 +83,11 @@ class GRU4Rec(SequentialRecommender):
         self.drop = Dropout(dropout, name="dropout", **policy)
         self.build()
 
-    def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
+    def transform(self, vectors: Tensor, position: Tensor, training: bool) -> Tensor:
         """Return W h_t + b."""
         x = self.drop(vectors, training=training)
         for layer in self.recurrent:
-            x = self.drop(layer(x, place), training=training)
+            x = self.drop(layer(x, position), training=training)
         return self.output_layer(x)
 
     def get_config(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class SASRec(SequentialRecommender):
         score(u, i) = <norm(x)_n, q_i>                                     n: newest item
 
     Each step attends to itself and to earlier steps (Kang and McAuley, 2018, "Self-Attentive
-    Sequential Recommendation"). Train it with `kerasrec.retrieval.NextItem` on
+    Sequential Recommendation"). Train it with `kerasrec.retrieval.NextItemTrainer` on
     `kerasrec.data.next_items`. A softmax over the catalogue does much better than the binary
     cross-entropy of the paper (Klenitskiy and Vasilev, 2023, "Turning Dross Into Gold Loss"). The
     user id is not used, so new users can be served from their history.
@@ -72,8 +72,8 @@ class SASRec(SequentialRecommender):
     Example:
 
     >>> import numpy as np
-    >>> from kerasrec.schema import Categorical, Sequence
-    >>> history = Sequence("history", of="item", max_length=3)
+    >>> from kerasrec.schema import Categorical, IdSequence
+    >>> history = IdSequence("history", of="item", max_length=3)
     >>> schema = Schema(user=[Categorical("user", 10), history], item=Categorical("item", 12))
     >>> inputs = {"user": np.array([1]), "history": np.array([[4, 5, 0]]), "item": np.array([7])}
     >>> SASRec(schema, embedding_dim=8)(inputs).shape
@@ -152,25 +152,25 @@ class SASRec(SequentialRecommender):
         # 0 at padding tells `_as_published` where a history ends.
         return places * ops.cast(ops.not_equal(history, 0), "int32") if self.paper else places
 
-    def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
+    def transform(self, vectors: Tensor, position: Tensor, training: bool) -> Tensor:
         """Return the normalised states after the last block."""
         scale = ops.cast(self.embedding_dim**0.5, self.compute_dtype)
         if self.paper:
-            return self._as_published(vectors * scale, place, training)
-        x = self.drop((vectors + self.places(place)) * scale, training=training)
+            return self._as_published(vectors * scale, position, training)
+        x = self.drop((vectors + self.places(position)) * scale, training=training)
         for attention_norm, attention, forward_norm, inner, outer in self.blocks:
-            x = x + self.drop(attention(attention_norm(x), place), training=training)
+            x = x + self.drop(attention(attention_norm(x), position), training=training)
             x = x + self.drop(outer(inner(forward_norm(x))), training=training)
         return self.final_norm(x)
 
-    def _as_published(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
+    def _as_published(self, vectors: Tensor, position: Tensor, training: bool) -> Tensor:
         # Each later step of the same sequence attends to a step, so that they can be counted.
-        later = ops.sum(ops.cast(seen_by_each(place), "int32"), axis=1) - 1
+        later = ops.sum(ops.cast(seen_by_each(position), "int32"), axis=1) - 1
         places = self.places(self.sequence.max_length - 1 - later)
         x = self.drop(vectors + places, training=training)
         for attention_norm, attention, forward_norm, inner, outer in self.blocks:
             queries = attention_norm(x)
-            x = forward_norm(queries + attention(x, place, queries, training=training))
+            x = forward_norm(queries + attention(x, position, queries, training=training))
             hidden = self.drop(inner(x), training=training)
             x = x + self.drop(outer(hidden), training=training)
         return self.final_norm(x)

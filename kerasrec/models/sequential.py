@@ -7,9 +7,9 @@ from keras import ops
 
 from kerasrec._checks import check_integer
 from kerasrec.layers import Embedding
-from kerasrec.layers.histories import at_the_end, newest, newest_places, take_steps
+from kerasrec.layers.histories import at_the_end, newest, newest_positions, take_steps
 from kerasrec.models.base import Recommender, align
-from kerasrec.schema import Schema, Sequence
+from kerasrec.schema import IdSequence, Schema
 from kerasrec.types import Features, Tensor
 
 
@@ -64,13 +64,13 @@ class SequentialRecommender(Recommender):
             dtype=self.dtype_policy,
         )
 
-    def _item_history(self) -> Sequence:
+    def _item_history(self) -> IdSequence:
         item = self.schema.item_id.name
         if not self.schema.item_histories:
             raise ValueError(
                 f"{type(self).__name__}: expected a schema with a sequence of {item!r} among the "
                 f"user or context features; received {[f.name for f in self.schema.query]}. Add "
-                f"Sequence('history', of={item!r}, max_length=50)."
+                f"IdSequence('history', of={item!r}, max_length=50)."
             )
         return self.schema.item_histories[0]
 
@@ -90,13 +90,13 @@ class SequentialRecommender(Recommender):
         return self.item_vectors(inputs[self.schema.item_id.name])
 
     def states(
-        self, history: Tensor, place: Tensor | None = None, training: bool = False
+        self, history: Tensor, position: Tensor | None = None, training: bool = False
     ) -> Tensor:
         """Return the query vector after each step.
 
         Args:
             history: ids `(batch, length)`, at most `max_length`, padded with 0 in any position.
-            place: position of each step in its own sequence, if several share a row as in
+            position: position of each step in its own sequence, if several share a row as in
                 `kerasrec.data.next_items`; None for one sequence per row.
             training: whether to apply dropout.
 
@@ -104,30 +104,30 @@ class SequentialRecommender(Recommender):
             `(batch, length, embedding_dim)`; values at padding are meaningless.
         """
         history = ops.convert_to_tensor(history)
-        if place is not None:
-            return self._states(history, place, training)
+        if position is not None:
+            return self._states(history, position, training)
         real = ops.not_equal(history, 0)
-        packed = take_steps(history, newest_places(real, history.shape[1]))
+        packed = take_steps(history, newest_positions(real, history.shape[1]))
         states = self._states(packed, self._places(packed), training)
         # Back to the positions of the items.
-        place = ops.maximum(ops.cumsum(ops.cast(real, "int32"), axis=1) - 1, 0)
-        return ops.take_along_axis(states, place[..., None], axis=1)
+        position = ops.maximum(ops.cumsum(ops.cast(real, "int32"), axis=1) - 1, 0)
+        return ops.take_along_axis(states, position[..., None], axis=1)
 
     def _places(self, history: Tensor) -> Tensor:
         """Return the positions of the steps of right-padded histories, one per row."""
         return ops.arange(history.shape[1], dtype="int32")[None, :]
 
-    def _states(self, history: Tensor, place: Tensor, training: bool) -> Tensor:
+    def _states(self, history: Tensor, position: Tensor, training: bool) -> Tensor:
         vectors = self.item_vectors(history)
         vectors = vectors * ops.cast(ops.not_equal(history, 0), vectors.dtype)[..., None]
-        return self.transform(vectors, place, training)
+        return self.transform(vectors, position, training)
 
-    def transform(self, vectors: Tensor, place: Tensor, training: bool) -> Tensor:
+    def transform(self, vectors: Tensor, position: Tensor, training: bool) -> Tensor:
         """Return the states `(batch, length, embedding_dim)` after each item.
 
         Args:
             vectors: q of the items, 0 at padding, `(batch, length, embedding_dim)`.
-            place: position of each step in its sequence, `(batch, length)` or `(1, length)`.
+            position: position of each step in its sequence, `(batch, length)` or `(1, length)`.
             training: whether to apply dropout.
         """
         raise NotImplementedError

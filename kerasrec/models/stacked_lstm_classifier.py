@@ -8,7 +8,7 @@ from keras import ops
 
 from kerasrec._checks import check_integer
 from kerasrec.layers import Dropout, FeatureEmbedding, Recurrent
-from kerasrec.layers.histories import at_the_end, events, newest_places, take_steps
+from kerasrec.layers.histories import at_the_end, events, newest_positions, take_steps
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
@@ -26,7 +26,7 @@ class StackedLSTMClassifier(Recommender):
     score = w . h + b' (Hochreiter and Schmidhuber, 1997, "Long Short-Term Memory"; stacked as by
     Graves, 2013). Deviation: v and c join after the last layer, so that a history is read once for
     all candidates. The user id is not used, so new users can be served from their history. Fit it
-    on `kerasrec.data.histories`, or in `kerasrec.training.EveryStep` on all steps at once.
+    on `kerasrec.data.histories`, or in `kerasrec.training.StepwiseTrainer` on all steps at once.
 
     Args:
         schema: the features. The history is the first sequence of the item id, each
@@ -100,7 +100,7 @@ class StackedLSTMClassifier(Recommender):
             raise ValueError(
                 f"StackedLSTMClassifier: expected a schema with a sequence of {item!r} or a "
                 "NumericSequence among the user or context features, all of one max_length; "
-                f"received {lengths}. Add Sequence('history', of={item!r}, max_length=50)."
+                f"received {lengths}. Add IdSequence('history', of={item!r}, max_length=50)."
             )
         self.max_length = next(iter(lengths.values()))
         read = {f.name for f in (self.schema.user_id, *self.steps)}
@@ -127,9 +127,9 @@ class StackedLSTMClassifier(Recommender):
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the logits of the items after the history, or of the history alone."""
         first = ops.convert_to_tensor(inputs[self.steps[0].name])
-        place = newest_places(first != 0 if self.sequence else events(first), self.max_length)
-        real = ops.cast(place >= 0, "int32")
-        steps = self._events({f.name: take_steps(inputs[f.name], place) for f in self.steps})
+        position = newest_positions(first != 0 if self.sequence else events(first), self.max_length)
+        real = ops.cast(position >= 0, "int32")
+        steps = self._events({f.name: take_steps(inputs[f.name], position) for f in self.steps})
         states = self._states(steps, ops.arange(steps.shape[1], dtype="int32")[None, :], training)
         query = [at_the_end(states, real) * ops.cast(real[:, :1], states.dtype)]
         if self.beside:
@@ -140,18 +140,18 @@ class StackedLSTMClassifier(Recommender):
         query = [ops.broadcast_to(align(q, items), (*lead, q.shape[-1])) for q in query]
         return self._head(query, items)
 
-    def step_logits(self, inputs: Features, place: Tensor, training: bool = False) -> Tensor:
+    def step_logits(self, inputs: Features, position: Tensor, training: bool = False) -> Tensor:
         """Return the logits at each step, given the events up to that step.
 
         Args:
             inputs: as from `kerasrec.data.next_labels`, `(batch, length) +` the shape of a feature.
-            place: position of each step in its own sequence, `(batch, length)`, 0 at its start.
+            position: position of each step in its own sequence, `(batch, length)`, 0 at its start.
             training: whether to apply dropout.
 
         Returns:
             float32 `(batch, length)`, and `num_classes`; meaningless at padding.
         """
-        query = [self._states(self._events(inputs), place, training)]
+        query = [self._states(self._events(inputs), position, training)]
         if self.beside:
             query.append(self.features(inputs, names=self.beside))
         items = self.features(inputs, names=self.of_item) if self.of_item else None
@@ -170,10 +170,10 @@ class StackedLSTMClassifier(Recommender):
             parts.append(ops.where(ops.isnan(values), ops.zeros_like(values), values))
         return ops.concatenate(parts, axis=-1)
 
-    def _states(self, steps: Tensor, place: Tensor, training: bool) -> Tensor:
+    def _states(self, steps: Tensor, position: Tensor, training: bool) -> Tensor:
         x = self.drop(steps, training=training)
         for layer in self.recurrent:
-            x = self.drop(layer(x, place), training=training)
+            x = self.drop(layer(x, position), training=training)
         return x
 
     def _head(self, query: list[Tensor], items: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "catalogue": ["ExactTopK", "RecommendedItems"],
         "exact": ["LOWEST_SCORE", "TopK", "top_k"],
         "index": ["ExactIndex", "Index"],
-        "next_item": ["NextItem"],
+        "next_item": ["NextItemTrainer"],
         "reranking": [
             "Calibrated",
             "MaximalMarginalRelevance",
@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Reranker",
             "Shortlist",
         ],
-        "sampled_softmax": ["SampledSoftmax"],
+        "sampled_softmax": ["SampledSoftmaxTrainer"],
         "vector_table": ["VectorTable"],
     },
 )

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasrec._checks import check_choice, check_share
-from kerasrec.losses import binary_loss, catalogue_softmax, sampled_softmax
+from kerasrec.losses import full_softmax_crossentropy, gbce_loss, sampled_softmax
 from kerasrec.retrieval.wrapper import LOWEST, RetrieverTrainer
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.replicas import mean_over_replicas, with_share
@@ -16,22 +16,22 @@ LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class NextItem(RetrieverTrainer):
+class NextItemTrainer(RetrieverTrainer):
     """Wrapper that trains a sequential model on `kerasrec.data.next_items`.
 
     The loss is the mean over all steps with a target, plus the regularisation losses of the model:
 
-    - `"softmax"`: cross-entropy over the catalogue, see `kerasrec.losses.catalogue_softmax`;
+    - `"softmax"`: cross-entropy over the catalogue, see `kerasrec.losses.full_softmax_crossentropy`;
     - `"sampled_softmax"`: cross-entropy over the target and the sampled items;
     - `"gbce"`, `"bce"`: binary cross-entropy against the sampled items, with and without the
-      correction for small samples, see `kerasrec.losses.binary_loss`.
+      correction for small samples, see `kerasrec.losses.gbce_loss`.
 
     A sampled item equal to the step's target is masked. Items that the user has seen are kept.
     Training samples anew for each batch, validation always uses the same items. Compile the wrapper
     with an optimizer only and fit it, then use the model inside: they share their weights.
 
     Args:
-        model: a retriever with `states(history, place, training)`, such as `SASRec`.
+        model: a retriever with `states(history, position, training)`, such as `SASRec`.
         loss: one of the four losses above.
         negatives: number of items sampled for each batch or step, uniformly and with replacement.
         shared: whether all steps of a batch share the sampled items, so that their scores are one
@@ -40,7 +40,7 @@ class NextItem(RetrieverTrainer):
         seed: seed of the sampling.
 
     Input shape:
-        dict of the history and `place`, `(batch, length)` each; the target `(batch, length)`, 0 for
+        dict of the history and `position`, `(batch, length)` each; the target `(batch, length)`, 0 for
         none.
 
     Output shape:
@@ -55,13 +55,13 @@ class NextItem(RetrieverTrainer):
     >>> import numpy as np
     >>> from kerasrec.data import next_items
     >>> from kerasrec.models import SASRec
-    >>> from kerasrec.schema import Categorical, Schema, Sequence
-    >>> history = Sequence("history", of="item", max_length=4)
+    >>> from kerasrec.schema import Categorical, Schema, IdSequence
+    >>> history = IdSequence("history", of="item", max_length=4)
     >>> schema = Schema(user=[Categorical("user", 5), history], item=Categorical("item", 12))
     >>> columns = {"user": np.repeat([2, 3, 4], 3), "item": np.arange(2, 11)}
     >>> columns = {name: values.astype("int32") for name, values in columns.items()}
     >>> model = SASRec(schema, embedding_dim=8)
-    >>> trainer = NextItem(model)
+    >>> trainer = NextItemTrainer(model)
     >>> trainer.compile("adam")
     >>> data = next_items(columns, schema, batch_size=2, time=None)
     >>> sorted(trainer.fit(data, shuffle=False, verbose=0).history)
@@ -82,8 +82,8 @@ class NextItem(RetrieverTrainer):
         super().__init__(model, negatives=negatives, seed=seed, **kwargs)
         if not isinstance(model, SequenceModel):
             raise ValueError(
-                "NextItem: expected a sequence model, with states; received "
-                f"{type(model).__name__}. Train it with SampledSoftmax."
+                "NextItemTrainer: expected a sequence model, with states; received "
+                f"{type(model).__name__}. Train it with SampledSoftmaxTrainer."
             )
         check_choice(self, "loss", loss, LOSSES)
         check_share(self, "calibration", calibration, numpy=True)
@@ -94,7 +94,7 @@ class NextItem(RetrieverTrainer):
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the state of the model after each step."""
         history = inputs[self.model.sequence.name]
-        return self.model.states(history, inputs.get("place"), training=training)
+        return self.model.states(history, inputs.get("position"), training=training)
 
     def compute_loss(
         self,
@@ -106,7 +106,7 @@ class NextItem(RetrieverTrainer):
     ) -> Tensor:
         """Return the mean over the steps with a target, plus the regularisation losses."""
         if sample_weight is not None:
-            raise ValueError("NextItem: sample weights are not supported; received some.")
+            raise ValueError("NextItemTrainer: sample weights are not supported; received some.")
         # Collected before replicas take turns: the losses of a layer are those of the current
         # replica.
         penalty = self._penalty(self.model.losses)
@@ -117,7 +117,9 @@ class NextItem(RetrieverTrainer):
             item = self.model.schema.item_id
             everything = ops.arange(FIRST_ID, item.num_ids, dtype="int32")
             items = self.model.item_embedding({item.name: everything})
-            total = catalogue_softmax(vectors, items, ops.where(real, targets - FIRST_ID, -1))
+            total = full_softmax_crossentropy(
+                vectors, items, ops.where(real, targets - FIRST_ID, -1)
+            )
         else:
             losses = self._against_drawn(vectors, targets, training)
             total = ops.sum(ops.where(real, losses, 0.0))
@@ -141,7 +143,7 @@ class NextItem(RetrieverTrainer):
             return sampled_softmax(positive, scores)
         rate = min(1.0, self.negatives / (item.num_ids - FIRST_ID - 1))
         calibration = self.calibration if self.loss_name == "gbce" else 0.0
-        return binary_loss(positive, scores, sampling_rate=rate, calibration=calibration)
+        return gbce_loss(positive, scores, sampling_rate=rate, calibration=calibration)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

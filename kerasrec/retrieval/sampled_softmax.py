@@ -12,7 +12,7 @@ from kerasrec.types import Features, Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class SampledSoftmax(RetrieverTrainer):
+class SampledSoftmaxTrainer(RetrieverTrainer):
     """Wrapper that trains a retriever: the positive of each row against shared sampled items.
 
         logit(u, i) = s(u, i) - log sum_j exp(s(u, j)),    j drawn anew for each batch
@@ -24,7 +24,7 @@ class SampledSoftmax(RetrieverTrainer):
     equal to the row's own positive is masked. Items that the user has seen elsewhere are kept.
     Training samples anew for each batch, validation always uses the same items.
 
-    That softmax gets easier with fewer items. With `estimate_catalogue` the sampled items represent
+    That softmax gets easier with fewer items. With `sampling_correction` the sampled items represent
     all N items of the catalogue:
 
         logit(u, i) = s(u, i) - log (N / n sum_j exp(s(u, j))),    n = negatives,
@@ -39,7 +39,7 @@ class SampledSoftmax(RetrieverTrainer):
     Args:
         model: a model with `query_embedding` and `item_embedding`.
         negatives: number of items sampled for each batch, uniformly and with replacement.
-        estimate_catalogue: whether the sampled items represent the whole catalogue.
+        sampling_correction: whether the sampled items represent the whole catalogue.
         seed: seed of the sampling.
 
     Input shape:
@@ -59,7 +59,7 @@ class SampledSoftmax(RetrieverTrainer):
     >>> from kerasrec.schema import Categorical, Schema
     >>> schema = Schema(user=Categorical("user_id", 10), item=Categorical("item_id", 12))
     >>> model = MatrixFactorization(schema, embedding_dim=8)
-    >>> trainer = SampledSoftmax(model, negatives=4)
+    >>> trainer = SampledSoftmaxTrainer(model, negatives=4)
     >>> trainer.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
     >>> columns = {"user_id": np.array([2, 3]), "item_id": np.array([4, 11])}
     >>> history = trainer.fit(columns, np.ones(2), verbose=0)
@@ -72,12 +72,12 @@ class SampledSoftmax(RetrieverTrainer):
         model: Any,
         *,
         negatives: int = 512,
-        estimate_catalogue: bool = False,
+        sampling_correction: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(model, negatives=negatives, seed=seed, **kwargs)
-        self.estimate_catalogue = estimate_catalogue
+        self.sampling_correction = sampling_correction
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the log odds of each row's item against the sampled items."""
@@ -90,10 +90,10 @@ class SampledSoftmax(RetrieverTrainer):
         ids = ops.cast(inputs[item.name], "int32")
         others = ops.where(ops.expand_dims(ids, 1) == drawn, LOWEST, others)
         rest = ops.logsumexp(others, axis=-1)
-        if self.estimate_catalogue:
+        if self.sampling_correction:
             rest += math.log((item.num_ids - FIRST_ID) / self.negatives)
         return ops.expand_dims(positive - rest, 1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "estimate_catalogue": self.estimate_catalogue}
+        return {**super().get_config(), "sampling_correction": self.sampling_correction}

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasrec.callbacks import Doctor
+from kerasrec.callbacks import TrainingDiagnostics
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.checkpoint import Checkpoint
 from kerasrec.runs.epochs import Epochs
@@ -110,7 +110,9 @@ def train(
         interrupted = True
         for callback in callbacks:  # Keras does not end them
             callback.on_train_end()
-    diagnosis = next(one.diagnosis for one in made.callbacks if isinstance(one, Doctor))
+    diagnosis = next(
+        one.diagnosis for one in made.callbacks if isinstance(one, TrainingDiagnostics)
+    )
     result = _result(best, diagnosis, interrupted)
     if verbose and result.problem:
         say(result.problem)

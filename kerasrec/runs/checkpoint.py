@@ -7,11 +7,11 @@ import numpy as np
 
 from kerasrec._files import new_file
 from kerasrec._keras import begin_at_epoch
-from kerasrec.callbacks import Resume
+from kerasrec.callbacks import ExactResume
 from kerasrec.runs.best_epoch import BestEpoch, is_finite
 
 
-class Checkpoint(Resume):
+class Checkpoint(ExactResume):
     """Save the state and the best weights after each epoch.
 
     A later process continues from the files. The best epoch and the patience are then recomputed
@@ -19,7 +19,7 @@ class Checkpoint(Resume):
 
     Args:
         folder: where the state is written.
-        batches: the training rows, see `Resume`.
+        batches: the training rows, see `ExactResume`.
         best: the callback that finds the best epoch, which stands before this one.
         name: start of the names of the files.
     """

@@ -29,7 +29,7 @@ class Epochs(keras.callbacks.Callback):
     [['epoch', '1/2'], ['epoch', '2/2']]
     """
 
-    # The bar may advance many steps at once, see `kerasrec.training.LongFits.compile`.
+    # The bar may advance many steps at once, see `kerasrec.training.FitModel.compile`.
     counts_batches = False
 
     def __init__(self, epochs: int, monitor: str = "val_loss") -> None:

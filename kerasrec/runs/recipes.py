@@ -33,7 +33,7 @@ class Recipe:
         valid: fixed validation batches; None if there is nothing to validate on.
         optimizer: optimizer with its schedule.
         loss: loss to compile with; None if the trainer has its own.
-        callbacks: `Doctor`, `GradientMonitor` if norms are asked for, and at last `BestEpoch`.
+        callbacks: `TrainingDiagnostics`, `GradientMonitor` if norms are asked for, and at last `BestEpoch`.
     """
 
     training: Training
@@ -152,7 +152,7 @@ def recipe(
     # Label losses take any label. All other losses need a positive.
     labels = training.loss in ("mse", "log_loss")
     some = len(ready.split.valid) > 0 and (labels or ready.has_targets(ready.valid))
-    callbacks: list[Any] = [kerasrec.callbacks.Doctor(batch_path=None)]
+    callbacks: list[Any] = [kerasrec.callbacks.TrainingDiagnostics(batch_path=None)]
     if training.gradient_interval is not None:
         callbacks.append(kerasrec.callbacks.GradientMonitor(training.gradient_interval))
     return Recipe(
@@ -225,7 +225,7 @@ def _retrieval(model: Any, ready: "PreparedData", training: Training) -> tuple[A
         return kerasrec.data.pointwise(chosen, ready.schema, **options)
 
     drawn = _negatives(training)
-    trainer = kerasrec.retrieval.SampledSoftmax(model, seed=training.seed, **drawn)
+    trainer = kerasrec.retrieval.SampledSoftmaxTrainer(model, seed=training.seed, **drawn)
     return trainer, _crossentropy(), batches
 
 
@@ -247,7 +247,11 @@ def _sequence(model: Any, ready: "PreparedData", training: Training) -> tuple[An
     loss = "bce" if training.loss == "binary_crossentropy" else "softmax"
     if loss == "softmax" and drawn:
         loss = "sampled_softmax"
-    return kerasrec.retrieval.NextItem(model, loss=loss, seed=training.seed, **drawn), None, batches
+    return (
+        kerasrec.retrieval.NextItemTrainer(model, loss=loss, seed=training.seed, **drawn),
+        None,
+        batches,
+    )
 
 
 def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
@@ -278,7 +282,7 @@ def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[An
             rows, schema, weight=held_out, shuffle=False, **options
         ).cache()
 
-    return kerasrec.training.EveryStep(model), None, batches
+    return kerasrec.training.StepwiseTrainer(model), None, batches
 
 
 def _after(seen: Mapping[str, Any], columns: Mapping[str, Any], user: str) -> dict[str, np.ndarray]:

@@ -309,7 +309,7 @@ def findings(ready: "PreparedData") -> list[str]:
     if unknown > MANY_UNKNOWN:
         cause = f" (--min_count {ready.min_count})" if ready.min_count > 1 else ""
         found.append(f"{unknown:.0%} of test rows are of unknown users{cause}: not ranked.")
-    return [text.replace("time_split", "--split time") for text in found]
+    return [text.replace("global_time_split", "--split time") for text in found]
 
 
 def with_findings(text: str, found: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from kerasrec.retrieval import LOWEST_SCORE
 from kerasrec.retrieval.columns import nothing_known
 from kerasrec.retrieval.item_vectors import item_vectors, similarity
 from kerasrec.retrieval.reranking import Reranker, Shortlist, category_shares
-from kerasrec.schema import PADDING_ID, Feature, Schema, Sequence
+from kerasrec.schema import PADDING_ID, Feature, IdSequence, Schema
 from kerasrec.types import Columns, Features, Retriever, Tensor, known_by, output_kind
 
 
@@ -100,7 +100,7 @@ class Pipeline(keras.Model):
         return output_kind(self.ranker)
 
     @property
-    def history(self) -> Sequence | None:
+    def history(self) -> IdSequence | None:
         """Return the first sequence of items on the query side."""
         return next(iter(self.schema.item_histories), None)
 

@@ -11,9 +11,9 @@ from kerasrec.schema import (
     Bag,
     Categorical,
     Feature,
+    IdSequence,
     Numeric,
     Schema,
-    Sequence,
 )
 
 
@@ -36,7 +36,7 @@ def tiny_schema(*, num_users: int = 11, num_items: int = 17, features: bool = Fa
     if features:
         user.append(Numeric("age"))
         item += [Bag("genres", 6, max_length=3), Numeric("picture", size=2)]
-        context = [Categorical("device", 5), Sequence("history", of="item_id", max_length=4)]
+        context = [Categorical("device", 5), IdSequence("history", of="item_id", max_length=4)]
     return Schema(tuple(user), tuple(item), tuple(context), label="label")
 
 

@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "every_step": ["EveryStep"],
-        "long_fits": ["LongFits"],
+        "every_step": ["StepwiseTrainer"],
+        "long_fits": ["FitModel"],
         "memory": ["keep_freed_memory"],
         "wrapper": ["Wrapper"],
     },

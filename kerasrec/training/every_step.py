@@ -11,7 +11,7 @@ from kerasrec.types import StepClassifier
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class EveryStep(Wrapper):
+class StepwiseTrainer(Wrapper):
     """Wrapper that trains a history classifier on `kerasrec.data.next_labels`.
 
     The loss is the weighted mean of the cross-entropy over the steps, plus the regularisation
@@ -20,12 +20,12 @@ class EveryStep(Wrapper):
     model inside: they share their weights.
 
     Args:
-        model: a model with `step_logits(inputs, place, training)` and `num_classes`, such as
+        model: a model with `step_logits(inputs, position, training)` and `num_classes`, such as
             `StackedLSTMClassifier`. Labels are 0 and 1 if `num_classes` is None, else the class.
         **kwargs: as for `keras.Model`.
 
     Input shape:
-        dict of features and `place`, as from `kerasrec.data.next_labels`; label and weight
+        dict of features and `position`, as from `kerasrec.data.next_labels`; label and weight
         `(batch, length)`.
 
     Output shape:
@@ -39,13 +39,13 @@ class EveryStep(Wrapper):
     >>> import numpy as np
     >>> from kerasrec.data import next_labels
     >>> from kerasrec.models import StackedLSTMClassifier
-    >>> from kerasrec.schema import Categorical, Schema, Sequence
-    >>> history = Sequence("history", of="item", max_length=4)
+    >>> from kerasrec.schema import Categorical, Schema, IdSequence
+    >>> history = IdSequence("history", of="item", max_length=4)
     >>> schema = Schema(user=[Categorical("user", 5), history], item=Categorical("item", 12))
     >>> columns = {"user": np.repeat([2, 3, 4], 3), "item": np.arange(2, 11)}
     >>> columns = {name: values.astype("int32") for name, values in columns.items()}
     >>> columns["label"] = np.arange(9) % 2
-    >>> trainer = EveryStep(StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(8,)))
+    >>> trainer = StepwiseTrainer(StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(8,)))
     >>> trainer.compile("adam")
     >>> data = next_labels(columns, schema, batch_size=2, time=None)
     >>> sorted(trainer.fit(data, shuffle=False, verbose=0).history)
@@ -55,14 +55,14 @@ class EveryStep(Wrapper):
     def __init__(self, model: Any, **kwargs: Any) -> None:
         if not isinstance(model, StepClassifier):
             raise ValueError(
-                "EveryStep: expected a classifier of histories, with step_logits; received "
+                "StepwiseTrainer: expected a classifier of histories, with step_logits; received "
                 f"{type(model).__name__}. Fit it by itself."
             )
         super().__init__(model, **kwargs)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Return the logits of each step."""
-        return self.model.step_logits(inputs, inputs["place"], training=training)
+        return self.model.step_logits(inputs, inputs["position"], training=training)
 
     def compute_loss(
         self,
@@ -75,7 +75,7 @@ class EveryStep(Wrapper):
         """Return the weighted mean over the steps plus the regularisation losses."""
         if sample_weight is None:
             raise ValueError(
-                "EveryStep: expected (features, label, weight), as of kerasrec.data.next_labels; "
+                "StepwiseTrainer: expected (features, label, weight), as of kerasrec.data.next_labels; "
                 "received no weight."
             )
         # Collected before replicas take turns: the losses of a layer are those of the current

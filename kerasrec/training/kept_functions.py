@@ -31,8 +31,8 @@ class KeptFunctions:
         origin, functions = self._held.get(_settings(model), ([], []))
         now = traced_from(model)
         same = len(origin) == len(now) and all(a is b for a, b in zip(origin, now, strict=True))
-        for place, name in enumerate(NAMES):
-            setattr(model, name, functions[place] if same else None)
+        for position, name in enumerate(NAMES):
+            setattr(model, name, functions[position] if same else None)
 
 
 def traced_from(model: Any) -> list[Any]:

@@ -17,13 +17,13 @@ from kerasrec.training.replicas import loss_with_share
 from kerasrec.training.train_function import train_function_of
 
 # A `fit` of at least this many steps is worth the seconds of XLA compilation, and then runs up to
-# this many steps per execution; see `LongFits.compile`.
+# this many steps per execution; see `FitModel.compile`.
 LONG_FIT, STEPS_AT_ONCE = 1000, 32
 
 FIT = inspect.signature(keras.Model.fit)
 
 
-class LongFits(FitHooks, keras.Model):
+class FitModel(FitHooks, keras.Model):
     """Base class of trainable models, with default options that speed up long runs.
 
     Long trainings run under XLA with many steps per execution. Training also works under

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from kerasrec._keras import STEP_HOOK, need
 
 # Attribute that holds the owner, and the method that it replaces meanwhile.
-PLACE, MAKER = "_kerasrec_train_function", "make_train_function"
+POSITION, MAKER = "_kerasrec_train_function", "make_train_function"
 
 Step = Callable[[Any], Any]
 
@@ -153,7 +153,7 @@ def train_function_of(model: Any) -> TrainFunction:
         model: any compiled Keras model.
     """
     # Set without Keras tracking and saving it.
-    owner: TrainFunction = model.__dict__.setdefault(PLACE, TrainFunction(model))
+    owner: TrainFunction = model.__dict__.setdefault(POSITION, TrainFunction(model))
     if owner.is_over():
         owner.clear()
     return owner

@@ -4,10 +4,10 @@ from typing import Any, Self
 
 import keras
 
-from kerasrec.training.long_fits import LongFits
+from kerasrec.training.long_fits import FitModel
 
 
-class Wrapper(LongFits):
+class Wrapper(FitModel):
     """Base class of wrappers that share the weights of the model inside.
 
     Args:

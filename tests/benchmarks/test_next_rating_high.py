@@ -9,7 +9,7 @@ import pytest
 
 from kerasrec.data import Interactions
 from kerasrec.datasets.dataset import Dataset
-from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def rows(script):
     """Two users with 13 and 11 rows, of which the last 5 are the test, 5 before them validation."""
     counts = np.array([13, 11])
     users = np.repeat([2, 3], counts).astype("int32")
-    place = np.concatenate([np.arange(count) for count in counts])
-    from_end = np.repeat(counts, counts) - 1 - place
+    position = np.concatenate([np.arange(count) for count in counts])
+    from_end = np.repeat(counts, counts) - 1 - position
     part = np.where(from_end < 5, 2, np.where(from_end < 10, 1, 0))
     item = np.arange(2, 2 + len(users)).astype("int32")
     columns = {"user_id": users, "item_id": item, "event_rating": item * 1.0, "label": item % 2.0}
     numbers = NumericSequence("event_ratings", of="event_rating", max_length=20)
-    history = Sequence("history", of="item_id", max_length=20)
+    history = IdSequence("history", of="item_id", max_length=20)
     schema = Schema((Categorical("user_id", 4), history, numbers), Categorical("item_id", 99))
     return script.Rows(columns, part, from_end, schema)
 
@@ -37,8 +37,8 @@ def rows(script):
 class Counting:
     """Says how many events it knows."""
 
-    def step_logits(self, features, place, training=False):
-        return place + 1
+    def step_logits(self, features, position, training=False):
+        return position + 1
 
 
 def test_scores_know_no_more_rows_than_they_are_given(script, rows):

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.callbacks import Doctor, GradientMonitor
+from kerasrec.callbacks import GradientMonitor, TrainingDiagnostics
 from kerasrec.callbacks.doctor import save
 from kerasrec.data import next_labels
 from kerasrec.layers import Embedding
 from kerasrec.models import MatrixFactorization, StackedLSTMClassifier
 from kerasrec.optimizers import SGD, Adam
-from kerasrec.retrieval import SampledSoftmax
-from kerasrec.schema import Categorical, Schema, Sequence
-from kerasrec.training import EveryStep
+from kerasrec.retrieval import SampledSoftmaxTrainer
+from kerasrec.schema import Categorical, IdSequence, Schema
+from kerasrec.training import StepwiseTrainer
 
 SCHEMA = Schema(user=Categorical("user", 40), item=Categorical("item", 80))
 
@@ -57,7 +57,7 @@ def fit(model, data, doctor, batch_size=4, **arguments):
 def test_names_step_feature_and_variables(tmp_path, capsys, compiling, optimizer):
     x, y = rows(bad_row=9)  # in the third batch of 4
     path = tmp_path / "new" / "bad.npz"
-    doctor = Doctor(restore_weights=True, batch_path=path)
+    doctor = TrainingDiagnostics(restore_weights=True, batch_path=path)
     model = dense(optimizer(), **compiling)
     before = model.get_weights()
     fitted = fit(model, (x, y), doctor, epochs=3)
@@ -78,7 +78,7 @@ def test_names_step_feature_and_variables(tmp_path, capsys, compiling, optimizer
 
 def test_tells_the_norms_of_the_last_steps():
     data = rows(bad_row=9)
-    doctor = Doctor(batch_path=None)
+    doctor = TrainingDiagnostics(batch_path=None)
     model = dense(SGD(0.0))
     kernel, bias = map(np.asarray, model.get_weights())
     fit(model, data, doctor)
@@ -90,7 +90,7 @@ def test_tells_the_norms_of_the_last_steps():
 
 
 def test_a_rate_that_is_too_high_is_no_fault_of_the_batch():
-    doctor = Doctor(restore_weights=True, batch_path=None)
+    doctor = TrainingDiagnostics(restore_weights=True, batch_path=None)
     model = dense(SGD(1e3))
     fit(model, rows(n=240), doctor, epochs=3)
     assert "The batch is not to blame" in doctor.diagnosis
@@ -99,7 +99,7 @@ def test_a_rate_that_is_too_high_is_no_fault_of_the_batch():
 
 
 def test_without_restoring_the_weights_stay_as_they_are():
-    doctor = Doctor(batch_path=None)
+    doctor = TrainingDiagnostics(batch_path=None)
     model = dense()
     fit(model, rows(bad_row=9), doctor)
     assert np.isnan(model.get_weights()[0]).all() and "beginning of epoch" not in doctor.diagnosis
@@ -118,7 +118,7 @@ def test_restores_the_weights_of_the_beginning_of_the_epoch():
     bad = x.copy()
     bad[20, 0] = np.inf
     batches = tf.data.Dataset.from_tensor_slices((np.concatenate([x, bad]), np.tile(y, 2)))
-    doctor = Doctor(restore_weights=True, batch_path=None)
+    doctor = TrainingDiagnostics(restore_weights=True, batch_path=None)
     model = dense(Adam(0.1))
     good = Keep()
     model.fit(batches.batch(4).repeat(), epochs=5, steps_per_epoch=6, verbose=0, shuffle=False,
@@ -133,7 +133,7 @@ def test_restores_the_weights_of_the_beginning_of_the_epoch():
 def test_out_of_range_ids_under_xla():
     columns, labels = pairs()
     columns["item"][130] = 80
-    doctor = Doctor(restore_weights=True, batch_path=None)
+    doctor = TrainingDiagnostics(restore_weights=True, batch_path=None)
     model = MatrixFactorization(SCHEMA, embedding_dim=4)
     model.compile(SGD(0.1), "mse", jit_compile=True)
     fit(model, (columns, labels), doctor, 50)
@@ -147,7 +147,7 @@ def test_out_of_range_ids_under_xla():
 
 def test_an_overflow_that_clipping_makes_harmless_does_not_stop():
     x, y = rows(n=8)
-    doctor = Doctor(batch_path=None)
+    doctor = TrainingDiagnostics(batch_path=None)
     model = dense(SGD(0.1, clipnorm=1.0), loss=lambda y, p: (p - y) * 1e30)
     fit(model, (x, y), doctor)
     assert doctor.diagnosis is None
@@ -161,7 +161,7 @@ def test_weights_that_break_without_a_gradient_are_found_at_the_end_of_the_epoch
                 self.model.layers[-1].bias.assign([np.nan])
 
     x, y = rows()
-    doctor = Doctor(batch_path=None)
+    doctor = TrainingDiagnostics(batch_path=None)
     dense_model = dense()
     dense_model.fit(x, y, 4, verbose=0, epochs=2, callbacks=[Break(), doctor])
     assert "at the end of epoch 1: a weight is not finite" in doctor.diagnosis
@@ -175,7 +175,7 @@ def test_two_replicas(tmp_path):
     with strategy.scope():
         model = dense(SGD(0.01))
     x, y = rows(bad_row=11)
-    doctor = Doctor(restore_weights=True, batch_path=tmp_path / "bad.npz")
+    doctor = TrainingDiagnostics(restore_weights=True, batch_path=tmp_path / "bad.npz")
     fit(model, (x, y), doctor, 8)
     assert doctor.step == 2 and "has NaN in 1 of 8 rows" in doctor.diagnosis
     saved = np.load(tmp_path / "bad.npz")
@@ -184,7 +184,7 @@ def test_two_replicas(tmp_path):
 
 
 def test_fit_is_what_it_was_before_and_a_second_fit_works():
-    model, doctor = dense(), Doctor(batch_path=None)
+    model, doctor = dense(), TrainingDiagnostics(batch_path=None)
     model.fit(*rows(), verbose=0)
     function = model.train_function
     with warnings.catch_warnings():
@@ -200,7 +200,7 @@ def test_fit_is_what_it_was_before_and_a_second_fit_works():
 
 def test_a_look_outside_of_a_graph_gives_no_warning():
     """As Keras 3.16 makes single steps, and earlier ones with run_eagerly."""
-    model, doctor = dense(run_eagerly=True), Doctor(batch_path=None)
+    model, doctor = dense(run_eagerly=True), TrainingDiagnostics(batch_path=None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(model, rows(bad_row=9), doctor)
@@ -209,7 +209,7 @@ def test_a_look_outside_of_a_graph_gives_no_warning():
 
 def test_training_is_the_same_with_and_without():
     weights = []
-    for callbacks in ([], [Doctor(restore_weights=True)]):
+    for callbacks in ([], [TrainingDiagnostics(restore_weights=True)]):
         keras.utils.set_random_seed(0)
         model = MatrixFactorization(SCHEMA, embedding_dim=4)
         model.compile(Adam(0.01, clipnorm=1.0), "mse")
@@ -222,21 +222,21 @@ def test_training_is_the_same_with_and_without():
 def test_warns_of_a_constant_label():
     x, _ = rows()
     with pytest.warns(UserWarning, match="label column 'label' is 1 in all of the first 24 rows"):
-        fit(dense(), (x, np.ones(24)), Doctor())
+        fit(dense(), (x, np.ones(24)), TrainingDiagnostics())
 
 
 def test_constant_labels_by_design_are_fine():
     columns, _ = pairs()
-    model = SampledSoftmax(MatrixFactorization(SCHEMA, embedding_dim=4), negatives=4)
+    model = SampledSoftmaxTrainer(MatrixFactorization(SCHEMA, embedding_dim=4), negatives=4)
     model.compile(SGD(0.01), keras.losses.BinaryCrossentropy(from_logits=True))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(model, (columns, np.ones(600)), Doctor(), 100)
+        fit(model, (columns, np.ones(600)), TrainingDiagnostics(), 100)
 
 
 def test_warns_of_unknown_ids_and_empty_sequences():
     schema = Schema(
-        user=[Categorical("user", 40), Sequence("history", of="item", max_length=3)],
+        user=[Categorical("user", 40), IdSequence("history", of="item", max_length=3)],
         item=Categorical("item", 80),
     )
 
@@ -255,10 +255,10 @@ def test_warns_of_unknown_ids_and_empty_sequences():
     model = Sum()
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="Sum has no weights to train yet"):
-        fit(model, (columns, labels), Doctor(), 100)
+        fit(model, (columns, labels), TrainingDiagnostics(), 100)
     model({"item": columns["item"][:2]})
     with pytest.warns(UserWarning) as caught:
-        fit(model, (columns, labels), Doctor(), 100)
+        fit(model, (columns, labels), TrainingDiagnostics(), 100)
     texts = [str(warning.message) for warning in caught]
     assert any("100% of the ids of 'user' are unknown (1)" in text for text in texts)
     assert any("100% of the sequences 'history' are all padding" in text for text in texts)
@@ -269,7 +269,7 @@ def test_warns_of_popularity_collapse():
     model.compile(SGD(0.0), "mse")
     model.item_bias.embeddings.assign(np.arange(80.0)[:, None])
     with pytest.warns(UserWarning, match="100% of 38 users would be shown the same 10 of 78"):
-        fit(model, pairs(), Doctor(), 100)
+        fit(model, pairs(), TrainingDiagnostics(), 100)
 
 
 @pytest.mark.parametrize(
@@ -284,20 +284,20 @@ def test_the_place_of_the_positive_is_always_0(loss):
     model.compile("sgd", loss)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(model, (rows()[0], np.zeros(24, "int32")), Doctor())
+        fit(model, (rows()[0], np.zeros(24, "int32")), TrainingDiagnostics())
 
 
 @pytest.mark.parametrize("arguments", [{"restore_weights": 1}, {"batch_path": "bad.csv"}])
 def test_bad_arguments(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
-        Doctor(**arguments)
+        TrainingDiagnostics(**arguments)
 
 
 def test_weights_that_are_nan_before_fit():
     model = dense()
     model.set_weights([np.full((2, 1), np.nan), np.zeros(1)])
     with pytest.raises(ValueError, match=r"not finite before the first step: out/kernel \(2 of 2"):
-        fit(model, rows(), Doctor())
+        fit(model, rows(), TrainingDiagnostics())
 
 
 def test_the_batch_is_saved_whole_or_not_at_all(tmp_path):
@@ -317,7 +317,7 @@ def test_the_batch_is_saved_whole_or_not_at_all(tmp_path):
 
 def test_batches_of_whole_sequences_are_no_queries():
     """`next_labels` has the user at every step, and more steps than rows."""
-    history = Sequence("history", of="item", max_length=20)
+    history = IdSequence("history", of="item", max_length=20)
     schema = Schema(user=[Categorical("user", 40), history], item=Categorical("item", 90))
     rng = np.random.default_rng(0)
     columns = {
@@ -325,9 +325,9 @@ def test_batches_of_whole_sequences_are_no_queries():
         "item": rng.integers(2, 90, 950).astype("int32"),
         "label": rng.integers(0, 2, 950).astype("float32"),
     }
-    trainer = EveryStep(StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(4,)))
+    trainer = StepwiseTrainer(StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(4,)))
     trainer.compile("adam")
-    doctor = Doctor(batch_path=None)
+    doctor = TrainingDiagnostics(batch_path=None)
     batches = next_labels(columns, schema, batch_size=4, time=None)
     trainer.fit(batches, shuffle=False, verbose=0, callbacks=[doctor])
     assert doctor.diagnosis is None

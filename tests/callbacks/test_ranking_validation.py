@@ -8,7 +8,7 @@ from kerasrec import evaluation
 from kerasrec.callbacks import RankingValidation, ranking_validation
 from kerasrec.models import EmbeddingMLP, MatrixFactorization
 from kerasrec.optimizers import Adam
-from kerasrec.retrieval import SampledSoftmax
+from kerasrec.retrieval import SampledSoftmaxTrainer
 from kerasrec.schema import Categorical, Schema
 
 USERS, ITEMS = 30, 24
@@ -155,10 +155,10 @@ def test_stock_keras_names_a_wrong_order_name_or_mode():
 
 def test_a_wrapper_names_what_is_ranked():
     model = MatrixFactorization(SCHEMA, embedding_dim=4)
-    trainer = SampledSoftmax(model, negatives=8)
+    trainer = SampledSoftmaxTrainer(model, negatives=8)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     trainer.compile(keras.optimizers.Adam(0.05), loss)
-    with pytest.raises(ValueError, match="SampledSoftmax has no schema.*as `ranker`"):
+    with pytest.raises(ValueError, match="SampledSoftmaxTrainer has no schema.*as `ranker`"):
         trainer.fit(TRAIN, np.ones(120), verbose=0, callbacks=[RankingValidation(VALID, TRAIN)])
     callback = RankingValidation(VALID, TRAIN, ranker=model)
     history = trainer.fit(TRAIN, np.ones(120), epochs=25, verbose=0, callbacks=[callback]).history

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from kerasrec import data, models, optimizers
-from kerasrec.callbacks import Doctor, GradientMonitor, Resume
+from kerasrec.callbacks import ExactResume, GradientMonitor, TrainingDiagnostics
 from kerasrec.schema import Categorical, Schema
 
 SCHEMA = Schema(user=Categorical("user", 12), item=Categorical("item", 12))
 
 
-ORDERS = list(itertools.permutations(["Resume", "GradientMonitor", "Doctor"]))
+ORDERS = list(itertools.permutations(["ExactResume", "GradientMonitor", "TrainingDiagnostics"]))
 
 
 class Killed(Exception):
@@ -60,7 +60,7 @@ class Steps(keras.callbacks.Callback):
 def train(path, kill=None, epochs=4, keep=False, save_freq="epoch", others=(), **options):
     """A new model and new batches, as a new process has.
 
-    `others`: callbacks in an order in which "Resume" is the one of this training.
+    `others`: callbacks in an order in which "ExactResume" is the one of this training.
     """
     keras.utils.set_random_seed(0)
     model = models.EmbeddingMLP(SCHEMA, embedding_dim=4, hidden_units=(6,), dropout=0.3)
@@ -73,8 +73,8 @@ def train(path, kill=None, epochs=4, keep=False, save_freq="epoch", others=(), *
         **options,
     )
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
-    resume = Resume(path, batches, keep=keep, save_freq=save_freq)
-    watch = [resume if other == "Resume" else other for other in others] or [resume]
+    resume = ExactResume(path, batches, keep=keep, save_freq=save_freq)
+    watch = [resume if other == "ExactResume" else other for other in others] or [resume]
     watch += [] if kill is None else [Kill(kill)]
     fit = {"epochs": epochs, "verbose": 0, "shuffle": False, "callbacks": watch}
     try:
@@ -115,7 +115,7 @@ def test_goes_on_in_the_middle_of_an_epoch(save_freq, kills, whole, tmp_path):
     if len(kills) == 1:
         with np.load(path) as held:
             note = json.loads(str(held["history"]))
-        # The file of a step is written before `Kill`, which comes after `Resume`, ends it.
+        # The file of a step is written before `Kill`, which comes after `ExactResume`, ends it.
         assert kills[0] - (3 * note["epochs"] + note["step"]) in range(save_freq)
     model, _, history = train(path, save_freq=save_freq)
     for ours, theirs in zip(model.get_weights(), whole[0].get_weights(), strict=True):
@@ -184,17 +184,17 @@ def test_refuses_files_of_others(tmp_path):
     model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
     with pytest.raises(ValueError, match="belongs to another model or optimizer: .* not in both"):
-        model.fit(batches, verbose=0, shuffle=False, callbacks=[Resume(path, batches)])
+        model.fit(batches, verbose=0, shuffle=False, callbacks=[ExactResume(path, batches)])
 
 
 def test_refuses_arguments():
     with pytest.raises(ValueError, match=r"must end in '\.npz'; received 'training'"):
-        Resume("training")
+        ExactResume("training")
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
     with pytest.raises(ValueError, match="integer of at least 1; received 0. It counts steps"):
-        Resume("training.npz", save_freq=0)
+        ExactResume("training.npz", save_freq=0)
     with pytest.raises(ValueError, match="before map, cache or take"):
-        Resume("training.npz", batches.cache())
+        ExactResume("training.npz", batches.cache())
 
 
 def test_a_full_disk_leaves_the_epoch_before(tmp_path, monkeypatch):
@@ -214,7 +214,11 @@ def test_a_full_disk_leaves_the_epoch_before(tmp_path, monkeypatch):
 def all_three(order):
     """The callbacks in that order, and one that writes down the steps."""
     steps, monitor = Steps(), GradientMonitor(interval=1)
-    named = {"Resume": "Resume", "GradientMonitor": monitor, "Doctor": Doctor(batch_path=None)}
+    named = {
+        "ExactResume": "ExactResume",
+        "GradientMonitor": monitor,
+        "TrainingDiagnostics": TrainingDiagnostics(batch_path=None),
+    }
     return [*(named[name] for name in order), steps], steps, monitor
 
 
@@ -267,8 +271,8 @@ def test_a_model_of_keras_goes_on_beside_others(order, tmp_path):
         model = keras.Sequential(layers)
         model.compile("adam", "mse")
         others, steps, _ = all_three(order)
-        resume = Resume(path, save_freq=1)
-        callbacks = [resume if other == "Resume" else other for other in others]
+        resume = ExactResume(path, save_freq=1)
+        callbacks = [resume if other == "ExactResume" else other for other in others]
         callbacks += [] if kill is None else [Kill(kill)]
         options = {"epochs": 3, "verbose": 0, "shuffle": False, "callbacks": callbacks}
         try:
@@ -297,16 +301,16 @@ def test_a_broken_training_leaves_the_next_fit_alone(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     own = tmp_path / "own.npz"
-    model.fit(x, x, epochs=2, verbose=0, callbacks=[Resume(own, keep=True)])
+    model.fit(x, x, epochs=2, verbose=0, callbacks=[ExactResume(own, keep=True)])
     with pytest.raises(Killed):
-        model.fit(x, x, epochs=9, verbose=0, callbacks=[Resume(own, keep=True), Kill(2)])
+        model.fit(x, x, epochs=9, verbose=0, callbacks=[ExactResume(own, keep=True), Kill(2)])
     assert model.fit(x, x, epochs=3, verbose=0).epoch == [0, 1, 2]
 
 
 def test_can_be_copied_with_its_batches(whole, tmp_path):
     """As tuners do, which copy the callbacks for each trial."""
     batches = data.with_negatives(rows(), SCHEMA, batch_size=32, negatives=1)
-    resume = Resume(tmp_path / "training.npz", batches, save_freq=2)
+    resume = ExactResume(tmp_path / "training.npz", batches, save_freq=2)
     copied, nested = copy.deepcopy(resume), copy.deepcopy([resume, resume])
     assert copied is not resume and copied.batches is batches and nested[0] is nested[1]
     assert (copied.path, copied.save_freq) == (resume.path, 2)

@@ -93,7 +93,7 @@ def test_a_loss_that_is_nan_stops_with_the_diagnosis(ratings, tmp_path, monkeypa
     diverge(monkeypatch, from_epoch=0)
     assert fit(ratings, tmp_path / "mf") == 2
     out, error = capsys.readouterr()
-    assert "Doctor" not in out and error.count("Try: ") == 1
+    assert "TrainingDiagnostics" not in out and error.count("Try: ") == 1
     assert error.count("Gradient norms over the last updates:\n") == 1
     assert re.search("stopped at step 1 .* epoch 1: .* no weights", error.splitlines()[-1])
     assert list(tmp_path.iterdir()) == []
@@ -172,8 +172,8 @@ def test_warnings_of_the_training_are_lines(capsys):
     with fitting._said_warnings():
         import warnings
 
-        warnings.warn("Doctor: all lists are the same.", UserWarning, stacklevel=1)
-    assert capsys.readouterr().err == "Warning: Doctor: all lists are the same.\n"
+        warnings.warn("TrainingDiagnostics: all lists are the same.", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "Warning: TrainingDiagnostics: all lists are the same.\n"
 
 
 def test_popularity_may_be_refitted(ratings, tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kerasrec.data import blocks
 from kerasrec.data.batches import histories, pointwise, shared_negatives, with_negatives
 from kerasrec.data.sequences import add_history
-from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
 
 SCHEMA = Schema(user=[Categorical("user", 20)], item=[Categorical("item", 50)])
 
@@ -313,7 +313,7 @@ def test_shared_negatives_redraw_accidental_hits_when_asked():
 
 
 SEQUENTIAL = Schema(
-    user=[Categorical("user", 20), Sequence("history", of="item", max_length=4)],
+    user=[Categorical("user", 20), IdSequence("history", of="item", max_length=4)],
     item=[Categorical("item", 50)],
 )
 

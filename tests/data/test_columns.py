@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kerasrec.data import columns as check
-from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
 
 USER, ITEM = Categorical("user", 9), Categorical("item", 5)
 
@@ -28,7 +28,7 @@ def test_ids_outside_the_schema_are_refused(ids):
 
 
 def test_padding_is_allowed_where_it_belongs():
-    bag, sequence = Bag("tags", 4, max_length=2), Sequence("past", of="item", max_length=2)
+    bag, sequence = Bag("tags", 4, max_length=2), IdSequence("past", of="item", max_length=2)
     schema = Schema(user=[USER, sequence], item=[ITEM, bag, Numeric("vector", size=2)])
     columns = {
         "user": np.array([1]),

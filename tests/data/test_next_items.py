@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.data import add_history, next_items, next_labels
-from kerasrec.schema import Categorical, Numeric, NumericSequence, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Numeric, NumericSequence, Schema
 
 
 def schema_of(length, num_users=9):
     return Schema(
-        user=[Categorical("user", num_users), Sequence("history", of="item", max_length=length)],
+        user=[Categorical("user", num_users), IdSequence("history", of="item", max_length=length)],
         item=[Categorical("item", 500)],
     )
 
@@ -28,7 +28,7 @@ def batches(dataset):
     """History, place and target of a pass."""
     found = list(dataset)
     assert len(found) == int(dataset.cardinality())
-    parts = [(f["history"].numpy(), f["place"].numpy(), t.numpy()) for f, t in found]
+    parts = [(f["history"].numpy(), f["position"].numpy(), t.numpy()) for f, t in found]
     assert len({part[0].shape for part in parts}) == 1
     return [np.concatenate(some) for some in zip(*parts, strict=True)]
 
@@ -36,12 +36,12 @@ def batches(dataset):
 def sequences(dataset):
     """(inputs, targets) of each sequence."""
     found = []
-    for history, place, target in zip(*batches(dataset), strict=True):
+    for history, position, target in zip(*batches(dataset), strict=True):
         real = history > 0
-        assert not place[~real].any() and not target[~real].any()
-        starts = np.flatnonzero(real & (place == 0))
+        assert not position[~real].any() and not target[~real].any()
+        starts = np.flatnonzero(real & (position == 0))
         for begin, end in zip(starts, np.append(starts, real.sum())[1:], strict=True):
-            assert place[begin:end].tolist() == list(range(end - begin))
+            assert position[begin:end].tolist() == list(range(end - begin))
             found.append((history[begin:end].tolist(), target[begin:end].tolist()))
     return found
 
@@ -173,7 +173,7 @@ def test_bad_input():
 LABELLED = Schema(
     user=[
         Categorical("user", 9),
-        Sequence("history", of="item", max_length=3),
+        IdSequence("history", of="item", max_length=3),
         NumericSequence("ratings", of="rating", max_length=3),
     ],
     item=[Categorical("item", 500), Numeric("year")],
@@ -203,9 +203,9 @@ def test_a_step_knows_what_the_history_of_the_next_row_knows(values, pack_rows):
     found = []
     for features, label, weight in dataset:
         arrays = {name: tensor.numpy() for name, tensor in features.items()}
-        assert set(arrays) == {*(f.name for f in LABELLED.features), "place"}
+        assert set(arrays) == {*(f.name for f in LABELLED.features), "position"}
         for row, step in zip(*np.nonzero(weight.numpy()), strict=True):
-            begin = step - arrays["place"][row, step]
+            begin = step - arrays["position"][row, step]
             known = [arrays[n][row, begin : step + 1].tolist() for n in ("history", "ratings")]
             told = [arrays[n][row, step].tolist() for n in ("user", "item", "year", "where")]
             found.append((*known, *told, float(label[row, step])))
@@ -234,7 +234,7 @@ def test_a_step_knows_what_the_history_of_the_next_row_knows(values, pack_rows):
 
 def test_older_windows_and_weights_of_labels():
     schema = Schema(
-        user=[Categorical("user", 9), Sequence("history", of="item", max_length=2)],
+        user=[Categorical("user", 9), IdSequence("history", of="item", max_length=2)],
         item=[Categorical("item", 500)],
     )
     columns = rows(*((2, 10 + step, step) for step in range(6)))

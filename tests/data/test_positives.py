@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasrec.data import add_history, positives
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Schema
 
 
 def schema_of(positive):
@@ -33,7 +33,7 @@ def test_without_a_label_every_row_is_one():
 
 
 def test_histories_keep_what_was_seen():
-    user = (Categorical("user", 9), Sequence("history", of="item", max_length=3))
+    user = (Categorical("user", 9), IdSequence("history", of="item", max_length=3))
     schema = Schema(user, Categorical("item", 99))
     columns = {
         "user": np.full(3, 2, np.int32),

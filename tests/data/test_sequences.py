@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.data.sequences import History, add_history, time_gaps
-from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 
 
 def schema_of(length: int, *, num_users: int = 9, num_items: int = 30) -> Schema:
     return Schema(
-        user=[Categorical("user", num_users), Sequence("history", of="item", max_length=length)],
+        user=[Categorical("user", num_users), IdSequence("history", of="item", max_length=length)],
         item=[Categorical("item", num_items)],
     )
 
@@ -74,9 +74,9 @@ def test_rows_with_too_little_history_are_left_out():
 
 def test_several_sequences_share_the_rows():
     schema = Schema(
-        user=[Categorical("user", 9), Sequence("short", of="item", max_length=1)],
+        user=[Categorical("user", 9), IdSequence("short", of="item", max_length=1)],
         item=[Categorical("item", 30)],
-        context=[Sequence("long", of="item", max_length=3)],
+        context=[IdSequence("long", of="item", max_length=3)],
     )
     columns = add_history(rows((2, 10, 1), (2, 11, 2), (2, 12, 3)), schema)
     every = np.arange(3)
@@ -162,12 +162,12 @@ def test_bad_input(columns, options, message):
 
 def test_a_schema_without_a_sequence_says_what_to_add():
     schema = Schema(user=[Categorical("user", 9)], item=[Categorical("item", 30)])
-    with pytest.raises(ValueError, match=r"Add Sequence\('history', of='item', max_length=50\)"):
+    with pytest.raises(ValueError, match=r"Add IdSequence\('history', of='item', max_length=50\)"):
         add_history(GOOD, schema)
 
 
 def numeric_schema(length: int, *, items: bool = True) -> Schema:
-    history = [Sequence("history", of="item", max_length=length)] if items else []
+    history = [IdSequence("history", of="item", max_length=length)] if items else []
     ratings = NumericSequence("ratings", of="rating", max_length=length)
     pictures = NumericSequence("pictures", 2, of="picture", max_length=length)
     return Schema(

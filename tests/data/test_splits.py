@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from kerasrec.data.interactions import Interactions
 from kerasrec.data.readers import read
 from kerasrec.data.splits import (
-    given_folds,
+    global_time_split,
     k_fold,
     leave_last_out,
+    per_user_time_split,
+    predefined_split,
     random_split,
-    temporal_split,
-    time_split,
 )
 
 
@@ -46,8 +46,8 @@ def test_every_row_goes_to_one_part_and_keeps_its_order(rows, method):
             "random": lambda: random_split(interactions),
             "fold": lambda: next(k_fold(interactions, valid=0.2)),
             "last": lambda: leave_last_out(interactions),
-            "temporal": lambda: temporal_split(interactions, valid=0.2, test=0.2),
-            "time": lambda: time_split(interactions, valid=0.2, test=0.2),
+            "temporal": lambda: per_user_time_split(interactions, valid=0.2, test=0.2),
+            "time": lambda: global_time_split(interactions, valid=0.2, test=0.2),
         }[method]()
     except ValueError as error:
         assert "part of the" in str(error) and "is empty" in str(error)
@@ -111,27 +111,27 @@ def test_leave_last_out_by_hand():
 
 def test_temporal_split_by_hand():
     rows = made([1] * 10 + [2] * 4, [*range(10, 0, -1), 4, 3, 2, 1])
-    split = temporal_split(rows, valid=0.2, test=0.3)
+    split = per_user_time_split(rows, valid=0.2, test=0.3)
     # User 1: 3 test and 2 valid rows; user 2: 1 and 0.
     assert rows_of(split) == [[5, 6, 7, 8, 9, 11, 12, 13], [3, 4], [0, 1, 2, 10]]
 
 
 def test_time_split_keeps_equal_times_together():
     rows = made(list(range(10)), [1, 1, 1, 1, 2, 2, 3, 3, 3, 4])
-    split = time_split(rows, valid=0.2, test=0.2)
+    split = global_time_split(rows, valid=0.2, test=0.2)
     # Two test rows are asked for; the cut falls into time 3, whose three rows go along.
     assert rows_of(split) == [[0, 1, 2, 3], [4, 5], [6, 7, 8, 9]]
     assert split.method.endswith("valid from time 2, test from 3")
-    split = time_split(rows, cuts=(2, 4))
+    split = global_time_split(rows, cuts=(2, 4))
     assert rows_of(split) == [[0, 1, 2, 3], [4, 5, 6, 7, 8], [9]]
-    assert rows_of(time_split(rows, cuts=(4, 4))) == [list(range(9)), [], [9]]
+    assert rows_of(global_time_split(rows, cuts=(4, 4))) == [list(range(9)), [], [9]]
     with pytest.raises(ValueError, match="train part of the 10 rows is empty.*equal times"):
-        time_split(made(list(range(10)), [5] * 10))
+        global_time_split(made(list(range(10)), [5] * 10))
 
 
 def test_cold_users_and_items_are_stated():
     train, test = made([1, 1, 2], items=[7, 8, 7]), made([1, 3, 3], items=[9, 7, 9])
-    split = given_folds(train, test)
+    split = predefined_split(train, test)
     assert split.cold_users.tolist() == [3] and split.cold_items.tolist() == [9]
     text = split.describe()
     assert "train            3 rows          2 users          2 items" in text
@@ -149,7 +149,7 @@ def test_repeated_pairs_are_stated():
 
 def test_given_folds_must_fit_together():
     train = made([1, 2], items=[7, 8])
-    split = given_folds(train, made([1], items=[8]), valid=made([2], items=[7 + 2]))
+    split = predefined_split(train, made([1], items=[8]), valid=made([2], items=[7 + 2]))
     assert [len(part) for part in (split.train, split.valid, split.test)] == [2, 1, 1]
     for test, message in [
         (made([1], [1], items=[8]), "test must be Interactions with the columns"),
@@ -162,9 +162,9 @@ def test_given_folds_must_fit_together():
         (None, "test must be Interactions"),
     ]:
         with pytest.raises(ValueError, match=message):
-            given_folds(train, test)
+            predefined_split(train, test)
     with pytest.raises(ValueError, match="1 of 1 rows of valid are in train"):
-        given_folds(train, made([1], items=[8]), valid=made([1], items=[7]))
+        predefined_split(train, made([1], items=[8]), valid=made([1], items=[7]))
 
 
 @pytest.mark.parametrize(
@@ -190,11 +190,11 @@ def test_given_folds_must_fit_together():
         ),
         (lambda rows: leave_last_out(rows, valid=0.1), "valid must be an integer"),
         (lambda rows: leave_last_out(rows, valid=3, test=3), "valid part of the 6 rows is empty"),
-        (lambda rows: time_split(rows, cuts=(3, 1)), "cuts must rise"),
-        (lambda rows: time_split(rows, cuts=(3,)), "cuts takes two times"),
-        (lambda rows: time_split(rows, cuts=(1.5, 2)), "must be an integer in the unit"),
-        (lambda rows: time_split(rows, cuts=(0, 3)), "train part of the 6 rows is empty"),
-        (lambda rows: time_split(rows, cuts=(90, 99)), "valid part of the 6 rows is empty"),
+        (lambda rows: global_time_split(rows, cuts=(3, 1)), "cuts must rise"),
+        (lambda rows: global_time_split(rows, cuts=(3,)), "cuts takes two times"),
+        (lambda rows: global_time_split(rows, cuts=(1.5, 2)), "must be an integer in the unit"),
+        (lambda rows: global_time_split(rows, cuts=(0, 3)), "train part of the 6 rows is empty"),
+        (lambda rows: global_time_split(rows, cuts=(90, 99)), "valid part of the 6 rows is empty"),
     ],
 )
 def test_refused_arguments(make, message):
@@ -202,7 +202,7 @@ def test_refused_arguments(make, message):
         make(made([1, 1, 1, 2, 2, 2], [1, 2, 3, 1, 2, 3]))
 
 
-@pytest.mark.parametrize("method", [leave_last_out, temporal_split, time_split])
+@pytest.mark.parametrize("method", [leave_last_out, per_user_time_split, global_time_split])
 def test_a_time_column_is_needed(method):
     with pytest.raises(ValueError, match="expected a time column.*with_time\\(np.arange"):
         method(made([1, 1, 1]))
@@ -228,6 +228,6 @@ def test_ml_100k():
     split = leave_last_out(rows)
     assert [len(part) for part in (split.train, split.valid, split.test)] == [98_114, 943, 943]
     parts = [read(path / f"u1.{name}.gz") for name in ("base", "test")]
-    assert given_folds(*parts).cold_items.size == 32
+    assert predefined_split(*parts).cold_items.size == 32
     with pytest.raises(ValueError, match="20000 of 20000 rows of test are in train"):
-        given_folds(rows, parts[1])
+        predefined_split(rows, parts[1])

@@ -16,7 +16,7 @@ from kerasrec.data import (
     with_negatives,
 )
 from kerasrec.models import EmbeddingMLP
-from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
 
 SCHEMA = Schema(
     user=[Categorical("user", 90), Numeric("age"), Bag("tags", 9, 2)],
@@ -61,7 +61,7 @@ def test_the_share_of_every_kind_of_id(make):
 
 
 def test_items_of_a_history():
-    history = Sequence("history", of="item", max_length=5)
+    history = IdSequence("history", of="item", max_length=5)
     schema = Schema(user=[Categorical("user", 90), history], item=[Categorical("item", 80)])
     rows = columns()
     shown = a_pass(

@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 from kerasrec import data, models, optimizers
-from kerasrec.retrieval import NextItem, SampledSoftmax
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.retrieval import NextItemTrainer, SampledSoftmaxTrainer
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.training import multi_worker
 
 ROWS, BATCH = 256, 32
 PLAIN = Schema(user=Categorical("user", 50), item=Categorical("item", 40))
-HISTORY = Sequence("history", of="item", max_length=12)
+HISTORY = IdSequence("history", of="item", max_length=12)
 SEQUENTIAL = Schema(user=[Categorical("user", 50), HISTORY], item=Categorical("item", 40))
 LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
 # Beginnings of the names of ops that stay on the host, or whose result is as large as the data say.
@@ -45,7 +45,7 @@ def training(name):
         batches = data.next_items(rows(), SEQUENTIAL, batch_size=4)
         arguments = {"dropout": 0.0} if name == "SASRec" else {}
         return (
-            NextItem(getattr(models, name)(SEQUENTIAL, embedding_dim=8, **arguments)),
+            NextItemTrainer(getattr(models, name)(SEQUENTIAL, embedding_dim=8, **arguments)),
             None,
             batches,
         )
@@ -57,9 +57,9 @@ def training(name):
         positives = {k: v for k, v in rows().items() if k != "label"}
         return model, LOGITS, data.with_negatives(positives, PLAIN, negatives=1, **options)
     model = models.MatrixFactorization(PLAIN, embedding_dim=8)
-    if name == "SampledSoftmax":
+    if name == "SampledSoftmaxTrainer":
         positives = rows() | {"label": np.ones(ROWS, "float32")}
-        return SampledSoftmax(model), LOGITS, data.pointwise(positives, PLAIN, **options)
+        return SampledSoftmaxTrainer(model), LOGITS, data.pointwise(positives, PLAIN, **options)
     return model, LOGITS, data.pointwise(rows(), PLAIN, **options)
 
 
@@ -72,7 +72,7 @@ def compiled(name, optimizer, **options):
 
 NAMES = (
     "MatrixFactorization", "EmbeddingMLP", "StackedLSTMClassifier", "SASRec", "GRU4Rec",
-    "SampledSoftmax",
+    "SampledSoftmaxTrainer",
 )  # fmt: skip
 
 

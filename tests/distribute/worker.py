@@ -19,11 +19,11 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec import data, distribute, models, optimizers
-from kerasrec.retrieval import NextItem
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.retrieval import NextItemTrainer
+from kerasrec.schema import Categorical, IdSequence, Schema
 
 ROWS, BATCH = 576, 64
-HISTORY = Sequence("history", of="item", max_length=12)
+HISTORY = IdSequence("history", of="item", max_length=12)
 SCHEMA = Schema(user=[Categorical("user", 50), HISTORY], item=Categorical("item", 40))
 LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
 
@@ -47,7 +47,7 @@ def training(name):
     adam = optimizers.Adam(decay, clipnorm=0.05, epsilon=1e-4)
     if name == "SASRec":
         # Dropout draws other numbers on each replica.
-        trainer = NextItem(models.SASRec(SCHEMA, embedding_dim=8, dropout=0.0))
+        trainer = NextItemTrainer(models.SASRec(SCHEMA, embedding_dim=8, dropout=0.0))
         trainer.compile(adam)
         batches = data.next_items(rows(), SCHEMA, batch_size=4)
         return trainer, batches, None

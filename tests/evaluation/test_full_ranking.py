@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kerasrec.data import add_history
 from kerasrec.data.columns import History
 from kerasrec.evaluation import rank_queries, ranking
-from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
 
 
 def columns(pairs):
@@ -271,7 +271,7 @@ def test_a_unit_that_there_is_not(table_model):
 
 
 HISTORIES = Schema(
-    user=[Categorical("user", 6), Sequence("history", of="item", max_length=3)],
+    user=[Categorical("user", 6), IdSequence("history", of="item", max_length=3)],
     item=Categorical("item", 12),
 )
 
@@ -621,7 +621,7 @@ class Histories:
     """A query's vector is the count of each item in its history."""
 
     schema = Schema(
-        user=[Categorical("user", 1_002), Sequence("history", of="item", max_length=200)],
+        user=[Categorical("user", 1_002), IdSequence("history", of="item", max_length=200)],
         item=Categorical("item", 12),
     )
 

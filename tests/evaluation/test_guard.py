@@ -3,7 +3,13 @@ import warnings
 import numpy as np
 import pytest
 
-from kerasrec.data import Interactions, given_folds, leave_last_out, random_split, time_split
+from kerasrec.data import (
+    Interactions,
+    global_time_split,
+    leave_last_out,
+    predefined_split,
+    random_split,
+)
 from kerasrec.evaluation import (
     Candidates,
     ProtocolWarning,
@@ -35,7 +41,7 @@ def test_a_clean_split_is_silent():
     data = rows([1, 1, 2, 2], [5, 6, 5, 7], [1, 2, 3, 4])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert check_split(time_split(data, valid=0.25, test=0.25)) == []
+        assert check_split(global_time_split(data, valid=0.25, test=0.25)) == []
 
 
 def test_the_future_in_train():
@@ -47,14 +53,14 @@ def test_the_future_in_train():
     assert len("Warning: " + found) <= 80
     train, test = rows(["a", "b"], [5, 5], [9, 1]), rows(["b", "a"], [7, 6], [8, 2])
     with pytest.warns(ProtocolWarning):
-        _, earlier = check_split(given_folds(train, test))
+        _, earlier = check_split(predefined_split(train, test))
     assert earlier.startswith("1 test rows of 1 users are earlier than a training row of the same")
 
 
 def test_test_rows_in_train():
     data = rows([1, 1, 1, 2], [5, 5, 6, 5], [1, 3, 2, 4])
     with pytest.warns(ProtocolWarning, match="1 of 2 test rows have their .* in train as well"):
-        check_split(given_folds(data.take([0, 2]), data.take([1, 3])))
+        check_split(predefined_split(data.take([0, 2]), data.take([1, 3])))
 
 
 def test_the_default_split_is_warned_of_once():
@@ -62,13 +68,13 @@ def test_the_default_split_is_warned_of_once():
     with pytest.warns(ProtocolWarning) as caught:
         (found,) = check_split(leave_last_out(data))
     assert len(caught) == 1
-    assert found == "50% of training rows follow the first test row; time_split avoids it."
+    assert found == "50% of training rows follow the first test row; global_time_split avoids it."
 
 
 def test_few_later_rows_are_counted_and_not_rounded_to_none():
     data = rows([1] * 300 + [2, 2], [*range(300), 5, 6], [*range(300), -5, 298])
     with pytest.warns(ProtocolWarning):
-        found = check_split(given_folds(data.take(range(301)), data.take([301])))
+        found = check_split(predefined_split(data.take(range(301)), data.take([301])))
     assert found[0].startswith("1 training rows follow the first test row")
 
 

@@ -10,7 +10,7 @@ from kerasrec.layers.histories import seen_by_each
 
 RNG = np.random.default_rng(0)
 STEPS = RNG.normal(size=(2, 6, 8)).astype("float32")
-PLACE = np.array([[0, 1, 2, 3, 0, 1], [0, 1, 0, 1, 2, 3]], "int32")
+POSITION = np.array([[0, 1, 2, 3, 0, 1], [0, 1, 0, 1, 2, 3]], "int32")
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -29,8 +29,8 @@ def test_values_and_gradients_of_the_stock_layer(heads, compiled):
     stock.output_dense.set_weights([kernel.reshape(heads, -1, 8), bias])
     found = []
     for call in (
-        lambda x: layer(x, PLACE),
-        lambda x: stock(x, x, attention_mask=seen_by_each(PLACE)),
+        lambda x: layer(x, POSITION),
+        lambda x: stock(x, x, attention_mask=seen_by_each(POSITION)),
     ):
 
         @tf.function(jit_compile=compiled)
@@ -73,7 +73,7 @@ def test_larger_distances_share_the_last_bias():
 
 def test_without_bias_and_output_projection():
     layer = CausalAttention(2, 6, distance_bias=False, output_projection=False)
-    found = layer(STEPS, PLACE)
+    found = layer(STEPS, POSITION)
     assert [tuple(w.shape) for w in layer.weights] == [(8, 24), (24,)]
     query, key, value = np.split(STEPS @ layer.inward.kernel.numpy(), 3, axis=-1)
     # The third step of the first row, head by head, by hand: it sees three steps.
@@ -87,19 +87,19 @@ def test_queries_of_their_own():
     layer = CausalAttention(2, 6)
     layer.build(STEPS.shape)
     layer.inward.bias.assign(RNG.normal(size=24))
-    np.testing.assert_allclose(layer(STEPS, PLACE, STEPS), layer(STEPS, PLACE), rtol=1e-5)
+    np.testing.assert_allclose(layer(STEPS, POSITION, STEPS), layer(STEPS, POSITION), rtol=1e-5)
     # Keys and values come from the inputs: one step finds its own value, whatever asks.
-    one = layer(STEPS[:, :1], PLACE[:, :1], 5 * STEPS[:, 1:2])
-    np.testing.assert_allclose(one, layer(STEPS[:, :1], PLACE[:, :1]), rtol=1e-5)
-    other = layer(STEPS, PLACE, STEPS[::-1])
-    assert not np.allclose(other[0, 3], layer(STEPS, PLACE)[0, 3], rtol=1e-2)
+    one = layer(STEPS[:, :1], POSITION[:, :1], 5 * STEPS[:, 1:2])
+    np.testing.assert_allclose(one, layer(STEPS[:, :1], POSITION[:, :1]), rtol=1e-5)
+    other = layer(STEPS, POSITION, STEPS[::-1])
+    assert not np.allclose(other[0, 3], layer(STEPS, POSITION)[0, 3], rtol=1e-2)
 
 
 def test_dropout_of_the_softmax_weights():
     layer = CausalAttention(1, 6, output_projection=False, dropout=0.5)
     first = STEPS[:, :1].repeat(500, axis=0)
-    kept = layer(first, PLACE[:1, :1])
-    dropped = layer(first, PLACE[:1, :1], training=True).numpy()
+    kept = layer(first, POSITION[:1, :1])
+    dropped = layer(first, POSITION[:1, :1], training=True).numpy()
     # The only weight is dropped or doubled.
     gone = (dropped == 0).all(axis=-1)
     assert 0.4 < gone.mean() < 0.6
@@ -113,10 +113,10 @@ def test_heads_divide_the_width():
 
 def test_half_precision_hides_what_comes_later():
     layer = CausalAttention(2, 6, dtype="mixed_float16")
-    before = layer(STEPS, PLACE)
+    before = layer(STEPS, POSITION)
     changed = STEPS.copy()
     changed[:, 3:] = 0
-    np.testing.assert_array_equal(before[:, :3], layer(changed, PLACE)[:, :3])
+    np.testing.assert_array_equal(before[:, :3], layer(changed, POSITION)[:, :3])
 
 
 def test_config():
@@ -128,4 +128,4 @@ def test_config():
     assert again.get_config() == layer.get_config()
     again.build(STEPS.shape)
     again.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(again(STEPS, PLACE), layer(STEPS, PLACE))
+    np.testing.assert_array_equal(again(STEPS, POSITION), layer(STEPS, POSITION))

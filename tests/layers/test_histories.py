@@ -9,7 +9,7 @@ from kerasrec.layers.histories import (
     events,
     lengths,
     newest,
-    newest_places,
+    newest_positions,
     seen_by_each,
     take_steps,
 )
@@ -53,8 +53,8 @@ def test_widths_that_the_graph_does_not_know(width, compiled):
         ],
     )  # fmt: skip
     def run(history, numbers):
-        place = newest_places(events(numbers), 3)
-        return newest(history, 3), take_steps(numbers, place)
+        position = newest_positions(events(numbers), 3)
+        return newest(history, 3), take_steps(numbers, position)
 
     ids, taken = run(history, numbers)
     assert ids.shape == (6, 3) and ids.numpy().tolist() == by_hand(history.tolist(), 3, 3)

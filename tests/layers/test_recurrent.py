@@ -14,7 +14,7 @@ STOCK = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_states_and_gradients_of_the_stock_layer(cell, compiled):
     steps = tf.constant(np.random.default_rng(0).normal(size=(3, 7, 5)).astype("float32"))
-    place = tf.range(7)[None, :]
+    position = tf.range(7)[None, :]
     layer, stock = Recurrent(4, cell=cell), STOCK[cell](4, return_sequences=True)
     layer.build(steps.shape)
     stock.build(steps.shape)
@@ -22,7 +22,7 @@ def test_states_and_gradients_of_the_stock_layer(cell, compiled):
     stock.set_weights([rng.normal(size=w.shape) for w in stock.get_weights()])
     layer.set_weights(stock.get_weights())
     found = []
-    for call, model in ((lambda: layer(steps, place), layer), (lambda: stock(steps), stock)):
+    for call, model in ((lambda: layer(steps, position), layer), (lambda: stock(steps), stock)):
 
         @tf.function(jit_compile=compiled and model is layer)
         def run(call=call, model=model):

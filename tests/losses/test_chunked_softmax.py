@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.losses import catalogue_softmax
+from kerasrec.losses import full_softmax_crossentropy
 
 
 def plain(vectors, items, targets):
@@ -31,7 +31,7 @@ def test_equals_the_plain_form(rows, items, chunk_rows, seed):
     table = tf.constant(rng.normal(size=(items, 3)).astype("float32") * 3)
     targets = tf.constant(rng.integers(-2, items, rows).astype("int32"))
     found = with_gradients(
-        lambda *given: catalogue_softmax(*given, chunk_rows), vectors, table, targets
+        lambda *given: full_softmax_crossentropy(*given, chunk_rows), vectors, table, targets
     )
     for ours, theirs in zip(found, with_gradients(plain, vectors, table, targets), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
@@ -44,7 +44,9 @@ def test_large_logits_and_compilation(compiled):
     items = tf.constant(rng.normal(size=(11, 4)).astype("float32") * 30)
     targets = tf.constant(rng.integers(-1, 11, 40).astype("int32"))
     run = tf.function(
-        lambda: with_gradients(lambda *g: catalogue_softmax(*g, 16), vectors, items, targets),
+        lambda: with_gradients(
+            lambda *g: full_softmax_crossentropy(*g, 16), vectors, items, targets
+        ),
         jit_compile=compiled,
     )
     for ours, theirs in zip(run(), with_gradients(plain, vectors, items, targets), strict=True):
@@ -60,7 +62,7 @@ def test_half_precision_neither_overflows_nor_loses_small_shares(rows, items, co
     table = tf.constant(rng.normal(2, 0.1, (items, 4)), tf.float16)
     targets = tf.constant(rng.integers(-1, items, rows).astype("int32"))
     run = tf.function(with_gradients, jit_compile=compiled)
-    found = run(catalogue_softmax, vectors, table, targets)
+    found = run(full_softmax_crossentropy, vectors, table, targets)
     wide = [tf.cast(values, tf.float32) for values in (vectors, table)]
     wanted = with_gradients(plain, *wide, targets)
     for ours, theirs in zip(found, wanted, strict=True):
@@ -70,7 +72,7 @@ def test_half_precision_neither_overflows_nor_loses_small_shares(rows, items, co
 
 def test_no_array_of_positions_times_items():
     def run(vectors, items, targets):
-        return with_gradients(catalogue_softmax, vectors, items, targets)
+        return with_gradients(full_softmax_crossentropy, vectors, items, targets)
 
     rows, items = 1 << 14, 1 << 12
     program = tf.function(run, jit_compile=True).experimental_get_compiler_ir(
@@ -81,4 +83,4 @@ def test_no_array_of_positions_times_items():
 
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match=r"received \(3, 2\), \(4, 5\) and \(3,\)"):
-        catalogue_softmax(np.zeros((3, 2)), np.zeros((4, 5)), np.zeros(3, "int32"))
+        full_softmax_crossentropy(np.zeros((3, 2)), np.zeros((4, 5)), np.zeros(3, "int32"))

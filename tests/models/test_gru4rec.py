@@ -50,5 +50,5 @@ def test_bad_arguments():
         GRU4Rec(schema, hidden_units=(4, 2.5))
     with pytest.raises(ValueError, match=r"one of 'gru', 'lstm'; received 'rnn'"):
         GRU4Rec(schema, cell="rnn")
-    with pytest.raises(ValueError, match=r"GRU4Rec: .*Sequence\('history'"):
+    with pytest.raises(ValueError, match=r"GRU4Rec: .*IdSequence\('history'"):
         GRU4Rec(tiny_schema())

@@ -106,8 +106,8 @@ def test_the_papers_model_is_that_of_the_papers_program(history):
     np.testing.assert_allclose(states, program_of_the_paper(model, history), atol=2e-4)
     # In a packed row, beside another sequence and before padding, the same.
     row = np.array([[3, 8, *history, 0]], "int32")
-    place = np.array([[0, 1, *range(len(history)), 0]], "int32")
-    packed = model.states(row, place)[0, 2 : 2 + len(history)]
+    position = np.array([[0, 1, *range(len(history)), 0]], "int32")
+    packed = model.states(row, position)[0, 2 : 2 + len(history)]
     np.testing.assert_allclose(packed, states, atol=1e-5)
 
 
@@ -156,5 +156,5 @@ def test_heads_divide_the_width():
 
 
 def test_a_schema_without_history():
-    with pytest.raises(ValueError, match=r"SASRec: .*\['user_id'\].*Sequence\('history'"):
+    with pytest.raises(ValueError, match=r"SASRec: .*\['user_id'\].*IdSequence\('history'"):
         SASRec(tiny_schema())

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.models import StackedLSTMClassifier
-from kerasrec.schema import NumericSequence, Sequence
+from kerasrec.schema import IdSequence, NumericSequence
 from kerasrec.testing import CHECKS, ModelCase, random_inputs, tiny_schema
 from kerasrec.testing.asserting import shake
 
 ITEMS = 17 + 2  # padding and unknown are rows too
 PLAIN = tiny_schema()
-HISTORY = Sequence("history", of="item_id", max_length=4)
+HISTORY = IdSequence("history", of="item_id", max_length=4)
 RATINGS = NumericSequence("ratings", of="rating", max_length=4)
 PICTURES = NumericSequence("pictures", 2, of="picture", max_length=4)
 FULL = tiny_schema(features=True)
@@ -133,10 +133,10 @@ def test_each_step_scores_as_its_history_does(name):
         if feature.dtype == "int32":
             values = rng.integers(2, schema.num_ids(feature.name), (1, width, *shape))
         packed[feature.name] = values.astype(feature.dtype)
-    place = np.concatenate([np.arange(n) for n in length])[None].astype("int32")
-    found = np.asarray(model.step_logits(packed, place))[0]
+    position = np.concatenate([np.arange(n) for n in length])[None].astype("int32")
+    found = np.asarray(model.step_logits(packed, position))[0]
     for step in range(width):
-        begin = step - place[0, step]
+        begin = step - position[0, step]
         inputs = {n: v[:, step] for n, v in packed.items()}
         for feature in STEPS:
             if feature.name in packed:
@@ -179,11 +179,11 @@ def test_events_of_zeros_count():
         scores.append(float(model(inputs)[0]))
     # One event and several are no more alike than two that differ.
     assert np.abs(np.diff(scores)).min() > 1e-4
-    # As at training time, where `place` tells where a sequence ends.
-    place = np.arange(4, dtype="int32")[None]
+    # As at training time, where `position` tells where a sequence ends.
+    position = np.arange(4, dtype="int32")[None]
     packed = {n: v if n in ("ratings", "pictures") else v[:, None] for n, v in inputs.items()}
     packed["item_id"] = packed["item_id"].repeat(4, axis=1)
-    np.testing.assert_allclose(model.step_logits(packed, place)[0], scores, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.step_logits(packed, position)[0], scores, rtol=1e-4, atol=1e-5)
 
 
 def test_no_cudnn_op_is_traced_even_where_a_gpu_is_visible():
@@ -206,7 +206,7 @@ def test_what_comes_out():
 @pytest.mark.parametrize(
     ("schema", "arguments", "message"),
     [
-        (PLAIN, {}, r"received \{\}. Add Sequence\('history', of='item_id', max_length=50\)"),
+        (PLAIN, {}, r"received \{\}. Add IdSequence\('history', of='item_id', max_length=50\)"),
         (
             dataclasses.replace(
                 FULL, context=[RATINGS, dataclasses.replace(HISTORY, max_length=9)]

@@ -10,12 +10,12 @@ from kerasrec.retrieval.columns import (
     check_vocabularies,
     nothing_known,
 )
-from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, NumericSequence, Schema
 
 SCHEMA = Schema(
     user=(
         Categorical("user", 4),
-        Sequence("history", "item", 3),
+        IdSequence("history", "item", 3),
         NumericSequence("steps", of="x", max_length=3),
     ),
     item=(Categorical("item", 5), Bag("tags", 4, 2), Numeric("price")),

@@ -1,4 +1,4 @@
-"""The losses of NextItem by other means, and that a model learns a chain of items."""
+"""The losses of NextItemTrainer by other means, and that a model learns a chain of items."""
 
 import keras
 import numpy as np
@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from kerasrec.data import next_items
 from kerasrec.models import GRU4Rec, MatrixFactorization, SASRec
-from kerasrec.retrieval import NextItem
-from kerasrec.schema import Categorical, Schema, Sequence
+from kerasrec.retrieval import NextItemTrainer
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import tiny_schema
 
-HISTORY = Sequence("history", of="item", max_length=6)
+HISTORY = IdSequence("history", of="item", max_length=6)
 SCHEMA = Schema(user=[Categorical("user", 42), HISTORY], item=Categorical("item", 14))
 
 
@@ -46,7 +46,7 @@ def data(**options):
 def test_learns_the_next_item(model, loss):
     keras.utils.set_random_seed(0)
     model = model(SCHEMA, embedding_dim=16, dropout=0.0)
-    trainer = NextItem(model, negatives=6, **loss)
+    trainer = NextItemTrainer(model, negatives=6, **loss)
     trainer.compile(keras.optimizers.Adam(0.02))
     trainer.fit(data(), epochs=60, shuffle=False, verbose=0)
     queries = model.query_embedding({"history": np.array([[4, 5], [13, 0], [3, 4]])})
@@ -57,13 +57,13 @@ def test_learns_the_next_item(model, loss):
 
 def test_softmax_is_the_mean_cross_entropy_over_steps_with_a_target():
     model = SASRec(SCHEMA, embedding_dim=8, dropout=0.0, stddev=0.5)
-    trainer = NextItem(model)
+    trainer = NextItemTrainer(model)
     trainer.compile("sgd")
     features, target = next(iter(data(targets="last")))
     features = {name: value.numpy() for name, value in features.items()}
     target = target.numpy()
     found = trainer.evaluate(features, target, batch_size=len(target), verbose=0)
-    states = np.asarray(model.states(features["history"], features["place"]))
+    states = np.asarray(model.states(features["history"], features["position"]))
     items = np.asarray(model.item_embedding({"item": np.arange(2, 14)}))
     losses = []
     for state, right in zip(states[target > 0], target[target > 0], strict=True):
@@ -76,7 +76,7 @@ def test_packed_and_plain_rows_have_one_loss_and_gradient():
     found = []
     for together in (True, False):
         keras.utils.set_random_seed(0)
-        trainer = NextItem(SASRec(SCHEMA, embedding_dim=8, dropout=0.0))
+        trainer = NextItemTrainer(SASRec(SCHEMA, embedding_dim=8, dropout=0.0))
         trainer.compile(keras.optimizers.SGD(0.1))
         rows = next_items(
             chains(4), SCHEMA, batch_size=40, time=None, shuffle=False, pack_rows=together
@@ -96,7 +96,7 @@ def test_two_replicas_follow_one_device():
     for scope in (tf.distribute.get_strategy(), strategy):
         keras.utils.set_random_seed(0)
         with scope.scope():
-            trainer = NextItem(SASRec(SCHEMA, embedding_dim=8, dropout=0.0))
+            trainer = NextItemTrainer(SASRec(SCHEMA, embedding_dim=8, dropout=0.0))
             trainer.compile(keras.optimizers.SGD(0.1))
         rows = data(shuffle=False, targets="last")
         history = trainer.fit(rows, epochs=2, shuffle=False, verbose=0).history["loss"]
@@ -106,24 +106,26 @@ def test_two_replicas_follow_one_device():
 
 
 def test_config():
-    trainer = NextItem(SASRec(SCHEMA, embedding_dim=8), loss="gbce", negatives=7, calibration=0.5)
-    again = NextItem.from_config(trainer.get_config())
+    trainer = NextItemTrainer(
+        SASRec(SCHEMA, embedding_dim=8), loss="gbce", negatives=7, calibration=0.5
+    )
+    again = NextItemTrainer.from_config(trainer.get_config())
     assert again.get_config() == trainer.get_config()
 
 
 def test_bad_input():
     model = SASRec(SCHEMA, embedding_dim=8)
     with pytest.raises(ValueError, match="states.*received MatrixFactorization"):
-        NextItem(MatrixFactorization(tiny_schema()))
+        NextItemTrainer(MatrixFactorization(tiny_schema()))
     with pytest.raises(ValueError, match="no feature but the id.*genres"):
-        NextItem(SASRec(tiny_schema(features=True), embedding_dim=8))
+        NextItemTrainer(SASRec(tiny_schema(features=True), embedding_dim=8))
     with pytest.raises(ValueError, match="loss must be one of .* received 'hinge'"):
-        NextItem(model, loss="hinge")
+        NextItemTrainer(model, loss="hinge")
     with pytest.raises(ValueError, match="negatives .* received 0"):
-        NextItem(model, negatives=0)
+        NextItemTrainer(model, negatives=0)
     with pytest.raises(ValueError, match="calibration .* received 2"):
-        NextItem(model, calibration=2)
-    trainer = NextItem(model)
+        NextItemTrainer(model, calibration=2)
+    trainer = NextItemTrainer(model)
     trainer.compile("sgd")
     features, target = next(iter(data()))
     with pytest.raises(ValueError, match="sample weights"):

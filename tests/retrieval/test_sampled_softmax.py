@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrec.models import EmbeddingMLP, MatrixFactorization
-from kerasrec.retrieval import SampledSoftmax
+from kerasrec.retrieval import SampledSoftmaxTrainer
 from kerasrec.schema import Bag, Categorical, Schema
 from kerasrec.training import long_fits
 
@@ -25,7 +25,7 @@ def drawn(trainer):
 
 def test_logit_is_the_log_odds_in_the_softmax():
     model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
-    trainer = SampledSoftmax(model, negatives=20)
+    trainer = SampledSoftmaxTrainer(model, negatives=20)
     items = drawn(trainer)
     assert len(set(items)) > 3
     logits = np.asarray(trainer(PAIRS, training=True))
@@ -47,14 +47,14 @@ def test_logit_is_the_log_odds_in_the_softmax():
 def test_drawn_items_stand_for_the_catalogue():
     model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
     pairs = {name: ids[:3] for name, ids in PAIRS.items()}
-    trainer = SampledSoftmax(model, negatives=100_000, estimate_catalogue=True)
+    trainer = SampledSoftmaxTrainer(model, negatives=100_000, sampling_correction=True)
     logits = np.asarray(trainer(pairs))[:, 0]
     every = np.tile(np.arange(2, 9, dtype=np.int32), (3, 1))
     scores = np.asarray(model({"user_id": pairs["user_id"], "item_id": every}))
     own = every == pairs["item_id"][:, None]
     expected = scores[own] - np.log(np.where(own, 0, np.exp(scores)).sum(axis=1))
     np.testing.assert_allclose(logits, expected, atol=0.02)
-    plain = SampledSoftmax(model, negatives=100_000)
+    plain = SampledSoftmaxTrainer(model, negatives=100_000)
     difference = np.asarray(plain(pairs))[:, 0] - logits
     np.testing.assert_allclose(difference, np.log(7 / 100_000), atol=1e-4)
 
@@ -63,7 +63,7 @@ def test_each_batch_draws_anew_and_the_seed_decides():
     def two(seed):
         keras.utils.set_random_seed(0)
         model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
-        trainer = SampledSoftmax(model, negatives=6, seed=seed)
+        trainer = SampledSoftmaxTrainer(model, negatives=6, seed=seed)
         return [np.asarray(trainer(PAIRS, training=True)) for _ in range(2)]
 
     first, second = two(0)
@@ -74,17 +74,17 @@ def test_each_batch_draws_anew_and_the_seed_decides():
 
 def test_validation_draws_the_same_items_whatever_was_trained_before():
     model = MatrixFactorization(SCHEMA, embedding_dim=3, stddev=1.0)
-    trainer = SampledSoftmax(model, negatives=6)
+    trainer = SampledSoftmaxTrainer(model, negatives=6)
     before = np.asarray(trainer(PAIRS))
     trainer(PAIRS, training=True)
     np.testing.assert_array_equal(np.asarray(trainer(PAIRS)), before)
-    other = SampledSoftmax(model, negatives=6, seed=1)
+    other = SampledSoftmaxTrainer(model, negatives=6, seed=1)
     assert not np.allclose(np.asarray(other(PAIRS)), before)
 
 
 def test_only_the_positive_was_drawn():
     schema = Schema(user=Categorical("user_id", 5), item=Categorical("item_id", 3))
-    trainer = SampledSoftmax(MatrixFactorization(schema, embedding_dim=2), negatives=4)
+    trainer = SampledSoftmaxTrainer(MatrixFactorization(schema, embedding_dim=2), negatives=4)
     trainer.compile("sgd", LOSS)
     pair = {"user_id": np.array([2]), "item_id": np.array([2])}  # the only real item
     assert np.isfinite(np.asarray(trainer(pair))).all()
@@ -113,7 +113,7 @@ def test_stock_fit_trains_the_model_inside(jit_compile):
     rng = np.random.default_rng(0)
     schema = Schema(user=Categorical("user_id", 62), item=Categorical("item_id", 32))
     model = MatrixFactorization(schema, embedding_dim=8)
-    trainer = SampledSoftmax(model, negatives=16)
+    trainer = SampledSoftmaxTrainer(model, negatives=16)
     trainer.compile(keras.optimizers.Adam(0.05), LOSS, jit_compile=jit_compile)
     pairs = positives(60, rng)
     losses = trainer.fit(pairs, np.ones(240), batch_size=60, epochs=30, verbose=0).history["loss"]
@@ -129,7 +129,7 @@ def test_two_replicas_train():
     reduction = tf.distribute.ReductionToOneDevice()
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
     with strategy.scope():
-        trainer = SampledSoftmax(MatrixFactorization(SCHEMA, embedding_dim=3), negatives=4)
+        trainer = SampledSoftmaxTrainer(MatrixFactorization(SCHEMA, embedding_dim=3), negatives=4)
         trainer.compile("sgd", LOSS)
     data = tf.data.Dataset.from_tensor_slices((PAIRS, np.ones(4, np.float32))).batch(4)
     history = trainer.fit(data, epochs=2, verbose=0, shuffle=False).history["loss"]
@@ -138,30 +138,30 @@ def test_two_replicas_train():
 
 def test_saved_and_loaded(tmp_path):
     model = MatrixFactorization(SCHEMA, embedding_dim=3)
-    trainer = SampledSoftmax(model, negatives=4, estimate_catalogue=True, seed=3)
+    trainer = SampledSoftmaxTrainer(model, negatives=4, sampling_correction=True, seed=3)
     trainer.compile("sgd", LOSS)
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")
-    assert (loaded.negatives, loaded.estimate_catalogue, loaded.seed) == (4, True, 3)
+    assert (loaded.negatives, loaded.sampling_correction, loaded.seed) == (4, True, 3)
     np.testing.assert_array_equal(np.asarray(loaded.model(PAIRS)), np.asarray(trainer.model(PAIRS)))
 
 
 def test_what_is_refused():
     with pytest.raises(ValueError, match="query_embedding.*received EmbeddingMLP.*shared_neg"):
-        SampledSoftmax(EmbeddingMLP(SCHEMA))
+        SampledSoftmaxTrainer(EmbeddingMLP(SCHEMA))
     tagged = Schema(
         user=Categorical("user_id", 5), item=[Categorical("item_id", 9), Bag("tags", 4, 2)]
     )
     with pytest.raises(ValueError, match=r"uses \['item_id', 'tags'\].*item_columns"):
-        SampledSoftmax(MatrixFactorization(tagged))
+        SampledSoftmaxTrainer(MatrixFactorization(tagged))
     for wrong in (0, 2.5, True):
         with pytest.raises(ValueError, match=f"negatives must be an integer.*received {wrong}"):
-            SampledSoftmax(MatrixFactorization(SCHEMA), negatives=wrong)
+            SampledSoftmaxTrainer(MatrixFactorization(SCHEMA), negatives=wrong)
 
 
 def test_a_long_fit_of_the_wrapper_runs_under_xla_as_that_of_a_model_does(monkeypatch):
     monkeypatch.setattr(long_fits, "LONG_FIT", 4)
-    trainer = SampledSoftmax(MatrixFactorization(SCHEMA, embedding_dim=2), negatives=4)
+    trainer = SampledSoftmaxTrainer(MatrixFactorization(SCHEMA, embedding_dim=2), negatives=4)
     trainer.compile("adam", LOSS)
     seen = []
     look = keras.callbacks.LambdaCallback(

@@ -29,12 +29,12 @@ CASES = {
         "MatrixFactorization",
         {},
         {**PAIRS, "loss": "softmax"},
-        "SampledSoftmax",
+        "SampledSoftmaxTrainer",
         "BinaryCrossentropy",
     ),
-    "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItem", None),
-    "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItem", None),
-    "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "EveryStep", None),
+    "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItemTrainer", None),
+    "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItemTrainer", None),
+    "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "StepwiseTrainer", None),
 }
 
 
@@ -46,7 +46,10 @@ def made(name, rows, arguments):
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, marks=pytest.mark.slow if trainer in ("NextItem", "EveryStep") else ())
+        pytest.param(
+            case,
+            marks=pytest.mark.slow if trainer in ("NextItemTrainer", "StepwiseTrainer") else (),
+        )
         for case, (*_, trainer, _) in CASES.items()
     ],
 )
@@ -135,7 +138,7 @@ def test_several_classes_are_learned_as_they_are(rated):
 def test_gradient_norms_are_recorded_where_they_are_asked_for(ready):
     kinds = [type(one).__name__ for one in recipe(made("MatrixFactorization", ready, {}),
              ready, gradient_interval=2).callbacks]  # fmt: skip
-    assert kinds == ["Doctor", "GradientMonitor", "BestEpoch"]
+    assert kinds == ["TrainingDiagnostics", "GradientMonitor", "BestEpoch"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import kerasrec.serving.graph.catalogue as catalogue
 from kerasrec.data import Vocabulary
 from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
-from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
 from kerasrec.serving import export, load
 
 USERS = {
@@ -68,7 +68,7 @@ def _make_case(kind, user_dtype="string", item_dtype="int64"):
         model = EmbeddingMLP(id_schema(), embedding_dim=4, hidden_units=(8,), stddev=1.0)
         return Case(model, vocabularies)
     schema = Schema(
-        user=(Numeric("age"), Categorical("user", 7), Sequence("history", "item", 3)),
+        user=(Numeric("age"), Categorical("user", 7), IdSequence("history", "item", 3)),
         item=(Categorical("item", 9), Bag("genres", 6, 2), Numeric("vector", 2)),
         context=(Categorical("device", 5), Numeric("hour")),
         label="rating",

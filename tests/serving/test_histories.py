@@ -7,11 +7,11 @@ import tensorflow as tf
 from kerasrec import serving
 from kerasrec.data import Vocabulary
 from kerasrec.models import GRU4Rec, SASRec, StackedLSTMClassifier
-from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 
 FILMS = [f"film {n}" for n in range(12)]
 SCHEMA = Schema(
-    user=[Categorical("user", 4), Sequence("history", of="item", max_length=4)],
+    user=[Categorical("user", 4), IdSequence("history", of="item", max_length=4)],
     item=Categorical("item", len(FILMS) + 2),
 )
 

@@ -7,13 +7,13 @@ import pytest
 from kerasrec.data import Vocabulary
 from kerasrec.models import EmbeddingMLP, MatrixFactorization, SASRec
 from kerasrec.retrieval import Calibrated, MaximalMarginalRelevance, PopularityBalance
-from kerasrec.schema import Categorical, Numeric, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, Numeric, Schema
 from kerasrec.serving import Pipeline, export, load, verify
 from kerasrec.serving.parts import in_float32, parts_of
 
 ITEMS = 40
 USER, ITEM = Categorical("user", 7), Categorical("item", ITEMS + 2)
-HISTORY = Sequence("history", of="item", max_length=5)
+HISTORY = IdSequence("history", of="item", max_length=5)
 RNG = np.random.default_rng(0)
 VOCABULARIES = {
     "user": Vocabulary.fit([f"user {n}" for n in range(5)]),
@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     other = MatrixFactorization(Schema(user=USER, item=Categorical("item", 9)))
     with pytest.raises(ValueError, match="both models need the same item_id"):
         Pipeline(first, other)
-    longer = Sequence("history", of="item", max_length=9)
+    longer = IdSequence("history", of="item", max_length=9)
     sequential = SASRec(Schema(user=(USER, longer), item=ITEM), embedding_dim=4)
     with pytest.raises(ValueError, match="the feature 'history' is"):
         Pipeline(sequential, second)

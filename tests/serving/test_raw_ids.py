@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from kerasrec.data import Vocabulary
-from kerasrec.schema import Bag, Categorical, Numeric, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
 from kerasrec.serving.raw_ids import encode_raw, vocabulary_names
 
 SCHEMA = Schema(
-    user=(Categorical("user", 4), Sequence("history", "item", 3)),
+    user=(Categorical("user", 4), IdSequence("history", "item", 3)),
     item=(Categorical("item", 5), Bag("tags", 4, 2), Numeric("price")),
 )
 VOCABULARIES = {

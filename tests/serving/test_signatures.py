@@ -8,7 +8,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from kerasrec import models
 from kerasrec.data import Vocabulary
 from kerasrec.models import MatrixFactorization, Popularity
-from kerasrec.schema import Bag, Categorical, Numeric, NumericSequence, Schema, Sequence
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, NumericSequence, Schema
 from kerasrec.serving import export, load, verify
 from kerasrec.serving.graph.examples import make_examples, parse_examples
 from kerasrec.serving.parts import parts_of
@@ -118,7 +118,7 @@ def test_classify_and_regress_have_the_form_that_tensorflow_serving_demands(film
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(models.__all__) - {"Recommender"}))
 def test_every_model_of_the_zoo_has_its_signatures_verified(tmp_path, name):
-    history = Sequence("history", of="item", max_length=3)
+    history = IdSequence("history", of="item", max_length=3)
     steps = NumericSequence("steps", of="rating", max_length=3)
     schema = Schema(user=[Categorical("user", 4), history, steps], item=Categorical("item", 8))
     vocabularies = {"user": Vocabulary.fit([1, 2], "user"), "item": Vocabulary.fit([*"abcdef"])}
@@ -170,7 +170,7 @@ def test_names_of_signatures():
 FEATURES = (
     Categorical("user", 5),
     Bag("tags", 5, max_length=2),
-    Sequence("history", of="item", max_length=2),
+    IdSequence("history", of="item", max_length=2),
     Numeric("age"),
     Numeric("place", size=2),
     NumericSequence("gaps", size=2, of="time", max_length=2),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerasrec.callbacks import Doctor, GradientMonitor, Resume
+from kerasrec.callbacks import ExactResume, GradientMonitor, TrainingDiagnostics
 from kerasrec.runs.epochs import Epochs
 from kerasrec.training.batch_counting import HOOKS, counts_batches, steps_at_once
 
@@ -46,9 +46,9 @@ KERAS = keras.callbacks
         (lambda path: KERAS.TerminateOnNaN(), True),
         (lambda path: KERAS.LambdaCallback(on_epoch_end=lambda epoch, logs: None), False),
         (lambda path: KERAS.LambdaCallback(on_train_batch_end=lambda batch, logs: None), True),
-        (lambda path: Resume(path + "/a.npz"), False),
-        (lambda path: Resume(path + "/a.npz", save_freq=7), True),
-        (lambda path: Doctor(), False),
+        (lambda path: ExactResume(path + "/a.npz"), False),
+        (lambda path: ExactResume(path + "/a.npz", save_freq=7), True),
+        (lambda path: TrainingDiagnostics(), False),
         (lambda path: GradientMonitor(), False),
         (lambda path: Epochs(3), False),
         (lambda path: KERAS.CallbackList([KERAS.History()]), False),

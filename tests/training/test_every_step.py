@@ -6,14 +6,14 @@ import pytest
 
 from kerasrec.data import histories, next_labels
 from kerasrec.models import MatrixFactorization, StackedLSTMClassifier
-from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.testing import tiny_schema
-from kerasrec.training import EveryStep
+from kerasrec.training import StepwiseTrainer
 
 SCHEMA = Schema(
     user=[
         Categorical("user", 40),
-        Sequence("history", of="item", max_length=8),
+        IdSequence("history", of="item", max_length=8),
         NumericSequence("labels", of="label", max_length=8),
     ],
     item=[Categorical("item", 12)],
@@ -42,7 +42,7 @@ def model_of(**arguments):
 @pytest.mark.parametrize("num_classes", [None, 2])
 def test_the_loss_is_that_of_one_history_a_row(columns, num_classes):
     model = model_of(num_classes=num_classes)
-    trainer = EveryStep(model)
+    trainer = StepwiseTrainer(model)
     trainer.compile("sgd")
     steps = next_labels(columns, SCHEMA, batch_size=999, time=None)
     found = trainer.evaluate(steps, verbose=0)
@@ -56,7 +56,7 @@ def test_the_loss_is_that_of_one_history_a_row(columns, num_classes):
 
 def test_it_learns_a_rule_of_history_and_item(columns):
     model = model_of()
-    trainer = EveryStep(model)
+    trainer = StepwiseTrainer(model)
     trainer.compile(keras.optimizers.Adam(0.02), jit_compile=True)
     steps = next_labels(columns, SCHEMA, batch_size=8, time=None)
     trainer.fit(steps, epochs=40, shuffle=False, verbose=0)
@@ -66,7 +66,7 @@ def test_it_learns_a_rule_of_history_and_item(columns):
 
 
 def test_a_file_gives_the_wrapper_back(columns, tmp_path):
-    trainer = EveryStep(model_of())
+    trainer = StepwiseTrainer(model_of())
     trainer.compile("adam")
     trainer.fit(next_labels(columns, SCHEMA, batch_size=8, time=None), shuffle=False, verbose=0)
     trainer.save(tmp_path / "trainer.keras")
@@ -77,8 +77,8 @@ def test_a_file_gives_the_wrapper_back(columns, tmp_path):
 
 def test_bad_input(columns):
     with pytest.raises(ValueError, match="with step_logits; received MatrixFactorization"):
-        EveryStep(MatrixFactorization(tiny_schema()))
-    trainer = EveryStep(model_of())
+        StepwiseTrainer(MatrixFactorization(tiny_schema()))
+    trainer = StepwiseTrainer(model_of())
     trainer.compile("adam")
     steps = next_labels(columns, SCHEMA, batch_size=8, time=None)
     with pytest.raises(ValueError, match="received no weight"):

@@ -64,11 +64,11 @@ def test_a_part_is_shared_out_among_the_replicas_of_its_worker():
         multi_worker.from_part(strategy, part_of(20, 9, (0, 1)))
 
 
-def pretend(monkeypatch, jobs, kind, place):
+def pretend(monkeypatch, jobs, kind, position):
     """A strategy that spans workers, as far as its resolver says."""
     monkeypatch.setattr(multi_worker, "spans_workers", lambda strategy: True)
     spec = types.SimpleNamespace(as_dict=lambda: jobs)
-    resolver = types.SimpleNamespace(cluster_spec=lambda: spec, task_type=kind, task_id=place)
+    resolver = types.SimpleNamespace(cluster_spec=lambda: spec, task_type=kind, task_id=position)
     return types.SimpleNamespace(cluster_resolver=resolver)
 
 

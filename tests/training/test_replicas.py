@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from kerasrec import data, optimizers
 from kerasrec.models import MatrixFactorization, SASRec, StackedLSTMClassifier
-from kerasrec.retrieval import NextItem
-from kerasrec.schema import Categorical, Schema, Sequence
-from kerasrec.training import EveryStep
+from kerasrec.retrieval import NextItemTrainer
+from kerasrec.schema import Categorical, IdSequence, Schema
+from kerasrec.training import StepwiseTrainer
 from kerasrec.training.replicas import loss_with_share, mean_over_replicas, with_share
 
 SCHEMA = Schema(user=Categorical("user", 12), item=Categorical("item", 30))
 HISTORY = Schema(
-    user=[Categorical("user", 12), Sequence("history", of="item", max_length=5)],
+    user=[Categorical("user", 12), IdSequence("history", of="item", max_length=5)],
     item=Categorical("item", 30),
 )
 
@@ -127,7 +127,7 @@ def test_a_classifier_at_every_step():
         columns["label"] = columns["label"].astype("int32")
         model = StackedLSTMClassifier(HISTORY, embedding_dim=3, hidden_units=(4,), dropout=0.0)
         batches = data.next_labels(columns, HISTORY, batch_size=3, time=None)
-        return EveryStep(model), None, batches
+        return StepwiseTrainer(model), None, batches
 
     same(make)
 
@@ -137,7 +137,7 @@ def test_next_items_of_histories_that_cannot_be_shared_equally():
     def make():
         model = SASRec(HISTORY, embedding_dim=4, num_layers=1, dropout=0.0)
         batches = data.next_items(rows(60), HISTORY, batch_size=3, time=None)
-        return NextItem(model), None, batches
+        return NextItemTrainer(model), None, batches
 
     # Layer norms of nearly zero rows magnify: on one device, starting weights moved by one unit
     # in the last place (1e-7) end 9e-4 apart after these six steps.

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasrec.callbacks import Doctor, GradientMonitor
+from kerasrec.callbacks import GradientMonitor, TrainingDiagnostics
 from kerasrec.models import MatrixFactorization
 from kerasrec.optimizers import SGD
 from kerasrec.schema import Categorical, Schema
@@ -71,7 +71,9 @@ def test_what_three_interrupted_trainings_leave_is_gone_at_the_next(make):
     plain = model.optimizer.__dict__.keys() - {"_observer", "_kernel"}
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            model.fit(x, y, 4, verbose=0, callbacks=[Doctor(), GradientMonitor(1), Stop()])
+            model.fit(
+                x, y, 4, verbose=0, callbacks=[TrainingDiagnostics(), GradientMonitor(1), Stop()]
+            )
     monitor = GradientMonitor(interval=1)
     model.fit(x, y, 4, verbose=0, callbacks=[monitor])
     assert len(monitor.observations["step"]) == 6
@@ -140,7 +142,7 @@ def test_doctor_beside_a_train_function_of_ones_own(capsys, tmp_path, bad):
     if bad is not None:
         x[bad, 1] = np.nan  # in the third batch of 4
     path = tmp_path / "batch.npz"
-    doctor = Doctor(restore_weights=True, batch_path=path)
+    doctor = TrainingDiagnostics(restore_weights=True, batch_path=path)
     model.fit(x, Y, 4, shuffle=False, verbose=0, callbacks=[doctor])
     if bad is None:
         assert doctor.diagnosis is None
@@ -162,7 +164,7 @@ def test_a_maker_hung_on_the_model_stays():
         return type(model).make_train_function(model, force=force)
 
     model.__dict__[MAKER] = make
-    doctor = Doctor(batch_path=None)
+    doctor = TrainingDiagnostics(batch_path=None)
     x = X.copy()
     x[9, 1] = np.nan
     model.fit(x, Y, 4, shuffle=False, verbose=0, callbacks=[doctor])

@@ -6,13 +6,13 @@ import pytest
 
 from kerasrec import data, optimizers
 from kerasrec.models import MatrixFactorization, SASRec, StackedLSTMClassifier
-from kerasrec.retrieval import NextItem, SampledSoftmax
-from kerasrec.schema import Categorical, Schema, Sequence
-from kerasrec.training import EveryStep
+from kerasrec.retrieval import NextItemTrainer, SampledSoftmaxTrainer
+from kerasrec.schema import Categorical, IdSequence, Schema
+from kerasrec.training import StepwiseTrainer
 
 PLAIN = Schema(user=Categorical("user", 12), item=Categorical("item", 30))
 HISTORY = Schema(
-    user=[Categorical("user", 12), Sequence("history", of="item", max_length=5)],
+    user=[Categorical("user", 12), IdSequence("history", of="item", max_length=5)],
     item=Categorical("item", 30),
 )
 
@@ -27,14 +27,14 @@ def rows(count=40):
 
 
 def sampled_softmax():
-    trainer = SampledSoftmax(MatrixFactorization(PLAIN, embedding_dim=3), negatives=4)
+    trainer = SampledSoftmaxTrainer(MatrixFactorization(PLAIN, embedding_dim=3), negatives=4)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     trainer.compile(optimizers.Adam(0.1), loss)
     return trainer, data.pointwise(rows(), PLAIN, batch_size=10)
 
 
 def next_item():
-    trainer = NextItem(SASRec(HISTORY, embedding_dim=4, num_layers=1))
+    trainer = NextItemTrainer(SASRec(HISTORY, embedding_dim=4, num_layers=1))
     trainer.compile(optimizers.Adam(0.1))
     return trainer, data.next_items(rows(), HISTORY, batch_size=4, time=None)
 
@@ -42,7 +42,7 @@ def next_item():
 def every_step():
     columns = {**rows(), "label": rows()["item"] % 2}
     model = StackedLSTMClassifier(HISTORY, embedding_dim=3, hidden_units=(4,))
-    trainer = EveryStep(model)
+    trainer = StepwiseTrainer(model)
     trainer.compile(optimizers.Adam(0.1))
     return trainer, data.next_labels(columns, HISTORY, batch_size=4, time=None)
 

@@ -4,7 +4,7 @@ import pytest
 
 from kerasrec.data import Vocabulary
 from kerasrec.models import StackedLSTMClassifier
-from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.serving import export
 
 FILMS = [f"film {n}" for n in range(12)]
@@ -16,7 +16,7 @@ def films(serving, tmp_path_factory):
     schema = Schema(
         user=[
             Categorical("user", 4),
-            Sequence("history", of="item", max_length=4),
+            IdSequence("history", of="item", max_length=4),
             NumericSequence("ratings", of="rating", max_length=4),
             NumericSequence("places", size=2, of="place", max_length=4),
         ],

@@ -9,7 +9,7 @@ import pytest
 
 from kerasrec.data import Vocabulary
 from kerasrec.models import StackedLSTMClassifier
-from kerasrec.schema import Categorical, NumericSequence, Schema, Sequence
+from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.serving import export
 from kerasrec.serving.server.api.page import PAGE, read_histories, read_titles
 
@@ -82,7 +82,7 @@ def sequences(serving, tmp_path_factory):
     schema = Schema(
         user=[
             Categorical("user_id", 4),
-            Sequence("history", of="item_id", max_length=3),
+            IdSequence("history", of="item_id", max_length=3),
             NumericSequence("gaps", size=2, of="gap", max_length=3),
         ],
         item=Categorical("item_id", 42),
