@@ -7,8 +7,8 @@
 
 Matrix factorisation on MovieLens 100K with drawn negatives, two worker processes on this machine
 under `MultiWorkerMirroredStrategy`, `Adam(clipnorm)`, inverse time decay and
-`kerasrec.callbacks.ExactResume`. A worker gets SIGKILL at a random moment. Then both are restarted, as a
-cluster manager would do. The first run is undisturbed.
+`kerasrec.callbacks.ExactResume`. A worker gets SIGKILL at a random moment. Then both are restarted,
+as a cluster manager would do. The first run is undisturbed.
 """
 
 import argparse
@@ -32,8 +32,8 @@ ABOUT = """# Workers killed while they train
 
 Matrix factorisation on MovieLens 100K with 4 drawn negatives, two worker processes under \
 `MultiWorkerMirroredStrategy`, `Adam(clipnorm=1)`, inverse time decay, and \
-`kerasrec.callbacks.ExactResume`. Epochs, workers and moments of the kills are drawn at random before \
-the first run, and the kills come in the order of their epochs. Three kills in ten come \
+`kerasrec.callbacks.ExactResume`. Epochs, workers and moments of the kills are drawn at random \
+before the first run, and the kills come in the order of their epochs. Three kills in ten come \
 within the write of the file: the worker that writes it gets SIGKILL when a random share of it \
 is on the disk, or after the last of them, before the file gets its name. The others come after a \
 random batch of a worker drawn at random. After each kill both workers are started again. The \

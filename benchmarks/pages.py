@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +29,20 @@ RUN = "run.json"
 # These modules measure nothing. Their effect on the results is verified by rebuilding the pages.
 WRITING = {"describing", "pages", "turns"}
 RENDERING = {"ABOUT", "PROTOCOL", "report", "page", "about"}
+# Names that the library has changed, with the name that they had when pages were made. A new name
+# for the same thing measures the same.
+RENAMED: dict[str, str] = {
+    "IdSequence": "Sequence",
+    "TrainingDiagnostics": "Doctor",
+    "ExactResume": "Resume",
+    "SampledSoftmaxTrainer": "SampledSoftmax",
+    "NextItemTrainer": "NextItem",
+    "StepwiseTrainer": "EveryStep",
+    "sampling_correction": "estimate_catalogue",
+    "full_softmax_crossentropy": "catalogue_softmax",
+    "gbce_loss": "binary_loss",
+    "features['position']": "features['place']",
+}
 
 
 def modules(script: pathlib.Path) -> list[pathlib.Path]:
@@ -53,7 +68,7 @@ def _imported(path: pathlib.Path) -> set[str]:
 
 
 def fingerprint(paths: Iterable[pathlib.Path], extra: str = "") -> str:
-    """Hash the code that measures, without comments, docstrings and rendering code."""
+    """Hash the code that measures, without comments, docstrings, layout and rendering code."""
     digest = hashlib.sha256(extra.encode())
     for path in paths:
         digest.update(f"\n{path.name}\n{measuring(path.read_text(encoding='utf-8'))}".encode())
@@ -61,28 +76,32 @@ def fingerprint(paths: Iterable[pathlib.Path], extra: str = "") -> str:
 
 
 def measuring(source: str) -> str:
-    """Return the lines of a module that can change what is measured."""
+    """Return the code of a module that can change what is measured, under its first names.
+
+    Imports are left out, since they say where a name lives and not what it does.
+    """
     tree = ast.parse(source)
-    dropped: set[int] = set()
+    tree.body = [node for node in tree.body if not _names(node) & RENDERING]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(node, _DOCUMENTED):
-            first = body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                dropped |= _lines(first)
-    for node in tree.body:
-        names = {getattr(target, "id", None) for target in getattr(node, "targets", [])}
-        if {getattr(node, "name", None), *names} & RENDERING:
-            dropped |= _lines(node)
-    kept = [line for number, line in enumerate(source.splitlines(), 1) if number not in dropped]
-    return "\n".join(line for line in kept if line.strip() and not line.lstrip().startswith("#"))
+        if not isinstance(body, list):
+            continue
+        if body and isinstance(node, _DOCUMENTED) and ast.get_docstring(node) is not None:
+            body = body[1:]
+        node.body = [one for one in body if not isinstance(one, ast.Import | ast.ImportFrom)]
+    code = ast.unparse(tree)
+    for new, old in RENAMED.items():
+        code = re.sub(rf"(?<!\w){re.escape(new)}(?!\w)", old, code)
+    return code
+
+
+def _names(node: ast.stmt) -> set[str]:
+    """Return the names that a statement defines at the top of a module."""
+    targets = {getattr(target, "id", "") for target in getattr(node, "targets", [])}
+    return {getattr(node, "name", ""), *targets}
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
-
-def _lines(node: Any) -> set[int]:
-    return set(range(node.lineno, node.end_lineno + 1))
 
 
 def add_options(parser: argparse.ArgumentParser, *, torch: bool = False) -> None:

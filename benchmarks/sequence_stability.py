@@ -259,12 +259,13 @@ Written by `benchmarks/sequence_stability.py`; run it again instead of editing t
 
 The newest {LENGTH + 1} training films of the first {USERS} users of sasrec-ml-1m who have as many:
 at each of {LENGTH} steps the next one is to be told (`GRU4Rec` with `cell` LSTM or GRU of {UNITS}
-units, dimension {DIM}, `NextItemTrainer` with the softmax over all films), in batches of {BATCH} rows,
-{LOOKS * STEPS_PER_LOOK} steps of `kerasrec.optimizers.SGD`. {TOO_HIGH:g} is ten times {RATE:g},
-which was chosen by hand as a rate that trains well. A loss is the mean over {STEPS_PER_LOOK} steps.
-Norms are those of all gradients of a step together, as `GradientMonitor(interval=1)` records them
-before and after clipping; `clipnorm` bounds that of each variable. "Decay" is
-`inverse_time_decay`, to 1/{1 + DECAY:g} of the rate at the last step; warm-up takes {WARMUP} steps.
+units, dimension {DIM}, `NextItemTrainer` with the softmax over all films), in batches of {BATCH}
+rows, {LOOKS * STEPS_PER_LOOK} steps of `kerasrec.optimizers.SGD`. {TOO_HIGH:g} is ten times
+{RATE:g}, which was chosen by hand as a rate that trains well. A loss is the mean over
+{STEPS_PER_LOOK} steps. Norms are those of all gradients of a step together, as
+`GradientMonitor(interval=1)` records them before and after clipping; `clipnorm` bounds that of each
+variable. "Decay" is `inverse_time_decay`, to 1/{1 + DECAY:g} of the rate at the last step; warm-up
+takes {WARMUP} steps.
 
 {sections[0]}
 

@@ -23,9 +23,9 @@ orders.
 
 TRAINING = """
 The rate of StackedLSTM stays the same after the warm-up: the validation ends its training.
-`kerasrec.retrieval.NextItemTrainer` on `kerasrec.data.next_items`: cross-entropy over all items at every
-step, users packed into rows of `max_length`, of which `batch_size` make a batch; `windows` says
-whether the older parts of longer histories are trained on, too.
+`kerasrec.retrieval.NextItemTrainer` on `kerasrec.data.next_items`: cross-entropy over all items at
+every step, users packed into rows of `max_length`, of which `batch_size` make a batch; `windows`
+says whether the older parts of longer histories are trained on, too.
 `kerasrec.optimizers.Adam`; the rate rises linearly over `warmup_steps` and then falls linearly to
 `last_rate` at the last planned epoch. The seed sets initial weights, dropout and order.
 StackedLSTM is `GRU4Rec` with two LSTM layers, the items being the classes. For it and GRU4Rec

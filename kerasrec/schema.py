@@ -151,9 +151,9 @@ class IdSequence(_Feature):
 class NumericSequence(Numeric):
     """Floats for each event of a history, such as ratings or days since the last event.
 
-    The newest event comes last, aligned with the `IdSequence` of the item id if there is one. NaN is
-    padding, since 0 is a valid value. `kerasrec.data` pads on the right. Models accept padding
-    anywhere, and any width. Next to a `IdSequence`, its ids tell what is padding.
+    The newest event comes last, aligned with the `IdSequence` of the item id if there is one. NaN
+    is padding, since 0 is a valid value. `kerasrec.data` pads on the right. Models accept padding
+    anywhere, and any width. Next to an `IdSequence`, its ids tell what is padding.
 
     Args:
         name: name of the feature.
@@ -200,8 +200,8 @@ class Schema:
 
     Raises:
         ValueError: if a role holds anything but features, two features share a name, the user or
-            item id is missing, a `IdSequence` refers to no `Categorical` of the schema, or `positive`
-            is malformed.
+            item id is missing, an `IdSequence` refers to no `Categorical` of the schema, or
+            `positive` is malformed.
 
     Example:
 

@@ -97,7 +97,8 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         check_flag(self, "restore_weights", restore_weights)
         if batch_path is not None and not os.fspath(batch_path).endswith(".npz"):
             raise ValueError(
-                f"TrainingDiagnostics: batch_path must end in .npz, or be None; received {batch_path!r}."
+                "TrainingDiagnostics: batch_path must end in .npz, or be None; received "
+                f"{batch_path!r}."
             )
         self.restore_weights = restore_weights
         self.batch_path = batch_path
@@ -117,13 +118,15 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         self._epoch = 0
         if not self.model.trainable_variables:
             raise ValueError(
-                f"TrainingDiagnostics: {type(self.model).__name__} has no weights to train yet. Build it before "
+                f"TrainingDiagnostics: {type(self.model).__name__} has no weights to train yet. "
+                "Build it before "
                 "fit: call it once on a batch, or model.build(input_shape)."
             )
         self._named = variable_names(self.model)
         if bad := self._nonfinite_weights():
             raise ValueError(
-                f"TrainingDiagnostics: weights are not finite before the first step: {', '.join(bad)}. Create "
+                "TrainingDiagnostics: weights are not finite before the first step: "
+                f"{', '.join(bad)}. Create "
                 "or load the model again."
             )
         strategy = self.model.distribute_strategy
@@ -323,7 +326,8 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         share = symptoms.collapse(scores, LIST)
         if share > symptoms.MOST:
             warnings.warn(
-                f"TrainingDiagnostics: {share:.0%} of {len(users)} users would be shown the same {LIST} of "
+                f"TrainingDiagnostics: {share:.0%} of {len(users)} users would be shown the same "
+                f"{LIST} of "
                 f"{len(items)} items: the model ranks by popularity alone. Train longer, with a "
                 "smaller l2 or larger embedding_dim, or draw negatives by popularity.",
                 UserWarning,

@@ -31,7 +31,7 @@ class ExactResume(keras.callbacks.Callback):
     training. The file is written under a temporary name and then renamed, so that a process killed
     at any moment leaves the previous file intact.
 
-    A `ExactResume` may be copied with `copy.deepcopy`, as tuners do. Its copies share `batches`.
+    An `ExactResume` may be copied with `copy.deepcopy`, as tuners do. Its copies share `batches`.
 
     To continue within an epoch, the batches already done are generated again and discarded, since
     later ones depend on the same random numbers. Other callbacks, wherever they are in the list,
@@ -92,7 +92,8 @@ class ExactResume(keras.callbacks.Callback):
             raise ValueError(f"ExactResume: path must end in '.npz'; received {str(path)!r}.")
         if batches is not None and not hasattr(batches, "go_to_pass"):
             raise ValueError(
-                "ExactResume: batches must be a dataset as kerasrec.data returns it, before map, cache "
+                "ExactResume: batches must be a dataset as kerasrec.data returns it, before map, "
+                "cache "
                 f"or take, since its passes are counted; received {type(batches).__name__}. Pass "
                 "None if the data are the same in every epoch."
             )
@@ -175,7 +176,8 @@ class ExactResume(keras.callbacks.Callback):
         metrics = self.model.metrics_variables
         if [tuple(m.shape) for m in metrics] != [array.shape for array in running]:
             raise ValueError(
-                f"ExactResume: {str(self.path)!r} was written after step {step} of an epoch by a model "
+                f"ExactResume: {str(self.path)!r} was written after step {step} of an epoch by a "
+                "model "
                 f"with other metrics ({len(running)} variables, here {len(metrics)}). Compile as "
                 "before."
             )
@@ -200,7 +202,8 @@ class ExactResume(keras.callbacks.Callback):
                 np.savez(file, **arrays)
         except OSError as error:
             raise ValueError(
-                f"ExactResume: {str(self.path)!r} could not be written: {error.strerror}. Free some "
+                f"ExactResume: {str(self.path)!r} could not be written: {error.strerror}. Free "
+                "some "
                 "space or choose another path; the file before is whole."
             ) from error
 
@@ -229,7 +232,8 @@ class ExactResume(keras.callbacks.Callback):
         if names != mine:
             other = next((n for n in (*names, *mine) if n not in names or n not in mine), names[0])
             raise ValueError(
-                f"ExactResume: {str(self.path)!r} belongs to another model or optimizer: {other!r} is "
+                f"ExactResume: {str(self.path)!r} belongs to another model or optimizer: {other!r} "
+                "is "
                 "not in both. Use one file for each training, or remove it to train from the start."
             )
         for variable, array in zip(self._variables(), arrays, strict=True):

@@ -290,7 +290,7 @@ def histories(
 
     Args:
         columns: encoded columns with the label and, unless `time` is None, the time.
-        schema: has a `IdSequence` of the item id among its user or context features.
+        schema: has an `IdSequence` of the item id among its user or context features.
         batch_size: rows per batch.
         time: name of the time column; None if the rows of each user are in order already.
         past: columns of rows that count as history only, such as the training rows.

@@ -52,7 +52,7 @@ def next_items(
 
     Args:
         columns: encoded training columns, one row per interaction.
-        schema: has a `IdSequence` of the item id among its user or context features, whose
+        schema: has an `IdSequence` of the item id among its user or context features, whose
             `max_length` is the width of a row.
         batch_size: rows of a batch, over all replicas of a distribution strategy.
         time: name of the time column, ties in the order of the file; None if the rows of each user
@@ -153,7 +153,7 @@ def next_labels(
     Args:
         columns: encoded training columns, one row per interaction: ids, label, the columns of each
             `NumericSequence`, and the other features of the schema.
-        schema: has a `IdSequence` of the item id or a `NumericSequence` among its user or context
+        schema: has an `IdSequence` of the item id or a `NumericSequence` among its user or context
             features, all of one `max_length`.
         batch_size: rows of a batch, over all replicas of a distribution strategy.
         time: name of the time column, ties in the order of the file; None if the rows of each user
@@ -166,8 +166,8 @@ def next_labels(
         seed: seed of the order.
 
     Returns:
-        Dataset of (dict of the features of the schema and `position`, `(batch_size, max_length) +` the
-        shape of one; float32 label and weight `(batch_size, max_length)`).
+        Dataset of (dict of the features of the schema and `position`, `(batch_size, max_length) +`
+        the shape of one; float32 label and weight `(batch_size, max_length)`).
 
     Raises:
         ValueError: as in `next_items`, or if histories differ in length.

@@ -29,8 +29,8 @@ def add_history(
 
     Args:
         columns: encoded columns, one row per interaction.
-        schema: has a `IdSequence` of the item id, or a `NumericSequence`, among its user or context
-            features.
+        schema: has an `IdSequence` of the item id, or a `NumericSequence`, among its user or
+            context features.
         time: name of the time column; None if the rows of each user are in order already.
         past: columns of rows that count as history only, such as the training rows when `columns`
             are test rows.

@@ -241,7 +241,8 @@ def global_time_split(
         valid_from, test_from = (_whole_number(cut) for cut in _two(cuts))
         if valid_from > test_from:
             raise ValueError(
-                f"global_time_split: cuts must rise: (first time of valid, first time of test); received "
+                "global_time_split: cuts must rise: (first time of valid, first time of test); "
+                "received "
                 f"{cuts!r}."
             )
         valid, test = float(valid_from < test_from), 1.0
@@ -269,7 +270,8 @@ def predefined_split(
     for name, part in (("valid", valid), ("test", test)):
         if not isinstance(part, Interactions) or part.columns != train.columns:
             raise ValueError(
-                f"predefined_split: {name} must be Interactions with the columns {train.columns} of "
+                f"predefined_split: {name} must be Interactions with the columns {train.columns} "
+                "of "
                 f"train; received {part!r}. Read all parts with the same roles."
             )
         if part.table.schema.types != train.table.schema.types:
@@ -286,7 +288,8 @@ def predefined_split(
         leaked = _shared_rows(train, part)
         if leaked:
             raise ValueError(
-                f"predefined_split: {leaked} of {len(part)} rows of {name} are in train as well, all "
+                f"predefined_split: {leaked} of {len(part)} rows of {name} are in train as well, "
+                "all "
                 "columns equal. Take them out of one of the two."
             )
     return Split(train, valid, test, "predefined_split")
@@ -387,7 +390,8 @@ def _types(rows: Interactions) -> list[str]:
 def _two(cuts: tuple[int, int]) -> tuple[int, int]:
     if not isinstance(cuts, tuple | list) or len(cuts) != 2:
         raise ValueError(
-            f"global_time_split: cuts takes two times, (first of valid, first of test); received {cuts!r}."
+            "global_time_split: cuts takes two times, (first of valid, first of test); received "
+            f"{cuts!r}."
         )
     return cuts[0], cuts[1]
 
@@ -395,6 +399,7 @@ def _two(cuts: tuple[int, int]) -> tuple[int, int]:
 def _whole_number(cut: int) -> int:
     if isinstance(cut, bool) or not isinstance(cut, int | np.integer):
         raise ValueError(
-            f"global_time_split: a cut must be an integer in the unit of the time column, not {cut!r}."
+            "global_time_split: a cut must be an integer in the unit of the time column, not "
+            f"{cut!r}."
         )
     return int(cut)

@@ -28,8 +28,8 @@ def check_split(split: Split) -> list[str]:
     - Test rows whose (user, item) pair has a training row too: the model was trained on the answer.
       (If users really do repeat items, pass `drop_repeats` to `ranking`.)
     - Training rows later than the first test row: the model knows what becomes popular later, and
-      who else liked it. `global_time_split` and `time_folds` exclude that. `leave_last_out` and random
-      splits do not, and most published tables use them.
+      who else liked it. `global_time_split` and `time_folds` exclude that. `leave_last_out` and
+      random splits do not, and most published tables use them.
     - Training rows of a user later than a test row of the same user: the model has seen what the
       user did afterwards.
 

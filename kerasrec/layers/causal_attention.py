@@ -35,8 +35,8 @@ class CausalAttention(keras.layers.Layer):
 
     Call arguments:
         inputs: x `(batch, length, dim)`; the length is static.
-        position: position of each step in its sequence, `(batch, length)` or `(1, length)`, 0 at the
-            start of a sequence.
+        position: position of each step in its sequence, `(batch, length)` or `(1, length)`, 0 at
+            the start of a sequence.
         queries: inputs of the query projection, `(batch, length, dim)`; None for the inputs.
         training: apply dropout to the softmax weights.
 

@@ -56,7 +56,8 @@ def full_softmax_crossentropy(
     count = items.shape[0]
     if len(targets.shape) != 1 or items.shape[1] != dim or None in (dim, count):
         raise ValueError(
-            "full_softmax_crossentropy: expected vectors (positions, dim), items (items, dim) and targets "
+            "full_softmax_crossentropy: expected vectors (positions, dim), items (items, dim) and "
+            "targets "
             f"(positions,); received {vectors.shape}, {items.shape} and {targets.shape}."
         )
     if chunk_rows is None:

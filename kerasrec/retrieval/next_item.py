@@ -21,7 +21,8 @@ class NextItemTrainer(RetrieverTrainer):
 
     The loss is the mean over all steps with a target, plus the regularisation losses of the model:
 
-    - `"softmax"`: cross-entropy over the catalogue, see `kerasrec.losses.full_softmax_crossentropy`;
+    - `"softmax"`: cross-entropy over the catalogue, see
+      `kerasrec.losses.full_softmax_crossentropy`;
     - `"sampled_softmax"`: cross-entropy over the target and the sampled items;
     - `"gbce"`, `"bce"`: binary cross-entropy against the sampled items, with and without the
       correction for small samples, see `kerasrec.losses.gbce_loss`.
@@ -40,8 +41,8 @@ class NextItemTrainer(RetrieverTrainer):
         seed: seed of the sampling.
 
     Input shape:
-        dict of the history and `position`, `(batch, length)` each; the target `(batch, length)`, 0 for
-        none.
+        dict of the history and `position`, `(batch, length)` each; the target `(batch, length)`, 0
+        for none.
 
     Output shape:
         states `(batch, length, dim)`.

@@ -24,8 +24,8 @@ class SampledSoftmaxTrainer(RetrieverTrainer):
     equal to the row's own positive is masked. Items that the user has seen elsewhere are kept.
     Training samples anew for each batch, validation always uses the same items.
 
-    That softmax gets easier with fewer items. With `sampling_correction` the sampled items represent
-    all N items of the catalogue:
+    That softmax gets easier with fewer items. With `sampling_correction` the sampled items
+    represent all N items of the catalogue:
 
         logit(u, i) = s(u, i) - log (N / n sum_j exp(s(u, j))),    n = negatives,
 

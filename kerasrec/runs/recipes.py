@@ -33,7 +33,8 @@ class Recipe:
         valid: fixed validation batches; None if there is nothing to validate on.
         optimizer: optimizer with its schedule.
         loss: loss to compile with; None if the trainer has its own.
-        callbacks: `TrainingDiagnostics`, `GradientMonitor` if norms are asked for, and at last `BestEpoch`.
+        callbacks: `TrainingDiagnostics`, `GradientMonitor` if norms are asked for, and at last
+            `BestEpoch`.
     """
 
     training: Training

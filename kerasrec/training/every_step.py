@@ -75,7 +75,8 @@ class StepwiseTrainer(Wrapper):
         """Return the weighted mean over the steps plus the regularisation losses."""
         if sample_weight is None:
             raise ValueError(
-                "StepwiseTrainer: expected (features, label, weight), as of kerasrec.data.next_labels; "
+                "StepwiseTrainer: expected (features, label, weight), as of "
+                "kerasrec.data.next_labels; "
                 "received no weight."
             )
         # Collected before replicas take turns: the losses of a layer are those of the current

@@ -60,13 +60,25 @@ def test_a_run_goes_on_where_it_stopped(published, table, tmp_path, monkeypatch,
     assert calls[7:] == [("split", "choice"), ("split", 0, 7)]
 
 
-def test_the_source_follows_settings_and_code(published, table):
-    table, _ = table
-    source = published.source_of("ncf-ml-1m", table)
-    settings = dataclasses.replace(table.models["EmbeddingMLP"], learning_rate=0.5)
-    changed = dataclasses.replace(table, models={**table.models, "EmbeddingMLP": settings})
-    assert published.source_of("ncf-ml-1m", changed) != source
-    assert published.source_of("sasrec-ml-1m", table) != source
+def test_the_source_is_that_of_the_training(published, monkeypatch):
+    source = published.source_of("ncf-ml-1m")
+    assert published.source_of("gowalla-lightgcn") == source
+    assert published.source_of("sasrec-ml-1m") != source
+    monkeypatch.setattr(published.pages, "measuring", str.upper)
+    assert published.source_of("ncf-ml-1m") != source
+
+
+def test_other_settings_of_one_model_leave_the_results_of_others(published, table, tmp_path):
+    table, calls = table
+    options = {"source": "a9876543210b", "page": False}
+    published.run(table, [0], MODELS, tmp_path, **options)
+    many = len(calls)
+    settings = dataclasses.replace(table.models[MODELS[0]], learning_rate=0.5)
+    changed = dataclasses.replace(table, models={**table.models, MODELS[0]: settings})
+    with pytest.raises(SystemExit, match=f"no result {MODELS[0]}-split-choice of these settings"):
+        published.run(changed, [0], MODELS, tmp_path, **options | {"page": True})
+    published.run(changed, [0], MODELS, tmp_path, **options)
+    assert calls[many:] == [("split", "choice"), ("split", 0, 7)]
 
 
 def test_a_broken_training_leaves_no_file(published, table, tmp_path):
