@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "_recommend": ["recommend", "similar_items"],
         "catalogue": ["ExactTopK", "RecommendedItems"],
-        "exact": ["LOWEST_SCORE", "TopK", "top_k"],
+        "exact": ["LOWEST_SCORE", "TopK"],
         "index": ["ExactIndex", "Index"],
         "next_item": ["NextItemTrainer"],
         "reranking": [

@@ -111,7 +111,7 @@ def recommend(
     )
     positions = np.full(schema.item_id.num_ids, -1, np.int32)
     positions[ids] = np.arange(len(ids), dtype=np.int32)
-    index = None if isinstance(model, ListRanker) else _index(model, columns, counts)
+    index: Any = None if isinstance(model, ListRanker) else _index(model, columns, counts)
     found = []
     for some in blocks:
         exclude = past.newest(some[user], None if exclude_seen else 0) if past else None
