@@ -141,7 +141,8 @@ def check_column(
     """
     column: np.ndarray = np.asarray(values)
     history = feature.is_history and feature in schema.query
-    shape = column.shape[1:2] + feature.shape[1:] if history else feature.shape
+    width = column.shape[1:2] if history and column.ndim > 1 else feature.shape[:1]
+    shape = width + feature.shape[1:]
     kinds = "iu" if feature.has_ids else "iuf"
     if column.ndim == 0 or column.shape[1:] != shape or column.dtype.kind not in kinds:
         raise ValueError(

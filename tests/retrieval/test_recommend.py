@@ -31,7 +31,7 @@ def ready():
     rows = [(user, item) for n, user in enumerate(USERS) for item in rng.permutation(12)[: n + 2]]
     users, items = zip(*rows, strict=True)
     table = pa.table({"user_id": users, "item_id": np.array(items), "timestamp": range(len(rows))})
-    return prepare(Interactions.from_table(table), history=4)
+    return prepare(Interactions.from_table(table, label=None), history=4)
 
 
 def made(kind, ready):
