@@ -70,7 +70,7 @@ def check_split(split: Split) -> list[str]:
         share = later / max(1, len(train))
         many = f"{share:.0%} of training rows" if share >= 0.01 else f"{later:,} training rows"
         if later:
-            found.append(f"{many} follow the first {held_out} row; global_time_split avoids it.")
+            found.append(f"{many} follow the first {held_out} row; use global_time_split.")
         users, same = _later_rows_of_the_same_user(split, held_out)
         if same:
             found.append(

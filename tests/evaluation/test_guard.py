@@ -68,7 +68,7 @@ def test_the_default_split_is_warned_of_once():
     with pytest.warns(ProtocolWarning) as caught:
         (found,) = check_split(leave_last_out(data))
     assert len(caught) == 1
-    assert found == "50% of training rows follow the first test row; global_time_split avoids it."
+    assert found == "50% of training rows follow the first test row; use global_time_split."
 
 
 def test_few_later_rows_are_counted_and_not_rounded_to_none():
