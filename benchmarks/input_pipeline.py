@@ -27,11 +27,18 @@ import pages
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from kerasrec.data import negatives as sampling
-from kerasrec.data.batches import histories, pointwise, shared_negatives, with_negatives
-from kerasrec.data.encode import encode, fit_vocabularies, make_schema
-from kerasrec.data.interactions import Interactions
-from kerasrec.data.streaming import stream_parquet
+from kerasrec.data import (
+    Interactions,
+    encode,
+    fit_vocabularies,
+    histories,
+    make_schema,
+    pointwise,
+    shared_negatives,
+    stream_parquet,
+    with_negatives,
+)
+from kerasrec.data.batches import negatives as sampling
 from kerasrec.schema import IdSequence, Schema
 
 NEGATIVES = 4

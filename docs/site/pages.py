@@ -36,7 +36,7 @@ def packages() -> list[str]:
 def public_names(package: str) -> list[str]:
     """Dotted paths of what a package exports, by the module that holds it; of a module its own.
 
-    >>> "kerasrec.data.readers.read" in public_names("data")
+    >>> "kerasrec.data.tables.readers.read" in public_names("data")
     True
     """
     source = PACKAGE / package.replace(".", "/") / "__init__.py"
@@ -69,11 +69,11 @@ def command_line_page() -> str:
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     from kerasrec.cli.app import COMMANDS
-    from kerasrec.cli.signatures import model_names
+    from kerasrec.cli.model_flags import MODELS
 
     os.environ["COLUMNS"] = str(COLUMNS + 2)  # of which argparse leaves two free
     calls: list[Sequence[str]] = [[], *([name] for name in COMMANDS)]
-    calls += [["fit", name] for name in model_names()]
+    calls += [["fit", name] for name in MODELS]
     # The style sheet breaks the lines of this block, which the page would cut off on the right.
     text = ['# Command line\n\nWhat `--help` says.\n\n<div class="commands" markdown>\n']
     for call in calls:

@@ -5,9 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "doctor": ["TrainingDiagnostics"],
+        "training_diagnostics": ["TrainingDiagnostics"],
         "gradient_monitor": ["GradientMonitor"],
         "ranking_validation": ["RankingValidation"],
-        "resume": ["ExactResume"],
+        "exact_resume": ["ExactResume"],
     },
 )

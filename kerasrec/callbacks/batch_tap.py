@@ -33,7 +33,7 @@ class BatchTap:
     ) -> None:
         self._strategy, self._fault, self._receive = strategy, fault, receive
         self._steps = tf.Variable(0, trainable=False, dtype="int64")
-        # Whether batches without a fault are wanted, too.
+        # True while batches without a fault are wanted, too.
         self.wanted = tf.Variable(True, trainable=False)
         # True once the train function calls `wrap_step`. A model with a custom
         # `make_train_function` may never do so.
@@ -43,6 +43,7 @@ class BatchTap:
         """Return the step, followed by a look at its batch."""
         self.attached = True
 
+        # `step` is compiled by XLA, which cannot call Python. What follows it is not compiled.
         def tapped(data: Any) -> Any:
             outputs = step(data)
             self._look(data, outputs)
@@ -90,9 +91,10 @@ def _named(data: Any) -> dict[str, Any]:
     """Return the tensors of a batch by name: the features, then `label` and `weight`."""
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     found: dict[str, Any] = {}
-    for owner, part in (("", x), ("label", y), ("weight", weight)):
+    # Features come first and keep their names, even one that is called "label".
+    for kind, part in (("", x), ("label", y), ("weight", weight)):
         for path, value in _leaves(part):
-            name = "/".join(([owner] if owner else []) + path) or "input"
+            name = "/".join(([kind] if kind else []) + path) or "input"
             found[name if name not in found else f"{name} (label)"] = value
     return found
 

@@ -10,9 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_integer
-from kerasrec._keras import all_layers
-from kerasrec.callbacks.gradient_recorder import FIELDS, GradientRecorder
-from kerasrec.callbacks.watching import first_replica, unwatch, watch, watched_optimizer
+from kerasrec.callbacks.observers import watched_optimizer
+from kerasrec.callbacks.update_recorder import (
+    FIELDS,
+    UpdateRecorder,
+    first_replica,
+    variable_names,
+)
 from kerasrec.optimizers.rows import gather
 
 # Rows of a table that are read at a time.
@@ -104,19 +108,9 @@ class GradientMonitor(keras.callbacks.Callback):
         self._stop_watching()
         self._reset()
         named = variable_names(self.model, self.only)
-        self._names = list(named)
-        self._variables = list(named.values())
-        optimizer = watched_optimizer(self.model)
-        strategy = self.model.distribute_strategy
-        tables = embedding_tables(self.model)
-        self._recorder = GradientRecorder(
-            optimizer,
-            self._variables,
-            [place for place, v in enumerate(self._variables) if id(v) in tables],
-            self.interval,
-            strategy,
-        )
-        watch(self.model, self._recorder)
+        self._names, self._variables = list(named), list(named.values())
+        self._recorder = UpdateRecorder(self.model, named, self.interval)
+        self._recorder.attach()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Request a look at the first update."""
@@ -131,30 +125,30 @@ class GradientMonitor(keras.callbacks.Callback):
         self._first_step = int(tf.convert_to_tensor(getattr(iterations, "value", iterations)))
         # Ids of rows that are untouched so far, and the fingerprints of these rows.
         self._untouched = {
-            place: (ids := np.arange(v.shape[0], dtype=np.int32), self._fingerprints(place, ids))
-            for place, v in enumerate(self._variables)
+            index: (ids := np.arange(v.shape[0], dtype=np.int32), self._fingerprints(index, ids))
+            for index, v in enumerate(self._variables)
             if len(v.shape) > 1
         }
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Fetch the recorded values and add them to the logs."""
         record = self._recorder.take()
-        found = {name: record.looks[:, :, place] for place, name in enumerate(FIELDS)}
+        found = {name: record.looks[:, :, index] for index, name in enumerate(FIELDS)}
         observed = {"step": self._first_step + record.steps, "learning_rate": record.learning_rate}
         summary: dict[str, float] = {}
-        for place, name in enumerate(self._names):
-            old, update = found["weight_norm"][:, place], found["update_norm"][:, place]
-            values = {"grad_norm": found["grad_norm"][:, place]}
-            if place in self._recorder.clipped:
-                values["clipped_norm"] = found["clipped_norm"][:, place]
+        for index, name in enumerate(self._names):
+            old, update = found["weight_norm"][:, index], found["update_norm"][:, index]
+            values = {"grad_norm": found["grad_norm"][:, index]}
+            if index in self._recorder.clipped:
+                values["clipped_norm"] = found["clipped_norm"][:, index]
             observed |= {f"{field}/{name}": numbers for field, numbers in values.items()}
             observed[f"update_ratio/{name}"] = _ratio(update, old)
             summary |= {f"{field}/{name}": _mean(numbers) for field, numbers in values.items()}
-            if place in self._recorder.clipped:
-                summary[f"clipped_share/{name}"] = float(record.clipped_share[place])
+            if index in self._recorder.clipped:
+                summary[f"clipped_share/{name}"] = float(record.clipped_share[index])
             summary[f"update_ratio/{name}"] = float(_ratio(_mean(update), _mean(old)))
-            if place in self._recorder.tables and place in self._untouched:
-                summary[f"untouched_rows/{name}"] = float(self._count_untouched(place))
+            if index in self._recorder.tables and index in self._untouched:
+                summary[f"untouched_rows/{name}"] = float(self._count_untouched(index))
         summary["learning_rate"] = _mean(record.learning_rate)
         for name, numbers in observed.items():
             self._observations.setdefault(name, []).append(numbers)
@@ -169,7 +163,7 @@ class GradientMonitor(keras.callbacks.Callback):
 
     def _stop_watching(self) -> None:
         if self._recorder is not None:
-            unwatch(self.model, self._recorder)
+            self._recorder.detach()
 
     @property
     def observations(self) -> dict[str, np.ndarray]:
@@ -204,15 +198,15 @@ class GradientMonitor(keras.callbacks.Callback):
             )
         return draw(self.observations, self.epochs, path)
 
-    def _fingerprints(self, place: int, ids: np.ndarray) -> np.ndarray:
-        table = first_replica(self.model.distribute_strategy, self._variables[place].value)
+    def _fingerprints(self, index: int, ids: np.ndarray) -> np.ndarray:
+        table = first_replica(self.model.distribute_strategy, self._variables[index].value)
         return fingerprints(table, ids)
 
-    def _count_untouched(self, place: int) -> int:
-        ids, marks = self._untouched[place]
+    def _count_untouched(self, index: int) -> int:
+        ids, marks = self._untouched[index]
         # Rows only leave the set, so later checks read fewer rows.
-        same = self._fingerprints(place, ids) == marks
-        self._untouched[place] = ids[same], marks[same]
+        same = self._fingerprints(index, ids) == marks
+        self._untouched[index] = ids[same], marks[same]
         return int(same.sum())
 
     def _write(self, observed: dict[str, np.ndarray], epoch: dict[str, float]) -> None:
@@ -228,42 +222,6 @@ class GradientMonitor(keras.callbacks.Callback):
             for name in epoch.keys() - observed.keys():
                 tf.summary.scalar(name, epoch[name], step=int(epoch["step"]))
         writer.close()
-
-
-def variable_names(
-    model: keras.Model, only: Sequence[str] | None = None
-) -> dict[str, keras.Variable]:
-    """Return trainable variables by their path, without the model's own name.
-
-    Args:
-        model: a model with weights.
-        only: parts of the paths of the variables to return; None for all.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    found: dict[str, keras.Variable] = {}
-    for variable in model.trainable_variables:
-        path = variable.path.removeprefix(f"{model.name}/")
-        if only is not None and not any(part in path for part in only):
-            continue
-        # Layers of the same name get a number.
-        name, number = path, 2
-        while name in found:
-            name, number = f"{path}_{number}", number + 1
-        found[name] = variable
-    if not found:
-        raise ValueError(
-            f"GradientMonitor: no trainable variable fits only={only!r}; the model has "
-            f"{[variable.path for variable in model.trainable_variables]}."
-        )
-    return found
-
-
-def embedding_tables(model: keras.Model) -> set[int]:
-    """Return the `id` of each embedding layer's variable."""
-    layers = (layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding))
-    return {id(weight) for layer in layers for weight in layer.trainable_variables}
 
 
 def fingerprints(table: tf.Variable, ids: np.ndarray) -> np.ndarray:

@@ -22,11 +22,6 @@ def draw(
 ) -> Any:
     """Plot one panel for each quantity and one line for each variable.
 
-    Args:
-        looks: numbers of each look, see `GradientMonitor.observations`.
-        epochs: numbers of each epoch, see `GradientMonitor.epochs`.
-        path: where to save the picture.
-
     Returns:
         The `matplotlib.figure.Figure`.
 

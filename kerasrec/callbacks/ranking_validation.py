@@ -13,7 +13,7 @@ from kerasrec.evaluation.queries import Per
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns, Ranker
 
-# Figures that are means over queries, so that blocks of users can be averaged.
+# Metrics that are means over queries, so that blocks of users can be averaged.
 MEANS = ("hr", "recall", "precision", "ndcg", "map", "mrr")
 USERS_PER_BLOCK = 1024
 _CANDIDATES = "\0candidates"
@@ -32,7 +32,7 @@ class RankingValidation(keras.callbacks.Callback):
         ])
 
     Ranking runs in the first epoch, in every `every`-th epoch after it, and in the last epoch of
-    `fit`. The epochs between repeat the last figures. A `patience` counts them as epochs without
+    `fit`. The epochs between repeat the last metrics. A `patience` counts them as epochs without
     improvement, so set it to at least `every`.
 
     With `verbose=1` in `fit` a progress bar counts blocks of users.
@@ -93,7 +93,7 @@ class RankingValidation(keras.callbacks.Callback):
         self.ranker, self.candidates, self.items, self.per = ranker, candidates, items, per
         self._blocks: list[dict[str, Any]] = []
         self._epochs_since: int | None = None
-        self._figures: dict[str, float] = {}
+        self._metrics: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Check that the model can rank, and group the rows by user."""
@@ -104,20 +104,20 @@ class RankingValidation(keras.callbacks.Callback):
                 "kerasrec model that it trains as `ranker`."
             )
         self._blocks = _blocks(self.valid, self.seen, self.candidates, schema=model.schema)
-        self._epochs_since, self._figures = None, {}
+        self._epochs_since, self._metrics = None, {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Rank, or repeat the last figures, and add them to the logs."""
+        """Rank, or repeat the last metrics, and add them to the logs."""
         last = epoch + 1 == (self.params or {}).get("epochs")
         due = self._epochs_since is None or self._epochs_since + 1 >= self.every or last
         if due:
-            self._figures = self.rank()
+            self._metrics = self.rank()
         self._epochs_since = 0 if due else (self._epochs_since or 0) + 1
         if logs is not None:
-            logs.update(self._figures)
+            logs.update(self._metrics)
 
     def rank(self) -> dict[str, float]:
-        """Return the figures of the current weights, under their names in the logs."""
+        """Return the metrics of the current weights, under their names in the logs."""
         verbose = (self.params or {}).get("verbose") == 1 and len(self._blocks) > 1
         if verbose:
             print()  # the bar of the epoch occupies the current line

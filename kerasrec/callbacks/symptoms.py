@@ -32,10 +32,10 @@ def blame(
     found = []
     if schema is None:
         limits = {n: num_rows for n in columns if n.split("/")[0] not in ("label", "weight")}
-        owner = "the largest table has"
+        source = "the largest table has"
     else:
         ids = [f.name for f in schema.features if f.has_ids]
-        limits, owner = {name: schema.num_ids(name) for name in ids}, "the schema says"
+        limits, source = {name: schema.num_ids(name) for name in ids}, "the schema says"
     features = () if schema is None else schema.features
     padded = {f.name for f in features if f.is_padded}
     for name, column in columns.items():
@@ -43,7 +43,7 @@ def blame(
             # NaN is the padding of a history of numbers.
             found += _bad_numbers(name, np.nan_to_num(column) if name in padded else column)
         elif column.dtype.kind in "iu" and (limit := limits.get(name)) is not None:
-            what = f"ids outside of the {limit:,} that {owner}"
+            what = f"ids outside of the {limit:,} that {source}"
             found += _rows(name, (column < 0) | (column >= limit), what, column)
     return found
 
@@ -121,10 +121,6 @@ def suspicions(
 
 def collapse(scores: np.ndarray, k: int = 10) -> float:
     """Compute the share of users whose k best items are the most common set of k.
-
-    Args:
-        scores: `(users, items)`.
-        k: length of the lists.
 
     Example:
 

@@ -12,24 +12,24 @@ from typing import Any, Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 import kerasrec
-from kerasrec.cli import commands, demo, doctor, fitting, recommend, reporting, serving
-from kerasrec.cli.flags import in_flags, list_flags, suggestion, with_lists, with_marks
+from kerasrec.cli import _fit, commands, demo, doctor, recommend
+from kerasrec.cli.flags import in_flags, suggestion, with_lists, with_marks
+from kerasrec.cli.model_flags import MODELS, add_model_flags
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, choose
-from kerasrec.cli.signatures import constructor, model_names
 from kerasrec.cli.terminal import say_error
 from kerasrec.runs.settings import Training
 
 COMMANDS: dict[str, Callable[..., Report | None]] = {
     "audit": commands.audit,
-    "fit": fitting.fit,
+    "fit": _fit.fit,
     "evaluate": commands.evaluate,
     "recommend": recommend.recommend,
     "export": commands.export,
     "verify": commands.verify,
     "rollback": commands.rollback,
-    "serve": serving.serve,
-    "report": reporting.report,
+    "serve": commands.serve,
+    "report": commands.report,
     "doctor": doctor.doctor,
     "demo": demo.demo,
 }
@@ -101,7 +101,7 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
         ArgumentError: if a flag or the YAML file is wrong.
         SystemExit: after `--help` and `--version`.
     """
-    arguments = with_lists(with_marks(arguments), list_flags(_functions(arguments)))
+    arguments = with_lists(with_marks(arguments), _flags(arguments))
     if arguments[:1] == ["fit"]:
         return _parse_fit(arguments[1:])
     parser = _parser("Recommender models for Keras: from ratings to a served model.")
@@ -113,7 +113,7 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
         if name != "fit":  # its flags depend on the model
             subparser.add_argument("--config", action="config", help="YAML file with these flags.")
             if name == "report":
-                subparser.add_argument("runs", nargs="+", type=str, help=reporting.RUNS)
+                subparser.add_argument("runs", nargs="+", type=str, help=commands.RUNS)
             subparser.add_function_arguments(
                 function, as_positional=True, as_group=False, skip={"runs"}
             )
@@ -130,30 +130,29 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
 
 def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
     """Parse `fit`, whose flags are a model's constructor arguments besides the common ones."""
-    parser = _parser(_summary(fitting.fit))
+    parser = _parser(_summary(_fit.fit))
     parser.prog = "kerasrec fit"
     subcommands = parser.add_subcommands(dest="model", metavar="model", help="")
-    for name in model_names():
-        subparser = _parser(_summary(constructor(name)))
+    for name, (summary, _) in MODELS.items():
+        subparser = _parser(summary)
         subparser.add_argument("--config", action="config", help="YAML file with these flags.")
         # The config.yaml of a run names its model, and must be accepted as it is.
         subparser.add_argument("--model", type=Literal[name], default=name, help=SUPPRESS)
         subparser.add_argument("--output", type=str, required=True, help="Directory to write.")
         subparser.add_argument("--resume", action="store_true", help=RESUME)
         subparser.add_argument("--refit", action="store_true", help=REFIT)
-        subparser.add_function_arguments(constructor(name))
+        add_model_flags(subparser, name)
         for settings in (Source, Splitting, Training):
             subparser.add_class_arguments(settings)
         _add_json(subparser)
-        subcommands.add_subcommand(name, subparser, help=_summary(constructor(name)))
+        subcommands.add_subcommand(name, subparser, help=summary)
         subparser.prog = f"kerasrec fit {name}"
     values = parser.parse_args(list(arguments))
     flags = values[values.model].as_dict()
-    parameters = inspect.signature(constructor(values.model)).parameters
     command = functools.partial(
-        fitting.fit,
+        _fit.fit,
         values.model,
-        {name: flags[name] for name in parameters},
+        {flag.name: flags[flag.name] for flag in MODELS[values.model][1]},
         choose(Source, flags),
         choose(Splitting, flags),
         choose(Training, flags),
@@ -178,24 +177,24 @@ def _command(arguments: Sequence[str]) -> str:
     words = ["kerasrec"]
     if arguments and arguments[0] in COMMANDS:
         words.append(arguments[0])
-        if arguments[0] == "fit" and len(arguments) > 1 and arguments[1] in model_names():
+        if arguments[0] == "fit" and len(arguments) > 1 and arguments[1] in MODELS:
             words.append(arguments[1])
     return " ".join(words)
 
 
-def _functions(arguments: Sequence[str]) -> list[Callable[..., Any]]:
-    """Return the functions and classes whose arguments are flags of the command."""
-    words = _command(arguments).split()
-    if words[1:2] == ["fit"]:
-        return [Source, Splitting, Training, *map(constructor, words[2:])]
-    return [COMMANDS[name] for name in words[1:]]
-
-
-def _flags(arguments: Sequence[str]) -> list[str]:
-    """Return the names of the command's flags."""
-    functions = _functions(arguments)
-    names = [name for function in functions for name in inspect.signature(function).parameters]
-    return [*names, "config", "json", "output"]
+def _flags(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the types of the command's flags, by name."""
+    _, *command = _command(arguments).split()
+    functions: list[Callable[..., Any]] = [COMMANDS[name] for name in command[:1]]
+    if command[:1] == ["fit"]:
+        functions = [Source, Splitting, Training]
+    found = {
+        name: str(parameter.annotation)
+        for function in functions
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+    found |= {flag.name: str(flag.type) for model in command[1:] for flag in MODELS[model][1]}
+    return {**found, "config": "str", "json": "bool", "output": "str"}
 
 
 def _summary(function: Callable[..., Any]) -> str:

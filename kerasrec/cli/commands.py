@@ -1,6 +1,7 @@
-"""Commands that inspect data, run directories and exports."""
+"""Commands that inspect data, run directories and exports, and serve an export."""
 
 import dataclasses
+import importlib.util
 import json
 import warnings
 from collections.abc import Sequence
@@ -8,18 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import kerasrec
-from kerasrec.cli.categories import item_categories, item_table
+from kerasrec._files import new_file
+from kerasrec.cli.data import item_table, load, prepare, say_form
 from kerasrec.cli.flags import in_flags
 from kerasrec.cli.output import Report
-from kerasrec.cli.preparing import load, prepare, say_form
-from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.settings import Source, Splitting, choose
-from kerasrec.cli.terminal import step
+from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import Run, changes, read_run
 from kerasrec.runs.records import findings, label_metrics, with_findings
+from kerasrec.runs.side_tables import item_categories
 
 if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
     from kerasrec.data import PreparedData
+
+RUNS = "directories that kerasrec fit wrote, of one data set and split; the first is the reference"
 
 
 def audit(
@@ -83,7 +86,7 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = Non
     """
     found, ready = _reopen(run, data)
     import_tensorflow()
-    with step("Ranking the test rows"), warnings.catch_warnings():  # printed below the figures
+    with step("Ranking the test rows"), warnings.catch_warnings():  # printed below the metrics
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
         rows = kerasrec.evaluation.compare(
             {found.flags["model"]: found.model},
@@ -199,6 +202,93 @@ def rollback(directory: str, *, to: int | None = None) -> Report:
     return Report({"path": path, "version": int(path.name)}, text)
 
 
+def report(runs: Sequence[str], *, output: str = "report.html") -> Report:
+    """Compare runs on one self-contained HTML page, with its numbers in a JSON file.
+
+    Args:
+        runs: directories written by `kerasrec fit`, of one data set and split. The others are
+            tested against the first.
+        output: the page. The numbers go to the same name with .json.
+
+    Raises:
+        ValueError: if a directory is no run or holds no records, the runs have different rows, or
+            the output does not end in .html.
+    """
+    path = Path(output)
+    if path.suffix != ".html":
+        raise ValueError(f"--output {output}: expected a name that ends in .html.")
+    with step("Comparing the runs"):
+        numbers = kerasrec.reports.numbers([kerasrec.reports.read_recorded(run) for run in runs])
+        texts = {
+            path.with_suffix(".json"): json.dumps(numbers, indent=2, allow_nan=False) + "\n",
+            path: kerasrec.reports.page(numbers),
+        }
+    for file, text in texts.items():
+        with new_file(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    numbers_path = path.with_suffix(".json")
+    return Report({"page": path, "numbers": numbers_path}, f"Written to {path} and {numbers_path}.")
+
+
+def serve(
+    directory: str,
+    *,
+    name: str | None = None,
+    host: str = "127.0.0.1",
+    rest_port: int = 8501,
+    grpc_port: int = 8500,
+    poll_seconds: float = 1.0,
+    max_batch_rows: int = 64,
+    batch_threads: int = 2,
+    max_queued: int = 1000,
+    max_rows: int = 1024,
+    max_body_mib: float = 4.0,
+    timeout_seconds: float = 30.0,
+    grace_seconds: float = 10.0,
+    token_file: str | None = None,
+    certificate_file: str | None = None,
+    key_file: str | None = None,
+    titles_file: str | None = None,
+    history_file: str | None = None,
+    log_requests: bool = False,
+) -> None:
+    """Serve an export on this machine as TensorFlow Serving does, with a page at /.
+
+    Args:
+        directory: the folder of versions. The newest is served, and newer ones as they appear.
+        name: name of the model in URLs; null for the name of the folder.
+        host: address to listen on; 0.0.0.0 for all.
+        rest_port: port of REST, the metrics and the page.
+        grpc_port: port of gRPC.
+        poll_seconds: time between two checks for a new version.
+        max_batch_rows: largest number of rows in a batch.
+        batch_threads: number of batches that run concurrently.
+        max_queued: largest number of waiting requests; further ones are rejected at once.
+        max_rows: largest number of rows of one request.
+        max_body_mib: largest body of one request in MiB.
+        timeout_seconds: timeout of a request.
+        grace_seconds: time for requests to finish after SIGTERM.
+        token_file: file of the bearer token that requests must send; null for no authentication.
+        certificate_file: PEM file of the certificate chain, for TLS.
+        key_file: PEM file of its private key.
+        titles_file: CSV of item ids and titles, for the page.
+        history_file: CSV of user ids and item ids, oldest first or with a column timestamp, for the
+            page.
+        log_requests: log every request, not only failures.
+
+    Raises:
+        ValueError: if nothing can be served, a port is taken, or the extra `serve` is missing.
+    """
+    given = dict(locals())
+    del given["directory"], given["name"]
+    import_tensorflow(announced=False)  # stderr is the server's log
+    for package in ("aiohttp", "prometheus_client"):
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(f'kerasrec serve needs {package}: pip install "kerasrec[serve]"')
+    server = kerasrec.serving.server
+    server.serve(directory, name=name, settings=server.Settings(**given))
+
+
 def _card(run: Run, licence: str | None) -> dict[str, Any]:
     """Return the model card entries that a run provides."""
     card: dict[str, Any] = {
@@ -221,7 +311,7 @@ def _reopen(directory: str, data: str | None) -> "tuple[Run, PreparedData]":
         if run.flags["refit"]:
             raise ValueError(
                 f"{directory}: its model was trained again on all rows (--refit), the test rows "
-                "too. The figures of the first model are in metrics.json."
+                "too. The metrics of the first model are in metrics.json."
             )
         flags = {**run.flags, "data": data or run.flags["data"]}
         if data is None and Path(flags["data"]).is_absolute() and not Path(flags["data"]).exists():

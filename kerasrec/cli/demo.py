@@ -1,7 +1,7 @@
 """Complete example in one function, from ratings to a served model."""
 
 import kerasrec
-from kerasrec.cli.quiet import import_tensorflow
+from kerasrec.cli.terminal import import_tensorflow
 
 USER = 196  # the first one in the file
 

@@ -15,8 +15,7 @@ from typing import Literal
 
 import kerasrec
 from kerasrec.cli.output import Report
-from kerasrec.cli.quiet import import_tensorflow
-from kerasrec.cli.terminal import step
+from kerasrec.cli.terminal import import_tensorflow, step
 
 PYTHON = (3, 11)
 MEMORY_GIB, DISK_GIB = 2, 1
@@ -53,7 +52,14 @@ def doctor(*, train: bool = True) -> Report:
     Args:
         train: whether to train, export and verify a tiny model in a temporary folder.
     """
-    looks: list[Callable[[], Iterator[Check]]] = [python, packages, folders, extras, room, devices]
+    looks: list[Callable[[], Iterator[Check]]] = [
+        python,
+        packages,
+        folders,
+        extras,
+        memory,
+        devices,
+    ]
     checks = [check for look in looks for check in look()]
     works = not any(check.state == "failed" for check in checks)
     if train and works:
@@ -81,7 +87,7 @@ def python() -> Iterator[Check]:
 
 def packages() -> Iterator[Check]:
     """Check that the required packages are installed in supported versions."""
-    wrong = [text for text in map(_problem, _requirements(None)) if text]
+    wrong = _problems(None)
     names = ("kerasrec", "tensorflow", "keras", "numpy", "pyarrow")
     found = ", ".join(f"{name} {_version(name) or 'missing'}" for name in names)
     if wrong:
@@ -94,7 +100,7 @@ def extras() -> Iterator[Check]:
     """Check whether the optional extras are installed."""
     provided = importlib.metadata.metadata("kerasrec").get_all("Provides-Extra") or []
     for extra in sorted(set(provided) - set(OWN_EXTRAS)):
-        missing = [text for text in map(_problem, _requirements(extra)) if text]
+        missing = _problems(extra)
         fix = f'For this: pip install "kerasrec[{extra}]"' if missing else ""
         found = f"[{extra}] {'; '.join(missing) + '.' if missing else 'is there'}"
         yield Check("extra", "warning" if missing else "ok", found, fix)
@@ -119,7 +125,7 @@ def folders() -> Iterator[Check]:
         yield Check("cache", "failed", f"{cache} cannot be written.", fix)
 
 
-def room() -> Iterator[Check]:
+def memory() -> Iterator[Check]:
     """Check that memory and disk suffice for small jobs."""
     gib = 2.0**30
     with contextlib.suppress(OSError, ValueError):  # on systems without this file
@@ -131,7 +137,7 @@ def room() -> Iterator[Check]:
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     good = free >= DISK_GIB * gib
-    fix = "" if good else "Make room, or name another folder in TMPDIR."
+    fix = "" if good else "Free some space, or name another folder in TMPDIR."
     yield Check("disk", "ok" if good else "warning", f"{free / gib:.1f} GiB free in {folder}", fix)
 
 
@@ -168,20 +174,17 @@ def training() -> Check:
 
 
 def _train(folder: str) -> str:
-    import keras
-
     rows = kerasrec.datasets.load("synthetic", num_users=30, num_items=20, ratings_per_user=6)
     split = kerasrec.data.random_split(rows.interactions, valid=0.1, test=0.1)
-    vocabularies = kerasrec.data.fit_vocabularies(split.train)
-    schema = kerasrec.data.make_schema(split.train, vocabularies)
-    columns = kerasrec.data.encode(split.train, vocabularies)
-    model = kerasrec.models.MatrixFactorization(schema, embedding_dim=4)
-    model.compile(optimizer=keras.optimizers.Adam(0.05), loss="mse")
-    batches = kerasrec.data.pointwise(columns, schema, batch_size=32)
-    losses = model.fit(batches, epochs=5, verbose=0, shuffle=False).history["loss"]
+    ready = kerasrec.data.prepare(split)
+    model = kerasrec.models.MatrixFactorization(ready.schema, embedding_dim=4)
+    choices = kerasrec.runs.Training(
+        "mse", learning_rate=0.05, epochs=5, batch_size=32, patience=5, jit_compile=False
+    )
+    losses = kerasrec.runs.train(model, ready, choices, verbose=0).history["loss"]
     if not losses[-1] < losses[0]:
         raise ValueError(f"the loss did not fall: {losses}")
-    path = kerasrec.serving.export(model, folder, vocabularies=vocabularies, k=5)
+    path = kerasrec.serving.export(model, folder, vocabularies=ready.vocabularies, k=5)
     found = kerasrec.serving.verify(path)
     return (
         f"loss {losses[0]:.2f} -> {losses[-1]:.2f}; exported, reloaded in a fresh process: "
@@ -189,31 +192,22 @@ def _train(folder: str) -> str:
     )
 
 
-def _requirements(extra: str | None) -> list[str]:
-    """Return the requirements of the core, or of an extra, on this machine."""
+def _problems(extra: str | None) -> list[str]:
+    """Describe the requirements of the core, or of an extra, that this machine does not meet."""
     from packaging.requirements import Requirement
 
     found = []
-    for text in importlib.metadata.requires("kerasrec") or []:
-        requirement = Requirement(text)
-        marker = requirement.marker
+    for requirement in map(Requirement, importlib.metadata.requires("kerasrec") or []):
+        name, marker, version = requirement.name, requirement.marker, _version(requirement.name)
         core = marker is None or marker.evaluate({"extra": ""})
-        if core if extra is None else not core and marker and marker.evaluate({"extra": extra}):
-            found.append(text)
+        of_extra = not core and marker and marker.evaluate({"extra": extra or ""})
+        if not (core if extra is None else of_extra):
+            continue
+        if version is None:
+            found.append(f"{name} is missing")
+        elif not requirement.specifier.contains(version, prereleases=True):
+            found.append(f"{name} {version} is installed, {requirement.specifier} is needed")
     return found
-
-
-def _problem(text: str) -> str:
-    """Describe what is wrong with a requirement. Return an empty text if it is met."""
-    from packaging.requirements import Requirement
-
-    requirement = Requirement(text)
-    version = _version(requirement.name)
-    if version is None:
-        return f"{requirement.name} is missing"
-    if not requirement.specifier.contains(version, prereleases=True):
-        return f"{requirement.name} {version} is installed, {requirement.specifier} is needed"
-    return ""
 
 
 def _version(name: str) -> str | None:

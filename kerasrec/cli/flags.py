@@ -1,45 +1,18 @@
 """Conversion of typed flags, and of library messages to the terms of the command line."""
 
-import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from shlex import quote
-from typing import Any
 
 _DEDUPLICATE = re.compile(r", or then apply kerasrec\.data\.deduplicate\(.*?\) or 'mean'")
 
 _MARKS = ("--separator", "--quote")
 
 
-def list_flags(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
-    """Return the annotations of the arguments that take a list, by name.
-
-    Args:
-        functions: functions and classes whose arguments become flags.
-
-    Example:
-
-    >>> from collections.abc import Sequence
-    >>> def command(k: int | Sequence[int], user: str): ...
-    >>> list(list_flags([command]))
-    ['k']
-    """
-    return {
-        name: str(parameter.annotation)
-        for function in functions
-        for name, parameter in inspect.signature(function).parameters.items()
-        if "Sequence" in str(parameter.annotation)
-    }
-
-
 def with_lists(arguments: Sequence[str], flags: Mapping[str, str]) -> list[str]:
     """Return the arguments with lists in brackets, so that `5,10` means `[5,10]`.
-
-    Args:
-        arguments: what was typed.
-        flags: from `list_flags`.
 
     Example:
 
@@ -50,12 +23,11 @@ def with_lists(arguments: Sequence[str], flags: Mapping[str, str]) -> list[str]:
     found: list[str] = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if equals and name[2:] in flags:
-            found.append(f"{name}={_bracketed(value, flags[name[2:]])}")
-        elif found and found[-1].startswith("--") and found[-1][2:] in flags:
-            found.append(_bracketed(argument, flags[found[-1][2:]]))
+        before = found[-1] if found and found[-1].startswith("--") else ""
+        if equals and name.startswith("--"):
+            found.append(f"{name}={_bracketed(value, flags.get(name[2:], ''))}")
         else:
-            found.append(argument)
+            found.append(_bracketed(argument, flags.get(before[2:], "")))
     return found
 
 
@@ -78,7 +50,7 @@ def with_marks(arguments: Sequence[str]) -> list[str]:
 
 
 def _bracketed(value: str, annotation: str) -> str:
-    if value.startswith(("[", "--")) or value == "null":
+    if "Sequence" not in annotation or value.startswith(("[", "--")) or value == "null":
         return value
     parts = [part.strip() for part in value.split(",")]
     if len(parts) == 1 and re.match(r"(int|float|str) \|", annotation):
@@ -89,10 +61,6 @@ def _bracketed(value: str, annotation: str) -> str:
 
 def in_flags(message: str, names: Iterable[str]) -> str:
     """Replace Python arguments in a message of the library by flags.
-
-    Args:
-        message: the text of an error, or a report.
-        names: names of the flags.
 
     Example:
 
@@ -119,10 +87,6 @@ def _pasted(name: str, found: re.Match[str]) -> str:
 def suggestion(message: str, names: Iterable[str]) -> str:
     """Return a "Did you mean ...?" question with the closest flag or name.
 
-    Args:
-        message: error message of argparse.
-        names: names of the flags.
-
     Example:
 
     >>> suggestion("unrecognized arguments: --epoch 3", ["epochs", "loss"])
@@ -130,7 +94,7 @@ def suggestion(message: str, names: Iterable[str]) -> str:
     >>> suggestion("invalid choice: 'evaluat' (choose from 'audit', 'evaluate')", [])
     " Did you mean 'evaluate'?"
     """
-    from kerasrec.data.aliases import nearest  # imports Arrow, which help texts do not need
+    from kerasrec.data.tables.aliases import nearest  # imports Arrow, which help texts do not need
 
     if found := re.search(r"unrecognized arguments: --([\w-]+)", message):
         return re.sub(r"'(\w+)'", r"--\1", nearest(found[1], names))

@@ -36,9 +36,6 @@ class Report:
 def plain(value: Any) -> Any:
     """Convert a value to JSON types. NaN and infinity become null.
 
-    Args:
-        value: see `Report`.
-
     Raises:
         TypeError: if there is something else in it.
 

@@ -8,13 +8,12 @@ import numpy as np
 
 import kerasrec
 from kerasrec._files import new_file
-from kerasrec.cli.categories import item_table, side_table
+from kerasrec.cli.data import item_table, load
 from kerasrec.cli.output import Report
-from kerasrec.cli.preparing import load
-from kerasrec.cli.quiet import import_tensorflow
 from kerasrec.cli.settings import Source, choose
-from kerasrec.cli.terminal import step
+from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import Run, read_run
+from kerasrec.runs.side_tables import side_table
 from kerasrec.runs.terminal import say
 from kerasrec.schema import FIRST_ID, Schema
 

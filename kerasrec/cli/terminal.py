@@ -1,11 +1,14 @@
-"""Error paragraphs and progress of a step on the terminal; see also `kerasrec.runs.terminal`.
+"""Errors, progress of a step, and a silent import of TensorFlow. See also `kerasrec.runs.terminal`.
 
 Results go to stdout, and all of this to stderr. Colours and progress bars appear only on terminals.
 `NO_COLOR` and `TERM=dumb` are respected.
 """
 
 import contextlib
+import importlib
+import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,11 +21,7 @@ SHOWN_AFTER = 2.0
 
 
 def say_error(text: str) -> None:
-    """Print an error as one paragraph, with the program name in red.
-
-    Args:
-        text: the message; line breaks and runs of spaces become one space.
-    """
+    """Print an error as one paragraph, with the program name in red."""
     paragraph = " ".join(text.split())
     if not sys.stderr.isatty():
         print(f"kerasrec: {paragraph}", file=sys.stderr)
@@ -59,13 +58,13 @@ def step(text: str, *, stream: TextIO | None = None) -> Iterator[None]:
             yield
         return
     start = time.perf_counter()
-    told = threading.Event()
+    announced = threading.Event()
 
-    def tell() -> None:
-        told.set()
+    def announce() -> None:
+        announced.set()
         print(f"{text} ...", file=stream, flush=True)
 
-    timer = threading.Timer(SHOWN_AFTER, tell)
+    timer = threading.Timer(SHOWN_AFTER, announce)
     timer.daemon = True
     timer.start()
     try:
@@ -73,5 +72,39 @@ def step(text: str, *, stream: TextIO | None = None) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
-        if told.is_set():
+        if announced.is_set():
             print(f"{text}: {time.perf_counter() - start:.1f} s", file=stream, flush=True)
+
+
+def import_tensorflow(*, announced: bool = True) -> None:
+    """Import TensorFlow, hiding its start-up messages unless the import fails.
+
+    Some of these messages ignore all settings, because they are written before TensorFlow reads
+    any. Without this, the first thing a user sees is that there is no GPU, twice.
+
+    Args:
+        announced: announce a slow import on stderr. False where stderr is a log for machines.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    # The command line owns the process, so it may set this. A user's setting takes precedence.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with contextlib.ExitStack() as stack:
+        messages = stack.enter_context(tempfile.TemporaryFile())
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        screen = sys.stderr
+        if screen is sys.__stderr__:  # its file descriptor is about to be redirected
+            screen = stack.enter_context(open(os.dup(stderr), "w", encoding="utf-8"))
+        os.dup2(messages.fileno(), 2)
+        stack.callback(os.dup2, stderr, 2)
+        try:
+            waiting = (
+                step("Loading TensorFlow", stream=screen) if announced else contextlib.nullcontext()
+            )
+            with waiting:
+                importlib.import_module("tensorflow")
+        except BaseException:
+            messages.seek(0)
+            os.write(stderr, messages.read())
+            raise

@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "_load": ["load", "names"],
         "dataset": ["Dataset"],
-        "loading": ["load", "names"],
         "storage": ["cache_dir"],
         "optimum": ["Optimum"],
         "synthetic_ratings": ["synthetic"],

@@ -2,13 +2,22 @@
 
 import pathlib
 import sys
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from kerasrec.data import Interactions, read
 from kerasrec.datasets.dataset import Dataset
-from kerasrec.datasets.storage import find_file, folders, id_column, install, read_fields
+from kerasrec.datasets.storage import (
+    find_file,
+    find_files,
+    folders,
+    install,
+    not_found,
+    read_fields,
+    side_table,
+)
 from kerasrec.datasets.wheel import files_of_wheel
 
 TERMS = (
@@ -53,18 +62,17 @@ def movielens_100k() -> Dataset:
             return _original_100k(path)
         if path := find_file(folder, "ml-100k.inter"):
             return _recbole_100k(path)
-    looked = " and ".join(str(folder) for folder in folders("ml-100k"))
     prefix = "recbole/dataset_example/ml-100k/"
     try:
         files = files_of_wheel(
             _WHEEL, sha256=_WHEEL_SHA256, members=[prefix + name for name in _WHEEL_FILES]
         )
     except ValueError as error:
-        raise ValueError(
-            f"movielens-100k is not in {looked}, and {error}. Connect to a network where pip can "
-            f"download, or put u.data, u.item and u.user of ml-100k.zip (grouplens.org) into "
-            f"{folders('ml-100k')[-1]}."
-        ) from error
+        how = (
+            f", and {error}. Connect to a network where pip can download, or put u.data, u.item "
+            "and u.user of ml-100k.zip (grouplens.org) into"
+        )
+        raise not_found("movielens-100k", how, folders("ml-100k")) from error
     folder = install("ml-100k", files)
     print(f"movielens-100k: taken from {_WHEEL} to {folder}\n{TERMS}", file=sys.stderr)
     return _recbole_100k(folder / "ml-100k.inter")
@@ -75,14 +83,12 @@ def _original_100k(path: pathlib.Path) -> Dataset:
     users = items = None
     if file := find_file(path.parent, "u.user"):
         rows = read_fields(file, separator="|", fields=5, encoding="latin-1")
-        users = _users_100k(interactions, rows)
+        users = _users(interactions, rows)
     if file := find_file(path.parent, "u.item"):
         rows = read_fields(file, separator="|", fields=24, encoding="latin-1")
-        genres = [
-            [genre for genre, flag in zip(_GENRES, row[5:], strict=True) if flag == "1"]
-            for row in rows
-        ]
-        items = _items(interactions, [row[0] for row in rows], [row[1] for row in rows], genres)
+        flags = [list(zip(_GENRES, row[5:], strict=True)) for row in rows]
+        genres = [[genre for genre, flag in some if flag == "1"] for some in flags]
+        items = _items(interactions, [row[:2] for row in rows], genres)
     return Dataset("movielens-100k", interactions, users, items, TERMS)
 
 
@@ -91,35 +97,28 @@ def _recbole_100k(path: pathlib.Path) -> Dataset:
     users = items = None
     if file := find_file(path.parent, "ml-100k.user"):
         rows = read_fields(file, separator="\t", fields=5, encoding="utf-8")[1:]
-        users = _users_100k(interactions, rows)
+        users = _users(interactions, rows)
     if file := find_file(path.parent, "ml-100k.item"):
         rows = read_fields(file, separator="\t", fields=4, encoding="utf-8")[1:]
         # RecBole splits off the year in brackets, and misspells the one unknown film.
-        titles = ["unknown" if row[1] == "unkonwn" else f"{row[1]} ({row[2]})" for row in rows]
-        genres = [row[3].split(" ") for row in rows]
-        items = _items(interactions, [row[0] for row in rows], titles, genres)
+        named = [
+            (row[0], "unknown" if row[1] == "unkonwn" else f"{row[1]} ({row[2]})") for row in rows
+        ]
+        items = _items(interactions, named, [row[3].split(" ") for row in rows])
     return Dataset("movielens-100k", interactions, users, items, TERMS)
 
 
-def _users_100k(interactions: Interactions, rows: list[list[str]]) -> pa.Table:
-    ids, age, gender, occupation, zip_code = (list(column) for column in zip(*rows, strict=True))
-    return pa.table({
-        interactions.user: id_column(ids, interactions, interactions.user),
-        "age": pa.array(age).cast(pa.int64()),
-        "gender": gender,
-        "occupation": occupation,
-        "zip_code": zip_code,
-    })  # fmt: skip
+def _users(interactions: Interactions, rows: Iterable[Sequence[str]]) -> pa.Table:
+    typed = [(user, int(age), *others) for user, age, *others in rows]
+    columns = ("age", "gender", "occupation", "zip_code")
+    return side_table(interactions, interactions.user, typed, columns)
 
 
 def _items(
-    interactions: Interactions, ids: list[str], titles: list[str], genres: list[list[str]]
+    interactions: Interactions, rows: Iterable[Sequence[str]], genres: Iterable[list[str]]
 ) -> pa.Table:
-    return pa.table({
-        interactions.item: id_column(ids, interactions, interactions.item),
-        "title": titles,
-        "genres": pa.array([sorted(some) for some in genres], pa.list_(pa.string())),
-    })  # fmt: skip
+    whole = [(*row, sorted(some)) for row, some in zip(rows, genres, strict=True)]
+    return side_table(interactions, interactions.item, whole, ("title", "genres"))
 
 
 def movielens_1m() -> Dataset:
@@ -134,17 +133,15 @@ def movielens_1m() -> Dataset:
     Raises:
         ValueError: if the set is not found, or a file is damaged.
     """
-    for folder in folders("ml-1m"):
-        if path := find_file(folder, "ratings.dat"):
-            return _with_sides_1m(read(path, format="dat"), folder, ())
-        if path := find_file(folder, "ratings_reconstructed.csv"):
-            return _with_sides_1m(*_reconstructed(path))
-    looked = " and ".join(str(folder) for folder in folders("ml-1m"))
-    raise ValueError(
-        f"movielens-1m is not in {looked}. Its terms forbid redistribution: download ml-1m.zip "
-        "from grouplens.org and put ratings.dat, movies.dat and users.dat into "
-        f"{folders('ml-1m')[-1]}."
+    how = (
+        "Its terms forbid redistribution: download ml-1m.zip from grouplens.org and put "
+        "ratings.dat, movies.dat and users.dat into"
     )
+    either = ("ratings.dat", "ratings_reconstructed.csv")
+    (path,) = find_files("movielens-1m", how, either, folder="ml-1m")
+    if path.name.startswith("ratings.dat"):
+        return _with_sides_1m(read(path, format="dat"), path.parent, ())
+    return _with_sides_1m(*_reconstructed(path))
 
 
 def _reconstructed(path: pathlib.Path) -> tuple[Interactions, pathlib.Path, tuple[str, ...]]:
@@ -167,16 +164,11 @@ def _with_sides_1m(
     users = items = None
     if file := find_file(folder, "users.dat"):
         rows = read_fields(file, separator="::", fields=5, encoding="latin-1")
-        ids, gender, age, occupation, zip_code = (list(c) for c in zip(*rows, strict=True))
-        users = pa.table({
-            interactions.user: id_column(ids, interactions, interactions.user),
-            "age": pa.array(age).cast(pa.int64()),  # lower end of a range
-            "gender": gender,
-            "occupation": [_OCCUPATIONS[int(code)] for code in occupation],
-            "zip_code": zip_code,
-        })  # fmt: skip
+        users = _users(interactions, [
+            (user, age, gender, _OCCUPATIONS[int(code)], zip_code)  # age: lower end of a range
+            for user, gender, age, code, zip_code in rows
+        ])  # fmt: skip
     if file := find_file(folder, "movies.dat"):
         rows = read_fields(file, separator="::", fields=3, encoding="latin-1")
-        genres = [row[2].split("|") for row in rows]
-        items = _items(interactions, [row[0] for row in rows], [row[1] for row in rows], genres)
+        items = _items(interactions, [row[:2] for row in rows], [row[2].split("|") for row in rows])
     return Dataset("movielens-1m", interactions, users, items, TERMS, notes)

@@ -1,10 +1,8 @@
 """MovieTweetings: film ratings from Twitter, under an open licence."""
 
-import pyarrow as pa
-
 from kerasrec.data import read
 from kerasrec.datasets.dataset import Dataset
-from kerasrec.datasets.storage import find_file, folders, id_column, read_fields
+from kerasrec.datasets.storage import find_file, find_files, read_fields, side_table
 
 TERMS = (
     "MovieTweetings, Simon Dooms, MIT licence. Please cite Dooms, De Pessemier and Martens (2013), "
@@ -24,26 +22,15 @@ def movietweetings_100k() -> Dataset:
     Raises:
         ValueError: if the set is not found, or a file is damaged.
     """
-    for folder in folders("movietweetings-100k"):
-        if path := find_file(folder, "ratings.dat"):
-            break
-    else:
-        looked = " and ".join(str(folder) for folder in folders("movietweetings-100k"))
-        raise ValueError(
-            f"movietweetings-100k is not in {looked}. Put ratings.dat and movies.dat of the folder "
-            "snapshots/100K of the repository sidooms/MovieTweetings into "
-            f"{folders('movietweetings-100k')[-1]}."
-        )
+    how = (
+        "Put ratings.dat and movies.dat of the folder snapshots/100K of the repository "
+        "sidooms/MovieTweetings into"
+    )
+    (path,) = find_files("movietweetings-100k", how, ("ratings.dat",))
     interactions = read(path, format="dat")
     items = None
-    if file := find_file(folder, "movies.dat"):
+    if file := find_file(path.parent, "movies.dat"):
         rows = read_fields(file, separator="::", fields=3, encoding="utf-8")
-        items = pa.table({
-            interactions.item: id_column([row[0] for row in rows], interactions, interactions.item),
-            "title": [row[1] for row in rows],
-            "genres": pa.array(
-                [[genre for genre in row[2].split("|") if genre] for row in rows],
-                pa.list_(pa.string()),
-            ),
-        })  # fmt: skip
+        typed = [(item, title, [g for g in genres.split("|") if g]) for item, title, genres in rows]
+        items = side_table(interactions, interactions.item, typed, ("title", "genres"))
     return Dataset("movietweetings-100k", interactions, items=items, terms=TERMS)

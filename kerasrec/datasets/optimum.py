@@ -9,7 +9,7 @@ from kerasrec.data import Interactions
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Optimum:
-    """Expected rating of every pair, and the figures of the best possible model.
+    """Expected rating of every pair, and the error of the best possible model.
 
     Args:
         user_ids: raw ids `(users,)`, ascending.

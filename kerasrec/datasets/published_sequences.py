@@ -7,8 +7,8 @@ import numpy as np
 from kerasrec.data import Interactions, Split, leave_last_out
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.movielens import TERMS as MOVIELENS_TERMS
-from kerasrec.datasets.published_splits import read_lists
-from kerasrec.datasets.storage import find_file, folders
+from kerasrec.datasets.published_splits import read_lists, time_ranks
+from kerasrec.datasets.storage import find_files
 
 AMAZON_TERMS = (
     "Amazon reviews 2014 (McAuley et al., 2015; filtered by Zhou et al., 2020, S3-Rec). Research "
@@ -31,7 +31,8 @@ def sasrec_ml_1m() -> Dataset:
         ValueError: if the set is not found, or the file is damaged.
     """
     name = "sasrec-ml-1m"
-    path = _file(name, "ml-1m.txt", "data/ml-1m.txt of kang205/SASRec")
+    how = "Put data/ml-1m.txt of kang205/SASRec into"
+    (path,) = find_files(name, how, ("ml-1m.txt",))
     return _dataset(name, path, MOVIELENS_TERMS)
 
 
@@ -49,26 +50,18 @@ def amazon_beauty_s3rec() -> Dataset:
         ValueError: if the set is not found, or the file is damaged.
     """
     name = "amazon-beauty-s3rec"
-    path = _file(name, "Beauty.txt", "data/Beauty.txt of RUCAIBox/CIKM2020-S3Rec")
+    how = "Put data/Beauty.txt of RUCAIBox/CIKM2020-S3Rec into"
+    (path,) = find_files(name, how, ("Beauty.txt",))
     return _dataset(name, path, AMAZON_TERMS)
-
-
-def _file(name: str, file: str, origin: str) -> pathlib.Path:
-    for folder in folders(name):
-        path = find_file(folder, file)
-        if path:
-            return path
-    looked = " and ".join(str(folder) for folder in folders(name))
-    raise ValueError(f"{name} is not in {looked}. Put {origin} into {folders(name)[-1]}.")
 
 
 def _dataset(name: str, path: pathlib.Path, terms: str) -> Dataset:
     pairs = read_lists(path)
-    owners, bought = pairs[np.argsort(pairs[:, 0], kind="stable")].T
-    firsts = np.flatnonzero(np.diff(owners, prepend=-1))
-    ranks = np.arange(len(owners)) - np.repeat(firsts, np.diff(firsts, append=len(owners)))
+    users, items = pairs[np.argsort(pairs[:, 0], kind="stable")].T
     rows = Interactions.from_table(
-        {"user_id": owners, "item_id": bought, "time_rank": ranks}, label=None, time="time_rank"
+        {"user_id": users, "item_id": items, "time_rank": time_ranks(users)},
+        label=None,
+        time="time_rank",
     )
     split = leave_last_out(rows, valid=1, test=1)
     method = "published split: the last item of each user is the test, the one before validation"

@@ -1,16 +1,14 @@
-"""Data sets with published splits, for figures comparable with papers."""
+"""Data sets with published splits, for metrics comparable with papers."""
 
 import pathlib
+import warnings
 
 import numpy as np
 
 from kerasrec.data import Interactions, Split
-from kerasrec.data.delimited import Delimited
-from kerasrec.data.opening import head_of
-from kerasrec.data.typed_text import to_id_type
 from kerasrec.datasets.dataset import Dataset
 from kerasrec.datasets.movielens import TERMS as MOVIELENS_TERMS
-from kerasrec.datasets.storage import find_file, folders, read_lines
+from kerasrec.datasets.storage import find_files, read_lines
 
 GOWALLA_TERMS = (
     "Check-ins from Gowalla (Cho et al., 2011, SNAP; split of Wang et al., 2019, NGCF). Research "
@@ -34,12 +32,13 @@ def ncf_ml_1m() -> Dataset:
         ValueError: if the set is not found, or a file is damaged.
     """
     name = "ncf-ml-1m"
-    train_file, test_file, negative_file = _files(
+    train_file, test_file, negative_file = find_files(
         name,
-        (("ml-1m.train.pairs.tsv", "ml-1m.train.rating"), ("ml-1m.test.rating",),
-         ("ml-1m.test.negative",)),
-        "the files ml-1m.* of the folder Data of hexiangnan/neural_collaborative_filtering",
-    )  # fmt: skip
+        "Put ml-1m.* of the folder Data of hexiangnan/neural_collaborative_filtering into",
+        ("ml-1m.train.pairs.tsv", "ml-1m.train.rating"),
+        ("ml-1m.test.rating",),
+        ("ml-1m.test.negative",),
+    )
     train, test = _pairs(train_file), _pairs(test_file)
     rows, split = _split(
         train, test, "published split: the last item of each user is the test", timed=True
@@ -70,11 +69,8 @@ def gowalla_lightgcn() -> Dataset:
         ValueError: if the set is not found, or a file is damaged.
     """
     name = "gowalla-lightgcn"
-    train_file, test_file = _files(
-        name,
-        (("train.txt",), ("test.txt",)),
-        "train.txt and test.txt of the folder data/gowalla of gusye1234/LightGCN-PyTorch",
-    )
+    how = "Put train.txt and test.txt of the folder data/gowalla of gusye1234/LightGCN-PyTorch into"
+    train_file, test_file = find_files(name, how, ("train.txt",), ("test.txt",))
     rows, split = _split(
         read_lists(train_file),
         read_lists(test_file),
@@ -84,27 +80,13 @@ def gowalla_lightgcn() -> Dataset:
     return Dataset(name, rows, split=split, terms=GOWALLA_TERMS)
 
 
-def _files(name: str, wanted: tuple[tuple[str, ...], ...], origin: str) -> tuple[pathlib.Path, ...]:
-    """Return a file for each tuple of possible names, all from one folder."""
-    for folder in folders(name):
-        found = [
-            next(filter(None, (find_file(folder, n) for n in names)), None) for names in wanted
-        ]
-        if all(found):
-            return tuple(path for path in found if path)
-    looked = " and ".join(str(folder) for folder in folders(name))
-    raise ValueError(f"{name} is not in {looked}. Put {origin} into {folders(name)[-1]}.")
-
-
 def _pairs(path: pathlib.Path) -> np.ndarray:
     """Read the first two columns of a file of tab-separated numbers, `(rows, 2)`."""
     try:
-        fields = head_of(path).partition("\n")[0].count("\t") + 1
-        text = Delimited(path, "\t", "", False, "utf-8")
-        table = text.with_names([f"field {n}" for n in range(fields)]).read()
-        columns = (to_id_type(table.column(n), f"field {n}", "integer") for n in (0, 1))
-        return np.stack([column.to_numpy() for column in columns], 1)
-    except (ValueError, IndexError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # an empty file
+            return np.loadtxt(path, np.int64, None, "\t", usecols=(0, 1), ndmin=2)
+    except (ValueError, OSError, EOFError, UserWarning) as error:
         raise ValueError(
             f"{path}: expected lines `user<TAB>item...` of whole numbers; {error}. Replace the "
             "file."
@@ -144,9 +126,6 @@ def _negatives(path: pathlib.Path, test: np.ndarray) -> np.ndarray:
 def read_lists(path: pathlib.Path) -> np.ndarray:
     """Read pairs `(rows, 2)` from a file of lines `user item item ...`.
 
-    Args:
-        path: the file, which may be compressed.
-
     Raises:
         ValueError: if a line holds anything but whole numbers.
     """
@@ -171,16 +150,17 @@ def _split(
     pairs = np.concatenate([train, test])
     columns = {"user_id": pairs[:, 0], "item_id": pairs[:, 1]}
     if timed:
-        order = np.argsort(pairs[:, 0], kind="stable")
-        firsts = np.flatnonzero(np.diff(pairs[order, 0], prepend=-1))
-        counts = np.diff(firsts, append=len(pairs))
-        columns["time_rank"] = np.empty(len(pairs), np.int64)
-        columns["time_rank"][order] = np.arange(len(pairs)) - np.repeat(firsts, counts)
+        columns["time_rank"] = time_ranks(pairs[:, 0])
     rows = Interactions.from_table(columns, label=None, time="time_rank" if timed else None)
-    places = np.arange(len(pairs))
-    parts = (
-        rows.take(places[: len(train)]),
-        rows.take(places[:0]),
-        rows.take(places[len(train) :]),
-    )
-    return rows, Split(*parts, method)
+    positions = np.arange(len(pairs))
+    parts = (positions[: len(train)], positions[:0], positions[len(train) :])
+    return rows, Split(*map(rows.take, parts), method)
+
+
+def time_ranks(users: np.ndarray) -> np.ndarray:
+    """Return the position of each row among those of its user, `(rows,)`."""
+    order = np.argsort(users, kind="stable")
+    firsts = np.flatnonzero(np.diff(users[order], prepend=-1))
+    ranks = np.empty(len(users), np.int64)
+    ranks[order] = np.arange(len(users)) - np.repeat(firsts, np.diff(firsts, append=len(users)))
+    return ranks

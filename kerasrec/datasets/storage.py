@@ -4,7 +4,8 @@ import contextlib
 import gzip
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -33,6 +34,26 @@ def find_file(folder: pathlib.Path, name: str) -> pathlib.Path | None:
         if path.is_file():
             return path
     return None
+
+
+def find_files(
+    name: str, how: str, *wanted: tuple[str, ...], folder: str | None = None
+) -> list[pathlib.Path]:
+    """Return a file for each tuple of possible names, all from one folder, by default `name`.
+
+    Raises:
+        ValueError: if no folder has all of them. `how` says how to get them.
+    """
+    for root in folders(folder or name):
+        found = [next(filter(None, (find_file(root, n) for n in names)), None) for names in wanted]
+        if all(found):
+            return [path for path in found if path]
+    raise not_found(name, f". {how}", folders(folder or name))
+
+
+def not_found(name: str, how: str, looked: Sequence[pathlib.Path]) -> ValueError:
+    """Return the error of a data set that is in none of the folders."""
+    return ValueError(f"{name} is not in {' and '.join(map(str, looked))}{how} {looked[-1]}.")
 
 
 def read_lines(path: pathlib.Path, *, encoding: str) -> list[str]:
@@ -70,10 +91,19 @@ def read_fields(
     return rows
 
 
-def id_column(ids: list[str], interactions: Interactions, name: str) -> pa.Array:
-    """Return the ids of a side table, typed as in the interactions."""
+def side_table(
+    interactions: Interactions, name: str, rows: Iterable[Sequence[Any]], columns: Sequence[str]
+) -> pa.Table:
+    """Return a side table of rows that begin with an id, typed as in the interactions."""
+    ids, *values = (list(column) for column in zip(*rows, strict=True))
     kind = interactions.table[name].type
-    return pa.array(ids).cast(kind if pa.types.is_integer(kind) else pa.string())
+    kind = kind if pa.types.is_integer(kind) else pa.string()
+    table = {name: pa.array(ids).cast(kind)}
+    for column, value in zip(columns, values, strict=True):
+        # A type of its own where no row has a genre.
+        lists = pa.list_(pa.string()) if isinstance(value[0], list) else None
+        table[column] = pa.array(value, lists)
+    return pa.table(table)
 
 
 def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:
@@ -93,7 +123,7 @@ def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:
                 (staging / file).write_bytes(content)
     except OSError as error:
         raise ValueError(
-            f"cannot write the data set {name!r} to the cache {folder.parent}: {error}. Make room "
+            f"cannot write the data set {name!r} to the cache {folder.parent}: {error}. Free space "
             "there, or name another folder in the environment variable KERASREC_CACHE."
         ) from error
     missing = [file for file in files if not (folder / file).is_file()]

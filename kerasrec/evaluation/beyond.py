@@ -8,7 +8,7 @@ has NaN.
 
 import numpy as np
 
-from kerasrec.data.positives import is_positive
+from kerasrec.data.encoding.positives import is_positive
 from kerasrec.evaluation.baseline import MostSeen
 from kerasrec.evaluation.columns import check_columns
 from kerasrec.evaluation.lists import Lists, recommend

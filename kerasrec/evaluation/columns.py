@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.data.columns import History
+from kerasrec.data.encoding.columns import History
 from kerasrec.schema import FIRST_ID, Categorical
 from kerasrec.types import Columns
 

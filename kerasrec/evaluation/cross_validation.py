@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from scipy.stats import t as student
 
-from kerasrec.data.splits import Split
+from kerasrec.data.splits.split import Split
 from kerasrec.evaluation.statistics import Spread, float_values, spread
 
 

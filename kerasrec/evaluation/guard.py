@@ -8,8 +8,8 @@ import warnings
 
 import numpy as np
 
-from kerasrec.data.sides import side_of
-from kerasrec.data.splits import Split
+from kerasrec.data.splits.split import Split
+from kerasrec.data.tables.sides import side_of
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.full_ranking import catalogue
 from kerasrec.evaluation.queries import SeenColumns, SeenPairs, seen_parts

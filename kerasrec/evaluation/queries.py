@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kerasrec.data.columns import History
-from kerasrec.data.positives import is_positive, no_positive
+from kerasrec.data.encoding.columns import History
+from kerasrec.data.encoding.positives import is_positive, no_positive
 from kerasrec.evaluation.columns import check_columns, check_ids, known, take_rows
 from kerasrec.schema import Categorical, Schema
 from kerasrec.types import Columns

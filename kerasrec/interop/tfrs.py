@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.models import MatrixFactorization
 from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Categorical, Schema
 from kerasrec.types import Columns, Retriever

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from kerasrec._keras import OptimizerHooks, compiled_by_xla
-from kerasrec.optimizers.clipping import CLIPS, check_clips, clip, clip_adaptively
+from kerasrec.optimizers.clips import CLIPS, check_clips, clip, clip_adaptively
 from kerasrec.optimizers.constraints import get_row_constraint, row_constraint_of
 from kerasrec.optimizers.rows import (
     Rows,

@@ -1,4 +1,4 @@
-"""Comparison of runs on one HTML page with figures and charts."""
+"""Comparison of runs on one HTML page with numbers and charts."""
 
 import lazy_loader
 
@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "charts": ["Line", "bar_chart", "line_chart"],
-        "figures": ["Recorded", "figures", "read_recorded"],
+        "numbers": ["Recorded", "numbers", "read_recorded"],
         "page": ["page"],
     },
 )

@@ -3,7 +3,7 @@
 import dataclasses
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeGuard
 
 WIDTH, HEIGHT = 360, 230
@@ -123,11 +123,11 @@ def bar_chart(
     ticks = nice_ticks(min(0.0, *values), max(0.0, *values))
     up = _scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
     parts = _frame(title, ticks, up, "", y_label)
-    room = (WIDTH - LEFT - RIGHT) / len(groups)
-    width = room * 0.8 / len(bars)
+    slot = (WIDTH - LEFT - RIGHT) / len(groups)
+    width = slot * 0.8 / len(bars)
     for at, group in enumerate(groups):
-        start = LEFT + at * room + room * 0.1
-        parts.append(_text(start + room * 0.4, HEIGHT - BOTTOM + 14, group, "middle"))
+        start = LEFT + at * slot + slot * 0.1
+        parts.append(_text(start + slot * 0.4, HEIGHT - BOTTOM + 14, group, "middle"))
         for number, (name, series, some) in enumerate(bars):
             value = some[at]
             if value is None or not _finite(value):
@@ -207,15 +207,3 @@ def _number(value: float) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(text)}</text>'
-
-
-def colours() -> Mapping[str, tuple[str, str]]:
-    """Return the colours of the series for light and dark mode, safe for colour-blind readers."""
-    return {
-        "s0": ("#0b62a4", "#6db3f2"),
-        "s1": ("#c44e00", "#ff9f5a"),
-        "s2": ("#117a4b", "#5fd39b"),
-        "s3": ("#8a3ab9", "#cf9bf0"),
-        "s4": ("#8a6d00", "#e3c34a"),
-        "s5": ("#b0174b", "#ff86aa"),
-    }

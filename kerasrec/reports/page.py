@@ -3,56 +3,22 @@
 import html
 import json
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kerasrec.reports.charts import Line, bar_chart, colours, line_chart
-from kerasrec.reports.figures import LABEL_METRICS
+from kerasrec.reports.charts import Line, bar_chart, line_chart
+from kerasrec.reports.numbers import LABEL_METRICS
 
-_STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --text: #1b1f24; --soft: #59636e; --rule: #d8dee4;
-  --card: #f6f8fa; LIGHT }
-@media (prefers-color-scheme: dark) { :root { --ground: #0f1318; --text: #e6eaef; --soft: #9aa6b2;
-  --rule: #333c46; --card: #181e25; DARK } }
-* { box-sizing: border-box }
-body { margin: 0 auto; padding: 16px; max-width: 1200px; background: var(--ground);
-  color: var(--text); font: 15px/1.5 system-ui, sans-serif }
-h1 { font-size: 1.5rem; line-height: 1.2; margin: 8px 0; overflow-wrap: anywhere }
-h2 { font-size: 1.15rem; margin: 32px 0 8px }
-h3 { font-size: .95rem; margin: 0 0 4px } p { margin: 4px 0 8px } .soft { color: var(--soft) }
-.wide { overflow-x: auto; max-width: 100% }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
-th, td { padding: 6px 10px; border-bottom: 1px solid var(--rule); text-align: right;
-  vertical-align: top; white-space: nowrap }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
-  background: var(--ground); min-width: 7rem; max-width: 38vw; white-space: normal;
-  overflow-wrap: anywhere }
-td.text, th.text { text-align: left; white-space: normal; min-width: 12rem }
-td small { display: block; color: var(--soft); font-size: 12px }
-.grid { display: grid; gap: 16px;
-  grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)) }
-figure { margin: 0; padding: 12px; background: var(--card); border-radius: 8px; min-width: 0 }
-figcaption { color: var(--soft); font-size: 13px }
-svg { display: block; width: 100%; height: auto } svg text { font-size: 11px; fill: var(--soft) }
-svg .rule { stroke: var(--rule) } svg .line { fill: none; stroke-width: 2 }
-svg .band { opacity: .15; stroke: none }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 16px; padding: 0; margin: 8px 0;
-  list-style: none }
-.legend svg { display: inline-block; width: 28px; height: 10px; vertical-align: middle }
-pre { overflow-x: auto; padding: 12px; background: var(--card); border-radius: 8px;
-  font-size: 13px }
-.empty { color: var(--soft); padding: 24px 0; text-align: center }
-"""
 _TEXTS = ("versions", "machine")
 _LOSSES = ("loss", "val_loss")
-_DASHES = ("none", "6 3", "2 3", "8 3 2 3", "1 2", "10 4")
 
 
 def page(numbers: Mapping[str, Any]) -> str:
     """Return the page of a report.
 
     Args:
-        numbers: result of `figures`.
+        numbers: result of `numbers`.
 
     Returns:
         HTML with inline style, charts and numbers.
@@ -71,26 +37,14 @@ def page(numbers: Mapping[str, Any]) -> str:
     ]
     body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections)
     title = html.escape(f"{numbers['data']}: {', '.join(model['name'] for model in models)}")
+    style = pathlib.Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     held = json.dumps(numbers, allow_nan=False).replace("</", "<\\/")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_style()}</style></head><body><h1>{html.escape(str(numbers['data']))}</h1>{body}"
+        f"<style>{style}</style></head><body><h1>{html.escape(str(numbers['data']))}</h1>{body}"
         f'<script type="application/json" id="numbers">{held}</script></body></html>\n'
     )
-
-
-def _style() -> str:
-    pairs = colours()
-    rules = "".join(
-        f"svg .line.{name} {{ stroke: var(--{name}); stroke-dasharray: {dash} }} "
-        f"svg .band.{name}, svg .bar.{name}, svg .dot.{name} {{ fill: var(--{name}) }}\n"
-        for name, dash in zip(pairs, _DASHES, strict=True)
-    )
-    light, dark = (
-        "; ".join(f"--{name}: {pair[at]}" for name, pair in pairs.items()) for at in (0, 1)
-    )
-    return _STYLE.replace("LIGHT", light).replace("DARK", dark) + rules
 
 
 def _summary(numbers: Mapping[str, Any]) -> str:
@@ -223,7 +177,7 @@ def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
             _figure(
                 "Share of the lists that popular items take",
                 line_chart("popularity", shares, x_label="share of items, most popular first",
-                           y_label=f"share of top-{k} places", from_zero=True),
+                           y_label=f"share of top-{k} positions", from_zero=True),
                 f"{_swatch(len(models))} training rows",
             ),
             _figure(
@@ -245,11 +199,11 @@ def _samples(models: Sequence[Mapping[str, Any]]) -> str:
     for at, user in enumerate(models[0]["samples"]):
         theirs = [m["samples"][at]["items"] for m in models]
         hits = set(user["test"])
-        rows = [["place", *map(_name, models)]]
-        for place in range(max(map(len, theirs))):
-            titles = [items[place] if place < len(items) else "" for items in theirs]
+        rows = [["position", *map(_name, models)]]
+        for at in range(max(map(len, theirs))):
+            titles = [items[at] if at < len(items) else "" for items in theirs]
             cells = [f"{html.escape(t)}{' ●' if t in hits else ''}" for t in titles]
-            rows.append([str(place + 1), *cells])
+            rows.append([str(at + 1), *cells])
         past, test = (html.escape("; ".join(user[part])) for part in ("history", "test"))
         tables.append(
             f"<h3>User {html.escape(user['user'])}</h3><p>Before: {past or '-'}</p>"

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_integer
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.retrieval.catalogue import RecommendedItems
 from kerasrec.retrieval.columns import (
     candidate_columns,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.schema import FIRST_ID, PADDING_ID, Feature, Schema
 from kerasrec.types import Columns
 

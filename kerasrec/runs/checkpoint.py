@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec._files import new_file
 from kerasrec._keras import begin_at_epoch
-from kerasrec.callbacks import ExactResume
+from kerasrec.callbacks.exact_resume import ExactResume, save_arrays
 from kerasrec.runs.best_epoch import BestEpoch, is_finite
 
 
@@ -55,7 +54,8 @@ class Checkpoint(ExactResume):
         if not is_finite(logs):
             return
         if "val_loss" in logs and self.best.best_epoch == epoch:
-            self._write_best(epoch)
+            weights = {str(at): value for at, value in enumerate(self.best.weights or ())}
+            save_arrays(self._best_file(epoch), weights)
         super().on_epoch_end(epoch, logs)
         if "val_loss" in logs:
             for file in self.path.parent.glob("best-*.npz"):
@@ -64,12 +64,3 @@ class Checkpoint(ExactResume):
 
     def _best_file(self, epoch: int) -> Path:
         return self.path.parent / f"best-{epoch + 1}.npz"
-
-    def _write_best(self, epoch: int) -> None:
-        # Types unknown to numpy (bfloat16) would be saved as anonymous bytes.
-        arrays: dict[str, Any] = {
-            str(at): value if value.dtype.kind in "biuf" else value.astype(np.float32)
-            for at, value in enumerate(self.best.weights or ())
-        }
-        with new_file(self._best_file(epoch)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)

@@ -8,7 +8,7 @@
 | `config.yaml` | the flags of `kerasrec fit`, to repeat it |
 | `split.json` | rows and checksum of each part, to recognise them |
 | `history.json` | losses by epoch |
-| `metrics.json` | figures on the test rows |
+| `metrics.json` | metrics on the test rows |
 | `seen.parquet` | encoded users and items of all rows, the newest of each user last |
 
 `titles.parquet` is there if the data set names its items. `run.json` and `queries.parquet` are for
@@ -110,9 +110,6 @@ class Run:
 def training_directory(output: str | os.PathLike[str]) -> Path:
     """Return the path of a run's unfinished training, see `kerasrec.runs.unfinished`.
 
-    Args:
-        output: the run directory.
-
     Example:
 
     >>> training_directory("runs/mf").as_posix()
@@ -142,7 +139,7 @@ def write_run(
         flags: flags of `kerasrec fit`, with the model's name under `model`.
         split: rows and checksum by part.
         history: losses by epoch.
-        records: figures on the test rows, and the records for a report.
+        records: metrics on the test rows, and the records for a report.
         seen: encoded users and items, see `PreparedData.seen`.
 
     Raises:
@@ -220,10 +217,6 @@ def _damaged(directory: Path, error: Exception) -> ValueError:
 
 def changes(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:
     """List the differences between the rows of a training and others.
-
-    Args:
-        expected: `split.json` of a run.
-        received: `PreparedData.fingerprint()` of the rows.
 
     Example:
 

@@ -15,7 +15,7 @@ class Epochs(keras.callbacks.Callback):
 
     Args:
         epochs: largest number of epochs.
-        monitor: figure by which the best epoch is marked, lower being better.
+        monitor: metric by which the best epoch is marked, lower being better.
 
     Example:
 
@@ -62,13 +62,13 @@ class Epochs(keras.callbacks.Callback):
             self._bar = None
         logs = logs or {}
         # Names with a slash belong to single variables and are only for the history.
-        figures = [f"{name} {value:.4f}" for name, value in logs.items() if "/" not in name]
+        metrics = [f"{name} {value:.4f}" for name, value in logs.items() if "/" not in name]
         better = logs.get(self.monitor, math.inf) < self.best
         if better:
             self.best, self.best_epoch = logs[self.monitor], epoch + 1
         width = len(str(self.epochs))
         seconds = time.perf_counter() - self._start
-        line = f"epoch {epoch + 1:>{width}}/{self.epochs}  {'  '.join(figures)}  {seconds:.1f} s"
+        line = f"epoch {epoch + 1:>{width}}/{self.epochs}  {'  '.join(metrics)}  {seconds:.1f} s"
         say(line, style="bold" if better else "dim")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

@@ -83,10 +83,6 @@ def kind_of(model: Any) -> Kind:
 def with_defaults(model: Any, training: Training) -> Training:
     """Return the choices with the defaults that None stands for.
 
-    Args:
-        model: the model, or its class.
-        training: the choices.
-
     Raises:
         ValueError: if the model has no recipe for the loss.
     """
@@ -103,10 +99,6 @@ def with_defaults(model: Any, training: Training) -> Training:
 
 def check_ready(owner: str, ready: Any) -> None:
     """Check that rows have been prepared.
-
-    Args:
-        owner: function named in the message.
-        ready: the argument.
 
     Raises:
         ValueError: if it is something else.
@@ -265,7 +257,7 @@ def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[An
     if model.num_classes is None and ready.positives(ready.train).all():
         raise ValueError(
             f"recipe: all training rows have a {schema.label!r} {schema.positive}, so there is "
-            "nothing to tell apart. Pass another rule to data.prepare, such as positive='>=4'."
+            "nothing to learn. Pass another rule to data.prepare, such as positive='>=4'."
         )
 
     def labelled(columns: Mapping[str, Any], weight: float) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Records of a run for `kerasrec report`: figures of every query, lists, times, versions.
+"""Records of a run for `kerasrec report`: metrics of every query, lists, times, versions.
 
 | file | holds |
 |---|---|
-| `run.json` | figures by segment and of the lists, audit, findings, times, versions |
-| `queries.parquet` | a row for each model and query: the user and the figures |
+| `run.json` | metrics by segment and of the lists, audit, findings, times, versions |
+| `queries.parquet` | a row for each model and query: the user and the metrics |
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ class Records:
     """Records of one run, before they are written.
 
     Args:
-        metrics: figures by model, as `compare` gives them.
+        metrics: metrics by model, as `compare` gives them.
         queries: table of `queries.parquet`.
         about: `run.json`, without the times that `fit` adds.
         titles: raw item ids and titles, where the data set has any.
@@ -121,11 +121,7 @@ def record(
 
 
 def titles_of(dataset: "Dataset") -> "pa.Table | None":
-    """Return raw item ids and titles, if the data set brought any.
-
-    Args:
-        dataset: the rows and their side tables.
-    """
+    """Return raw item ids and titles, if the data set brought any."""
     items, name = dataset.items, dataset.interactions.item
     if items is None or "title" not in items.column_names:
         return None
@@ -134,11 +130,6 @@ def titles_of(dataset: "Dataset") -> "pa.Table | None":
 
 def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, Any]:
     """Measure how well a model predicts the labels of the test rows.
-
-    Args:
-        model: the model.
-        ready: the rows.
-        loss: loss it was trained with.
 
     Returns:
         `rmse` and `mae` of a model trained by mse, or `log_loss`, `normalized_entropy`,
@@ -150,19 +141,14 @@ def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, 
     if loss != "log_loss":
         return {}
     clicks = {**ready.test, ready.schema.label: ready.positives(ready.test)}
-    figures = kerasrec.evaluation.click_metrics(model, clicks)
+    found = kerasrec.evaluation.click_metrics(model, clicks)
     names = {name: name for name in ("log_loss", "normalized_entropy", "gauc", "calibration")}
     names["auc"] = "click_auc"  # not the AUC of the ranking
-    return {names[name]: value for name, value in figures.items() if name in names}
+    return {names[name]: value for name, value in found.items() if name in names}
 
 
 def segments_of(ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, list[dict[str, Any]]]:
-    """Compute figures at k by activity of users and by popularity of test items.
-
-    Args:
-        ranked: one model's ranking of the test rows.
-        ready: the rows, of which training rows are counted.
-        k: length of a list.
+    """Compute metrics at k by activity of users and by popularity of test items.
 
     Returns:
         Rows of `segment_rows` under `activity` and `popularity`.
@@ -190,7 +176,7 @@ def segments_of(ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, li
 
 
 def lists_of(model: Any, ranked: "Ranked", ready: "PreparedData", k: int) -> dict[str, Any]:
-    """Compute coverage, novelty and similar figures of the recommended lists.
+    """Compute coverage, novelty and similar metrics of the recommended lists.
 
     More than 10,000 queries are sampled evenly.
 
@@ -202,7 +188,7 @@ def lists_of(model: Any, ranked: "Ranked", ready: "PreparedData", k: int) -> dic
 
     Returns:
         `figures` of `beyond_accuracy` and `coverage` of lists of 1 to k. Over the share `items` of
-        the catalogue, most popular first, also the share of places in lists (`listed`) and of
+        the catalogue, most popular first, also the share of positions in lists (`listed`) and of
         positive training rows (`train_rows`).
     """
     schema = ready.schema
@@ -211,7 +197,7 @@ def lists_of(model: Any, ranked: "Ranked", ready: "PreparedData", k: int) -> dic
     chosen = np.unique(np.linspace(0, total - 1, min(total, MAX_LISTS)).astype(int))
     features = {name: values[chosen] for name, values in ranked.queries.items()}
     lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k)
-    figures, _ = kerasrec.evaluation.beyond_accuracy(lists, schema, train=seen, test=ready.test)
+    metrics, _ = kerasrec.evaluation.beyond_accuracy(lists, schema, train=seen, test=ready.test)
     rows = kerasrec.evaluation.row_counts(ready.train, schema.item_id, positives=schema)
     rows = rows[lists.catalogue]
     listed = np.bincount(lists.items.ravel(), minlength=schema.item_id.num_ids)[lists.catalogue]
@@ -224,7 +210,7 @@ def lists_of(model: Any, ranked: "Ranked", ready: "PreparedData", k: int) -> dic
 
     shorter = [dataclasses.replace(lists, items=lists.items[:, :n]) for n in range(1, k + 1)]
     return {
-        "figures": figures,
+        "figures": metrics,
         "coverage": [kerasrec.evaluation.coverage(some) for some in shorter],
         "items": [float(value) for value in ends / len(order)],
         "listed": shares(listed),
@@ -287,10 +273,7 @@ def samples_of(
 
 
 def findings(ready: "PreparedData") -> list[str]:
-    """Return notes on the split and the protocol that a reader of the figures needs.
-
-    Args:
-        ready: the rows.
+    """Return notes on the split and the protocol that a reader of the metrics needs.
 
     Returns:
         The findings of `check_split` and `check_ranking`, without their warnings, and a finding if
@@ -313,12 +296,7 @@ def findings(ready: "PreparedData") -> list[str]:
 
 
 def with_findings(text: str, found: Sequence[str]) -> str:
-    """Append the findings to the text as warnings.
-
-    Args:
-        text: a table of figures.
-        found: see `findings`.
-    """
+    """Append the findings to the text as warnings."""
     return "\n".join([text, *(f"Warning: {finding}" for finding in found)])
 
 

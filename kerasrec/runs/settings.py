@@ -60,10 +60,6 @@ class Training:
 def choices_of(training: Training | None, choices: Mapping[str, Any]) -> Training:
     """Return training options with some of them changed.
 
-    Args:
-        training: the options; None for the defaults.
-        choices: new values by name.
-
     Raises:
         ValueError: if there is no option of a name, or a number is out of range.
 

@@ -9,24 +9,14 @@ if TYPE_CHECKING:  # at run time, only what draws pays for its import
 
 
 def console(stream: TextIO | None = None) -> "Console":
-    """Return a rich console that does not highlight numbers and paths.
-
-    Args:
-        stream: where to write; stderr by default.
-    """
+    """Return a rich console, on stderr by default, that does not highlight numbers and paths."""
     from rich.console import Console
 
     return Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, markup=False)
 
 
 def say(text: str, *, style: str | None = None, stream: TextIO | None = None) -> None:
-    """Print a line, styled if it goes to a terminal.
-
-    Args:
-        text: the line.
-        style: such as "bold red".
-        stream: stderr by default.
-    """
+    """Print a line, on stderr by default, styled if it goes to a terminal."""
     stream = stream or sys.stderr
     if style is None or not stream.isatty():
         print(text, file=stream)
@@ -35,12 +25,7 @@ def say(text: str, *, style: str | None = None, stream: TextIO | None = None) ->
 
 
 def bar(*columns: "ProgressColumn", stream: TextIO | None = None) -> "Progress":
-    """Return a transient progress bar for a terminal.
-
-    Args:
-        *columns: columns to show.
-        stream: stderr by default.
-    """
+    """Return a transient progress bar for a terminal, on stderr by default."""
     from rich.progress import Progress
 
     return Progress(

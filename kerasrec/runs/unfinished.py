@@ -28,11 +28,6 @@ from kerasrec.runs.directory import changes, training_directory
 def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: bool) -> Path:
     """Create the directory of a training and check that it can be written.
 
-    Args:
-        output: the future run directory.
-        flags: flags of `kerasrec fit`.
-        resume: continue an unfinished training, if there is one.
-
     Returns:
         The directory of the training.
 
@@ -69,10 +64,6 @@ def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: b
 def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
     """Write the checksums of the rows, or compare them with the earlier training's.
 
-    Args:
-        folder: the directory of the training.
-        fingerprint: `PreparedData.fingerprint()`.
-
     Raises:
         ValueError: if the rows differ.
     """
@@ -88,11 +79,7 @@ def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
 
 
 def give_up(folder: Path) -> None:
-    """Remove the directory of a training in which no epoch ended.
-
-    Args:
-        folder: the directory.
-    """
+    """Remove the directory of a training in which no epoch ended."""
     if not list(folder.glob("*.npz")):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.serving.artifact import sidecars
 from kerasrec.serving.artifact.model_card import check_card
 from kerasrec.serving.artifact.signature_defs import set_methods

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.schema import PADDING_ID, UNKNOWN_ID, Schema
 from kerasrec.types import RAW_PADDING
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kerasrec._checks import check_choice
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.retrieval.columns import candidate_columns, check_vocabularies
 from kerasrec.retrieval.item_vectors import item_vectors
 from kerasrec.retrieval.vector_table import KINDS

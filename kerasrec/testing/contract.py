@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
-from kerasrec.testing.asserting import demand, same, score, shake
+from kerasrec.testing.assertions import demand, same, score, shake
 from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs, scattered
 from kerasrec.testing.sides import check_parts, check_retrieval
 from kerasrec.types import SequenceModel

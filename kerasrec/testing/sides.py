@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec.schema import FIRST_ID
-from kerasrec.testing.asserting import demand, same, score, shake
+from kerasrec.testing.assertions import demand, same, score, shake
 from kerasrec.testing.cases import ModelCase, random_inputs
 from kerasrec.types import PartsRanker, Retriever
 

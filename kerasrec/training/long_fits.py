@@ -8,12 +8,12 @@ from keras import ops
 
 from kerasrec._checks import check_integer
 from kerasrec._keras import FitHooks, has_weighted_metrics, replica_penalty
-from kerasrec.training.batch_counting import steps_at_once
 from kerasrec.training.class_weights import by_element, losses_by_element
 from kerasrec.training.epoch_steps import EpochSteps
 from kerasrec.training.kept_functions import KeptFunctions
 from kerasrec.training.multi_worker import own_part, with_an_axis
 from kerasrec.training.replicas import loss_with_share
+from kerasrec.training.steps_at_once import steps_at_once
 from kerasrec.training.train_function import train_function_of
 
 # A `fit` of at least this many steps is worth the seconds of XLA compilation, and then runs up to

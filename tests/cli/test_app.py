@@ -9,9 +9,9 @@ import pytest
 import kerasrec
 from kerasrec.cli import main
 from kerasrec.cli.app import COMMANDS, parse
+from kerasrec.cli.model_flags import MODELS
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting
-from kerasrec.cli.signatures import model_names
 from kerasrec.runs import Training
 
 FIT = ["fit", "MatrixFactorization", "--data", "ratings.csv", "--output", "out"]
@@ -55,7 +55,7 @@ def test_the_console_script_is_this(module):
 
 
 def test_help_lists_commands_and_models(capsys):
-    for arguments, names in ((["--help"], COMMANDS), (["fit", "--help"], model_names())):
+    for arguments, names in ((["--help"], COMMANDS), (["fit", "--help"], MODELS)):
         with pytest.raises(SystemExit) as end:
             main(arguments)
         assert end.value.code == 0
@@ -161,7 +161,7 @@ def test_bad_yaml(text, message, tmp_path, capsys):
 
 def test_the_flags_of_models_and_of_training_are_different_ones():
     """They stand side by side, so that one name must mean one thing."""
-    for name in model_names():
+    for name in MODELS:
         parse(["fit", name, "--data", "x", "--output", "y"])
 
 

@@ -102,7 +102,7 @@ def test_did_you_mean(arguments, hint, capsys):
 
 
 def test_repeats_can_be_kept(tmp_path):
-    from kerasrec.cli.preparing import load
+    from kerasrec.cli.data import load
     from kerasrec.cli.settings import Source
 
     (tmp_path / "r.csv").write_text("userId,asin,score,ts\n1,2,True,4\n1,2,False,5\n2,3,True,6\n")

@@ -109,3 +109,20 @@ def test_a_failed_step_ends_its_line_too(monkeypatch):
 def test_errors_lose_their_line_breaks(capsys):
     terminal.say_error("one\n\n  two")
     assert capsys.readouterr().err == "kerasrec: one two\n"
+
+
+LOAD = """
+from kerasrec.cli import terminal
+
+terminal.SHOWN_AFTER = 0
+terminal.import_tensorflow(announced={})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told, beginning", [(True, "Loading TensorFlow ..."), (False, "")])
+def test_a_log_for_machines_is_not_told_that_tensorflow_is_loading(told, beginning):
+    code = LOAD.format(told)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "" and done.stderr.startswith(beginning)
+    assert bool(done.stderr) == told

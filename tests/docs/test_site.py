@@ -111,10 +111,10 @@ def test_every_public_name_is_in_the_reference_and_in_the_search(pages, site):
 @pytest.mark.slow
 def test_the_help_of_every_command_is_there(site):
     from kerasrec.cli.app import COMMANDS
-    from kerasrec.cli.signatures import model_names
+    from kerasrec.cli.model_flags import MODELS
 
     text = (site / "api/command_line.html").read_text("utf-8")
-    for call in [*COMMANDS, *(f"fit {name}" for name in model_names())]:
+    for call in [*COMMANDS, *(f"fit {name}" for name in MODELS)]:
         assert f"usage: kerasrec {call} " in text
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.data import add_history
-from kerasrec.data.columns import History
+from kerasrec.data.encoding.columns import History
 from kerasrec.evaluation import rank_queries, ranking
 from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
 

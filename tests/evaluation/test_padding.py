@@ -10,7 +10,7 @@ from kerasrec.evaluation.queries import SeenPairs, make_queries
 from kerasrec.models import GRU4Rec, SASRec, StackedLSTMClassifier
 from kerasrec.schema import NumericSequence
 from kerasrec.testing import random_inputs, tiny_schema
-from kerasrec.testing.asserting import shake
+from kerasrec.testing.assertions import shake
 from kerasrec.testing.cases import scattered
 
 SCHEMA = tiny_schema(features=True)

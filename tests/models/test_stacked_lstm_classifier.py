@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kerasrec.models import StackedLSTMClassifier
 from kerasrec.schema import IdSequence, NumericSequence
 from kerasrec.testing import CHECKS, ModelCase, random_inputs, tiny_schema
-from kerasrec.testing.asserting import shake
+from kerasrec.testing.assertions import shake
 
 ITEMS = 17 + 2  # padding and unknown are rows too
 PLAIN = tiny_schema()

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from kerasrec.reports import figures, page, read_recorded
+from kerasrec import reports
+from kerasrec.reports import page, read_recorded
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -20,7 +21,7 @@ def numbers(write, tmp_path):
         write(tmp_path / "mf"),
         write(tmp_path / "a-run-with-quite-a-long-name", 0.1, history=norms),
     )
-    return figures([read_recorded(run) for run in runs])
+    return reports.numbers([read_recorded(run) for run in runs])
 
 
 class Checker(html.parser.HTMLParser):
@@ -78,7 +79,7 @@ def test_losses_of_two_kinds_share_no_axis(write, tmp_path):
         write(tmp_path / name, flags={"loss": loss})
         for name, loss in (("a", "softmax"), ("b", "mse"), ("c", "mse"))
     ]
-    text = page(figures([read_recorded(run) for run in runs]))
+    text = page(reports.numbers([read_recorded(run) for run in runs]))
     titles = re.findall(r"<figure><h3>((?:val_)?loss[^<]*)</h3>(.*?)</figure>", text)
     names = ["loss: mse", "loss: softmax", "val_loss: mse", "val_loss: softmax"]
     assert [title for title, _ in titles] == names

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrec._keras import batch_spec
-from kerasrec.data.sharding import share
+from kerasrec.data.streams.sharding import share
 from kerasrec.training import multi_worker
 
 

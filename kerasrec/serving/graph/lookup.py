@@ -5,7 +5,7 @@ import pathlib
 import tensorflow as tf
 
 from kerasrec._keras import text_file_initializer
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.schema import FIRST_ID, PADDING_ID
 from kerasrec.types import RAW_PADDING, Tensor
 

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.schema import Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.artifact.checksums import check_checksums

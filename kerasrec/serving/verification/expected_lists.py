@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.retrieval import LOWEST_SCORE, VectorTable
 from kerasrec.retrieval.columns import nothing_known
 from kerasrec.retrieval.item_vectors import similarity

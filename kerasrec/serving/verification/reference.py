@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.data.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.schema import Categorical, Feature, Numeric, Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.graph.examples import make_examples

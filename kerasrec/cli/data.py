@@ -1,0 +1,129 @@
+"""Rows and item tables that the flags name: read, cleaned, split and encoded."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import kerasrec
+from kerasrec.cli.settings import Source, Splitting, choose
+from kerasrec.runs.directory import Run
+from kerasrec.runs.side_tables import side_table
+from kerasrec.runs.terminal import say
+from kerasrec.schema import ANY_POSITIVE_LABEL, Schema
+
+if TYPE_CHECKING:  # at run time, commands import these only when they use them
+    import pyarrow as pa
+
+    from kerasrec.data import Interactions, PreparedData, Vocabulary
+    from kerasrec.datasets import Dataset
+
+
+def load(source: Source) -> "Dataset":
+    """Load and clean the data set of the flags.
+
+    Raises:
+        ValueError: if it cannot be read, or does not accept one of the flags.
+    """
+    roles = {field.name: field.default for field in dataclasses.fields(Source)}
+    for name in ("data", "positive", "duplicates", "k_core", "min_count", "max_length"):
+        del roles[name]
+    given = {**dataclasses.asdict(source), "context": tuple(source.context)}  # YAML has lists
+    options = {name: given[name] for name, default in roles.items() if given[name] != default}
+    if source.duplicates != "error" and Path(source.data).is_file():
+        options["duplicates"] = "keep"  # until the policy is applied, below
+    say_form(source)
+    dataset = kerasrec.datasets.load(source.data, **options)
+    rows = dataset.interactions
+    if source.duplicates in ("last", "mean"):
+        rows = kerasrec.data.deduplicate(rows, policy=source.duplicates)
+    if source.k_core > 1:
+        rows = kerasrec.data.k_core(rows, user=source.k_core, item=source.k_core)
+    return dataclasses.replace(dataset, interactions=rows)
+
+
+def say_form(source: Source) -> None:
+    """Print in one line how a file is read, if the flags leave it open."""
+    from kerasrec.data.tables.readers import FileForm, TableFile
+
+    if not Path(source.data).is_file():
+        return
+    fields = {field.name for field in dataclasses.fields(FileForm)}
+    form = FileForm(**{name: getattr(source, name) for name in fields})
+    roles = {role: getattr(source, role) for role in ("user", "item", "label", "time")}
+    file = TableFile.open(source.data, form, roles)
+    found = file.roles(roles, source.context)
+    if found != roles or file.form.separator not in (form.separator, ",", "\t", None):
+        say(file.describe(found))
+
+
+def prepare(
+    source: Source,
+    splitting: Splitting,
+    *,
+    seed: int,
+    vocabularies: "Mapping[str, Vocabulary] | None" = None,
+) -> "tuple[Dataset, PreparedData]":
+    """Read, clean, split and encode, with the vocabularies of a run or with new ones.
+
+    Returns:
+        The cleaned data set with its side tables, and its parts.
+
+    Raises:
+        ValueError: if the flags or the data are invalid.
+    """
+    dataset = load(source)
+    rows: Any = dataset.interactions
+    given = {"valid": splitting.valid, "test": splitting.test}
+    options: dict[str, Any] = {name: size for name, size in given.items() if size is not None}
+    if given != {"valid": 0, "test": 0}:
+        functions = {
+            "leave_last_out": kerasrec.data.leave_last_out,
+            "random": functools.partial(kerasrec.data.random_split, seed=seed),
+            "temporal": kerasrec.data.per_user_time_split,
+            "time": kerasrec.data.global_time_split,
+        }
+        rows = functions[splitting.split](rows, **options)
+    return dataset, kerasrec.data.prepare(
+        rows, positive=source.positive, min_count=source.min_count, vocabularies=vocabularies
+    )
+
+
+def item_table(run: Run, file: str | None) -> "pa.Table":
+    """Return the item table: a file, or the side table of a named data set.
+
+    Args:
+        run: a run directory.
+        file: any file that `kerasrec.data.read` supports, with a column of item ids named as in the
+            run or by a common name. Ids are read with the type of the run. None for the data set's
+            own table.
+
+    Raises:
+        ValueError: if there is neither, or the file cannot be read.
+    """
+    if file is None:
+        dataset = load(choose(Source, run.flags))
+        if dataset.items is None:
+            raise ValueError(
+                f"--filter_by: {run.flags['data']} has no item table beyond the ids. "
+                "Give a CSV or Parquet file of items and categories with --items."
+            )
+        return dataset.items
+    return side_table(run, file, role="item", flag="--items")
+
+
+def describe_positives(rows: "Interactions", schema: Schema) -> str | None:
+    """Describe in one line which rows are positives. None without a label column."""
+    if rows.label is None:
+        return None
+    labels = rows.column(rows.label)
+    count = int(np.count_nonzero(schema.is_positive(labels)))
+    line = f"Positives: {count:,} of {len(rows):,} rows have a {rows.label} {schema.positive}"
+    if count < len(rows):
+        line += "; others only count as seen"
+    if labels.max() > 1 and schema.positive == ANY_POSITIVE_LABEL:
+        line += ". --positive '>=4' would change it"
+    return f"{line}."

@@ -1,0 +1,161 @@
+"""`tf.data.Dataset` of batches that numpy makes in blocks."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrec._checks import check_share
+from kerasrec.schema import FIRST_ID, UNKNOWN_ID, Schema
+
+# Numbers in one block: large enough to hide the cost of calling Python from tf.data, small enough
+# to stay in the cache and to overlap with training.
+BLOCK_VALUES = 1 << 18
+
+READY_BATCHES = 4
+
+# Passes over one dataset that can run side by side. Beyond these, the oldest must be regenerated
+# when it continues.
+RUNNING_PASSES = 4
+
+Arrays = tuple[Any, ...]  # (features by name, label[, weight])
+
+
+def block_dataset(
+    blocks: Callable[[int], Iterator[Arrays]], example: Arrays, *, batches: int, rows: int | None
+) -> tf.data.Dataset:
+    """Build a dataset of batches from blocks that Python makes in the background.
+
+    This does not use `Dataset.from_generator`. On Python 3.11 and later that sets glibc's
+    `M_MMAP_THRESHOLD` to 128 KiB for the process. From then on every larger tensor of the training
+    is mapped, zeroed page by page and unmapped again, which took up to three quarters of an epoch.
+
+    `blocks` makes a pass from its number, always the same for the same number: nested arrays
+    `(batches of the block, rows of a batch, ...)`. `example` is one such block. A pass has so many
+    `batches` of so many `rows`, None if the last one differs.
+    """
+    passes = _Passes(blocks, example)
+
+    def block(number: tf.Tensor, index: tf.Tensor) -> Any:
+        arrays = tf.numpy_function(passes.block, [number, index], passes.dtypes)
+        for tensor, array in zip(arrays, tf.nest.flatten(example), strict=True):
+            tensor.set_shape((None, rows, *array.shape[2:]))
+        return tf.nest.pack_sequence_as(example, arrays)
+
+    def one_pass(_: tf.Tensor) -> tf.data.Dataset:
+        number = tf.numpy_function(passes.start, [], tf.int64)
+        dataset = tf.data.Dataset.counter().map(lambda index: block(number, index))
+        return dataset.take_while(lambda *arrays: tf.shape(tf.nest.flatten(arrays)[0])[0] > 0)
+
+    options = tf.data.Options()
+    # The autotuner can stall `fit` for seconds at the end of an epoch, with nothing to tune here.
+    options.autotune.enabled = False
+    # There are no files to shard. All workers make the same batches and each takes its part.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(one_pass).prefetch(1).unbatch()
+    # Slice the next batch out of its block while a step runs.
+    dataset = dataset.prefetch(READY_BATCHES)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)
+    # To continue a training in a new process, see `kerasrec.callbacks.ExactResume`.
+    dataset.go_to_pass = passes.go_to
+    return dataset
+
+
+class _Passes:
+    """Blocks of each pass, by number and position.
+
+    The latest passes are kept as running iterators. A pass that was dropped, because it was
+    abandoned or too many others ran beside it, is regenerated up to the requested block.
+    """
+
+    def __init__(self, blocks: Callable[[int], Iterator[Arrays]], example: Arrays) -> None:
+        self._blocks = blocks
+        self._end = [array[:0] for array in tf.nest.flatten(example)]
+        self._next = 0
+        self._running: dict[int, tuple[int, Iterator[Arrays]]] = {}
+        self._lock = threading.Lock()
+        self.dtypes = [array.dtype for array in self._end]
+
+    def start(self) -> np.int64:
+        """Return the number of a new pass."""
+        with self._lock:
+            self._next += 1
+            return np.int64(self._next - 1)
+
+    def go_to(self, number: int) -> None:
+        """Set the number of the next pass, counted from 0."""
+        with self._lock:
+            self._next = number
+
+    def block(self, number: int, index: int) -> list[np.ndarray]:
+        """Return one block, flattened, or an empty one at the end of the pass."""
+        with self._lock:
+            number, index = int(number), int(index)
+            place, arrays = self._running.pop(number, (0, None))
+            if arrays is None or place > index:
+                place, arrays = 0, self._blocks(number)
+            made = next(itertools.islice(arrays, index - place, None), None)
+            if made is None:
+                return self._end
+            self._running[number] = index + 1, arrays
+            for old in list(self._running)[:-RUNNING_PASSES]:
+                del self._running[old]
+            return tf.nest.flatten(made)
+
+
+def cut_blocks(arrays: Arrays, batches: int) -> Iterator[Arrays]:
+    """Cut rows `(rows, ...)` of equal batches into blocks of about `BLOCK_VALUES` numbers."""
+    shaped = tf.nest.map_structure(lambda a: a.reshape(batches, -1, *a.shape[1:]), arrays)
+    step = max(1, batches * BLOCK_VALUES // sum(a.size for a in tf.nest.flatten(arrays)))
+    for first in range(0, batches, step):
+        yield take_rows(shaped, slice(first, first + step))
+
+
+def take_rows(arrays: Arrays, rows: np.ndarray | slice) -> Arrays:
+    """Take some rows of nested arrays."""
+    return tf.nest.map_structure(lambda array: array[rows], arrays)
+
+
+def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) -> int:
+    """Count the batches of a pass, at least one."""
+    if drop_remainder and rows < batch_size:
+        raise ValueError(
+            f"{owner}: drop_remainder leaves nothing of {rows} rows, because one batch takes "
+            f"{batch_size}. Lower batch_size or keep the remainder."
+        )
+    return rows // batch_size if drop_remainder else -(-rows // batch_size)
+
+
+def hiding(
+    owner: str, schema: Schema, share: float
+) -> Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]:
+    """Make a function that replaces each id of a block by the unknown id with this probability.
+
+    Training rows contain no unknown ids, unless rare ids were left out of the vocabulary. Without
+    this function the embedding of the unknown id would keep its initial value.
+
+    Example:
+
+    >>> from kerasrec.schema import Categorical
+    >>> hide = hiding("example", Schema(Categorical("user", 9), Categorical("item", 9)), 0.7)
+    >>> block = {"user": np.arange(8), "item": np.arange(8)}
+    >>> hide(block, np.random.default_rng(0))["item"].tolist()
+    [0, 1, 1, 3, 1, 1, 6, 7]
+    """
+    check_share(owner, "unknown_share", share, one=False)
+    names = [feature.name for feature in schema.features if feature.has_ids]
+
+    def hide(features: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        if not share:
+            return features
+        shown = dict(features)
+        for name in names:
+            ids = features[name]
+            hidden = (rng.random(ids.shape, np.float32) < share) & (ids >= FIRST_ID)
+            shown[name] = np.where(hidden, np.int32(UNKNOWN_ID), ids)
+        return shown
+
+    return hide

@@ -1,0 +1,1 @@
+"""Encoding of interactions to numpy columns: vocabularies, schema, histories."""

@@ -1,0 +1,336 @@
+"""Vocabularies from raw ids (strings or 64-bit integers) to the int32 ids of models."""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kerasrec._checks import check_integer
+from kerasrec._files import new_file
+from kerasrec.data.encoding.id_table import IdTable, TextTable
+from kerasrec.data.tables.arrow import check_ids, distinct_ids, plain_text, to_ids
+from kerasrec.data.tables.typed_files import open_parquet
+from kerasrec.schema import FIRST_ID, UNKNOWN_ID
+
+FILE_NAME = "vocabularies.parquet"
+FILE_VERSION = "1"
+_VERSION_KEY = b"kerasrec.vocabularies"
+_FILE_SCHEMA = pa.schema(
+    {
+        "feature": pa.string(),
+        "int64_id": pa.int64(),
+        "string_id": pa.large_string(),
+        "count": pa.int64(),
+    },
+    metadata={_VERSION_KEY: FILE_VERSION},
+)
+_HASHED_AT_ONCE = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """One-to-one map between raw ids and int32 ids.
+
+        encode(ids[i]) = i + 2,   encode(padding) = 0,   encode(anything else) = 1
+
+    Args:
+        ids: distinct raw ids; int64 or strings (object array).
+        counts: training occurrences of each id. For items only those with a positive label, which
+            are their popularity (see `fit_vocabularies`).
+        name: name of the ids for error messages, such as the column name.
+
+    Raises:
+        ValueError: if ids repeat, are not valid raw ids, or do not match the counts.
+
+    Example:
+
+    >>> vocabulary = Vocabulary.fit(["b", "a", "b"], name="item_id")
+    >>> vocabulary.encode(["a", "b", "z"]).tolist()
+    [3, 2, 1]
+    >>> vocabulary.decode([3, 2]).tolist(), vocabulary.counts.tolist(), vocabulary.num_ids
+    (['a', 'b'], [2, 1], 4)
+    """
+
+    ids: np.ndarray
+    counts: np.ndarray
+    name: str = "id"
+    _values: pa.Array = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        owner = f"Vocabulary {self.name!r}"
+        column = to_ids(self.ids, owner)
+        check_ids(column, owner)
+        distinct, positions = distinct_ids(column)
+        values = distinct.take(pa.array(positions))
+        counts = np.array(self.counts)
+        if counts.shape != (len(values),) or counts.dtype.kind not in "iu" or (counts < 0).any():
+            raise ValueError(
+                f"{owner}: expected {len(values)} non-negative integer counts, one an id; received "
+                f"shape {counts.shape} of {counts.dtype}."
+            )
+        if len(distinct) != len(values):
+            raise ValueError(
+                f"{owner}: every id must occur once; received {len(values)} ids of which "
+                f"{len(distinct)} are distinct. Use Vocabulary.fit to count repeated values."
+            )
+        if len(values) + FIRST_ID > 2**31 - 1:
+            raise ValueError(f"{owner}: {len(values)} ids do not fit in int32.")
+        ids = np.array(values.to_numpy(zero_copy_only=False))
+        for name, array in (("ids", ids), ("counts", counts.astype(np.int64))):
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "_values", values)
+
+    @classmethod
+    def fit(cls, values: Any, name: str = "id") -> "Vocabulary":
+        """Fit to the distinct values, in the order of their first appearance.
+
+        Args:
+            values: raw ids `(rows,)`: numpy, Arrow, list, or a pandas or polars series.
+            name: name of the ids for error messages.
+
+        Raises:
+            ValueError: if there are no values or some are not valid raw ids.
+        """
+        owner = f"Vocabulary {name!r}"
+        column = to_ids(values, owner)
+        check_ids(column, owner)
+        if not len(column):
+            raise ValueError(f"{owner}: received no values; expected at least one training row.")
+        distinct, positions = distinct_ids(column)
+        return cls(distinct, np.bincount(positions, minlength=len(distinct)), name)
+
+    def frequent(self, min_count: int) -> "Vocabulary":
+        """Return the vocabulary of the ids that occur at least `min_count` times.
+
+        Args:
+            min_count: fewest training occurrences. Ids with fewer become unknown.
+
+        Raises:
+            ValueError: if it is not a positive integer, or no id occurs that often.
+        """
+        owner = f"Vocabulary {self.name!r}"
+        check_integer(owner, "min_count", min_count, 1)
+        kept = self.counts >= min_count
+        if kept.all():
+            return self
+        if not kept.any():
+            raise ValueError(
+                f"{owner}: no id occurs {min_count} times; the most frequent one has "
+                f"{self.counts.max()} rows. Pass a lower number as min_count=."
+            )
+        return Vocabulary(self.ids[kept], self.counts[kept], self.name)
+
+    @property
+    def dtype(self) -> str:
+        """Return the type of the raw ids: "int64" or "string"."""
+        return "int64" if pa.types.is_integer(self._values.type) else "string"
+
+    @property
+    def num_ids(self) -> int:
+        """Return the number of int32 ids, padding and unknown included."""
+        return len(self) + FIRST_ID
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Compute a hash of the ids in their order, 32 hexadecimal digits.
+
+        Two vocabularies have the same one if they encode every raw id alike, whatever their counts
+        and names. Schemas, weights and runs store it, so that no other vocabulary decodes ids.
+
+        Example:
+
+        >>> one, other = Vocabulary.fit(["a", "b"]), Vocabulary.fit(["b", "a"])
+        >>> one.fingerprint == Vocabulary.fit(["a", "b", "b"]).fingerprint
+        True
+        >>> one.fingerprint == other.fingerprint
+        False
+        """
+        return hash_values(self.ids)[:32]
+
+    def encode(self, values: Any) -> np.ndarray:
+        """Encode raw ids to int32 ids. An id that is not in the vocabulary becomes 1.
+
+        Args:
+            values: raw ids `(rows,)` of this vocabulary's type.
+
+        Returns:
+            int32 array `(rows,)`.
+
+        Raises:
+            ValueError: if the type differs from the vocabulary's, or an id is not a valid raw id.
+        """
+        owner = f"Vocabulary {self.name!r}"
+        if self.dtype == "string" and len(self):
+            chunks = plain_text(values, owner)
+            if chunks:
+                return np.concatenate([self._find_texts(chunk, owner) for chunk in chunks])
+        column = to_ids(values, owner)
+        if not len(column):
+            return np.empty(0, np.int32)
+        check_ids(column, owner)
+        text = pa.types.is_dictionary(column.type)
+        if text != (self.dtype == "string"):
+            example = column[0].as_py()
+            raise ValueError(
+                f"{owner}: it holds {self.dtype} ids; received "
+                f"{'string' if text else column.type}, such as {example!r}. Cast the values to "
+                f"{self.dtype}, or read all files with the same id_type."
+            )
+        if not len(self):
+            return np.full(len(column), UNKNOWN_ID, np.int32)
+        if not text:
+            return self._table.find(column.to_numpy()) + np.int32(FIRST_ID)
+        texts, rows = column.dictionary, np.asarray(column.indices)
+        if len(texts) > len(rows):  # a few rows out of many
+            texts, rows = distinct_ids(column)
+        return (self._table.find(texts) + np.int32(FIRST_ID))[rows]
+
+    def _find_texts(self, texts: pa.LargeStringArray, owner: str) -> np.ndarray:
+        """Encode texts directly. Known ones are valid ids, so only others are checked."""
+        places = self._table.find(texts)
+        unknown = np.flatnonzero(places < 0)
+        if len(unknown):
+            check_ids(to_ids(texts.take(pa.array(unknown)), owner), owner)
+        return np.asarray(places + np.int32(FIRST_ID))
+
+    @functools.cached_property
+    def _table(self) -> Any:
+        """Return the look-up table of the ids, built once."""
+        return IdTable(self.ids) if self.dtype == "int64" else TextTable(self._values)
+
+    def decode(self, ids: Any) -> np.ndarray:
+        """Decode ids to raw ids.
+
+        Args:
+            ids: integers of any shape from 2 to `num_ids - 1`.
+
+        Returns:
+            int64 or object array of the same shape.
+
+        Raises:
+            ValueError: if an id is padding, unknown or out of range.
+        """
+        encoded = np.asarray(ids)
+        if encoded.size and encoded.dtype.kind not in "iu":
+            raise ValueError(
+                f"Vocabulary {self.name!r}: decode expects integer ids; received {encoded.dtype}."
+            )
+        outside = (encoded < FIRST_ID) | (encoded >= self.num_ids)
+        if outside.any():
+            raise ValueError(
+                f"Vocabulary {self.name!r}: decode expects ids from {FIRST_ID} to "
+                f"{self.num_ids - 1} (0 is padding, 1 is unknown: neither has a raw id); received "
+                f"{encoded[outside].ravel()[0]}. Mask these ids first."
+            )
+        return self.ids[encoded.astype(np.int64) - FIRST_ID]
+
+    def to_table(self) -> pa.Table:
+        """Return an Arrow table of `id` and `count`, with row i for the encoded id i + 2."""
+        return pa.table({"id": self._values, "count": self.counts})
+
+    @classmethod
+    def from_table(cls, table: pa.Table, name: str = "id") -> "Vocabulary":
+        """Create a vocabulary from the table of `to_table`.
+
+        Raises:
+            ValueError: if a column is missing or the values are not a vocabulary.
+        """
+        if not {"id", "count"} <= set(table.column_names):
+            raise ValueError(
+                f"Vocabulary {name!r}: expected the columns 'id' and 'count'; received "
+                f"{table.column_names}."
+            )
+        return cls(table["id"], table["count"].to_numpy(), name)
+
+
+def hash_values(values: np.ndarray) -> str:
+    """Compute the SHA-256 of a column, independent of its memory layout.
+
+    Example:
+
+    >>> hash_values(np.array(["a", "b"], object)) == hash_values(np.array(["ab"], object))
+    False
+    """
+    digest = hashlib.sha256()
+    is_text = values.dtype.kind == "O"
+    digest.update(b"text" if is_text else values.dtype.newbyteorder("<").str.encode())
+    for start in range(0, len(values), _HASHED_AT_ONCE):
+        part = values[start : start + _HASHED_AT_ONCE]
+        if is_text:  # ids hold no line breaks, so lines separate them unambiguously
+            digest.update(("\n".join(part) + "\n").encode())
+        else:
+            digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def save_vocabularies(
+    vocabularies: Mapping[str, Vocabulary], directory: str | os.PathLike[str]
+) -> pathlib.Path:
+    """Write all vocabularies to one Parquet file atomically.
+
+    Args:
+        vocabularies: vocabulary by column name.
+        directory: folder for `vocabularies.parquet`; created if necessary.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ValueError: if there are no vocabularies.
+    """
+    if not vocabularies:
+        raise ValueError("save_vocabularies: received no vocabularies; fit them first.")
+    parts = [_FILE_SCHEMA.empty_table()]
+    for feature, vocabulary in vocabularies.items():
+        names = pa.array([feature] * len(vocabulary), pa.string())
+        columns = {"feature": names, f"{vocabulary.dtype}_id": vocabulary._values}
+        parts.append(pa.table({**columns, "count": vocabulary.counts}))
+    table = pa.concat_tables(parts, promote_options="default")  # ids of the other type are null
+    path = pathlib.Path(directory) / FILE_NAME
+    with new_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return path
+
+
+def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Vocabulary]:
+    """Read the file of `save_vocabularies`.
+
+    Args:
+        directory: the folder that holds `vocabularies.parquet`.
+
+    Raises:
+        ValueError: if the file is missing, is not such a file, or comes from a newer version.
+    """
+    path = pathlib.Path(directory) / FILE_NAME
+    if not path.is_file():
+        raise ValueError(
+            f"load_vocabularies: there is no file {FILE_NAME} in {str(directory)!r}. Write it with "
+            "save_vocabularies."
+        )
+    with open_parquet(path, "load_vocabularies") as file:
+        table = file.read()
+    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"").decode()
+    if version != FILE_VERSION:
+        raise ValueError(
+            f"load_vocabularies: this kerasrec reads version {FILE_VERSION} of {FILE_NAME}; "
+            f"received version {version or 'none'!r}. Write it again, or upgrade: "
+            "pip install -U kerasrec."
+        )
+    vocabularies = {}
+    for feature in pc.unique(table["feature"]).to_pylist():
+        part = table.filter(pc.equal(table["feature"], feature))
+        ids = part["string_id" if part["int64_id"].null_count else "int64_id"]
+        vocabularies[feature] = Vocabulary(ids, part["count"].to_numpy(), feature)
+    return vocabularies

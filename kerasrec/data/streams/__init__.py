@@ -1,0 +1,1 @@
+"""Batches from files that are larger than memory."""

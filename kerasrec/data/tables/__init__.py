@@ -1,0 +1,1 @@
+"""Tables of interactions: reading, validation, cleaning and audit."""

@@ -1,0 +1,92 @@
+"""Blocks of batches: passes that repeat, stop half way, or run beside each other."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasrec.data.batches import blocks
+
+
+def make(made=None, count=5):
+    """Five blocks of two batches of three rows; pass p, block b, batch i holds 100 p + 10 b + i."""
+
+    def one_pass(number):
+        for block in range(count):
+            if made is not None:
+                made.append((number, block))
+            values = 100 * number + 10 * block + np.arange(2)
+            yield {"id": np.repeat(values, 3).reshape(2, 3)}, values.astype(np.float32)[:, None]
+
+    example = {"id": np.zeros((1, 3), np.int64)}, np.zeros((1, 1), np.float32)
+    return blocks.block_dataset(one_pass, example, batches=2 * count, rows=None)
+
+
+def first_ids(dataset):
+    return [int(features["id"][0]) for features, _ in dataset]
+
+
+def expected(number):
+    return [100 * number + 10 * block + batch for block in range(5) for batch in range(2)]
+
+
+def test_batches_come_in_order_and_passes_are_numbered():
+    dataset = make()
+    assert int(dataset.cardinality()) == 10
+    assert [first_ids(dataset) for _ in range(3)] == [expected(0), expected(1), expected(2)]
+
+
+def test_types_and_shapes_are_known():
+    (features, label) = make().element_spec
+    assert (features["id"].dtype, features["id"].shape.as_list()) == (tf.int64, [None])
+    assert (label.dtype, label.shape.as_list()) == (tf.float32, [None])
+
+
+def test_a_pass_that_is_dropped_half_way_leaves_the_others_alone():
+    dataset = make()
+    for number in range(12):
+        assert first_ids(dataset.take(3)) == expected(number)[:3]
+    assert first_ids(dataset) == expected(12)
+
+
+@pytest.mark.parametrize("count", [2, blocks.RUNNING_PASSES, blocks.RUNNING_PASSES + 3])
+def test_passes_side_by_side(count):
+    """With more than are held, the oldest is made anew up to where it was."""
+    dataset = make()
+    turns = zip(*[iter(dataset) for _ in range(count)], strict=True)
+    seen = [[int(features["id"][0]) for features, _ in turn] for turn in turns]
+    assert sorted(zip(*seen, strict=True)) == sorted(tuple(expected(n)) for n in range(count))
+
+
+def test_every_block_is_made_once_in_an_ordinary_pass():
+    made = []
+    dataset = make(made)
+    first_ids(dataset)
+    first_ids(dataset)
+    assert made == list(itertools.product((0, 1), range(5)))
+
+
+def test_an_error_inside_a_block_says_what_it_is():
+    def one_pass(number):
+        yield (np.zeros((1, 2), np.int32), np.zeros((1, 2), np.float32))
+        raise ValueError("column 'age' holds NaN")
+
+    example = np.zeros((1, 2), np.int32), np.zeros((1, 2), np.float32)
+    dataset = blocks.block_dataset(one_pass, example, batches=2, rows=2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="column 'age' holds NaN"):
+        list(dataset)
+
+
+def test_no_generator_dataset():
+    """TensorFlow's op for generators changes how glibc allocates, for the whole process."""
+    names = set()
+    waiting = [make()]
+    while waiting:
+        dataset = waiting.pop()
+        names.add(type(dataset).__name__)
+        waiting += dataset._inputs()
+    assert "_FlatMapDataset" in names or "FlatMapDataset" in names
+    graph = make()._as_serialized_graph().numpy()
+    assert b"GeneratorDataset" not in graph
+    assert b"TakeWhile" in graph
