@@ -56,15 +56,7 @@ class ListRanker(Ranker, Protocol):
         popularity: np.ndarray,
         exclude: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """Return `item` (encoded, 0 in empty slots), `score`, `count` and `fallback`.
-
-        Args:
-            query: encoded query features, one row per query.
-            k: length of the lists.
-            candidates: encoded item features, one row per item, sorted by item id.
-            popularity: number of training rows of each candidate.
-            exclude: encoded item ids `(batch, n)`, padded with 0.
-        """
+        """Return `item` (encoded, 0 in empty slots), `score`, `count` and `fallback`."""
         ...
 
 
@@ -134,6 +126,21 @@ class Predictor(Protocol):
 def output_kind(model: object) -> str:
     """Return what the output of a model is, see `Predictor`."""
     return model.output_kind if isinstance(model, Predictor) else "score"
+
+
+def has_own_parts(model: object) -> bool:
+    """Return whether a `PartsRanker` defines the parts with `call`, or in a subclass of its class.
+
+    Args:
+        model: any model.
+    """
+    classes = type(model).__mro__
+
+    def depth(name: str) -> int:
+        return next((at for at, kind in enumerate(classes) if name in vars(kind)), len(classes))
+
+    own = depth("score_parts") <= min(depth("call"), depth("__call__"))
+    return isinstance(model, PartsRanker) and own
 
 
 def known_by(model: Any) -> str:

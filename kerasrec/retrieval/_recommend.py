@@ -16,8 +16,8 @@ from kerasrec.retrieval.columns import (
     nothing_known,
 )
 from kerasrec.retrieval.exact import TopK
-from kerasrec.retrieval.index import ExactIndex, pair_scores, products
-from kerasrec.retrieval.item_vectors import item_vectors, similarity
+from kerasrec.retrieval.index import ExactIndex, pair_scores, part_scores, products
+from kerasrec.retrieval.item_vectors import in_blocks, item_vectors, similarity
 from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import FIRST_ID, PADDING_ID, Schema
 from kerasrec.types import (
@@ -28,6 +28,7 @@ from kerasrec.types import (
     Ranker,
     Retriever,
     Tensor,
+    has_own_parts,
     known_by,
 )
 
@@ -51,7 +52,7 @@ def recommend(
     """Return the k best items for each user, as an export of the model would.
 
     A retriever is searched by dot products, a pipeline makes the lists itself, and any other model
-    scores every pair of user and item.
+    scores every pair of user and item, from parts computed once if it has them (`PartsRanker`).
     Ties are in vocabulary order. A user about whom nothing is known gets the most popular items:
     `fallback` is true and the score is the training count. For a model of a history this is a user
     without known items, for any other model a user without training rows.
@@ -111,7 +112,8 @@ def recommend(
     )
     positions = np.full(schema.item_id.num_ids, -1, np.int32)
     positions[ids] = np.arange(len(ids), dtype=np.int32)
-    index: Any = None if isinstance(model, ListRanker) else _index(model, columns, counts)
+    if not isinstance(model, ListRanker):
+        index, read = _index(model, columns, counts)
     found = []
     for some in blocks:
         exclude = past.newest(some[user], None if exclude_seen else 0) if past else None
@@ -123,11 +125,8 @@ def recommend(
             found.append((*best, lists["fallback"]))
             continue
         unknown = nothing_known(some[known_by(model)])
-        vectors: Any = some
-        if isinstance(model, Retriever):
-            vectors = tf.constant(_numbers(model, model.query_embedding(some)))
         limits = {} if exclude is None else {"exclude": positions[exclude]}
-        best = index.search(vectors, int(k), unknown=tf.constant(unknown), **limits)
+        best = index.search(read(some), int(k), unknown=tf.constant(unknown), **limits)
         found.append((*best, unknown))
     return _decoded(found, used[item], ids)
 
@@ -281,20 +280,28 @@ def _query(
     return query
 
 
-def _index(model: Any, candidates: Columns, counts: np.ndarray) -> ExactIndex:
-    """Return the search over the candidates."""
-    size, popularity = len(counts), tf.constant(counts, tf.float32)
-    if isinstance(model, Retriever):
-        table = VectorTable(_numbers(model, item_vectors(model, candidates)))
-        return ExactIndex(products(table), size, popularity=popularity)
+def _index(model: Any, candidates: Columns, counts: np.ndarray) -> tuple[ExactIndex, Any]:
+    """Return the search over the candidates, and a function from query features to its queries."""
 
-    def call(inputs: Features) -> Tensor:
+    def score_parts(query: Tensor, items: Tensor) -> Tensor:
+        return _numbers(model, model.score_parts(query, items))
+
+    def score_pairs(inputs: Features) -> Tensor:
         # Models of NumPy score pairs too.
         columns = {name: np.asarray(column) for name, column in inputs.items()}
         return _numbers(model, model(columns, training=False))
 
-    score = pair_scores(call, candidates)
-    return ExactIndex(score, size, popularity=popularity, pairs_per_block=_PAIRS)
+    size, popularity = len(counts), tf.constant(counts, tf.float32)
+    if isinstance(model, Retriever):
+        table = VectorTable(_numbers(model, item_vectors(model, candidates)))
+        index = ExactIndex(products(table), size, popularity=popularity)
+        return index, lambda query: tf.constant(_numbers(model, model.query_embedding(query)))
+    score, read = pair_scores(score_pairs, candidates), dict
+    first = {name: column[:1] for name, column in candidates.items()}
+    if has_own_parts(model) and model.item_part(first) is not None:
+        score = part_scores(score_parts, in_blocks(model.item_part, candidates))
+        read = model.query_part
+    return ExactIndex(score, size, popularity=popularity, pairs_per_block=_PAIRS), read
 
 
 def _numbers(model: Any, values: Tensor) -> np.ndarray:

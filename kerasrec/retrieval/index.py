@@ -181,3 +181,17 @@ def pair_scores(call: Callable[[Features], Tensor], items: Features) -> Scorer:
         return Scores(block)
 
     return score
+
+
+def part_scores(call: Callable[[Tensor, Tensor], Tensor], items: Tensor) -> Scorer:
+    """Return a scorer of query parts by a model that encodes queries and items once.
+
+    Args:
+        call: `score_parts` of a `PartsRanker`.
+        items: item parts `(items, width)`.
+    """
+
+    def score(query: Tensor) -> Scores:
+        return Scores(lambda start, stop: call(query, items[start:stop]))
+
+    return score

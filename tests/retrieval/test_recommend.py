@@ -251,3 +251,15 @@ def test_other_models_and_weights_are_refused(ready):
         model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
         with pytest.raises(ValueError, match=f"{kind.__name__} gave NaN; expected numbers"):
             recommend(model, ready.vocabularies, ["u1"], 3, seen=ready.seen())
+
+
+def test_a_subclass_with_a_call_of_its_own_is_called(ready):
+    class Opposite(EmbeddingMLP):
+        def call(self, inputs, training=False):
+            return -super().call(inputs, training=training)
+
+    model = Opposite(ready.schema, embedding_dim=8, hidden_units=(8,))
+    found = recommend(model, ready.vocabularies, ["u8"], 3, seen=ready.seen())
+    items, scores = sorted_lists(model, ready, "u8", True)
+    assert [item for item, _ in found.rows()[0]] == items[:3]
+    np.testing.assert_allclose(found.score[0], scores[:3], rtol=1e-5, atol=1e-6)
