@@ -15,6 +15,9 @@ Tensor = Any
 Features = Mapping[str, Tensor]
 Columns = Mapping[str, np.ndarray]
 
+RAW_PADDING: dict[str, str | int | float] = {"string": "", "int64": -1, "float32": float("nan")}
+"""Padding value of a matrix of raw ids or event numbers, by type."""
+
 
 @runtime_checkable
 class Ranker(Protocol):
@@ -37,6 +40,23 @@ class Retriever(Ranker, Protocol):
 
     def item_embedding(self, inputs: Features) -> Tensor:
         """Return vectors `(items, dim)` of the item side, with `dot == call`."""
+        ...
+
+
+@runtime_checkable
+class ListRanker(Ranker, Protocol):
+    """Protocol of models that make whole lists, such as a pipeline of several models."""
+
+    def recommend(
+        self,
+        query: Columns,
+        *,
+        k: int,
+        candidates: Columns,
+        popularity: np.ndarray,
+        exclude: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return `item` (encoded, 0 in empty slots), `score`, `count` and `fallback`."""
         ...
 
 
@@ -106,3 +126,35 @@ class Predictor(Protocol):
 def output_kind(model: object) -> str:
     """Return what the output of a model is, see `Predictor`."""
     return model.output_kind if isinstance(model, Predictor) else "score"
+
+
+def has_own_parts(model: object) -> bool:
+    """Return whether a `PartsRanker` defines the parts with `call`, or in a subclass of its class.
+
+    Args:
+        model: any model.
+    """
+    classes = type(model).__mro__
+
+    def depth(name: str) -> int:
+        return next((at for at, kind in enumerate(classes) if name in vars(kind)), len(classes))
+
+    own = depth("score_parts") <= min(depth("call"), depth("__call__"))
+    return isinstance(model, PartsRanker) and own
+
+
+def known_by(model: Any) -> str:
+    """Return the name of the feature that identifies a query: a history, or the user id.
+
+    A model of a history serves users it has never seen.
+
+    Args:
+        model: a ranker.
+    """
+    schema: Schema = model.schema
+    reads: Any = model  # a Protocol that asks for attributes cannot be asked of classes
+    if isinstance(model, SequenceModel):
+        return str(reads.sequence.name)
+    if isinstance(model, StepClassifier):
+        return (*schema.item_histories, *schema.number_histories)[0].name
+    return schema.user_id.name

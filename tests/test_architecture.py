@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "reports": {"evaluation"},
     "distribute": BASE | {"training"},
     "losses": BASE,
-    "retrieval": BASE,
+    "retrieval": BASE | {"data"},
     "evaluation": BASE | {"data"},
     "serving": BASE | {"data", "retrieval"},
     "interop": BASE | {"data", "models"},

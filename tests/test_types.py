@@ -9,7 +9,7 @@ from kerasrec.models import (
     SASRec,
     StackedLSTMClassifier,
 )
-from kerasrec.schema import Categorical, IdSequence, Schema
+from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.types import (
     Counted,
     PartsRanker,
@@ -18,6 +18,7 @@ from kerasrec.types import (
     Retriever,
     SequenceModel,
     StepClassifier,
+    known_by,
     output_kind,
 )
 
@@ -49,3 +50,14 @@ def test_models_can_what_they_can(kind, more):
 def test_the_output_of_a_model_that_does_not_say_is_a_score():
     assert output_kind(lambda inputs: inputs) == "score"
     assert output_kind(MatrixFactorization(SCHEMA)) == MatrixFactorization(SCHEMA).output_kind
+
+
+def test_what_a_query_is_known_by():
+    steps = NumericSequence("steps", of="x", max_length=3)
+    ids = {"item": Categorical("item", 12)}
+    both = StackedLSTMClassifier(
+        Schema(user=(Categorical("user", 9), steps, SCHEMA.user[1]), **ids)
+    )
+    numbers = StackedLSTMClassifier(Schema(user=(Categorical("user", 9), steps), **ids))
+    models = both, numbers, SASRec(SCHEMA), EmbeddingMLP(SCHEMA)
+    assert [known_by(model) for model in models] == ["history", "steps", "history", "user"]

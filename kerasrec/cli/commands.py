@@ -13,7 +13,6 @@ from kerasrec._files import new_file
 from kerasrec.cli.data import item_table, load, prepare, say_form
 from kerasrec.cli.flags import in_flags
 from kerasrec.cli.output import Report
-from kerasrec.cli.recommend import history_of
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import Run, changes, read_run
@@ -333,6 +332,6 @@ def _reopen(directory: str, data: str | None) -> "tuple[Run, PreparedData]":
         )
     if not len(ready.split.test):
         raise ValueError(f"{directory}: the run has no test rows (--test 0) to evaluate on.")
-    if history := history_of(run.schema):
-        ready = ready.with_history(history.max_length)
+    if histories := run.schema.item_histories:
+        ready = ready.with_history(histories[0].max_length)
     return run, ready

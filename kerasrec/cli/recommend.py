@@ -16,7 +16,6 @@ from kerasrec.runs.directory import Run, read_run
 from kerasrec.runs.side_tables import side_table
 from kerasrec.runs.terminal import say
 from kerasrec.schema import FIRST_ID, Schema
-from kerasrec.schema import IdSequence as History
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
     import pyarrow as pa
@@ -72,17 +71,26 @@ def recommend(
     else:
         raw = [_parsed("--user", str(user), found.vocabularies[found.schema.user_id.name])]
     seen = found.seen() if data is None else _newer(found, data)
-    ids = found.vocabularies[found.schema.user_id.name].encode(raw)
     left = len(vocabulary)
     if user is not None and exclude == "seen":
-        mine = seen[found.schema.item_id.name][seen[found.schema.user_id.name] == ids[0]]
+        (encoded,) = found.vocabularies[found.schema.user_id.name].encode(raw)
+        mine = seen[found.schema.item_id.name][seen[found.schema.user_id.name] == encoded]
         left -= len(np.unique(mine[mine >= FIRST_ID]))
     if not 1 <= k <= left:
         raise ValueError(f"--k {k}: expected 1 to {left}, the number of items to choose from.")
-    lists = _lists(found, ids, seen, k, exclude)
+    import_tensorflow()
+    with step(f"Ranking for {len(raw):,} users"):
+        best = kerasrec.retrieval.recommend(
+            found.model,
+            found.vocabularies,
+            raw,
+            k,
+            seen=seen,
+            exclude_seen=exclude == "seen",
+        )
     rows = [
-        {"user": one, "known": bool(known), "items": _described(vocabulary, *best, titles)}
-        for one, known, best in zip(raw, ids >= FIRST_ID, lists, strict=True)
+        {"user": one, "known": not fallback, "items": _described(items, titles)}
+        for one, fallback, items in zip(raw, best.fallback.tolist(), best.rows(), strict=True)
     ]
     if output is not None:
         _write(output, found.schema, rows)
@@ -107,22 +115,13 @@ def _check_output(output: str | None) -> None:
 
 
 def _check_features(schema: Schema, *, of_items: bool) -> None:
-    known = (schema.user_id, schema.item_id, history_of(schema))
+    known = (schema.user_id, schema.item_id, *schema.item_histories)
     read = schema.item if of_items else schema.features
     if wanted := [feature.name for feature in read if feature not in known]:
         raise ValueError(
             f"recommend takes an id alone, and this model also needs {wanted}. Export the run and "
             "pass them to its signature `recommend`."
         )
-
-
-def history_of(schema: Schema) -> History | None:
-    """Return the feature that holds the items of the user, if the model reads them.
-
-    Args:
-        schema: the schema of a model.
-    """
-    return next(iter(schema.item_histories), None)
 
 
 def _parsed(flag: str, raw: str, vocabulary: "Vocabulary") -> int | str:
@@ -171,103 +170,28 @@ def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
     return seen
 
 
-def _lists(
-    run: Run, users: np.ndarray, seen: dict[str, np.ndarray], k: int, exclude: str
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return encoded items and scores for each user, best first."""
-    schema = run.schema
-    user, item = schema.user_id.name, schema.item_id.name
-    known = np.flatnonzero(users >= FIRST_ID)
-    counts = run.vocabularies[item].counts
-    popular = np.argsort(-counts, kind="stable")[:k]
-    lists = [(popular.astype(np.int32) + FIRST_ID, counts[popular].astype(float))] * len(users)
-    if not len(known):
-        return lists
-    queries = {user: users[known]}
-    if history := history_of(schema):
-        queries[history.name] = histories(
-            seen[user], seen[item], users[known], max_length=history.max_length
-        )
-    import_tensorflow()
-    model = run.model
-    with step(f"Ranking for {len(known):,} users"):
-        best = kerasrec.evaluation.recommend(
-            model, queries, seen=seen if exclude == "seen" else None, k=k
-        ).items
-        pairs = {**queries, item: np.maximum(best, FIRST_ID)}
-        scores = model.predict(pairs, verbose=0, batch_size=1024)
-    for at, ids, values in zip(known, best, scores, strict=True):
-        lists[at] = ids[ids >= FIRST_ID], values[ids >= FIRST_ID]
-    return lists
-
-
-def histories(
-    users: np.ndarray, items: np.ndarray, asked: np.ndarray, *, max_length: int
-) -> np.ndarray:
-    """Return the newest items of some users, padded with 0 on the right.
-
-    Args:
-        users: users of the rows, sorted.
-        items: their items, the newest of each user last.
-        asked: the users to return histories for.
-        max_length: width of the result.
-
-    Example:
-
-    >>> histories(np.array([2, 2, 2, 3]), np.array([7, 8, 9, 7]), np.array([3, 2]), max_length=2)
-    array([[7, 0],
-           [8, 9]], dtype=int32)
-    """
-    last = np.searchsorted(users, asked, side="right")
-    first = np.maximum(np.searchsorted(users, asked, side="left"), last - max_length)
-    at = first[:, None] + np.arange(max_length)
-    found = np.zeros(at.shape, np.int32)
-    real = at < last[:, None]
-    found[real] = items[at[real]]
-    return found
-
-
 def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | None) -> Report:
     """Find the items most like one item, by the cosine of their vectors."""
     name = run.schema.item_id.name
     vocabulary = run.vocabularies[name]
-    asked = int(vocabulary.encode([_parsed("--item", item, vocabulary)])[0])
-    if asked < FIRST_ID:
+    raw = _parsed("--item", item, vocabulary)
+    if vocabulary.encode([raw])[0] < FIRST_ID:
         raise ValueError(
             f"--item {item}: no training row has it; expected an id such as {vocabulary.ids[0]}."
         )
     if not 1 <= k < len(vocabulary):
         raise ValueError(f"--k {k}: expected 1 to {len(vocabulary) - 1}, the other items.")
     import_tensorflow()
-    model = run.model
-    if not isinstance(model, kerasrec.types.Retriever):
-        raise ValueError(
-            f"--item: {type(model).__name__} has no vectors of items to compare. Train a "
-            "retriever, such as MatrixFactorization."
-        )
-    from kerasrec.serving.item_vectors import similarity
-
-    ids = np.arange(FIRST_ID, vocabulary.num_ids, dtype=np.int32)
-    vectors = np.asarray(model.item_embedding({name: ids}), np.float32)
-    columns, norms = similarity(vectors)
-    units = vectors * columns * norms[:, None]
-    scores = units @ units[asked - FIRST_ID]
-    scores[asked - FIRST_ID] = -np.inf
-    best = np.argsort(-scores, kind="stable")[:k]
-    rows = _described(vocabulary, ids[best], scores[best], titles)
+    (best,) = kerasrec.retrieval.similar_items(run.model, run.vocabularies, [raw], k).rows()
+    rows = _described(best, titles)
     if output is not None:
         _write(output, run.schema, [{"items": rows}])
     text = _text([{"title": f"Items like {item}:", "items": rows}], output)
     return Report({"item": item, "items": rows}, text)
 
 
-def _described(
-    vocabulary: "Vocabulary", ids: np.ndarray, scores: np.ndarray, titles: dict[Any, str]
-) -> list[dict[str, Any]]:
-    pairs = zip(vocabulary.decode(ids).tolist(), scores, strict=True)
-    return [
-        {"item": item, "score": float(score), "title": titles.get(item)} for item, score in pairs
-    ]
+def _described(items: list[tuple[Any, float]], titles: dict[Any, str]) -> list[dict[str, Any]]:
+    return [{"item": item, "score": score, "title": titles.get(item)} for item, score in items]
 
 
 def _text(rows: list[dict[str, Any]], output: str | None) -> str:

@@ -1,12 +1,14 @@
-"""Exact top-k retrieval with exclusions and filters, eager or in a graph."""
+"""Recommended lists, exact top-k with exclusions and filters, and re-ranking."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "catalogue": ["ExactTopK", "Found"],
-        "exact": ["LOWEST_SCORE", "TopK", "blocked_top_k", "rescored", "top_k"],
+        "_recommend": ["recommend", "similar_items"],
+        "catalogue": ["ExactTopK", "RecommendedItems"],
+        "exact": ["LOWEST_SCORE", "TopK"],
+        "index": ["ExactIndex", "Index"],
         "reranking": [
             "Calibrated",
             "MaximalMarginalRelevance",

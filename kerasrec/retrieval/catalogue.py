@@ -7,25 +7,37 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_integer
-from kerasrec.retrieval.categories import only_allowed
-from kerasrec.retrieval.exact import LOWEST_SCORE, ScoreBlock, blocked_top_k
+from kerasrec.retrieval.exact import LOWEST_SCORE
+from kerasrec.retrieval.index import ExactIndex, Index, products
 from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
-from kerasrec.types import Tensor
+from kerasrec.types import RAW_PADDING, Tensor
 
 
-class Found(NamedTuple):
-    """Best items of each query, best first.
+class RecommendedItems(NamedTuple):
+    """Lists of items with raw ids, best first.
 
     Attributes:
         item_id: raw ids `(batch, k)`; "" or -1 in empty slots.
         score: float32 `(batch, k)`; `LOWEST_SCORE` in empty slots.
         count: int32 `(batch,)`, number of slots that are not empty.
+        fallback: bool `(batch,)`: nothing is known about the query, which gets the most popular
+            items. For similar items: the list is empty, because the queried item is unknown or the
+            only one.
     """
 
     item_id: Tensor
     score: Tensor
     count: Tensor
+    fallback: Tensor
+
+    def rows(self) -> list[list[tuple[Any, float]]]:
+        """Return the pairs of raw id and score of each list, without empty slots."""
+        columns = (np.asarray(column).tolist() for column in self[:3])
+        return [
+            [(_text(raw), score) for raw, score in zip(ids[:real], scores[:real], strict=True)]
+            for ids, scores, real in zip(*columns, strict=True)
+        ]
 
 
 class ExactTopK(tf.Module):
@@ -47,8 +59,8 @@ class ExactTopK(tf.Module):
         k: number of slots; some stay empty if the catalogue has fewer items.
         categories: raw categories of each item for the filter, a list of lists of strings or
             non-negative integers.
-        tables: storage of the vectors, see `VectorTable`. With "int8", the best 4 k + 16 items are
-            found with 8-bit scores and ranked with 12-bit scores.
+        quantize: storage of the vectors, see `VectorTable`. With "int8", the best 4 k + 16 items
+            are found with 8-bit scores and ranked with 12-bit scores.
         pairs_per_block: maximum number of scores in memory at once.
 
     Raises:
@@ -74,13 +86,13 @@ class ExactTopK(tf.Module):
         *,
         k: int = 10,
         categories: Sequence[Sequence[Any]] | None = None,
-        tables: str = "float32",
+        quantize: str = "float32",
         pairs_per_block: int = 2**22,
     ) -> None:
         super().__init__(name="exact_top_k")
         check_integer(self, "k", k, 1, 2**31 - 1, numpy=True)
         self.k = k
-        self.tables = tables
+        self.quantize = quantize
         self.pairs_per_block = pairs_per_block
         self.refresh(ids, vectors, categories=categories)
 
@@ -98,11 +110,11 @@ class ExactTopK(tf.Module):
             ValueError: as for the constructor; the current catalogue is then kept.
         """
         # Everything is created before the one assignment that other threads can see.
-        self._index = _Index(ids, vectors, categories, self.tables)
+        self._items = _Items(ids, vectors, categories, self.quantize)
 
     def __call__(
         self, queries: Tensor, *, exclude: Tensor | None = None, allow: Tensor | None = None
-    ) -> Found:
+    ) -> RecommendedItems:
         """Return the k best items of each query.
 
         Args:
@@ -116,58 +128,43 @@ class ExactTopK(tf.Module):
             ValueError: if `allow` is given without categories in the catalogue, or queries and
                 vectors differ in length.
         """
-        index = self._index
+        items = self._items
         queries = tf.convert_to_tensor(queries, tf.float32)
-        if queries.shape.rank != 2 or queries.shape[1] != index.vectors.dim:
+        if queries.shape.rank != 2 or queries.shape[1] != items.vectors.dim:
             raise ValueError(
-                f"ExactTopK: expected queries (batch, {index.vectors.dim}); received the shape "
+                f"ExactTopK: expected queries (batch, {items.vectors.dim}); received the shape "
                 f"{queries.shape}."
             )
-        excluded = tf.fill([tf.shape(queries)[0], 0], -1)
         if exclude is not None:
-            excluded = _look_up(index.positions, _raw(exclude, index.ids.dtype))
-
-        def block(start: Tensor, stop: Tensor) -> Tensor:
-            return index.vectors.dot_products(queries, start, stop)
-
-        def exact(places: Tensor) -> Tensor:
-            return tf.einsum("bd,bnd->bn", queries, index.vectors.rows(places))
-
-        scores: ScoreBlock = block
+            exclude = _look_up(items.positions, _raw(exclude, items.ids.dtype))
         if allow is not None:
-            categories = index.categories
-            if categories is None:
+            if items.categories is None:
                 raise ValueError(
                     "ExactTopK: allow= needs categories; the catalogue has none. Pass categories= "
                     "with it."
                 )
-            raw = _raw(allow, index.category_dtype)
-            encoded = _look_up(index.category_ids, raw)
-            encoded = tf.where(raw == _padding(raw.dtype), PADDING_ID, encoded)
-            scores = only_allowed(block, encoded, categories, index.num_categories)
-        slots = min(self.k, index.size)
-        best = blocked_top_k(
-            scores,
-            num_candidates=index.size,
-            k=slots,
-            exclude=excluded,
-            pairs_per_block=self.pairs_per_block,
-            exact=exact if index.vectors.is_coarse else None,
+            raw = _raw(allow, items.category_dtype)
+            encoded = _look_up(items.category_ids, raw)
+            allow = tf.where(raw == RAW_PADDING[raw.dtype.name], PADDING_ID, encoded)
+        slots = min(self.k, items.size)
+        best = items.index(self.pairs_per_block).search(
+            queries, slots, exclude=exclude, allow=allow
         )
         empty = [[0, 0], [0, self.k - slots]]
-        places = tf.where(best.positions < 0, index.size, best.positions)
-        return Found(
-            tf.gather(index.ids, tf.pad(places, empty, constant_values=index.size)),
+        positions = tf.where(best.positions < 0, items.size, best.positions)
+        return RecommendedItems(
+            tf.gather(items.ids, tf.pad(positions, empty, constant_values=items.size)),
             tf.pad(best.scores, empty, constant_values=LOWEST_SCORE),
             best.count,
+            tf.zeros_like(best.count, tf.bool),
         )
 
 
-class _Index(tf.Module):
+class _Items(tf.Module):
     """Immutable state of the catalogue."""
 
     def __init__(
-        self, ids: Any, vectors: Any, categories: Sequence[Sequence[Any]] | None, tables: str
+        self, ids: Any, vectors: Any, categories: Sequence[Sequence[Any]] | None, quantize: str
     ) -> None:
         super().__init__()
         raw = _array(ids, "ids")
@@ -186,11 +183,14 @@ class _Index(tf.Module):
         dtype = tf.string if raw.dtype == object else tf.int64
         # The last row holds the values of an empty slot.
         self.ids = tf.Variable(
-            tf.constant([*raw.tolist(), _padding(dtype)], dtype), trainable=False, name="ids"
+            tf.constant([*raw.tolist(), RAW_PADDING[dtype.name]], dtype),
+            trainable=False,
+            name="ids",
         )
         self.positions = _table(raw, np.arange(self.size), default=-1)
-        self.vectors = VectorTable(values, tables, name="vectors")
+        self.vectors = VectorTable(values, quantize, name="vectors")
         self.categories: tf.Variable | None = None
+        self.num_categories = 0
         if categories is None:
             return
         if len(categories) != self.size:
@@ -207,6 +207,21 @@ class _Index(tf.Module):
         self.category_dtype = tf.string if names.dtype == object else tf.int64
         self.num_categories = len(names) + FIRST_ID
         self.category_ids = _table(names, np.arange(len(names)) + FIRST_ID, default=UNKNOWN_ID)
+
+    def index(self, pairs_per_block: int) -> Index:
+        """Return the search over the vectors."""
+        return ExactIndex(
+            products(self.vectors),
+            self.size,
+            categories=self.categories,
+            num_categories=self.num_categories,
+            pairs_per_block=pairs_per_block,
+        )
+
+
+def _text(raw: Any) -> Any:
+    """Decode text of a tensor."""
+    return raw.decode() if isinstance(raw, bytes) else raw
 
 
 def _array(ids: Any, what: str) -> np.ndarray:
@@ -235,10 +250,6 @@ def _table(keys: np.ndarray, values: np.ndarray, *, default: int) -> Any:
 def _look_up(table: Any, raw: Tensor) -> Tensor:
     # The table loses the static rank.
     return tf.ensure_shape(tf.cast(table.lookup(raw), tf.int32), raw.shape)
-
-
-def _padding(dtype: tf.DType) -> str | int:
-    return "" if dtype == tf.string else -1
 
 
 def _raw(ids: Any, dtype: tf.DType) -> Tensor:

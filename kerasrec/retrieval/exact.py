@@ -36,66 +36,6 @@ class TopK(NamedTuple):
     count: Tensor
 
 
-def top_k(
-    queries: Tensor,
-    candidates: Tensor,
-    k: int,
-    *,
-    exclude: Tensor | None = None,
-    pairs_per_block: int = 2**22,
-) -> TopK:
-    """Return the k candidates with the largest dot product.
-
-        argtop_k <query, candidate_i>  over all i that are not excluded
-
-    Args:
-        queries: float32 `(batch, dim)`.
-        candidates: float32 `(candidates, dim)`, a tensor or a variable.
-        k: number of slots.
-        exclude: integer positions `(batch, n)` to exclude for each query; positions outside the
-            catalogue, such as -1, are ignored.
-        pairs_per_block: maximum number of scores in memory at once.
-
-    Returns:
-        `TopK` of shape `(batch, k)`.
-
-    Raises:
-        ValueError: if the shapes do not match, or `k` is not between 1 and the number of
-            candidates.
-
-    Example:
-
-    >>> best = top_k([[1.0, 0.0]], [[1.0, 5.0], [3.0, 0.0], [2.0, 0.0]], 2, exclude=[[1]])
-    >>> best.positions.numpy().tolist(), best.scores.numpy().tolist()
-    ([[2, 0]], [[2.0, 1.0]])
-    """
-    queries = tf.convert_to_tensor(queries, tf.float32)
-    if not isinstance(candidates, tf.Variable):
-        candidates = tf.convert_to_tensor(candidates, tf.float32)
-    if (
-        queries.shape.rank != 2
-        or candidates.shape.rank != 2
-        or (not queries.shape[1:].is_compatible_with(candidates.shape[1:]))
-    ):
-        raise ValueError(
-            "top_k: expected queries (batch, dim) and candidates (candidates, dim) of one dim; "
-            f"received {tuple(queries.shape)} and {tuple(candidates.shape)}."
-        )
-
-    def dot_products(start: Tensor, stop: Tensor) -> Tensor:
-        return tf.matmul(queries, candidates[start:stop], transpose_b=True)
-
-    if exclude is None:
-        exclude = tf.zeros([tf.shape(queries)[0], 0], tf.int32)
-    return blocked_top_k(
-        dot_products,
-        num_candidates=candidates.shape[0],
-        k=k,
-        exclude=exclude,
-        pairs_per_block=pairs_per_block,
-    )
-
-
 def blocked_top_k(
     score_block: ScoreBlock,
     *,
@@ -112,7 +52,8 @@ def blocked_top_k(
             `(batch, stop - start)` of the candidates from `start` to `stop`.
         num_candidates: size of the catalogue.
         k: number of slots.
-        exclude: integer positions `(batch, n)`, n may be 0; see `top_k`.
+        exclude: integer positions `(batch, n)` to exclude for each query, n may be 0. Positions
+            outside the catalogue, such as -1, are ignored.
         pairs_per_block: maximum number of scores in memory at once.
         exact: function of positions `(batch, n)` that returns more precise scores, by which the
             best 4 k + 16 candidates are ranked again; None if block scores are exact.
@@ -177,12 +118,6 @@ def rescored(best: TopK, k: int, scores_at: Callable[[Tensor], Tensor]) -> TopK:
 
     Returns:
         `TopK` of shape `(batch, k)`.
-
-    Example:
-
-    >>> best = TopK(tf.constant([[3.0, 2.0]]), tf.constant([[4, 1]]), tf.constant([2]))
-    >>> rescored(best, 1, lambda positions: -tf.cast(positions, tf.float32)).positions.numpy()
-    array([[1]], dtype=int32)
     """
     last = tf.int32.max
     positions = tf.sort(tf.where(best.positions < 0, last, best.positions), axis=1)

@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "_export": ["export"],
         "artifact.checksums": ["check_checksums"],
         "artifact.versions": ["find_version", "list_versions", "rollback"],
-        "client": ["Recommendations", "SavedRecommender", "load"],
+        "client": ["SavedRecommender", "load"],
         "commands": ["curl_command", "serve_command"],
         "pipeline": ["Pipeline"],
         "verification._compare": ["SignatureCheck"],

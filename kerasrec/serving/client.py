@@ -1,6 +1,5 @@
 """Python client of exported models, by raw ids."""
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -8,37 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasrec.retrieval import RecommendedItems
 from kerasrec.serving.artifact.checksums import check_checksums
 from kerasrec.serving.artifact.versions import StrPath, find_version
 from kerasrec.serving.json_tensors import fill_rows
-from kerasrec.serving.raw_ids import PADDING
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Recommendations:
-    """Result of `recommend` and `similar_items`.
-
-    Attributes:
-        item_id: raw ids `(batch, k)`, best first; "" or -1 in empty slots.
-        score: float32 `(batch, k)`.
-        fallback: bool `(batch,)`: the user is unknown and gets the most popular items. For similar
-            items: the list is empty, because the queried item is unknown or the only one.
-        count: int32 `(batch,)`: number of slots that are not empty.
-    """
-
-    item_id: np.ndarray
-    score: np.ndarray
-    fallback: np.ndarray
-    count: np.ndarray
-
-    def rows(self) -> list[list[tuple[str | int, float]]]:
-        """Return the pairs of raw id and score for each user, without empty slots."""
-        return [
-            list(zip(ids[:real], scores[:real], strict=True))
-            for ids, scores, real in zip(
-                self.item_id.tolist(), self.score.tolist(), self.count.tolist(), strict=True
-            )
-        ]
+from kerasrec.types import RAW_PADDING
 
 
 class SavedRecommender:
@@ -98,7 +71,7 @@ class SavedRecommender:
         exclude: Any = None,
         allow: Any = None,
         k: int | None = None,
-    ) -> Recommendations:
+    ) -> RecommendedItems:
         """Return the best items for each user.
 
         Args:
@@ -120,7 +93,7 @@ class SavedRecommender:
             limits["allow"] = nothing if allow is None else allow
         return _recommendations(self._call(signature, {**inputs, **limits}))
 
-    def similar_items(self, items: Any) -> Recommendations:
+    def similar_items(self, items: Any) -> RecommendedItems:
         """Return the items with the largest cosine for each item, without the item itself.
 
         Args:
@@ -203,13 +176,13 @@ def load(directory: StrPath) -> SavedRecommender:
     return SavedRecommender(find_version(directory))
 
 
-def _recommendations(answer: Mapping[str, np.ndarray]) -> Recommendations:
+def _recommendations(answer: Mapping[str, np.ndarray]) -> RecommendedItems:
     """Return the answer with raw ids decoded to text."""
     items = answer["item_id"]
     if items.dtype == object:
         text = [raw.decode("utf-8") for raw in items.ravel()]
         items = np.array(text, dtype=object).reshape(items.shape)
-    return Recommendations(items, answer["score"], answer["fallback"], answer["count"])
+    return RecommendedItems(items, answer["score"], answer["count"], answer["fallback"])
 
 
 def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
@@ -220,7 +193,7 @@ def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
     rows = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if spec.dtype == tf.float32:
         if spec.shape.rank > 1 and spec.shape[1] is None:
-            rows = fill_rows(rows, PADDING["float32"], spec.shape.as_list()[2:])
+            rows = fill_rows(rows, RAW_PADDING["float32"], spec.shape.as_list()[2:])
         try:
             array: np.ndarray = np.asarray(rows, np.float32)
         except (TypeError, ValueError) as error:
@@ -231,7 +204,7 @@ def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
         if any(isinstance(row, str | bytes) or not hasattr(row, "__len__") for row in rows):
             raise ValueError(f"{wanted}; received {values!r:.100}. Pass one list for each user.")
         width = spec.shape[1] or max((len(row) for row in rows), default=0)
-        padding = PADDING[spec.dtype.name]
+        padding = RAW_PADDING[spec.dtype.name]
         longest = max((len(row) for row in rows), default=0)
         if longest > width:
             raise ValueError(f"{wanted}; received a row of {longest}. Shorten it.")

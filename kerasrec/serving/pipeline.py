@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from kerasrec._checks import check_integer
 from kerasrec.retrieval import LOWEST_SCORE
+from kerasrec.retrieval.columns import nothing_known
+from kerasrec.retrieval.item_vectors import item_vectors, similarity
 from kerasrec.retrieval.reranking import Reranker, Shortlist, category_shares
 from kerasrec.schema import PADDING_ID, Feature, IdSequence, Schema
-from kerasrec.serving.item_vectors import item_vectors, similarity
-from kerasrec.serving.raw_ids import known_by, nothing_known
-from kerasrec.types import Columns, Features, Retriever, Tensor
+from kerasrec.types import Columns, Features, Retriever, Tensor, known_by, output_kind
 
 
 @keras.saving.register_keras_serializable("kerasrec")
@@ -97,14 +97,12 @@ class Pipeline(keras.Model):
     @property
     def output_kind(self) -> str:
         """Return the output kind of the ranker's score."""
-        return str(getattr(self.ranker, "output_kind", "score"))
+        return output_kind(self.ranker)
 
     @property
     def history(self) -> IdSequence | None:
         """Return the first sequence of items on the query side."""
-        item = self.schema.item_id.name
-        found = (f for f in self.schema.query if isinstance(f, IdSequence) and f.of == item)
-        return next(found, None)
+        return next(iter(self.schema.item_histories), None)
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the scores of the ranker."""

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from kerasrec._checks import check_integer
 from kerasrec.serving.parts import Parts
+from kerasrec.types import output_kind
 
 SCORES = ("serving_default", "score")
 CLASSES = ("0", "1")
@@ -48,7 +49,7 @@ def choose_signatures(
     if parts.retriever is not None:
         every += ["similar_items", "user_embedding", "item_embedding"]
     every += ["predict_examples", "regress"]
-    kind = getattr(parts.whole, "output_kind", "score")
+    kind = output_kind(parts.whole)
     logits = ["classify"] if kind != "rating" else []
     if signatures is None:
         return ks, (*every, *(logits if kind == "logit" else []))

@@ -9,21 +9,16 @@ import numpy as np
 
 from kerasrec._checks import check_choice
 from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.retrieval.columns import candidate_columns, check_vocabularies
+from kerasrec.retrieval.item_vectors import item_vectors
 from kerasrec.retrieval.vector_table import KINDS
-from kerasrec.schema import Numeric, Schema
-from kerasrec.serving.item_vectors import item_vectors
+from kerasrec.schema import Schema
 from kerasrec.serving.parts import Parts, float32_copy, in_float32, parts_of
 from kerasrec.serving.pipeline import Pipeline
 from kerasrec.serving.quantization import round_tables
-from kerasrec.serving.raw_ids import (
-    candidate_columns,
-    check_names,
-    check_vocabularies,
-    filter_space,
-    known_by,
-)
+from kerasrec.serving.raw_ids import check_names, filter_space, vocabulary_names
 from kerasrec.serving.signatures import choose_signatures
-from kerasrec.types import Columns
+from kerasrec.types import Columns, known_by, output_kind
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,11 +129,14 @@ def make_spec(
         round_tables(rounded.whole, quantize)
     schema: Schema = model.schema
     check_names(schema, filter_by)
-    used = check_vocabularies(schema, vocabularies, filter_by)
-    columns = candidate_columns(schema, used, candidates, filter_by)
+    names = vocabulary_names(schema, filter_by)
+    used = check_vocabularies("export", schema, vocabularies, names)
+    space = None if filter_by is None else filter_space(schema, filter_by)
+    categories = 0 if space is None else used[space].num_ids
+    columns = candidate_columns("export", schema, candidates, filter_by, categories)
     if parts.pipeline is not None:
         _check_pipeline(parts.pipeline, k, filter_by)
-    ks, names = choose_signatures(parts, k, signatures, len(columns[schema.item_id.name]))
+    ks, signatures = choose_signatures(parts, k, signatures, len(columns[schema.item_id.name]))
     vectors = None if exact.retriever is None else item_vectors(exact.retriever, columns)
     return ExportSpec(
         model=model,
@@ -146,7 +144,7 @@ def make_spec(
         vocabularies=used,
         candidates=columns,
         ks=ks,
-        signatures=names,
+        signatures=signatures,
         filter_by=filter_by,
         quantize=quantize,
         exact=exact,
@@ -154,12 +152,12 @@ def make_spec(
         item_vectors=vectors,
         dtypes={
             feature.name: feature.dtype
-            if isinstance(feature, Numeric)
+            if not feature.has_ids
             else used[schema.id_space(feature.name)].dtype
             for feature in schema.features
         },
-        known_by=known_by(model),
-        category_space=None if filter_by is None else filter_space(schema, filter_by),
+        known_by=known_by(parts.retriever or model),
+        category_space=space,
     )
 
 
@@ -177,7 +175,7 @@ def _check_model(parts: Parts) -> None:
                 "export: the models of a pipeline must be Keras models; received "
                 f"{type(part).__name__}."
             )
-    if getattr(model, "output_kind", "score") == "logits":
+    if output_kind(model) == "logits":
         raise ValueError(
             f"export: the logits of several classes rank nothing; received {type(model).__name__} "
             "with num_classes. Train it with num_classes=None, or save it by keras' model.export."

@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from kerasrec.cli import main
-from kerasrec.cli.recommend import histories
 from kerasrec.runs import read_run
 
 
@@ -208,10 +207,3 @@ def test_only_some_of_many_lists_are_printed(run, tmp_path, capsys):
     found = lines(capsys)
     assert len([line for line in found if line.startswith("User ")]) == 20
     assert found[-1] == "... and 5 more lists; --output FILE writes all."
-
-
-def test_histories_are_the_newest_rows_of_each_user():
-    users, items = np.array([2, 2, 2, 4]), np.array([7, 8, 9, 5])
-    found = histories(users, items, np.array([4, 3, 2]), max_length=4)
-    assert found.tolist() == [[5, 0, 0, 0], [0, 0, 0, 0], [7, 8, 9, 0]]
-    assert histories(users, items, np.array([2]), max_length=2).tolist() == [[8, 9]]

@@ -28,6 +28,8 @@ def test_raw_ids_in_and_out(names, padding):
     ]
     nonsense = "?" if padding == "" else 99
     found = index(queries, exclude=[[names[2], padding], [nonsense, names[1]]])
+    assert not found.fallback.numpy().any()
+    assert [[raw for raw, _ in row] for row in found.rows()] == ids(found)
     assert ids(found) == [[names[3], names[0], names[1]], [names[0], names[2], names[3]]]
 
 
@@ -82,12 +84,12 @@ def test_no_call_sees_half_a_catalogue():
     assert not wrong
 
 
-@pytest.mark.parametrize("tables", ["float32", "int8"])
-def test_the_catalogue_is_saved_with_it(tmp_path, tables):
+@pytest.mark.parametrize("quantize", ["float32", "int8"])
+def test_the_catalogue_is_saved_with_it(tmp_path, quantize):
     rng = np.random.default_rng(0)
     names = [f"item {n}" for n in range(200)]
     index = ExactTopK(names, rng.normal(size=(200, 9)), k=5, categories=[["x"], ["y"]] * 100,
-                      tables=tables)  # fmt: skip
+                      quantize=quantize)  # fmt: skip
     module = tf.Module()
     module.index = index
     ids_of = tf.TensorSpec((None, None), tf.string)
@@ -117,7 +119,7 @@ def test_the_catalogue_is_saved_with_it(tmp_path, tables):
         ([1], np.ones(1), {}, r"vectors of shape \(1,\)"),
         ([1], np.ones((1, 1)), {"categories": []}, "expected categories of 1 items; received 0"),
         ([1], np.ones((1, 1)), {"k": 0}, "k must be an integer from 1"),
-        ([1], np.ones((1, 1)), {"tables": "int4"}, "one of .*received 'int4'"),
+        ([1], np.ones((1, 1)), {"quantize": "int4"}, "one of .*received 'int4'"),
     ],
 )
 def test_what_does_not_fit_is_refused(names, vectors, more, message):

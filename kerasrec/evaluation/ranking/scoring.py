@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasrec._checks import check_integer
 from kerasrec.schema import Feature
-from kerasrec.types import Columns, PartsRanker, Ranker, Retriever, Tensor
+from kerasrec.types import Columns, PartsRanker, Ranker, Retriever, Tensor, has_own_parts
 
 # Scores (query, item) for a block of queries: all items, or those at the given positions.
 BlockScorer = Callable[[Columns, np.ndarray | None], np.ndarray]
@@ -114,7 +114,7 @@ def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockS
     if isinstance(model, Retriever):
         return _retriever_scorer(model, items, max_memory_mb)
     of_pairs = _ranker_scorer(model, items, max_memory_mb)
-    if isinstance(model, PartsRanker) and _has_own_parts(model):
+    if isinstance(model, PartsRanker) and has_own_parts(model):
         return _parts_scorer(model, items, max_memory_mb, of_pairs)
     return of_pairs
 
@@ -241,16 +241,6 @@ def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> B
         return check_scores(found, positions.shape, model)
 
     return scores
-
-
-def _has_own_parts(model: PartsRanker) -> bool:
-    """Return whether `score_parts` is defined in the class of `call`, or in a subclass of it."""
-
-    def depth(name: str) -> int:
-        classes = type(model).__mro__
-        return next((at for at, kind in enumerate(classes) if name in vars(kind)), len(classes))
-
-    return depth("score_parts") <= min(depth("call"), depth("__call__"))
 
 
 def _parts_scorer(

@@ -1,20 +1,18 @@
 """Catalogue of the served graph: the items that may be recommended, and the search over them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.retrieval import LOWEST_SCORE, TopK, VectorTable, blocked_top_k
-from kerasrec.retrieval.categories import only_allowed
-from kerasrec.retrieval.exact import ScoreBlock
+from kerasrec.retrieval import LOWEST_SCORE, ExactIndex, Index, TopK, VectorTable
+from kerasrec.retrieval.index import Scores, pair_scores, products
+from kerasrec.retrieval.item_vectors import similarity
 from kerasrec.retrieval.reranking import category_shares
 from kerasrec.schema import FIRST_ID
-from kerasrec.serving.item_vectors import similarity
-from kerasrec.serving.raw_ids import PADDING
 from kerasrec.serving.spec import ExportSpec
-from kerasrec.types import Tensor
+from kerasrec.types import RAW_PADDING, Features, Tensor
 
 # Number of (query, item) pairs scored at once. A dot product holds one float per pair, any other
 # model holds the activations of its layers.
@@ -22,28 +20,15 @@ PAIRS_OF_RETRIEVER = 2**22
 PAIRS_OF_RANKER = 2**16
 
 
-class Limits(NamedTuple):
-    """Limits of the lists of a batch of queries.
-
-    Attributes:
-        exclude: positions `(batch, n)` of items that a query must not get.
-        unknown: mask `(batch,)` of unknown queries, which get the most popular items.
-        allow: encoded categories `(batch, n)`, see `wanted_categories`; None for no filter.
-    """
-
-    exclude: Tensor
-    unknown: Tensor
-    allow: Tensor | None = None
-
-
 class Catalogue:
     """Items that may be recommended, in the order of their encoded ids.
 
     Args:
         spec: specification of the export.
+        call: the traced model, which scores pairs where there are no vectors.
     """
 
-    def __init__(self, spec: ExportSpec) -> None:
+    def __init__(self, spec: ExportSpec, call: Callable[[Features], Tensor]) -> None:
         items, ids = spec.items, spec.item_ids
         self.size = len(ids)
         positions = np.full(items.num_ids, -1, np.int32)
@@ -51,22 +36,32 @@ class Catalogue:
         self.positions = _constant("positions", positions)
         self.popularity = _constant("popularity", items.counts[ids - FIRST_ID].astype(np.float32))
         # The last row holds the values of an empty slot.
-        raw = [*items.decode(ids).tolist(), PADDING[items.dtype]]
+        raw = [*items.decode(ids).tolist(), RAW_PADDING[items.dtype]]
         self.raw_items = _constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
         self.features = {
             f.name: _constant(f"candidates_{f.name}", spec.candidates[f.name])
             for f in spec.schema.item
         }
-        self.has_categories = spec.categories is not None
+        self.categories: tf.Variable | None = None
         if spec.categories is not None:
             self.categories = _constant("categories", spec.categories)
-            self.num_categories = spec.num_categories
+        self.num_categories = spec.num_categories
+        score, pairs = pair_scores(call, self.features), PAIRS_OF_RANKER
         if spec.item_vectors is not None:
             self.vectors = VectorTable(spec.item_vectors, spec.quantize, name="item_vectors")
+            score, pairs = products(self.vectors), PAIRS_OF_RETRIEVER
             if spec.compares_items:
                 columns, norms = similarity(self.vectors.numpy())
                 self.similar_columns = _constant("similar_columns", columns)
                 self.inverse_norms = _constant("inverse_norms", norms)
+        self.index: Index = ExactIndex(
+            score,
+            self.size,
+            popularity=self.popularity,
+            categories=self.categories,
+            num_categories=self.num_categories,
+            pairs_per_block=pairs,
+        )
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -74,42 +69,6 @@ class Catalogue:
         own = [value for value in vars(self).values() if isinstance(value, tf.Variable)]
         vectors = self.vectors.variables_stored if hasattr(self, "vectors") else []
         return [*own, *self.features.values(), *vectors]
-
-    def nearest(self, vectors: Tensor, k: int, limits: Limits) -> TopK:
-        """Return the k items with the largest dot product, or the most popular ones.
-
-        Args:
-            vectors: query vectors `(batch, dim)`.
-            k: length of the lists.
-            limits: limits of the queries.
-        """
-
-        def exact(positions: Tensor) -> Tensor:
-            scores = tf.einsum("bd,bnd->bn", vectors, self.vectors.rows(positions))
-            popularity = tf.gather(self.popularity, positions)
-            return tf.where(limits.unknown[:, None], popularity, scores)
-
-        def block(start: Tensor, stop: Tensor) -> Tensor:
-            return self.vectors.dot_products(vectors, start, stop)
-
-        return self._search(
-            self._limited(block, limits),
-            k,
-            limits.exclude,
-            pairs=PAIRS_OF_RETRIEVER,
-            exact=exact if self.vectors.is_coarse else None,
-        )
-
-    def best(self, block: ScoreBlock, k: int, limits: Limits) -> TopK:
-        """Return the k items with the largest score, or the most popular ones.
-
-        Args:
-            block: scores `(batch, stop - start)` of the items from start to stop.
-            k: length of the lists.
-            limits: limits of the queries.
-        """
-        block = self._limited(block, limits)
-        return self._search(block, k, limits.exclude, pairs=PAIRS_OF_RANKER)
 
     def unit_vectors(self, positions: Tensor) -> Tensor:
         """Return normalised vectors of some items, over the columns that count.
@@ -137,24 +96,19 @@ class Catalogue:
         """
         position = tf.gather(self.positions, ids)  # -1: missing
         place = tf.maximum(position, 0)
-        query = self.unit_vectors(place)
         there = position[:, None] >= 0
+        cosines = products(self.vectors, self.inverse_norms)
 
-        def block(start: Tensor, stop: Tensor) -> Tensor:
-            cosines = self.vectors.dot_products(query, start, stop) * self.inverse_norms[start:stop]
-            return tf.where(there, cosines, LOWEST_SCORE)
+        def score(query: Tensor) -> Scores:
+            scores = cosines(query)
 
-        def exact(positions: Tensor) -> Tensor:
-            products = tf.einsum("bd,bnd->bn", query, self.vectors.rows(positions))
-            return products * tf.gather(self.inverse_norms, positions)
+            def block(start: Tensor, stop: Tensor) -> Tensor:
+                return tf.where(there, scores.block(start, stop), LOWEST_SCORE)
 
-        return self._search(
-            block,
-            k,
-            position[:, None],
-            pairs=PAIRS_OF_RETRIEVER,
-            exact=exact if self.vectors.is_coarse else None,
-        )
+            return scores._replace(block=block)
+
+        index = ExactIndex(score, self.size, pairs_per_block=PAIRS_OF_RETRIEVER)
+        return index.search(self.unit_vectors(place), k, exclude=position[:, None])
 
     def answer(self, best: TopK) -> dict[str, Tensor]:
         """Return the raw ids, scores and counts of a list."""
@@ -164,39 +118,6 @@ class Catalogue:
             "score": best.scores,
             "count": best.count,
         }
-
-    def _limited(self, block: ScoreBlock, limits: Limits) -> ScoreBlock:
-        def known(start: Tensor, stop: Tensor) -> Tensor:
-            scores = block(start, stop)
-            popularity = self.popularity[start:stop][None, :]
-            # Most batches hold only known users.
-            return tf.cond(
-                tf.reduce_any(limits.unknown),
-                lambda: tf.where(limits.unknown[:, None], popularity, scores),
-                lambda: scores,
-            )
-
-        if limits.allow is None:
-            return known
-        return only_allowed(known, limits.allow, self.categories, self.num_categories)
-
-    def _search(
-        self,
-        block: ScoreBlock,
-        k: int,
-        exclude: Tensor,
-        *,
-        pairs: int,
-        exact: Callable[[Tensor], Tensor] | None = None,
-    ) -> TopK:
-        return blocked_top_k(
-            block,
-            num_candidates=self.size,
-            k=k,
-            exclude=exclude,
-            pairs_per_block=pairs,
-            exact=exact,
-        )
 
 
 def _constant(name: str, value: Any) -> tf.Variable:

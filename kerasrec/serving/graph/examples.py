@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasrec import schema as kinds
-from kerasrec.serving.raw_ids import PADDING
-from kerasrec.types import Columns, Tensor
-
-_VARIABLE = (kinds.Bag, kinds.IdSequence, kinds.NumericSequence)
+from kerasrec.schema import Feature
+from kerasrec.types import RAW_PADDING, Columns, Tensor
 
 
 def parse_examples(
-    serialized: Tensor, features: Sequence[kinds.Feature], dtypes: Mapping[str, str]
+    serialized: Tensor, features: Sequence[Feature], dtypes: Mapping[str, str]
 ) -> dict[str, Tensor]:
     """Parse raw features, padded as for the other signatures.
 
@@ -34,21 +31,21 @@ def parse_examples(
     parsers: dict[str, Any] = {}
     for feature in features:
         dtype = tf.as_dtype(dtypes[feature.name])
-        if isinstance(feature, _VARIABLE):
+        if feature.is_padded:
             parsers[feature.name] = tf.io.RaggedFeature(dtype)
-        elif isinstance(feature, kinds.Numeric):
+        elif not feature.has_ids:
             zeros = np.zeros(feature.shape, np.float32)
             parsers[feature.name] = tf.io.FixedLenFeature(feature.shape, dtype, zeros)
         else:
-            parsers[feature.name] = tf.io.FixedLenFeature((), dtype, PADDING[dtype.name])
+            parsers[feature.name] = tf.io.FixedLenFeature((), dtype, RAW_PADDING[dtype.name])
     raw = tf.io.parse_example(serialized, parsers)
     for feature in features:
         value = raw[feature.name]
-        if isinstance(feature, _VARIABLE):
+        if feature.is_padded:
             width = int(np.prod(feature.shape))
-            if not isinstance(feature, kinds.Bag):
+            if feature.is_history:
                 value = value[:, -width:]
-            padding = PADDING[dtypes[feature.name]]
+            padding = RAW_PADDING[dtypes[feature.name]]
             value = value.to_tensor(padding, shape=(None, width))
             raw[feature.name] = tf.reshape(value, (-1, *feature.shape))
     return dict(raw)
@@ -80,11 +77,11 @@ def make_examples(inputs: Columns) -> np.ndarray:
                 if len(values) and (column.ndim > 1 or values.any()):
                     example.features.feature[name].float_list.value.extend(values.tolist())
             elif values.dtype.kind in "iu":
-                ids = values[values != PADDING["int64"]]
+                ids = values[values != RAW_PADDING["int64"]]
                 if len(ids):
                     example.features.feature[name].int64_list.value.extend(ids.tolist())
             else:
-                texts = [text.encode() for text in values.tolist() if text != PADDING["string"]]
+                texts = [text.encode() for text in values.tolist() if text != RAW_PADDING["string"]]
                 if texts:
                     example.features.feature[name].bytes_list.value.extend(texts)
         rows.append(example.SerializeToString(deterministic=True))

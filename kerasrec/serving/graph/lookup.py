@@ -7,8 +7,7 @@ import tensorflow as tf
 from kerasrec._keras import text_file_initializer
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.schema import FIRST_ID, PADDING_ID
-from kerasrec.serving.raw_ids import PADDING
-from kerasrec.types import Tensor
+from kerasrec.types import RAW_PADDING, Tensor
 
 
 class IdLookup(tf.Module):
@@ -41,7 +40,7 @@ class IdLookup(tf.Module):
     def __call__(self, raw: Tensor, *, padded: bool = False) -> Tensor:
         """Return int32 ids of raw ids. Padding becomes 0 if `padded`, else unknown."""
         ids = tf.cast(self.table.lookup(raw), tf.int32) + FIRST_ID
-        return tf.where(raw == PADDING[self.dtype], PADDING_ID, ids) if padded else ids
+        return tf.where(raw == RAW_PADDING[self.dtype], PADDING_ID, ids) if padded else ids
 
 
 def newest_alone(history: Tensor, max_length: int) -> Tensor:

@@ -3,14 +3,14 @@
 import tensorflow as tf
 
 from kerasrec.retrieval import LOWEST_SCORE, Shortlist, TopK
-from kerasrec.serving.graph.catalogue import Catalogue, Limits
+from kerasrec.serving.graph.catalogue import Catalogue
 from kerasrec.serving.graph.lookup import newest_alone
 from kerasrec.serving.pipeline import Pipeline
 from kerasrec.types import Features, Tensor
 
 
 def run_pipeline(
-    pipeline: Pipeline, catalogue: Catalogue, query: Features, k: int, limits: Limits
+    pipeline: Pipeline, catalogue: Catalogue, query: Features, k: int, limits: dict[str, Tensor]
 ) -> TopK:
     """Retrieve, rank and re-rank.
 
@@ -19,16 +19,16 @@ def run_pipeline(
         catalogue: the items that may be recommended.
         query: encoded query features.
         k: length of the lists.
-        limits: limits of the queries.
+        limits: `exclude`, `allow` and `unknown` of the queries, see `Index`.
     """
     length = min(pipeline.retrieve, catalogue.size)
     vectors = pipeline.retriever.query_embedding(query)
-    found = catalogue.nearest(vectors, length, limits)
+    found = catalogue.index.search(vectors, length, **limits)
     real = found.positions >= 0
     places = tf.maximum(found.positions, 0)
     pairs = {name: tf.gather(column, places) for name, column in catalogue.features.items()}
     scores = pipeline.ranker({**query, **pairs}, training=False)
-    unknown = limits.unknown[:, None]
+    unknown = limits["unknown"][:, None]
     scores = tf.where(real, tf.where(unknown, found.scores, scores), LOWEST_SCORE)
     # Empty slots come last, and ties keep the order of the retriever.
     scores, order = tf.math.top_k(scores, length)
@@ -56,7 +56,7 @@ def _shares(
     pipeline: Pipeline, catalogue: Catalogue, query: Features, places: Tensor
 ) -> tuple[Tensor, ...]:
     """Return the category shares of the items and of the histories."""
-    if not catalogue.has_categories or pipeline.history is None:
+    if catalogue.categories is None or pipeline.history is None:
         return ()
     read = newest_alone(query[pipeline.history.name], pipeline.history.max_length)
     history = tf.gather(catalogue.positions, read)  # -1: missing

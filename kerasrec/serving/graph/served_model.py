@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.schema import FIRST_ID, Categorical, Feature, IdSequence, Numeric, NumericSequence
-from kerasrec.serving.graph.catalogue import Catalogue, Limits
+from kerasrec.schema import FIRST_ID, Feature
+from kerasrec.serving.graph.catalogue import Catalogue
 from kerasrec.serving.graph.examples import parse_examples
 from kerasrec.serving.graph.lookup import IdLookup, newest_alone
 from kerasrec.serving.graph.pipeline import run_pipeline
@@ -37,7 +37,7 @@ class ServedModel:
             name: IdLookup(vocabulary, folder / f"{name}.txt")
             for name, vocabulary in spec.vocabularies.items()
         }
-        self.catalogue = Catalogue(spec)
+        self.catalogue = Catalogue(spec, self.call)
         kind = spec.quantize
         self.tables = [] if kind == "float32" else compress_layers(self.parts.whole, kind)
 
@@ -133,16 +133,16 @@ class ServedModel:
         unknown = self._unknown(query[self.spec.known_by])
         catalogue = self.catalogue
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
-        exclude, allow = tf.gather(catalogue.positions, excluded), None
+        limits = {"exclude": tf.gather(catalogue.positions, excluded), "unknown": unknown}
         if self.spec.category_space is not None:
-            allow = self.lookups[self.spec.category_space](raw["allow"], padded=True)
-        limits = Limits(exclude, unknown, allow)
+            limits["allow"] = self.lookups[self.spec.category_space](raw["allow"], padded=True)
         if self.parts.pipeline is not None:
             best = run_pipeline(self.parts.pipeline, catalogue, query, k, limits)
         elif self.parts.retriever is not None:
-            best = catalogue.nearest(self.parts.retriever.query_embedding(query), k, limits)
+            vectors = self.parts.retriever.query_embedding(query)
+            best = catalogue.index.search(vectors, k, **limits)
         else:
-            best = catalogue.best(self._pairs(query), k, limits)
+            best = catalogue.index.search(query, k, **limits)
         return {**catalogue.answer(best), "fallback": unknown}
 
     def similar_items(self, raw: Features) -> dict[str, Tensor]:
@@ -154,16 +154,16 @@ class ServedModel:
     def _unknown(self, known: Tensor) -> Tensor:
         """Return the mask `(batch,)` of queries without a known id or history."""
         feature = self.schema.feature(self.spec.known_by)
-        if isinstance(feature, NumericSequence):
+        if not feature.has_ids:
             return tf.reduce_all(tf.math.is_nan(known), axis=list(range(1, known.shape.rank)))
-        if isinstance(feature, IdSequence):
-            return tf.reduce_all(newest_alone(known, feature.max_length) < FIRST_ID, axis=1)
+        if feature.is_history:
+            return tf.reduce_all(newest_alone(known, feature.shape[0]) < FIRST_ID, axis=1)
         return known < FIRST_ID
 
     def _spec(self, feature: Feature) -> tf.TensorSpec:
         dtype = tf.as_dtype(self.spec.dtypes[feature.name])
         shape: tuple[int | None, ...] = feature.shape
-        if isinstance(feature, IdSequence | NumericSequence):  # histories may have any width
+        if feature.is_history:  # of any width
             shape = (None, *shape[1:])
         return tf.TensorSpec((None, *shape), dtype, feature.name)
 
@@ -171,20 +171,8 @@ class ServedModel:
         encoded = {}
         for feature in features:
             value = raw[feature.name]
-            if not isinstance(feature, Numeric):
+            if feature.has_ids:
                 lookup = self.lookups[self.schema.id_space(feature.name)]
-                value = lookup(value, padded=not isinstance(feature, Categorical))
+                value = lookup(value, padded=feature.is_padded)
             encoded[feature.name] = value
         return encoded
-
-    def _pairs(self, query: Features) -> Callable[[Tensor, Tensor], Tensor]:
-        batch = tf.shape(query[self.schema.user_id.name])[0]
-
-        def block(start: Tensor, stop: Tensor) -> Tensor:
-            items = {}
-            for name, column in self.catalogue.features.items():
-                part = column[start:stop][None, ...]  # (1, block, ...)
-                items[name] = tf.repeat(part, batch, axis=0)  # (batch, block, ...)
-            return self.call({**query, **items})
-
-        return block

@@ -7,9 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec.serving.artifact.signature_defs import CLASSIFY, REGRESS
-from kerasrec.serving.raw_ids import PADDING
 from kerasrec.serving.server.errors import ServingError, invalid
-from kerasrec.types import Columns
+from kerasrec.types import RAW_PADDING, Columns
 
 Shape = tuple[int | None, ...] | None
 
@@ -124,7 +123,7 @@ class Signature:
         """Return whether the width of an input is variable, so that short rows can be padded."""
         return (
             self._padded
-            and port.dtype.name in PADDING
+            and port.dtype.name in RAW_PADDING
             and port.shape is not None
             and len(port.shape) >= 2
             and port.shape[1] is None
@@ -180,7 +179,7 @@ def _widen(arrays: list[np.ndarray], port: Port) -> list[np.ndarray]:
     if len({array.shape[1:] for array in arrays}) == 1:
         return arrays
     width = max(array.shape[1] for array in arrays)
-    padding = PADDING[port.dtype.name]
+    padding = RAW_PADDING[port.dtype.name]
     value = padding.encode() if isinstance(padding, str) else padding
     wide = []
     for array in arrays:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.schema import FIRST_ID, Categorical, Numeric, Schema
-from kerasrec.serving.graph.catalogue import Catalogue, Limits
+from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.serving.graph.catalogue import Catalogue
 from kerasrec.serving.spec import ExportSpec
 from kerasrec.types import Columns
 
@@ -114,9 +114,7 @@ def _by_vectors(spec: ExportSpec, served: Any, k: int) -> Iterator[Comparison]:
     old_items, items = np.asarray(spec.item_vectors), catalogue.vectors.numpy()
     for query in _queries(spec.schema, QUERIES, len(items)):
         vectors = tf.convert_to_tensor(after.query_embedding(query))
-        batch = vectors.shape[0]
-        limits = Limits(tf.zeros([batch, 0], tf.int32), tf.zeros([batch], tf.bool))
-        best = catalogue.nearest(vectors, k, limits)
+        best = catalogue.index.search(vectors, k)
         exact = np.asarray(before.query_embedding(query)) @ old_items.T
         yield exact, vectors.numpy() @ items.T, best.positions.numpy()
 
@@ -149,12 +147,13 @@ def _queries(schema: Schema, total: int, num_items: int) -> Iterator[dict[str, n
         query: dict[str, np.ndarray] = {}
         for feature in schema.query:
             shape = (batch, *feature.shape)
-            if isinstance(feature, Numeric):
+            if not feature.has_ids:
                 query[feature.name] = rng.normal(size=shape).astype(np.float32)
                 continue
             ids = rng.integers(FIRST_ID, schema.num_ids(feature.name), size=shape, dtype=np.int32)
-            if not isinstance(feature, Categorical):
-                lengths = rng.integers(1, feature.max_length + 1, size=(batch, 1))
-                ids = np.where(np.arange(feature.max_length) < lengths, ids, 0)
+            if feature.is_padded:
+                (width,) = feature.shape
+                lengths = rng.integers(1, width + 1, size=(batch, 1))
+                ids = np.where(np.arange(width) < lengths, ids, 0)
             query[feature.name] = ids
         yield query

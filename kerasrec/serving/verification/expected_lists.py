@@ -8,12 +8,13 @@ import numpy as np
 
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.retrieval import LOWEST_SCORE, VectorTable
+from kerasrec.retrieval.columns import nothing_known
+from kerasrec.retrieval.item_vectors import similarity
 from kerasrec.schema import FIRST_ID
-from kerasrec.serving.item_vectors import similarity
 from kerasrec.serving.pipeline import Pipeline
-from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw, nothing_known
+from kerasrec.serving.raw_ids import as_raw, encode_raw
 from kerasrec.serving.spec import ExportSpec
-from kerasrec.types import Columns, Retriever
+from kerasrec.types import RAW_PADDING, Columns, Retriever
 
 # Number of items recorded beyond the k slots, to recognise ties with the last slot.
 SPARE_RANKS = 32
@@ -68,7 +69,7 @@ class ExpectedLists:
     def exclusions(self) -> list[np.ndarray]:
         """Return raw ids `(rows, n)` to exclude: none, a row's best and unknown ids, everything."""
         dtype = self.items.dtype
-        padding = PADDING[dtype]
+        padding = RAW_PADDING[dtype]
         best = self.items.decode(self.ids[np.argmax(self.scores, axis=1)])
         nonsense: Iterable[Any] = (2**63 - 1 - step for step in range(len(self.items) + 1))
         if dtype == "string":
@@ -86,7 +87,7 @@ class ExpectedLists:
     def filters(self) -> np.ndarray:
         """Return raw categories `(rows, 3)` to allow: none, a known one, two, an unknown one."""
         dtype = self.category_ids.dtype
-        padding = PADDING[dtype]
+        padding = RAW_PADDING[dtype]
         raw = self.category_ids.ids.tolist()
         nonsense: Iterable[Any] = range(len(raw) + 1)
         if dtype == "string":
@@ -133,7 +134,7 @@ class ExpectedLists:
         )
         raw = self.items.decode(np.maximum(found.pop("item"), FIRST_ID))
         real = np.arange(k) < found["count"][:, None]
-        found["item_id"] = np.where(real, raw, PADDING[self.items.dtype])
+        found["item_id"] = np.where(real, raw, RAW_PADDING[self.items.dtype])
         answers = {name: value.tolist() for name, value in found.items()}
         ranking = {"item_id": answers["item_id"], "score": answers["score"]}
         return {"answers": answers, "ranking": {**ranking, "complete": [True] * len(real)}}
@@ -156,7 +157,7 @@ class ExpectedLists:
         """Return the k best of each row and the longer ranking."""
         length = min(k + SPARE_RANKS, len(self.ids))
         shape = len(scores), length
-        raw = np.full(shape, PADDING[self.items.dtype], self.items.ids.dtype)
+        raw = np.full(shape, RAW_PADDING[self.items.dtype], self.items.ids.dtype)
         best = np.full(shape, LOWEST_SCORE, np.float32)
         counts = []
         for row, places in enumerate(map(np.flatnonzero, allowed)):

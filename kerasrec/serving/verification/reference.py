@@ -14,11 +14,11 @@ from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.schema import Categorical, Feature, Numeric, Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.graph.examples import make_examples
-from kerasrec.serving.raw_ids import PADDING, as_raw, encode_raw
+from kerasrec.serving.raw_ids import as_raw, encode_raw
 from kerasrec.serving.signatures import CLASSES, SCORES
 from kerasrec.serving.spec import ExportSpec
 from kerasrec.serving.verification.expected_lists import ExpectedLists, absent
-from kerasrec.types import Columns
+from kerasrec.types import RAW_PADDING, Columns
 
 ROWS = 9
 LONG_ID = "x" * 4096
@@ -108,8 +108,8 @@ def _inputs(
             # Shifted, so that unknown users meet known items and vice versa.
             inputs[feature.name] = np.roll(ids, index - user)
             continue
-        value = np.full((ROWS, feature.max_length), PADDING[vocabulary.dtype], ids.dtype)
-        ids = ids[ids != PADDING[vocabulary.dtype]]
+        value = np.full((ROWS, feature.max_length), RAW_PADDING[vocabulary.dtype], ids.dtype)
+        ids = ids[ids != RAW_PADDING[vocabulary.dtype]]
         for row in range(ROWS):
             length = min(row, feature.max_length)  # row 0 is empty
             value[row, :length] = rng.choice(ids, length)
@@ -120,7 +120,7 @@ def _inputs(
 def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
     """Return nine raw ids and their descriptions."""
     raw = vocabulary.ids
-    padding = PADDING[vocabulary.dtype]
+    padding = RAW_PADDING[vocabulary.dtype]
     known: list[Any] = [raw[int(place * (len(raw) - 1))] for place in (0, 1, 0.25, 0.5, 0.75)]
     if vocabulary.dtype == "int64":
         kinds = ["known", "known", "unknown", "known", "known", "unknown", "known, largest"]

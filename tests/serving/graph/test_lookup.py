@@ -1,14 +1,12 @@
-"""The graph before it is saved: vocabularies inside it, vectors of the catalogue."""
+"""The graph before it is saved: vocabularies inside it."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.data import Vocabulary
 from kerasrec.serving.graph.lookup import IdLookup
-from kerasrec.serving.item_vectors import item_vectors
 from kerasrec.serving.raw_ids import encode_raw
 
 TEXT = st.text(
@@ -28,11 +26,3 @@ def test_the_graph_encodes_as_the_vocabulary_does(tmp_path_factory, data, kind):
     for padded in (True, False):
         received = lookup(tf.constant(asked), padded=padded).numpy()
         np.testing.assert_array_equal(received, encode_raw(asked, vocabulary, padded=padded))
-
-
-@pytest.mark.parametrize("rows", [1, 2, 100])
-def test_the_vectors_of_a_catalogue_do_not_depend_on_the_block(make_case, rows):
-    model = make_case("mf").model
-    ids = np.array([2, 5, 8, 3, 4], np.int32)
-    vectors = item_vectors(model, {"item": ids}, rows=rows)
-    np.testing.assert_array_equal(vectors, model.item_embedding({"item": ids}))

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from aiohttp import web
 
 from kerasrec.data.tables.readers import FileForm, TableFile
-from kerasrec.schema import IdSequence, NumericSequence, Schema
+from kerasrec.schema import Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.artifact.sidecars import SCHEMA_FILE
 from kerasrec.serving.server.errors import invalid
@@ -131,11 +131,8 @@ def _about(inference: Inference) -> dict[str, Any]:
             schema = Schema.from_json(schema_file.read_text(encoding="utf-8"))
             found["user"], found["item"] = schema.user_id.name, schema.item_id.name
             found["examples"] = _examples(loaded.path)
-            for feature in schema.query:
-                if isinstance(feature, NumericSequence):
-                    found["beside"].append(feature.name)
-                elif isinstance(feature, IdSequence) and feature.of == found["item"]:
-                    found["history"] = found["history"] or feature.name
+            found["history"] = next((feature.name for feature in schema.item_histories), None)
+            found["beside"] = [feature.name for feature in schema.number_histories]
         return found
 
 

@@ -20,12 +20,11 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 
 from kerasrec.serving.artifact.signature_defs import METHODS, REGRESS
 from kerasrec.serving.json_tensors import fill_rows, make_example, to_array, to_json
-from kerasrec.serving.raw_ids import PADDING
 from kerasrec.serving.server import metrics
 from kerasrec.serving.server.errors import HTTP_STATUS, ServingError, invalid, invalid_input
 from kerasrec.serving.server.inference import Answer, Inference
 from kerasrec.serving.server.signature import Signature, result_rows
-from kerasrec.types import Columns
+from kerasrec.types import RAW_PADDING, Columns
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -158,7 +157,7 @@ def _columns(values: dict[str, Any], signature: Signature) -> Columns:
     for key, port in signature.inputs.items():
         value = values[key]
         if signature.pads(port) and port.shape is not None:
-            value = fill_rows(value, PADDING[port.dtype.name], port.shape[2:])
+            value = fill_rows(value, RAW_PADDING[port.dtype.name], port.shape[2:])
         try:
             array = to_array(value, port.dtype)
         except ValueError as error:

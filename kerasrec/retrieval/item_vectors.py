@@ -1,9 +1,11 @@
 """Item vectors of a catalogue, and the factors that turn their products into cosines."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.types import Columns, Retriever
+from kerasrec.types import Columns, Features, Retriever, Tensor
 
 
 def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) -> np.ndarray:
@@ -14,15 +16,23 @@ def item_vectors(model: Retriever, candidates: Columns, *, rows: int = 2**16) ->
         candidates: encoded item features, one row per item.
         rows: size of a block.
     """
+    return in_blocks(model.item_embedding, candidates, rows=rows)
+
+
+def in_blocks(
+    read: Callable[[Features], Tensor], candidates: Columns, *, rows: int = 2**16
+) -> np.ndarray:
+    """Compute rows `(candidates, width)` from item features, block by block.
+
+    Args:
+        read: function of the features of some items.
+        candidates: encoded item features, one row per item.
+        rows: size of a block.
+    """
     total = len(next(iter(candidates.values())))
     blocks = [
         np.asarray(
-            model.item_embedding(
-                {
-                    name: tf.constant(column[start : start + rows])
-                    for name, column in candidates.items()
-                }
-            )
+            read({name: tf.constant(c[start : start + rows]) for name, c in candidates.items()})
         )
         for start in range(0, total, rows)
     ]

@@ -1,0 +1,197 @@
+"""Search over a catalogue by position: the protocol, and the exact search behind every list."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import tensorflow as tf
+
+from kerasrec.retrieval.categories import only_allowed
+from kerasrec.retrieval.exact import ScoreBlock, TopK, blocked_top_k
+from kerasrec.retrieval.vector_table import VectorTable
+from kerasrec.types import Features, Tensor
+
+
+class Index(Protocol):
+    """Protocol of searches over a fixed list of items, exact or approximate."""
+
+    size: int
+
+    def search(
+        self,
+        queries: Any,
+        k: int,
+        *,
+        exclude: Tensor | None = None,
+        allow: Tensor | None = None,
+        unknown: Tensor | None = None,
+    ) -> TopK:
+        """Return the k best items of each query.
+
+        Args:
+            queries: vectors `(batch, dim)`, or other tensors `(batch, ...)` that the index scores.
+            k: number of slots.
+            exclude: positions `(batch, n)` of items that a query must not get; -1 is ignored.
+            allow: encoded categories `(batch, n)`, see `wanted_categories`; None for no filter.
+            unknown: mask `(batch,)` of queries that get the most popular items instead; None if
+                there are none.
+        """
+        ...
+
+
+class Scores(NamedTuple):
+    """Scores of a batch of queries with the items of an index.
+
+    Attributes:
+        block: scores `(batch, stop - start)` of the items from start to stop.
+        exact: more precise scores of items at positions `(batch, n)`; None if blocks are exact.
+    """
+
+    block: ScoreBlock
+    exact: Callable[[Tensor], Tensor] | None = None
+
+
+Scorer = Callable[[Any], Scores]
+
+
+class ExactIndex:
+    """Index that scores every item, block by block. It runs eagerly and in a graph.
+
+    Args:
+        score: function from queries to their scores, such as `products(table)`.
+        size: number of items.
+        popularity: float32 `(items,)`, the scores of the items for unknown queries.
+        categories: encoded categories `(items, n)`, padded with 0, for filters.
+        num_categories: number of category ids, padding and unknown included.
+        pairs_per_block: maximum number of scores in memory at once.
+
+    Example:
+
+    >>> table = VectorTable([[1.0, 5.0], [3.0, 0.0], [2.0, 0.0]])
+    >>> index = ExactIndex(products(table), 3, popularity=tf.constant([7.0, 9.0, 8.0]))
+    >>> queries = tf.constant([[1.0, 0.0], [0.0, 0.0]])
+    >>> found = index.search(queries, 2, exclude=[[1], [-1]], unknown=tf.constant([False, True]))
+    >>> found.positions.numpy().tolist()
+    [[2, 0], [1, 2]]
+    """
+
+    def __init__(
+        self,
+        score: Scorer,
+        size: int,
+        *,
+        popularity: Tensor | None = None,
+        categories: Tensor | None = None,
+        num_categories: int = 0,
+        pairs_per_block: int = 2**22,
+    ) -> None:
+        self.score = score
+        self.size = size
+        self.popularity = popularity
+        self.categories = categories
+        self.num_categories = num_categories
+        self.pairs_per_block = pairs_per_block
+
+    def search(
+        self,
+        queries: Any,
+        k: int,
+        *,
+        exclude: Tensor | None = None,
+        allow: Tensor | None = None,
+        unknown: Tensor | None = None,
+    ) -> TopK:
+        """Return the k best items of each query, see `Index`."""
+        scores = self.score(queries)
+        if unknown is not None:
+            scores = self._popular(scores, unknown)
+        block = scores.block
+        if allow is not None:
+            block = only_allowed(block, allow, self.categories, self.num_categories)
+        if exclude is None:
+            exclude = tf.zeros([tf.shape(tf.nest.flatten(queries)[0])[0], 0], tf.int32)
+        return blocked_top_k(
+            block,
+            num_candidates=self.size,
+            k=k,
+            exclude=exclude,
+            pairs_per_block=self.pairs_per_block,
+            exact=scores.exact,
+        )
+
+    def _popular(self, scores: Scores, unknown: Tensor) -> Scores:
+        """Replace the scores of unknown queries by the popularity."""
+
+        def block(start: Tensor, stop: Tensor) -> Tensor:
+            known = scores.block(start, stop)
+            popularity = self.popularity[start:stop][None, :]
+            # Most batches hold only known queries.
+            return tf.cond(
+                tf.reduce_any(unknown),
+                lambda: tf.where(unknown[:, None], popularity, known),
+                lambda: known,
+            )
+
+        def exact(positions: Tensor) -> Tensor:
+            known = scores.exact(positions)
+            return tf.where(unknown[:, None], tf.gather(self.popularity, positions), known)
+
+        return Scores(block, None if scores.exact is None else exact)
+
+
+def products(table: VectorTable, factors: Tensor | None = None) -> Scorer:
+    """Return a scorer of query vectors `(batch, dim)` by their dot products with a table.
+
+    Args:
+        table: item vectors `(items, dim)`.
+        factors: `(items,)` numbers that multiply the products; None for 1.
+    """
+
+    def score(queries: Tensor) -> Scores:
+        def block(start: Tensor, stop: Tensor) -> Tensor:
+            found = table.dot_products(queries, start, stop)
+            return found if factors is None else found * factors[start:stop]
+
+        def exact(positions: Tensor) -> Tensor:
+            found = tf.einsum("bd,bnd->bn", queries, table.rows(positions))
+            return found if factors is None else found * tf.gather(factors, positions)
+
+        return Scores(block, exact if table.is_coarse else None)
+
+    return score
+
+
+def pair_scores(call: Callable[[Features], Tensor], items: Features) -> Scorer:
+    """Return a scorer of query features by a model that scores pairs.
+
+    Args:
+        call: the model, called with item features `(batch, candidates)`.
+        items: encoded item features, one row per item.
+    """
+
+    def score(query: Features) -> Scores:
+        batch = tf.shape(next(iter(query.values())))[0]
+
+        def block(start: Tensor, stop: Tensor) -> Tensor:
+            pairs = {
+                name: tf.repeat(column[start:stop][None, ...], batch, axis=0)
+                for name, column in items.items()
+            }
+            return call({**query, **pairs})
+
+        return Scores(block)
+
+    return score
+
+
+def part_scores(call: Callable[[Tensor, Tensor], Tensor], items: Tensor) -> Scorer:
+    """Return a scorer of query parts by a model that encodes queries and items once.
+
+    Args:
+        call: `score_parts` of a `PartsRanker`.
+        items: item parts `(items, width)`.
+    """
+
+    def score(query: Tensor) -> Scores:
+        return Scores(lambda start, stop: call(query, items[start:stop]))
+
+    return score
