@@ -54,6 +54,17 @@ RENAMED: dict[str, str] = {
         "fitted.compile(optimizers.Adam(0.004), loss, jit_compile"
     ),
     "fitted.fit(data.without_labels(batches)": "fitted.fit(batches",
+    # One ranking by one task: the same numbers, bit by bit.
+    "k=settings.k, candidates=candidates).summary()": "k=settings.k, candidates=candidates)",
+    "seen=[train, valid], k=k).summary()": "seen=[train, valid], k=k)",
+    "evaluation.rank": "evaluation.ranking",
+    "popular = rank": "popular = rank_queries",
+    "ranked = rank": "ranked = rank_queries",
+    "found = rank": "found = rank_queries",
+    "{'auc': rank": "{'auc': rank_queries",
+    "evaluation.rating_errors": "evaluation.pointwise",
+    "RankingValidation(test, seen=train,": "RankingValidation(test, train,",
+    "RankingValidation(held_out, seen=rows.train,": "RankingValidation(held_out, rows.train,",
 }
 
 
