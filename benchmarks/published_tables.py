@@ -129,7 +129,7 @@ figures compare with no full ranking. Equal scores count as the mean over their 
 {EPOCH} Held out is the last training film of each user, ranked among 99 drawn films that the user
 has not seen.""",
         training="""
-MatrixFactorization: `kerasrec.retrieval.SampledSoftmaxTrainer`, `negatives` shared by a batch; with
+MatrixFactorization: `kerasrec.training.SampledSoftmaxTrainer`, `negatives` shared by a batch; with
 a `half_life`, each row weighs what `kerasrec.data.recency_weights` gives it, which reads the times
 of the training rows. No published model does, so that no row compares with it.
 EmbeddingMLP: binary cross-entropy, `negatives`
@@ -191,7 +191,7 @@ items are ranked but those of the user's training rows. Published rows have embe
 most of them stopped on the test rows.
 {EPOCH} Held out is a random tenth of the training rows.""",
         training="""
-MatrixFactorization: `kerasrec.retrieval.SampledSoftmaxTrainer`, `negatives` shared by a batch,
+MatrixFactorization: `kerasrec.training.SampledSoftmaxTrainer`, `negatives` shared by a batch,
 `kerasrec.optimizers.Adam`, the rate falls linearly to 0 at the last planned epoch. The seed sets
 initial weights, order and negatives.""",
         choose=functools.partial(choose_ranking, "gowalla-lightgcn"),

@@ -23,7 +23,7 @@ orders.
 
 TRAINING = """
 The rate of StackedLSTM stays the same after the warm-up: the validation ends its training.
-`kerasrec.retrieval.NextItemTrainer` on `kerasrec.data.next_items`: cross-entropy over all items at
+`kerasrec.training.NextItemTrainer` on `kerasrec.data.next_items`: cross-entropy over all items at
 every step, users packed into rows of `max_length`, of which `batch_size` make a batch; `windows`
 says whether the older parts of longer histories are trained on, too.
 `kerasrec.optimizers.Adam`; the rate rises linearly over `warmup_steps` and then falls linearly to
