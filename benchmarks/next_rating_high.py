@@ -31,7 +31,8 @@ from describing import table_of
 from sequence_training import Checkpoint, fit_with_early_stopping, times_of
 
 from kerasrec import data, datasets, models, optimizers
-from kerasrec.evaluation import auc, grouped_auc, log_loss
+from kerasrec.evaluation import auc, log_loss
+from kerasrec.evaluation.clicks import grouped_auc
 from kerasrec.schema import Categorical, NumericSequence, Schema
 from kerasrec.schema import IdSequence as History
 from kerasrec.training import StepwiseTrainer

@@ -25,7 +25,7 @@ from kerasrec.types import output_kind
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
     from kerasrec.datasets import Dataset
-    from kerasrec.runs import TrainingResult
+    from kerasrec.runs._train import TrainingResult
 
 
 def fit(

@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "streams.parquet": ["stream_parquet"],
         "streams.tfrecords": ["stream_tfrecord", "write_tfrecord"],
-        "tables._audit": ["Audit", "audit"],
+        "tables._audit": ["audit"],
         "tables.clean": ["deduplicate", "drop_missing", "drop_outliers", "k_core"],
         "tables.interactions": ["Interactions"],
         "tables.readers": ["read"],

@@ -8,7 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "_load": ["load", "names"],
         "dataset": ["Dataset"],
         "storage": ["cache_dir"],
-        "optimum": ["Optimum"],
         "synthetic_ratings": ["synthetic"],
         "tensorflow_datasets_source": ["tfds_files"],
     },

@@ -3,5 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"strategies": ["Batches", "batches", "shard", "strategy"]}
+    __name__, submod_attrs={"strategies": ["batches", "shard", "strategy"]}
 )

@@ -5,8 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "charts": ["Line", "bar_chart", "line_chart"],
-        "numbers": ["Recorded", "numbers", "read_recorded"],
+        "numbers": ["numbers", "read_recorded"],
         "page": ["page"],
     },
 )

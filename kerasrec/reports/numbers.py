@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from kerasrec.evaluation import Interval, bootstrap_intervals, holm, paired_comparison
+from kerasrec.evaluation import bootstrap_intervals, holm, paired_comparison
 from kerasrec.evaluation import metrics as table
+from kerasrec.evaluation.statistics import Interval
 
 VERSION = 1
 SIGNIFICANT = 0.05

@@ -7,8 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "_recommend": ["recommend", "similar_items"],
         "catalogue": ["ExactTopK", "RecommendedItems"],
-        "exact": ["LOWEST_SCORE", "TopK"],
-        "index": ["ExactIndex", "Index"],
+        "index": ["Index"],
         "reranking": [
             "Calibrated",
             "MaximalMarginalRelevance",
@@ -16,6 +15,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Reranker",
             "Shortlist",
         ],
-        "vector_table": ["VectorTable"],
     },
 )

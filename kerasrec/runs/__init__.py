@@ -5,9 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "_train": ["TrainingResult", "train"],
-        "directory": ["Run", "read_run"],
-        "recipes": ["Recipe", "recipe"],
+        "_train": ["train"],
+        "directory": ["read_run"],
+        "recipes": ["recipe"],
         "settings": ["Training"],
     },
 )

@@ -194,6 +194,8 @@ def lists_of(model: Any, ranked: "RankingResult", ready: "PreparedData", k: int)
         the catalogue, most popular first, also the share of positions in lists (`listed`) and of
         positive training rows (`train_rows`).
     """
+    from kerasrec.evaluation.beyond import coverage
+
     schema = ready.schema
     seen = [ready.train, ready.valid]
     total = len(ranked.users)
@@ -214,7 +216,7 @@ def lists_of(model: Any, ranked: "RankingResult", ready: "PreparedData", k: int)
     shorter = [dataclasses.replace(lists, items=lists.items[:, :n]) for n in range(1, k + 1)]
     return {
         "figures": metrics,
-        "coverage": [kerasrec.evaluation.coverage(some) for some in shorter],
+        "coverage": [coverage(some) for some in shorter],
         "items": [float(value) for value in ends / len(order)],
         "listed": shares(listed),
         "train_rows": shares(rows),

@@ -13,13 +13,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["server"],
     submod_attrs={
         "_export": ["export"],
-        "artifact.checksums": ["check_checksums"],
-        "artifact.versions": ["find_version", "list_versions", "rollback"],
-        "client": ["SavedRecommender", "load"],
+        "artifact.versions": ["list_versions", "rollback"],
+        "client": ["load"],
         "commands": ["curl_command", "serve_command"],
         "pipeline": ["Pipeline"],
-        "verification._compare": ["SignatureCheck"],
-        "verification._verify": ["Verification", "VerificationError", "verify"],
+        "verification._verify": ["VerificationError", "verify"],
         "verification.budget": ["QuantizationBudget"],
     },
 )

@@ -100,7 +100,7 @@ def export(
             padded to `(items, n)`: an item feature, or a column that the model does not use.
             `vocabularies` must contain its vocabulary.
         quantize: storage of embedding tables and item vectors: "float32"; "float16", half the size;
-            or "int8", 2.56 times smaller at 64 columns, see `kerasrec.retrieval.VectorTable`. With
+            or "int8", 2.56 times smaller at 64 columns, see `kerasrec.retrieval.vector_table`. With
             "int8", `recommend` of a retriever finds the best 4 k + 16 items with 8 bits, and ranks
             them by exact products with the stored 12 bits. Tables of fewer than 8 columns are
             unchanged.

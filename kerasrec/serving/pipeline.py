@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_integer
-from kerasrec.retrieval import LOWEST_SCORE
 from kerasrec.retrieval.columns import nothing_known
+from kerasrec.retrieval.exact import LOWEST_SCORE
 from kerasrec.retrieval.item_vectors import item_vectors, similarity
 from kerasrec.retrieval.reranking import Reranker, Shortlist, category_shares
 from kerasrec.schema import PADDING_ID, Feature, IdSequence, Schema

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kerasrec.data import Interactions
-from kerasrec.datasets import Optimum
+from kerasrec.datasets.optimum import Optimum
 
 OPTIMUM = Optimum(
     user_ids=np.array([10, 11]),

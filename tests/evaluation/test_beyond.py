@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import (
-    Recommendations,
-    beyond_accuracy,
+from kerasrec.evaluation import Recommendations, beyond_accuracy
+from kerasrec.evaluation.beyond import (
     coverage,
     diversity,
     entropy,

@@ -3,14 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.evaluation import (
-    auc,
-    calibration_curve,
-    click_metrics,
-    grouped_auc,
-    log_loss,
-    rating_errors,
-)
+from kerasrec.evaluation import auc, click_metrics, log_loss, rating_errors
+from kerasrec.evaluation.clicks import calibration_curve, grouped_auc
 
 oracle = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the oracle")
 

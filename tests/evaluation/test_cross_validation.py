@@ -3,7 +3,8 @@ import pytest
 import scipy.stats
 
 from kerasrec.data import Interactions, repeated_k_fold
-from kerasrec.evaluation import CrossValidation, cross_validate
+from kerasrec.evaluation import cross_validate
+from kerasrec.evaluation.cross_validation import CrossValidation
 
 ROWS = Interactions.from_table(
     {"user_id": np.arange(12) % 4, "item_id": np.arange(12) // 4, "rating": np.arange(12.0)},

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from kerasrec.evaluation import Comparison, Interval
+from kerasrec.evaluation.statistics import Comparison, Interval
 from kerasrec.reports import numbers, read_recorded
 
 

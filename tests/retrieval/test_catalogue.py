@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.retrieval import LOWEST_SCORE, ExactTopK
+from kerasrec.retrieval import ExactTopK
+from kerasrec.retrieval.exact import LOWEST_SCORE
 
 VECTORS = np.float32([[1, 0], [0, 2], [3, 0], [2, 0]])
 NAMES = ["né", "b", "c", "d"]

@@ -6,9 +6,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.retrieval import LOWEST_SCORE, ExactIndex, VectorTable, exact
-from kerasrec.retrieval.exact import blocked_top_k
-from kerasrec.retrieval.index import products
+from kerasrec.retrieval import exact
+from kerasrec.retrieval.exact import LOWEST_SCORE, blocked_top_k
+from kerasrec.retrieval.index import ExactIndex, products
+from kerasrec.retrieval.vector_table import VectorTable
 
 
 def index_of(items, pairs_per_block=2**22):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.retrieval import ExactIndex, VectorTable
-from kerasrec.retrieval.index import pair_scores, products
+from kerasrec.retrieval.index import ExactIndex, pair_scores, products
+from kerasrec.retrieval.vector_table import VectorTable
 
 RNG = np.random.default_rng(0)
 ITEMS = RNG.normal(size=(50, 9)).astype(np.float32)

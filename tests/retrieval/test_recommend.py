@@ -13,12 +13,8 @@ from kerasrec.models import (
     SASRec,
     StackedLSTMClassifier,
 )
-from kerasrec.retrieval import (
-    LOWEST_SCORE,
-    MaximalMarginalRelevance,
-    recommend,
-    similar_items,
-)
+from kerasrec.retrieval import MaximalMarginalRelevance, recommend, similar_items
+from kerasrec.retrieval.exact import LOWEST_SCORE
 from kerasrec.schema import Bag, Categorical, Numeric, Schema
 
 USERS = [f"u{n}" for n in range(1, 9)]

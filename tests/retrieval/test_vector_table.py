@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.retrieval import VectorTable
+from kerasrec.retrieval.vector_table import VectorTable
 
 
 @pytest.mark.parametrize("dim", [8, 9])

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from kerasrec.data import Vocabulary
 from kerasrec.models import MatrixFactorization
-from kerasrec.retrieval import LOWEST_SCORE
+from kerasrec.retrieval.exact import LOWEST_SCORE
 from kerasrec.schema import Categorical, Schema
 from kerasrec.serving import export, list_versions, load
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasrec.data import Vocabulary
 from kerasrec.models import EmbeddingMLP, MatrixFactorization
-from kerasrec.retrieval import VectorTable
+from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import Categorical, Schema
 from kerasrec.serving import QuantizationBudget, export, verify
 from kerasrec.serving.quantization import compress_layers, round_tables

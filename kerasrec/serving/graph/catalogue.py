@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.retrieval import LOWEST_SCORE, ExactIndex, Index, TopK, VectorTable
-from kerasrec.retrieval.index import Scores, pair_scores, products
+from kerasrec.retrieval import Index
+from kerasrec.retrieval.exact import LOWEST_SCORE, TopK
+from kerasrec.retrieval.index import ExactIndex, Scores, pair_scores, products
 from kerasrec.retrieval.item_vectors import similarity
 from kerasrec.retrieval.reranking import category_shares
+from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import FIRST_ID
 from kerasrec.serving.spec import ExportSpec
 from kerasrec.types import RAW_PADDING, Features, Tensor

@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from kerasrec.retrieval import LOWEST_SCORE, Shortlist, TopK
+from kerasrec.retrieval import Shortlist
+from kerasrec.retrieval.exact import LOWEST_SCORE, TopK
 from kerasrec.serving.graph.catalogue import Catalogue
 from kerasrec.serving.graph.lookup import newest_alone
 from kerasrec.serving.pipeline import Pipeline

@@ -10,8 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "app": ["serve"],
-        "load_test": ["LoadReport", "measure_load"],
+        "load_test": ["measure_load"],
         "settings": ["Settings"],
-        "subprocess_server": ["LocalServer", "background"],
+        "subprocess_server": ["background"],
     },
 )

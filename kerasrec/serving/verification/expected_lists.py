@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from kerasrec.data.encoding.vocabulary import Vocabulary
-from kerasrec.retrieval import LOWEST_SCORE, VectorTable
 from kerasrec.retrieval.columns import nothing_known
+from kerasrec.retrieval.exact import LOWEST_SCORE
 from kerasrec.retrieval.item_vectors import similarity
+from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import FIRST_ID
 from kerasrec.serving.pipeline import Pipeline
 from kerasrec.serving.raw_ids import as_raw, encode_raw

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from kerasrec.serving import check_checksums
 from kerasrec.serving.artifact import checksums, warmup
+from kerasrec.serving.artifact.checksums import check_checksums
 from kerasrec.serving.artifact.signature_defs import signature_defs
 from kerasrec.serving.json_tensors import make_example, to_array
 

@@ -6,7 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from kerasrec.serving.server import LoadReport, load_test, measure_load
+from kerasrec.serving.server import load_test, measure_load
+from kerasrec.serving.server.load_test import LoadReport
 
 BODIES = [json.dumps({"instances": [float(x)]}).encode() for x in range(3)]
 

@@ -1,0 +1,88 @@
+"""The public names, all of them. Everything else is private, wherever it stands."""
+
+import importlib
+
+import pytest
+
+import kerasrec
+
+PUBLIC = {
+    "callbacks": """
+        ExactResume GradientMonitor RankingValidation TrainingDiagnostics
+    """,
+    "data": """
+        Interactions MinMaxScaler NegativeSampler PreparedData Split StandardScaler Vocabulary
+        add_history audit deduplicate drop_missing drop_outliers encode fit_vocabularies
+        global_time_split histories k_core k_fold leave_last_out load_vocabularies make_schema
+        next_items next_labels per_user_time_split pointwise positives predefined_split prepare
+        random_split read recency_weights repeated_k_fold save_vocabularies shared_negatives
+        stream_parquet stream_tfrecord time_folds time_gaps with_negatives without_labels
+        write_tfrecord
+    """,
+    "datasets": """
+        Dataset cache_dir load names synthetic tfds_files
+    """,
+    "distribute": """
+        batches shard strategy
+    """,
+    "evaluation": """
+        Candidates ProtocolWarning RankingResult RankingTask Recommendations auc beyond_accuracy
+        bootstrap_intervals check_ranking check_split click_metrics compare cross_validate
+        evaluate format_table holm item_popularity log_loss paired_comparison rank rating_errors
+        recommend row_counts sample_candidates segment_rows spread user_activity
+    """,
+    "interop": """
+        fill_tfrs_index from_tfrs import_tfrs
+    """,
+    "layers": """
+        CausalAttention Dropout Embedding FeatureEmbedding Recurrent
+    """,
+    "losses": """
+        full_softmax_crossentropy gbce_loss sampled_softmax
+    """,
+    "models": """
+        EmbeddingMLP GRU4Rec MatrixFactorization NeuMF Popularity Recommender SASRec
+        StackedLSTMClassifier
+    """,
+    "optimizers": """
+        Adagrad Adam AdamW ClipWeights ClippyAdagrad Ftrl RowwiseAdagrad SGD WarmUp
+        inverse_time_decay
+    """,
+    "reports": """
+        numbers page read_recorded
+    """,
+    "retrieval": """
+        Calibrated ExactTopK Index MaximalMarginalRelevance PopularityBalance RecommendedItems
+        Reranker Shortlist recommend similar_items
+    """,
+    "runs": """
+        Training read_run recipe train
+    """,
+    "serving": """
+        Pipeline QuantizationBudget VerificationError curl_command export list_versions load
+        rollback serve_command server verify
+    """,
+    "testing": """
+        CHECKS ModelCase check_model random_inputs tiny_schema
+    """,
+    "training": """
+        NextItemTrainer SampledSoftmaxTrainer StepwiseTrainer Trainer keep_freed_memory
+    """,
+    "serving.server": """
+        Settings background measure_load serve
+    """,
+}
+# Modules whose classes and constants are public as they stand.
+WHOLE = {"schema", "types"}
+MOST = 152
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_a_package_exports_these_names(package):
+    module = importlib.import_module(f"kerasrec.{package}")
+    assert sorted(module.__all__) == PUBLIC[package].split()
+
+
+def test_the_packages_are_listed_and_the_surface_stays_small():
+    assert {package.partition(".")[0] for package in PUBLIC} | WHOLE == set(kerasrec.__all__)
+    assert sum(len(names.split()) for names in PUBLIC.values()) <= MOST
