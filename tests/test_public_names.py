@@ -40,10 +40,6 @@ PUBLIC = {
     "losses": """
         full_softmax_crossentropy gbce_loss sampled_softmax
     """,
-    "models": """
-        EmbeddingMLP GRU4Rec MatrixFactorization NeuMF Popularity Recommender SASRec
-        StackedLSTMClassifier
-    """,
     "optimizers": """
         Adagrad Adam AdamW ClipWeights ClippyAdagrad Ftrl RowwiseAdagrad SGD WarmUp
         inverse_time_decay
@@ -72,9 +68,9 @@ PUBLIC = {
         Settings background measure_load serve
     """,
 }
-# Modules whose classes and constants are public as they stand.
-WHOLE = {"schema", "types"}
-MOST = 152
+# Modules whose classes and constants are public as they stand, and the models, a line each there.
+WHOLE = {"schema", "types", "models"}
+MOST = 144
 
 
 @pytest.mark.parametrize("package", PUBLIC)
