@@ -120,10 +120,12 @@ class ExactIndex:
 
     def _popular(self, scores: Scores, unknown: Tensor) -> Scores:
         """Replace the scores of unknown queries by the popularity."""
+        every: Any = self.popularity
+        rescore: Any = scores.exact
 
         def block(start: Tensor, stop: Tensor) -> Tensor:
             known = scores.block(start, stop)
-            popularity = self.popularity[start:stop][None, :]
+            popularity = every[start:stop][None, :]
             # Most batches hold only known queries.
             return tf.cond(
                 tf.reduce_any(unknown),
@@ -132,10 +134,10 @@ class ExactIndex:
             )
 
         def exact(positions: Tensor) -> Tensor:
-            known = scores.exact(positions)
-            return tf.where(unknown[:, None], tf.gather(self.popularity, positions), known)
+            known = rescore(positions)
+            return tf.where(unknown[:, None], tf.gather(every, positions), known)
 
-        return Scores(block, None if scores.exact is None else exact)
+        return Scores(block, None if rescore is None else exact)
 
 
 def products(table: VectorTable, factors: Tensor | None = None) -> Scorer:

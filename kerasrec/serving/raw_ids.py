@@ -22,8 +22,9 @@ def vocabulary_names(schema: Schema, filter_by: str | None = None) -> list[str]:
         ValueError: if the filter is no column of ids of the items.
     """
     own = [f.name for f in schema.features if f.has_ids and not f.is_history]
-    other = filter_by is not None and filter_space(schema, filter_by) not in own
-    return [*own, filter_by] if other else own
+    if filter_by is None or filter_space(schema, filter_by) in own:
+        return own
+    return [*own, filter_by]
 
 
 def filter_space(schema: Schema, filter_by: str) -> str:
