@@ -102,7 +102,7 @@ def replace_enumeration(iterator: Any, function: Callable[..., Any]) -> Any:
 
 
 def begin_at_epoch(model: Any, epoch: int | None) -> None:
-    """Let `fit`, which has read its argument already, begin with an epoch, or as it is told."""
+    """Let `fit`, which has read its argument already, begin with an epoch, or with its default."""
     need(model, "_initial_epoch")
     model._initial_epoch = epoch
 

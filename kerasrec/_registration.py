@@ -87,8 +87,8 @@ def enter() -> None:
     objects = keras.saving.get_custom_objects()
     for module, names in registered().items():
         for name in names:
-            place = {"_module": f"kerasrec.{module}", "__module__": f"kerasrec.{module}"}
-            objects.setdefault(f"kerasrec>{name}", _StandIn(name, (), place))
+            where = {"_module": f"kerasrec.{module}", "__module__": f"kerasrec.{module}"}
+            objects.setdefault(f"kerasrec>{name}", _StandIn(name, (), where))
 
 
 def enter_with_keras() -> None:

@@ -153,7 +153,7 @@ class NumericSequence(Numeric):
 
     The newest event comes last, aligned with the `IdSequence` of the item id if there is one. NaN
     is padding, since 0 is a valid value. `kerasrec.data` pads on the right. Models accept padding
-    anywhere, and any width. Next to an `IdSequence`, its ids tell what is padding.
+    anywhere, and any width. Next to an `IdSequence`, its ids show what is padding.
 
     Args:
         name: name of the feature.

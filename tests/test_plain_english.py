@@ -16,6 +16,8 @@ DOCUMENTS = sorted(
 )
 # A docstring says what a function does: "Return whether ...", "Validate ...".
 OPENINGS = {"What", "Whether", "Lets", "How", "Refuses", "Who", "Which", "Where", "Makes", "Tells"}
+# Names of variables, arguments and functions that a reader of Keras would not expect.
+NAMES = {"told", "tell", "teller", "room", "owed", "resting", "place", "one_pass"}
 # Phrase, and what a reader expects instead.
 PHRASES = {
     r"was not foreseen": "unexpected error",
@@ -55,6 +57,14 @@ def test_phrases_are_those_of_the_field(path):
     for phrase, better in PHRASES.items():
         found = re.search(phrase, text, re.IGNORECASE)
         assert not found, f"{path.name}: {found.group()!r}; write: {better}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_are_those_of_the_field(path):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        found |= {getattr(node, name, None) for name in ("id", "arg", "attr", "name")}
+    assert not found & NAMES, path.name
 
 
 def test_a_wrong_opening_is_found(tmp_path):

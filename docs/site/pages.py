@@ -43,9 +43,11 @@ def public_names(package: str) -> list[str]:
     if not source.is_file():
         return [f"kerasrec.{package}"]
     names: list[str] = []
-    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+    tree = ast.parse(source.read_text("utf-8"))
+    tables = {ast.unparse(n.targets[0]): n.value for n in tree.body if isinstance(n, ast.Assign)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "submod_attrs":
-            exported = ast.literal_eval(node.value)
+            exported = ast.literal_eval(tables.get(ast.unparse(node.value), node.value))
             names += [f"kerasrec.{package}.{m}.{name}" for m in exported for name in exported[m]]
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kerasrec."):
             names += [f"{node.module}.{alias.name}" for alias in node.names]

@@ -251,16 +251,16 @@ def _workers_of(text: str | None) -> list[str]:
         config: Any = json.loads(text)
         cluster, task = config["cluster"], config["task"]
         names = [*cluster.get("chief", ()), *cluster.get("worker", ())]
-        place = int(task["index"])
+        position = int(task["index"])
         known = len(cluster[task["type"]])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             "strategy: TF_CONFIG must be JSON like {'cluster': {'worker': ['host:port', ...]}, "
             f"'task': {{'type': 'worker', 'index': 0}}}}; received {text!r}."
         ) from error
-    if not 0 <= place < known:
+    if not 0 <= position < known:
         raise ValueError(
-            f"strategy: TF_CONFIG gives this process the index {place} among {known} of the type "
-            f"{task['type']!r}. Give each process its own, from 0."
+            f"strategy: TF_CONFIG gives this process the index {position} among {known} of the "
+            f"type {task['type']!r}. Give each process its own, from 0."
         )
     return names

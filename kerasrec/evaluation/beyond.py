@@ -1,6 +1,6 @@
 """Beyond-accuracy metrics: coverage, novelty, diversity, popularity bias, serendipity.
 
-There are two kinds of figures. Some describe all lists together (coverage, Gini, entropy,
+There are two kinds of metrics. Some describe all lists together (coverage, Gini, entropy,
 popularity lift). The others exist for every list, as `(queries,)` arrays that `bootstrap_intervals`
 and `segment_rows` accept like the values of a ranking. Padding is ignored, and a list without items
 has NaN.

@@ -15,7 +15,7 @@ class CrossValidation:
     """Figures of every model on every fold.
 
     Args:
-        values: by model and figure, one value per fold `(folds,)`.
+        values: by model and metric, one value per fold `(folds,)`.
         methods: description of each fold.
         test_share: mean over the folds of test rows over training rows.
     """
@@ -25,18 +25,18 @@ class CrossValidation:
     test_share: float
 
     def spreads(self) -> dict[str, dict[str, Spread]]:
-        """Compute mean and spread over the folds, by model and figure."""
+        """Compute mean and spread over the folds, by model and metric."""
         return {
             model: spread(
                 {
-                    fold: {name: float(column[fold]) for name, column in figures.items()}
+                    fold: {name: float(column[fold]) for name, column in metrics.items()}
                     for fold in range(len(self.methods))
                 }
             )
-            for model, figures in self.values.items()
+            for model, metrics in self.values.items()
         }
 
-    def p(self, first: str, second: str, figure: str) -> float:
+    def p(self, first: str, second: str, metric: str) -> float:
         """Compute the two-sided p of two models' difference by the corrected resampled t-test.
 
             t = mean(d) / sqrt(var(d) * (1 / folds + test rows / train rows)),  folds - 1 degrees
@@ -48,7 +48,7 @@ class CrossValidation:
         Args:
             first: name of a model.
             second: name of another.
-            figure: such as `"ndcg@10"`.
+            metric: such as `"ndcg@10"`.
 
         Returns:
             p; 1 if the two never differ, NaN for a single fold.
@@ -57,13 +57,13 @@ class CrossValidation:
             ValueError: if a name is unknown.
         """
         for model in (first, second):
-            if figure not in self.values.get(model, {}):
+            if metric not in self.values.get(model, {}):
                 raise ValueError(
                     f"CrossValidation.p: expected one of the models {list(self.values)} and one of "
-                    f"their figures {list(next(iter(self.values.values())))}; received {model!r} "
-                    f"and {figure!r}."
+                    f"their metrics {list(next(iter(self.values.values())))}; received {model!r} "
+                    f"and {metric!r}."
                 )
-        d = self.values[first][figure] - self.values[second][figure]
+        d = self.values[first][metric] - self.values[second][metric]
         if len(d) < 2:
             return float("nan")
         error = np.sqrt(d.var(ddof=1) * (1 / len(d) + self.test_share))
@@ -79,14 +79,14 @@ def cross_validate(
 
     Args:
         models: by name, a function that trains on the `train` part of a split (with early stopping
-            on `valid`, if it has rows), and returns figures on `test`, as `evaluate` does.
+            on `valid`, if it has rows), and returns metrics on `test`, as `evaluate` does.
         splits: the folds: `repeated_k_fold`, `time_folds`, `k_fold`, or any splits.
 
     Returns:
-        `CrossValidation` with the figures that are floats.
+        `CrossValidation` with the metrics that are floats.
 
     Raises:
-        ValueError: if there are no models or folds, or if figures differ between folds or between
+        ValueError: if there are no models or folds, or if metrics differ between folds or between
             models.
 
     Example:
@@ -119,7 +119,7 @@ def cross_validate(
         for fold, row in enumerate(rows):
             if not row or set(row) != set(names):
                 raise ValueError(
-                    f"cross_validate: expected the figures {names} (floats) of every model on "
+                    f"cross_validate: expected the metrics {names} (floats) of every model on "
                     f"every fold; {model} gave {list(row)} on fold {fold + 1}."
                 )
     values = {

@@ -146,7 +146,7 @@ def check_ranking(
         given = as_candidates(task.candidates)
         found.append(
             f"{given.ids.shape[1]} {given.method} candidates are ranked instead of the {every:,} "
-            "items of the catalogue. Such figures compare with no other protocol's."
+            "items of the catalogue. Such results compare with no other protocol's."
         )
     listed = every
     if task.items is not None:

@@ -72,8 +72,8 @@ def full_softmax_crossentropy(
     # -1.
     order = tf.argsort(tf.cast(targets < 0, "int32"), stable=True)
     order = tf.pad(order, [[0, chunks * chunk_rows - rows]])
-    place = ops.arange(chunks * chunk_rows, dtype="int32")
-    real = place < ops.sum(ops.cast(targets >= 0, "int32"))
+    index = ops.arange(chunks * chunk_rows, dtype="int32")
+    real = index < ops.sum(ops.cast(targets >= 0, "int32"))
     targets = ops.where(real, ops.take(targets, order), -1)
     vectors = ops.take(vectors, order, axis=0)
     vectors = ops.reshape(vectors, (chunks, chunk_rows, dim))

@@ -106,7 +106,7 @@ def inverse_time_decay(
         decay_rate: amount of decay: 1 halves the rate by the end, 0 keeps it.
         staircase: whether the rate falls once per epoch instead of at every step.
         warmup_steps: number of warm-up steps; a float below 1 is a fraction of all steps.
-        verbose: 1 prints the derived figures, 0 prints nothing.
+        verbose: 1 prints the derived numbers, 0 prints nothing.
 
     Returns:
         A stock `keras.optimizers.schedules.InverseTimeDecay`, wrapped in `WarmUp` if needed.

@@ -112,8 +112,8 @@ class SparseUpdates(OptimizerHooks, keras.optimizers.Optimizer):
         """Create one number per row of a variable, `(rows,)`; None for a scalar."""
         if not reference.shape:
             return None
-        place = getattr(reference, "value", reference)
-        with self.beside(place):
+        variable = getattr(reference, "value", reference)
+        with self.beside(variable):
             return self.add_variable(
                 reference.shape[:1],
                 initializer=initializer,

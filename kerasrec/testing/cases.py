@@ -190,8 +190,8 @@ def scattered(
         values = inputs[feature.name]
         width = values.shape[1] + (more if feature in histories else 0)
         numbers = not feature.has_ids
-        teller = inputs[ids.name] if ids and numbers else values
-        real = teller != 0 if teller.dtype.kind in "iu" else ~np.isnan(teller)
+        shown = inputs[ids.name] if ids and numbers else values
+        real = shown != 0 if shown.dtype.kind in "iu" else ~np.isnan(shown)
         real = real.reshape(*real.shape[:2], -1).any(axis=-1)
         moved[feature.name] = np.full(
             (len(values), width, *values.shape[2:]), np.nan if numbers else 0, values.dtype

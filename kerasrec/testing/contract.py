@@ -332,8 +332,8 @@ def check_states(case: ModelCase) -> None:
         same(model.states(cut[:, :length]), states[:, :length], case, "padding cut off")
     for length in range(1, width):  # two sequences in one row, and each on its own
         both = np.concatenate([full[0, :length], full[1, : width - length]])[None]
-        place = np.concatenate([np.arange(length), np.arange(width - length)])[None]
-        packed = np.asarray(model.states(both, place.astype("int32")))[0]
+        index = np.concatenate([np.arange(length), np.arange(width - length)])[None]
+        packed = np.asarray(model.states(both, index.astype("int32")))[0]
         same(packed[:length], states[0, :length], case, "first of a packed row")
         same(packed[length:], states[1, : width - length], case, "second of a packed row")
     inputs = random_inputs(case.schema, 2)

@@ -73,7 +73,7 @@ def test_messages():
         cross_validate({"mean": mean}, [])
     with pytest.raises(ValueError, match=r"other gave \['rmse'\] on fold 1"):
         cross_validate({"mean": mean, "other": lambda split: {"rmse": 1.0}}, folds())
-    with pytest.raises(ValueError, match=r"expected the figures \[\]"):
+    with pytest.raises(ValueError, match=r"expected the metrics \[\]"):
         cross_validate({"none": lambda split: {"rows": 3}}, folds())
     found = cross_validate({"mean": mean}, folds())
     with pytest.raises(ValueError, match="received 'mf' and 'mae'"):

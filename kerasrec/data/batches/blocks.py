@@ -45,7 +45,7 @@ def block_dataset(
             tensor.set_shape((None, rows, *array.shape[2:]))
         return tf.nest.pack_sequence_as(example, arrays)
 
-    def one_pass(_: tf.Tensor) -> tf.data.Dataset:
+    def one_epoch(_: tf.Tensor) -> tf.data.Dataset:
         number = tf.numpy_function(passes.start, [], tf.int64)
         dataset = tf.data.Dataset.counter().map(lambda index: block(number, index))
         return dataset.take_while(lambda *arrays: tf.shape(tf.nest.flatten(arrays)[0])[0] > 0)
@@ -55,7 +55,7 @@ def block_dataset(
     options.autotune.enabled = False
     # There are no files to shard. All workers make the same batches and each takes its part.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    dataset = tf.data.Dataset.from_tensors(0).flat_map(one_pass).prefetch(1).unbatch()
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(one_epoch).prefetch(1).unbatch()
     # Slice the next batch out of its block while a step runs.
     dataset = dataset.prefetch(READY_BATCHES)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches)).with_options(options)

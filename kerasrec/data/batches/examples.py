@@ -314,7 +314,7 @@ def _dataset(
     size = batch_size * sum(array.size for array in tf.nest.flatten(example))
     step = max(1, blocks.BLOCK_VALUES // size)
 
-    def one_pass(number: int) -> Iterator[Arrays]:
+    def one_epoch(number: int) -> Iterator[Arrays]:
         rng = np.random.default_rng([seed, number])
         order = np.arange(rows, dtype=np.int32 if rows < 2**31 else np.int64)
         if shuffle:
@@ -329,7 +329,7 @@ def _dataset(
 
     all_alike = drop_remainder or rows % batch_size == 0
     batch_rows = batch_size if all_alike else None
-    return block_dataset(one_pass, example, batches=batches, rows=batch_rows)
+    return block_dataset(one_epoch, example, batches=batches, rows=batch_rows)
 
 
 @dataclasses.dataclass(frozen=True)

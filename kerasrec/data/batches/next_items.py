@@ -313,14 +313,14 @@ class _Steps:
             for name, (values, later) in fields.items():
                 found[name] = np.zeros((positions, *values.shape[1:]), values.dtype)
                 # Targets are `later` rows after the step, which is still the same user.
-                told = values[comes + later]
+                wanted = values[comes + later]
                 if later and targets_at is not None:
-                    told = np.where(targets_at[comes], told, told.dtype.type(0))
-                found[name][goes] = told
+                    wanted = np.where(targets_at[comes], wanted, wanted.dtype.type(0))
+                found[name][goes] = wanted
             shape = (count, batch_size, width)
             return finish({n: a.reshape(*shape, *a.shape[1:]) for n, a in found.items()})
 
-        def one_pass(number: int) -> Iterator[Arrays]:
+        def one_epoch(number: int) -> Iterator[Arrays]:
             rng = np.random.default_rng([seed, number]) if shuffle else None
             # Each epoch draws the sequence of each slot, and then the order of the rows.
             begin = self.begins[packing.assign(self.lengths, rng)][by_row]
@@ -332,7 +332,7 @@ class _Steps:
 
         # An empty block, for names, shapes and dtypes.
         example = make(np.zeros(0, np.int64), self.begins, 1)
-        return block_dataset(one_pass, example, batches=batches, rows=batch_size)
+        return block_dataset(one_epoch, example, batches=batches, rows=batch_size)
 
 
 def _ranges(start: np.ndarray | int, count: np.ndarray) -> np.ndarray:

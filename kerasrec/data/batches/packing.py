@@ -28,7 +28,7 @@ class Packing:
 
 
 def pack(lengths: np.ndarray, width: int, *, alone: bool = False) -> Packing:
-    """Pack sequences, longest first, each into the fullest row with room for it.
+    """Pack sequences, longest first, each into the fullest row with enough free positions.
 
     Best fit decreasing needs at most about 11/9 of the least number of rows (Johnson, 1974). With
     many short sequences it leaves hardly any gaps. All sequences of one length are placed together,
@@ -49,24 +49,24 @@ def pack(lengths: np.ndarray, width: int, *, alone: bool = False) -> Packing:
     if alone:
         rows = np.arange(len(lengths))
         return Packing(falling, rows, np.zeros_like(rows), len(rows), width)
-    room: dict[int, list[np.ndarray]] = {}  # rows by the number of free positions in them
+    free: dict[int, list[np.ndarray]] = {}  # rows by the number of free positions in them
     slot_rows, slot_offsets, num_rows = [], [], 0
     values, counts = np.unique(falling, return_counts=True)
     for length, count in zip(values[::-1].tolist(), counts[::-1].tolist(), strict=True):
         while count:
-            left = min((space for space in room if space >= length), default=0)
+            left = min((space for space in free if space >= length), default=0)
             if not left:
                 left, new = width, -(-count // (width // length))
-                room[left] = [np.arange(num_rows, num_rows + new)]
+                free[left] = [np.arange(num_rows, num_rows + new)]
                 num_rows += new
-            rows = np.concatenate(room.pop(left))
+            rows = np.concatenate(free.pop(left))
             used, rest = rows[:count], rows[count:]
             slot_rows.append(used)
             slot_offsets.append(np.full(len(used), width - left))
             count -= len(used)
             for space, some in ((left - length, used), (left, rest)):
                 if space and len(some):
-                    room.setdefault(space, []).append(some)
+                    free.setdefault(space, []).append(some)
     return Packing(
         falling, np.concatenate(slot_rows), np.concatenate(slot_offsets), num_rows, width
     )

@@ -79,14 +79,14 @@ def _by_bound(scores: np.ndarray, k: int, found: Best) -> np.ndarray:
     order = np.lexsort((-value, row))
     at, value = at[order], value[order]
     count = count[few]
-    place = (np.cumsum(count) - count)[:, None] + np.arange(k)
-    last = place[:, -1]
+    index = (np.cumsum(count) - count)[:, None] + np.arange(k)
+    last = index[:, -1]
     equal = np.zeros(len(value) + 1, bool)  # each score and the one before it
     equal[1:-1] = value[1:] == value[:-1]
-    tied = equal[place[:, 1:]].any(axis=1) | (equal[last + 1] & (count > k))
+    tied = equal[index[:, 1:]].any(axis=1) | (equal[last + 1] & (count > k))
     done = np.flatnonzero(few)[~tied]
-    found.columns[done] = at[place[~tied]] % width
-    found.keys[done] = -value[place[~tied]]
+    found.columns[done] = at[index[~tied]] % width
+    found.keys[done] = -value[index[~tied]]
     filled = np.zeros(rows, bool)
     filled[done] = True
     return filled

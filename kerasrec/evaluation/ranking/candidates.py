@@ -146,10 +146,10 @@ class _Draw:
         repeated = np.zeros(both.shape, bool)
         np.put_along_axis(repeated, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)
         good = ~repeated[:, wanted:] & ~self._removed.contains(users[rows, None], drawn)
-        place = have[:, None] + np.cumsum(good, axis=1) - 1
-        good &= place < wanted
+        index = have[:, None] + np.cumsum(good, axis=1) - 1
+        good &= index < wanted
         at, _ = np.nonzero(good)
-        ids[rows[at], place[good]] = drawn[good]
+        ids[rows[at], index[good]] = drawn[good]
         return rows[have + good.sum(axis=1) < wanted]
 
     def _items(self, shape: tuple[int, int]) -> np.ndarray:
@@ -165,8 +165,8 @@ class _Draw:
             keys = np.log(self._weight) + self._rng.gumbel(size=(len(rows), len(self._weight)))
         row, item = self._removed.items_of(users[rows])
         keys[row, item - FIRST_ID] = -np.inf
-        at, place = np.nonzero(ids[rows] != PADDING_ID)
-        keys[at, ids[rows[at], place] - FIRST_ID] = np.inf  # drawn before, to be kept
+        at, index = np.nonzero(ids[rows] != PADDING_ID)
+        keys[at, ids[rows[at], index] - FIRST_ID] = np.inf  # drawn before, to be kept
         wanted = ids.shape[1]
         best = np.argpartition(-keys, wanted - 1, axis=1)[:, :wanted]
         drawable = np.take_along_axis(keys, best, axis=1) > -np.inf

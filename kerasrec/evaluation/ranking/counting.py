@@ -87,12 +87,12 @@ def _compared(
     for some, lines, number in _groups(sample, rows, many):
         at = start[some, None] + np.arange(number)
         reached[at] = _compare(lines, values[at], ties=False)[1]
-    place = np.arange(len(values)) - np.repeat(start, many)
+    index = np.arange(len(values)) - np.repeat(start, many)
     sorting = _COPY_COST + _CALL_COST / width + _SORT_COST * reached / sample.shape[1]
-    cost = place + sorting  # if this is the lowest value counted by sorting
+    cost = index + sorting  # if this is the lowest value counted by sorting
     least = np.minimum.reduceat(cost, start)
     cheapest = np.flatnonzero(cost == np.repeat(least, many))
-    first = place[cheapest[np.searchsorted(cheapest, start)]]
+    first = index[cheapest[np.searchsorted(cheapest, start)]]
     return np.where((least < many) & (many >= _SEVERAL), first, many)
 
 

@@ -146,10 +146,10 @@ def _blocks(task: PreparedTask, size: int, within: int | None = None) -> Iterato
     users = queries.features[task.schema.user_id.name].astype(np.int64)
     listed = np.flatnonzero(task.position[queries.item] >= 0)
     order = np.argsort(np.bincount(queries.query[listed], minlength=len(users)), kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    listed = listed[np.argsort(place[queries.query[listed]], kind="stable")]
-    row = place[queries.query[listed]]
+    index = np.empty_like(order)
+    index[order] = np.arange(len(order))
+    listed = listed[np.argsort(index[queries.query[listed]], kind="stable")]
+    row = index[queries.query[listed]]
     blocks = []
     for first in range(0, len(order), size):
         some = order[first : first + size]

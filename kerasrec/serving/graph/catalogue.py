@@ -97,7 +97,7 @@ class Catalogue:
             k: length of the lists.
         """
         position = tf.gather(self.positions, ids)  # -1: missing
-        place = tf.maximum(position, 0)
+        nth = tf.maximum(position, 0)
         there = position[:, None] >= 0
         cosines = products(self.vectors, self.inverse_norms)
 
@@ -110,7 +110,7 @@ class Catalogue:
             return scores._replace(block=block)
 
         index = ExactIndex(score, self.size, pairs_per_block=PAIRS_OF_RETRIEVER)
-        return index.search(self.unit_vectors(place), k, exclude=position[:, None])
+        return index.search(self.unit_vectors(nth), k, exclude=position[:, None])
 
     def answer(self, best: TopK) -> dict[str, Tensor]:
         """Return the raw ids, scores and counts of a list."""

@@ -90,10 +90,10 @@ def _difference(received: Any, expected: Any, where: str, problems: list[str]) -
     distance = np.nan_to_num(_distance(left, right), nan=np.inf)
     largest = float(distance.max(initial=0.0))
     if largest > BOUND:
-        place = np.unravel_index(int(distance.argmax()), distance.shape)
+        position = np.unravel_index(int(distance.argmax()), distance.shape)
         problems.append(
-            f"{where} {left[place]!s} at {tuple(map(int, place))}, expected "
-            f"{right[place]!s}: differs by {largest:.1e}"
+            f"{where} {left[position]!s} at {tuple(map(int, position))}, expected "
+            f"{right[position]!s}: differs by {largest:.1e}"
         )
     return largest
 
@@ -115,9 +115,9 @@ def _differing(
         for key in sorted(set(answer) - {"item_id", *NUMBERS})
         if answer[key] != expected[key]
     ]
-    for place, items in enumerate(answer.get("item_id", [])):
-        wanted, real = expected["item_id"][place], expected["count"][place]
-        row = rows[place]
+    for position, items in enumerate(answer.get("item_id", [])):
+        wanted, real = expected["item_id"][position], expected["count"][position]
+        row = rows[position]
         shaped = len(items) == len(wanted) and items[real:] == wanted[real:]
         if not shaped or len(set(items[:real])) != real:
             problems.append(f"{where}, row {row}: items {items}, expected {wanted}")
@@ -141,9 +141,9 @@ def _ties(item: Any, slot: int, row: int, request: Mapping[str, Any]) -> bool:
     ranking = request["ranking"]
     ranked, scores = ranking["item_id"][row], np.asarray(ranking["score"][row], np.float64)
     if item in ranked:
-        place = ranked.index(item)
+        position = ranked.index(item)
     elif ranking["complete"][row] or item in request["inputs"].get("exclude", {row: ()})[row]:
         return False
     else:
-        place = len(ranked) - 1
-    return bool(_distance(scores[slot], scores[place]) <= 2 * BOUND)
+        position = len(ranked) - 1
+    return bool(_distance(scores[slot], scores[position]) <= 2 * BOUND)

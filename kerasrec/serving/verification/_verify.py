@@ -88,10 +88,8 @@ class Verification:
         if self.quantization is None:
             return []
         cost = {n: v for n, v in self.quantization.items() if isinstance(v, float)}
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in cost.items())
-        return [
-            f"quantization: {self.quantization['tables']}; against float32 at export: {figures}"
-        ]
+        costs = ", ".join(f"{name} {value:.4g}" for name, value in cost.items())
+        return [f"quantization: {self.quantization['tables']}; against float32 at export: {costs}"]
 
 
 class VerificationError(RuntimeError):

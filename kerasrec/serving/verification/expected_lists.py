@@ -150,9 +150,9 @@ class ExpectedLists:
         columns, norms = similarity(self.vectors)
         units = self.vectors * columns * norms[:, None]
         there = np.isin(asked, self.ids)
-        place = np.where(there, np.searchsorted(self.ids, asked), 0)
+        index = np.where(there, np.searchsorted(self.ids, asked), 0)
         allowed = there[:, None] & (self.ids != asked[:, None])
-        return self._best(units[place] @ units.T, allowed, k)
+        return self._best(units[index] @ units.T, allowed, k)
 
     def _best(self, scores: np.ndarray, allowed: np.ndarray, k: int) -> dict[str, Any]:
         """Return the k best of each row and the longer ranking."""

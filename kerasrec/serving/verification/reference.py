@@ -121,7 +121,7 @@ def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
     """Return nine raw ids and their descriptions."""
     raw = vocabulary.ids
     padding = RAW_PADDING[vocabulary.dtype]
-    known: list[Any] = [raw[int(place * (len(raw) - 1))] for place in (0, 1, 0.25, 0.5, 0.75)]
+    known: list[Any] = [raw[int(position * (len(raw) - 1))] for position in (0, 1, 0.25, 0.5, 0.75)]
     if vocabulary.dtype == "int64":
         kinds = ["known", "known", "unknown", "known", "known", "unknown", "known, largest"]
         kinds += ["empty", "unknown"]

@@ -138,10 +138,10 @@ def _from_rows(instances: Any, signature: Signature) -> dict[str, list[Any]]:
         raise invalid("expected a list with values under the key 'instances'.")
     if not isinstance(instances[0], dict) or set(instances[0]) == {"b64"}:
         return {_only(signature): instances}
-    for place, row in enumerate(instances):
+    for index, row in enumerate(instances):
         if not isinstance(row, dict) or set(row) != set(signature.inputs):
             raise invalid(
-                f"Failed to process element: {place} of 'instances' list. Keys must be equal to "
+                f"Failed to process element: {index} of 'instances' list. Keys must be equal to "
                 f"{list(signature.inputs)}."
             )
     return {key: [row[key] for row in instances] for key in signature.inputs}
