@@ -130,7 +130,8 @@ def with_negatives(
         unknown_share: see `pointwise`. Applies to users and items, drawn ones too.
         shuffle: whether to reorder the positives in each epoch.
         weight: name of a column of sample weights of the positives, each for its whole group.
-        seed, drop_remainder: see `pointwise`.
+        seed: see `pointwise`.
+        drop_remainder: see `pointwise`.
 
     Returns:
         Dataset of (dict of query features `(groups, ...)` and item features
@@ -204,7 +205,8 @@ def shared_negatives(
     `allow_seen=False` draws each of them again for its own row.
 
     Args:
-        columns, schema: see `with_negatives`, as for the arguments that are not listed here.
+        columns: see `with_negatives`.
+        schema: see `with_negatives`.
         batch_size: positives per batch.
         negatives: items drawn per batch, with replacement.
         seen: with `allow_seen=False`, columns of further (user, item) pairs to draw again.
@@ -263,8 +265,14 @@ def histories(
     Args:
         columns: encoded columns with the label and, unless `time` is None, the time.
         schema: has an `IdSequence` of the item id among its user or context features.
-        time, past, min_history: see `add_history`.
-        batch_size, shuffle, seed, weight, drop_remainder: see `pointwise`.
+        time: see `add_history`.
+        past: see `add_history`.
+        min_history: see `add_history`.
+        batch_size: see `pointwise`.
+        shuffle: see `pointwise`.
+        seed: see `pointwise`.
+        weight: see `pointwise`.
+        drop_remainder: see `pointwise`.
         unknown_share: see `pointwise`. Applies to each item of a history separately.
 
     Returns:

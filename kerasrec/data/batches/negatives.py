@@ -103,7 +103,8 @@ class NegativeSampler:
         """Draw again those items that the user of their row has seen.
 
         Args:
-            users, rng: see `sample`, as for what is raised.
+            users: see `sample`, as for what is raised.
+            rng: see `sample`, as for what is raised.
             items: int32 item ids `(rows, count)`, the shape of the result.
         """
         if self._pairs is None or not items.size:

@@ -151,7 +151,12 @@ def next_labels(
             features, all of one `max_length`.
         weight: name of a column of weights of the labels, such as 0 for rows that only belong to
             histories.
-        batch_size, time, windows, pack_rows, shuffle, seed: see `next_items`.
+        batch_size: see `next_items`.
+        time: see `next_items`.
+        windows: see `next_items`.
+        pack_rows: see `next_items`.
+        shuffle: see `next_items`.
+        seed: see `next_items`.
 
     Returns:
         Dataset of (dict of the features of the schema and `position`, `(batch_size, max_length) +`

@@ -26,7 +26,9 @@ def recency_weights(
     Weight Collaborative Filtering", which weighs by elapsed time).
 
     Args:
-        columns, schema, time: see `kerasrec.data.add_history`.
+        columns: see `kerasrec.data.add_history`.
+        schema: see `kerasrec.data.add_history`.
+        time: see `kerasrec.data.add_history`.
         half_life: number of newer rows that halves the part above the floor.
         floor: weight of the oldest rows, as a share of the newest row's; from 0 to 1.
 

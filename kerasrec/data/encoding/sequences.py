@@ -98,7 +98,9 @@ def time_gaps(
     """Compute the time since the user's previous row, 0 for the first.
 
     Args:
-        columns, schema, past: see `add_history`; no history is needed in the schema.
+        columns: see `add_history`; no history is needed in the schema.
+        schema: see `add_history`; no history is needed in the schema.
+        past: see `add_history`; no history is needed in the schema.
         time: name of the time column.
         unit: divisor of the times: 86,400 converts seconds to days.
 

@@ -20,7 +20,9 @@ def repeated_k_fold(
     """Repeat `k_fold` with the seeds `seed`, `seed + 1`, ....
 
     Args:
-        interactions, folds, valid: see `k_fold`.
+        interactions: see `k_fold`.
+        folds: see `k_fold`.
+        valid: see `k_fold`.
         repeats: number of times the rows are shuffled and cut.
         seed: seed of the first shuffle.
 

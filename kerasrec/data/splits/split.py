@@ -91,7 +91,8 @@ def random_split(
 
     Args:
         interactions: the rows.
-        valid, test: share of the rows, rounded down.
+        valid: share of the rows, rounded down.
+        test: share of the rows, rounded down.
         seed: seed of the draw.
 
     Raises:
@@ -154,7 +155,8 @@ def leave_last_out(interactions: Interactions, *, valid: int = 1, test: int = 1)
 
     Args:
         interactions: the rows, with a time column.
-        valid, test: rows of each user for this part.
+        valid: rows of each user for this part.
+        test: rows of each user for this part.
 
     Raises:
         ValueError: without a time column or users of enough rows, or for a number out of range.
@@ -182,7 +184,8 @@ def per_user_time_split(
 
     Args:
         interactions: the rows, with a time column.
-        valid, test: share of each user's rows for this part.
+        valid: share of each user's rows for this part.
+        test: share of each user's rows for this part.
 
     Raises:
         ValueError: without a time column, or if the shares are out of range or leave a part empty.
@@ -209,7 +212,8 @@ def global_time_split(
 
     Args:
         interactions: the rows, with a time column.
-        valid, test: share of the rows for this part.
+        valid: share of the rows for this part.
+        test: share of the rows for this part.
         cuts: first time of the valid part and first time of the test part, in the unit of the time
             column, instead of shares.
 

@@ -50,8 +50,12 @@ def stream_tfrecord(
     Args:
         paths: a file, several, or a folder with files named `*.tfrecord*`.
         compression: compression of the files: "" for none, "GZIP" or "ZLIB".
-        schema, vocabularies, batch_size, shard, implicit, weight: see `stream_parquet`, as for
-            shuffle, buffer_rows, seed and drop_remainder.
+        schema: see `stream_parquet`.
+        vocabularies: see `stream_parquet`.
+        batch_size: see `stream_parquet`.
+        shard: see `stream_parquet`.
+        implicit: see `stream_parquet`.
+        weight: see `stream_parquet`.
 
     Returns:
         Dataset as of `stream_parquet`.

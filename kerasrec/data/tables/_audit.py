@@ -114,8 +114,17 @@ def audit(
 
     Args:
         source: a path, `Interactions` (whose own roles are used), or a table as `from_table` takes.
-        format, columns, separator, quote, encoding, decimal, id_type: form of a file, see `read`.
-        user, item, label, time: columns of these roles, see `Interactions`.
+        format: form of a file, see `read`.
+        columns: form of a file, see `read`.
+        separator: form of a file, see `read`.
+        quote: form of a file, see `read`.
+        encoding: form of a file, see `read`.
+        decimal: form of a file, see `read`.
+        id_type: form of a file, see `read`.
+        user: columns of these roles, see `Interactions`.
+        item: columns of these roles, see `Interactions`.
+        label: columns of these roles, see `Interactions`.
+        time: columns of these roles, see `Interactions`.
 
     Raises:
         ValueError: if the source has no rows, cannot be read, or lacks the user or item column.

@@ -109,7 +109,8 @@ def k_core(interactions: Interactions, *, user: int = 5, item: int = 5) -> Inter
 
     Args:
         interactions: the rows.
-        user, item: least number of rows of a user and of an item.
+        user: least number of rows of a user.
+        item: least number of rows of an item.
 
     Raises:
         ValueError: if a minimum is below 1, or no rows are left.
@@ -179,7 +180,8 @@ def drop_outliers(
 
     Args:
         interactions: the rows.
-        low, high: least and greatest label that are kept.
+        low: least label that is kept.
+        high: greatest label that is kept.
         z_score: greatest distance from the mean that is kept, in standard deviations of all labels.
 
     Raises:

@@ -102,7 +102,11 @@ class Interactions:
 
         Args:
             data: an object of the Arrow C stream protocol, or a dict of columns.
-            user, item, label, time, context: columns of these roles, see `Interactions`.
+            user: columns of these roles, see `Interactions`.
+            item: columns of these roles, see `Interactions`.
+            label: columns of these roles, see `Interactions`.
+            time: columns of these roles, see `Interactions`.
+            context: columns of these roles, see `Interactions`.
             missing: policy for rows with a null, NaN or empty string: raise an error, or drop them.
             duplicates: policy for a repeated (user, item) pair: raise an error, or keep all rows.
                 `kerasrec.data.deduplicate` then takes the last or the mean.

@@ -116,9 +116,14 @@ def read(
         encoding: encoding of the text, a name that Python knows. It is never guessed.
         decimal: decimal mark, "." or ",". By default a comma is detected if it is unambiguous.
         id_type: type of the user and item ids: "string", "integer" or "auto".
-        user, item, label, time, context: columns of these roles, see `Interactions`. A format
+        user: columns of these roles, see `Interactions`. A format
             without header takes them as names.
-        missing, duplicates: see `Interactions.from_table`.
+        item: see `user`.
+        label: see `user`.
+        time: see `user`.
+        context: see `user`.
+        missing: see `Interactions.from_table`.
+        duplicates: see `Interactions.from_table`.
 
     Raises:
         ValueError: if the file does not exist, is empty, has no rows, has another format, its
