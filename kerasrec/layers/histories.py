@@ -43,7 +43,7 @@ def newest_positions(real: Tensor, max_length: int) -> Tensor:
     Example:
 
     >>> import numpy as np
-    >>> newest_places(np.array([[False, True, False, True]]), 3).numpy().tolist()
+    >>> newest_positions(np.array([[False, True, False, True]]), 3).numpy().tolist()
     [[1, 3, -1]]
     """
     real = ops.convert_to_tensor(real)

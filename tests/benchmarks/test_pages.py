@@ -34,7 +34,6 @@ TO_BE_REMADE = {
     "ml-100k-ratings",
     "ml-1m-ratings",
     "recommend_latency",
-    "sasrec-ml-1m",
     "sequence_stability",
     "serving",
 }
