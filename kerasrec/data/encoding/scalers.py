@@ -1,5 +1,6 @@
 """Scalers of numbers, fitted on training rows."""
 
+import abc
 import dataclasses
 from typing import Any
 
@@ -7,11 +8,12 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class _Scaler:
+class _Scaler(abc.ABC):
     """Linear scaler: `(x - origin) / unit`, of the two numbers that a scaler holds."""
 
+    @abc.abstractmethod
     def _origin_and_unit(self) -> tuple[float, float]:
-        raise NotImplementedError
+        """Return the value that becomes 0, and the distance from it to the one that becomes 1."""
 
     def transform(self, values: Any) -> np.ndarray:
         """Scale values to float32 of the same shape."""
