@@ -8,6 +8,7 @@ import keras
 
 import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch
+from kerasrec.runs.optimizer import make_optimizer
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.types import Retriever, SequenceModel, StepClassifier
 
@@ -152,7 +153,7 @@ def recipe(
         trainer,
         rows,
         batches(ready.valid, ready.train) if some else None,
-        _optimizer(training, steps=int(rows.cardinality())),
+        make_optimizer(training, steps=int(rows.cardinality())),
         loss,
         (*callbacks, BestEpoch(training.patience)),
     )
@@ -260,32 +261,3 @@ def _negatives(training: Training) -> dict[str, Any]:
 
 def _crossentropy() -> Any:
     return keras.losses.BinaryCrossentropy(from_logits=True)
-
-
-def _optimizer(training: Training, *, steps: int) -> Any:
-    """Return the optimizer of this name, from kerasrec if it has one, else from Keras."""
-    named = {name: getattr(kerasrec.optimizers, name) for name in kerasrec.optimizers.__all__}
-    kinds = {
-        name.lower(): kind
-        for name, kind in {**vars(keras.optimizers), **named}.items()
-        if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
-    }
-    del kinds["optimizer"]
-    if training.optimizer.lower() not in kinds:
-        raise ValueError(
-            f"optimizer={training.optimizer!r}: neither kerasrec nor Keras has this optimizer; "
-            f"expected one of {sorted(kinds)}."
-        )
-    learning_rate: Any = training.learning_rate
-    if training.decay_rate:
-        learning_rate = kerasrec.optimizers.inverse_time_decay(
-            training.learning_rate,
-            examples=steps,
-            batch_size=1,
-            epochs=training.epochs,
-            decay_rate=training.decay_rate,
-            verbose=0,
-        )
-    return kinds[training.optimizer.lower()](
-        learning_rate, clipnorm=training.clipnorm, clipvalue=training.clipvalue
-    )

@@ -22,7 +22,10 @@ class Training:
             if this is given.
         valid_negatives: number of items drawn for each validation row of binary_crossentropy; by
             default as many as in training. With more of them, the best epoch is less by chance.
-        optimizer: name of an optimizer of kerasrec, or else of Keras.
+        optimizer: adam, adamw, adagrad, rowwiseadagrad, clippyadagrad, ftrl or sgd of kerasrec,
+            which sum gradients, then clip, then update the rows of the batch. Or, without clipping,
+            one of Keras: adadelta, adafactor, adamax, lamb, lion, muon, nadam, rmsprop or
+            schedulefreeadamw.
         learning_rate: rate of the first step.
         decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step.
         clipnorm: largest norm of the gradient of one variable.
