@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kerasrec
+from kerasrec._checks import check_integer
 from kerasrec.cli.data import describe_positives, prepare
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting
@@ -20,7 +21,7 @@ from kerasrec.runs.records import Records, record, with_findings
 from kerasrec.runs.settings import Training
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
-from kerasrec.types import output_kind
+from kerasrec.types import Counted, output_kind
 
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
@@ -38,6 +39,7 @@ def fit(
     output: str,
     resume: bool = False,
     refit: bool = False,
+    replicas: int | None = None,
 ) -> Report:
     """Train a model and write a run directory.
 
@@ -51,6 +53,7 @@ def fit(
         resume: continue an unfinished training of this output, if there is one.
         refit: train again on all rows, for the epochs found on the validation rows. The metrics
             are those of the first model.
+        replicas: number of devices that train together; None for one.
 
     Raises:
         ValueError: if the directory exists, a flag or the data are invalid, or the loss is not
@@ -58,7 +61,7 @@ def fit(
     """
     if Path(source.data).is_file():  # so that the run finds it from anywhere
         source = dataclasses.replace(source, data=str(Path(source.data).resolve()))
-    flags = {"model": model, **hyperparameters, "refit": refit}
+    flags = {"model": model, **hyperparameters, "refit": refit, "replicas": replicas}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
     if refit and splitting.valid == 0 == splitting.test:
@@ -91,6 +94,7 @@ def _fit(
 
     kerasrec.training.keep_freed_memory()
     name = flags["model"]
+    strategy = _strategy(name, flags["replicas"])
     kind, training, history = _kind(name, settings)
     if history is not None:
         ready = ready.with_history(history)
@@ -99,7 +103,8 @@ def _fit(
     def train(rows: "PreparedData", **options: Any) -> tuple[Any, Any, float]:
         start = time.perf_counter()
         keras.utils.set_random_seed(training.seed)  # the same model for the same seed
-        model = kind(rows.schema, **hyperparameters)
+        with strategy.scope():
+            model = kind(rows.schema, **hyperparameters)
         if output_kind(model) == "logits":
             raise ValueError(
                 f"{name} with several logits ranks no items, and a run is judged by a ranking. "
@@ -107,6 +112,10 @@ def _fit(
             )
         with _said_warnings():
             trained = kerasrec.runs.train(model, rows, training, folder=folder, **options)
+        if strategy.num_replicas_in_sync > 1:  # one copy is enough from here on
+            weights = model.get_weights()
+            model = kind(rows.schema, **hyperparameters)
+            model.set_weights(weights)
         return model, trained, time.perf_counter() - start
 
     model, trained, seconds = train(ready)
@@ -177,7 +186,7 @@ def _report(
     return Report(document, text, code=1 if trained.diverged else 0)
 
 
-_SETTINGS = {"model", "refit"} | {
+_SETTINGS = {"model", "refit", "replicas"} | {
     field.name for kind in (Source, Splitting, Training) for field in dataclasses.fields(kind)
 }
 
@@ -197,6 +206,29 @@ def _kind(
             "not keep. Choose leave_last_out, temporal or time."
         )
     return kind, with_defaults(kind, training), source.max_length if histories else None
+
+
+def _strategy(name: str, replicas: int | None) -> Any:
+    """Return the strategy of a training on so many devices: GPUs, or parts of the CPU without one.
+
+    Raises:
+        ValueError: if the model is not trained, or there are fewer GPUs.
+    """
+    import tensorflow as tf
+
+    if replicas is None:
+        return tf.distribute.get_strategy()
+    check_integer("fit", "replicas", replicas, 2, hint="Leave it out to train on one device.")
+    if issubclass(getattr(kerasrec.models, name), Counted):
+        raise ValueError(
+            f"replicas={replicas}: {name} counts rows, and has no training to share. Leave it out."
+        )
+    kind = "mirrored" if tf.config.list_physical_devices("GPU") else "cpu"
+    strategy = kerasrec.distribute.strategy(kind, replicas=replicas)
+    say(
+        f"Each batch is shared by {replicas} {'GPUs' if kind == 'mirrored' else 'parts of the CPU'}."
+    )
+    return strategy
 
 
 def _refit(

@@ -37,6 +37,10 @@ RESUME = "Continue an unfinished training of this output, if there is one."
 REFIT = (
     "Train again on all rows for the epochs found, so that the served model knows the newest rows."
 )
+REPLICAS = (
+    "Devices that share each batch, for the same weights as one: GPUs, or parts of the CPU where "
+    "there is none, which are for tests and no faster."
+)
 WITHOUT_REPORT = ("serve", "demo")
 
 
@@ -144,6 +148,7 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
         subparser.add_argument("--output", type=str, required=True, help="Directory to write.")
         subparser.add_argument("--resume", action="store_true", help=RESUME)
         subparser.add_argument("--refit", action="store_true", help=REFIT)
+        subparser.add_argument("--replicas", type=int | None, default=None, help=REPLICAS)
         if known:
             add_model_flags(subparser, name)
         for settings in (Source, Splitting, Training):
@@ -163,6 +168,7 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
         output=flags["output"],
         resume=flags["resume"],
         refit=flags["refit"],
+        replicas=flags["replicas"],
     )
     return command, flags["json"]
 
@@ -198,7 +204,7 @@ def _flags(arguments: Sequence[str]) -> dict[str, str]:
         for name, parameter in inspect.signature(function).parameters.items()
     }
     found |= {flag.name: str(flag.type) for model in command[1:] for flag in find_entry(model)[1]}
-    return {**found, "config": "str", "json": "bool", "output": "str"}
+    return {**found, "config": "str", "json": "bool", "output": "str", "replicas": "int"}
 
 
 def _summary(function: Callable[..., Any]) -> str:

@@ -48,7 +48,9 @@ def train(
     """Train a model by the recipe for what it can do, or count rows if it has no weights to train.
 
     This compiles and fits what `recipe` returns. Ctrl-C and a non-finite loss end the training, and
-    the best epoch so far is kept.
+    the best epoch so far is kept. A model made in the scope of a strategy, see
+    `kerasrec.distribute`, is trained on its replicas: batches, clipping and weights are those of
+    one device, but for dropout and for the rounding of sums.
 
     Args:
         model: a fresh model, made from the schema of the data.
@@ -83,7 +85,9 @@ def train(
         if verbose:
             say(f"{type(model).__name__} counts rows; there are no weights to train.")
         return TrainingResult({})
-    made = recipe(model, ready, training)
+    with model.distribute_strategy.scope():
+        made = recipe(model, ready, training)
+        made.trainer.compile(made.optimizer, made.loss, jit_compile=training.jit_compile)
     epochs = refit_epochs or training.epochs
     best = next(one for one in made.callbacks if isinstance(one, BestEpoch))
     callbacks = [*([Epochs(epochs)] if verbose else []), *made.callbacks]
@@ -93,7 +97,6 @@ def train(
     if verbose and made.valid is None and refit_epochs is None:
         positive = "positive " if len(ready.split.valid) else ""
         say(f"No {positive}validation rows: training runs for all epochs.")
-    made.trainer.compile(made.optimizer, made.loss, jit_compile=training.jit_compile)
     interrupted = False
     try:
         made.trainer.fit(
