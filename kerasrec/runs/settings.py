@@ -20,7 +20,10 @@ class Training:
             for models of histories: softmax over all items.
         valid_negatives: number of items drawn for each validation row of binary_crossentropy; by
             default as many as in training.
-        optimizer: name of an optimizer of kerasrec, or else of Keras.
+        optimizer: adam, adamw, adagrad, rowwiseadagrad, clippyadagrad, ftrl or sgd of kerasrec,
+            which sum gradients, then clip, then update the rows of the batch. Or, without clipping,
+            one of Keras: adadelta, adafactor, adamax, lamb, lion, muon, nadam, rmsprop or
+            schedulefreeadamw.
         learning_rate: rate after the warm-up.
         warmup_steps: steps in which the rate rises from 0.
         decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step; 0 for a
