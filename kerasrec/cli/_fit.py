@@ -26,8 +26,8 @@ from kerasrec.types import output_kind
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
     from kerasrec.datasets import Dataset
-    from kerasrec.runs.choosing import Choices
     from kerasrec.runs._train import TrainingResult
+    from kerasrec.runs.choosing.choices import Choices
 
 
 def fit(
@@ -203,7 +203,7 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
 
 def _kept_choices(folder: Path, choose: "Callable[[], Choices]") -> "Choices":
     """Return the choices of an earlier part of this training, or choose now and keep them."""
-    from kerasrec.runs.choosing import Choices
+    from kerasrec.runs.choosing.choices import Choices
 
     file = folder / "choices.json"
     if file.is_file():

@@ -13,7 +13,7 @@ from docstring_parser import parse
 from jsonargparse import ArgumentParser
 
 import kerasrec.models
-from kerasrec.runs.rules import chosen_arguments
+from kerasrec.runs.choosing.rules import chosen_arguments
 
 AUTO = "auto"
 

@@ -6,10 +6,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "_train": ["fit", "train"],
-        "choosing": ["choose"],
+        "choosing.choices": ["choose"],
         "directory": ["read_run"],
         "recipes": ["recipe"],
-        "search": ["search"],
+        "choosing.successive_halving": ["search"],
         "settings": ["Training"],
     },
 )

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kerasrec.callbacks import TrainingDiagnostics
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.checkpoint import Checkpoint
-from kerasrec.runs.choosing import Choices, choose
+from kerasrec.runs.choosing.choices import Choices, choose
+from kerasrec.runs.choosing.successive_halving import search
 from kerasrec.runs.epochs import Epochs
 from kerasrec.runs.recipes import check_ready, recipe
-from kerasrec.runs.search import search
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.terminal import say
 from kerasrec.types import Counted
@@ -87,7 +87,7 @@ def train(
             say(f"{type(model).__name__} counts rows; there are no weights to train.")
         return TrainingResult({})
     made = recipe(model, ready, training, **choices)
-    epochs = refit_epochs or made.training.epochs
+    epochs = refit_epochs or int(made.training.epochs or 1)
     best = next(one for one in made.callbacks if isinstance(one, BestEpoch))
     shown = Epochs(epochs, best.monitor, higher=best.higher)
     # After the validation, whose figure it shows.

@@ -8,10 +8,10 @@ import keras
 
 import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch
-from kerasrec.runs.choosing import choose
+from kerasrec.runs.choosing.choices import choose
+from kerasrec.runs.choosing.starting_biases import damped_biases
 from kerasrec.runs.optimizer import make_optimizer
 from kerasrec.runs.settings import Training, choices_of
-from kerasrec.runs.starting_biases import damped_biases
 from kerasrec.runs.validation import validation_of
 from kerasrec.types import Biased, Retriever, SequenceModel, StepClassifier
 

@@ -1,6 +1,5 @@
 """Measure on the validation rows by which an epoch is chosen: that of the evaluation."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from kerasrec.evaluation.columns import take_rows
 from kerasrec.evaluation.ranking.queries import SeenPairs
 from kerasrec.runs.settings import Training
 from kerasrec.schema import FIRST_ID
-from kerasrec.types import Retriever, known_by, output_kind
+from kerasrec.types import Retriever, output_kind
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -22,9 +21,7 @@ MAX_PAIRS = 30_000_000
 """Pairs of users and items that a model without vectors scores after each epoch."""
 
 
-def validation_of(
-    model: Any, ready: "PreparedData", training: Training
-) -> tuple[Any, str, bool]:
+def validation_of(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, str, bool]:
     """Return a callback, the name of its figure in the logs, and whether higher is better.
 
     Rankings are judged by NDCG@10 over the whole catalogue, clicks by AUC, ratings by RMSE. Where
@@ -75,8 +72,4 @@ def _rankable(model: Any, ready: "PreparedData") -> dict[str, Any]:
         users = np.random.default_rng(0).choice(users, most, replace=False)
         kept &= np.isin(user, users)
     rows = np.flatnonzero(kept)
-    return {name: take_rows(values, rows) for name, values in _columns(valid).items()}
-
-
-def _columns(columns: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(columns)
+    return {name: take_rows(values, rows) for name, values in valid.items()}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import kerasrec
-from kerasrec.runs import rules
-from kerasrec.runs.facts import Facts
+from kerasrec.runs.choosing import rules
+from kerasrec.runs.choosing.facts import Facts
 from kerasrec.runs.optimizer import OURS, class_name
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.types import Counted, SequenceModel, StepClassifier, TwoVectors

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kerasrec.runs.facts import Facts
+from kerasrec.runs.choosing.facts import Facts
 
 # A setting and the reason for it.
 Settings = dict[str, tuple[Any, str]]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 import kerasrec
-from kerasrec.runs import rules
 from kerasrec.runs.best_epoch import BestEpoch, is_finite
-from kerasrec.runs.choosing import GIVEN, Choices, choose
+from kerasrec.runs.choosing import rules
+from kerasrec.runs.choosing.choices import GIVEN, Choices, choose
 from kerasrec.runs.recipes import check_loss, recipe
 from kerasrec.runs.settings import Training
 from kerasrec.runs.terminal import say

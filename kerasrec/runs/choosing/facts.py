@@ -1,4 +1,4 @@
-"""Facts about the rows of a training, from which `kerasrec.runs.rules` chooses settings."""
+"""Facts about the rows of a training, from which rules choose the settings."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
