@@ -184,7 +184,9 @@ def _training_rule(kind: type, loss: str, length: int | None) -> Any:
         return rules.ratings
     if loss == "log_loss":
         return rules.labels
-    return rules.retrieval if loss == "softmax" and issubclass(kind, TwoVectors) else rules.pairs
+    if loss == "softmax" and issubclass(kind, TwoVectors):
+        return rules.retrieval
+    return functools.partial(rules.pairs, shared=loss == "softmax")
 
 
 def _plain(value: Any) -> Any:

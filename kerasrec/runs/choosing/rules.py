@@ -100,7 +100,10 @@ def _rated_factors(facts: Facts) -> Settings:
 
 
 def _perceptron(facts: Facts) -> Settings:
-    return {"embedding_dim": (32, "as on every data set tried"), "l2": (1e-3, _per_item(facts))}
+    return {
+        "embedding_dim": (64, "as on every data set tried"),
+        "l2": (1e-3, "as on every data set tried"),
+    }
 
 
 ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
@@ -155,15 +158,18 @@ def retrieval(facts: Facts) -> Settings:
     }
 
 
-def pairs(facts: Facts) -> Settings:
-    """Choose the training of any other ranker."""
-    size = power_of_two(facts.rows * 5 / STEPS, 512, 8192)
+def pairs(facts: Facts, *, shared: bool = False) -> Settings:
+    """Choose the training of any other ranker, against items drawn for each row or for a batch."""
+    drawn = 64 if shared else 8
+    rows = facts.rows * (1 if shared else 1 + drawn)
+    size = 256 if shared else power_of_two(rows / STEPS / 4, 1024, 16384)
     return {
         "batch_size": (size, f"{facts.rows:,} rows"),
+        "negatives": (drawn, "as on every data set tried"),
         "learning_rate": (0.003, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown ids get trained scores"),
-        **_end(facts, facts.rows * 5 / size, 3000),
+        **_end(facts, rows / size, 6000),
     }
 
 
