@@ -31,8 +31,8 @@ class Ranker(Protocol):
 
 
 @runtime_checkable
-class Retriever(Ranker, Protocol):
-    """Protocol of rankers that score by a dot product of query and item vectors."""
+class TwoVectors(Protocol):
+    """Protocol of classes with query and item vectors. Of classes `issubclass` asks."""
 
     def query_embedding(self, inputs: Features) -> Tensor:
         """Return vectors `(batch, dim)` of the query side (user and context features)."""
@@ -41,6 +41,11 @@ class Retriever(Ranker, Protocol):
     def item_embedding(self, inputs: Features) -> Tensor:
         """Return vectors `(items, dim)` of the item side, with `dot == call`."""
         ...
+
+
+@runtime_checkable
+class Retriever(Ranker, TwoVectors, Protocol):
+    """Protocol of rankers that score by a dot product of query and item vectors."""
 
 
 @runtime_checkable
@@ -109,6 +114,15 @@ class Counted(Protocol):
 
     def adapt(self, columns: Columns) -> None:
         """Count the rows, instead of any rows before."""
+        ...
+
+
+@runtime_checkable
+class Biased(Protocol):
+    """A model of ratings with a bias of each user and item, which training may start from."""
+
+    def set_biases(self, mean: float, user: np.ndarray, item: np.ndarray) -> None:
+        """Set the overall mean and the biases by encoded id, `(num_ids,)` each."""
         ...
 
 

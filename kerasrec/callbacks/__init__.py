@@ -1,4 +1,4 @@
-"""Callbacks for stock `fit`: diagnosis, gradient statistics, ranking metrics and resuming."""
+"""Callbacks for stock `fit`: diagnosis, gradient statistics, validation and resuming."""
 
 import lazy_loader
 
@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "training_diagnostics": ["TrainingDiagnostics"],
         "gradient_monitor": ["GradientMonitor"],
+        "label_validation": ["LabelValidation"],
         "ranking_validation": ["RankingValidation"],
         "exact_resume": ["ExactResume"],
     },

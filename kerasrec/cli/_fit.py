@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import kerasrec
 from kerasrec._checks import check_integer
 from kerasrec.cli.data import describe_positives, prepare
+from kerasrec.cli.model_flags import default_arguments
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import write_run
-from kerasrec.runs.records import Records, record, with_findings
+from kerasrec.runs.records import Records, below_baseline, record, with_findings
 from kerasrec.runs.settings import Training
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
@@ -27,16 +28,19 @@ if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
     from kerasrec.datasets import Dataset
     from kerasrec.runs._train import TrainingResult
+    from kerasrec.runs.choosing.choices import Choices
 
 
 def fit(
     model: str,
-    hyperparameters: dict[str, Any],
+    arguments: dict[str, Any],
     source: Source,
     splitting: Splitting,
     training: Training,
     *,
-    output: str,
+    output: str | None = None,
+    budget: str | float | None = None,
+    recipe: bool = False,
     resume: bool = False,
     refit: bool = False,
     replicas: int | None = None,
@@ -45,11 +49,14 @@ def fit(
 
     Args:
         model: name of a model.
-        hyperparameters: arguments of its constructor besides the schema.
+        arguments: arguments of its constructor that are given.
         source: data to read.
         splitting: rows to hold out.
         training: training options.
         output: the run directory, which must not exist.
+        budget: time for short trainings that compare some settings first; None to take what the
+            rules choose.
+        recipe: print the settings that would be used, and stop.
         resume: continue an unfinished training of this output, if there is one.
         refit: train again on all rows, for the epochs found on the validation rows. The metrics
             are those of the first model.
@@ -61,16 +68,21 @@ def fit(
     """
     if Path(source.data).is_file():  # so that the run finds it from anywhere
         source = dataclasses.replace(source, data=str(Path(source.data).resolve()))
-    flags = {"model": model, **hyperparameters, "refit": refit, "replicas": replicas}
+    flags = {"model": model, **arguments, "refit": refit, "budget": budget, "replicas": replicas}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
     if refit and splitting.valid == 0 == splitting.test:
         raise ValueError(
             "--refit: with --valid 0 --test 0 all rows are training rows already. Leave it out."
         )
+    given = _Given(model, arguments, source, splitting, training, budget)
+    if recipe:
+        return given.recipe()
+    if output is None:
+        raise ValueError("--output: expected the directory to write; received none.")
     folder = begin(output, flags, resume=resume)
     try:
-        report = _fit(flags, (source, splitting, training), folder, Path(output))
+        report = _fit(given, flags, folder, Path(output))
     except BaseException:
         give_up(folder)
         if folder.exists():
@@ -80,68 +92,116 @@ def fit(
     return report
 
 
-def _fit(
-    flags: dict[str, Any],
-    settings: tuple[Source, Splitting, Training],
-    folder: Path,
-    directory: Path,
-) -> Report:
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What the flags give."""
+
+    model: str
+    arguments: dict[str, Any]
+    source: Source
+    splitting: Splitting
+    training: Training
+    budget: str | float | None
+
+    def read(self) -> "tuple[Dataset, PreparedData]":
+        """Read and split the rows, and describe them."""
+        from kerasrec.runs.recipes import check_loss, kind_of
+
+        with step(f"Reading {self.source.data}"):
+            dataset, ready = prepare(self.source, self.splitting, seed=self.training.seed)
+        say(ready.split.describe())
+        if line := describe_positives(dataset.interactions, ready.schema):
+            say(line)
+        ready.check_positives()
+        import_tensorflow()
+        kind = getattr(kerasrec.models, self.model)
+        check_loss(kind, self.training.loss)
+        if kind_of(kind).histories and self.splitting.split == "random":
+            raise ValueError(
+                f"--split random: {self.model} learns from the order of the rows, which a random "
+                "split does not keep. Choose leave_last_out, temporal or time."
+            )
+        return dataset, ready
+
+    def choose(self, ready: "PreparedData") -> "Choices":
+        """Choose what is not given, by rules or by short trainings, and describe it."""
+        about: dict[str, Any] = {
+            "max_length": self.source.max_length,
+            "arguments": self.arguments,
+        }
+        if self.budget is None:
+            chosen = kerasrec.runs.choose(self.model, ready, self.training, **about)
+        else:
+            chosen = kerasrec.runs.search(
+                self.model, ready, self.training, budget=self.budget, **about
+            )
+        say(chosen.describe())
+        return chosen
+
+    def recipe(self) -> Report:
+        """Report the settings as YAML."""
+        _, ready = self.read()
+        chosen = self.choose(ready)
+        rows = {**dataclasses.asdict(self.source), **dataclasses.asdict(self.splitting)}
+        return Report(chosen.settings, chosen.to_yaml(**rows).rstrip())
+
+
+def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) -> Report:
     """Run the training between creating its folder and removing it."""
-    source, _, training = settings
-    dataset, ready, fingerprint = _read(settings, folder)
-    import_tensorflow()
+    dataset, ready = given.read()
+    fingerprint = ready.fingerprint()
+    remember_rows(folder, fingerprint)
     import keras
 
     kerasrec.training.keep_freed_memory()
-    name = flags["model"]
-    strategy = _strategy(name, flags["replicas"])
-    kind, training, history = _kind(name, settings)
-    if history is not None:
-        ready = ready.with_history(history)
-    hyperparameters = {n: v for n, v in flags.items() if n not in _SETTINGS}
+    name = given.model
+    strategy = _strategy(name, flags["replicas"])  # before TensorFlow has run anything
+    chosen = _kept_choices(folder, lambda: given.choose(ready))
+    ready = chosen.prepared(ready)
 
     def train(rows: "PreparedData", **options: Any) -> tuple[Any, Any, float]:
         start = time.perf_counter()
-        keras.utils.set_random_seed(training.seed)  # the same model for the same seed
+        keras.utils.set_random_seed(chosen.training.seed)  # the same model for the same seed
         with strategy.scope():
-            model = kind(rows.schema, **hyperparameters)
+            model = chosen.make(rows)
         if output_kind(model) == "logits":
             raise ValueError(
                 f"{name} with several logits ranks no items, and a run is judged by a ranking. "
                 "Leave --num_classes out, or train it in Python: kerasrec.runs.train(model, ready)."
             )
         with _said_warnings():
-            trained = kerasrec.runs.train(model, rows, training, folder=folder, **options)
+            trained = kerasrec.runs.train(model, rows, chosen.training, folder=folder, **options)
         if strategy.num_replicas_in_sync > 1:  # one copy is enough from here on
             weights = model.get_weights()
-            model = kind(rows.schema, **hyperparameters)
+            model = chosen.make(rows)
             model.set_weights(weights)
         return model, trained, time.perf_counter() - start
 
     model, trained, seconds = train(ready)
-    learned = str(training.loss) if trained.history else ""
+    learned = str(chosen.training.loss) if trained.history else ""
     with step("Ranking the test rows"):
         compared = _beside_popularity(name, model, ready)
         records = record(compared, ready, dataset, losses={name: learned})
     about = records.about
     about["seconds"]["training"] = seconds
+    about["choices"] = {"text": chosen.describe(), "reasons": chosen.reasons}
+    about["notes"].append(chosen.describe())
     if trained.problem is not None:
         about["findings"].append(trained.problem)
+    about["findings"] += below_baseline(name, records.metrics, ready, loss=learned)
     served = ready
     if flags["refit"]:
-        served = kerasrec.data.prepare(
-            dataset.interactions,
-            history=history,
-            positive=source.positive,
-            min_count=source.min_count,
+        whole = kerasrec.data.prepare(
+            dataset.interactions, positive=given.source.positive, min_count=given.source.min_count
         )
+        served = chosen.prepared(whole)
         model, note, about["seconds"]["refit"] = _refit(train, served, trained.epochs)
         about["notes"].append(note)
     write_run(
         directory,
         model,
         served.vocabularies,
-        flags={**flags, **dataclasses.asdict(training)},
+        flags={**flags, **default_arguments(name), **chosen.settings},
         split=fingerprint,
         history=trained.history,
         records=records,
@@ -150,20 +210,18 @@ def _fit(
     return _report(directory, fingerprint, trained, records)
 
 
-def _read(
-    settings: tuple[Source, Splitting, Training], folder: Path
-) -> "tuple[Dataset, PreparedData, dict[str, Any]]":
-    """Read and split the rows, describe them, and compare them with those of a resumed training."""
-    source, splitting, training = settings
-    with step(f"Reading {source.data}"):
-        dataset, ready = prepare(source, splitting, seed=training.seed)
-    fingerprint = ready.fingerprint()
-    remember_rows(folder, fingerprint)
-    say(ready.split.describe())
-    if line := describe_positives(dataset.interactions, ready.schema):
-        say(line)
-    ready.check_positives()
-    return dataset, ready, fingerprint
+def _kept_choices(folder: Path, choose: "Callable[[], Choices]") -> "Choices":
+    """Return the choices of an earlier part of this training, or choose now and keep them."""
+    from kerasrec.runs.choosing.choices import Choices
+
+    file = folder / "choices.json"
+    if file.is_file():
+        chosen = Choices.load(file.read_text(encoding="utf-8"))
+        say(chosen.describe())
+        return chosen
+    chosen = choose()
+    file.write_text(chosen.dump(), encoding="utf-8")
+    return chosen
 
 
 def _report(
@@ -186,28 +244,6 @@ def _report(
     return Report(document, text, code=1 if trained.diverged else 0)
 
 
-_SETTINGS = {"model", "refit", "replicas"} | {
-    field.name for kind in (Source, Splitting, Training) for field in dataclasses.fields(kind)
-}
-
-
-def _kind(
-    name: str, settings: tuple[Source, Splitting, Training]
-) -> tuple[Any, Training, int | None]:
-    """Return the model class, the flags with defaults filled in, and the length of histories."""
-    from kerasrec.runs.recipes import kind_of, with_defaults
-
-    source, splitting, training = settings
-    kind = getattr(kerasrec.models, name)
-    histories = kind_of(kind).histories
-    if histories and splitting.split == "random":
-        raise ValueError(
-            f"--split random: {name} learns from the order of the rows, which a random split does "
-            "not keep. Choose leave_last_out, temporal or time."
-        )
-    return kind, with_defaults(kind, training), source.max_length if histories else None
-
-
 def _strategy(name: str, replicas: int | None) -> Any:
     """Return the strategy of a training on so many devices: GPUs, or parts of the CPU without one.
 
@@ -223,11 +259,9 @@ def _strategy(name: str, replicas: int | None) -> Any:
         raise ValueError(
             f"replicas={replicas}: {name} counts rows, and has no training to share. Leave it out."
         )
-    kind = "mirrored" if tf.config.list_physical_devices("GPU") else "cpu"
-    strategy = kerasrec.distribute.strategy(kind, replicas=replicas)
-    say(
-        f"Each batch is shared by {replicas} {'GPUs' if kind == 'mirrored' else 'parts of the CPU'}."
-    )
+    gpus = bool(tf.config.list_physical_devices("GPU"))
+    strategy = kerasrec.distribute.strategy("mirrored" if gpus else "cpu", replicas=replicas)
+    say(f"Each batch is shared by {replicas} {'GPUs' if gpus else 'parts of the CPU'}.")
     return strategy
 
 

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 import kerasrec
 from kerasrec.cli import _fit, commands, demo, doctor, recommend
 from kerasrec.cli.flags import in_flags, suggestion, with_lists, with_marks
-from kerasrec.cli.model_flags import MODELS, NAMES, add_model_flags, find_entry
+from kerasrec.cli.model_flags import MODELS, NAMES, add_model_flags, find_entry, given_arguments
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import say_error
@@ -40,6 +40,14 @@ REFIT = (
 REPLICAS = (
     "Devices that share each batch, for the same weights as one: GPUs, or parts of the CPU where "
     "there is none, which are for tests and no faster."
+)
+BUDGET = (
+    "Time for short trainings that compare some settings first, such as 5m; without it the rules "
+    "choose."
+)
+RECIPE = (
+    "Print the settings that would be used as YAML, and stop. Edit them, and pass them back with "
+    "--config."
 )
 WITHOUT_REPORT = ("serve", "demo")
 
@@ -145,7 +153,9 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
         subparser.add_argument("--config", action="config", help="YAML file with these flags.")
         # The config.yaml of a run names its model, and must be accepted as it is.
         subparser.add_argument("--model", type=Literal[name], default=name, help=SUPPRESS)
-        subparser.add_argument("--output", type=str, required=True, help="Directory to write.")
+        subparser.add_argument("--output", type=str | None, help="Directory to write.")
+        subparser.add_argument("--budget", type=str | float | None, help=BUDGET)
+        subparser.add_argument("--recipe", action="store_true", help=RECIPE)
         subparser.add_argument("--resume", action="store_true", help=RESUME)
         subparser.add_argument("--refit", action="store_true", help=REFIT)
         subparser.add_argument("--replicas", type=int | None, default=None, help=REPLICAS)
@@ -161,11 +171,13 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
     command = functools.partial(
         _fit.fit,
         values.model,
-        {flag.name: flags[flag.name] for flag in find_entry(values.model)[1]},
+        given_arguments(values.model, flags),
         choose(Source, flags),
         choose(Splitting, flags),
         choose(Training, flags),
         output=flags["output"],
+        budget=flags["budget"],
+        recipe=flags["recipe"],
         resume=flags["resume"],
         refit=flags["refit"],
         replicas=flags["replicas"],
@@ -204,7 +216,8 @@ def _flags(arguments: Sequence[str]) -> dict[str, str]:
         for name, parameter in inspect.signature(function).parameters.items()
     }
     found |= {flag.name: str(flag.type) for model in command[1:] for flag in find_entry(model)[1]}
-    return {**found, "config": "str", "json": "bool", "output": "str", "replicas": "int"}
+    own = {"json": "bool", "output": "str", "budget": "str", "replicas": "int"}
+    return {**found, "config": "str", **own}
 
 
 def _summary(function: Callable[..., Any]) -> str:

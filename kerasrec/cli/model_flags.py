@@ -6,13 +6,16 @@ a model that has no entry yet are read from its class.
 """
 
 import inspect
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Optional
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Optional, Union
 
 from docstring_parser import parse
 from jsonargparse import ArgumentParser
 
 import kerasrec.models
+from kerasrec.runs.choosing.rules import chosen_arguments
+
+AUTO = "auto"
 
 
 class Flag(NamedTuple):
@@ -134,5 +137,30 @@ def add_model_flags(parser: ArgumentParser, model: str) -> None:
     """Add the flags of a model to a parser, as a group of their own."""
     summary, flags = find_entry(model)
     group = parser.add_argument_group(summary.rstrip("."))
+    chosen = chosen_arguments(model)
     for flag in flags:
-        group.add_argument(f"--{flag.name}", type=flag.type, default=flag.default, help=flag.help)
+        kind, default, text = flag.type, flag.default, flag.help
+        if flag.name in chosen:
+            kind, default = Union[kind, Literal[AUTO]], AUTO  # noqa: UP007
+            text = f"{(text or '').rstrip('.')}; {AUTO} for the choice of the rules."
+        group.add_argument(f"--{flag.name}", type=kind, default=default, help=text)
+
+
+def given_arguments(model: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the constructor's arguments that differ from the defaults, for which rules may stand.
+
+    Args:
+        model: name of a model.
+        flags: values of all flags by name.
+    """
+    return {
+        flag.name: flags[flag.name]
+        for flag in find_entry(model)[1]
+        if flags[flag.name] not in (AUTO, flag.default)
+        or (flag.name in chosen_arguments(model) and flags[flag.name] != AUTO)
+    }
+
+
+def default_arguments(model: str) -> dict[str, Any]:
+    """Return the defaults of the constructor's arguments of a model."""
+    return {flag.name: flag.default for flag in find_entry(model)[1]}

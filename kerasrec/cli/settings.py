@@ -38,7 +38,8 @@ class Source:
             mean rating.
         k_core: fewest rows of every user and every item; 1 keeps all rows.
         min_count: ids with fewer training rows become unknown; 1 keeps all ids.
-        max_length: number of newest items of a user that a model of histories reads.
+        max_length: number of newest items of a user that a model of histories reads; null for the
+            choice of the rules.
     """
 
     data: str
@@ -59,7 +60,7 @@ class Source:
     duplicates: Literal["error", "keep", "last", "mean"] = "error"
     k_core: int = 1
     min_count: int = 1
-    max_length: int = 50
+    max_length: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

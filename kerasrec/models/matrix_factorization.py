@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerasrec._checks import check_integer, check_number
@@ -149,6 +150,19 @@ class MatrixFactorization(Recommender):
             return vectors
         bias = self.item_bias(ids)
         return ops.concatenate([vectors, ops.ones_like(bias), bias], axis=-1)
+
+    def set_biases(self, mean: float, user: np.ndarray, item: np.ndarray) -> None:
+        """Set mu, b_u and b_i. A model without biases stays as it is.
+
+        Args:
+            mean: value of mu.
+            user: biases by encoded user id, `(num_ids,)`.
+            item: biases by encoded item id, `(num_ids,)`.
+        """
+        if self.use_bias:
+            self.global_bias.assign([mean])
+            self.user_bias.embeddings.assign(user[:, None])
+            self.item_bias.embeddings.assign(item[:, None])
 
     def _scaled(self, vectors: Tensor, divisor: float | None) -> Tensor:
         """Return the vectors unchanged or, with a temperature, of length 1 / divisor."""

@@ -5,9 +5,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "_train": ["train"],
+        "_train": ["fit", "train"],
+        "choosing.choices": ["choose"],
         "directory": ["read_run"],
         "recipes": ["recipe"],
+        "choosing.successive_halving": ["search"],
         "settings": ["Training"],
     },
 )

@@ -2,12 +2,15 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kerasrec.callbacks import TrainingDiagnostics
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.checkpoint import Checkpoint
+from kerasrec.runs.choosing.choices import Choices, choose
+from kerasrec.runs.choosing.successive_halving import search
 from kerasrec.runs.epochs import Epochs
 from kerasrec.runs.recipes import check_ready, recipe
 from kerasrec.runs.settings import Training, choices_of
@@ -55,7 +58,7 @@ def train(
     Args:
         model: a fresh model, made from the schema of the data.
         ready: the rows, from `kerasrec.data.prepare`.
-        training: all choices in one object; None for the defaults.
+        training: options in one object; None for the choice of the rules, see `choose`.
         folder: where the state is saved after each epoch. If an earlier training with the same
             choices was saved there, this one continues it. None to save nothing.
         refit_epochs: number of epochs of a training on all rows, as an earlier one found them. The
@@ -75,22 +78,24 @@ def train(
     >>> ready = data.prepare(data.leave_last_out(rows))
     >>> model = models.MatrixFactorization(ready.schema, embedding_dim=4)
     >>> result = train(model, ready, epochs=2, jit_compile=False, verbose=0)
-    >>> sorted(result.history), result.epochs
-    (['loss', 'val_loss'], 2)
+    >>> len(result.history["loss"]), "val_ndcg@10" in result.history
+    (2, True)
     """
-    training = choices_of(training, choices)
     check_ready("train", ready)
     if isinstance(model, Counted):
+        choices_of(training, choices)
         model.adapt(ready.train)
         if verbose:
             say(f"{type(model).__name__} counts rows; there are no weights to train.")
         return TrainingResult({})
     with model.distribute_strategy.scope():
-        made = recipe(model, ready, training)
-        made.trainer.compile(made.optimizer, made.loss, jit_compile=training.jit_compile)
-    epochs = refit_epochs or training.epochs
+        made = recipe(model, ready, training, **choices)
+        made.trainer.compile(made.optimizer, made.loss, jit_compile=made.training.jit_compile)
+    epochs = refit_epochs or int(made.training.epochs or 1)
     best = next(one for one in made.callbacks if isinstance(one, BestEpoch))
-    callbacks = [*([Epochs(epochs)] if verbose else []), *made.callbacks]
+    shown = Epochs(epochs, best.monitor, higher=best.higher)
+    # After the validation, whose figure it shows.
+    callbacks = [*made.callbacks[:-1], *([shown] if verbose else []), best]
     if folder is not None:
         name = "state" if refit_epochs is None else "refit"
         callbacks.append(Checkpoint(Path(folder), made.batches, best, name=name))
@@ -119,6 +124,67 @@ def train(
     if verbose and result.problem:
         say(result.problem)
     return result
+
+
+class Fitted(NamedTuple):
+    """A model trained by `fit`, the rows as it reads them, what was chosen and how it went."""
+
+    model: Any
+    ready: "PreparedData"
+    choices: Choices
+    result: TrainingResult
+
+
+def fit(
+    model: str,
+    ready: "PreparedData",
+    training: Training | None = None,
+    *,
+    budget: str | float | None = None,
+    max_length: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    verbose: int = 1,
+    **choices: Any,
+) -> Fitted:
+    """Choose what is not given, make the model and train it, as `kerasrec fit` does.
+
+    Args:
+        model: name of a model.
+        ready: the rows, from `kerasrec.data.prepare`.
+        training: training options that are given; None for none.
+        budget: time for short trainings that compare some settings first, such as "5m", see
+            `search`; None to take what the rules choose.
+        max_length: length of histories, if it is given.
+        arguments: arguments of the constructor that are given.
+        folder: see `train`.
+        verbose: 1 prints what is chosen and a line per epoch on stderr, 0 prints nothing.
+        **choices: single fields of `Training`.
+
+    Raises:
+        KeyboardInterrupt: if there is no epoch to keep.
+        ValueError: as in `choose`, `search` and `train`.
+
+    Example:
+
+    >>> from kerasrec import data, datasets, evaluation
+    >>> ready = data.prepare(data.leave_last_out(datasets.load("synthetic").interactions))
+    >>> found = fit("MatrixFactorization", ready, epochs=2, jit_compile=False, verbose=0)
+    >>> found.choices.training.loss, found.result.epochs <= 2
+    ('softmax', True)
+    """
+    given = choices_of(training, choices)
+    about: dict[str, Any] = {"max_length": max_length, "arguments": arguments}
+    if budget is None:
+        chosen = choose(model, ready, given, **about)
+    else:
+        chosen = search(model, ready, given, budget=budget, verbose=verbose, **about)
+    if verbose:
+        say(chosen.describe())
+    rows = chosen.prepared(ready)
+    made = chosen.make(rows)
+    result = train(made, rows, chosen.training, folder=folder, verbose=verbose)
+    return Fitted(made, rows, chosen, result)
 
 
 def _result(best: BestEpoch, diagnosis: str | None, interrupted: bool) -> TrainingResult:

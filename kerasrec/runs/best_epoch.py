@@ -10,12 +10,14 @@ import numpy as np
 class BestEpoch(keras.callbacks.Callback):
     """Keep the weights of the best epoch, and stop after some epochs that were no better.
 
-    The best epoch is the one with the lowest validation loss, or the last one without validation
-    rows. Epochs with a non-finite loss are left out, so that a training that breaks keeps the
-    weights before. At the end, the model has the weights of the best epoch.
+    The best epoch is the one with the best figure on the validation rows, or the last one where
+    there is none. Epochs with a non-finite loss are left out, so that a training that breaks keeps
+    the weights before. At the end, the model has the weights of the best epoch.
 
     Args:
-        patience: epochs without a better validation loss before training stops.
+        patience: epochs without a better figure before training stops.
+        monitor: name of the figure in the logs.
+        higher: whether a higher figure is better.
 
     Example:
 
@@ -27,9 +29,9 @@ class BestEpoch(keras.callbacks.Callback):
     (2, 3)
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, monitor: str = "val_loss", *, higher: bool = False) -> None:
         super().__init__()
-        self.patience = patience
+        self.patience, self.monitor, self.higher = patience, monitor, higher
         self.history: dict[str, list[float]] = {}
         self.best_epoch: int | None = None
         self.weights: list[np.ndarray] | None = None
@@ -43,19 +45,24 @@ class BestEpoch(keras.callbacks.Callback):
         logs = logs or {}
         if not is_finite(logs):
             return
-        if "val_loss" not in logs or logs["val_loss"] < min(
-            self.history.get("val_loss", []), default=math.inf
-        ):
-            self.best_epoch, self.weights = epoch, self.model.get_weights()
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
-        if "val_loss" in logs and self.is_over(epoch):
+        if self.best_of_history() == len(self.history["loss"]) - 1:
+            self.best_epoch, self.weights = epoch, self.model.get_weights()
+        if self.monitor in logs and self.is_over(epoch):
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Restore the weights of the best epoch."""
         if self.weights is not None:
             self.model.set_weights(self.weights)
+
+    def best_of_history(self) -> int:
+        """Return the position of the best epoch in the history, the first of equal ones."""
+        figures = self.history.get(self.monitor)
+        if not figures:
+            return len(self.history["loss"]) - 1
+        return int(np.argmax(figures) if self.higher else np.argmin(figures))
 
     def is_over(self, epoch: int) -> bool:
         """Return whether patience has run out after an epoch."""

@@ -14,7 +14,7 @@ class Checkpoint(ExactResume):
     """Save the state and the best weights after each epoch.
 
     A later process continues from the files. The best epoch and the patience are then recomputed
-    from the saved losses.
+    from the saved history.
 
     Args:
         folder: where the state is written.
@@ -35,9 +35,8 @@ class Checkpoint(ExactResume):
             return
         best = self.best
         best.history = {name: list(values) for name, values in self.history.items()}
-        best.best_epoch = done - 1
-        if losses := self.history.get("val_loss"):
-            best.best_epoch = int(np.argmin(losses))
+        best.best_epoch = best.best_of_history()
+        if best.monitor in self.history:
             with np.load(self._best_file(best.best_epoch), allow_pickle=False) as held:
                 best.weights = [held[str(at)] for at in range(len(held))]
             if best.is_over(done - 1):
@@ -53,11 +52,11 @@ class Checkpoint(ExactResume):
         logs = logs or {}
         if not is_finite(logs):
             return
-        if "val_loss" in logs and self.best.best_epoch == epoch:
+        if self.best.monitor in logs and self.best.best_epoch == epoch:
             weights = {str(at): value for at, value in enumerate(self.best.weights or ())}
             save_arrays(self._best_file(epoch), weights)
         super().on_epoch_end(epoch, logs)
-        if "val_loss" in logs:
+        if self.best.monitor in logs:
             for file in self.path.parent.glob("best-*.npz"):
                 if self.best.best_epoch is None or file != self._best_file(self.best.best_epoch):
                     file.unlink()

@@ -15,7 +15,8 @@ class Epochs(keras.callbacks.Callback):
 
     Args:
         epochs: largest number of epochs.
-        monitor: metric by which the best epoch is marked, lower being better.
+        monitor: figure by which the best epoch is marked.
+        higher: whether a higher figure is better.
 
     Example:
 
@@ -32,9 +33,9 @@ class Epochs(keras.callbacks.Callback):
     # The bar may advance many steps at once, see `FitModel.compile`.
     counts_batches = False
 
-    def __init__(self, epochs: int, monitor: str = "val_loss") -> None:
+    def __init__(self, epochs: int, monitor: str = "val_loss", *, higher: bool = False) -> None:
         super().__init__()
-        self.epochs, self.monitor = epochs, monitor
+        self.epochs, self.monitor, self.sign = epochs, monitor, -1 if higher else 1
         self.best, self.best_epoch = math.inf, 0
         self._bar: Any = None
 
@@ -61,11 +62,12 @@ class Epochs(keras.callbacks.Callback):
             self._bar.stop()
             self._bar = None
         logs = logs or {}
-        # Names with a slash belong to single variables and are only for the history.
-        metrics = [f"{name} {value:.4f}" for name, value in logs.items() if "/" not in name]
-        better = logs.get(self.monitor, math.inf) < self.best
+        shown = dict.fromkeys(("loss", "val_loss", self.monitor))  # the rest is in the history
+        metrics = [f"{name} {logs[name]:.4f}" for name in shown if name in logs]
+        figure = self.sign * logs.get(self.monitor, math.inf * self.sign)
+        better = figure < self.best
         if better:
-            self.best, self.best_epoch = logs[self.monitor], epoch + 1
+            self.best, self.best_epoch = figure, epoch + 1
         width = len(str(self.epochs))
         seconds = time.perf_counter() - self._start
         line = f"epoch {epoch + 1:>{width}}/{self.epochs}  {'  '.join(metrics)}  {seconds:.1f} s"
@@ -76,4 +78,5 @@ class Epochs(keras.callbacks.Callback):
         if self._bar is not None:  # interrupted
             self._bar.stop()
         if self.best_epoch:
-            say(f"{self.monitor} was best after epoch {self.best_epoch}: {self.best:.4f}")
+            figure = self.sign * self.best
+            say(f"{self.monitor} was best after epoch {self.best_epoch}: {figure:.4f}")

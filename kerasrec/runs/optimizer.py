@@ -47,7 +47,8 @@ def make_optimizer(training: "Training", *, steps: int) -> Any:
     1.0
     """
     name = class_name(training.optimizer)
-    clips: dict[str, Any] = {one: getattr(training, one) for one in SUMMED}
+    # 0 stands for no limit.
+    clips: dict[str, Any] = {one: getattr(training, one) or None for one in SUMMED}
     if name in STOCK:
         if given := [one for one, value in clips.items() if value is not None]:
             raise ValueError(
@@ -60,15 +61,19 @@ def make_optimizer(training: "Training", *, steps: int) -> Any:
     import keras
 
     rate: Any = training.learning_rate
+    warmup = min(training.warmup_steps or 0, steps * int(training.epochs or 1) // 2)
     if training.decay_rate:
         rate = kerasrec.optimizers.inverse_time_decay(
-            training.learning_rate,
+            rate,
             examples=steps,
             batch_size=1,
-            epochs=training.epochs,
+            epochs=int(training.epochs or 1),
             decay_rate=training.decay_rate,
+            warmup_steps=warmup,
             verbose=0,
         )
+    elif warmup:
+        rate = kerasrec.optimizers.WarmUp(rate, warmup)
     kinds = keras.optimizers if name in STOCK else kerasrec.optimizers
     return getattr(kinds, name)(rate, **clips)
 

@@ -8,9 +8,12 @@ import keras
 
 import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch
+from kerasrec.runs.choosing.choices import choose
+from kerasrec.runs.choosing.starting_biases import damped_biases
 from kerasrec.runs.optimizer import make_optimizer
 from kerasrec.runs.settings import Training, choices_of
-from kerasrec.types import Retriever, SequenceModel, StepClassifier
+from kerasrec.runs.validation import validation_of
+from kerasrec.types import Biased, Retriever, SequenceModel, StepClassifier
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -27,14 +30,14 @@ class Recipe:
     """Ingredients of one training, in the form that stock Keras takes them. See `recipe`.
 
     Args:
-        training: the choices, with the defaults of this kind of model filled in.
+        training: all options, with those that the rules chose.
         trainer: model to compile and fit: the model itself, or a trainer that shares its weights.
         batches: training batches.
         valid: fixed validation batches; None if there is nothing to validate on.
         optimizer: optimizer with its schedule.
         loss: loss to compile with; None if the trainer has its own.
-        callbacks: `TrainingDiagnostics`, `GradientMonitor` if norms are asked for, and at last
-            `BestEpoch`.
+        callbacks: `TrainingDiagnostics`, `GradientMonitor` if norms are asked for, the validation
+            with the measure of the evaluation, and at last `BestEpoch`.
     """
 
     training: Training
@@ -47,13 +50,12 @@ class Recipe:
 
 
 class Kind(NamedTuple):
-    """Purpose of a model, its default batch size, and its recipes by loss, the default first.
+    """Purpose of a model, and its recipes by loss.
 
     Kinds with `histories` need them in the schema, and rows in order of time.
     """
 
     does: str
-    batch_size: int
     histories: bool
     makers: Mapping[str, Maker]
 
@@ -66,10 +68,10 @@ def kind_of(model: Any) -> Kind:
     """
     kind = model if isinstance(model, type) else type(model)
     if issubclass(kind, StepClassifier):
-        return Kind("predicts the label of each event", 32, True, {"log_loss": _stepwise})
+        return Kind("predicts the label of each event", True, {"log_loss": _stepwise})
     if issubclass(kind, SequenceModel):
         next_item = {"softmax": _sequence, "binary_crossentropy": _sequence}
-        return Kind("predicts the next item, not a label", 32, True, next_item)
+        return Kind("predicts the next item, not a label", True, next_item)
     retriever = isinstance(model, Retriever) and len(model.schema.item) == 1
     pairs = {
         "binary_crossentropy": _drawn_items,
@@ -77,24 +79,21 @@ def kind_of(model: Any) -> Kind:
         "log_loss": _clicks,
         "mse": _ratings,
     }
-    return Kind("scores pairs", 4096, False, pairs)
+    return Kind("scores pairs", False, pairs)
 
 
-def with_defaults(model: Any, training: Training) -> Training:
-    """Return the choices with the defaults that None stands for.
+def check_loss(model: Any, loss: str | None) -> None:
+    """Check that a model, or models of a class, can be trained with a loss. None is any.
 
     Raises:
         ValueError: if the model has no recipe for the loss.
     """
     kind = kind_of(model)
-    loss: Any = training.loss or next(iter(kind.makers))
-    if loss not in kind.makers:
+    if loss is not None and loss not in kind.makers:
         name = model.__name__ if isinstance(model, type) else type(model).__name__
         raise ValueError(
             f"loss={loss!r}: {name} {kind.does}. Choose one of {', '.join(kind.makers)}."
         )
-    size = kind.batch_size if training.batch_size is None else training.batch_size
-    return dataclasses.replace(training, loss=loss, batch_size=size)
 
 
 def check_ready(owner: str, ready: Any) -> None:
@@ -122,17 +121,19 @@ def recipe(
         made.trainer.fit(made.batches, validation_data=made.valid, epochs=3,
                          callbacks=made.callbacks)
 
+    Options that are not given are those of `choose`. Ratings start from the mean and from damped
+    biases, if the model has such weights.
+
     Args:
         model: a fresh model with weights to train, made from the schema of the data.
         ready: the rows, from `kerasrec.data.prepare`.
-        training: all choices in one object; None for the defaults.
+        training: options in one object; None for the choice of the rules.
         **choices: single fields of `Training` instead, or to change in it.
 
     Raises:
         ValueError: if the model has no recipe for the loss or another schema, or a choice is
             invalid.
     """
-    training = with_defaults(model, choices_of(training, choices))
     check_ready("recipe", ready)
     if model.schema != ready.schema:
         raise ValueError(
@@ -140,14 +141,20 @@ def recipe(
             f"data; expected {[f.name for f in ready.schema.features]}, received "
             f"{[f.name for f in model.schema.features]}. Make the model from ready.schema."
         )
+    given = choices_of(training, choices)
+    check_loss(model, given.loss)
+    training = choose(model, ready, given).training
     trainer, loss, batches = kind_of(model).makers[str(training.loss)](model, ready, training)
     rows = batches(ready.train, None)
     # Label losses take any label. All other losses need a positive.
     labels = training.loss in ("mse", "log_loss")
     some = len(ready.split.valid) > 0 and (labels or ready.has_targets(ready.valid))
+    watch, monitor, higher = validation_of(model, ready, training) if some else (None, "", False)
     callbacks: list[Any] = [kerasrec.callbacks.TrainingDiagnostics(batch_path=None)]
     if training.gradient_interval is not None:
         callbacks.append(kerasrec.callbacks.GradientMonitor(training.gradient_interval))
+    if watch is not None:
+        callbacks.append(watch)
     return Recipe(
         training,
         trainer,
@@ -155,12 +162,14 @@ def recipe(
         batches(ready.valid, ready.train) if some else None,
         make_optimizer(training, steps=int(rows.cardinality())),
         loss,
-        (*callbacks, BestEpoch(training.patience)),
+        (*callbacks, BestEpoch(training.patience or 0, monitor, higher=higher)),
     )
 
 
 def _ratings(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
-    """Train on the squared error of the labels."""
+    """Train on the squared error of the labels, from the mean and the biases of the rows."""
+    if isinstance(model, Biased):
+        model.set_biases(*damped_biases(ready))
 
     def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
         options = _options(training, seen)
@@ -212,7 +221,10 @@ def _retrieval(model: Any, ready: "PreparedData", training: Training) -> tuple[A
     """Train a retriever by the same softmax, whose scores are one matrix product."""
     # The trainer draws items by itself, which are never the unknown one.
     drawn = _negatives(training)
-    trainer = kerasrec.training.SampledSoftmaxTrainer(model, seed=training.seed, **drawn)
+    # Few items stand for all, as the ranking is over all of them.
+    trainer = kerasrec.training.SampledSoftmaxTrainer(
+        model, sampling_correction=True, seed=training.seed, **drawn
+    )
     return _own(trainer, ready, training)
 
 
@@ -256,7 +268,7 @@ def _options(training: Training, seen: Mapping[str, Any] | None) -> dict[str, An
 
 def _negatives(training: Training) -> dict[str, Any]:
     """Return the number of drawn items, if it is not left to what draws them."""
-    return {} if training.negatives is None else {"negatives": training.negatives}
+    return {"negatives": training.negatives} if training.negatives else {}
 
 
 def _crossentropy() -> Any:

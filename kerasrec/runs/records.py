@@ -300,6 +300,37 @@ def findings(ready: "PreparedData") -> list[str]:
     return [text.replace("global_time_split", "--split time") for text in found]
 
 
+def below_baseline(
+    name: str, metrics: Sequence[Mapping[str, Any]], ready: "PreparedData", *, loss: str
+) -> list[str]:
+    """Return a finding if a model is worse than the baseline of what it was trained for.
+
+    Args:
+        name: the model, whose row stands among the metrics.
+        metrics: metrics by model, popularity among them.
+        ready: the rows.
+        loss: the loss of its training.
+
+    Returns:
+        A finding beside the mean label for mse, beside popularity for rankings; else nothing.
+    """
+    rows = {str(row["model"]): row for row in metrics}
+    own, most_popular = rows.get(name, {}), rows.get("popularity", {})
+    if loss == "mse" and "rmse" in own:
+        label = ready.schema.label
+        error = np.asarray(ready.test[label], np.float64) - float(np.mean(ready.train[label]))
+        mean = float(np.sqrt(np.mean(np.square(error))))
+        if own["rmse"] > mean:
+            return [f"{name} predicts worse than the mean: RMSE {own['rmse']:.4f}, {mean:.4f}."]
+    at = next((one for one in own if one.startswith("ndcg@")), "")
+    if loss not in ("mse", "log_loss") and at in most_popular and own[at] < most_popular[at]:
+        return [
+            f"{name} ranks worse than popularity: {at} {own[at]:.4f}, {most_popular[at]:.4f}. Try "
+            "--budget 5m, or another model."
+        ]
+    return []
+
+
 def with_findings(text: str, found: Sequence[str]) -> str:
     """Append the findings to the text as warnings."""
     return "\n".join([text, *(f"Warning: {finding}" for finding in found)])

@@ -7,17 +7,23 @@ import pytest
 import kerasrec
 from kerasrec import data, models, optimizers
 from kerasrec.runs import Training, recipe, train
-from kerasrec.runs.recipes import kind_of, with_defaults
+from kerasrec.runs.recipes import kind_of
 
 SHORT = {"epochs": 2, "jit_compile": False, "learning_rate": 0.01}
-PAIRS = {**SHORT, "batch_size": 64}
-ROWS = {**SHORT, "batch_size": 8}
+PAIRS = {**SHORT, "batch_size": 64, "decay_rate": 0.0, "patience": 2}
+ROWS = {**SHORT, "batch_size": 8, "decay_rate": 0.0, "patience": 2}
 LSTM = {"embedding_dim": 4, "hidden_units": (8,)}
 # Model, its arguments, choices, and the trainer and the loss that follow.
 CASES = {
     "ratings": ("MatrixFactorization", {}, {**PAIRS, "loss": "mse"}, None, "MeanSquaredError"),
     "clicks": ("EmbeddingMLP", {}, {**PAIRS, "loss": "log_loss"}, None, "BinaryCrossentropy"),
-    "drawn": ("EmbeddingMLP", {}, PAIRS, None, "BinaryCrossentropy"),
+    "drawn": (
+        "EmbeddingMLP",
+        {},
+        {**PAIRS, "loss": "binary_crossentropy"},
+        None,
+        "BinaryCrossentropy",
+    ),
     "shared": (
         "EmbeddingMLP",
         {},
@@ -178,14 +184,6 @@ def test_labels_that_are_all_alike_are_refused(rated):
     rows = data.prepare(rated, history=4)
     with pytest.raises(ValueError, match="nothing to learn.*positive='>=4'"):
         recipe(made("StackedLSTMClassifier", rows, LSTM), rows)
-
-
-def test_defaults_are_those_of_the_kind():
-    pairs = with_defaults(models.EmbeddingMLP, Training())
-    assert (pairs.loss, pairs.batch_size) == ("binary_crossentropy", 4096)
-    steps = with_defaults(models.SASRec, Training(batch_size=7))
-    assert (steps.loss, steps.batch_size) == ("softmax", 7)
-    assert with_defaults(models.StackedLSTMClassifier, Training()).loss == "log_loss"
 
 
 @pytest.mark.parametrize("call", [recipe, train])

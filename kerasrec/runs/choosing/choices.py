@@ -1,0 +1,197 @@
+"""Choice of all settings of a training: what a person gives, and the rules for the rest."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+import kerasrec
+from kerasrec.runs.choosing import rules
+from kerasrec.runs.choosing.facts import Facts
+from kerasrec.runs.optimizer import OURS, class_name
+from kerasrec.runs.settings import Training, choices_of
+from kerasrec.types import Counted, SequenceModel, StepClassifier, TwoVectors
+
+if TYPE_CHECKING:
+    from kerasrec.data import PreparedData
+
+GIVEN = "given"
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """All settings of a model and of its training, each with its reason. See `choose`.
+
+    Args:
+        model: name of the model.
+        arguments: arguments of its constructor besides the schema. Those that are neither given nor
+            chosen by a rule are left out, and keep their defaults.
+        training: options of the training, none of them None but those without effect.
+        max_length: number of newest items of a user that it reads; None if it reads no histories.
+        reasons: reason for each setting that was given or chosen.
+        facts: what the rules read.
+    """
+
+    model: str
+    arguments: dict[str, Any]
+    training: Training
+    max_length: int | None
+    reasons: dict[str, str]
+    facts: Facts
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return all settings by the names of their flags."""
+        length = {} if self.max_length is None else {"max_length": self.max_length}
+        return {**self.arguments, **length, **dataclasses.asdict(self.training)}
+
+    def prepared(self, ready: "PreparedData") -> "PreparedData":
+        """Return the rows as the model reads them, with histories of the chosen length."""
+        has = bool(ready.schema.item_histories)
+        return ready if self.max_length is None or has else ready.with_history(self.max_length)
+
+    def make(self, ready: "PreparedData") -> Any:
+        """Return a fresh model of the schema of prepared rows."""
+        return getattr(kerasrec.models, self.model)(ready.schema, **self.arguments)
+
+    def describe(self) -> str:
+        """Describe in one line what the rules chose."""
+        chosen = {n: v for n, v in self.settings.items() if self.reasons.get(n, GIVEN) != GIVEN}
+        if not chosen:
+            return f"{self.model} has no setting to choose."
+        listed = ", ".join(f"{name} {_shown(value)}" for name, value in chosen.items())
+        return f"Chosen for {self.facts.describe()}: {listed}."
+
+    def to_yaml(self, **others: Any) -> str:
+        """Return the settings as YAML that `kerasrec fit --config` reads, with the reasons.
+
+        Args:
+            **others: further flags, such as those of the data.
+        """
+        lines = [f"# Chosen for {self.facts.describe()}.", f"model: {self.model}"]
+        for name, value in {**others, **self.settings}.items():
+            text = yaml.safe_dump({name: _plain(value)}, default_flow_style=None).strip()
+            why = self.reasons.get(name)
+            lines.append(f"{text}  # {why}" if why else text)
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def load(cls, text: str) -> "Choices":
+        """Read choices from the result of `dump`."""
+        held = json.loads(text)
+        held["training"] = Training(**held["training"])
+        held["facts"] = Facts(**held["facts"])
+        return cls(**held)
+
+    def dump(self) -> str:
+        """Return the choices as JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+
+def choose(
+    model: Any,
+    ready: "PreparedData",
+    training: Training | None = None,
+    *,
+    max_length: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    **choices: Any,
+) -> Choices:
+    """Choose what is not given: arguments of the model, length of histories, training options.
+
+    The same rows always lead to the same choices.
+
+    Args:
+        model: name or class of a model, or a model, whose arguments are then not chosen.
+        ready: the rows, from `kerasrec.data.prepare`.
+        training: training options that are given; None for none.
+        max_length: length of histories, if it is given.
+        arguments: arguments of the constructor that are given.
+        **choices: single fields of `Training`.
+
+    Raises:
+        ValueError: if the model cannot be trained with the loss, or a choice is invalid.
+
+    Example:
+
+    >>> from kerasrec import data, datasets
+    >>> ready = data.prepare(data.leave_last_out(datasets.load("synthetic").interactions))
+    >>> chosen = choose("MatrixFactorization", ready, epochs=3)
+    >>> chosen.training.epochs, chosen.training.loss, chosen.arguments["embedding_dim"]
+    (3, 'softmax', 128)
+    """
+    given = choices_of(training, choices)
+    kind = getattr(kerasrec.models, model) if isinstance(model, str) else model
+    kind = kind if isinstance(kind, type) else type(kind)
+    facts = Facts.of(ready)
+    reads_history = issubclass(kind, SequenceModel | StepClassifier)
+    made, reasons = dict(arguments or {}), dict.fromkeys(arguments or {}, GIVEN)
+    if issubclass(kind, Counted):
+        for name, (value, why) in rules.arguments(kind.__name__, "", facts).items():
+            if name not in made:
+                made[name], reasons[name] = value, why
+        return Choices(kind.__name__, made, given, None, reasons, facts)
+    loss = given.loss or loss_of(model)
+    length = max_length
+    if ready.schema.item_histories:
+        length = ready.schema.item_histories[0].max_length
+    elif reads_history and length is None:
+        length, reasons["max_length"] = rules.max_length(facts)
+    elif reads_history:
+        reasons["max_length"] = GIVEN
+    if isinstance(model, str | type):
+        for name, (value, why) in rules.arguments(kind.__name__, loss, facts).items():
+            if name not in made:
+                made[name], reasons[name] = value, why
+    settings = _training_rule(kind, loss, length)(facts)
+    if class_name(given.optimizer) not in OURS:
+        settings["clipnorm"] = (0.0, f"{given.optimizer} of Keras clips before it sums")
+    fields: dict[str, Any] = {"loss": loss}
+    reasons["loss"] = GIVEN if given.loss else "what such a model learns best from"
+    for field in dataclasses.fields(Training):
+        name, value = field.name, getattr(given, field.name)
+        if value is not None and value != field.default:
+            reasons[name] = GIVEN
+        elif value is None and name in settings:
+            fields[name], reasons[name] = settings[name]
+    chosen = dataclasses.replace(given, **fields)
+    return Choices(kind.__name__, made, chosen, length if reads_history else None, reasons, facts)
+
+
+def loss_of(model: Any) -> Any:
+    """Return the loss that a model is trained with unless another one is given.
+
+    Args:
+        model: name or class of a model, or a model.
+    """
+    kind = getattr(kerasrec.models, model) if isinstance(model, str) else model
+    kind = kind if isinstance(kind, type) else type(kind)
+    if issubclass(kind, StepClassifier):
+        return "log_loss"
+    return "softmax" if issubclass(kind, SequenceModel | TwoVectors) else "binary_crossentropy"
+
+
+def _training_rule(kind: type, loss: str, length: int | None) -> Any:
+    """Return the rule for the training options of a kind of model with a loss."""
+    if issubclass(kind, StepClassifier):
+        return functools.partial(rules.labels, rows=32)
+    if issubclass(kind, SequenceModel):
+        return functools.partial(rules.sequence, length=length or rules.LONGEST)
+    if loss == "mse":
+        return rules.ratings
+    if loss == "log_loss":
+        return rules.labels
+    if loss == "softmax" and issubclass(kind, TwoVectors):
+        return rules.retrieval
+    return functools.partial(rules.pairs, shared=loss == "softmax")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,212 @@
+"""Rules that choose the settings of a model and of its training from the rows.
+
+A rule reads `Facts`: numbers of rows, users and items, lengths of histories, kind of labels. The
+constants were chosen on seven data sets; `benchmarks/recipes.py` measures each set by rules that
+were chosen without it.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kerasrec.runs.choosing.facts import Facts
+
+# A setting and the reason for it.
+Settings = dict[str, tuple[Any, str]]
+
+SPARSE, DENSE = 16.0, 300.0
+"""Positive rows per item of a sparse and of a dense data set, between which rules interpolate."""
+STEPS = 100
+"""Steps of an epoch that are enough for a small data set."""
+LONGEST = 200
+"""Largest length of histories that is chosen."""
+
+
+def density_of(facts: Facts) -> float:
+    """Return 0 for a sparse data set, 1 for a dense one, and shares between."""
+    place = math.log(max(facts.rows_per_item, 1e-9) / SPARSE) / math.log(DENSE / SPARSE)
+    return min(1.0, max(0.0, place))
+
+
+def between(facts: Facts, sparse: float, dense: float) -> float:
+    """Interpolate between the values for a sparse and for a dense data set, to two digits."""
+    share = density_of(facts)
+    return float(f"{sparse + (dense - sparse) * share:.2g}")
+
+
+def power_of_two(value: float, least: int, most: int) -> int:
+    """Round to a power of two within bounds.
+
+    Example:
+
+    >>> power_of_two(900, 64, 4096), power_of_two(7, 64, 4096)
+    (1024, 64)
+    """
+    return min(most, max(least, 2 ** round(math.log2(max(1.0, value)))))
+
+
+def max_length(facts: Facts) -> tuple[int, str]:
+    """Choose the number of newest items of a user that a model of histories reads."""
+    length = min(LONGEST, max(10, facts.history))
+    return length, f"nine of ten users have at most {facts.history:,} items"
+
+
+def arguments(model: str, loss: str, facts: Facts) -> Settings:
+    """Choose arguments of a model's constructor. Models without rules keep their defaults."""
+    made = ARGUMENTS.get((model, loss)) or ARGUMENTS.get((model, "")) or (lambda facts: {})
+    return made(facts)
+
+
+def chosen_arguments(model: str) -> set[str]:
+    """Return the names of the constructor's arguments that rules choose, for any loss."""
+    facts = Facts(1, 1, 1, 1, "none", 1.0, 1, 1)
+    return {name for (one, _), made in ARGUMENTS.items() if one == model for name in made(facts)}
+
+
+def _sasrec(facts: Facts) -> Settings:
+    per_item = _per_item(facts)
+    dim = 64 if density_of(facts) > 0.5 else 128
+    return {
+        "embedding_dim": (dim, per_item),
+        "num_heads": (2, "as on every data set tried"),
+        "hidden_units": (4 * dim if dim == 64 else dim, per_item),
+        "dropout": (between(facts, 0.5, 0.1), per_item),
+    }
+
+
+def _gru4rec(facts: Facts) -> Settings:
+    per_item = _per_item(facts)
+    return {
+        "embedding_dim": (64 if density_of(facts) > 0.5 else 128, per_item),
+        "dropout": (between(facts, 0.5, 0.2), per_item),
+    }
+
+
+def _factors(facts: Facts) -> Settings:
+    per_item = _per_item(facts)
+    return {
+        "embedding_dim": (128, "as on every data set tried"),
+        "temperature": (between(facts, 0.1, 0.2), per_item),
+    }
+
+
+def _rated_factors(facts: Facts) -> Settings:
+    per_user = f"{facts.rows_per_user:.0f} rows per user"
+    return {
+        "embedding_dim": (64, "as on every data set tried"),
+        "l2": (0.1, per_user),
+        "bias_l2": (0.005, per_user),
+    }
+
+
+def _perceptron(facts: Facts) -> Settings:
+    return {
+        "embedding_dim": (64, "as on every data set tried"),
+        "l2": (1e-3, "as on every data set tried"),
+    }
+
+
+ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
+    ("SASRec", ""): _sasrec,
+    ("GRU4Rec", ""): _gru4rec,
+    ("MatrixFactorization", "softmax"): _factors,
+    ("MatrixFactorization", "mse"): _rated_factors,
+    ("EmbeddingMLP", ""): _perceptron,
+    ("NeuMF", ""): _perceptron,
+}
+
+
+def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
+    """Return settings that a search tries beside those of the rules, the most promising first."""
+    if model == "MatrixFactorization" and loss == "mse":
+        return [{"l2": 0.05}, {"l2": 0.2}, {"l2": 0.02}]
+    if model == "MatrixFactorization":
+        dot = {"temperature": None, "l2": 0.02, "learning_rate": 0.004}
+        return [{"temperature": 0.1}, {"temperature": 0.2}, dot]
+    chosen: Any = arguments(model, loss, facts).get("dropout", (None, ""))[0]
+    if chosen is not None:
+        less, more = round(max(0.1, chosen - 0.2), 2), round(min(0.6, chosen + 0.2), 2)
+        return [{"dropout": less}, {"dropout": more}, {"embedding_dim": 128}]
+    if model in ("EmbeddingMLP", "NeuMF"):
+        return [{"l2": 1e-4}, {"l2": 1e-2}, {"learning_rate": 0.001}]
+    return [{"learning_rate": 0.0005}, {"learning_rate": 0.006}]
+
+
+def sequence(facts: Facts, *, length: int) -> Settings:
+    """Choose the training of a model that predicts the next item."""
+    tokens = power_of_two(facts.rows / STEPS, 1024, 8192)
+    size = max(1, tokens // length)
+    return {
+        "batch_size": (size, f"{tokens:,} events in a step"),
+        "negatives": (0, "softmax over all items"),
+        "learning_rate": (0.003 if density_of(facts) > 0.5 else 0.002, _per_item(facts)),
+        "warmup_steps": (100, "as on every data set tried"),
+        **_end(facts, facts.rows / tokens, 3000),
+    }
+
+
+def retrieval(facts: Facts) -> Settings:
+    """Choose the training of a model of two vectors by softmax."""
+    size = power_of_two(facts.rows / STEPS, 512, 4096)
+    negatives = power_of_two(facts.items / 2, 64, 1024)
+    return {
+        "batch_size": (size, f"{facts.rows:,} rows"),
+        "negatives": (negatives, f"{facts.items:,} items"),
+        "learning_rate": (0.01, "as on every data set tried"),
+        "warmup_steps": (0, "not needed"),
+        **_end(facts, facts.rows / size, 4000),
+    }
+
+
+def pairs(facts: Facts, *, shared: bool = False) -> Settings:
+    """Choose the training of any other ranker, against items drawn for each row or for a batch."""
+    drawn = 64 if shared else 8
+    rows = facts.rows * (1 if shared else 1 + drawn)
+    size = 256 if shared else power_of_two(rows / STEPS / 4, 1024, 16384)
+    return {
+        "batch_size": (size, f"{facts.rows:,} rows"),
+        "negatives": (drawn, "as on every data set tried"),
+        "learning_rate": (0.003, "as on every data set tried"),
+        "warmup_steps": (0, "not needed"),
+        "unknown_share": (0.02, "unknown ids get trained scores"),
+        **_end(facts, rows / size, 6000),
+    }
+
+
+def ratings(facts: Facts) -> Settings:
+    """Choose the training on the squared error of ratings."""
+    size = power_of_two(facts.pairs / STEPS, 256, 4096)
+    return {
+        "batch_size": (size, f"{facts.pairs:,} rows"),
+        "learning_rate": (0.015, "as on every data set tried"),
+        "warmup_steps": (0, "not needed"),
+        "unknown_share": (0.02, "unknown ids get trained scores"),
+        **_end(facts, facts.pairs / size, 2000),
+    }
+
+
+def labels(facts: Facts, *, rows: int | None = None) -> Settings:
+    """Choose the training on labels of rows, positive or not."""
+    size = power_of_two(facts.pairs / STEPS, 256, 4096) if rows is None else rows
+    return {
+        "batch_size": (size, f"{facts.pairs:,} rows"),
+        "learning_rate": (0.002, "as on every data set tried"),
+        "warmup_steps": (0, "not needed"),
+        "unknown_share": (0.02, "unknown ids get trained scores"),
+        **_end(facts, facts.pairs / size, 2000),
+    }
+
+
+def _end(facts: Facts, steps: float, total: int) -> Settings:
+    """Choose the number of epochs for some steps in all, and when and how training ends."""
+    epochs = int(min(40, max(8, round(total / max(1.0, steps)))))
+    return {
+        "epochs": (epochs, f"about {total:,} steps"),
+        "patience": (max(3, epochs // 5), "a fifth of the epochs"),
+        "decay_rate": (9.0, "a tenth of the rate at the end"),
+        "clipnorm": (1.0, "gradients of one variable are at most this long"),
+    }
+
+
+def _per_item(facts: Facts) -> str:
+    return f"{facts.rows_per_item:.0f} rows per item"
