@@ -196,7 +196,7 @@ def ratings(facts: Facts) -> Settings:
 
 
 def labels(facts: Facts, *, length: int | None = None) -> Settings:
-    """Choose the training on labels of rows, positive or not, in histories of some length or not."""
+    """Choose the training on labels of rows, in histories of some length or one by one."""
     size = power_of_two(facts.pairs / STEPS, 256, 4096)
     products = 10_000 if length is None else 300_000
     return {
