@@ -9,6 +9,7 @@ False are no numbers. Only the standard library is used here.
 import math
 import numbers
 import operator
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -77,6 +78,17 @@ def check_flag(owner: object, argument: str, value: Any) -> None:
     """Check that a value is True or False."""
     if not isinstance(value, bool):
         raise _error(owner, argument, "True or False", value)
+
+
+def check_memory(owner: object, what: str, needed: int, hint: str) -> None:
+    """Check that the machine has the memory, in bytes, that something needs."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        name = owner if isinstance(owner, str) else type(owner).__name__
+        raise ValueError(
+            f"{name}: {what} need {needed:,} bytes ({needed / 2**30:,.1f} GiB) of memory; this "
+            f"machine has {memory / 2**30:,.1f} GiB. {hint}"
+        )
 
 
 def _is_number(value: Any, numpy: bool) -> bool:

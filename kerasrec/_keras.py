@@ -133,6 +133,30 @@ def set_embeddings(layer: Any, table: Any) -> None:
     layer._embeddings = table
 
 
+def replace_weight(layer: Any, name: str, value: Any) -> None:
+    """Replace an untrained weight by one of another shape. A layer that is built takes no new ones.
+
+    Args:
+        layer: a layer without layers of its own.
+        name: attribute and name of the weight.
+        value: the new value, a NumPy array.
+    """
+    tracker = need(layer, "_tracker")
+    delattr(layer, name)
+    tracker.unlock()
+    weight = layer.add_weight(
+        shape=value.shape,
+        dtype=str(value.dtype),
+        initializer="zeros",
+        trainable=False,
+        name=name,
+        autocast=False,
+    )
+    setattr(layer, name, weight)
+    tracker.lock()
+    weight.assign(value)
+
+
 def set_num_batches(dataset: Any, count: int) -> None:
     """Tell a dataset that a strategy makes from a function how many batches it has."""
     need(dataset, "_cardinality")

@@ -110,10 +110,10 @@ class StepClassifier(Protocol):
 
 @runtime_checkable
 class Counted(Protocol):
-    """A model that is not trained: it counts encoded rows."""
+    """A model that is not trained by gradients: it is computed from encoded rows."""
 
     def adapt(self, columns: Columns) -> None:
-        """Count the rows, instead of any rows before."""
+        """Compute the weights from the rows, instead of any rows before."""
         ...
 
 
@@ -124,6 +124,13 @@ class Biased(Protocol):
     def set_biases(self, mean: float, user: np.ndarray, item: np.ndarray) -> None:
         """Set the overall mean and the biases by encoded id, `(num_ids,)` each."""
         ...
+
+
+@runtime_checkable
+class HistoryReader(Protocol):
+    """A model that says which feature identifies a query: a history or the user id."""
+
+    known_by: str
 
 
 @runtime_checkable
@@ -166,6 +173,8 @@ def known_by(model: Any) -> str:
         model: a ranker.
     """
     schema: Schema = model.schema
+    if isinstance(model, HistoryReader):
+        return model.known_by
     reads: Any = model  # a Protocol that asks for attributes cannot be asked of classes
     if isinstance(model, SequenceModel):
         return str(reads.sequence.name)

@@ -75,7 +75,7 @@ TENSORFLOW = {
     "training/multi_worker.py",
     "training/replicas.py",
 }
-BASES = ("__init__", "base", "perceptron", "sequential")
+BASES = ("__init__", "adapted", "base", "perceptron", "sequential")
 MODELS = sorted(p for p in (PACKAGE / "models").glob("*.py") if p.stem not in BASES)
 
 
@@ -241,6 +241,7 @@ def test_every_public_name_can_be_imported():
 def class_of(path):
     return (
         "".join(word.capitalize() for word in path.stem.split("_"))
+        .replace("Ease", "EASE")
         .replace("Mlp", "MLP")
         .replace("NeuMf", "NeuMF")
         .replace("Sasrec", "SASRec")

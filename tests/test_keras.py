@@ -185,6 +185,16 @@ def table_of_a_layer(trained):
     return layer.embeddings is layer._embeddings
 
 
+def replaced_weight(trained):
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    del layer.bias
+    layer._tracker.unlock()
+    layer.bias = layer.add_weight(shape=(5,), name="bias")
+    layer._tracker.lock()
+    return [tuple(weight.shape) for weight in layer.weights] == [(3, 2), (5,)]
+
+
 def moves_averages(name):
     def touch(trained):
         made = optimizer(use_ema=True)
@@ -233,6 +243,7 @@ TOUCH = {
         and not keras.callbacks.TensorBoard()._should_trace
     ),
     "_embeddings": table_of_a_layer,
+    "_tracker": replaced_weight,
     "_all_reduce_sum_gradients": lambda trained: (
         trained.adam._all_reduce_sum_gradients([(1.0, first_variable(trained))])[0][0] == 1
     ),

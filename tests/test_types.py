@@ -1,6 +1,7 @@
 import pytest
 
 from kerasrec.models import (
+    EASE,
     EmbeddingMLP,
     GRU4Rec,
     MatrixFactorization,
@@ -35,6 +36,7 @@ SCHEMA = Schema(
         (NeuMF, {PartsRanker}),
         (EmbeddingMLP, {PartsRanker}),
         (Popularity, {Retriever, Counted}),
+        (EASE, {Retriever, Counted}),
         (SASRec, {Retriever, SequenceModel}),
         (GRU4Rec, {Retriever, SequenceModel}),
         (StackedLSTMClassifier, {StepClassifier}),

@@ -9,6 +9,7 @@ USER = 196  # the first one in the file
 # What is given to `kerasrec.runs.fit`. The rules choose the rest, as in `kerasrec fit` without
 # flags, where SASRec reads longer histories and trains for longer.
 TRAINED: dict[str, dict[str, Any]] = {
+    "EASE": {},
     "MatrixFactorization": {"epochs": 16},
     "EmbeddingMLP": {"epochs": 12},
     "SASRec": {"max_length": 50, "epochs": 12},
@@ -59,7 +60,11 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
     items = dataset.items.to_pylist()
     titles = {item["item_id"]: item["title"] for item in items}
     print(f"User {USER} has rated {len(rated)} films. Ten others, from the exported model:")
-    (answer,) = served.recommend({"user_id": [USER]}, exclude=[rated]).rows()
+    query: dict[str, Any] = {"user_id": [USER]}
+    for history in models[best].schema.item_histories:  # newest last
+        newest = dataset.interactions.column("timestamp")[mine].argsort(kind="stable")
+        query[history.name] = [rated[newest][-history.max_length :]]
+    (answer,) = served.recommend(query, exclude=[rated]).rows()
     for item, score in answer:
         print(f"{score:>8.3f}  {titles[item]}")
     print(f"\nServe it:\n{kerasrec.serving.serve_command(directory)}")

@@ -31,6 +31,12 @@ class Flag(NamedTuple):
 DTYPE = Flag("dtype", Optional[Any], None)  # noqa: UP045
 # The first line of the docstring, and the flags.
 MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
+    "EASE": ("Linear model that predicts each item from the other items of the user.", (
+        Flag("l2", float | None, None,
+             "weight of the penalty, in units of users: an item with fewer users than this "
+             "predicts little. None for 4 times the mean number of items of a user."),
+        DTYPE,
+    )),
     "EmbeddingMLP": ("Multi-layer perceptron over the concatenated embeddings of all features.", (
         Flag("embedding_dim", int, 64, "length of a row, in every table."),
         Flag("hidden_units", Sequence[int], (128, 64), "widths of the hidden layers."),

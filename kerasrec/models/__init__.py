@@ -5,6 +5,7 @@ import lazy_loader
 # Keras and the command line find the models here, too.
 FILES = {
     "base": ["Recommender"],
+    "ease": ["EASE"],
     "embedding_mlp": ["EmbeddingMLP"],
     "gru4rec": ["GRU4Rec"],
     "matrix_factorization": ["MatrixFactorization"],

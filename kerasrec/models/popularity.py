@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasrec.models.adapted import positive_ids
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns, Features, Tensor
@@ -70,34 +71,7 @@ class Popularity(Recommender):
                 another length, or no row is a positive.
         """
         item = self.schema.item_id
-        if item.name not in columns:
-            raise ValueError(
-                f"Popularity.adapt: missing column {item.name!r}; received {sorted(columns)}."
-            )
-        ids = np.asarray(columns[item.name])
-        if ids.dtype.kind not in "iu" or (
-            len(ids) and not 0 <= ids.min() <= ids.max() < item.num_ids
-        ):
-            raise ValueError(
-                f"Popularity.adapt: {item.name!r} must hold integer ids from 0 to "
-                f"{item.num_ids - 1}; received {ids!r:.100}. Encode raw ids first."
-            )
-        label = self.schema.label
-        if label in columns:
-            labels = np.asarray(columns[label])
-            if labels.shape != ids.shape:
-                raise ValueError(
-                    f"Popularity.adapt: expected one label per item; received the shapes "
-                    f"{ids.shape} of {item.name!r} and {labels.shape} of {label!r}."
-                )
-            positive = self.schema.is_positive(labels)
-            if len(ids) and not positive.any():
-                raise ValueError(
-                    f"Popularity.adapt: none of {len(ids):,} rows has a {label!r} "
-                    f"{self.schema.positive}, so there is nothing to count. Set `positive` in "
-                    "the schema."
-                )
-            ids = ids[positive]
+        (ids,) = positive_ids("Popularity.adapt", self.schema, columns, (item,))
         counts = np.bincount(ids, minlength=item.num_ids)
         counts[:FIRST_ID] = 0  # padding and unknown are not items
         self.item_scores.assign(counts.astype("float32")[:, None])

@@ -48,7 +48,7 @@ def train(
     verbose: int = 1,
     **choices: Any,
 ) -> TrainingResult:
-    """Train a model by the recipe for what it can do, or count rows if it has no weights to train.
+    """Train a model by the recipe for what it can do, or compute it if it needs no epochs.
 
     This compiles and fits what `recipe` returns. Ctrl-C and a non-finite loss end the training, and
     the best epoch so far is kept. A model made in the scope of a strategy, see
@@ -86,7 +86,7 @@ def train(
         choices_of(training, choices)
         model.adapt(ready.train)
         if verbose:
-            say(f"{type(model).__name__} counts rows; there are no weights to train.")
+            say(f"{type(model).__name__} is computed from the rows, without epochs.")
         return TrainingResult({})
     with model.distribute_strategy.scope():
         made = recipe(model, ready, training, **choices)

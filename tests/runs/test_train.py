@@ -27,7 +27,7 @@ def test_a_line_an_epoch_or_nothing(ready, capsys):
 def test_a_model_without_weights_to_train_counts(ready, capsys):
     model = models.Popularity(ready.schema)
     assert train(model, ready).history == {}
-    assert "Popularity counts rows" in capsys.readouterr().err
+    assert "Popularity is computed from the rows" in capsys.readouterr().err
     liked = ready.positives(ready.train).astype(bool)
     counts = np.bincount(ready.train["item_id"][liked])
     pair = {"user_id": np.array([2]), "item_id": np.array([counts.argmax()])}

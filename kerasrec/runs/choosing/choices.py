@@ -180,7 +180,7 @@ def loss_of(model: Any) -> Any:
 def _training_rule(kind: type, loss: str, length: int | None) -> Any:
     """Return the rule for the training options of a kind of model with a loss."""
     if issubclass(kind, StepClassifier):
-        return functools.partial(rules.labels, rows=32)
+        return functools.partial(rules.labels, length=length or rules.LONGEST)
     if issubclass(kind, SequenceModel):
         return functools.partial(rules.sequence, length=length or rules.LONGEST)
     if loss == "mse":

@@ -20,6 +20,14 @@ STEPS = 100
 """Steps of an epoch that are enough for a small data set."""
 LONGEST = 200
 """Largest length of histories that is chosen."""
+CPU_SECONDS = 480
+"""Time of a training on one core, estimated from its arithmetic, that bounds the epochs."""
+SPEED = 5e10
+"""Arithmetic operations of one core in a second, as measured in trainings."""
+MANY_ITEMS = 50_000
+"""Items from which on a softmax samples some of them."""
+FEWEST, MOST = 5, 40
+"""Bounds of the number of epochs."""
 
 
 def density_of(facts: Facts) -> float:
@@ -65,7 +73,7 @@ def chosen_arguments(model: str) -> set[str]:
 
 def _sasrec(facts: Facts) -> Settings:
     per_item = _per_item(facts)
-    dim = 64 if density_of(facts) > 0.5 else 128
+    dim = _width(facts)
     return {
         "embedding_dim": (dim, per_item),
         "num_heads": (2, "as on every data set tried"),
@@ -77,7 +85,7 @@ def _sasrec(facts: Facts) -> Settings:
 def _gru4rec(facts: Facts) -> Settings:
     per_item = _per_item(facts)
     return {
-        "embedding_dim": (64 if density_of(facts) > 0.5 else 128, per_item),
+        "embedding_dim": (_width(facts), per_item),
         "dropout": (between(facts, 0.5, 0.2), per_item),
     }
 
@@ -91,11 +99,11 @@ def _factors(facts: Facts) -> Settings:
 
 
 def _rated_factors(facts: Facts) -> Settings:
-    per_user = f"{facts.rows_per_user:.0f} rows per user"
     return {
         "embedding_dim": (64, "as on every data set tried"),
-        "l2": (0.1, per_user),
-        "bias_l2": (0.005, per_user),
+        "l2": (0.1, "as on every data set tried"),
+        "bias_l2": (0.02, "as on every data set tried"),
+        "stddev": (0.01, "training starts from the biases"),
     }
 
 
@@ -134,14 +142,16 @@ def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
 
 def sequence(facts: Facts, *, length: int) -> Settings:
     """Choose the training of a model that predicts the next item."""
-    tokens = power_of_two(facts.rows / STEPS, 1024, 8192)
+    tokens = power_of_two(facts.rows / STEPS, 1024, 4096)
+    dim = _width(facts)
     size = max(1, tokens // length)
+    drawn = 0 if facts.items <= MANY_ITEMS else 4096
     return {
         "batch_size": (size, f"{tokens:,} events in a step"),
-        "negatives": (0, "softmax over all items"),
+        "negatives": (drawn, f"{facts.items:,} items, of which 0 takes all"),
         "learning_rate": (0.003 if density_of(facts) > 0.5 else 0.002, _per_item(facts)),
         "warmup_steps": (100, "as on every data set tried"),
-        **_end(facts, facts.rows / tokens, 3000),
+        **_end(facts.rows / tokens, 3000, facts.rows * dim * (24 * dim + (drawn or facts.items))),
     }
 
 
@@ -154,7 +164,7 @@ def retrieval(facts: Facts) -> Settings:
         "negatives": (negatives, f"{facts.items:,} items"),
         "learning_rate": (0.01, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
-        **_end(facts, facts.rows / size, 4000),
+        **_end(facts.rows / size, 4000, facts.rows * 128 * negatives),
     }
 
 
@@ -169,7 +179,7 @@ def pairs(facts: Facts, *, shared: bool = False) -> Settings:
         "learning_rate": (0.003, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown ids get trained scores"),
-        **_end(facts, rows / size, 6000),
+        **_end(rows / size, 6000, rows * 40_000 * (64 if shared else 1)),
     }
 
 
@@ -178,34 +188,49 @@ def ratings(facts: Facts) -> Settings:
     size = power_of_two(facts.pairs / STEPS, 256, 4096)
     return {
         "batch_size": (size, f"{facts.pairs:,} rows"),
-        "learning_rate": (0.015, "as on every data set tried"),
+        "learning_rate": (0.005, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown ids get trained scores"),
-        **_end(facts, facts.pairs / size, 2000),
+        **_end(facts.pairs / size, 2500, facts.pairs * 10_000),
     }
 
 
-def labels(facts: Facts, *, rows: int | None = None) -> Settings:
-    """Choose the training on labels of rows, positive or not."""
-    size = power_of_two(facts.pairs / STEPS, 256, 4096) if rows is None else rows
+def labels(facts: Facts, *, length: int | None = None) -> Settings:
+    """Choose the training on labels of rows, in histories of some length or one by one."""
+    size = power_of_two(facts.pairs / STEPS, 256, 4096)
+    products = 10_000 if length is None else 300_000
     return {
-        "batch_size": (size, f"{facts.pairs:,} rows"),
+        "batch_size": (size if length is None else max(1, size // length), f"{facts.pairs:,} rows"),
         "learning_rate": (0.002, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown ids get trained scores"),
-        **_end(facts, facts.pairs / size, 2000),
+        **_end(facts.pairs / size, 2000, facts.pairs * products),
     }
 
 
-def _end(facts: Facts, steps: float, total: int) -> Settings:
-    """Choose the number of epochs for some steps in all, and when and how training ends."""
-    epochs = int(min(40, max(8, round(total / max(1.0, steps)))))
+def _end(steps: float, total: int, products: float) -> Settings:
+    """Choose the number of epochs, and when and how training ends.
+
+    Args:
+        steps: steps of an epoch.
+        total: steps in all that are enough.
+        products: multiplications of one pass forward over all rows.
+    """
+    enough = total / max(1.0, steps)
+    # A pass backward takes twice as much, and each product is followed by a sum.
+    affordable = CPU_SECONDS * SPEED / (6 * max(1.0, products))
+    epochs = int(min(MOST, max(FEWEST, round(min(enough, affordable)))))
+    why = f"about {total:,} steps" if enough <= affordable else f"about {CPU_SECONDS} CPU seconds"
     return {
-        "epochs": (epochs, f"about {total:,} steps"),
+        "epochs": (epochs, why),
         "patience": (max(3, epochs // 5), "a fifth of the epochs"),
         "decay_rate": (9.0, "a tenth of the rate at the end"),
         "clipnorm": (1.0, "gradients of one variable are at most this long"),
     }
+
+
+def _width(facts: Facts) -> int:
+    return 64 if density_of(facts) > 0.5 else 128
 
 
 def _per_item(facts: Facts) -> str:
