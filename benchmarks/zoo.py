@@ -30,7 +30,7 @@ from kerasrec.training import keep_freed_memory
 
 SEEDS = (0, 1, 2)
 # Those without random numbers are trained once.
-COUNTED = ("Popularity",)
+COUNTED = ("Popularity", "EASE")
 MODELS = (*COUNTED, "MatrixFactorization", "EmbeddingMLP", "NeuMF", "SASRec", "GRU4Rec")
 
 

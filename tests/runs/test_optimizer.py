@@ -38,7 +38,8 @@ def test_the_help_lists_ours_first_and_then_those_of_keras():
 
 @pytest.mark.parametrize("name", OURS)
 def test_ours_take_all_choices(name):
-    training = Training(optimizer=name.lower(), clipnorm=0.5, learning_rate=0.1, decay_rate=1.0)
+    options = {"clipnorm": 0.5, "learning_rate": 0.1, "decay_rate": 1.0, "epochs": 30}
+    training = Training(optimizer=name.lower(), **options)
     optimizer = make_optimizer(training, steps=10)
     assert type(optimizer) is getattr(kerasrec.optimizers, name) and optimizer.clipnorm == 0.5
     assert optimizer.get_config()["learning_rate"]["config"]["decay_steps"] == 300
