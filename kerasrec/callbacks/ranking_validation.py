@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kerasrec._checks import check_integer
+from kerasrec.callbacks.symptoms import is_broken
 from kerasrec.evaluation import RankingTask, rank
 from kerasrec.evaluation.columns import take_rows
 from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
@@ -34,7 +35,8 @@ class RankingValidation(keras.callbacks.Callback):
 
     Ranking runs in the first epoch, in every `every`-th epoch after it, and in the last epoch of
     `fit`. The epochs between repeat the last metrics. A `patience` counts them as epochs without
-    improvement, so set it to at least `every`.
+    improvement, so set it to at least `every`. A training that another callback has stopped with
+    weights that are not finite is not ranked.
 
     With `verbose=1` in `fit` a progress bar counts blocks of users.
 
@@ -101,6 +103,8 @@ class RankingValidation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Rank, or repeat the last metrics, and add them to the logs."""
+        if is_broken(self.model):
+            return
         last = epoch + 1 == (self.params or {}).get("epochs")
         due = self._epochs_since is None or self._epochs_since + 1 >= self.every or last
         if due:

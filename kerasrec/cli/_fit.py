@@ -18,7 +18,7 @@ from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import write_run
 from kerasrec.runs.records import Records, below_baseline, record, with_findings
-from kerasrec.runs.settings import Training
+from kerasrec.runs.settings import Training, seconds_of
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
 from kerasrec.types import output_kind
@@ -63,6 +63,8 @@ def fit(
         ValueError: if the directory exists, a flag or the data are invalid, or the loss is not
             finite before the end of an epoch.
     """
+    if budget is not None:
+        seconds_of(budget)  # refuses at once what is no time
     if Path(source.data).is_file():  # so that the run finds it from anywhere
         source = dataclasses.replace(source, data=str(Path(source.data).resolve()))
     flags = {"model": model, **arguments, "refit": refit, "budget": budget}
@@ -129,9 +131,10 @@ class _Given:
         if self.budget is None:
             chosen = kerasrec.runs.choose(self.model, ready, self.training, **about)
         else:
-            chosen = kerasrec.runs.search(
-                self.model, ready, self.training, budget=self.budget, **about
-            )
+            with _said_warnings():
+                chosen = kerasrec.runs.search(
+                    self.model, ready, self.training, budget=self.budget, **about
+                )
         say(chosen.describe())
         return chosen
 
