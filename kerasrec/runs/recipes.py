@@ -10,7 +10,7 @@ import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.choosing.choices import choose
 from kerasrec.runs.choosing.starting_biases import damped_biases
-from kerasrec.runs.optimizer import make_optimizer
+from kerasrec.runs.optimizer import constrain, make_optimizer
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.validation import validation_of
 from kerasrec.types import Biased, Retriever, SequenceModel, StepClassifier
@@ -146,6 +146,7 @@ def recipe(
     training = choose(model, ready, given).training
     trainer, loss, batches = kind_of(model).makers[str(training.loss)](model, ready, training)
     rows = batches(ready.train, None)
+    constrain(model, training)
     # Label losses take any label. All other losses need a positive.
     labels = training.loss in ("mse", "log_loss")
     some = len(ready.split.valid) > 0 and (labels or ready.has_targets(ready.valid))
