@@ -10,8 +10,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from kerasrec._checks import check_integer
+from kerasrec._progress import progress
 from kerasrec.evaluation.columns import check_columns, check_ids
 from kerasrec.evaluation.ranking.best import Best, best_columns
+from kerasrec.evaluation.ranking.item_parts import ItemParts
 from kerasrec.evaluation.ranking.queries import SeenPairs
 from kerasrec.evaluation.ranking.scoring import (
     ItemVectors,
@@ -62,7 +64,12 @@ class Recommendations:
 
 
 def recommend(
-    model: Ranker, queries: Columns | RankingTask, *, seed: int = 0, **options: Unpack[TaskOptions]
+    model: Ranker,
+    queries: Columns | RankingTask,
+    *,
+    seed: int = 0,
+    verbose: bool = False,
+    **options: Unpack[TaskOptions],
 ) -> Recommendations:
     """Recommend the k items of the highest score for every query, without seen items.
 
@@ -74,6 +81,7 @@ def recommend(
         queries: encoded query side features, one row per list, such as `RankingResult.queries`; or
             a task, whose queries get lists.
         seed: seed of the order of equal scores.
+        verbose: whether to draw a progress bar on a terminal.
         **options: the fields `seen`, `k`, `items` and `max_memory_mb` of `RankingTask`. All seen
             items are left out, those that are positives too. Lists have the largest k.
 
@@ -124,18 +132,31 @@ def recommend(
 
     step = max(1, min(size // (2 * cores()), _QUERIES_PER_STEP))
     threads = None
+    retrieves = isinstance(model, Retriever)
+    parts = None if retrieves else ItemParts.of(model, items, queries=rows)
     if isinstance(model, Retriever) and step >= _FEW_QUERIES:
         threads = 1  # of BLAS, since each of our threads computes products
-        score_block = _products(model, items, step)
+        score_block = _in_threads(ItemVectors.of(model, items), step)
+    elif parts is not None:
+        score_block = _in_threads(parts, step)
     else:
         score_block = _scored(model, items, max_memory_mb)
-    with threadpool_limits(threads, "blas"), ThreadPoolExecutor(cores()) as pool:
+    with (
+        threadpool_limits(threads, "blas"),
+        ThreadPoolExecutor(cores()) as pool,
+        progress("recommending", rows, shown=verbose) as advance,
+    ):
 
         def best_of(part: slice) -> list[Best]:
             score = score_block({f.name: queries[f.name][part] for f in schema.query})
             of = users[part]
-            some = slices(len(of), step)
-            return list(pool.map(lambda few: best_unseen(score(few), of[few]), some))
+
+            def best_of_few(few: slice) -> Best:
+                found = best_unseen(score(few), of[few])
+                advance(len(of[few]))
+                return found
+
+            return list(pool.map(best_of_few, slices(len(of), step)))
 
         for part in slices(rows, size):
             # One thread draws, block by block, so that lists do not depend on the thread count.
@@ -155,9 +176,8 @@ def _in_order(blocks: list[Best], rng: np.random.Generator) -> tuple[np.ndarray,
     return np.take_along_axis(columns, order, axis=1), real
 
 
-def _products(model: Retriever, items: Columns, step: int) -> _BlockScorer:
-    """Return a scorer that multiplies the requested rows in the calling thread."""
-    catalogue = ItemVectors.of(model, items)
+def _in_threads(catalogue: ItemVectors | ItemParts, step: int) -> _BlockScorer:
+    """Return a scorer that scores the requested rows in the calling thread."""
     own = threading.local()  # one score array per thread: allocation is as slow as selection
 
     def score_block(features: Columns) -> _RowScorer:
@@ -165,7 +185,7 @@ def _products(model: Retriever, items: Columns, step: int) -> _BlockScorer:
 
         def score(rows: slice) -> np.ndarray:
             if not hasattr(own, "scores"):
-                own.scores = np.empty((step, len(catalogue.vectors)), np.float32)
+                own.scores = np.empty((step, len(catalogue)), np.float32)
             some = vectors[rows]
             return catalogue.scores(some, out=own.scores[: len(some)])
 
