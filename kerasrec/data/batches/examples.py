@@ -22,12 +22,12 @@ from kerasrec.data.batches import blocks
 from kerasrec.data.batches.blocks import Arrays, block_dataset, count_batches, cut_blocks, hiding
 from kerasrec.data.batches.negatives import NegativeSampler
 from kerasrec.data.encoding import columns as check
-from kerasrec.data.encoding.columns import History
+from kerasrec.data.encoding.columns import LazyColumn
 from kerasrec.data.encoding.positives import positive_rows
 from kerasrec.data.encoding.sequences import add_history
 from kerasrec.schema import FIRST_ID, Schema
 
-LazyColumns = Mapping[str, np.ndarray | History]
+LazyColumns = Mapping[str, np.ndarray | LazyColumn]
 
 
 def pointwise(
