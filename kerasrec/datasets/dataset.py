@@ -15,7 +15,7 @@ class Dataset:
 
     Args:
         name: name it was loaded by.
-        interactions: all rows, unsplit.
+        interactions: all rows, unsplit, with the side tables.
         users: side table of the users, one row each, with the id column named and typed as in the
             interactions. None if there is none.
         items: side table of the items, with titles in the column `title` and genres in `genres`.
@@ -35,6 +35,17 @@ class Dataset:
     split: Split | None = None
     negatives: np.ndarray | None = None
     optimum: Optimum | None = None
+
+    def __post_init__(self) -> None:
+        def with_tables(rows: Interactions) -> Interactions:
+            return rows.with_tables(users=self.users, items=self.items, missing_sides="unknown")
+
+        if self.users is None and self.items is None:
+            return
+        object.__setattr__(self, "interactions", with_tables(self.interactions))
+        if self.split is not None:
+            parts = {n: with_tables(getattr(self.split, n)) for n in ("train", "valid", "test")}
+            object.__setattr__(self, "split", dataclasses.replace(self.split, **parts))
 
     def __repr__(self) -> str:
         tables = {"users": self.users, "items": self.items}
