@@ -18,7 +18,8 @@ class Dataset:
         interactions: all rows, unsplit, with the side tables.
         users: side table of the users, one row each, with the id column named and typed as in the
             interactions. None if there is none.
-        items: side table of the items, with titles in the column `title` and genres in `genres`.
+        items: side table of the items, with titles in the column `title`, years of release in
+            `year` and genres in `genres`.
         terms: terms of use.
         notes: peculiarities of the rows, such as rows left out.
         split: the published parts, for sets that have them, without validation rows.

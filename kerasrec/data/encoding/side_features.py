@@ -19,6 +19,7 @@ from kerasrec.data.tables.side_tables import (
     FeatureKind,
     as_kind,
     kind_of_column,
+    note,
 )
 from kerasrec.schema import (
     FIRST_ID,
@@ -96,15 +97,15 @@ def fit_side_features(
                     f"{OWNER}: the column {column_name!r} of the {side}s carries no information "
                     f"for a model: {found.because}. Leave it out of features=."
                 )
-            notes.append(f"{side} {name!r} is left out: {found.because}")
+            notes.append(note(side, name, found))
             continue
         _refuse_label(train, side, name, found, known, vocabularies)
         feature, encoder = _fit(name, found, kind, vocabularies.get(name))
         features[side].append(feature)
         if encoder is not None:
             encoders[name] = encoder
-        word = "in buckets" if isinstance(encoder, Buckets) else found.kind
-        notes.append(f"{side} {name!r} is {word}: {found.because}")
+        word = "buckets" if isinstance(encoder, Buckets) else found.kind
+        notes.append(note(side, name, found._replace(kind=word)))
     return SideFeatures({s: tuple(f) for s, f in features.items()}, encoders, tuple(notes))
 
 

@@ -213,6 +213,45 @@ def kind_of_column(name: str, column: ArrowColumn) -> ColumnKind:
     return ColumnKind("numeric", f"{distinct} numbers from {low:g} to {high:g}", numbers)
 
 
+def note(side: str, name: str, found: ColumnKind) -> str:
+    """Return a line about a column: what it is taken for, or why it is left out.
+
+    >>> note("item", "price", ColumnKind("numeric", "3 numbers from 1 to 9", None))
+    "item 'price' is numeric: 3 numbers from 1 to 9"
+    """
+    return f"{side} {name!r} is {found.kind or 'left out'}: {found.because}"
+
+
+def audit_side_tables(
+    rows: Interactions, users: Any = None, items: Any = None
+) -> tuple[list[str], list[str]]:
+    """Return a line for each column of the tables, and what is wrong with the tables.
+
+    Args:
+        rows: interactions; their own tables are looked at where none is given.
+        users: table of the users, or its file.
+        items: table of the items, or its file.
+    """
+    lines, problems = [], []
+    for side, source in (("user", users), ("item", items)):
+        table = getattr(rows, f"{side}s")
+        try:
+            if source is not None:
+                table = getattr(rows.with_tables(**{f"{side}s": source}), f"{side}s")
+        except ValueError as error:
+            problems.append(str(error))
+            try:
+                other: Any = {f"{side}s": source, "missing_sides": "unknown"}
+                table = getattr(rows.with_tables(**other), f"{side}s")
+            except ValueError:
+                continue
+        own = rows.user if side == "user" else rows.item
+        for name in table.column_names if table is not None else ():
+            if name != own:
+                lines.append(note(side, name, kind_of_column(name, table[name])))
+    return lines, problems
+
+
 def as_kind(name: str, column: ArrowColumn, kind: FeatureKind) -> ColumnKind:
     """Return the values of a column in the form of a kind that was asked for.
 
