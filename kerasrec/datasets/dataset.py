@@ -41,9 +41,9 @@ class Dataset:
         def with_tables(rows: Interactions) -> Interactions:
             return rows.with_tables(users=self.users, items=self.items, missing_sides="unknown")
 
-        if self.users is None and self.items is None:
-            return
-        object.__setattr__(self, "interactions", with_tables(self.interactions))
+        rows = with_tables(self.interactions)
+        for name, value in (("interactions", rows), ("users", rows.users), ("items", rows.items)):
+            object.__setattr__(self, name, value)
         if self.split is not None:
             parts = {n: with_tables(getattr(self.split, n)) for n in ("train", "valid", "test")}
             object.__setattr__(self, "split", dataclasses.replace(self.split, **parts))

@@ -158,7 +158,10 @@ class Buckets:
 
 
 def _numbers(values: Any, owner: str) -> np.ndarray:
-    if hasattr(values, "to_numpy"):  # Arrow, pandas and polars, with missing values as NaN
+    # Missing values become NaN.
+    if isinstance(values, pa.Array):
+        values = values.to_numpy(zero_copy_only=False)
+    elif hasattr(values, "to_numpy"):
         values = values.to_numpy()
     try:
         numbers = np.asarray(values, np.float32)

@@ -93,6 +93,6 @@ def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Encoder]:
             n for n in _COLUMNS.values() if n in part.column_names and not part[n].null_count
         )
         kind = Buckets if name == _COLUMNS["float32"] else Vocabulary
-        table = pa.table({"id": part[name], "count": part["count"]})
-        vocabularies[feature] = kind.from_table(table, feature)
+        ids = pa.table({"id": part[name], "count": part["count"]})
+        vocabularies[feature] = kind.from_table(ids, feature)
     return vocabularies

@@ -25,7 +25,7 @@ from kerasrec.data.tables.readers import FileForm, TableFile
 
 SEPARATOR = "|"
 MAX_CODES = 32  # distinct integers that are taken for categories rather than for amounts
-ROWS_A_VALUE = 2  # fewer rows for each distinct text are names of single rows
+ROWS_A_VALUE = 2  # many texts with fewer rows each are names of single rows
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 _DAY = 86_400_000_000  # microseconds
 
@@ -196,7 +196,7 @@ def kind_of_column(name: str, column: ArrowColumn) -> ColumnKind:
     if is_text(values.type):
         if pc.any(pc.match_substring(known, SEPARATOR)).as_py():
             return _kind_of_lists(_separated(values))
-        if len(known) < ROWS_A_VALUE * distinct:
+        if _are_names(len(known), distinct):
             return ColumnKind(None, "almost all values differ", values)
         return ColumnKind("categorical", f"{distinct} values", values)
     low, high = (getattr(pc, end)(known).as_py() for end in ("min", "max"))
@@ -211,6 +211,11 @@ def kind_of_column(name: str, column: ArrowColumn) -> ColumnKind:
             "these cells."
         )
     return ColumnKind("numeric", f"{distinct} numbers from {low:g} to {high:g}", numbers)
+
+
+def _are_names(count: int, distinct: int) -> bool:
+    """Return whether texts repeat too little to tell anything about other rows."""
+    return distinct == count or (distinct > MAX_CODES and count < ROWS_A_VALUE * distinct)
 
 
 def note(side: str, name: str, found: ColumnKind) -> str:
@@ -354,6 +359,6 @@ def _kind_of_lists(lists: ArrowColumn) -> ColumnKind:
     if not (is_text(values.type) or pa.types.is_integer(values.type)):
         return ColumnKind(None, f"lists of {values.type}", lists)
     distinct = pc.count_distinct(known).as_py()
-    if len(known) < ROWS_A_VALUE * distinct:
+    if _are_names(len(known), distinct):
         return ColumnKind(None, "almost all values differ", lists)
     return ColumnKind("bag", f"{distinct} values, up to {longest} in a row", lists)
