@@ -131,12 +131,11 @@ def _fit(
     write_run(
         directory,
         model,
-        served.vocabularies,
+        served,
         flags={**flags, **dataclasses.asdict(training)},
         split=fingerprint,
         history=trained.history,
         records=records,
-        seen=served.seen(),
     )
     return _report(directory, fingerprint, trained, records)
 

@@ -128,9 +128,10 @@ def export(
         signatures: names of the signatures to write; null for all that the model has.
         quantize: storage type of embedding tables. Smaller types must stay within an error budget.
         filter_by: column of item categories, such as genres, that requests may filter by (input
-            `allow`). Several categories in one cell are separated by "|".
-        items: CSV or Parquet file of the items with that column, for runs on files. Named data sets
-            have their own.
+            `allow`): a feature of the items, or a column of `items`. Several categories in one
+            cell are separated by "|".
+        items: CSV or Parquet file of the items with that column, if it is no feature of the run's
+            items. Named data sets have their own.
         keep: number of older versions to keep; null for all.
         licence: terms of the model, for its card.
 
@@ -140,12 +141,13 @@ def export(
     import_tensorflow()
     with step(f"Reading {run}"):
         found = read_run(run)
-        vocabularies, candidates = found.vocabularies, None
-        if filter_by is not None:
-            candidates, categories = item_categories(
+        vocabularies, tables = found.vocabularies, found.items
+        if filter_by is not None and (items is not None or filter_by not in (tables or {})):
+            column, categories = item_categories(
                 found, item_table(found, items), filter_by=filter_by
             )
             vocabularies = {**vocabularies, filter_by: categories}
+            tables = {**(tables or {}), **column}
         elif items is not None:
             raise ValueError(f"--items {items}: it is read for --filter_by alone; name a column.")
     with step("Exporting"):
@@ -155,7 +157,8 @@ def export(
             vocabularies=vocabularies,
             version=version,
             k=k,
-            candidates=candidates,
+            users=found.users,
+            items=tables,
             signatures=signatures,
             filter_by=filter_by,
             quantize=quantize,

@@ -62,7 +62,7 @@ def recommend(
     _check_output(output)
     found = read_run(run)
     vocabulary = found.vocabularies[found.schema.item_id.name]
-    _check_features(found.schema, of_items=item is not None)
+    _check_features(found, of_items=item is not None)
     titles = _titles(found, items)
     if item is not None:
         return _similar(found, item, k, titles, output)
@@ -87,6 +87,8 @@ def recommend(
             k,
             seen=seen,
             exclude_seen=exclude == "seen",
+            users=found.users,
+            items=found.items,
         )
     rows = [
         {"user": one, "known": not fallback, "items": _described(items, titles)}
@@ -114,10 +116,12 @@ def _check_output(output: str | None) -> None:
         raise ValueError(f"--output {output}: {folder} is not a writable folder.")
 
 
-def _check_features(schema: Schema, *, of_items: bool) -> None:
-    known = (schema.user_id, schema.item_id, *schema.item_histories)
+def _check_features(run: Run, *, of_items: bool) -> None:
+    schema = run.schema
+    known = {schema.user_id.name, schema.item_id.name, *(f.name for f in schema.item_histories)}
+    known |= {*(run.users or {}), *(run.items or {})}
     read = schema.item if of_items else schema.features
-    if wanted := [feature.name for feature in read if feature not in known]:
+    if wanted := [feature.name for feature in read if feature.name not in known]:
         raise ValueError(
             f"recommend takes an id alone, and this model also needs {wanted}. Export the run and "
             "pass them to its signature `recommend`."
@@ -182,7 +186,9 @@ def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | 
     if not 1 <= k < len(vocabulary):
         raise ValueError(f"--k {k}: expected 1 to {len(vocabulary) - 1}, the other items.")
     import_tensorflow()
-    (best,) = kerasrec.retrieval.similar_items(run.model, run.vocabularies, [raw], k).rows()
+    (best,) = kerasrec.retrieval.similar_items(
+        run.model, run.vocabularies, [raw], k, items=run.items
+    ).rows()
     rows = _described(best, titles)
     if output is not None:
         _write(output, run.schema, [{"items": rows}])

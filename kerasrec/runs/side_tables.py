@@ -52,17 +52,17 @@ def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str)
 def item_categories(
     run: Run, table: "pa.Table", *, filter_by: str
 ) -> tuple[dict[str, np.ndarray], "Vocabulary"]:
-    """Return the export's candidates with their categories, and the category vocabulary.
+    """Return the categories of the items of a run by encoded id, and their vocabulary.
 
     Args:
-        run: a run directory; all items of its vocabulary are candidates.
+        run: a run directory.
         table: the items, with a column of raw ids named as in the run.
         filter_by: name of the column. A cell holds one category, several separated by "|", or a
             list. Items missing from the table have no category and pass no filter.
 
     Returns:
-        Columns of the item id `(items,)` and the categories `(items, n)`, padded with 0, and the
-        vocabulary of the categories.
+        Column of the categories `(num_ids, n)`, padded with 0, and the vocabulary of the
+        categories.
 
     Raises:
         ValueError: if a column is missing, no item has a category, or an item occurs twice.
@@ -90,11 +90,10 @@ def item_categories(
             f"must be those of the training rows, such as {vocabulary.ids[0]!r}."
         )
     categories = kerasrec.data.Vocabulary.fit(flat, filter_by)
-    encoded = np.zeros((len(ours), max(map(len, ours))), np.int32)
-    for row, found in zip(encoded, ours, strict=True):
+    encoded = np.zeros((vocabulary.num_ids, max(map(len, ours))), np.int32)
+    for row, found in zip(encoded[FIRST_ID:], ours, strict=True):
         row[: len(found)] = categories.encode(found) if found else ()
-    ids = np.arange(FIRST_ID, vocabulary.num_ids, dtype=np.int32)
-    return {item: ids, filter_by: encoded}, categories
+    return {filter_by: encoded}, categories
 
 
 def _categories(cell: object) -> list[str]:

@@ -36,20 +36,31 @@ def record(spec: ExportSpec) -> dict[str, Any]:
         `{"b64": ...}`, as in TensorFlow Serving's JSON.
     """
     schema, retriever = spec.schema, spec.rounded.retriever
-    kinds, inputs = _inputs(schema, spec.vocabularies, np.random.default_rng(0))
+    kinds, drawn = _inputs(schema, spec.vocabularies, np.random.default_rng(0))
+    inputs = {feature.name: drawn[feature.name] for feature in spec.requested(schema.features)}
     encoded = {
-        feature.name: _encode(feature, schema, spec.vocabularies, inputs[feature.name])
+        feature.name: _encode(feature, schema, spec.vocabularies, drawn[feature.name])
         for feature in schema.features
     }
+    # Every second Example holds stored features too, with values of its own.
+    examples, in_examples = dict(drawn), dict(encoded)
+    for own, table in ((schema.user_id, spec.users), (schema.item_id, spec.items)):
+        for name, column in table.items():
+            encoded[name] = column[encoded[own.name]]
+            examples[name] = drawn[name].copy()
+            examples[name][::2] = RAW_PADDING[spec.dtypes[name]]
+            given = ~_missing(examples[name])
+            in_examples[name] = np.where(given, in_examples[name], encoded[name])
     requests: list[dict[str, Any]] = []
 
     def add(name: str, inputs: Columns, found: Mapping[str, Any]) -> None:
         requests.append({"signature": name, "inputs": _as_lists(inputs), **found})
 
     scores = np.asarray(spec.rounded.whole(encoded, training=False))
-    examples = make_examples(inputs)
-    query = {feature.name: inputs[feature.name] for feature in schema.query}
-    item = {feature.name: inputs[feature.name] for feature in schema.item}
+    serialized = make_examples(examples)
+    of_examples = np.asarray(spec.rounded.whole(in_examples, training=False))
+    query = {feature.name: inputs[feature.name] for feature in spec.requested(schema.query)}
+    item = {feature.name: inputs[feature.name] for feature in spec.requested(schema.item)}
     lists = ExpectedLists(spec, encoded)
     limits = {} if spec.filter_by is None else {"allow": lists.filters()}
     for name in spec.signatures:
@@ -69,13 +80,13 @@ def record(spec: ExportSpec) -> dict[str, Any]:
         elif name == "item_embedding":
             add(name, item, _answers(embedding=retriever.item_embedding(encoded)))
         elif name == "predict_examples":
-            add(name, {"examples": examples}, _answers(score=scores))
+            add(name, {"examples": serialized}, _answers(score=of_examples))
         elif name == "regress":
-            add(name, {"inputs": examples}, _answers(outputs=scores))
+            add(name, {"inputs": serialized}, _answers(outputs=of_examples))
         else:
-            yes = 1 / (1 + np.exp(-scores.astype(np.float64)))
+            yes = 1 / (1 + np.exp(-of_examples.astype(np.float64)))
             found = _answers(classes=[list(CLASSES)] * ROWS, scores=np.stack([1 - yes, yes], 1))
-            add(name, {"inputs": examples}, found)
+            add(name, {"inputs": serialized}, found)
     return {
         "version": recorded_requests.FILE_VERSION,
         "options": {
@@ -100,7 +111,8 @@ def _inputs(
     for index, feature in enumerate(schema.features):
         if isinstance(feature, Numeric):
             inputs[feature.name] = rng.normal(size=(ROWS, *feature.shape)).astype(np.float32)
-            inputs[feature.name][0] = 0  # left out of an Example
+            if not feature.is_history:
+                inputs[feature.name][-1] = np.nan  # missing
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
         _, ids = _nine(vocabulary)
@@ -147,6 +159,13 @@ def _encode(
         return raw
     vocabulary = vocabularies[schema.id_space(feature.name)]
     return encode_raw(raw, vocabulary, padded=not isinstance(feature, Categorical))
+
+
+def _missing(raw: np.ndarray) -> np.ndarray:
+    """Return the mask `(rows, 1 ...)` of rows in which nothing is given."""
+    kind = "string" if raw.dtype == object else "int64"
+    missing = np.isnan(raw) if raw.dtype.kind == "f" else raw == RAW_PADDING[kind]
+    return np.asarray(missing.all(axis=tuple(range(1, raw.ndim)), keepdims=True))
 
 
 def _answers(**arrays: Any) -> dict[str, Any]:
