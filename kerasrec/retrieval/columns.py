@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.schema import FIRST_ID, PADDING_ID, Categorical, Feature, Schema
 from kerasrec.types import Columns
@@ -39,7 +40,7 @@ def check_vocabularies(
     own = [feature.name for feature in schema.features if feature.name in names]
     for name in names:
         vocabulary = vocabularies[name]
-        if not isinstance(vocabulary, Vocabulary):
+        if not isinstance(vocabulary, Vocabulary | Buckets):
             raise ValueError(
                 f"{owner}: vocabularies[{name!r}] must be a kerasrec.data.Vocabulary; received "
                 f"{type(vocabulary).__name__}."

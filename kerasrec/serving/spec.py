@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kerasrec._checks import check_choice
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.retrieval.columns import candidate_columns, check_vocabularies, side_columns
 from kerasrec.retrieval.item_vectors import item_vectors
@@ -144,6 +145,11 @@ def make_spec(
     names = vocabulary_names(schema, filter_by)
     used = check_vocabularies("export", schema, vocabularies, names)
     space = None if filter_by is None else filter_space(schema, filter_by)
+    if space is not None and isinstance(used[space], Buckets):
+        raise ValueError(
+            f"export: filter_by={filter_by!r} names numbers in buckets; expected a column of "
+            "categories, which requests can name."
+        )
     categories = 0 if space is None else used[space].num_ids
     columns = candidate_columns("export", schema, items, candidates, filter_by, categories)
     if parts.pipeline is not None:

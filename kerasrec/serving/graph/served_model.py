@@ -7,10 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.schema import FIRST_ID, Feature
 from kerasrec.serving.graph.catalogue import Catalogue
 from kerasrec.serving.graph.examples import parse_examples
-from kerasrec.serving.graph.lookup import IdLookup, newest_alone
+from kerasrec.serving.graph.lookup import BucketLookup, IdLookup, newest_alone
 from kerasrec.serving.graph.pipeline import run_pipeline
 from kerasrec.serving.graph.stored_features import StoredFeatures, where_missing
 from kerasrec.serving.parts import float32_copy
@@ -35,7 +36,9 @@ class ServedModel:
         self.parts = float32_copy(spec.model)
         self.call = functools.partial(self.parts.whole, training=False)
         self.lookups = {
-            name: IdLookup(vocabulary, folder / f"{name}.txt")
+            name: BucketLookup(vocabulary)
+            if isinstance(vocabulary, Buckets)
+            else IdLookup(vocabulary, folder / f"{name}.txt")
             for name, vocabulary in spec.vocabularies.items()
         }
         self.stored = StoredFeatures(spec)
@@ -95,9 +98,11 @@ class ServedModel:
         weights = [weight.value for weight in self.parts.whole.variables]
         saved = tf.Module(name="served_model")
         tables = [variable for table in self.tables for variable in table.variables_stored]
-        stored = [*weights, *tables, *self.catalogue.variables, *self.stored.variables]
+        bounds = [variable for lookup in self.lookups.values() for variable in lookup.variables]
+        stored = [*weights, *tables, *bounds, *self.catalogue.variables, *self.stored.variables]
         saved.variables_read = [v for v in stored if id(v.handle) in read]
-        maps = [lookup.table for lookup in self.lookups.values()]
+        lookups = self.lookups.values()
+        maps = [lookup.table for lookup in lookups if isinstance(lookup, IdLookup)]
         saved.tables_read = [table for table in maps if id(table.resource_handle) in read]
         return saved
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.schema import Categorical, Feature, Numeric, Schema
 from kerasrec.serving.artifact import recorded_requests
@@ -115,6 +116,10 @@ def _inputs(
                 inputs[feature.name][-1] = np.nan  # missing
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
+        if isinstance(vocabulary, Buckets):  # at bounds, between them, and missing
+            bounds = rng.choice(vocabulary.ids[1:], ROWS)
+            inputs[feature.name] = bounds + np.resize(np.float32([0, -1, 1e6, np.nan]), ROWS)
+            continue
         _, ids = _nine(vocabulary)
         if isinstance(feature, Categorical):
             # Shifted, so that unknown users meet known items and vice versa.
