@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kerasrec
-from kerasrec.cli.data import describe_positives, prepare
+from kerasrec.cli.data import chosen_features, describe_positives, prepare
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.terminal import import_tensorflow, step
@@ -56,8 +56,13 @@ def fit(
         ValueError: if the directory exists, a flag or the data are invalid, or the loss is not
             finite before the end of an epoch.
     """
-    if Path(source.data).is_file():  # so that the run finds it from anywhere
-        source = dataclasses.replace(source, data=str(Path(source.data).resolve()))
+    files = {name: getattr(source, name) for name in ("data", "users", "items")}
+    found = {
+        name: str(Path(file).resolve())
+        for name, file in files.items()
+        if file is not None and Path(file).is_file()
+    }
+    source = dataclasses.replace(source, **found)  # so that the run finds them from anywhere
     flags = {"model": model, **hyperparameters, "refit": refit}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
@@ -100,6 +105,7 @@ def _fit(
         start = time.perf_counter()
         keras.utils.set_random_seed(training.seed)  # the same model for the same seed
         model = kind(rows.schema, **hyperparameters)
+        rows = rows.for_model(model)
         if output_kind(model) == "logits":
             raise ValueError(
                 f"{name} with several logits ranks no items, and a run is judged by a ranking. "
@@ -125,6 +131,7 @@ def _fit(
             history=history,
             positive=source.positive,
             min_count=source.min_count,
+            features=chosen_features(source),
         )
         model, note, about["seconds"]["refit"] = _refit(train, served, trained.epochs)
         about["notes"].append(note)

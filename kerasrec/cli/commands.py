@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import kerasrec
 from kerasrec._files import new_file
-from kerasrec.cli.data import item_table, load, prepare, say_form
+from kerasrec.cli.data import OWN_TABLES, item_table, load, prepare, say_form
 from kerasrec.cli.flags import in_flags
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import Run, changes, read_run
 from kerasrec.runs.records import findings, label_metrics, with_findings
-from kerasrec.runs.side_tables import item_categories
+from kerasrec.runs.side_tables import item_categories, rows_schema, with_stored_features
 
 if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
     from kerasrec.data import PreparedData
@@ -93,6 +93,7 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = Non
             ready.test,
             seen=[ready.train, ready.valid],
             k=k,
+            items=ready.items,
         )
         labels = label_metrics(found.model, ready, loss=str(found.flags["loss"]))
     rows = [
@@ -316,7 +317,7 @@ def _reopen(directory: str, data: str | None) -> "tuple[Run, PreparedData]":
                 f"{directory}: its model was trained again on all rows (--refit), the test rows "
                 "too. The metrics of the first model are in metrics.json."
             )
-        flags = {**run.flags, "data": data or run.flags["data"]}
+        flags = {**run.flags, **OWN_TABLES, "data": data or run.flags["data"]}
         if data is None and Path(flags["data"]).is_absolute() and not Path(flags["data"]).exists():
             raise ValueError(
                 f"{directory}: the data of the training, {flags['data']}, no longer exist. "
@@ -327,7 +328,9 @@ def _reopen(directory: str, data: str | None) -> "tuple[Run, PreparedData]":
             choose(Splitting, flags),
             seed=flags["seed"],
             vocabularies=run.vocabularies,
+            schema=rows_schema(run),
         )
+        ready = with_stored_features(ready, run)
     if changed := changes(run.split, ready.fingerprint()):
         raise ValueError(
             f"{directory}: the rows of {flags['data']} are not those of the training: other "

@@ -50,7 +50,7 @@ def with_marks(arguments: Sequence[str]) -> list[str]:
 
 
 def _bracketed(value: str, annotation: str) -> str:
-    if "Sequence" not in annotation or value.startswith(("[", "--")) or value == "null":
+    if "Sequence" not in annotation or value.startswith(("[", "{", "--")) or value == "null":
         return value
     parts = [part.strip() for part in value.split(",")]
     if len(parts) == 1 and re.match(r"(int|float|str) \|", annotation):

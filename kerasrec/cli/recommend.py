@@ -8,7 +8,7 @@ import numpy as np
 
 import kerasrec
 from kerasrec._files import new_file
-from kerasrec.cli.data import item_table, load
+from kerasrec.cli.data import OWN_TABLES, item_table, load
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, choose
 from kerasrec.cli.terminal import import_tensorflow, step
@@ -160,8 +160,9 @@ def _users_of(file: str, run: Run) -> list[Any]:
 def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
     """Read users and items of rows newer than the training."""
     with step(f"Reading {data}"):
-        rows = load(choose(Source, {**run.flags, "data": data})).interactions
-        seen = kerasrec.data.prepare(rows, vocabularies=run.vocabularies).seen()
+        rows = load(choose(Source, {**run.flags, **OWN_TABLES, "data": data})).interactions
+        schema = run.schema.only()
+        seen = kerasrec.data.prepare(rows, vocabularies=run.vocabularies, schema=schema).seen()
     before = len(run.seen()[run.schema.user_id.name])
     item = seen[run.schema.item_id.name]
     if changed := len(rows) - before:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kerasrec._checks import check_integer
 from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.retrieval.catalogue import RecommendedItems
 from kerasrec.retrieval.columns import (
     candidate_columns,
@@ -41,7 +42,7 @@ _PAIRS = 2**16
 
 def recommend(
     model: Ranker,
-    vocabularies: Mapping[str, Vocabulary],
+    vocabularies: Mapping[str, Encoder],
     user_ids: Any,
     k: int = 10,
     *,
@@ -140,7 +141,7 @@ def recommend(
 
 def similar_items(
     model: Retriever,
-    vocabularies: Mapping[str, Vocabulary],
+    vocabularies: Mapping[str, Encoder],
     item_ids: Any,
     k: int = 10,
     *,

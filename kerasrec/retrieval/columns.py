@@ -7,13 +7,14 @@ import numpy as np
 
 from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import FIRST_ID, PADDING_ID, Categorical, Feature, Schema
 from kerasrec.types import Columns
 
 
 def check_vocabularies(
-    owner: str, schema: Schema, vocabularies: Mapping[str, Vocabulary], names: Sequence[str]
-) -> dict[str, Vocabulary]:
+    owner: str, schema: Schema, vocabularies: Mapping[str, Encoder], names: Sequence[str]
+) -> dict[str, Encoder]:
     """Return the named vocabularies, which must be those that a model was built with.
 
     Args:

@@ -1,19 +1,57 @@
 """Files about the users or the items of a run, and the categories of its items."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 import kerasrec
 from kerasrec.runs.directory import Run
-from kerasrec.schema import FIRST_ID
+from kerasrec.schema import FIRST_ID, Schema
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
     import pyarrow as pa
 
-    from kerasrec.data import Vocabulary
+    from kerasrec.data import PreparedData, Vocabulary
 
 SEPARATOR = "|"
+
+
+def rows_schema(run: Run) -> Schema:
+    """Return the part of a run's schema that its rows hold: without histories and side features.
+
+    Args:
+        run: a run directory.
+    """
+    stored = {*(run.users or {}), *(run.items or {})}
+    return run.schema.only(
+        f.name for f in run.schema.features if not f.is_history and f.name not in stored
+    )
+
+
+def with_stored_features(ready: "PreparedData", run: Run) -> "PreparedData":
+    """Return rows with the features of users and items that a run keeps, and without histories.
+
+    Args:
+        ready: rows encoded with the vocabularies of the run and the schema `rows_schema`.
+        run: the run directory.
+    """
+    from kerasrec.data.encoding.columns import SideColumn
+
+    roles = {
+        role: tuple(f for f in getattr(run.schema, role) if not f.is_history)
+        for role in ("user", "context")
+    }
+    schema = dataclasses.replace(run.schema, **roles)
+    parts = [dict(part) for part in (ready.train, ready.valid, ready.test)]
+    users, items = run.users or ready.users, run.items or ready.items
+    for own, table in ((schema.user_id, users), (schema.item_id, items)):
+        for part in parts:
+            part |= {n: SideColumn(c, part[own.name]) for n, c in table.items() if n not in part}
+    train, valid, test = parts
+    return dataclasses.replace(
+        ready, schema=schema, train=train, valid=valid, test=test, users=users, items=items
+    )
 
 
 def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str) -> "pa.Table":

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.serving.artifact import sidecars
 from kerasrec.serving.artifact.model_card import check_card
 from kerasrec.serving.artifact.signature_defs import set_methods
@@ -30,7 +30,7 @@ def export(
     model: Any,
     directory: StrPath,
     *,
-    vocabularies: Mapping[str, Vocabulary],
+    vocabularies: Mapping[str, Encoder],
     version: int | None = None,
     k: int | Sequence[int] = 10,
     users: Columns | None = None,

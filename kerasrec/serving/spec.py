@@ -10,6 +10,7 @@ import numpy as np
 from kerasrec._checks import check_choice
 from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.retrieval.columns import candidate_columns, check_vocabularies, side_columns
 from kerasrec.retrieval.item_vectors import item_vectors
 from kerasrec.retrieval.vector_table import KINDS
@@ -50,7 +51,7 @@ class ExportSpec:
 
     model: Any
     schema: Schema
-    vocabularies: Mapping[str, Vocabulary]
+    vocabularies: Mapping[str, Encoder]
     users: Columns
     items: Columns
     candidates: Columns
@@ -107,7 +108,7 @@ class ExportSpec:
 
 def make_spec(
     model: Any,
-    vocabularies: Mapping[str, Vocabulary],
+    vocabularies: Mapping[str, Encoder],
     *,
     users: Columns | None = None,
     items: Columns | None = None,

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.artifact.checksums import check_checksums
@@ -108,7 +108,7 @@ def verify(
     directory: StrPath,
     *,
     model: Any = None,
-    vocabularies: Mapping[str, Vocabulary] | None = None,
+    vocabularies: Mapping[str, Encoder] | None = None,
     users: Columns | None = None,
     items: Columns | None = None,
     candidates: Any = None,
@@ -191,7 +191,7 @@ def _check_schema(path: pathlib.Path) -> None:
 
 def _record_anew(
     model: Any,
-    vocabularies: Mapping[str, Vocabulary] | None,
+    vocabularies: Mapping[str, Encoder] | None,
     tables: dict[str, Any],
     options: dict[str, Any],
 ) -> dict[str, Any]:

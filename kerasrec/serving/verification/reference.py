@@ -12,6 +12,7 @@ import numpy as np
 
 from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import Categorical, Feature, Numeric, Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.graph.examples import make_examples
@@ -102,7 +103,7 @@ def record(spec: ExportSpec) -> dict[str, Any]:
 
 
 def _inputs(
-    schema: Schema, vocabularies: Mapping[str, Vocabulary], rng: np.random.Generator
+    schema: Schema, vocabularies: Mapping[str, Encoder], rng: np.random.Generator
 ) -> tuple[list[str], dict[str, np.ndarray]]:
     """Return a description of each row's user, and raw inputs `(9, ...)` of all features."""
     inputs: dict[str, np.ndarray] = {}
@@ -111,7 +112,7 @@ def _inputs(
     kinds, _ = _nine(vocabularies[schema.user_id.name])
     for index, feature in enumerate(schema.features):
         if isinstance(feature, Numeric):
-            inputs[feature.name] = rng.normal(size=(ROWS, *feature.shape)).astype(np.float32)
+            inputs[feature.name] = draw_numbers(feature, ROWS, rng)
             if not feature.is_history:
                 inputs[feature.name][-1] = np.nan  # missing
             continue
@@ -158,12 +159,18 @@ def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
 
 
 def _encode(
-    feature: Feature, schema: Schema, vocabularies: Mapping[str, Vocabulary], raw: np.ndarray
+    feature: Feature, schema: Schema, vocabularies: Mapping[str, Encoder], raw: np.ndarray
 ) -> np.ndarray:
     if isinstance(feature, Numeric):
         return raw
     vocabulary = vocabularies[schema.id_space(feature.name)]
     return encode_raw(raw, vocabulary, padded=not isinstance(feature, Categorical))
+
+
+def draw_numbers(feature: Numeric, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw raw numbers as in the training rows, `(rows,) + shape`."""
+    drawn = rng.normal(feature.mean, feature.deviation, size=(rows, *feature.shape))
+    return drawn.astype(np.float32)
 
 
 def _missing(raw: np.ndarray) -> np.ndarray:
