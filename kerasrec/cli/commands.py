@@ -39,6 +39,8 @@ def audit(
     item: str = "item_id",
     label: str | None = "rating",
     time: str | None = "timestamp",
+    users: str | None = None,
+    items: str | None = None,
 ) -> Report:
     """Report on the rows of a file or a named data set.
 
@@ -55,6 +57,8 @@ def audit(
         item: column of item ids.
         label: column of ratings; null for implicit feedback.
         time: column that orders the rows; null where there is none.
+        users: file with a row for each user; shows what its columns are taken for.
+        items: file with a row for each item, likewise.
 
     Raises:
         ValueError: if there are no rows, or no columns of users and items.

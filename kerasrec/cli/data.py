@@ -44,7 +44,7 @@ def load(source: Source) -> "Dataset":
         rows = kerasrec.data.k_core(rows, user=source.k_core, item=source.k_core)
     tables = {"users": source.users, "items": source.items}
     rows = rows.with_tables(**tables, missing_sides=source.missing_sides)
-    return dataclasses.replace(dataset, interactions=rows)
+    return dataclasses.replace(dataset, interactions=rows, users=rows.users, items=rows.items)
 
 
 # Settings that say what becomes of the rows, once they are read.
@@ -145,13 +145,12 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
     """
     if file is None:
         dataset = load(choose(Source, {**run.flags, "users": None}))
-        table = dataset.interactions.items if dataset.items is None else dataset.items
-        if table is None:
+        if dataset.items is None:
             raise ValueError(
                 f"--filter_by: {run.flags['data']} has no item table beyond the ids. "
                 "Give a CSV or Parquet file of items and categories with --items."
             )
-        return table
+        return dataset.items
     return side_table(run, file, role="item", flag="--items")
 
 

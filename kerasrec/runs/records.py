@@ -125,7 +125,6 @@ def record(
 def titles_of(dataset: "Dataset") -> "pa.Table | None":
     """Return raw item ids and titles, if the data set brought any."""
     items, name = dataset.items, dataset.interactions.item
-    items = dataset.interactions.items if items is None else items
     if items is None or "title" not in items.column_names:
         return None
     return items.select([name, "title"])
