@@ -138,6 +138,13 @@ def mf_version(exported):
 
 
 @pytest.fixture(scope="session")
+def stored_export(tmp_path_factory):
+    """An exported model that knows its users and items, k = 5."""
+    case = _make_case("stored")
+    return case, load(case.export(tmp_path_factory.mktemp("stored") / "movies", k=5))
+
+
+@pytest.fixture(scope="session")
 def features_export(tmp_path_factory):
     """An exported model over all kinds of features, k = 5, its catalogue scored in blocks."""
     case = _make_case("features")

@@ -13,11 +13,6 @@ CONTEXT = {"history": [[2**40, 3], [], [9]], "device": [10, 99, 30], "hour": [1.
 USERS = ["ann", "né-用户-🙂", "who?"]
 
 
-@pytest.fixture(scope="module")
-def stored(exported):
-    return exported("stored")
-
-
 def encoded(case, **more):
     """The query of `CONTEXT`, with what is stored about the users 2, 5 and 1."""
     ids = np.array([2, 5, 1])
@@ -31,16 +26,16 @@ def encoded(case, **more):
     }
 
 
-def test_requests_send_ids_and_context_alone(stored):
-    case, served = stored
+def test_requests_send_ids_and_context_alone(stored_export):
+    case, served = stored_export
     query = {"user", "history", "device", "hour"}
     assert set(served.inputs("score")) == query | {"item"}
     assert set(served.inputs("recommend")) == query | {"exclude"}
     assert verify(served.path, model=case.model, vocabularies=case.vocabularies, **case.tables)
 
 
-def test_lists_are_those_of_python(stored):
-    case, served = stored
+def test_lists_are_those_of_python(stored_export):
+    case, served = stored_export
     query = encoded(case)
     python = recommend(
         case.model,
@@ -63,17 +58,17 @@ def test_lists_are_those_of_python(stored):
         assert answer.item_id[row].tolist() == best.tolist()
 
 
-def test_scores_of_unknown_items_take_the_row_of_the_unknown_id(stored):
-    case, served = stored
+def test_scores_of_unknown_items_take_the_row_of_the_unknown_id(stored_export):
+    case, served = stored_export
     found = served.score({"user": USERS, **CONTEXT, "item": [3, 77, 2**40]})
     ids = np.array([4, 1, 2])
     items = {"item": ids, **{name: column[ids] for name, column in case.items.items()}}
     np.testing.assert_allclose(found, case.model({**encoded(case), **items}), rtol=1e-5)
 
 
-def test_an_example_may_know_more_than_is_stored(stored):
+def test_an_example_may_know_more_than_is_stored(stored_export):
     """What is sent counts, an unheard-of tag as unknown; what is not sent is found by id."""
-    case, served = stored
+    case, served = stored_export
     inputs = {
         "user": np.array(USERS, object),
         "age": np.float32([np.nan, 7, 0]),
