@@ -14,7 +14,7 @@ from kerasrec.callbacks.symptoms import is_broken
 from kerasrec.evaluation import RankingTask, rank
 from kerasrec.evaluation.columns import take_rows
 from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
-from kerasrec.evaluation.ranking.task import TaskOptions, as_candidates
+from kerasrec.evaluation.ranking.task import TaskOptions
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns, Ranker
 
@@ -175,9 +175,9 @@ def _blocks(task: RankingTask, schema: Schema) -> list[RankingTask]:
     seen_rows = [rows_of(part) for part in parts]
     for number, rows in enumerate(rows_of(valid, kept)):
         seen = [taken(part, of[number]) for part, of in zip(parts, seen_rows, strict=True)]
-        given = None
-        if task.candidates is not None:  # they belong to the test rows
-            given = as_candidates(task.candidates).ids[rows]
+        given = task.candidates
+        if task.sampled is not None:  # they belong to the test rows
+            given = task.sampled.ids[rows]
         blocks.append(
             dataclasses.replace(task, test=taken(valid, rows), seen=seen, candidates=given)
         )

@@ -25,7 +25,6 @@ from kerasrec.evaluation.ranking.scoring import (
 from kerasrec.evaluation.ranking.task import (
     RankingTask,
     TaskOptions,
-    catalogue,
     positions_of,
 )
 from kerasrec.schema import PADDING_ID
@@ -82,8 +81,9 @@ def recommend(
             a task, whose queries get lists.
         seed: seed of the order of equal scores.
         verbose: whether to draw a progress bar on a terminal.
-        **options: the fields `seen`, `k`, `items` and `max_memory_mb` of `RankingTask`. All seen
-            items are left out, those that are positives too. Lists have the largest k.
+        **options: the fields `seen`, `k`, `candidates` `(c,)`, `items` and `max_memory_mb` of
+            `RankingTask`. All seen items are left out, those that are positives too. Lists have the
+            largest k.
 
     Raises:
         ValueError: if there is no query, a column is missing or badly encoded, k is not from 1 to
@@ -104,17 +104,18 @@ def recommend(
     check_ranker(model)
     schema = model.schema
     task = RankingTask.of(queries, options)
-    if task.candidates is not None:
+    if task.sampled is not None:
         raise ValueError(
-            "recommend: expected a task without candidates, since lists are of the catalogue; "
-            "received candidates. Narrow the catalogue with `items`, or leave them out."
+            "recommend: expected a task without candidates by row, since lists are of the "
+            "catalogue; received candidates. Pass the ids (c,) of all items that can be listed, or "
+            "leave them out."
         )
     pairs = SeenPairs.of(task.seen, schema)
     if isinstance(queries, RankingTask):
         queries = task.queries(schema, pairs).features
     rows = check_columns(queries, [f.name for f in schema.query], what="recommend: queries")
     users = check_ids(queries[schema.user_id.name], schema.user_id, what="recommend: queries")
-    items = catalogue(schema, task.items)
+    items = task.catalogue(schema)
     ids = np.asarray(items[schema.item_id.name])
     k, max_memory_mb = task.cutoffs[-1], task.max_memory_mb
     hint = f"There are {len(ids)} items."
