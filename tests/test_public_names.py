@@ -8,7 +8,7 @@ import kerasrec
 
 PUBLIC = {
     "callbacks": """
-        ExactResume GradientMonitor RankingValidation TrainingDiagnostics
+        ExactResume GradientMonitor LabelValidation RankingValidation TrainingDiagnostics
     """,
     "data": """
         Interactions MinMaxScaler NegativeSampler PreparedData Split StandardScaler Vocabulary
@@ -52,7 +52,7 @@ PUBLIC = {
         Reranker Shortlist recommend similar_items
     """,
     "runs": """
-        Training read_run recipe train
+        Training choose fit read_run recipe search train
     """,
     "serving": """
         Pipeline QuantizationBudget VerificationError curl_command export list_versions load
@@ -70,7 +70,7 @@ PUBLIC = {
 }
 # Modules whose classes and constants are public as they stand, and the models, a line each there.
 WHOLE = {"schema", "types", "models"}
-MOST = 144
+MOST = 148
 
 
 @pytest.mark.parametrize("package", PUBLIC)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kerasrec._checks import check_choice
+from kerasrec.callbacks.symptoms import is_broken
 from kerasrec.evaluation import click_metrics, rating_errors
 from kerasrec.types import Columns, Ranker
 
@@ -16,7 +17,8 @@ class LabelValidation(keras.callbacks.Callback):
 
     Unlike `val_loss`, these contain no penalty of the weights, and are what
     `kerasrec.evaluation.rating_errors` and `click_metrics` report of test rows. Put it before the
-    callbacks that watch the logs.
+    callbacks that watch the logs. A training that another callback has stopped with weights that
+    are not finite gets no metrics.
 
         fit(..., callbacks=[
             LabelValidation(valid, "clicks"),
@@ -68,6 +70,8 @@ class LabelValidation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the metrics of the current weights to the logs."""
+        if is_broken(self.model):
+            return
         model = self.model if self.predictor is None else self.predictor
         if self.labels == "ratings":
             found = rating_errors(model, self.valid, clip=self.clip)

@@ -1,6 +1,7 @@
-"""Checks of batches for faulty or suspicious columns, as functions of numpy arrays."""
+"""Checks of weights, and of batches for faulty or suspicious columns."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,16 @@ EXTREME, SPREAD = 1e6, 1e4
 NEARLY_ALL = 0.9
 # Share of users with the same list above which they count as most users.
 MOST = 0.5
+
+
+def is_broken(model: Any) -> bool:
+    """Return whether training was stopped with weights that are not finite, and predict nothing.
+
+    Args:
+        model: a Keras model in `fit`.
+    """
+    stopped = getattr(model, "stop_training", False)
+    return bool(stopped) and not all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
 def blame(

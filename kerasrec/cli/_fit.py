@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import kerasrec
 from kerasrec._checks import check_integer
-from kerasrec.cli.data import describe_positives, prepare
+from kerasrec.cli.data import chosen_features, describe_positives, prepare
 from kerasrec.cli.model_flags import default_arguments
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import write_run
 from kerasrec.runs.records import Records, below_baseline, record, with_findings
-from kerasrec.runs.settings import Training
+from kerasrec.runs.settings import Training, seconds_of
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
 from kerasrec.types import Counted, output_kind
@@ -66,8 +66,15 @@ def fit(
         ValueError: if the directory exists, a flag or the data are invalid, or the loss is not
             finite before the end of an epoch.
     """
-    if Path(source.data).is_file():  # so that the run finds it from anywhere
-        source = dataclasses.replace(source, data=str(Path(source.data).resolve()))
+    if budget is not None:
+        seconds_of(budget)  # refuses at once what is no time
+    files = {name: getattr(source, name) for name in ("data", "users", "items")}
+    found = {
+        name: str(Path(file).resolve())
+        for name, file in files.items()
+        if file is not None and Path(file).is_file()
+    }
+    source = dataclasses.replace(source, **found)  # so that the run finds them from anywhere
     flags = {"model": model, **arguments, "refit": refit, "budget": budget, "replicas": replicas}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
@@ -132,9 +139,10 @@ class _Given:
         if self.budget is None:
             chosen = kerasrec.runs.choose(self.model, ready, self.training, **about)
         else:
-            chosen = kerasrec.runs.search(
-                self.model, ready, self.training, budget=self.budget, **about
-            )
+            with _said_warnings():
+                chosen = kerasrec.runs.search(
+                    self.model, ready, self.training, budget=self.budget, **about
+                )
         say(chosen.describe())
         return chosen
 
@@ -164,6 +172,7 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
         keras.utils.set_random_seed(chosen.training.seed)  # the same model for the same seed
         with strategy.scope():
             model = chosen.make(rows)
+        rows = rows.for_model(model)
         if output_kind(model) == "logits":
             raise ValueError(
                 f"{name} with several logits ranks no items, and a run is judged by a ranking. "
@@ -192,7 +201,10 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     served = ready
     if flags["refit"]:
         whole = kerasrec.data.prepare(
-            dataset.interactions, positive=given.source.positive, min_count=given.source.min_count
+            dataset.interactions,
+            positive=given.source.positive,
+            min_count=given.source.min_count,
+            features=chosen_features(given.source),
         )
         served = chosen.prepared(whole)
         model, note, about["seconds"]["refit"] = _refit(train, served, trained.epochs)
@@ -200,12 +212,11 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     write_run(
         directory,
         model,
-        served.vocabularies,
+        served,
         flags={**flags, **default_arguments(name), **chosen.settings},
         split=fingerprint,
         history=trained.history,
         records=records,
-        seen=served.seen(),
     )
     return _report(directory, fingerprint, trained, records)
 

@@ -183,6 +183,7 @@ def fit(
         say(chosen.describe())
     rows = chosen.prepared(ready)
     made = chosen.make(rows)
+    rows = rows.for_model(made)
     result = train(made, rows, chosen.training, folder=folder, verbose=verbose)
     return Fitted(made, rows, chosen, result)
 

@@ -135,12 +135,7 @@ def recipe(
             invalid.
     """
     check_ready("recipe", ready)
-    if model.schema != ready.schema:
-        raise ValueError(
-            f"recipe: {type(model).__name__} has another schema, or other vocabularies, than the "
-            f"data; expected {[f.name for f in ready.schema.features]}, received "
-            f"{[f.name for f in model.schema.features]}. Make the model from ready.schema."
-        )
+    ready = ready.for_model(model)
     given = choices_of(training, choices)
     check_loss(model, given.loss)
     training = choose(model, ready, given).training
@@ -196,6 +191,7 @@ def _drawn_items(model: Any, ready: "PreparedData", training: Training) -> tuple
         options = _options(training, seen) | _negatives(training)
         if seen is not None and training.valid_negatives is not None:
             options["negatives"] = training.valid_negatives
+        options["items"] = ready.items
         rows = kerasrec.data.with_negatives(columns, ready.schema, seen=seen, **options)
         return rows if seen is None else rows.cache()
 
@@ -208,7 +204,7 @@ def _shared_items(
     """Train each positive by a softmax over items that its batch shares, pair by pair."""
 
     def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
-        options = _options(training, seen) | _negatives(training)
+        options = _options(training, seen) | _negatives(training) | {"items": ready.items}
         if seen is None:
             return kerasrec.data.shared_negatives(columns, ready.schema, **options)
         return kerasrec.data.shared_negatives(

@@ -1,6 +1,7 @@
 """Choices that a person makes about a training."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -94,3 +95,24 @@ def choices_of(training: Training | None, choices: Mapping[str, Any]) -> Trainin
         if (value := getattr(made, name)) is not None:
             check_number("train", name, value, zero=zero, numpy=True)
     return made
+
+
+def seconds_of(budget: str | float) -> float:
+    """Return the seconds of a budget such as "90", "90s", "5m" or "1h".
+
+    Raises:
+        ValueError: if it is something else, or not positive.
+
+    Example:
+
+    >>> seconds_of("5m"), seconds_of("90"), seconds_of(30)
+    (300.0, 90.0, 30.0)
+    """
+    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*([smh]?)\s*", str(budget))
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if not seconds:
+        raise ValueError(
+            f"budget={budget!r}: expected a time above 0, such as '90s', '5m' or '1h'. Leave it "
+            "out to take what the rules choose."
+        )
+    return seconds

@@ -70,22 +70,23 @@ def test_flags_reach_the_constructor_and_the_settings():
     assert as_json is True
     model, hyperparameters, source, splitting, training = command.args
     assert model == "MatrixFactorization"
-    assert hyperparameters == {
-        "embedding_dim": 32,
-        "use_bias": True,
-        "initial_bias": 0.0,
-        "stddev": 0.1,
-        "l2": 0.0,
-        "bias_l2": 0.0,
-        "temperature": None,
-        "dtype": None,
-    }
+    assert hyperparameters == {"embedding_dim": 32}  # the rules may choose the others
     assert source == Source("ratings.csv")
     assert splitting == Splitting("time")
     assert training == Training(epochs=3)
-    assert command.keywords == {"output": "out", "resume": False, "refit": False}
-    command, _ = parse([*FIT, "--resume", "--refit"])
-    assert command.keywords == {"output": "out", "resume": True, "refit": True}
+    plain = {"output": "out", "budget": None, "recipe": False, "resume": False, "refit": False}
+    assert command.keywords == plain
+    command, _ = parse([*FIT, "--resume", "--refit", "--recipe", "--budget", "5m"])
+    asked = {"budget": "5m", "recipe": True, "resume": True, "refit": True}
+    assert command.keywords == {"output": "out", **asked}
+
+
+def test_what_is_given_is_what_differs_from_a_default_or_from_the_choice_of_the_rules():
+    flags = ["--l2", "0", "--temperature", "null", "--stddev", "0.1", "--embedding_dim", "auto"]
+    command, _ = parse([*FIT, *flags])
+    assert command.args[1] == {"l2": 0.0, "temperature": None}
+    command, _ = parse([*FIT, "--use_bias", "false"])
+    assert command.args[1] == {"use_bias": False}
 
 
 def test_sequences_and_null():
@@ -126,7 +127,9 @@ def test_yaml_for_the_other_commands(tmp_path):
         ([*FIT, "--hidden_units", "[8]"], "unrecognized arguments: --hidden_units"),
         ([*FIT, "--embed", "8"], "unrecognized arguments: --embed 8"),
         ([*FIT, "--loss", "hinge"], "loss.*softmax.*hinge"),
-        (FIT[:4], "required: MatrixFactorization.output.*kerasrec fit MatrixFactorization --help"),
+        (FIT[:4], "--output: expected the directory to write; received none"),
+        ([*FIT, "--budget", "0"], "--budget 0: expected a time above 0, such as '90s'"),
+        ([*FIT, "--budget", "5x"], "--budget 5x: expected a time above 0"),
         ([*FIT, "--config", "nowhere.yaml"], "File does not exist.*nowhere.yaml"),
         (["recommend"], "required: recommend.run"),
         (["evaluate", "nowhere"], "nowhere: expected a directory that `kerasrec fit` wrote"),

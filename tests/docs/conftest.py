@@ -1,5 +1,7 @@
 import re
 import shlex
+import sys
+from contextlib import nullcontext, redirect_stdout
 
 import numpy as np
 import pytest
@@ -24,9 +26,13 @@ def run(text, name):
         for line in block.splitlines():
             program, *arguments = shlex.split(line, comments=True)
             assert program == "kerasrec", line
+            file = None
+            if ">" in arguments:
+                *arguments, _, file = arguments
             # Compilation takes longer than some epochs on some hundred rows.
             plain = ["--jit_compile", "false"] if arguments[0] == "fit" else []
-            assert main([*arguments, *plain]) == 0, line
+            with open(file, "w") if file else nullcontext(sys.stdout) as out, redirect_stdout(out):
+                assert main([*arguments, *plain]) == 0, line
     return namespace
 
 
@@ -88,5 +94,7 @@ def ratings(tmp_path, monkeypatch):
     (tmp_path / "ratings.csv").write_text("\n".join(lines) + "\n")
     items = [f"{item},{'odd|tricky' if item % 2 else 'even'}" for item in range(40)]
     (tmp_path / "items.csv").write_text("\n".join(["item_id,genres", *items]) + "\n")
+    users = [f"{user},{20 + user % 50},{'fm'[user % 2]}" for user in range(170, 230)]
+    (tmp_path / "users.csv").write_text("\n".join(["user_id,age,gender", *users]) + "\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path

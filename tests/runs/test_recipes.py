@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kerasrec
-from kerasrec import data, models, optimizers
+from kerasrec import callbacks, data, models, optimizers
 from kerasrec.runs import Training, recipe, train
 from kerasrec.runs.recipes import kind_of
 
@@ -13,35 +13,27 @@ SHORT = {"epochs": 2, "jit_compile": False, "learning_rate": 0.01}
 PAIRS = {**SHORT, "batch_size": 64, "decay_rate": 0.0, "patience": 2}
 ROWS = {**SHORT, "batch_size": 8, "decay_rate": 0.0, "patience": 2}
 LSTM = {"embedding_dim": 4, "hidden_units": (8,)}
-# Model, its arguments, choices, and the trainer and the loss that follow.
+# The figure of the validation rows by which the best epoch is found.
+RATED, CLICKED, RANKED = "val_rmse", "val_auc", "val_ndcg@10"
+# Model, its arguments, choices, and the trainer, the loss and the figure that follow.
 CASES = {
-    "ratings": ("MatrixFactorization", {}, {**PAIRS, "loss": "mse"}, None, "MeanSquaredError"),
-    "clicks": ("EmbeddingMLP", {}, {**PAIRS, "loss": "log_loss"}, None, "BinaryCrossentropy"),
+    "ratings": (
+        "MatrixFactorization", {}, {**PAIRS, "loss": "mse"}, None, "MeanSquaredError", RATED),
+    "clicks": (
+        "EmbeddingMLP", {}, {**PAIRS, "loss": "log_loss"}, None, "BinaryCrossentropy", CLICKED),
     "drawn": (
-        "EmbeddingMLP",
-        {},
-        {**PAIRS, "loss": "binary_crossentropy"},
-        None,
-        "BinaryCrossentropy",
-    ),
+        "EmbeddingMLP", {}, {**PAIRS, "loss": "binary_crossentropy"}, None, "BinaryCrossentropy",
+        RANKED),
     "shared": (
-        "EmbeddingMLP",
-        {},
-        {**PAIRS, "loss": "softmax", "negatives": 8},
-        None,
-        "SparseCategoricalCrossentropy",
-    ),
+        "EmbeddingMLP", {}, {**PAIRS, "loss": "softmax", "negatives": 8}, None,
+        "SparseCategoricalCrossentropy", RANKED),
     "retrieval": (
-        "MatrixFactorization",
-        {},
-        {**PAIRS, "loss": "softmax"},
-        "SampledSoftmaxTrainer",
-        None,
-    ),
-    "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItemTrainer", None),
-    "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItemTrainer", None),
-    "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "StepwiseTrainer", None),
-}
+        "MatrixFactorization", {}, {**PAIRS, "loss": "softmax"}, "SampledSoftmaxTrainer", None,
+        RANKED),
+    "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItemTrainer", None, RANKED),
+    "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItemTrainer", None, RANKED),
+    "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "StepwiseTrainer", None, CLICKED),
+}  # fmt: skip
 
 
 def made(name, rows, arguments):
@@ -56,18 +48,19 @@ def made(name, rows, arguments):
             case,
             marks=pytest.mark.slow if trainer in ("NextItemTrainer", "StepwiseTrainer") else (),
         )
-        for case, (*_, trainer, _) in CASES.items()
+        for case, (*_, trainer, _, _) in CASES.items()
     ],
 )
 def test_by_hand_it_is_the_same_training(case, ready, with_history):
-    name, arguments, choices, trainer, loss = CASES[case]
+    name, arguments, choices, trainer, loss, figure = CASES[case]
     rows = with_history if kind_of(getattr(models, name)).histories else ready
     model = made(name, rows, arguments)
     result = train(model, rows, Training(**choices), verbose=0)
-    assert set(result.history) == {"loss", "val_loss"} and result.problem is None
+    assert {"loss", "val_loss", figure} <= set(result.history) and result.problem is None
     other = made(name, rows, arguments)
     taken = recipe(other, rows, **choices)
     assert type(taken.trainer).__name__ == (trainer or name)
+    assert taken.callbacks[-1].monitor == figure
     assert taken.trainer is other or taken.trainer.model is other
     assert None is loss is taken.loss or type(taken.loss).__name__ == loss
     taken.trainer.compile(taken.optimizer, taken.loss, jit_compile=False)
@@ -86,7 +79,7 @@ def test_by_hand_it_is_the_same_training(case, ready, with_history):
 def test_without_recipe_it_is_the_same_training(ready):
     model = made("MatrixFactorization", ready, {})
     choices = {**PAIRS, "epochs": 4, "clipnorm": 1.0, "decay_rate": 1.0, "unknown_share": 0.0}
-    choices["valid_negatives"] = 9
+    choices |= {"loss": "binary_crossentropy", "negatives": 4, "valid_negatives": 9}
     result = train(model, ready, verbose=0, **choices)
     other = made("MatrixFactorization", ready, {})
     batches = data.with_negatives(ready.train, ready.schema, batch_size=64)
@@ -101,8 +94,14 @@ def test_without_recipe_it_is_the_same_training(ready):
         keras.losses.BinaryCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    best = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
-    options = {"epochs": 4, "callbacks": [best], "verbose": 0}
+    liked = ready.positives(ready.valid) > 0
+    watch = callbacks.RankingValidation(
+        {name: values[liked] for name, values in ready.valid.items()}, seen=ready.train
+    )
+    best = keras.callbacks.EarlyStopping(
+        "val_ndcg@10", mode="max", patience=2, restore_best_weights=True
+    )
+    options = {"epochs": 4, "callbacks": [watch, best], "verbose": 0}
     history = other.fit(batches, validation_data=valid.cache(), **options).history
     assert history == result.history
     for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
@@ -143,7 +142,7 @@ def test_several_classes_are_learned_as_they_are(rated):
 def test_gradient_norms_are_recorded_where_they_are_asked_for(ready):
     kinds = [type(one).__name__ for one in recipe(made("MatrixFactorization", ready, {}),
              ready, gradient_interval=2).callbacks]  # fmt: skip
-    assert kinds == ["TrainingDiagnostics", "GradientMonitor", "BestEpoch"]
+    assert kinds == ["TrainingDiagnostics", "GradientMonitor", "RankingValidation", "BestEpoch"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,7 @@ def choose(
         for name, (value, why) in rules.arguments(kind.__name__, loss, facts).items():
             if name not in made:
                 made[name], reasons[name] = value, why
+        _divide(made, reasons)
     settings = _training_rule(kind, loss, length)(facts)
     if class_name(given.optimizer) not in OURS:
         settings["clipnorm"] = (0.0, f"{given.optimizer} of Keras clips before it sums")
@@ -190,6 +192,19 @@ def _training_rule(kind: type, loss: str, length: int | None) -> Any:
     if loss == "softmax" and issubclass(kind, TwoVectors):
         return rules.retrieval
     return functools.partial(rules.pairs, shared=loss == "softmax")
+
+
+def _divide(arguments: dict[str, Any], reasons: dict[str, str]) -> None:
+    """Let a chosen number of heads divide a given dimension, and the reverse."""
+    dim, heads = arguments.get("embedding_dim"), arguments.get("num_heads")
+    if not (isinstance(dim, int) and isinstance(heads, int) and dim > 0 and heads > 0):
+        return
+    if dim % heads and reasons["num_heads"] != GIVEN:
+        arguments["num_heads"] = math.gcd(dim, heads)
+        reasons["num_heads"] = f"divides embedding_dim {dim}"
+    elif dim % heads and reasons["embedding_dim"] != GIVEN:
+        arguments["embedding_dim"] = math.ceil(dim / heads) * heads
+        reasons["embedding_dim"] = f"a multiple of num_heads {heads}"
 
 
 def _plain(value: Any) -> Any:

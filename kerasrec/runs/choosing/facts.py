@@ -71,17 +71,12 @@ class Facts:
     @property
     def rows_per_item(self) -> float:
         """Return the mean number of positive rows of an item."""
-        return self.rows / self.items
+        return self.rows / max(1, self.items)
 
     @property
     def rows_per_user(self) -> float:
         """Return the mean number of positive rows of a user."""
-        return self.rows / self.users
-
-    @property
-    def density(self) -> float:
-        """Return the share of all pairs of user and item that are positive rows."""
-        return self.rows / (self.users * self.items)
+        return self.rows / max(1, self.users)
 
     def describe(self) -> str:
         """Describe the sizes in a few words."""

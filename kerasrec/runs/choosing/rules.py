@@ -32,8 +32,8 @@ FEWEST, MOST = 5, 40
 
 def density_of(facts: Facts) -> float:
     """Return 0 for a sparse data set, 1 for a dense one, and shares between."""
-    place = math.log(max(facts.rows_per_item, 1e-9) / SPARSE) / math.log(DENSE / SPARSE)
-    return min(1.0, max(0.0, place))
+    share = math.log(max(facts.rows_per_item, 1e-9) / SPARSE) / math.log(DENSE / SPARSE)
+    return min(1.0, max(0.0, share))
 
 
 def between(facts: Facts, sparse: float, dense: float) -> float:

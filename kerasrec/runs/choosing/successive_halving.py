@@ -1,7 +1,6 @@
 """Short trainings that choose between some settings within a time budget."""
 
 import dataclasses
-import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,35 +12,15 @@ from kerasrec.runs.best_epoch import BestEpoch, is_finite
 from kerasrec.runs.choosing import rules
 from kerasrec.runs.choosing.choices import GIVEN, Choices, choose
 from kerasrec.runs.recipes import check_loss, recipe
-from kerasrec.runs.settings import Training
+from kerasrec.runs.settings import Training, seconds_of
 from kerasrec.runs.terminal import say
+from kerasrec.types import Counted
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
 
 SHARE = 8
 """A candidate trains for one of so many epochs in the first round."""
-
-
-def seconds_of(budget: str | float) -> float:
-    """Return the seconds of a budget such as "90", "90s", "5m" or "1h".
-
-    Raises:
-        ValueError: if it is something else, or not positive.
-
-    Example:
-
-    >>> seconds_of("5m"), seconds_of("90"), seconds_of(30)
-    (300.0, 90.0, 30.0)
-    """
-    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*([smh]?)\s*", str(budget))
-    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
-    if not seconds:
-        raise ValueError(
-            f"budget={budget!r}: expected a time above 0, such as '90s', '5m' or '1h'. Leave it "
-            "out to take what the rules choose."
-        )
-    return seconds
 
 
 def search(
@@ -73,35 +52,42 @@ def search(
     Raises:
         ValueError: if the budget is not positive, there are no validation rows, or as in `choose`.
     """
-    seconds = seconds_of(budget)
-    check_loss(getattr(kerasrec.models, model), training.loss if training else None)
+    end = time.perf_counter() + seconds_of(budget)
+    kind = getattr(kerasrec.models, model)
+    check_loss(kind, training.loss if training else None)
     base = choose(model, ready, training, max_length=max_length, arguments=arguments)
-    candidates = _Candidate.all_of(base, ready)
-    if len(candidates) == 1:
+    candidates = [] if issubclass(kind, Counted) else _Candidate.all_of(base, ready)
+    if len(candidates) < 2:
+        say(f"{model} has no settings to compare in short trainings.")
         return base
-    end = time.perf_counter() + seconds
+    labels = base.training.loss in ("mse", "log_loss")
+    if not len(ready.split.valid) or not (labels or ready.has_targets(ready.valid)):
+        raise ValueError(
+            f"budget={budget!r}: there are no positive validation rows to compare settings on. "
+            "Hold some out, or leave the budget out."
+        )
     epochs = int(base.training.epochs or 1)
     trained, last = 0, max(1, epochs // SHARE)
     while len(candidates) > 1 and trained < epochs:
-        compared = []
+        compared: list[_Candidate] = []
         for one in candidates:
-            if time.perf_counter() + one.seconds_per_epoch * (last - trained) > end:
+            # What was not trained yet takes as long as what was.
+            pace = one.seconds_per_epoch or max((c.seconds_per_epoch for c in compared), default=0)
+            enough = time.perf_counter() + pace * (last - trained) < end
+            if not enough or not one.train(trained, last, end):
                 break
-            one.train(trained, last)
             compared.append(one)
             if verbose:
                 say(f"  {one.name}: {one.monitor} {one.figure:.4f} after epoch {last}")
-        if len(compared) < len(candidates):  # the budget has ended
-            if trained == 0 and len(compared) > 1:
-                candidates = compared
-            elif trained == 0:
-                say("The budget ended before two settings could be compared: the rules decide.")
-                return base
-            break
-        candidates = sorted(candidates, key=lambda one: -one.value)[: (len(candidates) + 1) // 2]
+        if trained and len(compared) < len(candidates):
+            break  # the budget has ended, and a later round counts as a whole
+        if len(compared) < 2:
+            say("The budget ended before two settings could be compared: the rules decide.")
+            return base
+        candidates = sorted(compared, key=lambda one: -one.value)[: (len(compared) + 1) // 2]
         trained, last = last, min(epochs, 2 * last)
-    best = max(candidates, key=lambda one: one.value)
-    if best.value == float("-inf"):
+    best = next((one for one in candidates if one.value > float("-inf")), None)
+    if best is None:
         say("None of the settings had a finite loss: the rules decide.")
         return base
     if verbose:
@@ -131,8 +117,8 @@ class _Candidate:
                 found.append(cls(with_changes(base, known, "tried"), known, ready))
         return found
 
-    def train(self, first: int, last: int) -> None:
-        """Train from one epoch to another."""
+    def train(self, first: int, last: int, end: float) -> bool:
+        """Train from one epoch to another, and return whether it got there before the end."""
         start = time.perf_counter()
         training = self.choices.training
         if self._made is None:
@@ -144,14 +130,17 @@ class _Candidate:
         best = next(one for one in made.callbacks if isinstance(one, BestEpoch))
         self.monitor, self.higher = best.monitor, best.higher
         watch = [one for one in made.callbacks if not isinstance(one, BestEpoch)]
-        history = made.trainer.fit(
-            made.batches,
-            validation_data=made.valid if best.monitor == "val_loss" else None,
-            initial_epoch=first,
-            epochs=last,
-            callbacks=watch,
-            verbose=0,
-        ).history
+        try:
+            history = made.trainer.fit(
+                made.batches,
+                validation_data=made.valid if best.monitor == "val_loss" else None,
+                initial_epoch=first,
+                epochs=last,
+                callbacks=[*watch, _Deadline(end)],
+                verbose=0,
+            ).history
+        except TimeoutError:
+            return False
         figures = [float(value) for value in history.get(best.monitor, ())]
         logs = {name: values[-1] for name, values in history.items()}
         if figures and is_finite(logs):
@@ -160,12 +149,29 @@ class _Candidate:
         else:
             self.figure = float("nan")
         self.seconds_per_epoch = (time.perf_counter() - start) / (last - first)
+        return True
 
     @property
     def value(self) -> float:
         """Return the figure, higher being better, and lower than any for one that diverged."""
         signed = self.figure if self.higher else -self.figure
         return signed if signed == signed else float("-inf")
+
+
+class _Deadline(keras.callbacks.Callback):
+    """End `fit` with a TimeoutError at a time of `time.perf_counter`."""
+
+    # Late by some steps, see `FitModel.compile`.
+    counts_batches = False
+
+    def __init__(self, end: float) -> None:
+        super().__init__()
+        self.end = end
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Look at the clock."""
+        if time.perf_counter() > self.end:
+            raise TimeoutError
 
 
 def with_changes(base: Choices, changed: Mapping[str, Any], reason: str) -> Choices:

@@ -1,0 +1,76 @@
+"""Facts of prepared rows, counted by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from kerasrec import data
+from kerasrec.runs.choosing.facts import Facts
+
+# Users 1 to 4 with 4, 2, 1 and 1 of three items.
+ROWS = {
+    "user_id": [1, 1, 1, 2, 2, 3, 4],
+    "item_id": [5, 6, 7, 5, 6, 5, 5],
+    "rating": [4, 2, 5, 5, 1, 3, 5],
+    "timestamp": [1, 2, 3, 4, 5, 6, 7],
+}
+
+
+def of(table, **options):
+    return Facts.of(data.prepare(data.Interactions.from_table(table), **options))
+
+
+def test_what_is_counted():
+    facts = of(ROWS, positive=">=4")
+    assert facts == Facts(
+        rows=4,
+        users=4,
+        items=3,
+        history=3,  # of 1, 1, 2 and 3 items
+        labels="ratings",
+        mean_label=pytest.approx(25 / 7),
+        pairs=7,
+        validation=0,
+    )
+    assert (facts.rows_per_user, facts.rows_per_item) == (1.0, 4 / 3)
+    assert facts.describe() == "4 positive rows, 4 users, 3 items"
+
+
+@pytest.mark.parametrize(
+    ("ratings", "kind"),
+    [
+        ([4, 2, 5, 5, 1, 3, 5], "ratings"),
+        ([1, 0, 1, 1, 0, 1, 1], "binary"),
+        ([1] * 7, "binary"),
+        (None, "none"),
+    ],
+)
+def test_the_kind_of_the_labels(ratings, kind):
+    table = {**ROWS, "rating": ratings}
+    if ratings is None:
+        del table["rating"]
+        rows = data.Interactions.from_table(table, label=None)
+        assert Facts.of(data.prepare(rows)).labels == kind
+    else:
+        assert of(table).labels == kind
+
+
+def test_held_out_rows_are_validation_rows_and_no_others():
+    rows = data.Interactions.from_table(ROWS)
+    facts = Facts.of(data.prepare(data.leave_last_out(rows)))
+    whole = Facts.of(data.prepare(rows))
+    assert facts.validation > 0 == whole.validation
+    assert facts.pairs < whole.pairs == 7
+
+
+def test_ids_that_became_unknown_are_no_users_and_no_items():
+    facts = of(ROWS, min_count=3)  # item 5 and user 1
+    assert (facts.users, facts.items, facts.pairs) == (1, 1, 7)
+    empty = dataclasses.replace(facts, users=0, items=0)
+    assert np.isfinite([empty.rows_per_item, empty.rows_per_user]).all()
+
+
+def test_no_id_is_known():
+    facts = of(ROWS, min_count=9)
+    assert (facts.users, facts.items, facts.history) == (0, 0, 1)

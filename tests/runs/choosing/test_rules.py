@@ -1,0 +1,138 @@
+"""Rules: whatever the rows, what they choose is within the range of its argument."""
+
+import dataclasses
+import inspect
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerasrec import models
+from kerasrec.runs import Training
+from kerasrec.runs.choosing import rules
+from kerasrec.runs.choosing.facts import Facts
+
+LOSSES = ("softmax", "binary_crossentropy", "log_loss", "mse")
+NAMES = [name for name in models.__all__ if name != "Recommender"]
+TRAININGS = {
+    "sequence": lambda facts: rules.sequence(facts, length=rules.max_length(facts)[0]),
+    "retrieval": rules.retrieval,
+    "pairs": rules.pairs,
+    "shared pairs": lambda facts: rules.pairs(facts, shared=True),
+    "ratings": rules.ratings,
+    "labels": rules.labels,
+    "labels of histories": lambda facts: rules.labels(facts, length=rules.LONGEST),
+}
+
+
+def facts_of(rows=1, users=1, items=1, history=1, **others):
+    kept = {"labels": "ratings", "mean_label": 3.5, "pairs": rows, "validation": 0, **others}
+    return Facts(rows=rows, users=users, items=items, history=history, **kept)
+
+
+sizes = st.integers(1, 10**9)
+any_facts = st.builds(
+    facts_of,
+    rows=st.integers(0, 10**9),
+    users=st.integers(0, 10**9),
+    items=st.integers(0, 10**9),
+    history=st.integers(0, 10**6),
+    pairs=sizes,
+)
+INTEGERS = {
+    "batch_size": (1, 16384),
+    "negatives": (0, 8192),
+    "warmup_steps": (0, 1000),
+    "epochs": (rules.FEWEST, rules.MOST),
+    "patience": (3, rules.MOST),
+}
+NUMBERS = {
+    "learning_rate": (1e-4, 0.1),
+    "decay_rate": (0.0, 100.0),
+    "unknown_share": (0.0, 0.1),
+    "clipnorm": (0.0, 10.0),
+}
+
+
+@pytest.mark.parametrize("rule", TRAININGS)
+@given(facts=any_facts)
+def test_training_options_are_in_range_for_any_rows(rule, facts):
+    settings_ = TRAININGS[rule](facts)
+    assert set(settings_) <= {field.name for field in dataclasses.fields(Training)}
+    assert {"batch_size", "epochs", "patience", "learning_rate", "clipnorm"} <= set(settings_)
+    for name, (value, why) in settings_.items():
+        assert why and "\n" not in why
+        if name in INTEGERS:
+            assert type(value) is int
+        least, most = {**INTEGERS, **NUMBERS}[name]
+        assert least <= value <= most, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("loss", LOSSES)
+@given(facts=any_facts)
+def test_arguments_are_those_of_the_constructor_and_in_range(name, loss, facts):
+    known = inspect.signature(getattr(models, name)).parameters
+    for argument, (value, why) in rules.arguments(name, loss, facts).items():
+        assert argument in known and argument in rules.chosen_arguments(name)
+        assert why and "\n" not in why
+        if argument in ("embedding_dim", "hidden_units", "num_heads"):
+            assert type(value) is int and 1 <= value <= 512
+        elif argument == "dropout":
+            assert 0 <= value < 1
+        elif argument == "temperature":
+            assert value is None or 0.05 <= value <= 0.5
+        else:
+            assert argument in ("l2", "bias_l2", "stddev") and 0 <= value < 1
+    for changed in rules.alternatives(name, loss, facts):
+        options = {field.name for field in dataclasses.fields(Training)}
+        assert changed and set(changed) <= {*known, *options}
+        assert 0 <= changed.get("dropout", 0.0) < 1
+
+
+@given(facts=any_facts)
+def test_a_history_is_read_as_far_as_most_users_have_one(facts):
+    length, why = rules.max_length(facts)
+    assert 10 <= length <= rules.LONGEST and why
+    if 10 <= facts.history <= rules.LONGEST:
+        assert length == facts.history
+
+
+@given(rows=sizes, items=st.integers(1, 10**6), more=st.integers(2, 1000))
+def test_denser_rows_ask_for_less_dropout_and_not_for_smaller_batches(rows, items, more):
+    few, many = (facts_of(rows=n, users=1000, items=items) for n in (rows, rows * more))
+    assert rules.density_of(few) <= rules.density_of(many)
+    for name in ("SASRec", "GRU4Rec"):
+        fewer, higher = (rules.arguments(name, "softmax", one)["dropout"][0] for one in (few, many))
+        assert fewer >= higher
+    for rule in TRAININGS.values():
+        assert rule(few)["batch_size"][0] <= rule(many)["batch_size"][0]
+        assert rule(few)["epochs"][0] >= rule(many)["epochs"][0]
+
+
+@given(
+    value=st.floats(-10, 1e12),
+    bounds=st.tuples(st.integers(0, 12), st.integers(0, 12)).map(sorted),
+)
+def test_powers_of_two_are_within_their_bounds(value, bounds):
+    least, most = (2**one for one in bounds)
+    power = rules.power_of_two(value, least, most)
+    assert least <= power <= most and power & (power - 1) == 0
+    if least < power < most:
+        assert power / 2 < value < power * 2
+
+
+def test_between_a_sparse_and_a_dense_set_values_go_with_the_logarithm():
+    def at(per_item):
+        return rules.between(facts_of(rows=int(per_item * 1000), items=1000), 0.5, 0.1)
+
+    assert at(1) == at(rules.SPARSE) == 0.5
+    assert at(rules.DENSE) == at(10 * rules.DENSE) == 0.1
+    assert at((rules.SPARSE * rules.DENSE) ** 0.5) == pytest.approx(0.3, abs=0.01)
+
+
+def test_a_training_that_would_take_hours_has_fewer_epochs_and_says_so():
+    facts = facts_of(rows=10**6, users=10**5, items=10**5)
+    epochs, why = rules.sequence(facts, length=50)["epochs"]
+    assert epochs <= rules.MOST and "CPU seconds" in why
+    assert "steps" in rules.ratings(facts_of(rows=10**5, items=1000))["epochs"][1]
