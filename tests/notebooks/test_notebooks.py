@@ -22,7 +22,7 @@ MOST_BYTES = 300_000
 # Notebooks about the training loop itself compile by hand: what breaks it, and what shares it.
 ABOUT_THE_LOOP = {"02", "03", "08"}
 # To be rendered anew with the trainings of `kerasrec.runs`.
-TO_BE_RENDERED = {"05", "07"}
+TO_BE_RENDERED = {"04", "05", "07"}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
