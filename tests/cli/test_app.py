@@ -82,7 +82,7 @@ def test_flags_reach_the_constructor_and_the_settings():
 
 
 def test_what_is_given_is_what_differs_from_a_default_or_from_the_choice_of_the_rules():
-    flags = ["--l2", "0", "--temperature", "null", "--stddev", "0.1", "--embedding_dim", "auto"]
+    flags = ["--l2", "0", "--temperature", "null", "--use_bias", "true", "--embedding_dim", "auto"]
     command, _ = parse([*FIT, *flags])
     assert command.args[1] == {"l2": 0.0, "temperature": None}
     command, _ = parse([*FIT, "--use_bias", "false"])
@@ -122,7 +122,7 @@ def test_yaml_for_the_other_commands(tmp_path):
     [
         (["train"], "invalid choice: 'train' .choose from 'audit', 'fit'"),
         (["fit"], r'expected "model" to be one of .*MatrixFactorization.*kerasrec fit --help'),
-        (["fit", "SVD"], "invalid choice: 'SVD' .choose from 'EmbeddingMLP'.*kerasrec fit --help"),
+        (["fit", "SVD"], "invalid choice: 'SVD' .choose from 'EASE'.*kerasrec fit --help"),
         ([*FIT, "--embedding_dim", "wide"], "embedding_dim.*Expected a <class 'int'>.*wide"),
         ([*FIT, "--hidden_units", "[8]"], "unrecognized arguments: --hidden_units"),
         ([*FIT, "--embed", "8"], "unrecognized arguments: --embed 8"),

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch, is_finite
 from kerasrec.runs.choosing import rules
-from kerasrec.runs.choosing.choices import GIVEN, Choices, choose
+from kerasrec.runs.choosing.choices import GIVEN, Choices, choose, class_of
 from kerasrec.runs.recipes import check_loss, recipe
 from kerasrec.runs.settings import Training, seconds_of
 from kerasrec.runs.terminal import say
@@ -53,7 +52,7 @@ def search(
         ValueError: if the budget is not positive, there are no validation rows, or as in `choose`.
     """
     end = time.perf_counter() + seconds_of(budget)
-    kind = getattr(kerasrec.models, model)
+    kind = class_of(model)
     check_loss(kind, training.loss if training else None)
     base = choose(model, ready, training, max_length=max_length, arguments=arguments)
     candidates = [] if issubclass(kind, Counted) else _Candidate.all_of(base, ready)

@@ -93,6 +93,9 @@ def test_options_that_do_not_exist_are_refused(ready):
         choose("NeuMF", ready, epoch=3)
     with pytest.raises(ValueError, match="'adem': there is no such optimizer"):
         choose("NeuMF", ready, optimizer="adem")
+    for name in ("SASrec", "Recommender", "base"):
+        with pytest.raises(ValueError, match=f"model='{name}': there is no such model; .*SASRec"):
+            choose(name, ready)
 
 
 @pytest.mark.parametrize("name", ["SASRec", "MatrixFactorization", "Popularity", "EmbeddingMLP"])
