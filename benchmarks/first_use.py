@@ -64,7 +64,7 @@ def free_port() -> int:
 
 def commands(port: int) -> list[str]:
     """Return the commands that the user types."""
-    fit = "--embedding_dim 32 --l2 0.001 --learning_rate 0.005 --missing drop --duplicates last"
+    fit = "--missing drop --duplicates last"
     ask = f"http://localhost:{port}/v1/models/films:predict"
     return [
         f"git clone --quiet {ROOT} kerasrec && cd kerasrec",

@@ -55,6 +55,10 @@ RENAMED: dict[str, str] = {
         "fitted.compile(optimizers.Adam(0.004), loss, jit_compile"
     ),
     "fitted.fit(data.without_labels(batches)": "fitted.fit(batches",
+    # Of rating tables alone, which are to be made again.
+    "model.compile(optimizers.Adam(rate, clipnorm": (
+        "model.compile(keras.optimizers.Adam(rate, clipnorm"
+    ),
     # One ranking by one task: the same numbers, bit by bit.
     "k=settings.k, candidates=candidates).summary()": "k=settings.k, candidates=candidates)",
     "seen=[train, valid], k=k).summary()": "seen=[train, valid], k=k)",

@@ -243,7 +243,7 @@ def train_rating(
         verbose=0,
     )
     model.compile(
-        keras.optimizers.Adam(rate, clipnorm=settings.clipnorm),
+        optimizers.Adam(rate, clipnorm=settings.clipnorm),
         "mse",
         metrics=[keras.metrics.RootMeanSquaredError(name="rmse")],
         jit_compile=True,

@@ -125,26 +125,19 @@ def prepare_movielens(folder: pathlib.Path) -> None:
         return
     import keras
 
-    from kerasrec import data, datasets, models, serving
-    from kerasrec.training import SampledSoftmaxTrainer
-
-    rows = datasets.load("movielens-100k").interactions
-    vocabularies = data.fit_vocabularies(rows)
-    schema = data.make_schema(rows, vocabularies)
-    keras.utils.set_random_seed(SEED)
-    model = models.MatrixFactorization(schema, embedding_dim=DIM)
-    trainer = SampledSoftmaxTrainer(model, negatives=256, seed=SEED)
-    trainer.compile("adam")
-    batches = trainer.batches(data.encode(rows, vocabularies), batch_size=2048, seed=SEED)
+    from kerasrec import data, datasets, models, runs, serving
     from kerasrec.training import keep_freed_memory
 
+    ready = data.prepare(datasets.load("movielens-100k").interactions)
+    keras.utils.set_random_seed(SEED)
+    model = models.MatrixFactorization(ready.schema, embedding_dim=DIM)
     keep_freed_memory()
-    trainer.fit(batches, epochs=10, verbose=0, shuffle=False)
+    runs.train(model, ready, epochs=10, seed=SEED, verbose=0)
     for kind in KINDS:
         serving.export(
             model,
             folder / kind,
-            vocabularies=vocabularies,
+            vocabularies=ready.vocabularies,
             quantize=kind,
             budget=serving.QuantizationBudget(score_difference=np.inf, recall=0.0),
         )

@@ -46,6 +46,12 @@ def check_number(
         raise _error(owner, argument, f"a finite number {bounds}", value, hint)
 
 
+def check_finite(owner: object, argument: str, value: Any) -> None:
+    """Check that a value is a finite number."""
+    if not _is_number(value, False) or not math.isfinite(value):
+        raise _error(owner, argument, "a finite number", value)
+
+
 def check_share(
     owner: object,
     argument: str,

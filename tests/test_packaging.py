@@ -271,10 +271,12 @@ def test_the_demo_runs_from_the_wheel_alone(distributions, tmp_path):
     ndcg = {row[0]: float(row[names.index("ndcg@10")]) for row in rows}
     assert ndcg["MatrixFactorization"] > 1.15 * ndcg["Popularity"]
     assert ndcg["EmbeddingMLP"] > 1.15 * ndcg["Popularity"]
+    assert ndcg["SASRec"] > 1.25 * ndcg["EASE"] > 1.6 * ndcg["Popularity"]
     assert "verified: every difference is within 1e-05" in out
     listed = out.partition("Ten others, from the exported model:\n")[2].splitlines()[:10]
     assert all(float(line.split()[0]) and "(19" in line for line in listed)
     served = tmp_path / "served" / "movielens-100k"
     assert f"source={served.resolve()}" in out
     assert "docker run" in out
+    assert out.splitlines()[-1] == "kerasrec serve served/movielens-100k"
     assert (served / "1" / "saved_model.pb").is_file()

@@ -1,6 +1,7 @@
 """Ranking metrics on validation rows during `fit`."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import Any, Unpack
 
@@ -8,11 +9,12 @@ import keras
 import numpy as np
 
 from kerasrec._checks import check_integer
+from kerasrec._progress import progress
 from kerasrec.callbacks.symptoms import is_broken
 from kerasrec.evaluation import RankingTask, rank
 from kerasrec.evaluation.columns import take_rows
 from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
-from kerasrec.evaluation.ranking.task import TaskOptions, as_candidates
+from kerasrec.evaluation.ranking.task import TaskOptions
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns, Ranker
 
@@ -38,7 +40,7 @@ class RankingValidation(keras.callbacks.Callback):
     improvement, so set it to at least `every`. A training that another callback has stopped with
     weights that are not finite is not ranked.
 
-    With `verbose=1` in `fit` a progress bar counts blocks of users.
+    With `verbose=1` in `fit` a progress bar counts blocks of users, on a terminal.
 
     Args:
         valid: encoded validation rows, whose positives are ranked, or a task of
@@ -115,23 +117,21 @@ class RankingValidation(keras.callbacks.Callback):
 
     def rank(self) -> dict[str, float]:
         """Return the metrics of the current weights, under their names in the logs."""
-        verbose = (self.params or {}).get("verbose") == 1 and len(self._blocks) > 1
-        if verbose:
+        verbose = (self.params or {}).get("verbose") == 1
+        if verbose and sys.stderr.isatty():
             print()  # the bar of the epoch occupies the current line
-        bar = keras.utils.Progbar(
-            len(self._blocks), verbose=int(verbose), unit_name="block of validation users"
-        )
         ranked = self._ranked()
         sums: dict[str, float] = {}
         queries = 0
-        for block in self._blocks:
-            result = rank(ranked, block)
-            found, count = result.summary(), len(result.users)
-            # Blocks are averaged with their numbers of queries as weights.
-            for name in result.values:
-                sums[name] = sums.get(name, 0.0) + float(found[name]) * count
-            queries += count
-            bar.add(1)
+        with progress("ranking blocks of users", len(self._blocks), shown=verbose) as advance:
+            for block in self._blocks:
+                result = rank(ranked, block)
+                found, count = result.summary(), len(result.users)
+                # Blocks are averaged with their numbers of queries as weights.
+                for name in result.values:
+                    sums[name] = sums.get(name, 0.0) + float(found[name]) * count
+                queries += count
+                advance(1)
         return {f"val_{n}": total / queries for n, total in sums.items() if n not in _OF_KERAS}
 
     def _ranked(self) -> Any:
@@ -175,9 +175,9 @@ def _blocks(task: RankingTask, schema: Schema) -> list[RankingTask]:
     seen_rows = [rows_of(part) for part in parts]
     for number, rows in enumerate(rows_of(valid, kept)):
         seen = [taken(part, of[number]) for part, of in zip(parts, seen_rows, strict=True)]
-        given = None
-        if task.candidates is not None:  # they belong to the test rows
-            given = as_candidates(task.candidates).ids[rows]
+        given = task.candidates
+        if task.sampled is not None:  # they belong to the test rows
+            given = task.sampled.ids[rows]
         blocks.append(
             dataclasses.replace(task, test=taken(valid, rows), seen=seen, candidates=given)
         )

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kerasrec
-from kerasrec.cli.data import describe_positives, prepare
+from kerasrec._checks import check_integer
+from kerasrec.cli.data import chosen_features, describe_positives, prepare
 from kerasrec.cli.model_flags import default_arguments
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting
@@ -21,7 +22,7 @@ from kerasrec.runs.records import Records, below_baseline, record, with_findings
 from kerasrec.runs.settings import Training, seconds_of
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
-from kerasrec.types import output_kind
+from kerasrec.types import Counted, output_kind
 
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
@@ -42,6 +43,7 @@ def fit(
     recipe: bool = False,
     resume: bool = False,
     refit: bool = False,
+    replicas: int | None = None,
 ) -> Report:
     """Train a model and write a run directory.
 
@@ -58,6 +60,7 @@ def fit(
         resume: continue an unfinished training of this output, if there is one.
         refit: train again on all rows, for the epochs found on the validation rows. The metrics
             are those of the first model.
+        replicas: number of devices that train together; None for one.
 
     Raises:
         ValueError: if the directory exists, a flag or the data are invalid, or the loss is not
@@ -65,9 +68,14 @@ def fit(
     """
     if budget is not None:
         seconds_of(budget)  # refuses at once what is no time
-    if Path(source.data).is_file():  # so that the run finds it from anywhere
-        source = dataclasses.replace(source, data=str(Path(source.data).resolve()))
-    flags = {"model": model, **arguments, "refit": refit, "budget": budget}
+    files = {name: getattr(source, name) for name in ("data", "users", "items")}
+    found = {
+        name: str(Path(file).resolve())
+        for name, file in files.items()
+        if file is not None and Path(file).is_file()
+    }
+    source = dataclasses.replace(source, **found)  # so that the run finds them from anywhere
+    flags = {"model": model, **arguments, "refit": refit, "budget": budget, "replicas": replicas}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
     if refit and splitting.valid == 0 == splitting.test:
@@ -155,13 +163,16 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
 
     kerasrec.training.keep_freed_memory()
     name = given.model
+    strategy = _strategy(name, flags["replicas"])  # before TensorFlow has run anything
     chosen = _kept_choices(folder, lambda: given.choose(ready))
     ready = chosen.prepared(ready)
 
     def train(rows: "PreparedData", **options: Any) -> tuple[Any, Any, float]:
         start = time.perf_counter()
         keras.utils.set_random_seed(chosen.training.seed)  # the same model for the same seed
-        model = chosen.make(rows)
+        with strategy.scope():
+            model = chosen.make(rows)
+        rows = rows.for_model(model)
         if output_kind(model) == "logits":
             raise ValueError(
                 f"{name} with several logits ranks no items, and a run is judged by a ranking. "
@@ -169,6 +180,10 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
             )
         with _said_warnings():
             trained = kerasrec.runs.train(model, rows, chosen.training, folder=folder, **options)
+        if strategy.num_replicas_in_sync > 1:  # one copy is enough from here on
+            weights = model.get_weights()
+            model = chosen.make(rows)
+            model.set_weights(weights)
         return model, trained, time.perf_counter() - start
 
     model, trained, seconds = train(ready)
@@ -186,7 +201,10 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     served = ready
     if flags["refit"]:
         whole = kerasrec.data.prepare(
-            dataset.interactions, positive=given.source.positive, min_count=given.source.min_count
+            dataset.interactions,
+            positive=given.source.positive,
+            min_count=given.source.min_count,
+            features=chosen_features(given.source),
         )
         served = chosen.prepared(whole)
         model, note, about["seconds"]["refit"] = _refit(train, served, trained.epochs)
@@ -194,12 +212,11 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     write_run(
         directory,
         model,
-        served.vocabularies,
+        served,
         flags={**flags, **default_arguments(name), **chosen.settings},
         split=fingerprint,
         history=trained.history,
         records=records,
-        seen=served.seen(),
     )
     return _report(directory, fingerprint, trained, records)
 
@@ -236,6 +253,27 @@ def _report(
     following = f"Written to {directory}. Next: kerasrec recommend {directory} --user ID"
     text = f"{with_findings(table, findings)}\n{following}"
     return Report(document, text, code=1 if trained.diverged else 0)
+
+
+def _strategy(name: str, replicas: int | None) -> Any:
+    """Return the strategy of a training on so many devices: GPUs, or parts of the CPU without one.
+
+    Raises:
+        ValueError: if the model is not trained, or there are fewer GPUs.
+    """
+    import tensorflow as tf
+
+    if replicas is None:
+        return tf.distribute.get_strategy()
+    check_integer("fit", "replicas", replicas, 2, hint="Leave it out to train on one device.")
+    if issubclass(getattr(kerasrec.models, name), Counted):
+        raise ValueError(
+            f"replicas={replicas}: {name} counts rows, and has no training to share. Leave it out."
+        )
+    gpus = bool(tf.config.list_physical_devices("GPU"))
+    strategy = kerasrec.distribute.strategy("mirrored" if gpus else "cpu", replicas=replicas)
+    say(f"Each batch is shared by {replicas} {'GPUs' if gpus else 'parts of the CPU'}.")
+    return strategy
 
 
 def _refit(

@@ -37,6 +37,10 @@ RESUME = "Continue an unfinished training of this output, if there is one."
 REFIT = (
     "Train again on all rows for the epochs found, so that the served model knows the newest rows."
 )
+REPLICAS = (
+    "Devices that share each batch, for the same weights as one: GPUs, or parts of the CPU where "
+    "there is none, which are for tests and no faster."
+)
 BUDGET = (
     "Time for short trainings that compare some settings first, such as 5m; without it the rules "
     "choose."
@@ -154,6 +158,7 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
         subparser.add_argument("--recipe", action="store_true", help=RECIPE)
         subparser.add_argument("--resume", action="store_true", help=RESUME)
         subparser.add_argument("--refit", action="store_true", help=REFIT)
+        subparser.add_argument("--replicas", type=int | None, default=None, help=REPLICAS)
         if known:
             add_model_flags(subparser, name)
         for settings in (Source, Splitting, Training):
@@ -175,6 +180,7 @@ def _parse_fit(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], b
         recipe=flags["recipe"],
         resume=flags["resume"],
         refit=flags["refit"],
+        replicas=flags["replicas"],
     )
     return command, flags["json"]
 
@@ -210,7 +216,8 @@ def _flags(arguments: Sequence[str]) -> dict[str, str]:
         for name, parameter in inspect.signature(function).parameters.items()
     }
     found |= {flag.name: str(flag.type) for model in command[1:] for flag in find_entry(model)[1]}
-    return {**found, "config": "str", "json": "bool", "output": "str", "budget": "str"}
+    own = {"json": "bool", "output": "str", "budget": "str", "replicas": "int"}
+    return {**found, "config": "str", **own}
 
 
 def _summary(function: Callable[..., Any]) -> str:

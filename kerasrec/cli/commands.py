@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import kerasrec
 from kerasrec._files import new_file
-from kerasrec.cli.data import item_table, load, prepare, say_form
+from kerasrec.cli.data import OWN_TABLES, item_table, load, prepare, say_form
 from kerasrec.cli.flags import in_flags
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import Run, changes, read_run
 from kerasrec.runs.records import findings, label_metrics, with_findings
-from kerasrec.runs.side_tables import item_categories
+from kerasrec.runs.side_tables import item_categories, rows_schema, with_stored_features
 
 if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
     from kerasrec.data import PreparedData
@@ -39,6 +39,8 @@ def audit(
     item: str = "item_id",
     label: str | None = "rating",
     time: str | None = "timestamp",
+    users: str | None = None,
+    items: str | None = None,
 ) -> Report:
     """Report on the rows of a file or a named data set.
 
@@ -55,6 +57,8 @@ def audit(
         item: column of item ids.
         label: column of ratings; null for implicit feedback.
         time: column that orders the rows; null where there is none.
+        users: file with a row for each user; shows what its columns are taken for.
+        items: file with a row for each item, likewise.
 
     Raises:
         ValueError: if there are no rows, or no columns of users and items.
@@ -93,6 +97,7 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = Non
             ready.test,
             seen=[ready.train, ready.valid],
             k=k,
+            items=ready.items,
         )
         labels = label_metrics(found.model, ready, loss=str(found.flags["loss"]))
     rows = [
@@ -128,9 +133,10 @@ def export(
         signatures: names of the signatures to write; null for all that the model has.
         quantize: storage type of embedding tables. Smaller types must stay within an error budget.
         filter_by: column of item categories, such as genres, that requests may filter by (input
-            `allow`). Several categories in one cell are separated by "|".
-        items: CSV or Parquet file of the items with that column, for runs on files. Named data sets
-            have their own.
+            `allow`): a feature of the items, or a column of `items`. Several categories in one
+            cell are separated by "|".
+        items: CSV or Parquet file of the items with that column, if it is no feature of the run's
+            items. Named data sets have their own.
         keep: number of older versions to keep; null for all.
         licence: terms of the model, for its card.
 
@@ -140,12 +146,13 @@ def export(
     import_tensorflow()
     with step(f"Reading {run}"):
         found = read_run(run)
-        vocabularies, candidates = found.vocabularies, None
-        if filter_by is not None:
-            candidates, categories = item_categories(
+        vocabularies, tables = found.vocabularies, found.items
+        if filter_by is not None and (items is not None or filter_by not in (tables or {})):
+            column, categories = item_categories(
                 found, item_table(found, items), filter_by=filter_by
             )
             vocabularies = {**vocabularies, filter_by: categories}
+            tables = {**(tables or {}), **column}
         elif items is not None:
             raise ValueError(f"--items {items}: it is read for --filter_by alone; name a column.")
     with step("Exporting"):
@@ -155,7 +162,8 @@ def export(
             vocabularies=vocabularies,
             version=version,
             k=k,
-            candidates=candidates,
+            users=found.users,
+            items=tables,
             signatures=signatures,
             filter_by=filter_by,
             quantize=quantize,
@@ -313,7 +321,7 @@ def _reopen(directory: str, data: str | None) -> "tuple[Run, PreparedData]":
                 f"{directory}: its model was trained again on all rows (--refit), the test rows "
                 "too. The metrics of the first model are in metrics.json."
             )
-        flags = {**run.flags, "data": data or run.flags["data"]}
+        flags = {**run.flags, **OWN_TABLES, "data": data or run.flags["data"]}
         if data is None and Path(flags["data"]).is_absolute() and not Path(flags["data"]).exists():
             raise ValueError(
                 f"{directory}: the data of the training, {flags['data']}, no longer exist. "
@@ -324,7 +332,9 @@ def _reopen(directory: str, data: str | None) -> "tuple[Run, PreparedData]":
             choose(Splitting, flags),
             seed=flags["seed"],
             vocabularies=run.vocabularies,
+            schema=rows_schema(run),
         )
+        ready = with_stored_features(ready, run)
     if changed := changes(run.split, ready.fingerprint()):
         raise ValueError(
             f"{directory}: the rows of {flags['data']} are not those of the training: other "

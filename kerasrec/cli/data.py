@@ -29,7 +29,7 @@ def load(source: Source) -> "Dataset":
         ValueError: if it cannot be read, or does not accept one of the flags.
     """
     roles = {field.name: field.default for field in dataclasses.fields(Source)}
-    for name in ("data", "positive", "duplicates", "k_core", "min_count", "max_length"):
+    for name in _NOT_READ:
         del roles[name]
     given = {**dataclasses.asdict(source), "context": tuple(source.context)}  # YAML has lists
     options = {name: given[name] for name, default in roles.items() if given[name] != default}
@@ -42,7 +42,33 @@ def load(source: Source) -> "Dataset":
         rows = kerasrec.data.deduplicate(rows, policy=source.duplicates)
     if source.k_core > 1:
         rows = kerasrec.data.k_core(rows, user=source.k_core, item=source.k_core)
-    return dataclasses.replace(dataset, interactions=rows)
+    tables = {"users": source.users, "items": source.items}
+    rows = rows.with_tables(**tables, missing_sides=source.missing_sides)
+    return dataclasses.replace(dataset, interactions=rows, users=rows.users, items=rows.items)
+
+
+# Settings that say what becomes of the rows, once they are read.
+_NOT_READ = (
+    "data", "positive", "duplicates", "k_core", "min_count", "max_length", "users", "items",
+    "missing_sides", "features",
+)  # fmt: skip
+
+
+# Flags of a run that keeps what its model reads of the tables of users and items.
+OWN_TABLES = {"users": None, "items": None}
+
+
+def chosen_features(source: Source) -> Any:
+    """Return the features of the flags as `kerasrec.data.prepare` takes them.
+
+    Example:
+
+    >>> chosen_features(Source("x.csv")), chosen_features(Source("x.csv", features="age"))
+    (None, ['age'])
+    """
+    if isinstance(source.features, str):
+        return {"all": None, "none": []}.get(source.features, [source.features])
+    return source.features
 
 
 def say_form(source: Source) -> None:
@@ -66,8 +92,16 @@ def prepare(
     *,
     seed: int,
     vocabularies: "Mapping[str, Vocabulary] | None" = None,
+    schema: Schema | None = None,
 ) -> "tuple[Dataset, PreparedData]":
     """Read, clean, split and encode, with the vocabularies of a run or with new ones.
+
+    Args:
+        source: data to read.
+        splitting: rows to hold out.
+        seed: seed of a random split.
+        vocabularies: of a run; None to fit them.
+        schema: features of the rows, of a run; None to find them.
 
     Returns:
         The cleaned data set with its side tables, and its parts.
@@ -88,7 +122,12 @@ def prepare(
         }
         rows = functions[splitting.split](rows, **options)
     return dataset, kerasrec.data.prepare(
-        rows, positive=source.positive, min_count=source.min_count, vocabularies=vocabularies
+        rows,
+        positive=source.positive,
+        min_count=source.min_count,
+        features=chosen_features(source),
+        vocabularies=vocabularies,
+        schema=schema,
     )
 
 
@@ -105,7 +144,7 @@ def item_table(run: Run, file: str | None) -> "pa.Table":
         ValueError: if there is neither, or the file cannot be read.
     """
     if file is None:
-        dataset = load(choose(Source, run.flags))
+        dataset = load(choose(Source, {**run.flags, "users": None}))
         if dataset.items is None:
             raise ValueError(
                 f"--filter_by: {run.flags['data']} has no item table beyond the ids. "

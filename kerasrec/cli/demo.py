@@ -1,5 +1,6 @@
 """Complete example in one function, from ratings to a served model."""
 
+import shlex
 from typing import Any
 
 import kerasrec
@@ -10,9 +11,14 @@ USER = 196  # the first one in the file
 # flags, where SASRec reads longer histories and trains for longer.
 TRAINED: dict[str, dict[str, Any]] = {
     "EASE": {},
-    "MatrixFactorization": {"epochs": 16},
-    "EmbeddingMLP": {"epochs": 12},
-    "SASRec": {"max_length": 50, "epochs": 12},
+    "MatrixFactorization": {"epochs": 12},
+    "EmbeddingMLP": {"epochs": 8},
+    "SASRec": {
+        "max_length": 50,
+        "epochs": 10,
+        "learning_rate": 0.003,
+        "arguments": {"embedding_dim": 64},
+    },
 }
 
 
@@ -67,5 +73,6 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
     (answer,) = served.recommend(query, exclude=[rated]).rows()
     for item, score in answer:
         print(f"{score:>8.3f}  {titles[item]}")
-    print(f"\nServe it:\n{kerasrec.serving.serve_command(directory)}")
+    print(f"\nServe it with Docker:\n{kerasrec.serving.serve_command(directory)}")
     print(f"\nAsk it:\n{kerasrec.serving.curl_command(directory)}")
+    print(f"\nServe it on this machine:\nkerasrec serve {shlex.quote(directory)}")

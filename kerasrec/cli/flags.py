@@ -50,7 +50,7 @@ def with_marks(arguments: Sequence[str]) -> list[str]:
 
 
 def _bracketed(value: str, annotation: str) -> str:
-    if "Sequence" not in annotation or value.startswith(("[", "--")):
+    if "Sequence" not in annotation or value.startswith(("[", "{", "--")):
         return value
     if value in ("null", "auto"):
         return value

@@ -8,7 +8,7 @@ import numpy as np
 
 import kerasrec
 from kerasrec._files import new_file
-from kerasrec.cli.data import item_table, load
+from kerasrec.cli.data import OWN_TABLES, item_table, load
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, choose
 from kerasrec.cli.terminal import import_tensorflow, step
@@ -62,7 +62,7 @@ def recommend(
     _check_output(output)
     found = read_run(run)
     vocabulary = found.vocabularies[found.schema.item_id.name]
-    _check_features(found.schema, of_items=item is not None)
+    _check_features(found, of_items=item is not None)
     titles = _titles(found, items)
     if item is not None:
         return _similar(found, item, k, titles, output)
@@ -87,6 +87,8 @@ def recommend(
             k,
             seen=seen,
             exclude_seen=exclude == "seen",
+            users=found.users,
+            items=found.items,
         )
     rows = [
         {"user": one, "known": not fallback, "items": _described(items, titles)}
@@ -114,10 +116,12 @@ def _check_output(output: str | None) -> None:
         raise ValueError(f"--output {output}: {folder} is not a writable folder.")
 
 
-def _check_features(schema: Schema, *, of_items: bool) -> None:
-    known = (schema.user_id, schema.item_id, *schema.item_histories)
+def _check_features(run: Run, *, of_items: bool) -> None:
+    schema = run.schema
+    known = {schema.user_id.name, schema.item_id.name, *(f.name for f in schema.item_histories)}
+    known |= {*(run.users or {}), *(run.items or {})}
     read = schema.item if of_items else schema.features
-    if wanted := [feature.name for feature in read if feature not in known]:
+    if wanted := [feature.name for feature in read if feature.name not in known]:
         raise ValueError(
             f"recommend takes an id alone, and this model also needs {wanted}. Export the run and "
             "pass them to its signature `recommend`."
@@ -156,8 +160,9 @@ def _users_of(file: str, run: Run) -> list[Any]:
 def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
     """Read users and items of rows newer than the training."""
     with step(f"Reading {data}"):
-        rows = load(choose(Source, {**run.flags, "data": data})).interactions
-        seen = kerasrec.data.prepare(rows, vocabularies=run.vocabularies).seen()
+        rows = load(choose(Source, {**run.flags, **OWN_TABLES, "data": data})).interactions
+        schema = run.schema.only()
+        seen = kerasrec.data.prepare(rows, vocabularies=run.vocabularies, schema=schema).seen()
     before = len(run.seen()[run.schema.user_id.name])
     item = seen[run.schema.item_id.name]
     if changed := len(rows) - before:
@@ -182,7 +187,9 @@ def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | 
     if not 1 <= k < len(vocabulary):
         raise ValueError(f"--k {k}: expected 1 to {len(vocabulary) - 1}, the other items.")
     import_tensorflow()
-    (best,) = kerasrec.retrieval.similar_items(run.model, run.vocabularies, [raw], k).rows()
+    (best,) = kerasrec.retrieval.similar_items(
+        run.model, run.vocabularies, [raw], k, items=run.items
+    ).rows()
     rows = _described(best, titles)
     if output is not None:
         _write(output, run.schema, [{"items": rows}])

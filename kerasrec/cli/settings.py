@@ -32,7 +32,13 @@ class Source:
             stars. Other rows are not hits and not training positives, but still count as seen.
         time: column that orders the rows; null where there is none.
         context: further columns that describe the moment or the user. Columns that describe the
-            item are rejected.
+            item are rejected: they belong into the table of the items.
+        users: file with a row for each user, whose other columns become features.
+        items: file with a row for each item, likewise. Named data sets have their own tables.
+        missing_sides: reject users and items without a row in their file, or take their features
+            as unknown.
+        features: all columns of these tables that carry information, none, some of them such as
+            age,genres, or some with their kinds such as "{age: buckets, genres: bag}".
         missing: reject rows with missing values, or leave them out.
         duplicates: reject repeated (user, item) pairs, keep all rows, keep the last, or take the
             mean rating.
@@ -56,6 +62,10 @@ class Source:
     positive: str = ANY_POSITIVE_LABEL
     time: str | None = "timestamp"
     context: Sequence[str] = ()
+    users: str | None = None
+    items: str | None = None
+    missing_sides: Literal["error", "unknown"] = "error"
+    features: str | Sequence[str] | dict[str, str] = "all"
     missing: Literal["error", "drop"] = "error"
     duplicates: Literal["error", "keep", "last", "mean"] = "error"
     k_core: int = 1

@@ -1,4 +1,4 @@
-"""Errors, progress of a step, and a silent import of TensorFlow. See also `kerasrec.runs.terminal`.
+"""Errors, progress of a step, and a silent import of TensorFlow. See also `kerasrec._progress`.
 
 Results go to stdout, and all of this to stderr. Colours and progress bars appear only on terminals.
 `NO_COLOR` and `TERM=dumb` are respected.
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from kerasrec.runs.terminal import bar, console
+from kerasrec._progress import bar, console
 
 SHOWN_AFTER = 2.0
 """Seconds after which a step is announced outside of a terminal."""

@@ -15,7 +15,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encoding.recency": ["recency_weights"],
         "encoding.scalers": ["MinMaxScaler", "StandardScaler"],
         "encoding.sequences": ["add_history", "time_gaps"],
-        "encoding.vocabulary": ["Vocabulary", "load_vocabularies", "save_vocabularies"],
+        "encoding.buckets": ["Buckets"],
+        "encoding.vocabulary": ["Vocabulary"],
+        "encoding.vocabulary_file": ["load_vocabularies", "save_vocabularies"],
         "splits.folds": ["repeated_k_fold", "time_folds"],
         "splits.split": [
             "Split",

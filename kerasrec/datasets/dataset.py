@@ -15,10 +15,11 @@ class Dataset:
 
     Args:
         name: name it was loaded by.
-        interactions: all rows, unsplit.
+        interactions: all rows, unsplit, with the side tables.
         users: side table of the users, one row each, with the id column named and typed as in the
             interactions. None if there is none.
-        items: side table of the items, with titles in the column `title` and genres in `genres`.
+        items: side table of the items, with titles in the column `title`, years of release in
+            `year` and genres in `genres`.
         terms: terms of use.
         notes: peculiarities of the rows, such as rows left out.
         split: the published parts, for sets that have them, without validation rows.
@@ -35,6 +36,17 @@ class Dataset:
     split: Split | None = None
     negatives: np.ndarray | None = None
     optimum: Optimum | None = None
+
+    def __post_init__(self) -> None:
+        def with_tables(rows: Interactions) -> Interactions:
+            return rows.with_tables(users=self.users, items=self.items, missing_sides="unknown")
+
+        rows = with_tables(self.interactions)
+        for name, value in (("interactions", rows), ("users", rows.users), ("items", rows.items)):
+            object.__setattr__(self, name, value)
+        if self.split is not None:
+            parts = {n: with_tables(getattr(self.split, n)) for n in ("train", "valid", "test")}
+            object.__setattr__(self, "split", dataclasses.replace(self.split, **parts))
 
     def __repr__(self) -> str:
         tables = {"users": self.users, "items": self.items}

@@ -17,6 +17,7 @@ from kerasrec.datasets.storage import (
     not_found,
     read_fields,
     side_table,
+    year_of,
 )
 from kerasrec.datasets.wheel import files_of_wheel
 
@@ -117,8 +118,11 @@ def _users(interactions: Interactions, rows: Iterable[Sequence[str]]) -> pa.Tabl
 def _items(
     interactions: Interactions, rows: Iterable[Sequence[str]], genres: Iterable[list[str]]
 ) -> pa.Table:
-    whole = [(*row, sorted(some)) for row, some in zip(rows, genres, strict=True)]
-    return side_table(interactions, interactions.item, whole, ("title", "genres"))
+    whole = [
+        (item, title, year_of(title), sorted(some))
+        for (item, title), some in zip(rows, genres, strict=True)
+    ]
+    return side_table(interactions, interactions.item, whole, ("title", "year", "genres"))
 
 
 def movielens_1m() -> Dataset:

@@ -2,7 +2,7 @@
 
 from kerasrec.data import read
 from kerasrec.datasets.dataset import Dataset
-from kerasrec.datasets.storage import find_file, find_files, read_fields, side_table
+from kerasrec.datasets.storage import find_file, find_files, read_fields, side_table, year_of
 
 TERMS = (
     "MovieTweetings, Simon Dooms, MIT licence. Please cite Dooms, De Pessemier and Martens (2013), "
@@ -17,7 +17,7 @@ def movietweetings_100k() -> Dataset:
 
     Item ids are IMDb numbers with leading zeros, hence strings. The folder `movietweetings-100k` is
     searched in `$KERASREC_DATA`, then in the cache. It holds `ratings.dat`, and `movies.dat` for
-    titles and genres.
+    titles, years and genres.
 
     Raises:
         ValueError: if the set is not found, or a file is damaged.
@@ -31,6 +31,9 @@ def movietweetings_100k() -> Dataset:
     items = None
     if file := find_file(path.parent, "movies.dat"):
         rows = read_fields(file, separator="::", fields=3, encoding="utf-8")
-        typed = [(item, title, [g for g in genres.split("|") if g]) for item, title, genres in rows]
-        items = side_table(interactions, interactions.item, typed, ("title", "genres"))
+        typed = [
+            (item, title, year_of(title), [g for g in genres.split("|") if g])
+            for item, title, genres in rows
+        ]
+        items = side_table(interactions, interactions.item, typed, ("title", "year", "genres"))
     return Dataset("movietweetings-100k", interactions, items=items, terms=TERMS)

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -104,6 +105,16 @@ def side_table(
         lists = pa.list_(pa.string()) if isinstance(value[0], list) else None
         table[column] = pa.array(value, lists)
     return pa.table(table)
+
+
+def year_of(title: str) -> int | None:
+    """Return the year in brackets at the end of a title.
+
+    >>> year_of("Toy Story (1995)"), year_of("unknown")
+    (1995, None)
+    """
+    found = re.search(r"\((\d{4})\)\s*$", title)
+    return int(found[1]) if found else None
 
 
 def install(name: str, files: Mapping[str, bytes]) -> pathlib.Path:

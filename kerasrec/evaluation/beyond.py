@@ -228,7 +228,7 @@ def serendipity(
         {schema.user_id.name: lists.users},
         seen=train,
         k=lists.k,
-        items={schema.item_id.name: lists.catalogue},
+        candidates=lists.catalogue,
     )
     obvious = SeenPairs.of(
         {

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.data.encoding.columns import History
+from kerasrec.data.encoding.columns import LazyColumn
 from kerasrec.schema import FIRST_ID, Categorical
 from kerasrec.types import Columns
 
@@ -56,8 +56,8 @@ def check_ids(ids: np.ndarray, feature: Categorical, *, what: str) -> np.ndarray
 
 
 def take_rows(column: Any, rows: np.ndarray) -> Any:
-    """Return some rows of a column. A `History` stays a view of its sorted array."""
-    return column.take(rows) if isinstance(column, History) else np.asarray(column)[rows]
+    """Return some rows of a column. A lazy column stays one."""
+    return column.take(rows) if isinstance(column, LazyColumn) else np.asarray(column)[rows]
 
 
 def known(ids: np.ndarray) -> np.ndarray:

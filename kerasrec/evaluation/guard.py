@@ -13,7 +13,7 @@ from kerasrec.data.splits.split import Split
 from kerasrec.data.tables.sides import side_of
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
-from kerasrec.evaluation.ranking.task import RankingTask, TaskOptions, as_candidates, catalogue
+from kerasrec.evaluation.ranking.task import RankingTask, TaskOptions
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns
 
@@ -89,7 +89,7 @@ def check_ranking(
     - No seen items are removed, so the lists are full of items that users already have.
     - Test rows are in `seen` as well.
     - A context feature is constant within each item, and so reveals the right one.
-    - Candidates are given or sampled, or `items` omits part of the catalogue. Such metrics are
+    - Candidates are given or sampled, or omit part of the catalogue. Such metrics are
       higher, and may rank models differently (Krichene and Rendle, 2020, "On Sampled Metrics for
       Item Recommendation").
 
@@ -142,16 +142,12 @@ def check_ranking(
                     "feature."
                 )
     every = schema.item_id.num_ids - FIRST_ID
-    if task.candidates is not None:
-        given = as_candidates(task.candidates)
+    if (given := task.sampled) is not None:
         found.append(
             f"{given.ids.shape[1]} {given.method} candidates are ranked instead of the {every:,} "
             "items of the catalogue. Such results compare with no other protocol's."
         )
-    listed = every
-    if task.items is not None:
-        listed = len(catalogue(schema, task.items)[schema.item_id.name])
-    if listed < every:
+    elif task.candidates is not None and (listed := np.size(task.candidates)) < every:
         found.append(
             f"the {listed:,} items that are ranked are fewer than the {every:,} of the vocabulary. "
             "Figures on fewer candidates are higher; say so beside them."

@@ -119,7 +119,7 @@ def fill_tfrs_index(
     model: Retriever,
     vocabularies: Mapping[str, Vocabulary],
     *,
-    candidates: Columns | None = None,
+    items: Columns | None = None,
 ) -> Any:
     """Fill an index of TFRS with the item vectors of a retriever.
 
@@ -129,15 +129,15 @@ def fill_tfrs_index(
         index: a `tfrs.layers.factorized_top_k.BruteForce`, `ScaNN` or `Streaming`.
         model: a trained retriever.
         vocabularies: the vocabularies that encoded its training data.
-        candidates: encoded item features, one row an item; None for all items of the vocabulary.
+        items: encoded item features with one row for each encoded id, as `PreparedData.items`;
+            None if the id is the only item feature.
 
     Returns:
         The index.
 
     Raises:
         ImportError: see `import_tfrs`.
-        ValueError: if `index` or `model` is of another kind, or `candidates` is missing and the
-            items have features beside the id.
+        ValueError: if `index` or `model` is of another kind, or `items` lacks a feature.
     """
     kind = import_tfrs().layers.factorized_top_k.TopK
     if not isinstance(index, kind) or not isinstance(model, Retriever):
@@ -151,23 +151,21 @@ def fill_tfrs_index(
     model.schema.check_fingerprints(
         {item.name: vocabularies[item.name].fingerprint}, owner="fill_tfrs_index: received"
     )
-    if candidates is None:
-        if len(model.schema.item) > 1:
-            raise ValueError(
-                f"fill_tfrs_index: the items have the features "
-                f"{[f.name for f in model.schema.item]}. Pass candidates=, a dict of these encoded "
-                "columns with one row an item."
-            )
-        candidates = {item.name: np.arange(FIRST_ID, item.num_ids, dtype=np.int32)}
-    ids = vocabularies[item.name].decode(candidates[item.name])
+    columns = {**(items or {}), item.name: np.arange(item.num_ids, dtype=np.int32)}
+    if missing := [f.name for f in model.schema.item if f.name not in columns]:
+        raise ValueError(
+            f"fill_tfrs_index: the items also have the features {missing}. Pass items=, a dict of "
+            "these encoded columns with one row for each encoded id."
+        )
+    ids = vocabularies[item.name].ids
     vectors = [
         np.asarray(
             model.item_embedding(
-                {f.name: candidates[f.name][start : start + BATCH] for f in model.schema.item}
+                {f.name: columns[f.name][start : start + BATCH] for f in model.schema.item}
             ),
             np.float32,
         )
-        for start in range(0, len(ids), BATCH)
+        for start in range(FIRST_ID, item.num_ids, BATCH)
     ]
     rows = tf.data.Dataset.from_tensor_slices((ids.tolist(), np.concatenate(vectors)))
     return index.index_from_dataset(rows.batch(BATCH))

@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from kerasrec.layers.embedding import Embedding
-from kerasrec.layers.histories import events, newest_positions, take_steps
-from kerasrec.schema import Schema
+from kerasrec.layers.histories import events, newest_positions, scaled, take_steps
+from kerasrec.schema import Numeric, Schema
 from kerasrec.types import Features, Tensor
 
 
@@ -18,9 +18,9 @@ class FeatureEmbedding(keras.layers.Layer):
     """Embed each feature of a schema and concatenate the results.
 
     A categorical feature is embedded by its table. A bag or a sequence is the mean of its embedded
-    ids without padding, and zeros if it is empty. Numbers pass unchanged, those of a numeric
-    sequence one event after the other. A sequence shares the table of the feature whose ids it
-    holds.
+    ids without padding, and zeros if it is empty. Numbers are scaled as the schema says, and those
+    of a numeric sequence follow one event after the other. A sequence shares the table of the
+    feature whose ids it holds.
 
     Args:
         schema: the features.
@@ -99,16 +99,15 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def _vector(self, value: Tensor, name: str) -> Tensor:
         feature = self.schema.feature(name)
-        if not feature.has_ids:
-            value = ops.cast(value, self.compute_dtype)
+        if isinstance(feature, Numeric):
+            numbers = ops.cast(scaled(value, feature), self.compute_dtype)
             if feature.is_history:
                 position = newest_positions(events(value), feature.shape[0])
-                value = take_steps(value, position)
-                value = ops.where(ops.isnan(value), ops.zeros_like(value), value)
+                value = take_steps(numbers, position)
                 short = feature.shape[0] - value.shape[1]
                 value = ops.pad(value, [[0, 0], [0, short], *[[0, 0]] * (len(value.shape) - 2)])
                 return ops.reshape(value, (-1, math.prod(feature.shape)))
-            return ops.expand_dims(value, -1) if feature.shape == () else value
+            return ops.expand_dims(numbers, -1) if feature.shape == () else numbers
         rows = self.tables[self.schema.id_space(name)](value)
         if not feature.is_padded:
             return rows

@@ -1,7 +1,8 @@
-"""Operations on item histories: truncation, lengths, last states and attention masks."""
+"""Operations on histories: truncation, lengths, last states, attention masks; scaled numbers."""
 
 from keras import ops
 
+from kerasrec.schema import Numeric
 from kerasrec.types import Tensor
 
 
@@ -96,6 +97,24 @@ def events(numbers: Tensor) -> Tensor:
     """
     there = ops.logical_not(ops.isnan(ops.convert_to_tensor(numbers)))
     return ops.any(there, axis=-1) if len(there.shape) > 2 else there
+
+
+def scaled(values: Tensor, feature: Numeric) -> Tensor:
+    """Return raw numbers scaled as the schema says, in float32, with 0 where one is missing.
+
+    Args:
+        values: numbers of any shape, NaN where one is missing.
+        feature: the feature, with its mean and standard deviation.
+
+    Example:
+
+    >>> import numpy as np
+    >>> scaled(np.array([20.0, np.nan]), Numeric("age", mean=30.0, deviation=5.0)).numpy().tolist()
+    [-2.0, 0.0]
+    """
+    # float32 under mixed precision too, whose numbers have three digits.
+    values = (ops.cast(values, "float32") - feature.mean) / feature.deviation
+    return ops.where(ops.isnan(values), ops.zeros_like(values), values)
 
 
 def lengths(history: Tensor) -> Tensor:

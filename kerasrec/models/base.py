@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -19,16 +19,20 @@ _FINGERPRINTS = "vocabularies"
 class Recommender(FitModel):
     """Base class of the models. A subclass creates its layers, calls `build()` and defines `call`.
 
+    A model keeps the part of the schema that it reads, see `narrow`, and asks for no other inputs.
+
     Args:
         schema: the features, see `kerasrec.schema.Schema`.
         name: name of the model.
         dtype: dtype or dtype policy, such as `"mixed_bfloat16"`.
 
     Raises:
-        ValueError: if `schema` is not a Schema (or the dict made from one).
+        ValueError: if `schema` is not a Schema (or the dict made from one), or has no user or item
+            side where the model needs one.
     """
 
     output_kind: str = "score"
+    sides: ClassVar[tuple[str, ...]] = ("user", "item")  # that a schema must have
     built: bool
 
     def __init__(
@@ -41,10 +45,25 @@ class Recommender(FitModel):
         super().__init__(name=name, dtype=dtype)
         if not isinstance(schema, Schema):
             schema = Schema.from_dict(schema)
-        self.schema = schema
+        for side in self.sides:
+            if not getattr(schema, side):
+                raise ValueError(
+                    f"{type(self).__name__} needs a schema with {side} features; received only "
+                    f"{[feature.name for feature in schema.features]}. Add the {side} id."
+                )
+        self.schema = self.narrow(schema)
         self._refused: ValueError | None = None
         # Ids and floats share one dict, so each layer casts its own inputs.
         self.autocast = False
+
+    @classmethod
+    def narrow(cls, schema: Schema) -> Schema:
+        """Return the part of a schema that the model reads, all of it unless a subclass says less.
+
+        Args:
+            schema: the features that there are.
+        """
+        return schema
 
     def build(self, input_shape: Any = None) -> None:
         """Create all weights from the schema, without data."""

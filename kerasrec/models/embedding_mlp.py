@@ -19,7 +19,7 @@ class EmbeddingMLP(PerceptronRecommender):
         score = w . relu(W_n ... relu(W_1 x + b_1) ... + b_n) + b
 
     The "MLP" of neural collaborative filtering (He et al., 2017), over all features of the schema:
-    ids are embedded, bags and sequences are averaged, numbers enter unchanged, so scale them first.
+    ids are embedded, bags and sequences are averaged, numbers are scaled as the schema says.
     Deviations from the paper: layer widths need not halve, and features other than the ids are
     allowed.
 

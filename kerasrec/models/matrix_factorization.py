@@ -122,6 +122,11 @@ class MatrixFactorization(Recommender):
             )
         self.build()
 
+    @classmethod
+    def narrow(cls, schema: Schema) -> Schema:
+        """Return the schema of the ids alone."""
+        return schema.only()
+
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the scores of the pairs."""
         users, items = inputs[self.schema.user_id.name], inputs[self.schema.item_id.name]

@@ -59,6 +59,11 @@ class Popularity(Recommender):
         )
         self.build()
 
+    @classmethod
+    def narrow(cls, schema: Schema) -> Schema:
+        """Return the schema of the ids alone."""
+        return schema.only()
+
     def adapt(self, columns: Columns) -> None:
         """Count the items of encoded training columns, replacing any earlier count.
 

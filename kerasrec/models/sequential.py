@@ -49,6 +49,11 @@ class SequentialRecommender(Recommender):
         self.sequence = self._item_history()
         self.item_vectors = self.table(self.schema.item_id.num_ids, "item_vectors")
 
+    @classmethod
+    def narrow(cls, schema: Schema) -> Schema:
+        """Return the schema of the ids and the first history of items."""
+        return schema.only(feature.name for feature in schema.item_histories[:1])
+
     def table(self, rows: int, name: str) -> Embedding:
         """Return a new embedding table as wide as the states.
 
@@ -66,13 +71,13 @@ class SequentialRecommender(Recommender):
 
     def _item_history(self) -> IdSequence:
         item = self.schema.item_id.name
-        if not self.schema.item_histories:
+        if self.schema.item_history is None:
             raise ValueError(
                 f"{type(self).__name__}: expected a schema with a sequence of {item!r} among the "
                 f"user or context features; received {[f.name for f in self.schema.query]}. Add "
                 f"IdSequence('history', of={item!r}, max_length=50)."
             )
-        return self.schema.item_histories[0]
+        return self.schema.item_history
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the scores of the items after the histories."""

@@ -8,7 +8,7 @@ from keras import ops
 
 from kerasrec._checks import check_integer
 from kerasrec.layers import Dropout, FeatureEmbedding, Recurrent
-from kerasrec.layers.histories import at_the_end, events, newest_positions, take_steps
+from kerasrec.layers.histories import at_the_end, events, newest_positions, scaled, take_steps
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
@@ -129,7 +129,7 @@ class StackedLSTMClassifier(Recommender):
         first = ops.convert_to_tensor(inputs[self.steps[0].name])
         position = newest_positions(first != 0 if self.sequence else events(first), self.max_length)
         real = ops.cast(position >= 0, "int32")
-        steps = self._events({f.name: take_steps(inputs[f.name], position) for f in self.steps})
+        steps = self._events(inputs, position)
         states = self._states(steps, ops.arange(steps.shape[1], dtype="int32")[None, :], training)
         query = [at_the_end(states, real) * ops.cast(real[:, :1], states.dtype)]
         if self.beside:
@@ -157,17 +157,18 @@ class StackedLSTMClassifier(Recommender):
         items = self.features(inputs, names=self.of_item) if self.of_item else None
         return self._head(query, items)
 
-    def _events(self, inputs: Features) -> Tensor:
-        """Return x `(batch, length, width)`, 0 at padding."""
+    def _events(self, inputs: Features, position: Tensor = None) -> Tensor:
+        """Return x `(batch, length, width)` of the steps at some positions, 0 at padding."""
         parts = []
         if self.sequence:
             ids = ops.convert_to_tensor(inputs[self.sequence.name])
+            ids = ids if position is None else take_steps(ids, position)
             rows = self.features.tables[self.schema.item_id.name](ids)
             parts.append(rows * ops.cast(ids != 0, rows.dtype)[..., None])
         for feature in self.numbers:
-            values = ops.cast(inputs[feature.name], self.compute_dtype)
-            values = values if feature.size > 1 else values[..., None]
-            parts.append(ops.where(ops.isnan(values), ops.zeros_like(values), values))
+            values = ops.cast(scaled(inputs[feature.name], feature), self.compute_dtype)
+            values = values if position is None else take_steps(values, position)
+            parts.append(values if feature.size > 1 else values[..., None])
         return ops.concatenate(parts, axis=-1)
 
     def _states(self, steps: Tensor, position: Tensor, training: bool) -> Tensor:

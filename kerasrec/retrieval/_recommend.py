@@ -8,12 +8,14 @@ import tensorflow as tf
 
 from kerasrec._checks import check_integer
 from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.retrieval.catalogue import RecommendedItems
 from kerasrec.retrieval.columns import (
     candidate_columns,
     check_column,
     check_vocabularies,
     nothing_known,
+    side_columns,
 )
 from kerasrec.retrieval.exact import TopK
 from kerasrec.retrieval.index import ExactIndex, pair_scores, part_scores, products
@@ -40,14 +42,16 @@ _PAIRS = 2**16
 
 def recommend(
     model: Ranker,
-    vocabularies: Mapping[str, Vocabulary],
-    users: Any,
+    vocabularies: Mapping[str, Encoder],
+    user_ids: Any,
     k: int = 10,
     *,
     seen: Columns | Sequence[Columns] | None = None,
     exclude_seen: bool = True,
     queries: Columns | None = None,
-    candidates: Columns | None = None,
+    users: Columns | None = None,
+    items: Columns | None = None,
+    candidates: Any = None,
 ) -> RecommendedItems:
     """Return the k best items for each user, as an export of the model would.
 
@@ -60,22 +64,25 @@ def recommend(
     Args:
         model: any model with a `schema` that scores pairs.
         vocabularies: vocabulary by feature name, as used to encode the training data.
-        users: distinct raw user ids.
+        user_ids: distinct raw user ids.
         k: length of the lists. `count` tells how many slots are filled.
         seen: encoded users and items of earlier rows, the newest of each user last, such as
             `PreparedData.seen()`; or several such columns, the oldest first. They make the
             histories that the model reads, and are left out of the lists.
         exclude_seen: whether to leave seen items out.
-        queries: other encoded user and context features that the model reads, one row per user.
-        candidates: encoded item features of all items that may be recommended, one row per item;
-            None for all items of the vocabulary, if the id is the only item feature.
+        queries: encoded context features that the model reads, one row per user. User features
+            here take the place of those in `users`.
+        users: encoded user features with one row for each encoded id, as `PreparedData.users`; None
+            if the model reads none, or they are all in `queries`.
+        items: encoded item features, likewise; None if the id is the only item feature.
+        candidates: encoded ids of the items that may be recommended; None for all.
 
     Returns:
         `RecommendedItems` of NumPy arrays, one list per user.
 
     Raises:
-        ValueError: if users repeat, are missing, or have another type than in training, a column
-            is missing or badly encoded, the model does not fit the vocabularies, k is not from 1 to
+        ValueError: if ids repeat, are missing, or have another type than in training, a column is
+            missing or badly encoded, the model does not fit the vocabularies, k is not from 1 to
             the number of items, or a score is NaN.
 
     Example:
@@ -97,14 +104,15 @@ def recommend(
     schema = model.schema
     user, item = schema.user_id.name, schema.item_id.name
     used = check_vocabularies("recommend", schema, vocabularies, [user, item])
-    raw, encoded = _encode("recommend", "users", users, used[user])
-    columns = candidate_columns("recommend", schema, candidates)
+    raw, encoded = _encode("recommend", "users", user_ids, used[user])
+    columns = candidate_columns("recommend", schema, items, candidates)
+    known = side_columns("recommend", schema, "user", users)
     ids = columns[item]
     hint = f"There are {len(ids)} items."
     check_integer("recommend", "k", k, 1, len(ids), numpy=True, hint=hint)
     counts = used[item].counts[ids - FIRST_ID]
     past = None if seen is None else _Past(schema, seen)
-    query = _query(schema, encoded, past, queries or {})
+    query = _query(schema, encoded, past, queries or {}, known)
     rows = min(_QUERIES, max(1, _VALUES // sum(column[0].size for column in query.values())))
     blocks = (
         {name: column[start : start + rows] for name, column in query.items()}
@@ -133,11 +141,12 @@ def recommend(
 
 def similar_items(
     model: Retriever,
-    vocabularies: Mapping[str, Vocabulary],
-    items: Any,
+    vocabularies: Mapping[str, Encoder],
+    item_ids: Any,
     k: int = 10,
     *,
-    candidates: Columns | None = None,
+    items: Columns | None = None,
+    candidates: Any = None,
 ) -> RecommendedItems:
     """Return the items with the largest cosine for each item, without the item itself.
 
@@ -146,8 +155,9 @@ def similar_items(
     Args:
         model: a retriever.
         vocabularies: vocabulary by feature name, as used to encode the training data.
-        items: distinct raw item ids.
+        item_ids: distinct raw item ids.
         k: length of the lists, less than the number of items.
+        items: see `recommend`.
         candidates: see `recommend`.
 
     Raises:
@@ -171,8 +181,8 @@ def similar_items(
     schema = model.schema
     item = schema.item_id.name
     (vocabulary,) = check_vocabularies("similar_items", schema, vocabularies, [item]).values()
-    raw, encoded = _encode("similar_items", "items", items, vocabulary)
-    columns = candidate_columns("similar_items", schema, candidates)
+    raw, encoded = _encode("similar_items", "items", item_ids, vocabulary)
+    columns = candidate_columns("similar_items", schema, items, candidates)
     ids = columns[item]
     if absent := raw[~np.isin(encoded, ids)].tolist():
         raise ValueError(
@@ -253,9 +263,17 @@ def _column(schema: Schema, feature: Any, part: Any) -> np.ndarray:
 
 
 def _query(
-    schema: Schema, users: np.ndarray, past: _Past | None, given: Columns
+    schema: Schema, users: np.ndarray, past: _Past | None, given: Columns, known: Columns
 ) -> dict[str, np.ndarray]:
-    """Return the encoded features of the queries, with histories made of the past."""
+    """Return the encoded features of the queries, with histories made of the past.
+
+    Args:
+        schema: the features of the model.
+        users: encoded user ids.
+        past: seen items, or None.
+        given: features, one row per query.
+        known: features of users, one row per encoded id.
+    """
     query: dict[str, np.ndarray] = {}
     for feature in schema.query:
         name = feature.name
@@ -268,6 +286,8 @@ def _query(
                 raise ValueError(
                     f"{what} must have {len(users)} rows; received {len(query[name])}."
                 )
+        elif name in known:
+            query[name] = known[name][users]
         elif feature in schema.item_histories and past is not None:
             query[name] = past.newest(users, *feature.shape)
     if missing := [f.name for f in schema.query if f.name not in query]:
@@ -275,7 +295,7 @@ def _query(
         hint = f" Histories ({histories}) are made of seen=, if it is given." if histories else ""
         raise ValueError(
             f"recommend: the model also reads {missing} of a query. Pass them in queries=, "
-            f"encoded, one row per user.{hint}"
+            f"encoded, one row per user, or those of users in users=PreparedData.users.{hint}"
         )
     return query
 
@@ -296,7 +316,11 @@ def _index(model: Any, candidates: Columns, counts: np.ndarray) -> tuple[ExactIn
         table = VectorTable(_numbers(model, item_vectors(model, candidates)))
         index = ExactIndex(products(table), size, popularity=popularity)
         return index, lambda query: tf.constant(_numbers(model, model.query_embedding(query)))
-    score, read = pair_scores(score_pairs, candidates), dict
+
+    def some(start: Tensor, stop: Tensor) -> Features:
+        return {name: column[start:stop] for name, column in candidates.items()}
+
+    score, read = pair_scores(score_pairs, some), dict
     first = {name: column[:1] for name, column in candidates.items()}
     if has_own_parts(model) and model.item_part(first) is not None:
         score = part_scores(score_parts, in_blocks(model.item_part, candidates))

@@ -1,18 +1,20 @@
 """Checks of vocabularies and of encoded columns against a schema."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
-from kerasrec.schema import FIRST_ID, PADDING_ID, Feature, Schema
+from kerasrec.data.encoding.vocabulary_file import Encoder
+from kerasrec.schema import FIRST_ID, PADDING_ID, Categorical, Feature, Schema
 from kerasrec.types import Columns
 
 
 def check_vocabularies(
-    owner: str, schema: Schema, vocabularies: Mapping[str, Vocabulary], names: Sequence[str]
-) -> dict[str, Vocabulary]:
+    owner: str, schema: Schema, vocabularies: Mapping[str, Encoder], names: Sequence[str]
+) -> dict[str, Encoder]:
     """Return the named vocabularies, which must be those that a model was built with.
 
     Args:
@@ -39,7 +41,7 @@ def check_vocabularies(
     own = [feature.name for feature in schema.features if feature.name in names]
     for name in names:
         vocabulary = vocabularies[name]
-        if not isinstance(vocabulary, Vocabulary):
+        if not isinstance(vocabulary, Vocabulary | Buckets):
             raise ValueError(
                 f"{owner}: vocabularies[{name!r}] must be a kerasrec.data.Vocabulary; received "
                 f"{type(vocabulary).__name__}."
@@ -56,10 +58,55 @@ def check_vocabularies(
     return {name: vocabularies[name] for name in names}
 
 
+def side_columns(
+    owner: str, schema: Schema, role: Literal["user", "item"], table: Columns | None
+) -> dict[str, np.ndarray]:
+    """Return the features of users or items by encoded id, checked, without the id itself.
+
+    Args:
+        owner: start of the error message, such as the name of the caller.
+        schema: the features of the model.
+        role: whose features these are.
+        table: encoded columns with one row for each encoded id, such as `PreparedData.items`; None
+            for none. Other columns are ignored, and so are histories.
+
+    Raises:
+        ValueError: if a column has another number of rows, the wrong shape or type, or holds ids
+            outside the vocabulary.
+    """
+    if table is None:
+        return {}
+    own = schema.item_id if role == "item" else schema.user_id
+    name = f"{role}s"
+    if not isinstance(table, Mapping):
+        raise ValueError(
+            f"{owner}: {name} must be a dict of encoded columns, such as PreparedData.{name}; "
+            f"received {type(table).__name__}."
+        )
+    features = [f for f in getattr(schema, role) if f.name in table and not f.is_history]
+    if own in features and not np.array_equal(table[own.name], np.arange(own.num_ids)):
+        raise ValueError(
+            f"{owner}: {name} must have one row for each encoded id from 0 to {own.num_ids - 1}, "
+            f"in this order (0 is padding, 1 is unknown); received {np.shape(table[own.name])} "
+            f"other ids in {own.name!r}. Pass PreparedData.{name}, or such a table of your own."
+        )
+    columns = {}
+    for feature in features:
+        if feature == own:
+            continue
+        what = f"{owner}: {name}[{feature.name!r}]"
+        _check_length(what, table[feature.name], own.num_ids)
+        columns[feature.name] = check_column(
+            what, schema, feature, table[feature.name], rows=str(own.num_ids)
+        )
+    return columns
+
+
 def candidate_columns(
     owner: str,
     schema: Schema,
-    candidates: Columns | None,
+    items: Columns | None,
+    candidates: Any = None,
     filter_by: str | None = None,
     num_categories: int = 0,
 ) -> dict[str, np.ndarray]:
@@ -68,58 +115,50 @@ def candidate_columns(
     Args:
         owner: start of the error message, such as the name of the caller.
         schema: the features of the model.
-        candidates: encoded columns of the item features, one row per item; None for every item of
-            the vocabulary, if the id is the only item feature of the schema.
-        filter_by: a column of ids to keep as well, `(items,)` or padded with 0 to `(items, n)`.
+        items: encoded item features with one row for each encoded id, see `side_columns`; None if
+            the id is the only item feature of the schema.
+        candidates: encoded ids of the items that may be recommended; None for all.
+        filter_by: a column of ids to keep as well, `(ids,)` or padded with 0 to `(ids, n)`.
         num_categories: number of ids of this column, padding and unknown included.
 
     Raises:
-        ValueError: if a column is missing, has the wrong shape, type or length, or ids are outside
-            the vocabulary or repeated.
+        ValueError: if a column is missing, or as in `side_columns`, or a candidate is repeated or
+            outside the vocabulary.
     """
-    item = schema.item_id
-    extra = filter_by if filter_by not in {f.name for f in schema.item} else None
+    columns = side_columns(owner, schema, "item", items)
+    item, wanted = schema.item_id, [f.name for f in schema.item]
+    extra = filter_by if filter_by not in wanted else None
+    missing = [name for name in wanted if name not in (item.name, *columns)]
+    if missing or (extra is not None and extra not in (items or {})):
+        raise ValueError(
+            f"{owner}: items must hold the columns {missing or [extra]} of every item, encoded, "
+            f"with one row for each id; received {sorted(items or {}) or None}. Pass items="
+            "PreparedData.items, or such a table of your own."
+        )
+    if extra is not None and items is not None:
+        columns[extra] = _categories(owner, extra, items[extra], item.num_ids, num_categories)
+    ids = _candidates(owner, item, candidates)
+    return {item.name: ids, **{name: column[ids] for name, column in columns.items()}}
+
+
+def _candidates(owner: str, item: Categorical, candidates: Any) -> np.ndarray:
+    """Return the encoded ids of the items that may be recommended, ascending."""
     if candidates is None:
-        if extra is not None:
-            raise ValueError(
-                f"{owner}: filter_by={filter_by!r} needs the categories of the items: pass "
-                f"candidates=, a dict of the encoded columns {[item.name, filter_by]} with one row "
-                "per item."
-            )
-        if len(schema.item) > 1:
-            raise ValueError(
-                f"{owner}: the items have the features {[f.name for f in schema.item]}, so the "
-                "catalogue must be given: pass candidates=, a dict of these encoded columns with "
-                "one row per item."
-            )
-        return {item.name: np.arange(FIRST_ID, item.num_ids, dtype=np.int32)}
-    columns: dict[str, np.ndarray] = {}
-    for feature in schema.item:
-        if feature.name not in candidates:
-            raise ValueError(
-                f"{owner}: candidates has no column {feature.name!r}; received "
-                f"{sorted(candidates)}, the items have {[f.name for f in schema.item]}."
-            )
-        what = f"{owner}: candidates[{feature.name!r}]"
-        lowest = FIRST_ID if feature.name == item.name else PADDING_ID
-        columns[feature.name] = check_column(
-            what, schema, feature, candidates[feature.name], rows="items", lowest=lowest
-        )
-    if extra is not None:
-        columns[extra] = _categories(owner, extra, candidates, num_categories)
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
+        return np.arange(FIRST_ID, item.num_ids, dtype=np.int32)
+    ids: np.ndarray = np.asarray([] if isinstance(candidates, Mapping) else candidates)
+    if ids.ndim != 1 or not len(ids) or ids.dtype.kind not in "iu":
         raise ValueError(
-            f"{owner}: all candidates columns must have the same length; received {lengths}."
+            f"{owner}: candidates must be the encoded ids (items,) of the items that may be "
+            f"recommended; received {candidates!r:.80}. Features of items go into items=."
         )
-    ids = columns[item.name]
-    order = np.argsort(ids, kind="stable")
-    if (np.diff(ids[order]) == 0).any():
+    _check_range(f"{owner}: candidates", ids, FIRST_ID, item.num_ids)
+    distinct = np.unique(ids)
+    if len(distinct) < len(ids):
         raise ValueError(
-            f"{owner}: candidates[{item.name!r}] must hold every item once; received "
-            f"{len(ids) - len(np.unique(ids))} repeated."
+            f"{owner}: candidates must hold every item once; received {len(ids) - len(distinct)} "
+            "repeated."
         )
-    return {name: column[order] for name, column in columns.items()}
+    return distinct.astype(np.int32)
 
 
 def check_column(
@@ -136,7 +175,7 @@ def check_column(
         lowest: smallest id.
 
     Raises:
-        ValueError: if the shape or the type is wrong, a number is not finite, or an id is outside
+        ValueError: if the shape or the type is wrong, a number is infinite, or an id is outside
             the vocabulary.
     """
     column: np.ndarray = np.asarray(values)
@@ -152,25 +191,32 @@ def check_column(
         )
     if feature.has_ids:
         _check_range(what, column, lowest, schema.num_ids(feature.name))
-    elif not history and not np.isfinite(column).all():  # NaN pads a history
-        raise ValueError(f"{what} holds NaN or infinity. Fill them in.")
+    elif np.isinf(column).any():
+        raise ValueError(f"{what} holds an infinite number. NaN stands for a missing one.")
     return column.astype(feature.dtype)
 
 
-def _categories(owner: str, name: str, candidates: Columns, num_ids: int) -> np.ndarray:
-    if name not in candidates:
-        raise ValueError(
-            f"{owner}: candidates has no column {name!r} to filter by; received "
-            f"{sorted(candidates)}."
-        )
-    column: np.ndarray = np.asarray(candidates[name])
+def _categories(
+    owner: str, name: str, values: Any, num_items: int, num_categories: int
+) -> np.ndarray:
+    what = f"{owner}: items[{name!r}]"
+    column: np.ndarray = np.asarray(values)
     if column.ndim not in (1, 2) or column.dtype.kind not in "iu":
         raise ValueError(
-            f"{owner}: candidates[{name!r}] must hold encoded ids, (items,) or padded with 0 to "
-            f"(items, n); received {column.shape} of {column.dtype}. Encode raw ids first."
+            f"{what} must hold encoded ids, (ids,) or padded with 0 to (ids, n); received "
+            f"{column.shape} of {column.dtype}. Encode raw ids first."
         )
-    _check_range(f"{owner}: candidates[{name!r}]", column, PADDING_ID, num_ids)
+    _check_length(what, column, num_items)
+    _check_range(what, column, PADDING_ID, num_categories)
     return column.astype(np.int32)
+
+
+def _check_length(what: str, values: Any, num_ids: int) -> None:
+    if len(values) != num_ids:
+        raise ValueError(
+            f"{what} must have one row for each of the {num_ids} encoded ids, padding and unknown "
+            f"included; received {len(values)}."
+        )
 
 
 def _check_range(what: str, column: np.ndarray, lowest: int, num_ids: int) -> None:

@@ -162,12 +162,14 @@ def products(table: VectorTable, factors: Tensor | None = None) -> Scorer:
     return score
 
 
-def pair_scores(call: Callable[[Features], Tensor], items: Features) -> Scorer:
+def pair_scores(
+    call: Callable[[Features], Tensor], items: Callable[[Tensor, Tensor], Features]
+) -> Scorer:
     """Return a scorer of query features by a model that scores pairs.
 
     Args:
         call: the model, called with item features `(batch, candidates)`.
-        items: encoded item features, one row per item.
+        items: function that returns the encoded features of the items from start to stop.
     """
 
     def score(query: Features) -> Scores:
@@ -175,8 +177,8 @@ def pair_scores(call: Callable[[Features], Tensor], items: Features) -> Scorer:
 
         def block(start: Tensor, stop: Tensor) -> Tensor:
             pairs = {
-                name: tf.repeat(column[start:stop][None, ...], batch, axis=0)
-                for name, column in items.items()
+                name: tf.repeat(column[None, ...], batch, axis=0)
+                for name, column in items(start, stop).items()
             }
             return call({**query, **pairs})
 

@@ -52,7 +52,9 @@ def train(
     """Train a model by the recipe for what it can do, or compute it if it needs no epochs.
 
     This compiles and fits what `recipe` returns. Ctrl-C and a non-finite loss end the training, and
-    the best epoch so far is kept.
+    the best epoch so far is kept. A model made in the scope of a strategy, see
+    `kerasrec.distribute`, is trained on its replicas: batches, clipping and weights are those of
+    one device, but for dropout and for the rounding of sums.
 
     Args:
         model: a fresh model, made from the schema of the data.
@@ -87,7 +89,9 @@ def train(
         if verbose:
             say(f"{type(model).__name__} is computed from the rows, without epochs.")
         return TrainingResult({})
-    made = recipe(model, ready, training, **choices)
+    with model.distribute_strategy.scope():
+        made = recipe(model, ready, training, **choices)
+        made.trainer.compile(made.optimizer, made.loss, jit_compile=made.training.jit_compile)
     epochs = refit_epochs or int(made.training.epochs or 1)
     best = next(one for one in made.callbacks if isinstance(one, BestEpoch))
     shown = Epochs(epochs, best.monitor, higher=best.higher)
@@ -99,7 +103,6 @@ def train(
     if verbose and made.valid is None and refit_epochs is None:
         positive = "positive " if len(ready.split.valid) else ""
         say(f"No {positive}validation rows: training runs for all epochs.")
-    made.trainer.compile(made.optimizer, made.loss, jit_compile=made.training.jit_compile)
     interrupted = False
     try:
         made.trainer.fit(
@@ -183,6 +186,7 @@ def fit(
         say(chosen.describe())
     rows = chosen.prepared(ready)
     made = chosen.make(rows)
+    rows = rows.for_model(made)
     result = train(made, rows, chosen.training, folder=folder, verbose=verbose)
     return Fitted(made, rows, chosen, result)
 

@@ -11,7 +11,9 @@
 | `metrics.json` | metrics on the test rows |
 | `seen.parquet` | encoded users and items of all rows, the newest of each user last |
 
-`titles.parquet` is there if the data set names its items. `run.json` and `queries.parquet` are for
+`users.parquet` and `items.parquet` are there if the model reads features of users or items: their
+encoded values, one row for each encoded id. `titles.parquet` is there if the data set names its
+items. `run.json` and `queries.parquet` are for
 `kerasrec report`, see `records`. Older runs lack these two, and only the report needs them.
 """
 
@@ -33,6 +35,8 @@ from kerasrec.schema import Schema
 
 if TYPE_CHECKING:  # at run time, only what reads it pays for its import
     import pyarrow as pa
+
+    from kerasrec.data import PreparedData
 
 FILES = (
     "model.keras",
@@ -83,6 +87,20 @@ class Run:
             raise _damaged(self.directory, error) from error
         return model
 
+    @functools.cached_property
+    def users(self) -> dict[str, np.ndarray] | None:
+        """Read the encoded user features by encoded id; None if the model reads none."""
+        return self._side("users")
+
+    @functools.cached_property
+    def items(self) -> dict[str, np.ndarray] | None:
+        """Read the encoded item features by encoded id; None if the model reads none."""
+        return self._side("items")
+
+    def _side(self, name: str) -> dict[str, np.ndarray] | None:
+        file = self.directory / f"{name}.parquet"
+        return _read_columns(file) if file.is_file() else None
+
     def titles(self) -> "pa.Table | None":
         """Read the titles of the items, if the data set of the training had any."""
         import pyarrow.parquet as pq
@@ -96,15 +114,7 @@ class Run:
         Raises:
             ValueError: if the file cannot be read.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        file = self.directory / "seen.parquet"
-        try:
-            table = pq.read_table(file)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{file} cannot be read ({error}). Train again.") from error
-        return {name: table[name].to_numpy() for name in table.column_names}
+        return _read_columns(self.directory / "seen.parquet")
 
 
 def training_directory(output: str | os.PathLike[str]) -> Path:
@@ -122,30 +132,28 @@ def training_directory(output: str | os.PathLike[str]) -> Path:
 def write_run(
     directory: str | os.PathLike[str],
     model: Any,
-    vocabularies: Mapping[str, Any],
+    ready: "PreparedData",
     *,
     flags: Mapping[str, Any],
     split: Mapping[str, Any],
     history: Mapping[str, Sequence[float]],
     records: Records,
-    seen: Mapping[str, np.ndarray],
 ) -> Path:
     """Write a run directory atomically.
 
     Args:
         directory: the new directory.
         model: the trained model.
-        vocabularies: raw ids by feature.
+        ready: the rows that the model was trained on. The vocabularies, the items seen and the
+            features of users and items that the model reads are kept.
         flags: flags of `kerasrec fit`, with the model's name under `model`.
         split: rows and checksum by part.
         history: losses by epoch.
         records: metrics on the test rows, and the records for a report.
-        seen: encoded users and items, see `PreparedData.seen`.
 
     Raises:
         ValueError: if the directory exists.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     final = Path(directory)
@@ -156,7 +164,7 @@ def write_run(
         )
     with new_folder(final) as partial:
         model.save(partial / "model.keras")
-        kerasrec.data.save_vocabularies(vocabularies, partial)
+        kerasrec.data.save_vocabularies(ready.vocabularies, partial)
         again = f"# kerasrec fit {flags['model']} --config config.yaml --output NEW_DIRECTORY\n"
         texts = {
             "schema.json": model.schema.to_json(),
@@ -171,8 +179,54 @@ def write_run(
         pq.write_table(records.queries, partial / "queries.parquet")
         if records.titles is not None:
             pq.write_table(records.titles, partial / "titles.parquet")
-        pq.write_table(pa.table(dict(seen)), partial / "seen.parquet", compression="zstd")
+        _write_columns(partial / "seen.parquet", ready.seen())
+        sides = {
+            "users": (model.schema.user, ready.users),
+            "items": (model.schema.item, ready.items),
+        }
+        for name, (features, table) in sides.items():
+            read = {f.name: table[f.name] for f in features if f.name in (table or {})}
+            if len(read) > 1:  # more than the id
+                _write_columns(partial / f"{name}.parquet", read)
     return final
+
+
+def _write_columns(file: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write arrays `(rows,)` and `(rows, n)`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = {
+        name: pa.array(column)
+        if column.ndim == 1
+        else pa.FixedSizeListArray.from_arrays(pa.array(column.ravel()), column.shape[1])
+        for name, column in columns.items()
+    }
+    pq.write_table(pa.table(arrays), file, compression="zstd")
+
+
+def _read_columns(file: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of `_write_columns`.
+
+    Raises:
+        ValueError: if the file cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file} cannot be read ({error}). Train again.") from error
+    columns = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if pa.types.is_fixed_size_list(column.type):
+            flat = column.flatten().to_numpy(zero_copy_only=False)
+            columns[name] = flat.reshape(len(column), column.type.list_size)
+        else:
+            columns[name] = column.to_numpy(zero_copy_only=False)
+    return columns
 
 
 def read_run(directory: str | os.PathLike[str]) -> Run:

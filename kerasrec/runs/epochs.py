@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from kerasrec.runs.terminal import bar, say
+from kerasrec._progress import counting_bar
+from kerasrec.runs.terminal import say
 
 
 class Epochs(keras.callbacks.Callback):
@@ -44,10 +45,7 @@ class Epochs(keras.callbacks.Callback):
         self._start = time.perf_counter()
         self._bar = None
         if sys.stderr.isatty():
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = bar(TextColumn(f"epoch {epoch + 1}/{self.epochs}"), *columns)
+            self._bar = counting_bar(f"epoch {epoch + 1}/{self.epochs}")
             self._task = self._bar.add_task("", total=self.params.get("steps"))
             self._bar.start()
 

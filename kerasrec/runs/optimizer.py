@@ -1,8 +1,9 @@
-"""Optimizers by name: which ones a training can take, and how they are made from its choices."""
+"""Optimizers by name, with their rates and clips, and constraints of the weights."""
 
 from typing import TYPE_CHECKING, Any
 
 import kerasrec
+from kerasrec._checks import check_number
 
 if TYPE_CHECKING:
     from kerasrec.runs.settings import Training
@@ -27,7 +28,9 @@ UNFIT = {
     "LossScaleOptimizer": "wraps another optimizer, for float16",
 }
 # Choices that only the optimizers of kerasrec can follow.
-SUMMED = ("clipnorm", "clipvalue")
+SUMMED = ("clipnorm", "clipvalue", "global_clipnorm")
+# Bounds of the weights, of which at most one may be set.
+BOUNDS = ("clip_weights", "max_norm")
 
 
 def make_optimizer(training: "Training", *, steps: int) -> Any:
@@ -76,6 +79,56 @@ def make_optimizer(training: "Training", *, steps: int) -> Any:
         rate = kerasrec.optimizers.WarmUp(rate, warmup)
     kinds = keras.optimizers if name in STOCK else kerasrec.optimizers
     return getattr(kinds, name)(rate, **clips)
+
+
+def constrain(model: Any, training: "Training") -> None:
+    """Bound the weights of a model after each update, if the training asks for it.
+
+    `clip_weights` bounds each number, `max_norm` the norm of each vector: of a row of an embedding
+    table, and of the weights that lead to one output of a layer. Biases stay free, and weights with
+    a constraint of their own keep it.
+
+    Raises:
+        ValueError: if a bound is not a positive number, or there are two.
+
+    Example:
+
+    >>> import keras
+    >>> from kerasrec.runs import Training
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> constrain(model, Training(max_norm=1.0))
+    >>> [None if w.constraint is None else w.constraint.axis for w in model.trainable_variables]
+    [(0,), None]
+    """
+    bounds = {one: getattr(training, one) for one in BOUNDS}
+    given = {one: value for one, value in bounds.items() if value is not None}
+    for name, value in given.items():
+        hint = "Leave it out for weights of any size."
+        check_number("train", name, value, zero=False, numpy=True, hint=hint)
+    if len(given) > 1:
+        raise ValueError(f"train: only one of {', '.join(BOUNDS)} can be set; received {given}.")
+    if not given:
+        return
+    import keras
+
+    for variable in model.trainable_variables:
+        axis = _axis_of_vectors(variable)
+        if variable.constraint is not None or axis is None:
+            continue
+        if training.clip_weights is not None:
+            variable.constraint = kerasrec.optimizers.ClipWeights(training.clip_weights)
+        else:
+            variable.constraint = keras.constraints.MaxNorm(training.max_norm, axis=axis)
+
+
+def _axis_of_vectors(variable: Any) -> int | tuple[int, ...] | None:
+    """Return the axes of the vectors of a table or a layer; None for biases and scales."""
+    rank = len(variable.shape)
+    if rank < 2 or "bias" in variable.name:
+        return None
+    if variable.name == "embeddings":
+        return 1 if variable.shape[1] > 1 else None  # one column holds biases
+    return tuple(range(rank - 1))
 
 
 def class_name(optimizer: str) -> str:

@@ -11,7 +11,7 @@ from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.choosing.choices import choose
 from kerasrec.runs.choosing.facts import check_ready
 from kerasrec.runs.choosing.starting_biases import damped_biases
-from kerasrec.runs.optimizer import make_optimizer
+from kerasrec.runs.optimizer import constrain, make_optimizer
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.validation import validation_of
 from kerasrec.types import Biased, Retriever, SequenceModel, StepClassifier
@@ -123,17 +123,13 @@ def recipe(
             invalid.
     """
     check_ready("recipe", ready)
-    if model.schema != ready.schema:
-        raise ValueError(
-            f"recipe: {type(model).__name__} has another schema, or other vocabularies, than the "
-            f"data; expected {[f.name for f in ready.schema.features]}, received "
-            f"{[f.name for f in model.schema.features]}. Make the model from ready.schema."
-        )
+    ready = ready.for_model(model)
     given = choices_of(training, choices)
     check_loss(model, given.loss)
     training = choose(model, ready, given).training
     trainer, loss, batches = kind_of(model).makers[str(training.loss)](model, ready, training)
     rows = batches(ready.train, None)
+    constrain(model, training)
     # Label losses take any label. All other losses need a positive.
     labels = training.loss in ("mse", "log_loss")
     some = len(ready.split.valid) > 0 and (labels or ready.has_targets(ready.valid))
@@ -183,6 +179,7 @@ def _drawn_items(model: Any, ready: "PreparedData", training: Training) -> tuple
         options = _options(training, seen) | _negatives(training)
         if seen is not None and training.valid_negatives is not None:
             options["negatives"] = training.valid_negatives
+        options["items"] = ready.items
         rows = kerasrec.data.with_negatives(columns, ready.schema, seen=seen, **options)
         return rows if seen is None else rows.cache()
 
@@ -195,7 +192,7 @@ def _shared_items(
     """Train each positive by a softmax over items that its batch shares, pair by pair."""
 
     def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
-        options = _options(training, seen) | _negatives(training)
+        options = _options(training, seen) | _negatives(training) | {"items": ready.items}
         if seen is None:
             return kerasrec.data.shared_negatives(columns, ready.schema, **options)
         return kerasrec.data.shared_negatives(

@@ -79,7 +79,9 @@ def record(
     catalogue = schema.item_id.num_ids - FIRST_ID
     cutoffs = [k for k in CUTOFFS if k <= catalogue]
     at = max(k for k in cutoffs if k <= LIST_LENGTH)
-    task = kerasrec.evaluation.RankingTask(ready.test, [ready.train, ready.valid], k=cutoffs)
+    task = kerasrec.evaluation.RankingTask(
+        ready.test, [ready.train, ready.valid], k=cutoffs, items=ready.items
+    )
     raw = np.array([str(value) for value in ready.vocabularies[schema.user_id.name].ids])
     metrics, queries, segments, lists, samples = [], [], {}, {}, {}
     facts: dict[str, Any] = {}
@@ -111,7 +113,7 @@ def record(
             "findings": findings(ready),
             "audit": str(kerasrec.data.audit(dataset.interactions)),
             "split": ready.split.describe(),
-            "notes": list(dataset.notes),
+            "notes": [*dataset.notes, *ready.notes],
             "versions": versions(),
             "machine": machine(),
             "seconds": {"evaluation": time.perf_counter() - start},
@@ -201,7 +203,7 @@ def lists_of(model: Any, ranked: "RankingResult", ready: "PreparedData", k: int)
     total = len(ranked.users)
     chosen = np.unique(np.linspace(0, total - 1, min(total, MAX_LISTS)).astype(int))
     features = {name: values[chosen] for name, values in ranked.queries.items()}
-    lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k)
+    lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k, items=ready.items)
     metrics, _ = kerasrec.evaluation.beyond_accuracy(lists, schema, train=seen, test=ready.test)
     rows = kerasrec.evaluation.row_counts(ready.train, schema.item_id, positives=schema)
     rows = rows[lists.catalogue]
@@ -248,7 +250,7 @@ def samples_of(
     chosen = np.unique(np.linspace(0, total - 1, min(total, SAMPLES)).astype(int))
     features = {name: values[chosen] for name, values in ranked.queries.items()}
     seen = [ready.train, ready.valid]
-    lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k)
+    lists = kerasrec.evaluation.recommend(model, features, seen=seen, k=k, items=ready.items)
     raw = {name: ready.vocabularies[name] for name in (user.name, item.name)}
     title_of: dict[str, str] = {}
     if titles is not None:

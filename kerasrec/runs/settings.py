@@ -29,8 +29,15 @@ class Training:
         warmup_steps: steps in which the rate rises from 0.
         decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step; 0 for a
             constant rate.
-        clipnorm: largest norm of the gradient of one variable; 0 for any norm.
-        clipvalue: largest absolute value in a gradient; 0 for any value.
+        clipnorm: largest norm of the gradient of one variable, so that one bad batch does little;
+            0 for any norm. Lower it first where a loss explodes.
+        clipvalue: largest absolute value in a gradient instead.
+        global_clipnorm: largest norm of all gradients together instead, which keeps their
+            direction: for models with recurrent layers.
+        clip_weights: largest absolute value of a weight after each update, biases aside: where a
+            loss still explodes with clipped gradients.
+        max_norm: largest norm of a vector instead: of a row of an embedding table, and of the
+            weights of one output of a layer.
         epochs: largest number of passes over the training rows.
         batch_size: rows of one step, the negatives of binary_crossentropy included. For models of
             histories, rows of max_length steps.
@@ -54,6 +61,9 @@ class Training:
     decay_rate: float | None = None
     clipnorm: float | None = None
     clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    clip_weights: float | None = None
+    max_norm: float | None = None
     epochs: int | None = None
     batch_size: int | None = None
     unknown_share: float | None = None

@@ -1,19 +1,57 @@
 """Files about the users or the items of a run, and the categories of its items."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 import kerasrec
 from kerasrec.runs.directory import Run
-from kerasrec.schema import FIRST_ID
+from kerasrec.schema import FIRST_ID, Schema
 
 if TYPE_CHECKING:  # at run time, only a command that uses them pays for their imports
     import pyarrow as pa
 
-    from kerasrec.data import Vocabulary
+    from kerasrec.data import PreparedData, Vocabulary
 
 SEPARATOR = "|"
+
+
+def rows_schema(run: Run) -> Schema:
+    """Return the part of a run's schema that its rows hold: without histories and side features.
+
+    Args:
+        run: a run directory.
+    """
+    stored = {*(run.users or {}), *(run.items or {})}
+    return run.schema.only(
+        f.name for f in run.schema.features if not f.is_history and f.name not in stored
+    )
+
+
+def with_stored_features(ready: "PreparedData", run: Run) -> "PreparedData":
+    """Return rows with the features of users and items that a run keeps, and without histories.
+
+    Args:
+        ready: rows encoded with the vocabularies of the run and the schema `rows_schema`.
+        run: the run directory.
+    """
+    from kerasrec.data.encoding.columns import SideColumn
+
+    roles = {
+        role: tuple(f for f in getattr(run.schema, role) if not f.is_history)
+        for role in ("user", "context")
+    }
+    schema = dataclasses.replace(run.schema, **roles)
+    parts = [dict(part) for part in (ready.train, ready.valid, ready.test)]
+    users, items = run.users or ready.users, run.items or ready.items
+    for own, table in ((schema.user_id, users), (schema.item_id, items)):
+        for part in parts:
+            part |= {n: SideColumn(c, part[own.name]) for n, c in table.items() if n not in part}
+    train, valid, test = parts
+    return dataclasses.replace(
+        ready, schema=schema, train=train, valid=valid, test=test, users=users, items=items
+    )
 
 
 def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str) -> "pa.Table":
@@ -52,17 +90,17 @@ def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str)
 def item_categories(
     run: Run, table: "pa.Table", *, filter_by: str
 ) -> tuple[dict[str, np.ndarray], "Vocabulary"]:
-    """Return the export's candidates with their categories, and the category vocabulary.
+    """Return the categories of the items of a run by encoded id, and their vocabulary.
 
     Args:
-        run: a run directory; all items of its vocabulary are candidates.
+        run: a run directory.
         table: the items, with a column of raw ids named as in the run.
         filter_by: name of the column. A cell holds one category, several separated by "|", or a
             list. Items missing from the table have no category and pass no filter.
 
     Returns:
-        Columns of the item id `(items,)` and the categories `(items, n)`, padded with 0, and the
-        vocabulary of the categories.
+        Column of the categories `(num_ids, n)`, padded with 0, and the vocabulary of the
+        categories.
 
     Raises:
         ValueError: if a column is missing, no item has a category, or an item occurs twice.
@@ -90,11 +128,10 @@ def item_categories(
             f"must be those of the training rows, such as {vocabulary.ids[0]!r}."
         )
     categories = kerasrec.data.Vocabulary.fit(flat, filter_by)
-    encoded = np.zeros((len(ours), max(map(len, ours))), np.int32)
-    for row, found in zip(encoded, ours, strict=True):
+    encoded = np.zeros((vocabulary.num_ids, max(map(len, ours))), np.int32)
+    for row, found in zip(encoded[FIRST_ID:], ours, strict=True):
         row[: len(found)] = categories.encode(found) if found else ()
-    ids = np.arange(FIRST_ID, vocabulary.num_ids, dtype=np.int32)
-    return {item: ids, filter_by: encoded}, categories
+    return {filter_by: encoded}, categories
 
 
 def _categories(cell: object) -> list[str]:

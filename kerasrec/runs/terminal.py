@@ -1,18 +1,9 @@
-"""Lines and bars of progress on stderr. Colours and bars appear only on terminals."""
+"""Lines on stderr, coloured on terminals only. See also `kerasrec._progress`."""
 
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:  # at run time, only what draws pays for its import
-    from rich.console import Console
-    from rich.progress import Progress, ProgressColumn
-
-
-def console(stream: TextIO | None = None) -> "Console":
-    """Return a rich console, on stderr by default, that does not highlight numbers and paths."""
-    from rich.console import Console
-
-    return Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, markup=False)
+from kerasrec._progress import console
 
 
 def say(text: str, *, style: str | None = None, stream: TextIO | None = None) -> None:
@@ -22,16 +13,3 @@ def say(text: str, *, style: str | None = None, stream: TextIO | None = None) ->
         print(text, file=stream)
     else:
         console(stream).print(text, style=style)
-
-
-def bar(*columns: "ProgressColumn", stream: TextIO | None = None) -> "Progress":
-    """Return a transient progress bar for a terminal, on stderr by default."""
-    from rich.progress import Progress
-
-    return Progress(
-        *columns,
-        console=console(stream),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )

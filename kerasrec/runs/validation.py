@@ -52,7 +52,9 @@ def validation_of(model: Any, ready: "PreparedData", training: Training) -> tupl
     if not len(next(iter(rows.values()))):
         return by_loss
     k = min(CUTOFF, ready.schema.item_id.num_ids - FIRST_ID)
-    watch = kerasrec.callbacks.RankingValidation(rows, seen=ready.train, ranker=model, k=k)
+    watch = kerasrec.callbacks.RankingValidation(
+        rows, seen=ready.train, ranker=model, k=k, items=ready.items
+    )
     return watch, f"val_ndcg@{k}", True
 
 

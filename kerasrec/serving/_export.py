@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.serving.artifact import sidecars
 from kerasrec.serving.artifact.model_card import check_card
 from kerasrec.serving.artifact.signature_defs import set_methods
@@ -30,10 +30,12 @@ def export(
     model: Any,
     directory: StrPath,
     *,
-    vocabularies: Mapping[str, Vocabulary],
+    vocabularies: Mapping[str, Encoder],
     version: int | None = None,
     k: int | Sequence[int] = 10,
-    candidates: Columns | None = None,
+    users: Columns | None = None,
+    items: Columns | None = None,
+    candidates: Any = None,
     signatures: Sequence[str] | None = None,
     filter_by: str | None = None,
     quantize: str = "float32",
@@ -43,7 +45,7 @@ def export(
 ) -> pathlib.Path:
     """Export a model to `directory/<version>/`, completely or not at all, for TensorFlow Serving.
 
-    The signatures are batched, with names and types from the schema and raw ids:
+    The signatures are batched, with names and types from the schema and raw values:
 
         serving_default, score  every feature              -> score (batch,)
         recommend               user and context features,
@@ -71,8 +73,13 @@ def export(
     without columns that are equal for all items. The item itself is left out, and an item outside
     the catalogue has no similar items.
 
+    Features of `users` and `items` are stored in the graph and found there by id, so that they are
+    no inputs of a signature. An id that is not in the vocabulary has the row of the unknown id.
+
     The last three take serialised `tf.Example`s, the last two for the Regress and Classify APIs of
-    TensorFlow Serving. Missing features of an Example are unknown, empty or 0. `classify`
+    TensorFlow Serving. An Example may hold stored features, too, which then take the place of the
+    stored values: so a new item is scored by what is known about it. Other missing features are
+    unknown, empty or a missing number. `classify`
     interprets the score as the log odds of classes "1" and "0". It is written for models whose
     `output_kind` is "logit", and if it is named in `signatures`, for example after training with
     `BinaryCrossentropy(from_logits=True)`.
@@ -92,13 +99,17 @@ def export(
         version: version number, or None for the highest plus one.
         k: number of recommendations. Several numbers give one signature each; the first is also
             that of `recommend` and `similar_items`.
-        candidates: encoded item features of all items that may be recommended, one row per item;
-            None for all items of the vocabulary, if the id is the only item feature.
+        users: encoded user features with one row for each encoded id, as `PreparedData.users`:
+            requests then send the user id alone. Features that are not in it, such as histories,
+            stay inputs.
+        items: encoded item features, likewise, as `PreparedData.items`. Needed if the id is not
+            the only item feature, and for `filter_by`.
+        candidates: encoded ids of the items that may be recommended; None for all.
         signatures: names of the signatures to write, None for all. Unused weights and vocabularies
             are left out.
-        filter_by: column of the candidates with the encoded categories of each item, `(items,)` or
-            padded to `(items, n)`: an item feature, or a column that the model does not use.
-            `vocabularies` must contain its vocabulary.
+        filter_by: column of `items` with the encoded categories of each item, `(ids,)` or padded
+            to `(ids, n)`: an item feature, or a column that the model does not use. `vocabularies`
+            must contain its vocabulary.
         quantize: storage of embedding tables and item vectors: "float32"; "float16", half the size;
             or "int8", 2.56 times smaller at 64 columns, see `kerasrec.retrieval.vector_table`. With
             "int8", `recommend` of a retriever finds the best 4 k + 16 items with 8 bits, and ranks
@@ -115,8 +126,8 @@ def export(
         Path of the version.
 
     Raises:
-        ValueError: if the model, a vocabulary, `k`, `version`, `candidates` or `signatures` do not
-            fit together, `keep` or `card` is invalid, the version exists, a weight is not finite,
+        ValueError: if the model, a vocabulary, a table, `k`, `version` or `signatures` do not fit
+            together, `keep` or `card` is invalid, the version exists, a weight is not finite,
             the budget is exceeded, or writing fails. Earlier versions are then unchanged, and
             nothing of the new one is left.
 
@@ -139,7 +150,9 @@ def export(
     spec = make_spec(
         model,
         vocabularies,
-        candidates,
+        users=users,
+        items=items,
+        candidates=candidates,
         k=k,
         signatures=signatures,
         filter_by=filter_by,

@@ -4,10 +4,13 @@ import json
 import pathlib
 import re
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from kerasrec._checks import check_integer
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.artifact.versions import StrPath, find_version
+from kerasrec.types import RAW_PADDING
 
 
 def serve_command(
@@ -60,10 +63,14 @@ def curl_command(
     """
     base = served_base(directory)
     check_integer("curl_command", "rest_port", rest_port, 1, 65535)
-    requests = recorded_requests.read(find_version(directory))["requests"]
+    recorded = recorded_requests.read(find_version(directory))
     # With exclusions: the first is an item, the rest is padding and unknown ids.
-    inputs = [request["inputs"] for request in requests if request["signature"] == "recommend"][1]
-    first = {key: value[:1] for key, value in inputs.items()}
+    found = [one["inputs"] for one in recorded["requests"] if one["signature"] == "recommend"]
+    inputs = found[1]
+    # The known user with the longest history, so that a model of histories has something to read.
+    known = [at for at, kind in enumerate(recorded["rows"]) if kind == "known"]
+    row = max(known or [0], key=lambda at: _filled(inputs, at))
+    first = {key: value[row : row + 1] for key, value in inputs.items()}
     first["exclude"] = [first["exclude"][0][:1]]
     body = json.dumps({"signature_name": "recommend", "inputs": first}, ensure_ascii=False)
     url = f"http://{host}:{rest_port}/v1/models/{served_name(base, name)}:predict"
@@ -106,3 +113,13 @@ def served_name(base: pathlib.Path, name: str | None) -> str:
             f"address; received {name!r}."
         )
     return name
+
+
+def _filled(inputs: Mapping[str, list[Any]], row: int) -> int:
+    """Count the values of a row's histories and bags that are not padding."""
+    lists = [
+        values[row]
+        for name, values in inputs.items()
+        if name != "exclude" and isinstance(values[row], list)
+    ]
+    return sum(value not in RAW_PADDING.values() for values in lists for value in values)

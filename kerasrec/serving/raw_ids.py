@@ -16,7 +16,7 @@ def vocabulary_names(schema: Schema, filter_by: str | None = None) -> list[str]:
 
     Args:
         schema: the features of the model.
-        filter_by: column of the candidates that recommendations are filtered by.
+        filter_by: column of the items that recommendations are filtered by.
 
     Raises:
         ValueError: if the filter is no column of ids of the items.
@@ -32,8 +32,7 @@ def filter_space(schema: Schema, filter_by: str) -> str:
 
     Args:
         schema: the features of the model.
-        filter_by: an item feature of ids, or a column of the candidates that the model does not
-            use.
+        filter_by: an item feature of ids, or a column of the items that the model does not use.
 
     Raises:
         ValueError: if it is any other feature of the schema.
@@ -44,7 +43,7 @@ def filter_space(schema: Schema, filter_by: str) -> str:
     if not feature.has_ids or feature not in schema.item:
         raise ValueError(
             "export: filter_by must name a column of ids of the items; received "
-            f"{filter_by!r}, which is {feature}. Pass the categories of the items in candidates."
+            f"{filter_by!r}, which is {feature}. Pass the categories of the items in items=."
         )
     return schema.id_space(filter_by)
 

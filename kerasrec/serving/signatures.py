@@ -2,7 +2,7 @@
 
 | signature | inputs | outputs | for |
 |---|---|---|---|
-| `serving_default`, `score` | every feature | `score` | all |
+| `serving_default`, `score` | every feature that is not stored | `score` | all |
 | `recommend`, `recommend_K` | query features, `exclude`[, `allow`] | a list of items | all |
 | `similar_items` | item id | a list of items | retrievers |
 | `user_embedding` | query features | `embedding` | retrievers |

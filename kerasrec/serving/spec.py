@@ -8,11 +8,13 @@ import keras
 import numpy as np
 
 from kerasrec._checks import check_choice
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
-from kerasrec.retrieval.columns import candidate_columns, check_vocabularies
+from kerasrec.data.encoding.vocabulary_file import Encoder
+from kerasrec.retrieval.columns import candidate_columns, check_vocabularies, side_columns
 from kerasrec.retrieval.item_vectors import item_vectors
 from kerasrec.retrieval.vector_table import KINDS
-from kerasrec.schema import Schema
+from kerasrec.schema import Feature, Schema
 from kerasrec.serving.parts import Parts, float32_copy, in_float32, parts_of
 from kerasrec.serving.pipeline import Pipeline
 from kerasrec.serving.quantization import round_tables
@@ -32,10 +34,12 @@ class ExportSpec:
         model: the model as passed by the caller.
         schema: the features of the model.
         vocabularies: vocabulary of every feature with its own ids, and of the filter.
+        users: user features that requests need not send, by encoded id, without the id.
+        items: item features, likewise: all of them.
         candidates: encoded item features of the catalogue, one row per item, ordered by id.
         ks: lengths of the recommended lists.
         signatures: names of the signatures.
-        filter_by: column of the candidates that recommendations can be filtered by.
+        filter_by: column of the items that recommendations can be filtered by.
         quantize: storage of the tables of vectors, see `VectorTable`.
         exact: the model, or a float32 copy if it computes in another dtype.
         rounded: a copy with its tables rounded as stored; `exact` for float32 tables.
@@ -47,7 +51,9 @@ class ExportSpec:
 
     model: Any
     schema: Schema
-    vocabularies: Mapping[str, Vocabulary]
+    vocabularies: Mapping[str, Encoder]
+    users: Columns
+    items: Columns
     candidates: Columns
     ks: tuple[int, ...]
     signatures: tuple[str, ...]
@@ -67,9 +73,13 @@ class ExportSpec:
         return {name: k for name, k in every.items() if name in self.signatures}
 
     @property
-    def items(self) -> Vocabulary:
+    def item_vocabulary(self) -> Vocabulary:
         """Return the vocabulary of the item id."""
         return self.vocabularies[self.schema.item_id.name]
+
+    def requested(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
+        """Return the features that a request sends: those that are not stored."""
+        return tuple(f for f in features if f.name not in self.users and f.name not in self.items)
 
     @property
     def item_ids(self) -> np.ndarray:
@@ -98,9 +108,11 @@ class ExportSpec:
 
 def make_spec(
     model: Any,
-    vocabularies: Mapping[str, Vocabulary],
-    candidates: Columns | None,
+    vocabularies: Mapping[str, Encoder],
     *,
+    users: Columns | None = None,
+    items: Columns | None = None,
+    candidates: Any = None,
     k: int | Sequence[int],
     signatures: Sequence[str] | None = None,
     filter_by: str | None = None,
@@ -111,10 +123,12 @@ def make_spec(
     Args:
         model: a built Keras model with a `schema`. All arguments are those of `export`.
         vocabularies: vocabulary by feature name.
-        candidates: encoded item features, or None.
+        users: encoded user features by encoded id, or None.
+        items: encoded item features by encoded id, or None.
+        candidates: encoded item ids, or None.
         k: length of the lists, or several.
         signatures: names, or None for all.
-        filter_by: column of the candidates with categories.
+        filter_by: column of the items with categories.
         quantize: storage of tables of vectors.
 
     Raises:
@@ -132,8 +146,13 @@ def make_spec(
     names = vocabulary_names(schema, filter_by)
     used = check_vocabularies("export", schema, vocabularies, names)
     space = None if filter_by is None else filter_space(schema, filter_by)
+    if space is not None and isinstance(used[space], Buckets):
+        raise ValueError(
+            f"export: filter_by={filter_by!r} names numbers in buckets; expected a column of "
+            "categories, which requests can name."
+        )
     categories = 0 if space is None else used[space].num_ids
-    columns = candidate_columns("export", schema, candidates, filter_by, categories)
+    columns = candidate_columns("export", schema, items, candidates, filter_by, categories)
     if parts.pipeline is not None:
         _check_pipeline(parts.pipeline, k, filter_by)
     ks, signatures = choose_signatures(parts, k, signatures, len(columns[schema.item_id.name]))
@@ -142,6 +161,8 @@ def make_spec(
         model=model,
         schema=schema,
         vocabularies=used,
+        users=side_columns("export", schema, "user", users),
+        items=side_columns("export", schema, "item", items),
         candidates=columns,
         ks=ks,
         signatures=signatures,
@@ -198,5 +219,5 @@ def _check_pipeline(pipeline: Pipeline, k: Any, filter_by: str | None) -> None:
     if pipeline.reranker is not None and pipeline.reranker.needs_categories and filter_by is None:
         raise ValueError(
             f"export: {type(pipeline.reranker).__name__} needs the categories of the items: pass "
-            "filter_by=, the column of candidates that holds them."
+            "filter_by=, the column of items that holds them."
         )

@@ -126,7 +126,7 @@ class SamplingTrainer(Trainer):
             raise ValueError(
                 f"{name}: sampled items have no feature but the id, and this model uses "
                 f"{[feature.name for feature in model.schema.item]}. Train it on "
-                "`shared_negatives` with item_columns."
+                "`shared_negatives` with items=, the features by encoded id."
             )
         check_integer(self, "negatives", negatives, 1)
         super().__init__(model, **kwargs)

@@ -83,7 +83,7 @@ def zoo(script, number):
             "weights": 7,
             "epochs": 9,
             "best": 3,
-            "stopped": "patience",
+            "chosen": "nothing",
             "seconds": number(),
             "cpu": number(),
         }

@@ -45,8 +45,15 @@ def test_messages(name, options, message):
 def test_options_of_a_path_are_checked(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="takes the options .'format'.*received .'users'."):
-        load(path, users="a")
+    with pytest.raises(ValueError, match="takes the options .'format'.*received .'people'."):
+        load(path, people="a")
+
+
+def test_a_path_with_tables(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("user_id,item_id\n1,2\n3,2\n")
+    dataset = load(path, label=None, time=None, items={"item_id": [2], "price": [1.5]})
+    assert dataset.items.to_pylist() == [{"item_id": 2, "price": 1.5}] and dataset.users is None
 
 
 def test_loading_needs_no_tensorflow():

@@ -38,6 +38,7 @@ def test_100k_original(data):
         {
             "item_id": 1,
             "title": "Toy Story (1995)",
+            "year": 1995,
             "genres": ["Animation", "Children's", "Comedy"],
         }
     ]
@@ -92,6 +93,9 @@ def test_100k_is_downloaded_once_and_says_its_terms_once(cache, monkeypatch, cap
     assert calls == [("recbole==1.2.1",)]
     assert first.interactions.table.equals(second.interactions.table)
     assert first.items["title"].to_pylist() == ["Heat (1995)", "unknown"]
+    assert first.items["year"].to_pylist() == [1995, None]
+    assert first.interactions.items.equals(first.items)
+    assert first.interactions.users.equals(first.users)
     assert first.items["genres"].to_pylist() == [["Crime", "Drama"], ["unknown"]]
     assert first.users["zip_code"].to_pylist() == ["02139"]
 
@@ -128,7 +132,7 @@ def test_1m_original(cache):
     dataset = load("movielens-1m")
     assert dataset.interactions.column("timestamp").tolist() == [978300760, 978302109]
     assert dataset.items.to_pylist() == [
-        {"item_id": 661, "title": "Amélie (2001)", "genres": ["Comedy", "Drama"]}
+        {"item_id": 661, "title": "Amélie (2001)", "year": 2001, "genres": ["Comedy", "Drama"]}
     ]
     assert dataset.users is None and dataset.notes == ()
 

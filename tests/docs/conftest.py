@@ -94,5 +94,7 @@ def ratings(tmp_path, monkeypatch):
     (tmp_path / "ratings.csv").write_text("\n".join(lines) + "\n")
     items = [f"{item},{'odd|tricky' if item % 2 else 'even'}" for item in range(40)]
     (tmp_path / "items.csv").write_text("\n".join(["item_id,genres", *items]) + "\n")
+    users = [f"{user},{20 + user % 50},{'fm'[user % 2]}" for user in range(170, 230)]
+    (tmp_path / "users.csv").write_text("\n".join(["user_id,age,gender", *users]) + "\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path

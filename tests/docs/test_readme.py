@@ -22,12 +22,16 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
 
 
-def test_a_script_of_15_lines_goes_from_a_data_frame_to_a_verified_export(ratings, capsys):
+def test_a_script_of_12_lines_goes_from_data_frames_to_a_verified_export(ratings, capsys):
     (script,) = blocks("python")
-    assert len([line for line in script.splitlines() if line.strip()]) <= 15
-    exec(compile(script, "README.md", "exec"), {})
-    assert (ratings / "served/mf/1/saved_model.pb").is_file()
+    assert len([line for line in script.splitlines() if line.strip()]) <= 12
+    names = {}
+    exec(compile(script, "README.md", "exec"), names)
+    assert (ratings / "served/mlp/1/saved_model.pb").is_file()
     assert "verified" in capsys.readouterr().out
+    assert [f.name for f in names["model"].schema.features] == [
+        *("user_id", "age", "gender"), *("item_id", "genres"),
+    ]  # fmt: skip
 
 
 def test_the_commands_of_the_readme_run_in_this_order(ratings, capsys):

@@ -95,11 +95,11 @@ def test_no_time_no_verdict_on_time():
 
 def test_a_clean_ranking_is_silent():
     test, train = columns([(2, 3), (3, 4)]), columns([(2, 4)])
-    every = {"item": np.arange(2, 8)}
+    every = np.arange(2, 8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert check_ranking(SCHEMA, test, seen=train) == []
-        assert check_ranking(SCHEMA, test, seen=[train], items=every) == []
+        assert check_ranking(SCHEMA, test, seen=[train], candidates=every) == []
 
 
 def test_what_a_ranking_is_warned_of():
@@ -109,7 +109,7 @@ def test_what_a_ranking_is_warned_of():
     with pytest.warns(ProtocolWarning, match="1 of 3 test rows are in `seen`"):
         check_ranking(SCHEMA, test, seen=train)
     with pytest.warns(ProtocolWarning, match="the 3 items that are ranked are fewer than the 6"):
-        check_ranking(SCHEMA, test, seen=columns([(3, 2)]), items={"item": np.arange(2, 5)})
+        check_ranking(SCHEMA, test, seen=columns([(3, 2)]), candidates=np.arange(2, 5))
     given = np.full((3, 2), 5)
     with pytest.warns(ProtocolWarning, match="2 given candidates are ranked instead of the 6"):
         check_ranking(SCHEMA, test, seen=columns([(3, 2)]), candidates=given)

@@ -238,10 +238,10 @@ def fake(monkeypatch):
 
 def test_an_index_takes_raw_ids_and_vectors(fake):
     model = MatrixFactorization(SCHEMA, embedding_dim=4, stddev=1.0)
-    assert fill_tfrs_index(fake, model, VOCABULARIES, candidates={"item": np.array([4, 2])}) is fake
+    assert fill_tfrs_index(fake, model, VOCABULARIES) is fake
     ((ids, vectors),) = fake.rows
-    assert ids == [9, 7] and vectors.shape == (2, 6)  # with the columns of the biases
-    np.testing.assert_allclose(vectors, model.item_embedding({"item": np.array([4, 2])}))
+    assert ids == [7, 8, 9] and vectors.shape == (3, 6)  # with the columns of the biases
+    np.testing.assert_allclose(vectors, model.item_embedding({"item": np.array([2, 3, 4])}))
 
 
 def test_an_index_refuses_what_does_not_fit(fake):

@@ -9,6 +9,7 @@ from kerasrec.retrieval.columns import (
     check_column,
     check_vocabularies,
     nothing_known,
+    side_columns,
 )
 from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, NumericSequence, Schema
 
@@ -60,13 +61,51 @@ def test_vocabularies_that_do_not_fit_are_refused(given, message):
         check_vocabularies("recommend", SCHEMA, given, ["user", "item"])
 
 
-def test_candidates_are_sorted_by_item_and_keep_the_callers_arrays():
-    given = {"item": np.array([4, 2]), "tags": np.array([[2, 0], [3, 2]]), "price": [1, 2]}
-    columns = candidate_columns("export", SCHEMA, {**given, "more": np.zeros(9)})
+ITEMS = {
+    "item": np.arange(5),
+    "tags": np.array([[0, 0], [1, 0], [3, 2], [2, 2], [2, 0]]),
+    "price": [np.nan, np.nan, 2, 1, np.nan],  # missing
+    "more": np.zeros(9),
+}
+
+
+def test_candidates_are_sorted_rows_of_the_table_of_items():
+    columns = candidate_columns("export", SCHEMA, ITEMS, np.array([4, 2]))
     assert columns["item"].tolist() == [2, 4] and columns["item"].dtype == np.int32
     assert columns["tags"].tolist() == [[3, 2], [2, 0]]
-    assert columns["price"].tolist() == [2.0, 1.0] and columns["price"].dtype == np.float32
-    assert given["item"].tolist() == [4, 2] and "more" not in columns
+    np.testing.assert_array_equal(columns["price"], np.float32([2, np.nan]))
+    assert columns["price"].dtype == np.float32 and "more" not in columns
+    assert candidate_columns("export", SCHEMA, ITEMS)["item"].tolist() == [2, 3, 4]
+
+
+def test_the_id_and_histories_are_no_columns_of_a_table():
+    assert sorted(side_columns("export", SCHEMA, "item", ITEMS)) == ["price", "tags"]
+    users = {"user": np.arange(4), "history": np.zeros((4, 3), int)}
+    assert side_columns("export", SCHEMA, "user", users) == {}
+    assert side_columns("export", SCHEMA, "user", None) == {}
+
+
+@pytest.mark.parametrize(
+    "items, more, message",
+    [
+        (None, {}, r"items must hold the columns \['tags', 'price'\] .*received None"),
+        ({"tags": ITEMS["tags"]}, {}, r"columns \['price'\] .*received \['tags'\].*PreparedData"),
+        ([], {}, "items must be a dict of encoded columns.*received list"),
+        ({**ITEMS, "item": np.arange(2, 5)}, {}, r"one row for each .* from 0 to 4.*\(3,\)"),
+        ({**ITEMS, "tags": ITEMS["tags"][2:]}, {}, r"'tags'\] must have one row for each of the 5"),
+        ({**ITEMS, "tags": ITEMS["tags"] + 1}, {}, "'tags'. must hold ids from 0 to 3; received 1"),
+        ({**ITEMS, "price": [np.inf] * 5}, {}, "'price'. holds an infinite number. NaN stands"),
+        (ITEMS, {"candidates": {"item": [2]}}, "encoded ids .*Features of items go into items="),
+        (ITEMS, {"candidates": []}, "must be the encoded ids"),
+        (ITEMS, {"candidates": [2, 3, 2]}, "must hold every item once; received 1 repeated"),
+        (ITEMS, {"candidates": [1]}, "candidates must hold ids from 2 to 4; received 1 to 1"),
+        (ITEMS, {"filter_by": "mood"}, r"the columns \['mood'\] of every item"),
+        (ITEMS, {"filter_by": "more", "num_categories": 3}, "'more'. must hold encoded ids, "),
+    ],
+)
+def test_tables_of_items_that_do_not_fit_are_refused(items, more, message):
+    with pytest.raises(ValueError, match=message):
+        candidate_columns("export", SCHEMA, items, **more)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +114,7 @@ def test_candidates_are_sorted_by_item_and_keep_the_callers_arrays():
         ("user", [1.5], "the type int32; received"),
         ("user", [4], "must hold ids from 0 to 3; received 4 to 4"),
         ("history", [2, 3], r"must have the shape \(rows, 3\)"),
-        ("price", [np.nan], "holds NaN or infinity"),
+        ("price", [-np.inf], "holds an infinite number"),
     ],
 )
 def test_badly_encoded_columns_are_refused(name, values, message):

@@ -150,17 +150,16 @@ def test_histories_and_other_features_can_be_passed(ready):
     )
     vocabularies = {"user": Vocabulary.fit(["a", "b"]), "item": Vocabulary.fit([7, 8, 9])}
     mlp = EmbeddingMLP(schema, embedding_dim=4, hidden_units=(4,))
-    candidates = {"item": np.array([4, 2]), "tags": np.array([[2, 0], [3, 2]])}
+    items = {"tags": np.array([[0, 0], [1, 0], [3, 2], [2, 2], [2, 0]])}
     hour = np.float32([0.5, -3])
     found = recommend(
-        mlp, vocabularies, ["b", "a"], 2, queries={"hour": hour}, candidates=candidates
+        mlp, vocabularies, ["b", "a"], 2, queries={"hour": hour}, items=items, candidates=[4, 2]
     )
-    pairs = {"user": np.array([3, 2]), "hour": hour}
-    for name, column in candidates.items():
-        pairs[name] = np.repeat(column[None], 2, axis=0)
+    tags = np.repeat(np.array([[[3, 2], [2, 0]]]), 2, axis=0)
+    pairs = {"user": np.array([3, 2]), "hour": hour, "item": np.array([[2, 4]] * 2), "tags": tags}
     scores = np.asarray(mlp(pairs))
     for row in range(2):
-        expected = dict(zip([9, 7], scores[row].tolist(), strict=True))
+        expected = dict(zip([7, 9], scores[row].tolist(), strict=True))
         assert dict(found.rows()[row]) == pytest.approx(expected, rel=1e-5)
 
 
@@ -186,7 +185,7 @@ def test_similar_items_are_those_of_the_export(ready, tmp_path):
     expected = served.similar_items([3, 0, 11])
     np.testing.assert_array_equal(found.item_id, expected.item_id)
     np.testing.assert_allclose(found.score, expected.score, rtol=1e-5)
-    some = {"item_id": np.array([2, 4, 6])}
+    some = np.array([2, 4, 6])
     asked = ready.vocabularies["item_id"].decode([4])
     left = similar_items(model, ready.vocabularies, asked, 2, candidates=some)
     assert set(left.item_id[0]) == set(ready.vocabularies["item_id"].decode([2, 6]).tolist())
@@ -213,7 +212,9 @@ def test_similar_items_are_those_of_the_export(ready, tmp_path):
         (["u1"], {"seen": {"user_id": [2], "item_id": [99]}}, "must hold ids from 0 to 13; rec"),
         (["u1"], {"seen": {"user_id": [2, 2], "item_id": [2]}}, "received 2 users and 1 items"),
         (["u1"], {"queries": {"history": np.zeros((2, 4), int)}}, "must have 1 rows; received 2"),
-        (["u1"], {"candidates": {"item_id": np.array([2, 2])}}, "hold every item once; received 1"),
+        (["u1"], {"candidates": np.array([2, 2])}, "hold every item once; received 1 repeated"),
+        (["u1"], {"candidates": [1]}, "candidates must hold ids from 2 to 13; received 1"),
+        (["u1"], {"candidates": {"item_id": [2]}}, "Features of items go into items="),
     ],
 )
 def test_bad_arguments_are_refused(users, more, message, ready):

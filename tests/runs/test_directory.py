@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -5,10 +6,10 @@ import pyarrow as pa
 import pytest
 
 from kerasrec.data import Vocabulary, save_vocabularies
-from kerasrec.models import MatrixFactorization
+from kerasrec.models import EmbeddingMLP, MatrixFactorization
 from kerasrec.runs.directory import FILES, changes, read_run, write_run
 from kerasrec.runs.records import Records
-from kerasrec.schema import Categorical, Schema
+from kerasrec.schema import Bag, Categorical, Numeric, Schema
 
 SCHEMA = Schema(user=Categorical("user_id", 4), item=Categorical("item_id", 5))
 VOCABULARIES = {
@@ -18,6 +19,18 @@ VOCABULARIES = {
 
 
 RECORDED = ("run.json", "queries.parquet")
+
+
+@dataclasses.dataclass
+class Rows:
+    """As much of prepared data as a run keeps."""
+
+    vocabularies: dict = dataclasses.field(default_factory=lambda: VOCABULARIES)
+    users: dict | None = None
+    items: dict | None = None
+
+    def seen(self):
+        return {"user_id": np.int32([2, 2, 3]), "item_id": np.int32([2, 3, 4])}
 
 
 def records(metrics=({"model": "popularity", "hr@10": 0.1},)):
@@ -30,11 +43,10 @@ def write(directory, **changes):
         "split": {"train": {"rows": 3}},
         "history": {"loss": [1.0, 0.5]},
         "records": records(),
-        "seen": {"user_id": np.int32([2, 2, 3]), "item_id": np.int32([2, 3, 4])},
         **changes,
     }
     model = MatrixFactorization(SCHEMA, embedding_dim=2)
-    return model, write_run(directory, model, VOCABULARIES, **arguments)
+    return model, write_run(directory, model, Rows(), **arguments)
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -46,9 +58,33 @@ def test_what_is_written_is_read(tmp_path):
     assert run.flags == {"model": "MatrixFactorization", "embedding_dim": 2, "data": "x.csv"}
     assert run.split == {"train": {"rows": 3}}
     assert run.seen()["item_id"].tolist() == [2, 3, 4] and run.titles() is None
+    assert run.users is run.items is None
     assert run.vocabularies["user_id"].ids.tolist() == ["ann", "bob"]
     assert Schema.from_json((directory / "schema.json").read_text()) == SCHEMA
     assert json.loads((directory / "history.json").read_text()) == {"loss": [1.0, 0.5]}
+
+
+def test_features_that_the_model_reads_are_kept(tmp_path):
+    items = (SCHEMA.item_id, Bag("genres", 5, 2), Numeric("price"))
+    schema = Schema(user=SCHEMA.user, item=items)
+    model = EmbeddingMLP(schema, embedding_dim=2, hidden_units=(2,))
+    table = {
+        "item_id": np.arange(5, dtype=np.int32),
+        "genres": np.int32([[0, 0], [0, 0], [2, 3], [4, 0], [0, 0]]),
+        "price": np.float32([np.nan, np.nan, 1, np.nan, 3]),
+        "shelf": np.arange(5),  # not read
+    }
+    ready = Rows(users={"user_id": np.arange(4)}, items=table)
+    flags = {"model": "EmbeddingMLP", "data": "x.csv"}
+    write_run(tmp_path / "mlp", model, ready, flags=flags, split={}, history={}, records=records())
+    run = read_run(tmp_path / "mlp")
+    assert run.users is None and list(run.items) == ["item_id", "genres", "price"]
+    for name, column in run.items.items():
+        np.testing.assert_array_equal(column, table[name])
+        assert column.dtype == table[name].dtype
+    (tmp_path / "mlp/items.parquet").write_text("no table")
+    with pytest.raises(ValueError, match="items.parquet cannot be read .*Train again"):
+        _ = read_run(tmp_path / "mlp").items
 
 
 def test_a_run_of_before_the_records_is_read(tmp_path):
@@ -127,8 +163,8 @@ def test_the_vocabularies_of_another_training_are_refused(tmp_path):
     item = Categorical("item_id", 5, fingerprint=items.fingerprint)
     model = MatrixFactorization(Schema(user=SCHEMA.user, item=item), embedding_dim=2)
     flags = {"model": "MatrixFactorization", "data": "x.csv"}
-    rest = {"flags": flags, "split": {}, "history": {}, "records": records(), "seen": {}}
-    directory = write_run(tmp_path / "mf", model, VOCABULARIES, **rest)
+    rest = {"flags": flags, "split": {}, "history": {}, "records": records()}
+    directory = write_run(tmp_path / "mf", model, Rows(), **rest)
     assert read_run(directory).vocabularies["item_id"].ids.tolist() == [7, 8, 9]
     turned = {**VOCABULARIES, "item_id": Vocabulary.fit([9, 8, 7], "item_id")}
     save_vocabularies(turned, directory)

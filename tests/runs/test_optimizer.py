@@ -3,11 +3,14 @@
 import inspect
 
 import keras
+import numpy as np
 import pytest
 
 import kerasrec
-from kerasrec.runs import Training
+from kerasrec import models
+from kerasrec.runs import Training, recipe, train
 from kerasrec.runs.optimizer import OURS, STOCK, UNFIT, make_optimizer
+from kerasrec.runs.recipes import kind_of
 
 
 def classes(module, names):
@@ -35,7 +38,8 @@ def test_the_help_lists_ours_first_and_then_those_of_keras():
 
 @pytest.mark.parametrize("name", OURS)
 def test_ours_take_all_choices(name):
-    training = Training(optimizer=name.lower(), clipnorm=0.5, learning_rate=0.1, decay_rate=1.0)
+    options = {"clipnorm": 0.5, "learning_rate": 0.1, "decay_rate": 1.0, "epochs": 30}
+    training = Training(optimizer=name.lower(), **options)
     optimizer = make_optimizer(training, steps=10)
     assert type(optimizer) is getattr(kerasrec.optimizers, name) and optimizer.clipnorm == 0.5
     assert optimizer.get_config()["learning_rate"]["config"]["decay_steps"] == 300
@@ -64,3 +68,70 @@ def test_those_of_keras_are_taken_without_clipping(name):
 def test_what_cannot_train_is_refused_by_name(name, message):
     with pytest.raises(ValueError, match=message):
         make_optimizer(Training(optimizer=name), steps=10)
+
+
+@pytest.mark.parametrize("clip", ["clipvalue", "global_clipnorm"])
+def test_another_clip_takes_the_place_of_the_one_that_the_rules_choose(clip, ready):
+    model = models.MatrixFactorization(ready.schema, embedding_dim=4)
+    made = recipe(model, ready, **{clip: 0.25})
+    assert (made.optimizer.clipnorm, getattr(made.optimizer, clip)) == (None, 0.25)
+
+
+# A table of another trainer has a dense gradient: then the whole of it is bounded.
+BOUNDED = {
+    "MatrixFactorization": ({"loss": "mse"}, {}),
+    "EmbeddingMLP": ({}, {"hidden_units": (8,)}),
+    "SASRec": ({}, {}),
+    "StackedLSTMClassifier": ({}, {"hidden_units": (8,)}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_weights_are_bounded_whatever_their_gradients(name, optimizer, ready, with_history):
+    choices, arguments = BOUNDED[name]
+    rows = with_history if kind_of(getattr(models, name)).histories else ready
+    shared = {**choices, "optimizer": optimizer, "learning_rate": 5.0, "jit_compile": False}
+    shared |= {"epochs": 2, "batch_size": 16, "unknown_share": 0.0, "verbose": 0}
+
+    def trained(**bound):
+        keras.utils.set_random_seed(0)
+        model = getattr(models, name)(rows.schema, embedding_dim=4, **arguments)
+        train(model, rows, **shared, **bound)
+        return model.trainable_variables
+
+    def vectors(weights):
+        """Tables with their rows last, and kernels with the weights of an output last."""
+        for weight in weights:
+            values, table = weight.numpy(), weight.name == "embeddings"
+            if values.ndim > 1 and "bias" not in weight.name and not (table and len(values.T) == 1):
+                yield values if table else values.reshape(-1, values.shape[-1]).T
+
+    largest = [np.abs(values).max() for values in vectors(trained(clip_weights=0.3))]
+    assert 0.29 < max(largest) <= 0.3 + 1e-6
+    largest = [np.linalg.norm(one, axis=1).max() for one in vectors(trained(max_norm=0.5))]
+    assert 0.49 < max(largest) <= 0.5 + 1e-5
+
+
+def test_biases_stay_free(ready):
+    model = models.MatrixFactorization(ready.schema, embedding_dim=4)
+    recipe(model, ready, clip_weights=0.1)
+    bounded = [weight.path.split("/")[-2] for weight in model.weights if weight.constraint]
+    assert bounded == ["user_vectors", "item_vectors"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"max_norm": 0.0}, "max_norm must be a finite number above 0.*Leave it out"),
+        ({"clip_weights": float("nan")}, "clip_weights must be a finite number above 0"),
+        ({"clip_weights": 1.0, "max_norm": 1.0}, "only one of clip_weights, max_norm can be set"),
+        ({"clipnorm": 1.0, "clipvalue": 1.0}, "Only one of clipnorm, clipvalue"),
+        ({"optimizer": "lion", "global_clipnorm": 1.0}, "Leave global_clipnorm out"),
+    ],
+)
+def test_bounds_that_do_not_make_sense_are_refused(choices, message, ready):
+    model = models.MatrixFactorization(ready.schema, embedding_dim=4)
+    with pytest.raises(ValueError, match=message):
+        recipe(model, ready, **choices)

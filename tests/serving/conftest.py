@@ -31,14 +31,21 @@ class Case:
 
     model: Any
     vocabularies: dict[str, Vocabulary]
-    candidates: dict[str, np.ndarray] | None = None
+    items: dict[str, np.ndarray] | None = None
+    candidates: np.ndarray | None = None
+    users: dict[str, np.ndarray] | None = None
+
+    @property
+    def tables(self):
+        """What an export is told about users and items."""
+        return {"users": self.users, "items": self.items, "candidates": self.candidates}
 
     def export(self, directory, **kwargs):
         return export(
             self.model,
             directory,
             vocabularies=self.vocabularies,
-            **{"k": 3, "candidates": self.candidates, **kwargs},
+            **{"k": 3, **self.tables, **kwargs},
         )
 
 
@@ -54,7 +61,10 @@ def id_schema():
 
 
 def _make_case(kind, user_dtype="string", item_dtype="int64"):
-    """A case: "mf", "wide", "popularity", "mlp" over ids, or "features", an MLP over all kinds."""
+    """A case: "mf", "wide", "popularity", "mlp" over ids, or an MLP over all kinds of features.
+
+    Requests send what is known about users to "features", while "stored" knows it.
+    """
     vocabularies = id_vocabularies(user_dtype, item_dtype)
     if kind in ("mf", "wide"):  # tables of 8 columns and more can be stored in fewer bytes
         dim = 4 if kind == "mf" else 8
@@ -68,21 +78,35 @@ def _make_case(kind, user_dtype="string", item_dtype="int64"):
         model = EmbeddingMLP(id_schema(), embedding_dim=4, hidden_units=(8,), stddev=1.0)
         return Case(model, vocabularies)
     schema = Schema(
-        user=(Numeric("age"), Categorical("user", 7), IdSequence("history", "item", 3)),
+        user=(
+            Numeric("age"),
+            Categorical("user", 7),
+            IdSequence("history", "item", 3),
+            Bag("tags", 5, 2),
+            Numeric("place", 2),
+        ),
         item=(Categorical("item", 9), Bag("genres", 6, 2), Numeric("vector", 2)),
         context=(Categorical("device", 5), Numeric("hour")),
         label="rating",
     )
     vocabularies["genres"] = Vocabulary.fit(["drama", "comédie", "a", "b"], "genres")
+    vocabularies["tags"] = Vocabulary.fit(["x", "y", "z"], "tags")
     vocabularies["device"] = Vocabulary.fit([30, 10, 20], "device")
     rng = np.random.default_rng(0)
-    candidates = {
-        "item": np.array([8, 3, 2, 5, 7], np.int32),  # not all, and not in order
-        "genres": rng.integers(0, 6, (5, 2)).astype(np.int32),
-        "vector": rng.normal(size=(5, 2)).astype(np.float32),
+    items = {
+        "genres": rng.integers(0, 6, (9, 2)).astype(np.int32),
+        "vector": rng.normal(size=(9, 2)).astype(np.float32),
+    }
+    items["genres"][:2], items["vector"][:2] = 0, np.nan  # nothing is known about unknown items
+    candidates = np.array([8, 3, 2, 5, 7])  # not all, and not in order
+    users = {
+        "user": np.arange(7),
+        "age": np.float32([np.nan, np.nan, 0.5, -1, 2, np.nan, 1]),
+        "tags": np.array([[0, 0], [0, 0], [2, 3], [4, 0], [0, 0], [1, 0], [3, 4]]),
+        "place": np.repeat(np.float32([[np.nan], [np.nan], [0], [1], [2], [3], [4]]), 2, axis=1),
     }
     model = EmbeddingMLP(schema, embedding_dim=4, hidden_units=(8,), stddev=1.0)
-    return Case(model, vocabularies, candidates)
+    return Case(model, vocabularies, items, candidates, users if kind == "stored" else None)
 
 
 @pytest.fixture
@@ -111,6 +135,13 @@ def mf_version(exported):
     """The path and the case of an exported MatrixFactorization over strings."""
     case, served = exported("mf", "string", "string")
     return served.path, case
+
+
+@pytest.fixture(scope="session")
+def stored_export(tmp_path_factory):
+    """An exported model that knows its users and items, k = 5."""
+    case = _make_case("stored")
+    return case, load(case.export(tmp_path_factory.mktemp("stored") / "movies", k=5))
 
 
 @pytest.fixture(scope="session")

@@ -50,9 +50,9 @@ def test_what_does_not_fit_is_told(exported, inputs, exclude, message):
     [
         ({"user": [7]}, "'user': expected strings .*received 7. Pass strings"),
         ({"history": [["x", 2]]}, r"shape \(batch, n\); received"),
-        ({"genres": [["a", "b", "c", "d", "e"]]}, r"shape \(batch, \d\); received a row of 5"),
-        ({"vector": [[1.0, 2.0, 3.0]]}, r"numbers of shape \(batch, 2\); received the shape"),
-        ({"vector": [["a", "b"]]}, "'vector': expected numbers"),
+        ({"tags": [["a", "b", "c", "d", "e"]]}, r"shape \(batch, \d\); received a row of 5"),
+        ({"place": [[1.0, 2.0, 3.0]]}, r"numbers of shape \(batch, 2\); received the shape"),
+        ({"place": [["a", "b"]]}, "'place': expected numbers"),
         ({"age": [[1.0]]}, "'age': expected numbers"),
     ],
 )
@@ -64,8 +64,8 @@ def test_shapes_of_features_are_checked(features_export, change, message):
         "device": [10],
         "hour": [0.0],
         "item": [3],
-        "genres": [["drama"]],
-        "vector": [[0.0, 1.0]],
+        "tags": [["x"]],
+        "place": [[0.0, 1.0]],
     }
     assert features_export[1].score(inputs).shape == (1,)
     with pytest.raises(ValueError, match=message):

@@ -75,14 +75,12 @@ def test_signatures_carry_the_names_shapes_and_types_of_the_schema(features_expo
         "age": ((None,), "float32"),
         "user": ((None,), "string"),
         "history": ((None, None), "int64"),  # any width
+        "tags": ((None, 2), "string"),
+        "place": ((None, 2), "float32"),
         "device": ((None,), "int64"),
         "hour": ((None,), "float32"),
     }
-    item = {
-        "item": ((None,), "int64"),
-        "genres": ((None, 2), "string"),
-        "vector": ((None, 2), "float32"),
-    }
+    item = {"item": ((None,), "int64")}  # all else is stored
 
     def described(specs):
         return {
@@ -111,6 +109,8 @@ def test_features_of_all_kinds_and_only_the_given_candidates(features_export):
         "age": [0.5, -1.0],
         "user": ["ann", "né-用户-🙂"],
         "history": [[2**40, 3], [5]],  # 5 is unknown
+        "tags": [["y", "?"], []],
+        "place": [[1.0, 2.0], [0.0, 0.0]],
         "device": [10, 99],
         "hour": [1.0, 2.0],
     }
@@ -119,24 +119,20 @@ def test_features_of_all_kinds_and_only_the_given_candidates(features_export):
         "age": np.array([0.5, -1.0]),
         "user": np.array([2, 5]),
         "history": np.array([[2, 4, 0], [1, 0, 0]]),
+        "tags": np.array([[3, 1], [0, 0]]),
+        "place": np.array([[1.0, 2.0], [0.0, 0.0]]),
         "device": np.array([3, 1]),
         "hour": np.array([1.0, 2.0]),
     }
-    columns = {name: np.stack([column] * 2) for name, column in case.candidates.items()}
+    ids = np.sort(case.candidates)
+    listed = {"item": ids, **{name: column[ids] for name, column in case.items.items()}}
+    columns = {name: np.stack([column] * 2) for name, column in listed.items()}
     scores = np.asarray(case.model({**encoded, **columns}))
     for row in range(2):
         order = np.argsort(-scores[row])
         assert answer.item_id[row].tolist() == items.decode(columns["item"][row, order]).tolist()
         np.testing.assert_allclose(answer.score[row], scores[row, order], atol=1e-5)
-    genres = case.vocabularies["genres"].ids
-    pair = {
-        **{name: value[:1] for name, value in query.items()},
-        "item": items.decode(case.candidates["item"][:1]),
-        "genres": [
-            [genres[i - 2] if i > 1 else ("", "?")[i] for i in case.candidates["genres"][0]]
-        ],
-        "vector": case.candidates["vector"][:1],
-    }
+    pair = {**{name: value[:1] for name, value in query.items()}, "item": items.decode(ids[:1])}
     np.testing.assert_allclose(served.score(pair), scores[0, :1], atol=1e-5)
 
 
@@ -241,12 +237,12 @@ def test_what_lies_beside_the_graph(mf_version):
         ({"signatures": ["recomend"]}, "has the signatures .*'similar_items'.*received"),
         ({"signatures": []}, "Name some of them, or pass None"),
         ({"version": "1"}, "version must be an integer"),
-        ({"candidates": {}}, "candidates has no column 'item'"),
-        ({"candidates": {"item": np.array([2, 3, 2])}}, "every item once"),
-        ({"candidates": {"item": np.array([1, 3, 4])}}, "ids from 2 to 8; received 1 to 4"),
-        ({"candidates": {"item": np.array([[3], [4]])}}, r"received \(2, 1\)"),
-        ({"candidates": {"item": np.array(["a"])}}, "Encode raw ids first"),
-        ({"candidates": {"item": np.array([4, 3])}}, "from 1 to 2; received 3"),
+        ({"candidates": {}}, "Features of items go into items="),
+        ({"candidates": np.array([2, 3, 2])}, "every item once"),
+        ({"candidates": np.array([1, 3, 4])}, "ids from 2 to 8; received 1 to 4"),
+        ({"candidates": np.array(["a"])}, "must be the encoded ids"),
+        ({"candidates": np.array([4, 3])}, "from 1 to 2; received 3"),
+        ({"users": {"user": np.arange(6)}}, "users must have one row for each .* 0 to 6"),
         ({"model": "model"}, "must be a Keras model with a `schema`.*received str"),
         ({"model": keras.Sequential()}, "received Sequential"),
     ],
@@ -268,17 +264,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     "change, message",
     [
-        (None, "the catalogue must be given: pass candidates="),
-        ({"vector": np.zeros((4, 2))}, "same length"),
-        ({"vector": np.full((5, 2), np.nan)}, "holds NaN or infinity"),
-        ({"genres": np.full((5, 2), 6)}, "ids from 0 to 5; received 6 to 6"),
+        (None, r"items must hold the columns \['genres', 'vector'\] of every item"),
+        ({"vector": np.zeros((4, 2))}, "one row for each of the 9 encoded ids"),
+        ({"vector": np.full((9, 2), np.inf)}, "holds an infinite number"),
+        ({"genres": np.full((9, 2), 6)}, "ids from 0 to 5; received 6 to 6"),
     ],
 )
-def test_candidates_must_describe_the_items(tmp_path, make_case, change, message):
+def test_the_table_must_describe_the_items(tmp_path, make_case, change, message):
     case = make_case("features")
-    candidates = None if change is None else {**case.candidates, **change}
+    items = None if change is None else {**case.items, **change}
     with pytest.raises(ValueError, match=message):
-        case.export(tmp_path, candidates=candidates)
+        case.export(tmp_path, items=items)
 
 
 @pytest.mark.parametrize("name", ["user id", "é", "_user", "class", "self", "exclude", "1st"])

@@ -20,11 +20,12 @@ VOCABULARIES = {
     "item": Vocabulary(np.arange(100, 100 + ITEMS), RNG.integers(1, 90, ITEMS)),
     "genre": Vocabulary.fit(["a", "b", "c"]),
 }
-CANDIDATES = {
-    "item": np.arange(2, ITEMS),  # two are out of stock
-    "price": RNG.normal(size=ITEMS - 2).astype(np.float32),
-    "genre": RNG.integers(0, 5, size=(ITEMS - 2, 2)).astype(np.int32),
+TABLE = {
+    "price": RNG.normal(size=ITEMS + 2).astype(np.float32),
+    "genre": RNG.integers(0, 5, size=(ITEMS + 2, 2)).astype(np.int32),
 }
+IN_STOCK = np.arange(2, ITEMS)  # two are not
+CANDIDATES = {"item": IN_STOCK, **{name: column[IN_STOCK] for name, column in TABLE.items()}}
 QUERY = {
     "user": ["user 0", "user 3", "?", "user 1"],
     "history": [[100, 105], [], [139], [101, 102, 103, 104, 110]],
@@ -87,7 +88,8 @@ def test_the_graph_recommends_what_python_does(tmp_path, retriever, reranker):
         pipeline,
         tmp_path,
         vocabularies=VOCABULARIES,
-        candidates=CANDIDATES,
+        items=TABLE,
+        candidates=IN_STOCK,
         filter_by="genre",
         k=6,
     )
@@ -157,7 +159,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     sequential = SASRec(Schema(user=(USER, longer), item=ITEM), embedding_dim=4)
     with pytest.raises(ValueError, match="the feature 'history' is"):
         Pipeline(sequential, second)
-    options = {"vocabularies": VOCABULARIES, "candidates": CANDIDATES}
+    options = {"vocabularies": VOCABULARIES, "items": TABLE}
     with pytest.raises(ValueError, match="recommends at most as many; received k=10"):
         export(Pipeline(first, second, retrieve=5), tmp_path, **options)
     with pytest.raises(ValueError, match="must be Keras models; received ByPrice"):
@@ -180,7 +182,6 @@ def test_parts_of_mixed_precision_are_copied_in_float32():
 @pytest.mark.slow
 def test_a_pipeline_of_smaller_tables_is_verified(tmp_path):
     pipeline = Pipeline(*models(), MaximalMarginalRelevance(0.5), retrieve=15)
-    path = export(
-        pipeline, tmp_path, vocabularies=VOCABULARIES, candidates=CANDIDATES, quantize="int8", k=4
-    )
+    tables = {"items": TABLE, "candidates": IN_STOCK}
+    path = export(pipeline, tmp_path, vocabularies=VOCABULARIES, **tables, quantize="int8", k=4)
     assert verify(path).quantization["recall@38"] == 1

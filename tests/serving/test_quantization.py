@@ -70,12 +70,11 @@ def test_a_budget_that_is_passed_leaves_nothing(tmp_path):
 
 def test_only_vectors_of_items_in_stock_are_written(tmp_path):
     model = MatrixFactorization(SCHEMA, embedding_dim=8)
-    candidates = {"item": np.arange(2, 12)}
     path = export(
         model,
         tmp_path,
         vocabularies=VOCABULARIES,
-        candidates=candidates,
+        candidates=np.arange(2, 12),
         signatures=["recommend"],
         quantize="int8",
     )

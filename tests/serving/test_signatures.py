@@ -184,7 +184,7 @@ def test_examples_lose_nothing_and_what_they_lack_is_filled_in():
         "user": np.array(["né", ""], object),
         "tags": np.array([["a", "b"], ["", ""]], object),
         "history": np.array([[7, -1], [-1, -1]]),
-        "age": np.float32([1.5, 0]),
+        "age": np.float32([1.5, np.nan]),
         "place": np.float32([[0, 2], [0, 0]]),
         # The second row has no event, the first one of zeros.
         "gaps": np.float32([[[1, 2], [0, 0]], [[np.nan] * 2] * 2]),
@@ -218,12 +218,13 @@ def filtered(tmp_path_factory):
         "item": Vocabulary.fit([5, 6, 7, 8, 8], "item"),
         "genre": Vocabulary.fit(["drama", "war"], "genre"),
     }
-    candidates = {"item": np.array([5, 4, 2]), "genre": np.array([[2, 3], [0, 0], [3, 1]])}
+    genres = [[0, 0], [0, 0], [3, 1], [2, 2], [0, 0], [2, 3]]
     path = export(
         model,
         tmp_path_factory.mktemp("filtered"),
         vocabularies=vocabularies,
-        candidates=candidates,
+        items={"genre": np.array(genres)},
+        candidates=np.array([5, 4, 2]),
         filter_by="genre",
         k=3,
         signatures=["recommend"],
@@ -262,17 +263,17 @@ def test_filters_are_verified(filtered):
             {"filter_by": "user"},
             "filter_by must name a column of ids of the items; received 'user'",
         ),
-        ({"candidates": None}, "filter_by='genre' needs the categories of the items: pass"),
-        ({"candidates": {"item": [2, 3]}}, "has no column 'genre' to filter by"),
-        ({"candidates": {"item": [2, 3], "genre": [2, 9]}}, "ids from 0 to 3; received 2 to 9"),
-        ({"candidates": {"item": [2, 3], "genre": ["a", "b"]}}, "Encode raw ids first"),
+        ({"items": None}, r"items must hold the columns \['genre'\] of every item"),
+        ({"items": {"genre": [2, 3]}}, "one row for each of the 4 encoded ids"),
+        ({"items": {"genre": [0, 1, 2, 9]}}, "ids from 0 to 3; received 0 to 9"),
+        ({"items": {"genre": ["a", "b", "c", "d"]}}, "Encode raw ids first"),
         ({"vocabularies": ("user", "item")}, r"missing \['genre'\]"),
     ],
 )
 def test_what_cannot_be_filtered_is_refused(tmp_path, change, message):
     schema = Schema(user=Categorical("user", 4), item=Categorical("item", 4))
     vocabularies = {name: Vocabulary.fit(["a", "b"], name) for name in ("user", "item", "genre")}
-    change = {"filter_by": "genre", "candidates": {"item": [2, 3], "genre": [2, 3]}, **change}
+    change = {"filter_by": "genre", "items": {"genre": [0, 1, 2, 3]}, **change}
     names = change.pop("vocabularies", tuple(vocabularies))
     with pytest.raises(ValueError, match=message):
         export(

@@ -54,7 +54,7 @@ def test_a_model_is_handed_to_each_file_at_most_twice(tmp_path, make_case, visit
 
 def test_a_spec_holds_what_follows_from_a_model(make_case):
     case = make_case("features")
-    spec = make_spec(case.model, case.vocabularies, case.candidates, k=2, filter_by="genres")
+    spec = make_spec(case.model, case.vocabularies, **case.tables, k=2, filter_by="genres")
     assert spec.exact.whole is spec.rounded.whole is case.model
     assert spec.exact.retriever is spec.item_vectors is None
     assert spec.item_ids.tolist() == [2, 3, 5, 7, 8]
@@ -62,12 +62,12 @@ def test_a_spec_holds_what_follows_from_a_model(make_case):
     assert spec.known_by == "user" and not spec.compares_items
     # A sequence has the type of the ids that it holds.
     assert spec.dtypes == {
-        **dict.fromkeys(("age", "vector", "hour"), "float32"),
-        **dict.fromkeys(("user", "genres"), "string"),
+        **dict.fromkeys(("age", "place", "vector", "hour"), "float32"),
+        **dict.fromkeys(("user", "tags", "genres"), "string"),
         **dict.fromkeys(("history", "item", "device"), "int64"),
     }
     mf = make_case("wide")
-    spec = make_spec(mf.model, mf.vocabularies, None, k=2, quantize="int8")
+    spec = make_spec(mf.model, mf.vocabularies, k=2, quantize="int8")
     assert spec.exact.retriever is mf.model and spec.compares_items
     np.testing.assert_array_equal(
         spec.item_vectors, mf.model.item_embedding({"item": np.arange(2, 9)})

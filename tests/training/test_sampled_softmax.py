@@ -219,7 +219,7 @@ def test_what_is_refused():
     tagged = Schema(
         user=Categorical("user_id", 5), item=[Categorical("item_id", 9), Bag("tags", 4, 2)]
     )
-    with pytest.raises(ValueError, match=r"uses \['item_id', 'tags'\].*item_columns"):
+    with pytest.raises(ValueError, match=r"uses \['item_id', 'tags'\].*items="):
         SampledSoftmaxTrainer(MatrixFactorization(tagged))
     for wrong in (0, 2.5, True):
         with pytest.raises(ValueError, match=f"negatives must be an integer.*received {wrong}"):

@@ -22,12 +22,12 @@ from kerasrec.data.batches import blocks
 from kerasrec.data.batches.blocks import Arrays, block_dataset, count_batches, cut_blocks, hiding
 from kerasrec.data.batches.negatives import NegativeSampler
 from kerasrec.data.encoding import columns as check
-from kerasrec.data.encoding.columns import History
+from kerasrec.data.encoding.columns import LazyColumn
 from kerasrec.data.encoding.positives import positive_rows
 from kerasrec.data.encoding.sequences import add_history
 from kerasrec.schema import FIRST_ID, Schema
 
-LazyColumns = Mapping[str, np.ndarray | History]
+LazyColumns = Mapping[str, np.ndarray | LazyColumn]
 
 
 def pointwise(
@@ -99,7 +99,7 @@ def with_negatives(
     seen: Mapping[str, np.ndarray] | None = None,
     allow_seen: bool = False,
     popularity: np.ndarray | None = None,
-    item_columns: Mapping[str, np.ndarray] | None = None,
+    items: Mapping[str, np.ndarray] | None = None,
     unknown_share: float = 0.0,
     shuffle: bool = True,
     seed: int = 0,
@@ -126,7 +126,8 @@ def with_negatives(
         allow_seen: whether to draw any item, seen or not.
         popularity: sampling weight of each real item `(num_ids - 2,)`, such as
             `vocabulary.counts ** 0.75`; None for equal weights.
-        item_columns: values of further item features by item id `(num_ids, ...)`.
+        items: item features by encoded id `(num_ids, ...)`, such as `PreparedData.items`. Models
+            that read only the item id need none.
         unknown_share: see `pointwise`. Applies to users and items, drawn ones too.
         shuffle: whether to reorder the positives in each epoch.
         weight: name of a column of sample weights of the positives, each for its whole group.
@@ -163,7 +164,7 @@ def with_negatives(
             f"{owner}: batch_size counts pairs, so it must be at least 1 + negatives = {group}; "
             f"received {batch_size}."
         )
-    rows = _Candidates.of(owner, columns, schema, item_columns, seen, allow_seen, popularity)
+    rows = _Candidates.of(owner, columns, schema, items, seen, allow_seen, popularity)
     hide = hiding(owner, schema, unknown_share)
     weights = () if weight is None else (check.weights(columns, weight, owner),)
     check.check_rows(columns, [schema.item_id.name, *([weight] if weight else [])], owner)
@@ -189,7 +190,7 @@ def shared_negatives(
     seen: Mapping[str, np.ndarray] | None = None,
     allow_seen: bool = True,
     popularity: np.ndarray | None = None,
-    item_columns: Mapping[str, np.ndarray] | None = None,
+    items: Mapping[str, np.ndarray] | None = None,
     unknown_share: float = 0.0,
     shuffle: bool = True,
     seed: int = 0,
@@ -230,7 +231,7 @@ def shared_negatives(
     """
     owner = "shared_negatives"
     check_integer(owner, "negatives", negatives, 1, numpy=True)
-    rows = _Candidates.of(owner, columns, schema, item_columns, seen, allow_seen, popularity)
+    rows = _Candidates.of(owner, columns, schema, items, seen, allow_seen, popularity)
     hide = hiding(owner, schema, unknown_share)
     rows.sampler.check_users(rows.users())
 
@@ -357,7 +358,7 @@ class _Candidates:
         owner: str,
         columns: LazyColumns,
         schema: Schema,
-        item_columns: Mapping[str, np.ndarray] | None,
+        items: Mapping[str, np.ndarray] | None,
         seen: Mapping[str, np.ndarray] | None,
         allow_seen: bool,
         popularity: np.ndarray | None,
@@ -365,24 +366,25 @@ class _Candidates:
         """Validate the columns, and find the positives of known items and what may be drawn."""
         item = schema.item_id
         queries = check.features(columns, schema.query, schema, owner)
-        items = check.user_or_item(columns, item, owner)
+        own = check.user_or_item(columns, item, owner)
         labels = [schema.label] if schema.label in columns else []
         check.check_rows(columns, [*queries, item.name, *labels], owner)
         others = tuple(feature for feature in schema.item if feature != item)
-        if others and item_columns is None:
+        if others and items is None:
             raise ValueError(
                 f"{owner}: drawn items need their features {[f.name for f in others]} too; pass "
-                f"item_columns, a dict of arrays with one row per item id ({item.num_ids})."
+                f"items, a dict of arrays with one row per item id ({item.num_ids}), such as "
+                "PreparedData.items."
             )
-        tables = check.features(item_columns or {}, others, schema, f"{owner}: item_columns")
+        tables = check.features(items or {}, others, schema, f"{owner}: items")
         for name, table in tables.items():
             if len(table) != item.num_ids:
                 raise ValueError(
-                    f"{owner}: item_columns[{name!r}] needs one row per item id, padding and "
+                    f"{owner}: items[{name!r}] needs one row per item id, padding and "
                     f"unknown included: {item.num_ids}; received {len(table)}."
                 )
         rows = positive_rows(columns, schema, owner)
-        positives = rows[items[rows] >= FIRST_ID]  # the unknown item is never drawn as a negative
+        positives = rows[own[rows] >= FIRST_ID]  # the unknown item is never drawn as a negative
         if not len(positives):
             raise ValueError(
                 f"{owner}: the items of all {len(rows)} positive rows are unknown, and unknown "
@@ -405,7 +407,7 @@ class _Candidates:
             known = pairs[schema.user_id.name] >= FIRST_ID
             pairs = {name: ids[known] for name, ids in pairs.items()}
             sampler = NegativeSampler(schema, seen=pairs, popularity=popularity)
-        return cls(schema, queries, items, tables, positives, sampler)
+        return cls(schema, queries, own, tables, positives, sampler)
 
     def users(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Return the users of some of the positives."""

@@ -6,7 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from kerasrec.data.encoding.counting import vocabularies_of_files
+from kerasrec.data.encoding.scalers import fitted_scale
+from kerasrec.data.encoding.side_features import refuse_label
 from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.data.tables.interactions import Interactions
 from kerasrec.data.tables.opening import Paths
 from kerasrec.data.tables.sides import side_of
@@ -99,11 +102,14 @@ def _popularity(train: Interactions, items: Vocabulary, positive: str) -> Vocabu
 
 def make_schema(
     train: Interactions,
-    vocabularies: Mapping[str, Vocabulary],
+    vocabularies: Mapping[str, Encoder],
     *,
     positive: str = ANY_POSITIVE_LABEL,
 ) -> Schema:
     """Make the schema of encoded interactions: ids as `Categorical`, floats as `Numeric`.
+
+    Floats get the mean and the standard deviation of the training rows, by which models scale them.
+    A column of floats in `vocabularies`, where it has `Buckets`, becomes a `Categorical` as well.
 
     A context column that is constant within each user becomes a user feature. One that is constant
     within each item is rejected, since on the query side it would reveal the item to the model.
@@ -119,8 +125,10 @@ def make_schema(
     """
 
     def feature(name: str) -> Feature:
-        if _is_float(train, name):
-            return Numeric(name)
+        if _is_number(train, name, vocabularies):
+            mean, deviation = fitted_scale(train.column(name))
+            refuse_label(train, train.column(name), f"the context column {name!r}")
+            return Numeric(name, mean=mean, deviation=deviation)
         vocabulary = _vocabulary(vocabularies, name)
         return Categorical(name, vocabulary.num_ids, fingerprint=vocabulary.fingerprint)
 
@@ -139,11 +147,12 @@ def make_schema(
         context=tuple(feature(n) for n, side in sides.items() if side == "context"),
         label=train.label or IMPLICIT_LABEL,
         positive=positive,
+        time=train.time,
     )
 
 
 def encode(
-    interactions: Interactions, vocabularies: Mapping[str, Vocabulary]
+    interactions: Interactions, vocabularies: Mapping[str, Encoder]
 ) -> dict[str, np.ndarray]:
     """Encode to numpy columns: ids int32 (unknown ones 1), floats and label float32, time int64.
 
@@ -159,7 +168,7 @@ def encode(
     """
     encoded = {
         name: interactions.column(name)
-        if _is_float(interactions, name)
+        if _is_number(interactions, name, vocabularies)
         else _vocabulary(vocabularies, name).encode(interactions.table[name])
         for name in (interactions.user, interactions.item, *interactions.context)
     }
@@ -181,7 +190,11 @@ def _is_float(interactions: Interactions, name: str) -> bool:
     return bool(pa.types.is_floating(interactions.table[name].type))
 
 
-def _vocabulary(vocabularies: Mapping[str, Vocabulary], name: str) -> Vocabulary:
+def _is_number(rows: Interactions, name: str, vocabularies: Mapping[str, Encoder]) -> bool:
+    return _is_float(rows, name) and name not in vocabularies
+
+
+def _vocabulary(vocabularies: Mapping[str, Encoder], name: str) -> Encoder:
     if name not in vocabularies:
         raise ValueError(
             f"encode: there is no vocabulary for the column {name!r}; received those of "

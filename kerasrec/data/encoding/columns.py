@@ -5,6 +5,7 @@ gather in the middle of an epoch. The owner is the calling function, named in er
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,8 +14,77 @@ import numpy as np
 from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Schema
 
 
+class LazyColumn:
+    """Column whose rows are made on request: `column[rows]` is an array."""
+
+    def take(self, rows: np.ndarray) -> "LazyColumn":
+        """Return the column of some of the rows."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Return the dtype of the values."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return rows, and the shape of one value."""
+        raise NotImplementedError
+
+    @property
+    def ndim(self) -> int:
+        """Return the number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Return the number of values."""
+        return math.prod(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return all rows for numpy, so that evaluation takes it as any column."""
+        return self[np.arange(len(self))].astype(dtype or self.dtype, copy=False)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class History:
+class SideColumn(LazyColumn):
+    """Column of a feature of the user or the item, gathered by id on request.
+
+    It takes no memory beyond the ids, which it shares with the column of ids.
+    """
+
+    table: np.ndarray  # `(num_ids, ...)`
+    ids: np.ndarray  # `(rows,)`
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Return the dtype of the values."""
+        return self.table.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return rows, and the shape of one value."""
+        return len(self), *self.table.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return np.asarray(self.table[self.ids[rows]])
+
+    def take(self, rows: np.ndarray) -> "SideColumn":
+        """Return the column of some of the rows."""
+        return dataclasses.replace(self, ids=self.ids[rows])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class History(LazyColumn):
     """Column of histories, cut from one sorted array on request.
 
     It takes at most 20 bytes per row instead of `max_length` ids, so it fits in memory whenever the
@@ -58,10 +128,6 @@ class History:
         found = self.items[np.minimum(positions, end)]
         real = (positions < end).reshape(positions.shape + (1,) * (found.ndim - 2))
         return np.where(real, found, self.dtype.type(np.nan if self.dtype.kind == "f" else 0))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return all rows for numpy, so that evaluation takes a history as any column."""
-        return self[np.arange(len(self))].astype(dtype or self.dtype, copy=False)
 
     def take(self, rows: np.ndarray) -> "History":
         """Return the history column of some of the rows."""
@@ -128,21 +194,31 @@ def user_or_item(columns: Mapping[str, Any], feature: Categorical, owner: str) -
 
 
 def numbers(
-    columns: Mapping[str, Any], name: str, owner: str, shape: tuple[int, ...] = ()
+    columns: Mapping[str, Any],
+    name: str,
+    owner: str,
+    shape: tuple[int, ...] = (),
+    *,
+    missing: bool = False,
 ) -> np.ndarray:
-    """Return a column of finite numbers as float32: a label, a weight or a numeric feature."""
+    """Return a column of finite numbers as float32: a label, a weight or a numeric feature.
+
+    With `missing`, some may be NaN.
+    """
     values = column(columns, name, owner)
     _check_shape(values, name, shape, owner)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{owner}: column {name!r} must hold numbers; received {values.dtype}.")
-    if bad := values.size - np.count_nonzero(np.isfinite(values)):
+    good = np.isfinite(values) | np.isnan(values) if missing else np.isfinite(values)
+    if bad := values.size - np.count_nonzero(good):
         raise ValueError(
-            f"{owner}: column {name!r} holds {bad} values that are NaN or infinite; expected "
-            "finite numbers. Drop these rows or fill them in."
+            f"{owner}: column {name!r} holds {bad} values that are "
+            f"{'' if missing else 'NaN or '}infinite; expected finite numbers. Drop these rows or "
+            "fill them in."
         )
     with np.errstate(over="ignore"):
         result = values.astype(np.float32, copy=False)
-    if not np.isfinite(result).all():
+    if np.isinf(result).any():
         raise ValueError(
             f"{owner}: column {name!r} must fit in float32; received values up to "
             f"{np.abs(values).max()}. Scale it first."
@@ -165,20 +241,21 @@ def features(
 ) -> dict[str, Any]:
     """Return the validated columns of some features. A `History` is already validated."""
     checked: dict[str, Any] = {}
-    user, item = schema.user_id, schema.item_id
+    id_features = [
+        getattr(schema, f"{role}_id") for role in ("user", "item") if getattr(schema, role)
+    ]
     for feature in wanted:
         name = feature.name
-        if isinstance(column(columns, name, owner), History):
-            checked[name] = columns[name]
-        elif feature.is_padded and not feature.has_ids:
-            padding = np.isnan(columns[name]) if columns[name].dtype.kind == "f" else False
-            filled = {name: np.where(padding, 0, columns[name])}
-            values = numbers(filled, name, owner, feature.shape)
-            checked[name] = np.where(padding, np.float32(np.nan), values)
-        elif not feature.has_ids:
-            checked[name] = numbers(columns, name, owner, feature.shape)
-        elif feature in (user, item):
-            checked[name] = user_or_item(columns, user if feature == user else item, owner)
+        values = column(columns, name, owner)
+        if isinstance(values, History):
+            checked[name] = values
+        elif isinstance(values, SideColumn):
+            table = features({name: values.table}, [feature], schema, owner)[name]
+            checked[name] = dataclasses.replace(values, table=table)
+        elif not feature.has_ids:  # NaN is padding, or a missing value
+            checked[name] = numbers(columns, name, owner, feature.shape, missing=True)
+        elif feature in id_features and isinstance(feature, Categorical):
+            checked[name] = user_or_item(columns, feature, owner)
         else:
             checked[name] = ids(columns, feature, schema.num_ids(name), owner)
     return checked

@@ -1,4 +1,6 @@
-"""Hash tables of integers and texts with vectorised look-up."""
+"""Hash tables of integers and texts with vectorised look-up, and checksums of columns."""
+
+import hashlib
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +11,7 @@ MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 WORD = 8
 FULL = np.uint64(2**64 - 1)
 SEEDS = 16
+_HASHED_AT_ONCE = 1 << 20
 
 
 class IdTable:
@@ -115,3 +118,23 @@ def hash_texts(texts: pa.LargeStringArray, seed: int) -> np.ndarray:
             mixed = (hashes[rows] ^ word) * MULTIPLIER
             hashes[rows] = mixed ^ (mixed >> np.uint64(29))
     return hashes.view(np.int64)
+
+
+def hash_values(values: np.ndarray) -> str:
+    """Compute the SHA-256 of a column, independent of its memory layout.
+
+    Example:
+
+    >>> hash_values(np.array(["a", "b"], object)) == hash_values(np.array(["ab"], object))
+    False
+    """
+    digest = hashlib.sha256()
+    is_text = values.dtype.kind == "O"
+    digest.update(b"text" if is_text else values.dtype.newbyteorder("<").str.encode())
+    for start in range(0, len(values), _HASHED_AT_ONCE):
+        part = values[start : start + _HASHED_AT_ONCE]
+        if is_text:  # ids hold no line breaks, so lines separate them unambiguously
+            digest.update(("\n".join(part) + "\n").encode())
+        else:
+            digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()

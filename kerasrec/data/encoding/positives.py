@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from kerasrec.data.encoding import columns as check
-from kerasrec.data.encoding.columns import History
+from kerasrec.data.encoding.columns import LazyColumn
 from kerasrec.schema import Schema
 
 
 def positives(
-    columns: Mapping[str, np.ndarray | History], schema: Schema
-) -> dict[str, np.ndarray | History]:
+    columns: Mapping[str, np.ndarray | LazyColumn], schema: Schema
+) -> dict[str, np.ndarray | LazyColumn]:
     """Select the rows that are positives, and give them the label 1.
 
     This is for trainers that take every row as a positive, such as
@@ -38,15 +38,15 @@ def positives(
     {'user': [3], 'item': [5], 'label': [1.0]}
     """
     rows = positive_rows(columns, schema, "positives")
-    kept: dict[str, np.ndarray | History] = {
-        name: values.take(rows) if isinstance(values, History) else np.asarray(values)[rows]
+    kept: dict[str, np.ndarray | LazyColumn] = {
+        name: values.take(rows) if isinstance(values, LazyColumn) else np.asarray(values)[rows]
         for name, values in columns.items()
     }
     return {**kept, schema.label: np.ones(len(rows), np.float32)}
 
 
 def positive_rows(
-    columns: Mapping[str, np.ndarray | History], schema: Schema, owner: str
+    columns: Mapping[str, np.ndarray | LazyColumn], schema: Schema, owner: str
 ) -> np.ndarray:
     """Return the positions of the rows that are positives, at least one."""
     mask = is_positive(columns, schema, owner)
@@ -57,7 +57,7 @@ def positive_rows(
 
 
 def is_positive(
-    columns: Mapping[str, np.ndarray | History], schema: Schema, owner: str
+    columns: Mapping[str, np.ndarray | LazyColumn], schema: Schema, owner: str
 ) -> np.ndarray:
     """Mark the rows that are positives: a mask `(rows,)`, all True without a label column."""
     if schema.label not in columns:

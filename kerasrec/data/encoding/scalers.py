@@ -117,6 +117,21 @@ class StandardScaler(_Scaler):
         return self.mean, self.deviation
 
 
+def fitted_scale(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation of numbers, 1 where they are all equal.
+
+    Example:
+
+    >>> fitted_scale(np.array([1.0, 3.0])), fitted_scale(np.array([2.0, 2.0]))
+    ((2.0, 1.0), (2.0, 1.0))
+    """
+    array = _finite("StandardScaler", values)
+    if array.min() == array.max():
+        return float(array[0]), 1.0
+    scaler = StandardScaler.fit(array)
+    return scaler.mean, scaler.deviation
+
+
 def _finite(owner: str, values: Any) -> np.ndarray:
     try:
         array = np.asarray(values, np.float64)

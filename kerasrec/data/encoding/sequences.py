@@ -7,7 +7,7 @@ import numpy as np
 
 from kerasrec._checks import check_integer
 from kerasrec.data.encoding import columns as check
-from kerasrec.data.encoding.columns import History
+from kerasrec.data.encoding.columns import History, LazyColumn
 from kerasrec.schema import IdSequence, NumericSequence, Schema
 from kerasrec.types import Columns
 
@@ -19,7 +19,7 @@ def add_history(
     time: str | None = "timestamp",
     past: Columns | None = None,
     min_history: int = 0,
-) -> dict[str, np.ndarray | History]:
+) -> dict[str, np.ndarray | LazyColumn]:
     """Add the user's earlier items for each `IdSequence` of the item id.
 
     A `NumericSequence` gets the values of its column in the same earlier rows, and NaN at padding.
@@ -69,7 +69,7 @@ def add_history(
 
     end = position[total - check.check_rows(columns, columns, owner) :]
     history = History(items, begins[end], end, max_length=1)
-    kept: dict[str, np.ndarray | History] = dict(columns)
+    kept: dict[str, np.ndarray | LazyColumn] = dict(columns)
     if min_history:
         enough = np.flatnonzero(history.lengths >= min_history)
         if not len(enough):
@@ -78,7 +78,10 @@ def add_history(
                 f"{history.lengths.max()}. Lower min_history."
             )
         history = history.take(enough)
-        kept = {name: values[enough] for name, values in columns.items()}
+        kept = {
+            name: values.take(enough) if isinstance(values, LazyColumn) else values[enough]
+            for name, values in columns.items()
+        }
     values = {f.name: event_numbers(parts, f, owner)[order] for f in numeric}
     for feature in features:
         kept[feature.name] = dataclasses.replace(

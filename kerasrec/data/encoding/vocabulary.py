@@ -2,37 +2,15 @@
 
 import dataclasses
 import functools
-import hashlib
-import os
-import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from kerasrec._checks import check_integer
-from kerasrec._files import new_file
-from kerasrec.data.encoding.id_table import IdTable, TextTable
+from kerasrec.data.encoding.id_table import IdTable, TextTable, hash_values
 from kerasrec.data.tables.arrow import check_ids, distinct_ids, plain_text, to_ids
-from kerasrec.data.tables.typed_files import open_parquet
 from kerasrec.schema import FIRST_ID, UNKNOWN_ID
-
-FILE_NAME = "vocabularies.parquet"
-FILE_VERSION = "1"
-_VERSION_KEY = b"kerasrec.vocabularies"
-_FILE_SCHEMA = pa.schema(
-    {
-        "feature": pa.string(),
-        "int64_id": pa.int64(),
-        "string_id": pa.large_string(),
-        "count": pa.int64(),
-    },
-    metadata={_VERSION_KEY: FILE_VERSION},
-)
-_HASHED_AT_ONCE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -253,84 +231,3 @@ class Vocabulary:
                 f"{table.column_names}."
             )
         return cls(table["id"], table["count"].to_numpy(), name)
-
-
-def hash_values(values: np.ndarray) -> str:
-    """Compute the SHA-256 of a column, independent of its memory layout.
-
-    Example:
-
-    >>> hash_values(np.array(["a", "b"], object)) == hash_values(np.array(["ab"], object))
-    False
-    """
-    digest = hashlib.sha256()
-    is_text = values.dtype.kind == "O"
-    digest.update(b"text" if is_text else values.dtype.newbyteorder("<").str.encode())
-    for start in range(0, len(values), _HASHED_AT_ONCE):
-        part = values[start : start + _HASHED_AT_ONCE]
-        if is_text:  # ids hold no line breaks, so lines separate them unambiguously
-            digest.update(("\n".join(part) + "\n").encode())
-        else:
-            digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
-
-
-def save_vocabularies(
-    vocabularies: Mapping[str, Vocabulary], directory: str | os.PathLike[str]
-) -> pathlib.Path:
-    """Write all vocabularies to one Parquet file atomically.
-
-    Args:
-        vocabularies: vocabulary by column name.
-        directory: folder for `vocabularies.parquet`; created if necessary.
-
-    Returns:
-        Path of the file.
-
-    Raises:
-        ValueError: if there are no vocabularies.
-    """
-    if not vocabularies:
-        raise ValueError("save_vocabularies: received no vocabularies; fit them first.")
-    parts = [_FILE_SCHEMA.empty_table()]
-    for feature, vocabulary in vocabularies.items():
-        names = pa.array([feature] * len(vocabulary), pa.string())
-        columns = {"feature": names, f"{vocabulary.dtype}_id": vocabulary._values}
-        parts.append(pa.table({**columns, "count": vocabulary.counts}))
-    table = pa.concat_tables(parts, promote_options="default")  # ids of the other type are null
-    path = pathlib.Path(directory) / FILE_NAME
-    with new_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    return path
-
-
-def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Vocabulary]:
-    """Read the file of `save_vocabularies`.
-
-    Args:
-        directory: the folder that holds `vocabularies.parquet`.
-
-    Raises:
-        ValueError: if the file is missing, is not such a file, or comes from a newer version.
-    """
-    path = pathlib.Path(directory) / FILE_NAME
-    if not path.is_file():
-        raise ValueError(
-            f"load_vocabularies: there is no file {FILE_NAME} in {str(directory)!r}. Write it with "
-            "save_vocabularies."
-        )
-    with open_parquet(path, "load_vocabularies") as file:
-        table = file.read()
-    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"").decode()
-    if version != FILE_VERSION:
-        raise ValueError(
-            f"load_vocabularies: this kerasrec reads version {FILE_VERSION} of {FILE_NAME}; "
-            f"received version {version or 'none'!r}. Write it again, or upgrade: "
-            "pip install -U kerasrec."
-        )
-    vocabularies = {}
-    for feature in pc.unique(table["feature"]).to_pylist():
-        part = table.filter(pc.equal(table["feature"], feature))
-        ids = part["string_id" if part["int64_id"].null_count else "int64_id"]
-        vocabularies[feature] = Vocabulary(ids, part["count"].to_numpy(), feature)
-    return vocabularies

@@ -24,6 +24,7 @@ from kerasrec.data.tables.arrow import (
 from kerasrec.data.tables.clean import missing_values
 from kerasrec.data.tables.interactions import Interactions, check_columns
 from kerasrec.data.tables.readers import FileForm, TableFile
+from kerasrec.data.tables.side_tables import audit_side_tables
 from kerasrec.data.tables.sides import side_of
 from kerasrec.data.tables.typed_text import IdType
 
@@ -50,6 +51,7 @@ class Audit:
         problems: what `Interactions` would reject, or what makes learning impossible.
         leaks: columns that seem to reveal the label or the item, or that carry no information.
         features: further columns that describe the user, not the moment.
+        sides: what each column of the tables of users and items is taken for.
     """
 
     source: str
@@ -64,6 +66,7 @@ class Audit:
     problems: tuple[str, ...]
     leaks: tuple[str, ...]
     features: tuple[str, ...] = ()
+    sides: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         missing = [f"{name} {count:,}" for name, count in self.missing.items() if count]
@@ -86,7 +89,8 @@ class Audit:
                 f"  {value:>{width}} {count:>12,} {count / self.rows:>7.2%} {bar}".rstrip()
             )
         found = [("problems", self.problems), ("likely leaks", self.leaks)]
-        for title, findings in found + ([("features", self.features)] if self.features else []):
+        more = [("features", self.features), ("side tables", self.sides)]
+        for title, findings in found + [section for section in more if section[1]]:
             lines.append(f"{title:<13} {'' if findings else 'none'}".rstrip())
             lines.extend(f"  - {finding}" for finding in findings)
         return "\n".join(lines)
@@ -106,6 +110,8 @@ def audit(
     item: str = "item_id",
     label: str | None = "rating",
     time: str | None = "timestamp",
+    users: Any = None,
+    items: Any = None,
 ) -> Audit:
     """Check rows without rejecting them, and report problems and likely leaks.
 
@@ -125,6 +131,8 @@ def audit(
         item: columns of these roles, see `Interactions`.
         label: columns of these roles, see `Interactions`.
         time: columns of these roles, see `Interactions`.
+        users: table of the users, or its file, see `Interactions.with_tables`.
+        items: table of the items, or its file.
 
     Raises:
         ValueError: if the source has no rows, cannot be read, or lacks the user or item column.
@@ -158,7 +166,19 @@ def audit(
         check_columns(list(raw), {"user": user, "item": item})
         table = joined({key: to_arrow(values, f"column {key!r}") for key, values in raw.items()})
         rows = _Rows(name, tuple(table.column_names), table, None)
-    return _audit(rows, str(roles["user"]), str(roles["item"]), roles["label"], roles["time"])
+    own = str(roles["user"]), str(roles["item"])
+    report = _audit(rows, *own, roles["label"], roles["time"])
+    has_tables = isinstance(source, Interactions) and (source.users or source.items)
+    if users is None and items is None and not has_tables:
+        return report
+    if not isinstance(source, Interactions):
+        kinds = zip(own, ("user", "item"), strict=True)
+        ids = {column: rows.typed(rows.column(column)[0], role, column) for column, role in kinds}
+        named = dict(zip(("user", "item"), own, strict=True))
+        roles_of_ids: Any = {**named, "label": None, "time": None}
+        source = Interactions.from_table(ids, **roles_of_ids, missing="drop", duplicates="keep")
+    lines, problems = audit_side_tables(source, users, items)
+    return dataclasses.replace(report, sides=tuple(lines), problems=(*report.problems, *problems))
 
 
 @dataclasses.dataclass

@@ -47,6 +47,9 @@ class Interactions:
         label: column of ratings or clicks; None for implicit feedback, where each row counts as 1.
         time: column that orders the rows; None where there is none.
         context: columns that describe the moment (hour, device), or the user.
+        users: table of the users, one row each, with their ids in the column `user`; None for none.
+            Create it with `from_table` or `with_tables`, which check it.
+        items: table of the items, likewise.
 
     Raises:
         ValueError: if a column is missing, has another type, or holds invalid values.
@@ -67,6 +70,8 @@ class Interactions:
     label: str | None = "rating"
     time: str | None = "timestamp"
     context: tuple[str, ...] = ()
+    users: pa.Table | None = None
+    items: pa.Table | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "context", _check_roles(self.roles, self.context))
@@ -97,6 +102,9 @@ class Interactions:
         context: Sequence[str] = (),
         missing: Literal["error", "drop"] = "error",
         duplicates: Literal["error", "keep"] = "error",
+        users: Any = None,
+        items: Any = None,
+        missing_sides: Literal["error", "unknown"] = "error",
     ) -> "Interactions":
         """Create from any table: Arrow, pandas, polars, DuckDB, or a dict of arrays.
 
@@ -110,9 +118,13 @@ class Interactions:
             missing: policy for rows with a null, NaN or empty string: raise an error, or drop them.
             duplicates: policy for a repeated (user, item) pair: raise an error, or keep all rows.
                 `kerasrec.data.deduplicate` then takes the last or the mean.
+            users: table about the users, see `with_tables`.
+            items: table about the items, see `with_tables`.
+            missing_sides: see `with_tables`.
 
         Raises:
-            ValueError: if the data are empty, lack a column, or hold invalid values.
+            ValueError: if the data are empty, lack a column, or hold invalid values, or
+                `with_tables` rejects a table.
         """
         check_choice("Interactions", "missing", missing, ("error", "drop"))
         check_choice("Interactions", "duplicates", duplicates, ("error", "keep"))
@@ -149,7 +161,7 @@ class Interactions:
         rows = cls(table, user, item, label, time, context)
         if duplicates == "error":
             rows.refuse_duplicates()
-        return rows
+        return rows.with_tables(users=users, items=items, missing_sides=missing_sides)
 
     @property
     def roles(self) -> dict[str, str | None]:
@@ -273,6 +285,41 @@ class Interactions:
             ValueError: if the values are not times, or another role has this name.
         """
         return dataclasses.replace(self, table=self._replaced(name, "time", values), time=name)
+
+    def with_tables(
+        self,
+        *,
+        users: Any = None,
+        items: Any = None,
+        missing_sides: Literal["error", "unknown"] = "error",
+    ) -> "Interactions":
+        """Return a copy with tables about the users and the items, joined by id.
+
+        `kerasrec.data.prepare` makes features of their columns. They hold one row for each user or
+        item, with ids of the type of the interactions, in a column named as there or by a common
+        name.
+
+        Args:
+            users: a table as `from_table` takes, or the path of a file; None to keep what there is.
+            items: likewise.
+            missing_sides: policy for users and items of the interactions without a row in their
+                table: raise an error, or take their features as unknown.
+
+        Raises:
+            ValueError: if a table has no column of ids, no other column or no rows, ids repeat, are
+                missing or have another type, or users or items have no row.
+
+        Example:
+
+        >>> rows = Interactions.from_table({"user_id": [7, 9], "item_id": ["a", "b"]},
+        ...     label=None, time=None)
+        >>> rows.with_tables(items={"item_id": ["b", "a"], "price": [2.5, 1.0]}).items.to_pylist()
+        [{'item_id': 'b', 'price': 2.5}, {'item_id': 'a', 'price': 1.0}]
+        """
+        # These read files, so they stand above interactions.
+        from kerasrec.data.tables.side_tables import with_side_tables
+
+        return with_side_tables(self, users=users, items=items, missing_sides=missing_sides)
 
     def _replaced(self, name: str, role: str, values: Any) -> pa.Table:
         column = _CONVERT[role](values, f"Interactions: column {name!r} ({role})")

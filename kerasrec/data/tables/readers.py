@@ -73,6 +73,9 @@ def read(
     context: Sequence[str] = (),
     missing: Literal["error", "drop"] = "error",
     duplicates: Literal["error", "keep"] = "error",
+    users: Any = None,
+    items: Any = None,
+    missing_sides: Literal["error", "unknown"] = "error",
 ) -> Interactions:
     """Read interactions from a file, plain or compressed (gzip, bzip2, Zstandard, LZ4, xz, zip).
 
@@ -124,6 +127,9 @@ def read(
         context: see `user`.
         missing: see `Interactions.from_table`.
         duplicates: see `Interactions.from_table`.
+        users: table about the users, or its file, see `Interactions.with_tables`.
+        items: table about the items, or its file.
+        missing_sides: see `Interactions.with_tables`.
 
     Raises:
         ValueError: if the file does not exist, is empty, has no rows, has another format, its
@@ -148,7 +154,7 @@ def read(
     try:
         check_columns(list(file.names), roles, context)
         table = file.read(list(kinds))
-        return Interactions.from_table(
+        rows = Interactions.from_table(
             {name: file.typed(table[name], kinds[name], name) for name in table.column_names},
             **roles,
             context=context,
@@ -159,6 +165,7 @@ def read(
         if str(file.path) in str(error):
             raise
         raise ValueError(f"{file.path}: {error}{file.header_hint()}") from error
+    return rows.with_tables(users=users, items=items, missing_sides=missing_sides)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 Every accuracy metric follows from two numbers per positive: how many candidates score higher, and
 how many score the same. They are counted in blocks of queries, so that there is never an array of
-users x items. Blocks of a retriever are distributed over threads, each with a single-threaded BLAS
-product, since numpy releases the interpreter's lock in long operations. If memory allows each
-thread only a few rows, the threads share the columns of one block instead. A product with more rows
-then reads the item vectors less often.
+users x items. Blocks are distributed over threads, since numpy and TensorFlow release the
+interpreter's lock in long operations. Those of a retriever are single-threaded BLAS products. If
+memory allows each thread only a few rows of them, the threads share the columns of one block
+instead. A product with more rows then reads the item vectors less often.
 """
 
 import dataclasses
@@ -19,12 +19,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from kerasrec.evaluation.ranking.counting import count_better
+from kerasrec.evaluation.ranking.item_parts import ItemParts
 from kerasrec.evaluation.ranking.scoring import ItemVectors, block_scorer, cores
 from kerasrec.evaluation.ranking.task import PreparedTask
 from kerasrec.types import Ranker, Retriever
 
-# Bytes for a score of a retriever and its share of the pairs removed from a block. Flags come on
-# top, at least two for each score of a row. Scores of other models are copied once more.
+# Bytes for a score of a retriever or of parts and its share of the pairs removed from a block. Flags
+# come on top, at least two for each score of a row. Scores of other models are copied once more.
 _BYTES_PER_PRODUCT = 5
 _BYTES_PER_SCORE = 10
 # Queries of a block, beyond which products get no faster. Below _FEW_QUERIES per thread, threads
@@ -90,7 +91,11 @@ class _Count(Protocol):
 
 
 def count_positives(
-    model: Ranker, task: PreparedTask, *, max_memory_mb: int
+    model: Ranker,
+    task: PreparedTask,
+    *,
+    max_memory_mb: int,
+    advance: Callable[[int], None] = lambda queries: None,
 ) -> tuple[Positives, np.ndarray]:
     """Score all queries and count the candidates above and tied with each positive.
 
@@ -98,6 +103,7 @@ def count_positives(
         model: model to score with.
         task: the ranking task.
         max_memory_mb: bound for the arrays of scores.
+        advance: function of the number of queries that were counted since it was called last.
 
     Returns:
         The positives, and the number of negatives `(queries,)`.
@@ -126,11 +132,14 @@ def count_positives(
         greater[at], tied[at] = better(scores, block.row, value)
         score[at] = value
         negatives[block.queries] = others
+        advance(len(block.queries))
 
     if task.candidates is not None:
         _sampled(model, task, count, max_memory_mb)
     elif isinstance(model, Retriever):
-        _retrieved(model, task, count, max_memory_mb)
+        _in_threads(ItemVectors.of(model, task.items), task, count, max_memory_mb)
+    elif (parts := ItemParts.of(model, task.items, queries=num_queries)) is not None:
+        _in_threads(parts, task, count, max_memory_mb)
     else:
         _scored(model, task, count, max_memory_mb)
     found = Positives(queries.query, queries.item, listed, score, greater, tied)
@@ -182,37 +191,36 @@ def _remove_seen(
     return column, scores.shape[1] - removed - positives
 
 
-def _retrieved(model: Retriever, task: PreparedTask, count: _Count, max_memory_mb: int) -> None:
-    catalogue = ItemVectors.of(model, task.items)
-    width, threads = len(catalogue.vectors), cores()
+def _in_threads(
+    catalogue: ItemVectors | ItemParts, task: PreparedTask, count: _Count, max_memory_mb: int
+) -> None:
+    width, threads = len(catalogue), cores()
     most = (max_memory_mb << 20) // width // _BYTES_PER_PRODUCT
-    few = threads > 1 and most // threads < _FEW_QUERIES
+    vectors = isinstance(catalogue, ItemVectors)
+    few = vectors and threads > 1 and most // threads < _FEW_QUERIES
     size = max(1, min((most if few else most // threads) - 1, _QUERIES_PER_BLOCK))
-    rank = _by_columns if few else _by_rows
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        one = rank(catalogue, task, count, size, threads, pool)
+        if few and isinstance(catalogue, ItemVectors):
+            one = _by_columns(catalogue, task, count, size, threads, pool)
+        else:
+            one = _by_rows(catalogue, task, count, size)
         for blocks in _blocks(task, size, within=_QUERIES_PER_CALL):
             several = np.concatenate([block.queries for block in blocks])
-            vectors = catalogue.queries(_features(task, several))
-            each = np.split(vectors, np.cumsum([len(block.queries) for block in blocks])[:-1])
+            encoded = catalogue.queries(_features(task, several))
+            each = np.split(encoded, np.cumsum([len(block.queries) for block in blocks])[:-1])
             for _ in map(one, blocks, each) if few else pool.map(one, blocks, each):
                 pass
 
 
 def _by_rows(
-    catalogue: ItemVectors,
-    task: PreparedTask,
-    count: _Count,
-    size: int,
-    threads: int,
-    pool: ThreadPoolExecutor,
+    catalogue: ItemVectors | ItemParts, task: PreparedTask, count: _Count, size: int
 ) -> _RankBlock:
     """Return a function that ranks a block in the calling thread."""
     own = threading.local()  # one score array per thread: allocation is as slow as counting
 
     def one(block: _Block, queries: np.ndarray) -> None:
         if not hasattr(own, "scores"):
-            own.scores = np.empty((size, len(catalogue.vectors)), np.float32)
+            own.scores = np.empty((size, len(catalogue)), np.float32)
         scores = own.scores[: len(queries)]
         catalogue.scores(queries, out=scores)
         count(block, scores, *_remove_seen(task, block, scores))

@@ -2,6 +2,7 @@
 
 from typing import Unpack
 
+from kerasrec._progress import progress
 from kerasrec.evaluation.ranking.positions import count_positives
 from kerasrec.evaluation.ranking.result import RankingResult
 from kerasrec.evaluation.ranking.scoring import check_ranker
@@ -10,7 +11,11 @@ from kerasrec.types import Columns, Ranker
 
 
 def rank(
-    model: Ranker, test: Columns | RankingTask, **options: Unpack[TaskOptions]
+    model: Ranker,
+    test: Columns | RankingTask,
+    *,
+    verbose: bool = False,
+    **options: Unpack[TaskOptions],
 ) -> RankingResult:
     """Rank the catalogue for every query and compute the metrics of the test items.
 
@@ -33,12 +38,15 @@ def rank(
     Each is the exact mean over all orders of tied items (`TieBlocks`), so constant scores get the
     result of chance.
 
-    A `Retriever` is ranked by matrix products with one thread per core, any other `Ranker` by
-    scoring pairs. Two items with equal vectors always tie.
+    A `Retriever` is ranked by matrix products with one thread per core. A `PartsRanker`, such as
+    `EmbeddingMLP`, reads each query and each item once, and its pairs are scored in compiled blocks,
+    likewise with one thread per core. Any other `Ranker` is called on all pairs. Two items with
+    equal vectors or parts always tie.
 
     Args:
         model: model to evaluate.
         test: encoded test rows, or a task.
+        verbose: whether to draw a progress bar on a terminal.
         **options: fields of `RankingTask`. Test rows need `seen`. A task is ranked with these
             fields replaced.
 
@@ -67,6 +75,10 @@ def rank(
     check_ranker(model)
     task = RankingTask.of(test, options)
     prepared = task.prepare(model.schema)
-    positives, negatives = count_positives(model, prepared, max_memory_mb=task.max_memory_mb)
+    memory, queries = task.max_memory_mb, len(prepared.queries.test_row)
+    with progress("ranking", queries, shown=verbose) as advance:
+        positives, negatives = count_positives(
+            model, prepared, max_memory_mb=memory, advance=advance
+        )
     features, user = prepared.queries.features, model.schema.user_id.name
     return RankingResult(features, user, positives, negatives, task.cutoffs, prepared.facts)

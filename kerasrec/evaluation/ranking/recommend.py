@@ -10,8 +10,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from kerasrec._checks import check_integer
+from kerasrec._progress import progress
 from kerasrec.evaluation.columns import check_columns, check_ids
 from kerasrec.evaluation.ranking.best import Best, best_columns
+from kerasrec.evaluation.ranking.item_parts import ItemParts
 from kerasrec.evaluation.ranking.queries import SeenPairs
 from kerasrec.evaluation.ranking.scoring import (
     ItemVectors,
@@ -23,7 +25,6 @@ from kerasrec.evaluation.ranking.scoring import (
 from kerasrec.evaluation.ranking.task import (
     RankingTask,
     TaskOptions,
-    catalogue,
     positions_of,
 )
 from kerasrec.schema import PADDING_ID
@@ -62,7 +63,12 @@ class Recommendations:
 
 
 def recommend(
-    model: Ranker, queries: Columns | RankingTask, *, seed: int = 0, **options: Unpack[TaskOptions]
+    model: Ranker,
+    queries: Columns | RankingTask,
+    *,
+    seed: int = 0,
+    verbose: bool = False,
+    **options: Unpack[TaskOptions],
 ) -> Recommendations:
     """Recommend the k items of the highest score for every query, without seen items.
 
@@ -74,8 +80,10 @@ def recommend(
         queries: encoded query side features, one row per list, such as `RankingResult.queries`; or
             a task, whose queries get lists.
         seed: seed of the order of equal scores.
-        **options: the fields `seen`, `k`, `items` and `max_memory_mb` of `RankingTask`. All seen
-            items are left out, those that are positives too. Lists have the largest k.
+        verbose: whether to draw a progress bar on a terminal.
+        **options: the fields `seen`, `k`, `candidates` `(c,)`, `items` and `max_memory_mb` of
+            `RankingTask`. All seen items are left out, those that are positives too. Lists have the
+            largest k.
 
     Raises:
         ValueError: if there is no query, a column is missing or badly encoded, k is not from 1 to
@@ -96,17 +104,18 @@ def recommend(
     check_ranker(model)
     schema = model.schema
     task = RankingTask.of(queries, options)
-    if task.candidates is not None:
+    if task.sampled is not None:
         raise ValueError(
-            "recommend: expected a task without candidates, since lists are of the catalogue; "
-            "received candidates. Narrow the catalogue with `items`, or leave them out."
+            "recommend: expected a task without candidates by row, since lists are of the "
+            "catalogue; received candidates. Pass the ids (c,) of all items that can be listed, or "
+            "leave them out."
         )
     pairs = SeenPairs.of(task.seen, schema)
     if isinstance(queries, RankingTask):
         queries = task.queries(schema, pairs).features
     rows = check_columns(queries, [f.name for f in schema.query], what="recommend: queries")
     users = check_ids(queries[schema.user_id.name], schema.user_id, what="recommend: queries")
-    items = catalogue(schema, task.items)
+    items = task.catalogue(schema)
     ids = np.asarray(items[schema.item_id.name])
     k, max_memory_mb = task.cutoffs[-1], task.max_memory_mb
     hint = f"There are {len(ids)} items."
@@ -124,18 +133,31 @@ def recommend(
 
     step = max(1, min(size // (2 * cores()), _QUERIES_PER_STEP))
     threads = None
+    retrieves = isinstance(model, Retriever)
+    parts = None if retrieves else ItemParts.of(model, items, queries=rows)
     if isinstance(model, Retriever) and step >= _FEW_QUERIES:
         threads = 1  # of BLAS, since each of our threads computes products
-        score_block = _products(model, items, step)
+        score_block = _in_threads(ItemVectors.of(model, items), step)
+    elif parts is not None:
+        score_block = _in_threads(parts, step)
     else:
         score_block = _scored(model, items, max_memory_mb)
-    with threadpool_limits(threads, "blas"), ThreadPoolExecutor(cores()) as pool:
+    with (
+        threadpool_limits(threads, "blas"),
+        ThreadPoolExecutor(cores()) as pool,
+        progress("recommending", rows, shown=verbose) as advance,
+    ):
 
         def best_of(part: slice) -> list[Best]:
             score = score_block({f.name: queries[f.name][part] for f in schema.query})
             of = users[part]
-            some = slices(len(of), step)
-            return list(pool.map(lambda few: best_unseen(score(few), of[few]), some))
+
+            def best_of_few(few: slice) -> Best:
+                found = best_unseen(score(few), of[few])
+                advance(len(of[few]))
+                return found
+
+            return list(pool.map(best_of_few, slices(len(of), step)))
 
         for part in slices(rows, size):
             # One thread draws, block by block, so that lists do not depend on the thread count.
@@ -155,9 +177,8 @@ def _in_order(blocks: list[Best], rng: np.random.Generator) -> tuple[np.ndarray,
     return np.take_along_axis(columns, order, axis=1), real
 
 
-def _products(model: Retriever, items: Columns, step: int) -> _BlockScorer:
-    """Return a scorer that multiplies the requested rows in the calling thread."""
-    catalogue = ItemVectors.of(model, items)
+def _in_threads(catalogue: ItemVectors | ItemParts, step: int) -> _BlockScorer:
+    """Return a scorer that scores the requested rows in the calling thread."""
     own = threading.local()  # one score array per thread: allocation is as slow as selection
 
     def score_block(features: Columns) -> _RowScorer:
@@ -165,7 +186,7 @@ def _products(model: Retriever, items: Columns, step: int) -> _BlockScorer:
 
         def score(rows: slice) -> np.ndarray:
             if not hasattr(own, "scores"):
-                own.scores = np.empty((step, len(catalogue.vectors)), np.float32)
+                own.scores = np.empty((step, len(catalogue)), np.float32)
             some = vectors[rows]
             return catalogue.scores(some, out=own.scores[: len(some)])
 

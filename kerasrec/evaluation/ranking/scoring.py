@@ -9,15 +9,13 @@ import numpy as np
 
 from kerasrec._checks import check_integer
 from kerasrec.schema import Feature
-from kerasrec.types import Columns, PartsRanker, Ranker, Retriever, Tensor, has_own_parts
+from kerasrec.types import Columns, Ranker, Retriever, Tensor
 
 # Scores (query, item) for a block of queries: all items, or those at the given positions.
 BlockScorer = Callable[[Columns, np.ndarray | None], np.ndarray]
 
 # Estimated memory per pair inside a model that scores pairs: 1024 float32 activations.
 _BYTES_PER_PAIR = 4096
-# The same if both sides are computed beforehand: hidden layers only.
-_BYTES_PER_PAIR_OF_PARTS = 2048
 _ITEMS_PER_CALL = 65_536
 # Feature values of the queries of one call. Each id of a history becomes a hundred or more numbers.
 _QUERY_VALUES_PER_CALL = 65_536
@@ -97,9 +95,9 @@ def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
 def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockScorer:
     """Return a function that scores blocks of queries against a catalogue or candidates.
 
-    For a `Retriever`, the catalogue's vectors are computed once, and scores are matrix products. A
-    `PartsRanker` also computes the item side of the catalogue once. Any other `Ranker` is called on
-    pairs through its candidate axis, and so is a `PartsRanker` for given candidates.
+    For a `Retriever`, the catalogue's vectors are computed once, and scores are matrix products. Any
+    other `Ranker` is called on pairs through its candidate axis. For the whole catalogue of a
+    `PartsRanker` see `ItemParts`.
 
     Args:
         model: model to score with.
@@ -113,10 +111,7 @@ def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockS
     """
     if isinstance(model, Retriever):
         return _retriever_scorer(model, items, max_memory_mb)
-    of_pairs = _ranker_scorer(model, items, max_memory_mb)
-    if isinstance(model, PartsRanker) and has_own_parts(model):
-        return _parts_scorer(model, items, max_memory_mb, of_pairs)
-    return of_pairs
+    return _ranker_scorer(model, items, max_memory_mb)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -162,14 +157,17 @@ class ItemVectors:
             np.add(
                 some, 0.0, out=vectors[rows]
             )  # -0.0 becomes 0.0, so that both hash and tie alike
-        repeats, originals = _repeats(vectors)
+        repeats, originals = find_repeats(vectors)
         largest = max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
         bound = largest * vectors.shape[1]
         return cls(model, vectors, repeats, originals, bound)
 
+    def __len__(self) -> int:
+        return len(self.vectors)
+
     def queries(self, features: Columns) -> np.ndarray:
         """Compute the query vectors `(queries, dim)`."""
-        return _of_queries(self.model.query_embedding, features)
+        return in_calls(self.model.query_embedding, features)
 
     def scores(self, queries: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Compute the products `(queries, items)`.
@@ -197,7 +195,7 @@ class ItemVectors:
         return found
 
 
-def _of_queries(read: Callable[[Columns], Tensor], features: Columns) -> np.ndarray:
+def in_calls(read: Callable[[Columns], Tensor], features: Columns) -> np.ndarray:
     """Compute the vectors `(queries, width)` of queries, in calls of bounded size."""
     count = len(next(iter(features.values())))
     values = sum(column.size for column in features.values())
@@ -209,7 +207,7 @@ def _of_queries(read: Callable[[Columns], Tensor], features: Columns) -> np.ndar
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _repeats(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_repeats(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the rows that equal an earlier row bit by bit, and the first such row of each."""
     words: Any = vectors.view(np.uint64 if vectors.shape[1] % 2 == 0 else np.uint32)
     odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], np.uint64) * 2 + 1
@@ -239,34 +237,6 @@ def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> B
         for part in slices(len(queries), step):
             np.einsum("qd,qcd->qc", queries[part], vectors[positions[part]], out=found[part])
         return check_scores(found, positions.shape, model)
-
-    return scores
-
-
-def _parts_scorer(
-    model: PartsRanker, items: Columns, max_memory_mb: int, of_pairs: BlockScorer
-) -> BlockScorer:
-    num_items = len(items[model.schema.item_id.name])
-    pairs = max(1, (max_memory_mb << 20) // _BYTES_PER_PAIR_OF_PARTS)
-    width = min(num_items, pairs)
-    height = pairs // width
-    columns = slices(num_items, width)
-    parts = [model.item_part(take_features(items, model.schema.item, part)) for part in columns]
-    if any(part is None for part in parts):
-        return of_pairs
-
-    def scores(query: Columns, positions: np.ndarray | None = None) -> np.ndarray:
-        if positions is not None:
-            return of_pairs(query, positions)
-        features = {feature.name: query[feature.name] for feature in model.schema.query}
-        queries = _of_queries(model.query_part, features)
-        found = np.empty((len(queries), num_items), np.float32)
-        for rows in slices(len(queries), height):
-            for columns_of_part, part in zip(columns, parts, strict=True):
-                block = found[rows, columns_of_part]
-                some = to_numpy(model.score_parts(queries[rows], part))
-                block[:] = check_scores(some, block.shape, model)
-        return found
 
     return scores
 

@@ -66,8 +66,8 @@ class RankingTask:
     - A (query, item) pair that occurs twice in the test set counts once.
     - Rows of users without training rows are left out, since all of them share the unknown id.
       `unknown_user_rows` counts these rows.
-    - Test items that are unknown or not in `items` cannot be recommended, so they count as missed.
-      `unknown_item_rows` counts these rows.
+    - Test items that are unknown or none of the `candidates` cannot be recommended, so they count
+      as missed. `unknown_item_rows` counts these rows.
 
     Args:
         test: encoded test rows: the query side features, the item id and, if there is one, the
@@ -75,12 +75,13 @@ class RankingTask:
         seen: encoded rows whose items are removed from a user's list: usually the training rows, or
             a list of the training and the validation rows. None removes nothing.
         k: cutoffs.
-        candidates: item ids `(test rows, c)` to rank each row's positive among, instead of the
-            catalogue. Metrics of this sampled protocol are not comparable with others. Each test
-            row is a query. The positive is added where missing, and repeated ids count once.
-            `sample_candidates` draws candidates.
-        items: item features, one row per item of the catalogue. Default: every known id, for
-            models that need only the item id.
+        candidates: encoded ids `(c,)` of the only items that can be recommended, such as those in
+            stock; by default all known items. Or item ids `(test rows, c)` to rank each row's
+            positive among, instead of the catalogue. Metrics of this sampled protocol are not
+            comparable with others. Each test row is a query. The positive is added where missing,
+            and repeated ids count once. `sample_candidates` draws candidates.
+        items: item features by encoded id, `(num_ids, ...)`, such as `PreparedData.items`. Models
+            that read only the item id need none.
         per: `"user"`: one list for each user. Its other query side features (the history, the
             context) are those of the user's first test row. `"row"`: one list for each test row,
             with the features of that row and its item as the only positive. The user's other test
@@ -146,12 +147,50 @@ class RankingTask:
         """Return the values of k, ascending and distinct."""
         return tuple(np.unique(self.k).tolist())
 
+    @property
+    def sampled(self) -> Candidates | None:
+        """Return the candidates of each test row; None without a sampled protocol."""
+        given = self.candidates
+        if given is None or isinstance(given, Candidates):
+            return given
+        return None if np.ndim(given) == 1 else Candidates(np.asarray(given))
+
+    def catalogue(self, schema: Schema) -> dict[str, np.ndarray]:
+        """Return the features of all items that can be recommended, one row each.
+
+        Raises:
+            ValueError: if the model reads features that `items` lacks, it has another number of
+                rows than there are ids, or an id cannot be recommended.
+        """
+        own = schema.item_id
+        ids = np.arange(FIRST_ID, own.num_ids, dtype=np.int32)
+        if self.candidates is not None and self.sampled is None:
+            ids = _listed_ids(np.asarray(self.candidates), schema)
+        columns = {own.name: ids}
+        if others := [f for f in schema.item if f != own]:
+            if self.items is None:
+                raise ValueError(
+                    f"rank: this model reads the item features {[f.name for f in others]}; "
+                    "received no `items`. Pass PreparedData.items, the features by encoded id."
+                )
+            check_columns(self.items, [f.name for f in others], what="rank: items")
+            for feature in others:
+                values = np.asarray(self.items[feature.name])
+                if len(values) != own.num_ids:
+                    raise ValueError(
+                        f"rank: items[{feature.name!r}] needs one row per encoded id, padding and "
+                        f"unknown included: {own.num_ids}; received {len(values)}. To rank fewer "
+                        "items, pass their ids as candidates."
+                    )
+                columns[feature.name] = values[ids]
+        return columns
+
     def queries(self, schema: Schema, seen: SeenPairs) -> Queries:
         """Group the test rows into queries, see `make_queries`."""
         names = [feature.name for feature in schema.query] + [schema.item_id.name]
         names += [schema.label] if schema.label in self.test else []
         check_columns(self.test, names, what="rank: test")
-        per = self.per if self.candidates is None else "row"
+        per = self.per if self.sampled is None else "row"
         return make_queries(self.test, schema, seen, drop_repeats=self.drop_repeats, per=per)
 
     def prepare(self, schema: Schema) -> "PreparedTask":
@@ -161,14 +200,13 @@ class RankingTask:
             ValueError: if the test set has no positive (or none without unknown users and dropped
                 repeats), k exceeds the catalogue, or a column is missing or badly encoded.
         """
-        items = catalogue(schema, self.items)
+        items = self.catalogue(schema)
         seen = SeenPairs.of(self.seen, schema)
         queries = self.queries(schema, seen)
         rows = len(self.test[schema.item_id.name])
         ids = np.asarray(items[schema.item_id.name])
         protocol, width, given = "full catalogue", len(ids), None
-        if self.candidates is not None:
-            candidates = as_candidates(self.candidates)
+        if (candidates := self.sampled) is not None:
             given = _candidate_ids(candidates.ids, schema, rows)[queries.test_row]
             protocol = f"sampled, {given.shape[1]} {candidates.method} candidates"
             width = given.shape[1] + 1
@@ -216,11 +254,6 @@ class PreparedTask:
     facts: dict[str, float | int | str]
 
 
-def as_candidates(candidates: np.ndarray | Candidates) -> Candidates:
-    """Return candidates with their method, `"given"` for an array of ids."""
-    return candidates if isinstance(candidates, Candidates) else Candidates(np.asarray(candidates))
-
-
 def positions_of(ids: np.ndarray, schema: Schema) -> np.ndarray:
     """Return the row of every item id in a catalogue, -1 if it has none."""
     position = np.full(schema.item_id.num_ids, -1)
@@ -228,25 +261,18 @@ def positions_of(ids: np.ndarray, schema: Schema) -> np.ndarray:
     return position
 
 
-def catalogue(schema: Schema, items: Columns | None) -> dict[str, np.ndarray]:
-    """Return the item features of the catalogue, one row per item."""
-    if items is None:
-        if len(schema.item) > 1:
-            raise ValueError(
-                "rank: this model needs the item features "
-                f"{[f.name for f in schema.item]} of every item; received no `items`. Pass a dict "
-                "of columns with one row per item."
-            )
-        return {schema.item_id.name: np.arange(FIRST_ID, schema.item_id.num_ids, dtype=np.int32)}
-    check_columns(items, [f.name for f in schema.item], what="rank: items")
-    ids = check_ids(items[schema.item_id.name], schema.item_id, what="rank: items")
+def _listed_ids(candidates: np.ndarray, schema: Schema) -> np.ndarray:
+    """Return the ids `(c,)` of the items that can be recommended, validated."""
+    if not len(candidates):
+        raise ValueError("rank: candidates expects at least one item id; received none.")
+    ids = check_ids(candidates, schema.item_id, what="rank: candidates")
     if not known(ids).all() or len(np.unique(ids)) < len(ids):
         raise ValueError(
-            f"rank: items expects one row per known item; received {len(ids)} rows with "
-            f"{(~known(ids)).sum()} padding or unknown ids and {len(ids) - len(np.unique(ids))} "
-            "repeated ones. Leave those rows out."
+            f"rank: candidates expects known item ids, each once; received {len(ids)} ids with "
+            f"{(~known(ids)).sum()} of padding or unknown items and "
+            f"{len(ids) - len(np.unique(ids))} repeated ones. Leave those out."
         )
-    return {f.name: np.asarray(items[f.name]) for f in schema.item}
+    return ids.astype(np.int32)
 
 
 def _candidate_ids(candidates: np.ndarray, schema: Schema, rows: int) -> np.ndarray:

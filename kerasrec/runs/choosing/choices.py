@@ -150,6 +150,9 @@ def choose(
     settings = _training_rule(kind, loss, length)(facts)
     if class_name(given.optimizer) not in OURS:
         settings["clipnorm"] = (0.0, f"{given.optimizer} of Keras clips before it sums")
+    for other in ("clipvalue", "global_clipnorm"):
+        if getattr(given, other):
+            settings["clipnorm"] = (0.0, f"{other} clips")
     fields: dict[str, Any] = {"loss": loss}
     reasons["loss"] = GIVEN if given.loss else "what such a model learns best from"
     for field in dataclasses.fields(Training):

@@ -44,6 +44,7 @@ def render(
     """
     card = card or {}
     model, schema = spec.model, spec.schema
+    stored = [*spec.users, *spec.items]
     versions = [f"kerasrec {kerasrec.__version__}"]
     versions += [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
     config = {k: v for k, v in model.get_config().items() if k not in ("schema", "trainable")}
@@ -56,6 +57,7 @@ def render(
         f"- signatures: {', '.join(signatures)}",
         f"- features: user {[f.name for f in schema.user]}, item {[f.name for f in schema.item]}, "
         f"context {[f.name for f in schema.context]}",
+        *([f"- stored, so that requests need no more than ids: {stored}"] if stored else []),
         "",
         "```json",
         json.dumps(config, default=str),

@@ -1,7 +1,6 @@
 """Catalogue of the served graph: the items that may be recommended, and the search over them."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +12,7 @@ from kerasrec.retrieval.item_vectors import similarity
 from kerasrec.retrieval.reranking import category_shares
 from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import FIRST_ID
+from kerasrec.serving.graph.stored_features import StoredFeatures, constant
 from kerasrec.serving.spec import ExportSpec
 from kerasrec.types import RAW_PADDING, Features, Tensor
 
@@ -28,34 +28,35 @@ class Catalogue:
     Args:
         spec: specification of the export.
         call: the traced model, which scores pairs where there are no vectors.
+        stored: stored features, from which those of the items are read.
     """
 
-    def __init__(self, spec: ExportSpec, call: Callable[[Features], Tensor]) -> None:
-        items, ids = spec.items, spec.item_ids
+    def __init__(
+        self, spec: ExportSpec, call: Callable[[Features], Tensor], stored: StoredFeatures
+    ) -> None:
+        items, ids = spec.item_vocabulary, spec.item_ids
         self.size = len(ids)
         positions = np.full(items.num_ids, -1, np.int32)
         positions[ids] = np.arange(len(ids), dtype=np.int32)
-        self.positions = _constant("positions", positions)
-        self.popularity = _constant("popularity", items.counts[ids - FIRST_ID].astype(np.float32))
+        self.positions = constant("positions", positions)
+        self.popularity = constant("popularity", items.counts[ids - FIRST_ID].astype(np.float32))
         # The last row holds the values of an empty slot.
         raw = [*items.decode(ids).tolist(), RAW_PADDING[items.dtype]]
-        self.raw_items = _constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
-        self.features = {
-            f.name: _constant(f"candidates_{f.name}", spec.candidates[f.name])
-            for f in spec.schema.item
-        }
+        self.raw_items = constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
+        self.item_ids = constant("item_ids", ids)
+        self.stored = stored
         self.categories: tf.Variable | None = None
         if spec.categories is not None:
-            self.categories = _constant("categories", spec.categories)
+            self.categories = constant("categories", spec.categories)
         self.num_categories = spec.num_categories
-        score, pairs = pair_scores(call, self.features), PAIRS_OF_RANKER
+        score, pairs = pair_scores(call, self._block), PAIRS_OF_RANKER
         if spec.item_vectors is not None:
             self.vectors = VectorTable(spec.item_vectors, spec.quantize, name="item_vectors")
             score, pairs = products(self.vectors), PAIRS_OF_RETRIEVER
             if spec.compares_items:
                 columns, norms = similarity(self.vectors.numpy())
-                self.similar_columns = _constant("similar_columns", columns)
-                self.inverse_norms = _constant("inverse_norms", norms)
+                self.similar_columns = constant("similar_columns", columns)
+                self.inverse_norms = constant("inverse_norms", norms)
         self.index: Index = ExactIndex(
             score,
             self.size,
@@ -70,7 +71,18 @@ class Catalogue:
         """Return all variables."""
         own = [value for value in vars(self).values() if isinstance(value, tf.Variable)]
         vectors = self.vectors.variables_stored if hasattr(self, "vectors") else []
-        return [*own, *self.features.values(), *vectors]
+        return [*own, *vectors]
+
+    def features(self, positions: Tensor) -> Features:
+        """Return the encoded features of some items.
+
+        Args:
+            positions: integers of any shape.
+        """
+        return self.stored.of_items(tf.gather(self.item_ids, positions))
+
+    def _block(self, start: Tensor, stop: Tensor) -> Features:
+        return self.stored.of_items(self.item_ids[start:stop])
 
     def unit_vectors(self, positions: Tensor) -> Tensor:
         """Return normalised vectors of some items, over the columns that count.
@@ -120,8 +132,3 @@ class Catalogue:
             "score": best.scores,
             "count": best.count,
         }
-
-
-def _constant(name: str, value: Any) -> tf.Variable:
-    """Store a constant as a variable, since a SavedModel limits constants to 2 GB."""
-    return tf.Variable(value, trainable=False, name=name)

@@ -1,8 +1,9 @@
 """Features parsed from the serialised `tf.Example`s of TensorFlow Serving's Classify and Regress.
 
-Missing features are filled in: an id is unknown, a bag or sequence is empty, a number is 0, and a
-numeric history has no events. A bag that is too long keeps its first ids, a sequence its last ids,
-which are the newest. Several numbers per event of a history are stored in one list, event by event.
+Missing features are filled in: an id is unknown, a bag or sequence is empty, a number is missing
+(NaN), and a numeric history has no events. A bag that is too long keeps its first ids, a sequence
+its last ids, which are the newest. Several numbers per event of a history are stored in one list,
+event by event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,8 @@ def parse_examples(
         if feature.is_padded:
             parsers[feature.name] = tf.io.RaggedFeature(dtype)
         elif not feature.has_ids:
-            zeros = np.zeros(feature.shape, np.float32)
-            parsers[feature.name] = tf.io.FixedLenFeature(feature.shape, dtype, zeros)
+            missing = np.full(feature.shape, RAW_PADDING[dtype.name], np.float32)
+            parsers[feature.name] = tf.io.FixedLenFeature(feature.shape, dtype, missing)
         else:
             parsers[feature.name] = tf.io.FixedLenFeature((), dtype, RAW_PADDING[dtype.name])
     raw = tf.io.parse_example(serialized, parsers)
@@ -52,7 +53,7 @@ def parse_examples(
 
 
 def make_examples(inputs: Columns) -> np.ndarray:
-    """Serialise rows of raw inputs as Examples, without padding and single zeros.
+    """Serialise rows of raw inputs as Examples, without padding and missing numbers.
 
     Args:
         inputs: raw features by name, `(batch,) + shape`.
@@ -62,9 +63,9 @@ def make_examples(inputs: Columns) -> np.ndarray:
 
     Example:
 
-    >>> rows = make_examples({"user": np.array(["ann", ""]), "hour": np.float32([0, 1])})
-    >>> sorted(tf.train.Example.FromString(rows[0]).features.feature)
-    ['user']
+    >>> rows = make_examples({"user": np.array(["ann", ""]), "hour": np.float32([np.nan, 0])})
+    >>> [sorted(tf.train.Example.FromString(row).features.feature) for row in rows]
+    [['user'], ['hour']]
     """
     rows = []
     for row in range(len(next(iter(inputs.values())))):
@@ -73,8 +74,7 @@ def make_examples(inputs: Columns) -> np.ndarray:
             values = np.ravel(column[row])
             if values.dtype.kind == "f":
                 values = values[~np.isnan(values)]
-                # A missing number becomes zero, but the number of an event must not.
-                if len(values) and (column.ndim > 1 or values.any()):
+                if len(values):
                     example.features.feature[name].float_list.value.extend(values.tolist())
             elif values.dtype.kind in "iu":
                 ids = values[values != RAW_PADDING["int64"]]

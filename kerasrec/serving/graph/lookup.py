@@ -1,12 +1,13 @@
-"""Vocabulary lookup in the served graph."""
+"""Vocabularies and buckets in the served graph."""
 
 import pathlib
 
 import tensorflow as tf
 
 from kerasrec._keras import text_file_initializer
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
-from kerasrec.schema import FIRST_ID, PADDING_ID
+from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
 from kerasrec.types import RAW_PADDING, Tensor
 
 
@@ -41,6 +42,25 @@ class IdLookup(tf.Module):
         """Return int32 ids of raw ids. Padding becomes 0 if `padded`, else unknown."""
         ids = tf.cast(self.table.lookup(raw), tf.int32) + FIRST_ID
         return tf.where(raw == RAW_PADDING[self.dtype], PADDING_ID, ids) if padded else ids
+
+
+class BucketLookup(tf.Module):
+    """Buckets in the graph: maps numbers to int32 ids, and missing ones to unknown.
+
+    Args:
+        buckets: the buckets.
+    """
+
+    def __init__(self, buckets: Buckets) -> None:
+        super().__init__()
+        self.dtype = buckets.dtype
+        self.bounds = tf.Variable(buckets.ids, trainable=False, name="bounds")
+
+    def __call__(self, raw: Tensor, *, padded: bool = False) -> Tensor:
+        """Return int32 ids of numbers. Padding becomes 0 if `padded`, else unknown."""
+        flat = tf.searchsorted(self.bounds, tf.reshape(raw, [-1]), side="right")
+        ids = tf.reshape(flat, tf.shape(raw)) + (FIRST_ID - 1)
+        return tf.where(tf.math.is_nan(raw), PADDING_ID if padded else UNKNOWN_ID, ids)
 
 
 def newest_alone(history: Tensor, max_length: int) -> Tensor:

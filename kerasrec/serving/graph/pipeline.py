@@ -27,8 +27,7 @@ def run_pipeline(
     found = catalogue.index.search(vectors, length, **limits)
     real = found.positions >= 0
     places = tf.maximum(found.positions, 0)
-    pairs = {name: tf.gather(column, places) for name, column in catalogue.features.items()}
-    scores = pipeline.ranker({**query, **pairs}, training=False)
+    scores = pipeline.ranker({**query, **catalogue.features(places)}, training=False)
     unknown = limits["unknown"][:, None]
     scores = tf.where(real, tf.where(unknown, found.scores, scores), LOWEST_SCORE)
     # Empty slots come last, and ties keep the order of the retriever.

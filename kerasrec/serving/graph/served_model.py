@@ -7,11 +7,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.schema import FIRST_ID, Feature
 from kerasrec.serving.graph.catalogue import Catalogue
 from kerasrec.serving.graph.examples import parse_examples
-from kerasrec.serving.graph.lookup import IdLookup, newest_alone
+from kerasrec.serving.graph.lookup import BucketLookup, IdLookup, newest_alone
 from kerasrec.serving.graph.pipeline import run_pipeline
+from kerasrec.serving.graph.stored_features import StoredFeatures, where_missing
 from kerasrec.serving.parts import float32_copy
 from kerasrec.serving.quantization import compress_layers
 from kerasrec.serving.signatures import CLASSES, SCORES
@@ -34,23 +36,26 @@ class ServedModel:
         self.parts = float32_copy(spec.model)
         self.call = functools.partial(self.parts.whole, training=False)
         self.lookups = {
-            name: IdLookup(vocabulary, folder / f"{name}.txt")
+            name: BucketLookup(vocabulary)
+            if isinstance(vocabulary, Buckets)
+            else IdLookup(vocabulary, folder / f"{name}.txt")
             for name, vocabulary in spec.vocabularies.items()
         }
-        self.catalogue = Catalogue(spec, self.call)
+        self.stored = StoredFeatures(spec)
+        self.catalogue = Catalogue(spec, self.call, self.stored)
         kind = spec.quantize
         self.tables = [] if kind == "float32" else compress_layers(self.parts.whole, kind)
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """Return the functions to export, with names, shapes and types from the schema."""
         schema, spec = self.schema, self.spec
-        item_dtype = tf.as_dtype(self.spec.items.dtype)
+        item_dtype = tf.as_dtype(spec.item_vocabulary.dtype)
         limits = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
-        if self.spec.category_space is not None:
-            dtype = tf.as_dtype(self.lookups[self.spec.category_space].dtype)
+        if spec.category_space is not None:
+            dtype = tf.as_dtype(self.lookups[spec.category_space].dtype)
             limits["allow"] = tf.TensorSpec((None, None), dtype, "allow")
-        query = {feature.name: self._spec(feature) for feature in schema.query}
-        item = {feature.name: self._spec(feature) for feature in schema.item}
+        query = {feature.name: self._spec(feature) for feature in spec.requested(schema.query)}
+        item = {feature.name: self._spec(feature) for feature in spec.requested(schema.item)}
         examples = {n: {n: tf.TensorSpec((None,), tf.string, n)} for n in ("examples", "inputs")}
         endpoints: dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]] = {
             "score": (self.score, {**query, **item}),
@@ -93,9 +98,11 @@ class ServedModel:
         weights = [weight.value for weight in self.parts.whole.variables]
         saved = tf.Module(name="served_model")
         tables = [variable for table in self.tables for variable in table.variables_stored]
-        stored = [*weights, *tables, *self.catalogue.variables]
+        bounds = [variable for lookup in self.lookups.values() for variable in lookup.variables]
+        stored = [*weights, *tables, *bounds, *self.catalogue.variables, *self.stored.variables]
         saved.variables_read = [v for v in stored if id(v.handle) in read]
-        maps = [lookup.table for lookup in self.lookups.values()]
+        lookups = self.lookups.values()
+        maps = [lookup.table for lookup in lookups if isinstance(lookup, IdLookup)]
         saved.tables_read = [table for table in maps if id(table.resource_handle) in read]
         return saved
 
@@ -105,7 +112,14 @@ class ServedModel:
 
     def predict_examples(self, raw: Features) -> dict[str, Tensor]:
         """Return scores `(batch,)` of pairs in serialised Examples."""
-        return self.score(parse_examples(raw["examples"], self.schema.features, self.spec.dtypes))
+        features = self.schema.features
+        parsed = parse_examples(raw["examples"], features, self.spec.dtypes)
+        inputs = self._encode(parsed, features)
+        for feature in set(features) - set(self.spec.requested(features)):
+            value = parsed[feature.name]
+            given = self._look_up(value, feature)
+            inputs[feature.name] = where_missing(value, given, inputs[feature.name])
+        return {"score": self.call(inputs)}
 
     def regress(self, raw: Features) -> dict[str, Tensor]:
         """Return scores `(batch,)` in the form of Regress."""
@@ -168,11 +182,12 @@ class ServedModel:
         return tf.TensorSpec((None, *shape), dtype, feature.name)
 
     def _encode(self, raw: Features, features: tuple[Feature, ...]) -> dict[str, Tensor]:
-        encoded = {}
-        for feature in features:
-            value = raw[feature.name]
-            if feature.has_ids:
-                lookup = self.lookups[self.schema.id_space(feature.name)]
-                value = lookup(value, padded=feature.is_padded)
-            encoded[feature.name] = value
-        return encoded
+        """Return encoded features: those of the request, and the stored ones."""
+        requested = self.spec.requested(features)
+        encoded = {feature.name: self._look_up(raw[feature.name], feature) for feature in requested}
+        return self.stored.complete(encoded, features)
+
+    def _look_up(self, value: Tensor, feature: Feature) -> Tensor:
+        if not feature.has_ids:
+            return value
+        return self.lookups[self.schema.id_space(feature.name)](value, padded=feature.is_padded)

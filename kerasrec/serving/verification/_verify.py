@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.artifact.checksums import check_checksums
@@ -108,8 +108,10 @@ def verify(
     directory: StrPath,
     *,
     model: Any = None,
-    vocabularies: Mapping[str, Vocabulary] | None = None,
-    candidates: Columns | None = None,
+    vocabularies: Mapping[str, Encoder] | None = None,
+    users: Columns | None = None,
+    items: Columns | None = None,
+    candidates: Any = None,
 ) -> Verification:
     """Replay requests in a fresh process and compare the answers with those of the Keras model.
 
@@ -123,6 +125,8 @@ def verify(
         directory: a version, or the folder that holds the versions, of which the newest is used.
         model: the Keras model, to recompute the answers; None for the recorded ones.
         vocabularies: as for `export`; needed with `model`.
+        users: as for `export`; only with `model`.
+        items: as for `export`; only with `model`.
         candidates: as for `export`; only with `model`.
 
     Returns:
@@ -135,15 +139,16 @@ def verify(
     path = find_version(directory)
     _check_schema(path)
     if model is None:
-        if vocabularies is not None or candidates is not None:
+        if any(given is not None for given in (vocabularies, users, items, candidates)):
             raise ValueError(
-                "verify: vocabularies and candidates are only used to recompute answers; pass "
-                "model= as well."
+                "verify: vocabularies, users, items and candidates are only used to recompute "
+                "answers; pass model= as well."
             )
         recorded = recorded_requests.read(path)
     else:
         options = recorded_requests.read(path)["options"]
-        recorded = _record_anew(model, vocabularies, candidates, options)
+        tables = {"users": users, "items": items, "candidates": candidates}
+        recorded = _record_anew(model, vocabularies, tables, options)
     check_checksums(path)
     result = _run_fresh(path, recorded)
     if "error" in result:
@@ -186,8 +191,8 @@ def _check_schema(path: pathlib.Path) -> None:
 
 def _record_anew(
     model: Any,
-    vocabularies: Mapping[str, Vocabulary] | None,
-    candidates: Columns | None,
+    vocabularies: Mapping[str, Encoder] | None,
+    tables: dict[str, Any],
     options: dict[str, Any],
 ) -> dict[str, Any]:
     if vocabularies is None:
@@ -197,7 +202,7 @@ def _record_anew(
     spec = make_spec(
         model,
         vocabularies,
-        candidates,
+        **tables,
         k=options["ks"],
         signatures=options["signatures"],
         filter_by=options["filter_by"],

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.schema import FIRST_ID, Numeric, Schema
 from kerasrec.serving.graph.catalogue import Catalogue
 from kerasrec.serving.spec import ExportSpec
+from kerasrec.serving.verification.reference import draw_numbers
 from kerasrec.types import Columns
 
 FILE_NAME = "tables.json"
@@ -147,8 +148,8 @@ def _queries(schema: Schema, total: int, num_items: int) -> Iterator[dict[str, n
         query: dict[str, np.ndarray] = {}
         for feature in schema.query:
             shape = (batch, *feature.shape)
-            if not feature.has_ids:
-                query[feature.name] = rng.normal(size=shape).astype(np.float32)
+            if isinstance(feature, Numeric):
+                query[feature.name] = draw_numbers(feature, batch, rng)
                 continue
             ids = rng.integers(FIRST_ID, schema.num_ids(feature.name), size=shape, dtype=np.int32)
             if feature.is_padded:

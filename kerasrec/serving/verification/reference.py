@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import Categorical, Feature, Numeric, Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.graph.examples import make_examples
@@ -36,20 +38,31 @@ def record(spec: ExportSpec) -> dict[str, Any]:
         `{"b64": ...}`, as in TensorFlow Serving's JSON.
     """
     schema, retriever = spec.schema, spec.rounded.retriever
-    kinds, inputs = _inputs(schema, spec.vocabularies, np.random.default_rng(0))
+    kinds, drawn = _inputs(schema, spec.vocabularies, np.random.default_rng(0))
+    inputs = {feature.name: drawn[feature.name] for feature in spec.requested(schema.features)}
     encoded = {
-        feature.name: _encode(feature, schema, spec.vocabularies, inputs[feature.name])
+        feature.name: _encode(feature, schema, spec.vocabularies, drawn[feature.name])
         for feature in schema.features
     }
+    # Every second Example holds stored features too, with values of its own.
+    examples, in_examples = dict(drawn), dict(encoded)
+    for own, table in ((schema.user_id, spec.users), (schema.item_id, spec.items)):
+        for name, column in table.items():
+            encoded[name] = column[encoded[own.name]]
+            examples[name] = drawn[name].copy()
+            examples[name][::2] = RAW_PADDING[spec.dtypes[name]]
+            given = ~_missing(examples[name])
+            in_examples[name] = np.where(given, in_examples[name], encoded[name])
     requests: list[dict[str, Any]] = []
 
     def add(name: str, inputs: Columns, found: Mapping[str, Any]) -> None:
         requests.append({"signature": name, "inputs": _as_lists(inputs), **found})
 
     scores = np.asarray(spec.rounded.whole(encoded, training=False))
-    examples = make_examples(inputs)
-    query = {feature.name: inputs[feature.name] for feature in schema.query}
-    item = {feature.name: inputs[feature.name] for feature in schema.item}
+    serialized = make_examples(examples)
+    of_examples = np.asarray(spec.rounded.whole(in_examples, training=False))
+    query = {feature.name: inputs[feature.name] for feature in spec.requested(schema.query)}
+    item = {feature.name: inputs[feature.name] for feature in spec.requested(schema.item)}
     lists = ExpectedLists(spec, encoded)
     limits = {} if spec.filter_by is None else {"allow": lists.filters()}
     for name in spec.signatures:
@@ -69,13 +82,13 @@ def record(spec: ExportSpec) -> dict[str, Any]:
         elif name == "item_embedding":
             add(name, item, _answers(embedding=retriever.item_embedding(encoded)))
         elif name == "predict_examples":
-            add(name, {"examples": examples}, _answers(score=scores))
+            add(name, {"examples": serialized}, _answers(score=of_examples))
         elif name == "regress":
-            add(name, {"inputs": examples}, _answers(outputs=scores))
+            add(name, {"inputs": serialized}, _answers(outputs=of_examples))
         else:
-            yes = 1 / (1 + np.exp(-scores.astype(np.float64)))
+            yes = 1 / (1 + np.exp(-of_examples.astype(np.float64)))
             found = _answers(classes=[list(CLASSES)] * ROWS, scores=np.stack([1 - yes, yes], 1))
-            add(name, {"inputs": examples}, found)
+            add(name, {"inputs": serialized}, found)
     return {
         "version": recorded_requests.FILE_VERSION,
         "options": {
@@ -90,7 +103,7 @@ def record(spec: ExportSpec) -> dict[str, Any]:
 
 
 def _inputs(
-    schema: Schema, vocabularies: Mapping[str, Vocabulary], rng: np.random.Generator
+    schema: Schema, vocabularies: Mapping[str, Encoder], rng: np.random.Generator
 ) -> tuple[list[str], dict[str, np.ndarray]]:
     """Return a description of each row's user, and raw inputs `(9, ...)` of all features."""
     inputs: dict[str, np.ndarray] = {}
@@ -99,10 +112,15 @@ def _inputs(
     kinds, _ = _nine(vocabularies[schema.user_id.name])
     for index, feature in enumerate(schema.features):
         if isinstance(feature, Numeric):
-            inputs[feature.name] = rng.normal(size=(ROWS, *feature.shape)).astype(np.float32)
-            inputs[feature.name][0] = 0  # left out of an Example
+            inputs[feature.name] = draw_numbers(feature, ROWS, rng)
+            if not feature.is_history:
+                inputs[feature.name][-1] = np.nan  # missing
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
+        if isinstance(vocabulary, Buckets):  # at bounds, between them, and missing
+            bounds = rng.choice(vocabulary.ids[1:], ROWS)
+            inputs[feature.name] = bounds + np.resize(np.float32([0, -1, 1e6, np.nan]), ROWS)
+            continue
         _, ids = _nine(vocabulary)
         if isinstance(feature, Categorical):
             # Shifted, so that unknown users meet known items and vice versa.
@@ -141,12 +159,25 @@ def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
 
 
 def _encode(
-    feature: Feature, schema: Schema, vocabularies: Mapping[str, Vocabulary], raw: np.ndarray
+    feature: Feature, schema: Schema, vocabularies: Mapping[str, Encoder], raw: np.ndarray
 ) -> np.ndarray:
     if isinstance(feature, Numeric):
         return raw
     vocabulary = vocabularies[schema.id_space(feature.name)]
     return encode_raw(raw, vocabulary, padded=not isinstance(feature, Categorical))
+
+
+def draw_numbers(feature: Numeric, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw raw numbers as in the training rows, `(rows,) + shape`."""
+    drawn = rng.normal(feature.mean, feature.deviation, size=(rows, *feature.shape))
+    return drawn.astype(np.float32)
+
+
+def _missing(raw: np.ndarray) -> np.ndarray:
+    """Return the mask `(rows, 1 ...)` of rows in which nothing is given."""
+    kind = "string" if raw.dtype == object else "int64"
+    missing = np.isnan(raw) if raw.dtype.kind == "f" else raw == RAW_PADDING[kind]
+    return np.asarray(missing.all(axis=tuple(range(1, raw.ndim)), keepdims=True))
 
 
 def _answers(**arrays: Any) -> dict[str, Any]:

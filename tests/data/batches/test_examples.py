@@ -267,15 +267,15 @@ def test_features_of_drawn_items_are_looked_up():
         user=[Categorical("user", 20)], item=[Categorical("item", 50), Numeric("price")]
     )
     columns = make_columns()
-    with pytest.raises(ValueError, match=r"need their features \['price'\] too; pass item_columns"):
+    with pytest.raises(ValueError, match=r"need their features \['price'\] too; pass items"):
         with_negatives(columns, schema, batch_size=10)
     price = np.arange(50) * 0.5
     for make in (with_negatives, shared_negatives):
-        dataset = make(columns, schema, batch_size=10, item_columns={"price": price})
+        dataset = make(columns, schema, batch_size=10, items={"price": price})
         for features, _ in everything(dataset):
             np.testing.assert_array_equal(features["price"], features["item"] * 0.5)
     with pytest.raises(ValueError, match="one row per item id.*50; received 49"):
-        with_negatives(columns, schema, batch_size=10, item_columns={"price": price[1:]})
+        with_negatives(columns, schema, batch_size=10, items={"price": price[1:]})
 
 
 # --- shared negatives ---

@@ -5,6 +5,7 @@ import pytest
 
 from kerasrec.data import encode as encode_of_the_package
 from kerasrec.data.encoding._encode import encode, fit_vocabularies, make_schema
+from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.positives import positives
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.tables.interactions import Interactions
@@ -58,9 +59,14 @@ def test_the_schema_describes_the_encoded_columns():
     assert make_schema(train, vocabularies) == Schema(
         user=[ids("user_id")],
         item=[ids("item_id")],
-        context=[ids("device"), Numeric("price")],
+        context=[ids("device"), Numeric("price", mean=1.5, deviation=np.std([0.5, 1.5, 2.5]))],
         label="rating",
+        time="timestamp",
     )
+    buckets = Buckets.fit(train.column("price"), 2, name="price")
+    schema = make_schema(train, vocabularies | {"price": buckets})
+    assert schema.context[1] == Categorical("price", 4, fingerprint=buckets.fingerprint)
+    assert encode(train, vocabularies | {"price": buckets})["price"].tolist() == [2, 3, 3]
 
 
 def test_implicit_feedback_counts_as_one():

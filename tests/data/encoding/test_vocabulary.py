@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.data.encoding import vocabulary as vocabulary_module
-from kerasrec.data.encoding.vocabulary import (
+from kerasrec.data.encoding import id_table
+from kerasrec.data.encoding.id_table import hash_values
+from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import (
     FILE_NAME,
-    Vocabulary,
-    hash_values,
     load_vocabularies,
     save_vocabularies,
 )
@@ -62,7 +62,7 @@ def test_fingerprints_do_not_depend_on_the_layout(monkeypatch):
     assert hash_values(np.array(["a", "b", "cd"], object)) != expected[0]
     chunks = pa.chunked_array([pa.array(["a"]), pa.array(["x", "bc", "d"]).slice(1)])
     assert Vocabulary.fit(chunks).fingerprint == Vocabulary.fit(words).fingerprint
-    monkeypatch.setattr(vocabulary_module, "_HASHED_AT_ONCE", 2)
+    monkeypatch.setattr(id_table, "_HASHED_AT_ONCE", 2)
     assert [hash_values(words), hash_values(numbers)] == expected[:2]
 
 

@@ -243,19 +243,19 @@ class Context:
 
 def test_a_row_is_a_query_with_its_own_context():
     test = {**columns([(2, 2), (2, 3), (2, 3)]), "night": np.array([[0.0], [1.0], [0.0]])}
-    items = {"item": np.array([5, 4, 3, 2]), "genres": np.zeros((4, 2), np.int32)}
+    items = {"genres": np.zeros((6, 2), np.int32)}
     model = Context()
     result = rank(model, test, seen=None, k=1, items=items, per="row").summary()
     assert (result["users"], result["queries"], result["candidates"]) == (1, 3, 4)
     assert (result["hr@1"], result["recall@1"]) == (2 / 3, 2 / 3)
     assert model.shapes == {((3, 4), (3, 4, 2))}
-    items["genres"][0, 0] = 20  # item 5 now wins
+    items["genres"][5, 0] = 20  # item 5 now wins
     assert rank(model, test, seen=None, k=1, items=items, per="row").summary()["hr@1"] == 0.0
 
 
 def test_a_user_is_a_query_with_the_context_of_the_first_row():
     test = {**columns([(2, 2), (2, 3), (3, 2), (3, 3)]), "night": np.array([[0.0], [1.0]] * 2)}
-    items = {"item": np.array([5, 4, 3, 2]), "genres": np.zeros((4, 2), np.int32)}
+    items = {"genres": np.zeros((6, 2), np.int32)}
     result = rank(Context(), test, seen=None, k=1, items=items).summary()
     assert (result["per"], result["users"], result["queries"]) == ("user", 2, 2)
     assert (result["hr@1"], result["recall@1"]) == (1.0, 1 / 2)
@@ -333,12 +333,10 @@ def test_models_with_other_features_are_measured_by_the_same_queries(rows, seed,
         assert all(read == [[2]] for read in model.read.values())
 
 
-def test_items_narrow_the_catalogue(table_model):
+def test_a_list_of_candidates_narrows_the_catalogue(table_model):
     table = np.tile(np.arange(8.0), (4, 1))
     test = columns([(2, 5), (3, 7)])
-    result = rank(
-        table_model(table), test, seen=None, k=1, items={"item": np.array([3, 5, 4])}
-    ).summary()
+    result = rank(table_model(table), test, seen=None, k=1, candidates=[3, 5, 4]).summary()
     assert (result["hr@1"], result["candidates"], result["unknown_item_rows"]) == (0.5, 3, 1)
 
 
@@ -390,8 +388,12 @@ def test_all_items_as_candidates_equal_the_full_ranking(table_model):
         ({"test": {"user": np.array(["ann"]), "item": np.array([2])}}, "int32 ids; received <U3"),
         ({"seen": {"user": np.array([2]), "item": np.array([-1])}}, "seen: column 'item'"),
         ({"seen": np.array([2])}, "seen expects encoded columns.*received ndarray"),
-        ({"items": {"item": np.array([1, 2, 2])}}, "1 padding or unknown ids and 1 repeated"),
-        ({"candidates": np.array([2, 3])}, r"shape \(test rows, c\) = \(1, c\); received \(2,\)"),
+        ({"candidates": np.array([1, 2, 2])}, "1 of padding or unknown items and 1 repeated"),
+        ({"candidates": np.array([])}, "at least one item id; received none"),
+        (
+            {"candidates": np.array([[2], [3]])},
+            r"shape \(test rows, c\) = \(1, c\); received \(2, 1\)",
+        ),
         ({"max_memory_mb": 0}, "at least 1; received 0"),
     ],
 )
@@ -409,8 +411,22 @@ def test_not_a_model():
 
 def test_item_features_are_asked_for():
     test = {**columns([(2, 2)]), "night": np.zeros((1, 1))}
-    with pytest.raises(ValueError, match="needs the item features .'item', 'genres'."):
+    with pytest.raises(
+        ValueError, match=r"reads the item features \['genres'\]; received no `items`"
+    ):
         rank(Context(), test, seen=None).summary()
+    with pytest.raises(ValueError, match="rank: items: expected a column 'genres'"):
+        rank(Context(), test, seen=None, items={"item": np.arange(6)}).summary()
+    listed = {"genres": np.zeros((4, 2), np.int32)}
+    with pytest.raises(ValueError, match="one row per encoded id.*: 6; received 4.*as candidates"):
+        rank(Context(), test, seen=None, items=listed).summary()
+
+
+def test_candidates_of_models_with_item_features():
+    test = {**columns([(2, 2), (3, 3)]), "night": np.zeros((2, 1))}
+    items = {"item": np.arange(6), "genres": np.zeros((6, 2), np.int32)}
+    found = rank(Context(), test, seen=None, k=1, items=items, candidates=[4, 3, 2])
+    assert found.summary()["candidates"] == 3 and found.values["hr@1"].tolist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("candidates", [None, np.array([[2, 3, 4]])])

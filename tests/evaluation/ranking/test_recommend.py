@@ -125,8 +125,8 @@ def test_a_smaller_catalogue_and_minus_infinity(table_model):
     table = np.tile(np.array([0, 0, 5, 4, -np.inf, 1, 9], np.float32), (3, 1))
     if table_model.__name__ == "TableRetriever":
         table[:, 4] = -1e30  # infinity times 0 is NaN
-    items = {"item": np.array([4, 2, 3])}
-    found = recommend(table_model(table), {"user": np.array([2])}, seen=None, k=3, items=items)
+    some = np.array([4, 2, 3])
+    found = recommend(table_model(table), {"user": np.array([2])}, seen=None, k=3, candidates=some)
     assert found.items.tolist() == [[2, 3, 4]]
     assert found.catalogue.tolist() == [4, 2, 3]
 

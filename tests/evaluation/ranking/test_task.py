@@ -82,7 +82,9 @@ def test_lists_of_a_task_are_those_of_its_queries(table_model):
     assert found.users.tolist() == [2, 3, 4]
     np.testing.assert_array_equal(found.items, expected.items)
     assert recommend(model, task, k=2).k == 2
-    with pytest.raises(ValueError, match="expected a task without candidates.*received candidates"):
+    with pytest.raises(
+        ValueError, match="expected a task without candidates by row.*received candidates"
+    ):
         recommend(model, task, candidates=np.full((6, 2), 3))
 
 

@@ -5,8 +5,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.data import Vocabulary
-from kerasrec.serving.graph.lookup import IdLookup
+from kerasrec.data import Buckets, Vocabulary
+from kerasrec.serving.graph.lookup import BucketLookup, IdLookup
 from kerasrec.serving.raw_ids import encode_raw
 
 TEXT = st.text(
@@ -26,3 +26,18 @@ def test_the_graph_encodes_as_the_vocabulary_does(tmp_path_factory, data, kind):
     for padded in (True, False):
         received = lookup(tf.constant(asked), padded=padded).numpy()
         np.testing.assert_array_equal(received, encode_raw(asked, vocabulary, padded=padded))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_the_graph_finds_the_buckets_of_numbers(data):
+    number = st.floats(-100, 100, width=32, allow_subnormal=False)  # TensorFlow has none
+    bounds = sorted(data.draw(st.lists(number, min_size=1, max_size=6, unique=True)))
+    buckets = Buckets(np.float32([-np.inf, *bounds]), np.ones(len(bounds) + 1, int))
+    asked = np.float32([*bounds, *data.draw(st.lists(number, max_size=6)), np.nan, np.inf])
+    lookup = BucketLookup(buckets)
+    expected = buckets.encode(asked)
+    np.testing.assert_array_equal(lookup(tf.constant(asked)), expected)
+    assert expected[-2] == 1 and expected[-1] == buckets.num_ids - 1
+    rows = tf.constant(np.stack([asked, asked]))
+    np.testing.assert_array_equal(lookup(rows, padded=True)[1, -2:], [0, expected[-1]])

@@ -13,7 +13,7 @@ from kerasrec.serving.verification import reference
 
 def recorded(case, k):
     names = ["serving_default", "recommend"]
-    spec = make_spec(case.model, case.vocabularies, case.candidates, k=k, signatures=names)
+    spec = make_spec(case.model, case.vocabularies, **case.tables, k=k, signatures=names)
     return reference.record(spec)
 
 
@@ -65,7 +65,7 @@ def test_features_of_all_kinds_are_drawn(make_case):
     inputs = recorded(case, 2)["requests"][0]["inputs"]
     assert {name: np.shape(value) for name, value in inputs.items()} == {
         **dict.fromkeys(("age", "user", "device", "hour", "item"), (9,)),
-        **dict.fromkeys(("genres", "vector"), (9, 2)),
+        **dict.fromkeys(("tags", "place"), (9, 2)),
         "history": (9, 3),
     }
     assert inputs["history"][0] == [-1, -1, -1] and len(set(map(tuple, inputs["history"]))) == 9

@@ -73,7 +73,7 @@ def test_answers_computed_anew_agree_for_all_kinds_of_features(features_export):
         served.path,
         model=case.model,
         vocabularies=case.vocabularies,
-        candidates=case.candidates,
+        **case.tables,
     )
     assert not report.problems
 

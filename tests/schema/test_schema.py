@@ -76,7 +76,7 @@ def test_a_sequence_shares_the_ids_of_its_feature():
 
 def test_json_round_trip():
     assert Schema.from_json(SCHEMA.to_json()) == SCHEMA
-    assert json.loads(SCHEMA.to_json())["version"] == 4
+    assert json.loads(SCHEMA.to_json())["version"] == 5
 
 
 names = st.lists(st.text(min_size=1, max_size=9), min_size=4, max_size=4, unique=True)
@@ -108,9 +108,17 @@ def test_is_frozen_and_hashable():
         (lambda: Categorical("user", 2**31), "from 3 to 2147483647"),
         (lambda: Bag("genres", 5, 0), "max_length must be an integer of at least 1"),
         (lambda: Numeric("age", 0), "size must be an integer of at least 1"),
+        (lambda: Numeric("age", mean=float("nan")), "mean must be a finite number; received nan"),
+        (lambda: Numeric("age", mean="0"), "mean must be a finite number; received '0'"),
+        (lambda: Numeric("age", deviation=0.0), "deviation must be a finite number above 0"),
+        (
+            lambda: Schema(Categorical("a", 5), Categorical("b", 5), label="t", time="t"),
+            r"time another name than the label; received \['t'\]",
+        ),
         (lambda: IdSequence("history", "", 5), "of needs a non-empty string"),
         (lambda: Schema("user", Categorical("i", 5)), "received 'user' of type str"),
-        (lambda: Schema((), Categorical("i", 5)), "user needs a Categorical feature"),
+        (lambda: Schema(), "at least one feature"),
+        (lambda: Schema(Numeric("age")), "user needs a Categorical feature"),
         (lambda: Schema(Categorical("u", 5), Numeric("i")), "item needs a Categorical feature"),
         (lambda: Schema(Categorical("a", 5), Categorical("a", 5)), r"received \['a'\] more than"),
         (lambda: Schema(Categorical("a", 5), Categorical("b", 5), label="a"), r"\['a'\] more than"),
@@ -134,9 +142,9 @@ def test_what_is_refused(make, message):
 
 
 def test_a_newer_version_is_refused_by_number():
-    config = SCHEMA.to_dict() | {"version": 5}
+    config = SCHEMA.to_dict() | {"version": 6}
     with pytest.raises(
-        ValueError, match="reads schema versions 1 to 4; received version 5.*pip install"
+        ValueError, match="reads schema versions 1 to 5; received version 6.*pip install"
     ):
         Schema.from_dict(config)
 
@@ -179,12 +187,52 @@ def test_a_numeric_sequence_is_a_numeric_with_steps():
         NumericSequence("x", 0, of="rating", max_length=1)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_schema_of_an_older_version_is_read(version):
-    config = {name: value for name, value in SCHEMA.to_dict().items() if name != "positive"}
+    new = {"time"} | ({"positive"} if version < 4 else set())
+    config = {name: value for name, value in SCHEMA.to_dict().items() if name not in new}
+    for feature in (f for role in ("user", "item", "context") for f in config[role]):
+        feature.pop("mean", None), feature.pop("deviation", None)  # as they were written then
     assert Schema.from_dict(config | {"version": version}) == SCHEMA
-    with pytest.raises(ValueError, match=r"missing \['positive'\]"):
-        Schema.from_dict(config | {"version": 4})
+    with pytest.raises(ValueError, match=r"missing \[('positive', )?'time'\]"):
+        Schema.from_dict(config | {"version": 5})
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-9, 1e9))
+def test_scaling_and_time_travel(mean, deviation):
+    schema = Schema(
+        Categorical("a", 5),
+        [Categorical("b", 5), Numeric("price", mean=mean, deviation=deviation)],
+        NumericSequence("past", of="price", max_length=2, mean=mean, deviation=deviation),
+        time="day",
+    )
+    again = Schema.from_json(schema.to_json())
+    assert again == schema and again.time == "day" and again.feature("past").mean == mean
+
+
+def test_a_side_may_be_empty_and_its_id_is_asked_for_by_name():
+    clicks = Schema(context=[Numeric("hour"), Categorical("device", 4)], label="click")
+    assert Schema.from_json(clicks.to_json()) == clicks
+    assert (clicks.item_histories, clicks.item_history) == ((), None)
+    assert clicks.only(["hour"]).features == (Numeric("hour"),)
+    with pytest.raises(ValueError, match=r"no user id.*\['hour', 'device'\].*Add Categorical"):
+        clicks.user_id  # noqa: B018
+    with pytest.raises(ValueError, match="no item id"):
+        clicks.item_id  # noqa: B018
+
+
+def test_features_are_added_and_left_out():
+    assert [f.name for f in SCHEMA.only().features] == ["user_id", "item_id"]
+    assert [f.name for f in SCHEMA.only(["history"]).features] == ["user_id", "history", "item_id"]
+    assert SCHEMA.only(f.name for f in SCHEMA.features) == SCHEMA
+    with pytest.raises(ValueError, match="no feature 'hour'"):
+        SCHEMA.only(["hour"])
+    longer = SCHEMA.with_features(user=[Numeric("height")], context=[Numeric("hour")])
+    assert [f.name for f in longer.query][2:] == ["height", "history", "place", "hour"]
+    assert longer.only(f.name for f in SCHEMA.features) == SCHEMA
+    with pytest.raises(ValueError, match=r"received \['age'\] more than once"):
+        SCHEMA.with_features(item=[Numeric("age")])
+    assert SCHEMA.item_history.name == "history"
 
 
 @given(st.floats(-1e6, 1e6), st.sampled_from([">", ">=", " >= "]), st.lists(st.floats(-1e6, 1e6)))

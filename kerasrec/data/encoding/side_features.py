@@ -1,0 +1,310 @@
+"""Features of users and items: fitted on their side tables, encoded to one row per id."""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kerasrec._checks import check_choice
+from kerasrec.data.encoding.buckets import Buckets
+from kerasrec.data.encoding.scalers import fitted_scale
+from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
+from kerasrec.data.tables.interactions import Interactions
+from kerasrec.data.tables.side_tables import (
+    ColumnKind,
+    FeatureKind,
+    as_kind,
+    kind_of_column,
+    note,
+)
+from kerasrec.schema import (
+    FIRST_ID,
+    PADDING_ID,
+    UNKNOWN_ID,
+    Bag,
+    Categorical,
+    Feature,
+    Numeric,
+    Schema,
+)
+
+OWNER = "prepare"
+KINDS = ("categorical", "bag", "numeric", "vector", "buckets")
+MAX_BAG = 50  # ids of a bag beyond these are left out
+SIDES = ("user", "item")
+
+
+@dataclasses.dataclass(frozen=True)
+class SideFeatures:
+    """Features found in the side tables.
+
+    Args:
+        features: the features by role, `"user"` and `"item"`.
+        vocabularies: vocabularies and buckets of those with ids, by feature.
+        notes: a line for each column: what it is taken for, or why it is left out.
+    """
+
+    features: dict[str, tuple[Feature, ...]]
+    vocabularies: dict[str, Encoder]
+    notes: tuple[str, ...]
+
+
+def fit_side_features(
+    train: Interactions,
+    vocabularies: Mapping[str, Encoder],
+    chosen: Collection[str] | Mapping[str, str] | None = None,
+) -> SideFeatures:
+    """Find the features in the side tables of the training rows, and fit their encoders.
+
+    Only rows of users and items that the training rows hold are used, each once.
+
+    Args:
+        train: training rows with side tables.
+        vocabularies: the vocabularies of the ids, and of features that were fitted before.
+        chosen: names of the features to use, None for all; or kind by name, to choose that too.
+
+    Raises:
+        ValueError: if a chosen feature does not exist or cannot be used, or a column is the label.
+    """
+    if isinstance(chosen, str):
+        raise ValueError(f"{OWNER}: features takes several names; received {chosen!r}.")
+    names = _feature_names(train)
+    kinds: dict[str, str | None] = dict.fromkeys(names if chosen is None else chosen)
+    if isinstance(chosen, Mapping):
+        kinds |= chosen
+    if unknown := [name for name in kinds if name not in names]:
+        raise ValueError(
+            f"{OWNER}: there are no features {unknown} in the tables of users and items; expected "
+            f"some of {list(names)}. Pass the tables as users= and items= of data.read."
+        )
+    features: dict[str, list[Feature]] = {side: [] for side in SIDES}
+    encoders: dict[str, Encoder] = {}
+    notes = []
+    for name in names:
+        side, column_name = names[name]
+        if name not in kinds:
+            continue
+        column, known = _known_rows(train, side, column_name, vocabularies)
+        kind = "buckets" if isinstance(vocabularies.get(name), Buckets) else kinds[name]
+        found = _kind(name, column, kind)
+        if found.kind is None:
+            if chosen is not None:
+                raise ValueError(
+                    f"{OWNER}: the column {column_name!r} of the {side}s carries no information "
+                    f"for a model: {found.because}. Leave it out of features=."
+                )
+            notes.append(note(side, name, found))
+            continue
+        _refuse_label(train, side, name, found, known, vocabularies)
+        feature, encoder = _fit(name, found, kind, vocabularies.get(name))
+        features[side].append(feature)
+        if encoder is not None:
+            encoders[name] = encoder
+        word = "buckets" if isinstance(encoder, Buckets) else found.kind
+        notes.append(note(side, name, found._replace(kind=word)))
+    return SideFeatures({s: tuple(f) for s, f in features.items()}, encoders, tuple(notes))
+
+
+def encode_side(
+    rows: Interactions,
+    side: str,
+    schema: Schema,
+    vocabularies: Mapping[str, Encoder],
+) -> dict[str, np.ndarray]:
+    """Encode the side table to columns with one row per encoded id.
+
+    Ids 0 and 1 (padding and unknown), and ids without a row in the table, get unknown values: NaN,
+    the unknown id, an empty bag.
+
+    Args:
+        rows: interactions with the table.
+        side: `"user"` or `"item"`.
+        schema: schema with the features of that side.
+        vocabularies: vocabularies and buckets of ids and features.
+
+    Returns:
+        Columns `(num_ids, ...)` by feature name, with the ids themselves under the name of the id.
+
+    Raises:
+        ValueError: if a feature of the schema has no column, or its column has other values.
+    """
+    own = schema.user_id if side == "user" else schema.item_id
+    columns = {own.name: np.arange(own.num_ids, dtype=np.int32)}
+    names = _feature_names(rows)
+    table = getattr(rows, f"{side}s")
+    for feature in getattr(schema, side):
+        if feature == own or feature.is_history or feature.name in rows.context:
+            continue
+        if feature.name not in names or table is None:
+            raise ValueError(
+                f"{OWNER}: the schema has the {side} feature {feature.name!r}, which the table of "
+                f"the {side}s lacks; received {list(names)}. Pass the table that the schema was "
+                "made with."
+            )
+        column = table[names[feature.name][1]]
+        ids = vocabularies[own.name].encode(table[own.name])
+        known = ids >= FIRST_ID
+        columns[feature.name] = _encoded(
+            feature, column.filter(pa.array(known)), ids[known], own.num_ids, vocabularies
+        )
+    return columns
+
+
+def _feature_names(rows: Interactions) -> dict[str, tuple[str, str]]:
+    """Return side and column of each possible feature, by name.
+
+    A name that the other table or the interactions have too gets the side in front.
+    """
+    tables = {"user": rows.users, "item": rows.items}
+    columns = [
+        (side, name)
+        for side, table in tables.items()
+        if table is not None
+        for name in table.column_names
+        if name != (rows.user if side == "user" else rows.item)
+    ]
+    taken = [*rows.columns, "label", *(name for _, name in columns)]
+    return {(f"{s}_{n}" if taken.count(n) > 1 else n): (s, n) for s, n in columns}
+
+
+def _known_rows(
+    rows: Interactions, side: str, name: str, vocabularies: Mapping[str, Encoder]
+) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Return the values of known users or items, and their encoded ids."""
+    own, table = (rows.user, rows.users) if side == "user" else (rows.item, rows.items)
+    ids = vocabularies[own].encode(table[own])
+    known = ids >= FIRST_ID
+    return table[name].filter(pa.array(known)), ids[known]
+
+
+def _kind(name: str, column: pa.ChunkedArray, kind: str | None) -> ColumnKind:
+    if kind is None:
+        return kind_of_column(name, column)
+    check_choice(OWNER, f"features[{name!r}]", kind, KINDS)
+    asked: Any = "numeric" if kind == "buckets" else kind
+    return as_kind(name, column, asked)
+
+
+def _fit(
+    name: str, found: ColumnKind, kind: str | None, fitted: Encoder | None
+) -> tuple[Feature, Encoder | None]:
+    """Return the feature of a column, and its vocabulary or buckets."""
+    values = found.values
+    if kind != "buckets" and found.kind in ("numeric", "vector"):
+        vector = found.kind == "vector"
+        numbers = (values.flatten() if vector else values).drop_null()
+        mean, deviation = fitted_scale(numbers.to_numpy(zero_copy_only=False))
+        size = pc.max(pc.list_value_length(values)).as_py() if vector else 1
+        return Numeric(name, size, mean=mean, deviation=deviation), None
+    bag = found.kind == "bag"
+    encoder: Any = fitted
+    if encoder is None and kind == "buckets":
+        encoder = Buckets.fit(values.to_numpy(zero_copy_only=False), name=name)
+    elif encoder is None:
+        encoder = Vocabulary.fit((values.flatten() if bag else values).drop_null(), name)
+    fingerprint = {"fingerprint": encoder.fingerprint}
+    if not bag:
+        return Categorical(name, encoder.num_ids, **fingerprint), encoder
+    longest = min(pc.max(pc.list_value_length(values)).as_py(), MAX_BAG)
+    return Bag(name, encoder.num_ids, longest, **fingerprint), encoder
+
+
+def _encoded(
+    feature: Feature,
+    column: pa.ChunkedArray,
+    ids: np.ndarray,
+    num_ids: int,
+    vocabularies: Mapping[str, Encoder],
+) -> np.ndarray:
+    """Encode the values of some ids to an array with a row for every id."""
+    name = feature.name
+    kind: FeatureKind
+    if isinstance(feature, Numeric):
+        kind = "numeric" if feature.size == 1 else "vector"
+    elif isinstance(feature, Bag):
+        kind = "bag"
+    else:
+        kind = "numeric" if isinstance(vocabularies[name], Buckets) else "categorical"
+    values = as_kind(name, column, kind).values
+    out = unknown_rows(feature, num_ids)
+    if kind == "numeric":
+        numbers = values.to_numpy(zero_copy_only=False).astype(np.float32)
+        is_bucket = isinstance(feature, Categorical)
+        out[ids] = vocabularies[name].encode(numbers) if is_bucket else numbers
+    elif kind == "categorical":
+        some = values.is_valid().to_numpy(zero_copy_only=False)
+        out[ids[some]] = vocabularies[name].encode(values.drop_null())
+    else:
+        rows, places, flat = _flat(values, feature.shape[0])
+        if kind == "bag":
+            flat_ids = vocabularies[name].encode(flat)
+            out[ids[rows], places] = flat_ids
+        else:
+            out[ids[rows], places] = flat.to_numpy(zero_copy_only=False).astype(np.float32)
+    return out
+
+
+def unknown_rows(feature: Feature, num_ids: int) -> np.ndarray:
+    """Return the values of ids about which nothing is known, padding in row 0."""
+    value: float = UNKNOWN_ID if not feature.is_padded else PADDING_ID
+    rows = np.full((num_ids, *feature.shape), value if feature.has_ids else np.nan, feature.dtype)
+    if feature.has_ids:
+        rows[PADDING_ID] = PADDING_ID
+    return rows
+
+
+def _flat(lists: Any, width: int) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Return row, place in the row and value of what lists hold, up to a width."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    lengths = lengths.astype(np.int64)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    places = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    values = lists.flatten()
+    kept = (places < width) & values.is_valid().to_numpy(zero_copy_only=False)
+    return rows[kept], places[kept], values.filter(pa.array(kept))
+
+
+def _refuse_label(
+    train: Interactions,
+    side: str,
+    name: str,
+    found: ColumnKind,
+    known: np.ndarray,
+    vocabularies: Mapping[str, Encoder],
+) -> None:
+    """Refuse a column of numbers that is the label of every training row."""
+    if train.label is None or pa.types.is_nested(found.values.type):
+        return
+    try:
+        values = found.values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        return
+    own = train.user if side == "user" else train.item
+    by_id = np.full(vocabularies[own].num_ids, np.nan)
+    by_id[known] = values
+    ids = vocabularies[own].encode(train.table[own])
+    refuse_label(train, by_id[ids], f"the column {name!r} of the {side}s")
+
+
+def refuse_label(train: Interactions, values: np.ndarray, what: str) -> None:
+    """Refuse values that are the label in all rows, where labels differ.
+
+    Raises:
+        ValueError: if they are.
+    """
+    if train.label is None:
+        return
+    labels = train.column(train.label)
+    if (
+        len(labels) > 1
+        and labels.min() < labels.max()
+        and (values.astype(np.float32) == labels).all()
+    ):
+        raise ValueError(
+            f"{OWNER}: {what} equals the label {train.label!r} in all {len(labels):,} training "
+            "rows, so a model would read the answer. Leave it out."
+        )
