@@ -74,11 +74,11 @@ def test_flags_reach_the_constructor_and_the_settings():
     assert source == Source("ratings.csv")
     assert splitting == Splitting("time")
     assert training == Training(epochs=3)
-    plain = {"output": "out", "budget": None, "recipe": False, "resume": False, "refit": False}
+    flags = ("recipe", "resume", "refit")
+    plain = {"output": "out", "budget": None, "replicas": None, **dict.fromkeys(flags, False)}
     assert command.keywords == plain
     command, _ = parse([*FIT, "--resume", "--refit", "--recipe", "--budget", "5m"])
-    asked = {"budget": "5m", "recipe": True, "resume": True, "refit": True}
-    assert command.keywords == {"output": "out", **asked}
+    assert command.keywords == {**plain, "budget": "5m", **dict.fromkeys(flags, True)}
 
 
 def test_what_is_given_is_what_differs_from_a_default_or_from_the_choice_of_the_rules():

@@ -11,7 +11,8 @@ from kerasrec.runs import Training, choose
 from kerasrec.runs.choosing.choices import Choices, loss_of
 
 # Fields that no rule chooses: they have a default, or None has a meaning of its own.
-LEFT = {"valid_negatives", "clipvalue", "gradient_interval", "unknown_share", "negatives"}
+LEFT = {"valid_negatives", "gradient_interval", "unknown_share", "negatives"}
+LEFT |= {"clipvalue", "global_clipnorm", "clip_weights", "max_norm"}
 
 
 @pytest.mark.parametrize("name", [name for name in models.__all__ if name != "Recommender"])
@@ -86,6 +87,7 @@ def test_histories_that_are_there_decide_their_length(with_history):
 def test_stock_optimizers_are_not_told_to_clip(ready):
     assert choose("NeuMF", ready).training.clipnorm == 1.0
     assert choose("NeuMF", ready, optimizer="nadam").training.clipnorm == 0.0
+    assert choose("NeuMF", ready, clipvalue=0.5).training.clipnorm == 0.0
 
 
 def test_options_that_do_not_exist_are_refused(ready):

@@ -152,7 +152,7 @@ def test_without_validation_rows_nothing_can_be_compared(rated):
 
 def test_a_better_setting_wins_in_real_trainings(ready, monkeypatch, capsys):
     """A rate at which nothing is learned against one at which even items are found."""
-    others = [{"learning_rate": 0.05}, {"learning_rate": float("inf")}]
+    others = [{"learning_rate": 0.05}, {"learning_rate": 1e30}]
     monkeypatch.setattr(rules, "alternatives", lambda *_: others)
     monkeypatch.setattr(
         rules, "retrieval", lambda facts: {"learning_rate": (1e-9, "planted"), "epochs": (16, "so"),
