@@ -101,7 +101,7 @@ def fit(
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """What the flags give."""
+    """Values of the flags, and what follows from them."""
 
     model: str
     arguments: dict[str, Any]

@@ -112,7 +112,7 @@ def test_yaml_is_read_as_flags_and_leaves_nothing_to_choose(name, ready, tmp_pat
     hidden = {"hidden_units": (8, 4)} if name == "EmbeddingMLP" else {}
     chosen = choose(name, ready, epochs=3, arguments=hidden, **length)
     text = chosen.to_yaml(data="rows: of #1.csv", positive=">=4", max_length=None)
-    assert text.startswith(f"# {chosen.describe().partition(':')[0]}")
+    assert text.startswith("# Chosen for 81 positive rows, 30 users, 20 items.\n")
     held = yaml.safe_load(text)
     assert held["data"] == "rows: of #1.csv" and held["model"] == name
     for setting, why in chosen.reasons.items():
