@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.runs._train import TrainingResult
     from kerasrec.runs.choosing.choices import Choices
 
+CHOICES = "choices.json"
+
 
 def fit(
     model: str,
@@ -90,8 +92,11 @@ def fit(
     folder = begin(output, flags, resume=resume)
     try:
         report = _fit(given, flags, folder, Path(output))
-    except BaseException:
-        give_up(folder)
+    except BaseException as error:
+        # A search is not lost by Ctrl-C in the first epoch.
+        searched = budget is not None and (folder / CHOICES).is_file()
+        if not (searched and isinstance(error, KeyboardInterrupt)):
+            give_up(folder)
         if folder.exists():
             say(f"The training so far is in {folder}. Continue with --resume.")
         raise
@@ -164,6 +169,7 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     kerasrec.training.keep_freed_memory()
     name = given.model
     strategy = _strategy(name, flags["replicas"])  # before TensorFlow has run anything
+    keras.utils.set_random_seed(given.training.seed)  # the same choice for the same seed
     chosen = _kept_choices(folder, lambda: given.choose(ready))
     ready = chosen.prepared(ready)
 
@@ -225,7 +231,7 @@ def _kept_choices(folder: Path, choose: "Callable[[], Choices]") -> "Choices":
     """Return the choices of an earlier part of this training, or choose now and keep them."""
     from kerasrec.runs.choosing.choices import Choices
 
-    file = folder / "choices.json"
+    file = folder / CHOICES
     if file.is_file():
         chosen = Choices.load(file.read_text(encoding="utf-8"))
         say(chosen.describe())

@@ -62,7 +62,7 @@ class Choices:
         """Describe in one line what the rules chose."""
         chosen = {n: v for n, v in self.settings.items() if self.reasons.get(n, GIVEN) != GIVEN}
         if not chosen:
-            return f"{self.model} has no setting to choose."
+            return f"{self.model}: nothing was left to choose."
         listed = ", ".join(f"{name} {_shown(value)}" for name, value in chosen.items())
         return f"Chosen for {self.facts.describe()}: {listed}."
 

@@ -83,12 +83,13 @@ def search(
         if len(compared) < 2:
             say("The budget ended before two settings could be compared: the rules decide.")
             return base
-        candidates = sorted(compared, key=lambda one: -one.value)[: (len(compared) + 1) // 2]
+        learned = [one for one in compared if one.value > float("-inf")]
+        if not learned:
+            say("None of the settings had a finite loss: the rules decide.")
+            return base
+        candidates = sorted(learned, key=lambda one: -one.value)[: (len(compared) + 1) // 2]
         trained, last = last, min(epochs, 2 * last)
-    best = next((one for one in candidates if one.value > float("-inf")), None)
-    if best is None:
-        say("None of the settings had a finite loss: the rules decide.")
-        return base
+    best = candidates[0]
     if verbose:
         say(f"Best of them: {best.name}.")
     reason = f"best of the short trainings: {best.monitor} {best.figure:.4f}"
@@ -99,8 +100,7 @@ class _Candidate:
     """One setting, and its training so far."""
 
     def __init__(self, choices: Choices, changed: Mapping[str, Any], ready: "PreparedData") -> None:
-        self.choices, self.changed = choices, changed
-        self.ready = choices.prepared(ready)
+        self.choices, self.changed, self.ready = choices, changed, ready
         self.name = ", ".join(f"{n} {v}" for n, v in changed.items()) or "what the rules chose"
         self.figure, self.seconds_per_epoch, self.higher = float("nan"), 0.0, True
         self.monitor = ""
@@ -109,6 +109,7 @@ class _Candidate:
     @classmethod
     def all_of(cls, base: Choices, ready: "PreparedData") -> "list[_Candidate]":
         """Return the choice of the rules and its alternatives, as far as nothing given changes."""
+        ready = base.prepared(ready)  # the same rows for all
         found = [cls(base, {}, ready)]
         for changed in rules.alternatives(base.model, str(base.training.loss), base.facts):
             known = {n: v for n, v in changed.items() if base.reasons.get(n) != GIVEN}
@@ -121,7 +122,6 @@ class _Candidate:
         start = time.perf_counter()
         training = self.choices.training
         if self._made is None:
-            keras.utils.set_random_seed(training.seed)
             made = recipe(self.choices.make(self.ready), self.ready, training)
             made.trainer.compile(made.optimizer, made.loss, jit_compile=training.jit_compile)
             self._made = made

@@ -128,4 +128,4 @@ def test_yaml_is_read_as_flags_and_leaves_nothing_to_choose(name, ready, tmp_pat
     }
     if name != "Popularity":
         assert set(again.reasons.values()) == {"given"}
-        assert "no setting to choose" in again.describe()
+        assert "nothing was left to choose" in again.describe()
