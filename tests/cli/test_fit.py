@@ -232,7 +232,7 @@ def test_resume_keeps_the_choices_of_before(ratings, tmp_path, break_off, monkey
     assert fit(ratings, tmp_path / "mf") == 1
     (before,) = [line for line in capsys.readouterr().err.splitlines() if "Chosen for" in line]
     monkeypatch.undo()
-    monkeypatch.setattr(rules, "retrieval", None)
+    monkeypatch.setattr(rules, "retrieval", lambda facts: {"learning_rate": (0.5, "another")})
     assert fit(ratings, tmp_path / "mf", "--resume") == 0
     assert before in capsys.readouterr().err
     about = json.loads((tmp_path / "mf" / "run.json").read_text())
