@@ -242,7 +242,7 @@ Held = Mapping[Task, Mapping[str, Any]]
 def value(held: Held, task: Task) -> float | None:
     """Return the validation figure of a training, higher being better. None if it is missing."""
     same = task if task in held else dataclasses.replace(task, variant="rules")
-    if same not in held:
+    if same not in held or (same != task and not same_as_rules(held, task)):
         return None
     one = held[same]
     return -one["valid"] if one["figure"] == "rmse" else one["valid"]
