@@ -155,8 +155,13 @@ class _Given:
         """Report the settings as YAML."""
         _, ready = self.read()
         chosen = self.choose(ready)
-        rows = {**dataclasses.asdict(self.source), **dataclasses.asdict(self.splitting)}
-        return Report(chosen.settings, chosen.to_yaml(**rows).rstrip())
+        rows = {
+            field.name: getattr(flags, field.name)
+            for flags in (self.source, self.splitting)
+            for field in dataclasses.fields(flags)
+            if getattr(flags, field.name) != field.default
+        }
+        return Report({**rows, **chosen.settings}, chosen.to_yaml(**rows).rstrip())
 
 
 def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) -> Report:

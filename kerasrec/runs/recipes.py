@@ -215,7 +215,7 @@ def _retrieval(model: Any, ready: "PreparedData", training: Training) -> tuple[A
 
 def _sequence(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
     """Train a model of histories to predict the next item after each row."""
-    drawn = _negatives(training)
+    drawn = _negatives(training) if training.negatives else {}  # of all items, with 0
     loss = "bce" if training.loss == "binary_crossentropy" else "softmax"
     if loss == "softmax" and drawn:
         loss = "sampled_softmax"
@@ -253,7 +253,7 @@ def _options(training: Training, seen: Mapping[str, Any] | None) -> dict[str, An
 
 def _negatives(training: Training) -> dict[str, Any]:
     """Return the number of drawn items, if it is not left to what draws them."""
-    return {"negatives": training.negatives} if training.negatives else {}
+    return {} if training.negatives is None else {"negatives": training.negatives}
 
 
 def _crossentropy() -> Any:

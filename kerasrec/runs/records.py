@@ -322,7 +322,7 @@ def below_baseline(
         label = ready.schema.label
         error = np.asarray(ready.test[label], np.float64) - float(np.mean(ready.train[label]))
         mean = float(np.sqrt(np.mean(np.square(error))))
-        if own["rmse"] > mean:
+        if own["rmse"] > mean > 0:
             return [f"{name} predicts worse than the mean: RMSE {own['rmse']:.4f}, {mean:.4f}."]
     at = next((one for one in own if one.startswith("ndcg@")), "")
     if loss not in ("mse", "log_loss") and at in most_popular and own[at] < most_popular[at]:

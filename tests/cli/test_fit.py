@@ -246,6 +246,7 @@ def test_a_recipe_is_printed_edited_and_passed_back(ratings, tmp_path, capsys):
     data = ["fit", "MatrixFactorization", "--data", str(ratings)]
     assert main([*data, "--recipe", "--epochs", "2", "--jit_compile", "false"]) == 0
     text = capsys.readouterr().out
+    assert "encoding" not in text  # as it is by default
     assert "\nloss: softmax  # " in text and "\nepochs: 2  # given\n" in text
     file = tmp_path / "recipe.yaml"
     file.write_text(text.replace("\nbatch_size: ", "\nbatch_size: 64 # was "))
@@ -259,6 +260,7 @@ def test_a_recipe_is_printed_edited_and_passed_back(ratings, tmp_path, capsys):
     assert main(run[:-1] + [str(tmp_path / "x")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "does not accept option 'learning_rat'" in error
+    assert "Did you mean 'learning_rate'?" in error
     assert main([*data, "--recipe", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["embedding_dim"] == 128
 

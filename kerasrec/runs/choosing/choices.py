@@ -45,9 +45,10 @@ class Choices:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return all settings by the names of their flags."""
+        """Return all settings by the names of their flags, without those of no effect."""
         length = {} if self.max_length is None else {"max_length": self.max_length}
-        return {**self.arguments, **length, **dataclasses.asdict(self.training)}
+        trained = {} if self.training.loss is None else dataclasses.asdict(self.training)
+        return {**self.arguments, **length, **trained}
 
     def prepared(self, ready: "PreparedData") -> "PreparedData":
         """Return the rows as the model reads them, with histories of the chosen length."""
@@ -69,11 +70,15 @@ class Choices:
     def to_yaml(self, **others: Any) -> str:
         """Return the settings as YAML that `kerasrec fit --config` reads, with the reasons.
 
+        Options of the training that are None are left out, as they have no effect.
+
         Args:
             **others: further flags, such as those of the data.
         """
         lines = [f"# Chosen for {self.facts.describe()}.", f"model: {self.model}"]
         for name, value in {**others, **self.settings}.items():
+            if value is None and name not in self.arguments:
+                continue
             why = self.reasons.get(name)
             lines.append(f"{name}: {_in_yaml(value)}" + (f"  # {why}" if why else ""))
         return "\n".join(lines) + "\n"

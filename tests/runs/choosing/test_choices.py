@@ -110,11 +110,13 @@ def test_json_reads_back(name, ready):
 def test_yaml_is_read_as_flags_and_leaves_nothing_to_choose(name, ready, tmp_path):
     length = {"max_length": 4} if name == "SASRec" else {}
     hidden = {"hidden_units": (8, 4)} if name == "EmbeddingMLP" else {}
-    chosen = choose(name, ready, epochs=3, arguments=hidden, **length)
+    epochs = {} if name == "Popularity" else {"epochs": 3}
+    chosen = choose(name, ready, arguments=hidden, **epochs, **length)
     text = chosen.to_yaml(data="rows: of #1.csv", positive=">=4", max_length=None)
     assert text.startswith("# Chosen for 81 positive rows, 30 users, 20 items.\n")
     held = yaml.safe_load(text)
     assert held["data"] == "rows: of #1.csv" and held["model"] == name
+    assert "clipvalue" not in held and ("temperature" in held) == (name == "MatrixFactorization")
     for setting, why in chosen.reasons.items():
         assert f"  # {why}\n" in text, setting
     file = tmp_path / "recipe.yaml"
