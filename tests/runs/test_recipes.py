@@ -180,7 +180,7 @@ def test_choices_that_do_not_suit_are_refused(name, choices, message, ready, wit
 
 def test_a_model_of_another_schema_is_refused(ready, with_history):
     with pytest.raises(ValueError, match="another schema, or other vocabularies"):
-        recipe(made("MatrixFactorization", ready, {}), with_history)
+        recipe(made("SASRec", with_history, {}), ready)
 
 
 def test_labels_that_are_all_alike_are_refused(rated):
