@@ -51,7 +51,8 @@ def search(
     Raises:
         ValueError: if the budget is not positive, there are no validation rows, or as in `choose`.
     """
-    end = time.perf_counter() + seconds_of(budget)
+    seconds = seconds_of(budget)
+    end = time.perf_counter() + seconds
     kind = class_of(model)
     check_loss(kind, training.loss if training else None)
     base = choose(model, ready, training, max_length=max_length, arguments=arguments)
@@ -65,6 +66,8 @@ def search(
             f"budget={budget!r}: there are no positive validation rows to compare settings on. "
             "Hold some out, or leave the budget out."
         )
+    if verbose:
+        say(f"Comparing {len(candidates)} settings in {seconds:g} seconds at most.")
     epochs = int(base.training.epochs or 1)
     trained, last = 0, max(1, epochs // SHARE)
     while len(candidates) > 1 and trained < epochs:

@@ -163,6 +163,7 @@ def test_a_better_setting_wins_in_real_trainings(ready, monkeypatch, capsys):
     chosen = search("MatrixFactorization", ready, given, budget="2m", arguments=sizes)
     assert chosen.training.learning_rate == 0.05 and chosen.training.epochs == 16
     said = capsys.readouterr().err
+    assert said.startswith("Comparing 3 settings in 120 seconds at most.\n")
     assert "  what the rules chose: val_ndcg@10 0." in said and "after epoch 2\n" in said
     assert "Best of them: learning_rate 0.05." in said
     again = search("MatrixFactorization", ready, given, budget="2m", arguments=sizes, verbose=0)
