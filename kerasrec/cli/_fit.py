@@ -71,7 +71,7 @@ def fit(
     if budget is not None:
         seconds_of(budget)  # refuses at once what is no time
     files = {name: getattr(source, name) for name in ("data", "users", "items")}
-    found = {
+    found: dict[str, Any] = {
         name: str(Path(file).resolve())
         for name, file in files.items()
         if file is not None and Path(file).is_file()

@@ -38,7 +38,7 @@ def with_stored_features(ready: "PreparedData", run: Run) -> "PreparedData":
     """
     from kerasrec.data.encoding.columns import SideColumn
 
-    roles = {
+    roles: dict[str, Any] = {
         role: tuple(f for f in getattr(run.schema, role) if not f.is_history)
         for role in ("user", "context")
     }

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasrec._checks import check_integer
+from kerasrec.data.encoding.columns import History
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.fit_model import FitModel
 from kerasrec.training.replicas import mean_over_replicas, with_share
@@ -153,5 +154,5 @@ class SamplingTrainer(Trainer):
 def rows_after(seen: Columns, columns: Columns, user: str) -> dict[str, np.ndarray]:
     """Return rows after the earlier rows of the same users. Histories are made anew."""
     theirs = np.isin(seen[user], columns[user])
-    names = [name for name, values in seen.items() if isinstance(values, np.ndarray)]
+    names = [name for name, values in seen.items() if not isinstance(values, History)]
     return {name: np.concatenate([seen[name][theirs], columns[name]]) for name in names}
