@@ -1,7 +1,7 @@
 """Files about the users or the items of a run, and the categories of its items."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
