@@ -30,11 +30,14 @@ class AdaptedRecommender(Recommender):
 
     def __init__(self, schema: Schema, *, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        histories = self.schema.item_histories
-        self.known_by = (*histories, self.schema.user_id)[0].name
-        self.user_rows: IdRows | None = None
-        if not histories:
-            self.user_rows = IdRows(self.schema.user_id.num_ids, name="user_rows")
+        self.known_by = (*self.schema.item_histories, self.schema.user_id)[0].name
+        self.user_rows = self._make_rows()
+
+    def _make_rows(self) -> IdRows | None:
+        """Return the layer that keeps the training rows of the users; None if nothing reads it."""
+        if self.schema.item_histories:
+            return None
+        return IdRows(self.schema.user_id.num_ids, name="user_rows")
 
     def adapt(self, columns: Columns) -> None:
         """Compute the weights from encoded training columns, replacing any earlier ones.
@@ -80,7 +83,7 @@ class AdaptedRecommender(Recommender):
         Returns:
             int32 ids `(batch, width)`, with 0 at padding, unknown and repeated items.
         """
-        if self.user_rows is not None:
+        if self.user_rows is not None and self.known_by == self.schema.user_id.name:
             return self.user_rows(inputs[self.schema.user_id.name])
         ids = ops.sort(ops.convert_to_tensor(inputs[self.known_by]), axis=1)
         before = ops.pad(ids, [[0, 0], [1, 0]])[:, :-1]
