@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "training": BASE | {"data", "losses"},
     "data": BASE,
     "layers": BASE,
-    "models": BASE | {"layers", "training"},
+    "models": BASE | {"data", "layers", "training"},
     "datasets": BASE | {"data"},
     "optimizers": BASE,
     "callbacks": BASE | {"optimizers", "evaluation", "training"},
