@@ -62,7 +62,8 @@ PUBLIC = {
         CHECKS ModelCase check_model random_inputs tiny_schema
     """,
     "training": """
-        NextItemTrainer SampledSoftmaxTrainer StepwiseTrainer Trainer keep_freed_memory
+        AlternatingLeastSquares NextItemTrainer SampledSoftmaxTrainer StepwiseTrainer Trainer
+        keep_freed_memory
     """,
     "serving.server": """
         Settings background measure_load serve
@@ -70,7 +71,7 @@ PUBLIC = {
 }
 # Modules whose classes and constants are public as they stand, and the models, a line each there.
 WHOLE = {"schema", "types", "models"}
-MOST = 148
+MOST = 149
 
 
 @pytest.mark.parametrize("package", PUBLIC)
