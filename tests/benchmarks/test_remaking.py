@@ -130,7 +130,7 @@ def rankers(script, number):
         metrics = {"ndcg@10": 0.1, "auc": 0.5}
         one = dict.fromkeys(script.MODELS, number())
         case = {"rate": number(), "metrics": metrics}
-        return {"cases": {"a case": case}, "users": 7, "whole": one, "first": one}
+        return {"cases": {"a case": case}, "users": 7, "whole": one, "compiling": one}
 
     return {"processes.measure": measure}
 
