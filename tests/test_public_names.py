@@ -11,7 +11,7 @@ PUBLIC = {
         ExactResume GradientMonitor LabelValidation RankingValidation TrainingDiagnostics
     """,
     "data": """
-        Interactions MinMaxScaler NegativeSampler PreparedData Split StandardScaler Vocabulary
+        Buckets Interactions MinMaxScaler NegativeSampler PreparedData Split StandardScaler Vocabulary
         add_history audit deduplicate drop_missing drop_outliers encode fit_vocabularies
         global_time_split histories k_core k_fold leave_last_out load_vocabularies make_schema
         next_items next_labels per_user_time_split pointwise positives predefined_split prepare
@@ -71,7 +71,7 @@ PUBLIC = {
 }
 # Modules whose classes and constants are public as they stand, and the models, a line each there.
 WHOLE = {"schema", "types", "models"}
-MOST = 149
+MOST = 150
 
 
 @pytest.mark.parametrize("package", PUBLIC)
