@@ -68,13 +68,12 @@ def fit(
     """
     if budget is not None:
         seconds_of(budget)  # refuses at once what is no time
-    files = {name: getattr(source, name) for name in ("data", "users", "items")}
-    found = {
-        name: str(Path(file).resolve())
-        for name, file in files.items()
-        if file is not None and Path(file).is_file()
-    }
-    source = dataclasses.replace(source, **found)  # so that the run finds them from anywhere
+    found: dict[str, Any] = {}
+    for name in ("data", "users", "items"):
+        file = getattr(source, name)
+        if file is not None and Path(file).is_file():  # so that the run finds it from anywhere
+            found[name] = str(Path(file).resolve())
+    source = dataclasses.replace(source, **found)
     flags = {"model": model, **arguments, "refit": refit, "budget": budget, "replicas": replicas}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
