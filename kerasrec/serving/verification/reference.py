@@ -117,10 +117,8 @@ def _inputs(
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
         if isinstance(vocabulary, Buckets):  # at bounds, between them, and missing
-            bounds = rng.choice(vocabulary.ids[1:], ROWS)
-            inputs[feature.name] = bounds + np.resize(
-                np.array([0, -1, 1e6, np.nan], np.float32), ROWS
-            )
+            steps = np.array([0, -1, 1e6, np.nan], np.float32)
+            inputs[feature.name] = rng.choice(vocabulary.ids[1:], ROWS) + np.resize(steps, ROWS)
             continue
         _, ids = _nine(vocabulary)
         if isinstance(feature, Categorical):
