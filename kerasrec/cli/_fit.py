@@ -121,6 +121,8 @@ class _Given:
         ready.check_positives()
         import_tensorflow()
         kind = getattr(kerasrec.models, self.model)
+        if len(kind.narrow(ready.schema).features) > len(ready.schema.only().features):
+            say(f"Features: {'; '.join(ready.notes)}.")
         check_loss(kind, self.training.loss)
         if kind_of(kind).histories and self.splitting.split == "random":
             raise ValueError(
