@@ -11,8 +11,8 @@ PUBLIC = {
         ExactResume GradientMonitor LabelValidation RankingValidation TrainingDiagnostics
     """,
     "data": """
-        Buckets Interactions MinMaxScaler NegativeSampler PreparedData Split StandardScaler Vocabulary
-        add_history audit deduplicate drop_missing drop_outliers encode fit_vocabularies
+        Buckets Interactions MinMaxScaler NegativeSampler PreparedData Split StandardScaler
+        Vocabulary add_history audit deduplicate drop_missing drop_outliers encode fit_vocabularies
         global_time_split histories k_core k_fold leave_last_out load_vocabularies make_schema
         next_items next_labels per_user_time_split pointwise positives predefined_split prepare
         random_split read recency_weights repeated_k_fold save_vocabularies shared_negatives

@@ -204,7 +204,7 @@ def _first_rows(
             )
             held = answers.contains(users[kept, None], history.astype(np.int64))
             keys[1:1] = [held.sum(axis=1), known(history).sum(axis=1)]
-    if schema.time in test:
+    if schema.time is not None and schema.time in test:
         keys[-1:-1] = [np.asarray(test[schema.time])[kept]]
     order = np.lexsort(keys)
     first = np.diff(users[kept][order], prepend=-1) > 0
