@@ -70,13 +70,12 @@ def fit(
     """
     if budget is not None:
         seconds_of(budget)  # refuses at once what is no time
-    files = {name: getattr(source, name) for name in ("data", "users", "items")}
-    found: dict[str, Any] = {
-        name: str(Path(file).resolve())
-        for name, file in files.items()
-        if file is not None and Path(file).is_file()
-    }
-    source = dataclasses.replace(source, **found)  # so that the run finds them from anywhere
+    found: dict[str, Any] = {}
+    for name in ("data", "users", "items"):
+        file = getattr(source, name)
+        if file is not None and Path(file).is_file():  # so that the run finds it from anywhere
+            found[name] = str(Path(file).resolve())
+    source = dataclasses.replace(source, **found)
     flags = {"model": model, **arguments, "refit": refit, "budget": budget, "replicas": replicas}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
@@ -127,6 +126,8 @@ class _Given:
         ready.check_positives()
         import_tensorflow()
         kind = getattr(kerasrec.models, self.model)
+        if len(kind.narrow(ready.schema).features) > len(ready.schema.only().features):
+            say(f"Features: {'; '.join(ready.notes)}.")
         check_loss(kind, self.training.loss)
         if kind_of(kind).histories and self.splitting.split == "random":
             raise ValueError(

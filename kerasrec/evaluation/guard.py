@@ -147,7 +147,7 @@ def check_ranking(
             f"{given.ids.shape[1]} {given.method} candidates are ranked instead of the {every:,} "
             "items of the catalogue. Such results compare with no other protocol's."
         )
-    elif task.candidates is not None and (listed := np.size(task.candidates)) < every:
+    elif task.candidates is not None and (listed := np.size(np.asarray(task.candidates))) < every:
         found.append(
             f"the {listed:,} items that are ranked are fewer than the {every:,} of the vocabulary. "
             "Figures on fewer candidates are higher; say so beside them."

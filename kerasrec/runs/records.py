@@ -136,8 +136,8 @@ def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, 
 
     Returns:
         Metrics of rating errors of a model trained by mse, whose predictions are clipped to the
-        scale of the training rows, or of clicks of one trained by log_loss, under the names of `beside_ranking`, as far as the rows define them. Empty for
-        other losses.
+        scale of the training rows, or of clicks of one trained by log_loss, under the names of
+        `beside_ranking`, as far as the rows define them. Empty for other losses.
     """
     from kerasrec.evaluation.metrics import beside_ranking
 

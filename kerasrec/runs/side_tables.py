@@ -1,7 +1,7 @@
 """Files about the users or the items of a run, and the categories of its items."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -38,11 +38,7 @@ def with_stored_features(ready: "PreparedData", run: Run) -> "PreparedData":
     """
     from kerasrec.data.encoding.columns import SideColumn
 
-    roles: dict[str, Any] = {
-        role: tuple(f for f in getattr(run.schema, role) if not f.is_history)
-        for role in ("user", "context")
-    }
-    schema = dataclasses.replace(run.schema, **roles)
+    schema = run.schema.only(f.name for f in run.schema.features if not f.is_history)
     parts = [dict(part) for part in (ready.train, ready.valid, ready.test)]
     users, items = run.users or ready.users, run.items or ready.items
     for own, table in ((schema.user_id, users), (schema.item_id, items)):

@@ -166,13 +166,11 @@ class Schema:
         """
         kept = {self.feature(name).name for name in names}
         kept |= {self._id(role).name for role in ("user", "item") if getattr(self, role)}
-        return dataclasses.replace(
-            self,
-            **{
-                role: tuple(f for f in getattr(self, role) if f.name in kept)
-                for role in ("user", "item", "context")
-            },
-        )
+        roles: Any = {
+            role: tuple(f for f in getattr(self, role) if f.name in kept)
+            for role in ("user", "item", "context")
+        }
+        return dataclasses.replace(self, **roles)
 
     def with_features(
         self,

@@ -1,13 +1,14 @@
-"""`kerasrec fit --replicas 2` trains the weights of one device; the tolerance is 1e-4."""
+"""`kerasrec fit` trains the weights of Python, and on two replicas those of one, within 1e-4."""
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import yaml
 
+from kerasrec import data, runs
 from kerasrec.cli import main
-from kerasrec.runs import read_run
 
 SHORT = ["--embedding_dim", "4", "--epochs", "2", "--jit_compile", "false"]
 # Clipped at every step, at a rate that falls: what depends on whole batches.
@@ -44,7 +45,7 @@ def test_two_replicas_train_the_weights_of_one_device(case, ratings, tmp_path, c
     capsys.readouterr()
     assert fit(model, ratings, tmp_path / "two", *flags, *STEEP, "--replicas", "2") == 0
     assert "Each batch is shared by 2 parts of the CPU." in capsys.readouterr().err
-    one, two = (read_run(tmp_path / name) for name in ("one", "two"))
+    one, two = (runs.read_run(tmp_path / name) for name in ("one", "two"))
     for ours, theirs in zip(one.model.get_weights(), two.model.get_weights(), strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4)
     losses = [json.loads((run.directory / "history.json").read_text()) for run in (one, two)]
@@ -52,6 +53,18 @@ def test_two_replicas_train_the_weights_of_one_device(case, ratings, tmp_path, c
         np.testing.assert_allclose(losses[1][name], values, rtol=0, atol=1e-4, err_msg=name)
     flags = yaml.safe_load((two.directory / "config.yaml").read_text())
     assert flags["replicas"] == 2
+
+
+def test_python_trains_the_weights_of_the_command_line(ratings, tmp_path):
+    choices = {"epochs": 2, "jit_compile": False}
+    flags = [f"--{name}={str(value).lower()}" for name, value in choices.items()]
+    assert fit("MatrixFactorization", ratings, tmp_path / "run", *flags) == 0
+    keras.utils.set_random_seed(0)
+    ready = data.prepare(data.leave_last_out(data.read(ratings)))
+    found = runs.fit("MatrixFactorization", ready, verbose=0, **choices)
+    model = runs.read_run(tmp_path / "run").model
+    for ours, theirs in zip(found.model.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

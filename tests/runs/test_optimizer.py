@@ -127,7 +127,7 @@ def test_biases_stay_free(ready):
         ({"max_norm": 0.0}, "max_norm must be a finite number above 0.*Leave it out"),
         ({"clip_weights": float("nan")}, "clip_weights must be a finite number above 0"),
         ({"clip_weights": 1.0, "max_norm": 1.0}, "only one of clip_weights, max_norm can be set"),
-        ({"clipnorm": 1.0, "clipvalue": 1.0}, "Only one of `clipnorm`, `clipvalue`"),
+        ({"clipnorm": 1.0, "clipvalue": 1.0}, "Only one of .clipnorm., .clipvalue."),
         ({"optimizer": "lion", "global_clipnorm": 1.0}, "Leave global_clipnorm out"),
     ],
 )

@@ -182,6 +182,19 @@ def test_a_model_of_another_schema_is_refused(ready, with_history):
         recipe(made("SASRec", with_history, {}), ready)
 
 
+def test_a_model_may_read_less_than_there_is(rated):
+    ids = np.unique(rated.column("item_id"))
+    tables = {"items": {"item_id": ids, "price": ids + 0.5}}
+    rows = data.prepare(data.leave_last_out(rated.with_tables(**tables)))
+    features, _ = next(iter(recipe(made("MatrixFactorization", rows, {}), rows, **PAIRS).batches))
+    assert set(features) == {"user_id", "item_id"}
+    shown = PAIRS | {"unknown_share": 0.0}
+    for choices in (shown, shown | {"loss": "softmax", "negatives": 8}):
+        features, _ = next(iter(recipe(made("EmbeddingMLP", rows, {}), rows, **choices).batches))
+        prices = rows.items["price"][features["item_id"]]
+        np.testing.assert_array_equal(features["price"], prices)
+
+
 def test_labels_that_are_all_alike_are_refused(rated):
     rows = data.prepare(rated, history=4)
     with pytest.raises(ValueError, match="nothing to learn.*positive='>=4'"):
