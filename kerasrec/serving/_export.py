@@ -54,6 +54,8 @@ def export(
                                                               count (batch,)
         user_embedding          user and context features  -> embedding (batch, dim)
         item_embedding          item features              -> embedding (batch, dim)
+        explain                 every feature              -> history (batch, width)
+                                                              contributions (batch, width)
         predict_examples        examples (batch,)          -> score (batch,)
         regress                 inputs (batch,)            -> outputs (batch,)
         classify                inputs (batch,)            -> classes, scores (batch, 2)
@@ -70,6 +72,9 @@ def export(
     Similar items and embeddings require a retriever. Similarity is the cosine of the item vectors,
     without columns that are equal for all items. The item itself is left out, and an item outside
     the catalogue has no similar items.
+
+    `explain` is written for models whose score is a sum over the items of the user, such as EASE:
+    the raw ids of these items, padded with "" or -1, and what each adds to the score.
 
     The last three take serialised `tf.Example`s, the last two for the Regress and Classify APIs of
     TensorFlow Serving. Missing features of an Example are unknown, empty or 0. `classify`

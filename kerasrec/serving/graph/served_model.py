@@ -16,7 +16,7 @@ from kerasrec.serving.parts import float32_copy
 from kerasrec.serving.quantization import compress_layers
 from kerasrec.serving.signatures import CLASSES, SCORES
 from kerasrec.serving.spec import ExportSpec
-from kerasrec.types import Features, Tensor
+from kerasrec.types import RAW_PADDING, Features, Tensor
 
 
 class ServedModel:
@@ -38,6 +38,9 @@ class ServedModel:
             for name, vocabulary in spec.vocabularies.items()
         }
         self.catalogue = Catalogue(spec, self.call)
+        raw = [RAW_PADDING[spec.items.dtype], *spec.items.ids.tolist()]
+        every = tf.constant(raw, tf.as_dtype(spec.items.dtype))
+        self.raw_items = tf.Variable(every, trainable=False, name="every_raw_item")
         kind = spec.quantize
         self.tables = [] if kind == "float32" else compress_layers(self.parts.whole, kind)
 
@@ -57,6 +60,7 @@ class ServedModel:
             "similar_items": (self.similar_items, {schema.item_id.name: item[schema.item_id.name]}),
             "user_embedding": (self.user_embedding, query),
             "item_embedding": (self.item_embedding, item),
+            "explain": (self.explain, {**query, **item}),
             "predict_examples": (self.predict_examples, examples["examples"]),
             "regress": (self.regress, examples["inputs"]),
             "classify": (self.classify, examples["inputs"]),
@@ -93,7 +97,7 @@ class ServedModel:
         weights = [weight.value for weight in self.parts.whole.variables]
         saved = tf.Module(name="served_model")
         tables = [variable for table in self.tables for variable in table.variables_stored]
-        stored = [*weights, *tables, *self.catalogue.variables]
+        stored = [*weights, *tables, *self.catalogue.variables, self.raw_items]
         saved.variables_read = [v for v in stored if id(v.handle) in read]
         maps = [lookup.table for lookup in self.lookups.values()]
         saved.tables_read = [table for table in maps if id(table.resource_handle) in read]
@@ -126,6 +130,13 @@ class ServedModel:
         """Return item vectors `(batch, dim)`."""
         item = self._encode(raw, self.schema.item)
         return {"embedding": tf.cast(self.parts.retriever.item_embedding(item), tf.float32)}
+
+    def explain(self, raw: Features) -> dict[str, Tensor]:
+        """Return the raw items of the query and what each adds to the score, `(batch, width)`."""
+        encoded = self._encode(raw, self.schema.features)
+        ids, contributions = self.parts.whole.contributions(encoded)
+        history = tf.gather(self.raw_items, tf.maximum(ids - FIRST_ID + 1, 0))
+        return {"history": history, "contributions": contributions}
 
     def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
         """Return the k best items of each query, or the most popular ones for unknown queries."""
