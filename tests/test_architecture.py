@@ -77,7 +77,7 @@ TENSORFLOW = {
     "training/multi_worker.py",
     "training/replicas.py",
 }
-BASES = ("__init__", "base", "perceptron", "sequential")
+BASES = ("__init__", "base", "perceptron", "sequential", "target_aware")
 MODELS = sorted(p for p in (PACKAGE / "models").glob("*.py") if p.stem not in BASES)
 
 

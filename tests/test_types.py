@@ -37,7 +37,7 @@ SCHEMA = Schema(
         (Popularity, {Retriever, Counted}),
         (SASRec, {Retriever, SequenceModel}),
         (GRU4Rec, {Retriever, SequenceModel}),
-        (StackedLSTMClassifier, {StepClassifier}),
+        (StackedLSTMClassifier, {PartsRanker, StepClassifier}),
     ],
 )
 def test_models_can_what_they_can(kind, more):
