@@ -78,7 +78,10 @@ TENSORFLOW = {
     "training/multi_worker.py",
     "training/replicas.py",
 }
-BASES = ("__init__", "base", "interactions", "item_weights", "perceptron", "sequential")
+BASES = (
+    *("__init__", "base", "interactions", "item_weights"),
+    *("perceptron", "sequential", "target_aware"),
+)
 MODELS = sorted(p for p in (PACKAGE / "models").rglob("*.py") if p.stem not in BASES)
 
 

@@ -47,7 +47,7 @@ def check_contributions(case: ModelCase) -> None:
 
 
 def check_parts(case: ModelCase) -> None:
-    """Check for a `PartsRanker` that the scores of its parts equal `call`."""
+    """Check for a `PartsRanker` that the scores of its parts equal `call`, compiled too."""
     model = case.new()
     if not isinstance(model, PartsRanker):
         return
@@ -61,6 +61,9 @@ def check_parts(case: ModelCase) -> None:
         pairs[feature.name] = np.broadcast_to(
             others[feature.name], (5, *others[feature.name].shape)
         )
-    found = model.score_parts(model.query_part(inputs), items)
+    expected, query = score(model, pairs), model.query_part(inputs)
+    found = model.score_parts(query, items)
     demand(found.dtype == tf.float32, case, f"float32 scores of parts, not {found.dtype}")
-    same(found, score(model, pairs), case, "scores of parts = call")
+    same(found, expected, case, "scores of parts = call")
+    compiled = tf.function(model.score_parts, jit_compile=True)
+    same(compiled(query, items), expected, case, "compiled scores of parts = call")
