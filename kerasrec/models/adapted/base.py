@@ -36,6 +36,11 @@ class AdaptedRecommender(Recommender):
         self.known_by = (*self.schema.item_histories, self.schema.user_id)[0].name
         self.user_rows = self._make_rows()
 
+    @classmethod
+    def narrow(cls, schema: Schema) -> Schema:
+        """Return the schema of the ids and the first history of items."""
+        return schema.only(feature.name for feature in schema.item_histories[:1])
+
     def _make_rows(self) -> IdRows | None:
         """Return the layer that keeps the training rows of the users; None if nothing reads it."""
         if self.schema.item_histories:
