@@ -34,12 +34,12 @@ ABOUT = """# Ranking with models of pairs
 
 `EmbeddingMLP` and `NeuMF` (64 columns, hidden layers of 128 and 64) rank whole catalogues, seen \
 items removed, all ranking metrics included. The first layer of the perceptron is a sum of what \
-it reads of the query and of the item. Called on all pairs, a model computes the item's part again \
-for every query. `rank` computes each part once and scores the pairs in a compiled loop whose steps \
-stay in the cache, with a thread per core. Between the two stands the same without compiling. Each \
-side runs in a process of its own, in turns. A rate is that of the second ranking of the same \
-users, without the time to compile; ratios are geometric means over the rounds with a 95 % \
-interval. This page is written by `benchmarks/ranker_speed.py`.
+it reads of the query and of the item. Called on all pairs, a model computes the item's part \
+again for every query. `rank` computes each part once and scores the pairs in a compiled loop \
+whose steps stay in the cache, with a thread per core. Between the two stands the same without \
+compiling. Each side runs in a process of its own, in turns. A rate is that of the second \
+ranking of the same users, without the time to compile; ratios are geometric means over the \
+rounds with a 95 % interval. This page is written by `benchmarks/ranker_speed.py`.
 """
 
 

@@ -135,6 +135,15 @@ class HistoryReader(Protocol):
 
 
 @runtime_checkable
+class Explainer(Protocol):
+    """A ranker whose score is a sum over the items of the user."""
+
+    def contributions(self, inputs: Features) -> tuple[Tensor, Tensor]:
+        """Return item ids `(batch, width)` and what each adds to the score."""
+        ...
+
+
+@runtime_checkable
 class Predictor(Protocol):
     """A model that says what its output is; that of any other `Ranker` is a score."""
 

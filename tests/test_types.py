@@ -41,7 +41,7 @@ SCHEMA = Schema(
         (EASE, {Retriever, Counted}),
         (SASRec, {Retriever, SequenceModel}),
         (GRU4Rec, {Retriever, SequenceModel}),
-        (StackedLSTMClassifier, {StepClassifier}),
+        (StackedLSTMClassifier, {PartsRanker, StepClassifier}),
     ],
 )
 def test_models_can_what_they_can(kind, more):

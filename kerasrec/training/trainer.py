@@ -44,7 +44,7 @@ class Trainer(FitModel):
         *,
         batch_size: int,
         seen: Columns | None = None,
-        time: str | None = "timestamp",
+        time: str | None = "",
         seed: int = 0,
     ) -> Any:
         """Return the batches that the trainer takes.
@@ -54,8 +54,9 @@ class Trainer(FitModel):
             batch_size: rows of a batch, over all replicas of a distribution strategy.
             seen: None for training batches, in a new order in each epoch. For validation batches,
                 which are always the same, the rows before them: the training rows.
-            time: name of the time column, where the order of the rows matters; None if the rows of
-                each user are in order already.
+            time: name of the time column, where the order of the rows matters; "" for that of the
+                schema, or "timestamp" if it names none. None if the rows of each user are in order
+                already.
             seed: seed of the order.
 
         Raises:

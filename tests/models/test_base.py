@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrec.data import Vocabulary
-from kerasrec.models import EmbeddingMLP, GRU4Rec, MatrixFactorization, Popularity, SASRec
+from kerasrec.models import EASE, EmbeddingMLP, GRU4Rec, MatrixFactorization, Popularity, SASRec
 from kerasrec.optimizers import Adam, rows
 from kerasrec.schema import Categorical, IdSequence, Numeric, Schema
 from kerasrec.training import Trainer, fit_model
@@ -217,11 +217,12 @@ def test_models_keep_what_they_read_and_say_what_they_miss():
     )
     read = {
         model: [feature.name for feature in model(schema).schema.features]
-        for model in (Popularity, MatrixFactorization, SASRec, GRU4Rec, EmbeddingMLP)
+        for model in (Popularity, EASE, MatrixFactorization, SASRec, GRU4Rec, EmbeddingMLP)
     }
     every = [feature.name for feature in schema.features]
     assert read == {
         Popularity: ["user_id", "item_id"],
+        EASE: ["user_id", "history", "item_id"],
         MatrixFactorization: ["user_id", "item_id"],
         SASRec: ["user_id", "history", "item_id"],
         GRU4Rec: ["user_id", "history", "item_id"],

@@ -7,6 +7,7 @@ import scipy.sparse
 from keras import ops
 
 from kerasrec.data.encoding.positive_ids import positive_ids
+from kerasrec.layers.histories import newest
 from kerasrec.layers.id_rows import IdRows
 from kerasrec.models.base import Recommender
 from kerasrec.schema import FIRST_ID, Schema
@@ -19,9 +20,10 @@ class AdaptedRecommender(Recommender):
         score(u, i) = f(x_u)_i             x_u: 1 at the items of the user, 0 elsewhere
 
     The schema decides where x_u comes from. If it has a sequence of the item id on the query side,
-    x_u is that history, of any length: users who were not there in training are served from it,
-    and the user id is not read. Otherwise x_u is the user's positive training rows, which the
-    model keeps. A subclass creates its weights, calls `build()`, and defines `call` and `_solve`.
+    x_u are the newest `max_length` items of it: users who were not there in training are served
+    from their history, and nothing is looked up by the user id. Otherwise x_u is the user's
+    positive training rows, which the model keeps. A subclass creates its weights, calls `build()`,
+    and defines `call` and `_solve`.
 
     Args:
         schema: the features; only the user id, the item id and a history of it are used.
@@ -33,6 +35,11 @@ class AdaptedRecommender(Recommender):
         super().__init__(schema, name=name, dtype=dtype)
         self.known_by = (*self.schema.item_histories, self.schema.user_id)[0].name
         self.user_rows = self._make_rows()
+
+    @classmethod
+    def narrow(cls, schema: Schema) -> Schema:
+        """Return the schema of the ids and the first history of items."""
+        return schema.only(feature.name for feature in schema.item_histories[:1])
 
     def _make_rows(self) -> IdRows | None:
         """Return the layer that keeps the training rows of the users; None if nothing reads it."""
@@ -86,7 +93,8 @@ class AdaptedRecommender(Recommender):
         """
         if self.user_rows is not None and self.known_by == self.schema.user_id.name:
             return self.user_rows(inputs[self.schema.user_id.name])
-        ids = ops.sort(ops.convert_to_tensor(inputs[self.known_by]), axis=1)
+        (feature, *_) = self.schema.item_histories
+        ids = ops.sort(newest(inputs[feature.name], feature.max_length), axis=1)
         before = ops.pad(ids, [[0, 0], [1, 0]])[:, :-1]
         return ops.where((ids >= FIRST_ID) & (ids != before), ids, 0)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
-from kerasrec.schema import Categorical, Feature, Numeric, Schema
+from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.graph.examples import make_examples
 from kerasrec.serving.raw_ids import as_raw, encode_raw
@@ -80,6 +80,12 @@ def record(spec: ExportSpec) -> dict[str, Any]:
             add(name, query, _answers(embedding=retriever.query_embedding(encoded)))
         elif name == "item_embedding":
             add(name, item, _answers(embedding=retriever.item_embedding(encoded)))
+        elif name == "explain":
+            ids, parts = map(np.asarray, spec.rounded.whole.contributions(encoded))
+            padding = RAW_PADDING[spec.items.dtype]
+            known = spec.items.decode(np.maximum(ids, FIRST_ID))
+            history = np.where(ids < FIRST_ID, padding, known)
+            add(name, inputs, _answers(history=history, contributions=parts))
         elif name == "predict_examples":
             add(name, {"examples": serialized}, _answers(score=of_examples))
         elif name == "regress":
