@@ -184,7 +184,9 @@ def test_serving_reads_of_data_the_encoders_alone():
         for module, line in imports(path):
             if module.startswith("kerasrec.data"):
                 stem = module.removeprefix("kerasrec.data.encoding.").partition(".")[0]
-                assert stem in ("buckets", "vocabulary", "vocabulary_file"), f"{path}:{line} imports {module}"
+                assert stem in ("buckets", "vocabulary", "vocabulary_file"), (
+                    f"{path}:{line} imports {module}"
+                )
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(PACKAGE)))

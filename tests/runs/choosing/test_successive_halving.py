@@ -1,5 +1,6 @@
 """Search within a budget: who goes on, who wins, and what stays as it is given."""
 
+import keras
 import pytest
 
 from kerasrec.runs import Training, choose, search
@@ -160,12 +161,14 @@ def test_a_better_setting_wins_in_real_trainings(ready, monkeypatch, capsys):
     )  # fmt: skip
     given = Training(jit_compile=False)
     sizes = {"embedding_dim": 4, "use_bias": True, "temperature": None}
+    keras.utils.set_random_seed(0)
     chosen = search("MatrixFactorization", ready, given, budget="2m", arguments=sizes)
     assert chosen.training.learning_rate == 0.05 and chosen.training.epochs == 16
     said = capsys.readouterr().err
     assert said.startswith("Comparing 3 settings in 120 seconds at most.\n")
     assert "  what the rules chose: val_ndcg@10 0." in said and "after epoch 2\n" in said
     assert "Best of them: learning_rate 0.05." in said
+    keras.utils.set_random_seed(0)
     again = search("MatrixFactorization", ready, given, budget="2m", arguments=sizes, verbose=0)
     assert again == chosen and capsys.readouterr().err == ""
 
