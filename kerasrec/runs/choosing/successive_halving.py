@@ -73,10 +73,7 @@ def search(
     while len(candidates) > 1 and trained < epochs:
         compared: list[_Candidate] = []
         for one in candidates:
-            # What was not trained yet takes as long as what was.
-            pace = one.seconds_per_epoch or max((c.seconds_per_epoch for c in compared), default=0)
-            enough = time.perf_counter() + pace * (last - trained) < end
-            if not enough or not one.train(trained, last, end):
+            if not one.train(trained, last, end):
                 break
             compared.append(one)
             if verbose:
@@ -105,7 +102,7 @@ class _Candidate:
     def __init__(self, choices: Choices, changed: Mapping[str, Any], ready: "PreparedData") -> None:
         self.choices, self.changed, self.ready = choices, changed, ready
         self.name = ", ".join(f"{n} {v}" for n, v in changed.items()) or "what the rules chose"
-        self.figure, self.seconds_per_epoch, self.higher = float("nan"), 0.0, True
+        self.figure, self.higher = float("nan"), True
         self.monitor = ""
         self._made: Any = None
 
@@ -122,7 +119,8 @@ class _Candidate:
 
     def train(self, first: int, last: int, end: float) -> bool:
         """Train from one epoch to another, and return whether it got there before the end."""
-        start = time.perf_counter()
+        if time.perf_counter() > end:
+            return False
         training = self.choices.training
         if self._made is None:
             made = recipe(self.choices.make(self.ready), self.ready, training)
@@ -150,7 +148,6 @@ class _Candidate:
             self.figure = better([*figures, *([self.figure] if first else [])])
         else:
             self.figure = float("nan")
-        self.seconds_per_epoch = (time.perf_counter() - start) / (last - first)
         return True
 
     @property

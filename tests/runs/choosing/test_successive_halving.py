@@ -45,7 +45,6 @@ def planted(monkeypatch):
             rate = self.changed.get("learning_rate")
             clock.trained.append((rate, first, last))
             self.monitor, self.higher = "val_figure", higher
-            self.seconds_per_epoch = clock.seconds
             self.figure = figures[rate][last] if isinstance(figures[rate], dict) else figures[rate]
             return True
 
