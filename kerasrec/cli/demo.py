@@ -51,9 +51,10 @@ def demo(*, directory: str = "served/movielens-100k") -> None:
         rows = found.ready if found.ready.schema.item_histories else rows
 
     seen = [rows.train, rows.valid]
-    chosen = kerasrec.evaluation.compare(models, rows.valid, seen=rows.train)
+    # Features of the films, which the perceptron reads, are looked up by id.
+    chosen = kerasrec.evaluation.compare(models, rows.valid, seen=rows.train, items=rows.items)
     best = str(max(chosen, key=lambda row: row["ndcg@10"])["model"])
-    table = kerasrec.evaluation.compare(models, rows.test, seen=seen)
+    table = kerasrec.evaluation.compare(models, rows.test, seen=seen, items=rows.items)
     print(kerasrec.evaluation.format_table(table), end="\n\n")
 
     path = kerasrec.serving.export(models[best], directory, vocabularies=ready.vocabularies)
