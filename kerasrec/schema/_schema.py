@@ -160,6 +160,7 @@ class Schema:
 
         Example:
 
+        >>> from kerasrec.schema import Numeric
         >>> schema = Schema(Categorical("user", 4), [Categorical("item", 6), Numeric("price")])
         >>> [feature.name for feature in schema.only().features]
         ['user', 'item']
@@ -191,6 +192,7 @@ class Schema:
 
         Example:
 
+        >>> from kerasrec.schema import Numeric
         >>> schema = Schema(Categorical("user", 4), Categorical("item", 6))
         >>> [feature.name for feature in schema.with_features(item=[Numeric("price")]).item]
         ['item', 'price']
