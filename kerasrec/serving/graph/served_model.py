@@ -43,8 +43,8 @@ class ServedModel:
         }
         self.stored = StoredFeatures(spec)
         self.catalogue = Catalogue(spec, self.call, self.stored)
-        raw = [RAW_PADDING[spec.items.dtype], *spec.items.ids.tolist()]
-        every = tf.constant(raw, tf.as_dtype(spec.items.dtype))
+        raw = [RAW_PADDING[spec.item_vocabulary.dtype], *spec.item_vocabulary.ids.tolist()]
+        every = tf.constant(raw, tf.as_dtype(spec.item_vocabulary.dtype))
         self.raw_items = tf.Variable(every, trainable=False, name="every_raw_item")
         kind = spec.quantize
         self.tables = [] if kind == "float32" else compress_layers(self.parts.whole, kind)

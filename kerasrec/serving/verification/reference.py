@@ -82,8 +82,8 @@ def record(spec: ExportSpec) -> dict[str, Any]:
             add(name, item, _answers(embedding=retriever.item_embedding(encoded)))
         elif name == "explain":
             ids, parts = map(np.asarray, spec.rounded.whole.contributions(encoded))
-            padding = RAW_PADDING[spec.items.dtype]
-            known = spec.items.decode(np.maximum(ids, FIRST_ID))
+            padding = RAW_PADDING[spec.item_vocabulary.dtype]
+            known = spec.item_vocabulary.decode(np.maximum(ids, FIRST_ID))
             history = np.where(ids < FIRST_ID, padding, known)
             add(name, inputs, _answers(history=history, contributions=parts))
         elif name == "predict_examples":
