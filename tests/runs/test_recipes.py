@@ -186,7 +186,7 @@ def test_a_model_may_read_less_than_there_is(rated):
     ids = np.unique(rated.column("item_id"))
     tables = {"items": {"item_id": ids, "price": ids + 0.5}}
     rows = data.prepare(data.leave_last_out(rated.with_tables(**tables)))
-    features, _ = next(iter(recipe(made("MatrixFactorization", rows, {}), rows, **PAIRS).batches))
+    features = next(iter(recipe(made("MatrixFactorization", rows, {}), rows, **PAIRS).batches))
     assert set(features) == {"user_id", "item_id"}
     shown = PAIRS | {"unknown_share": 0.0}
     for choices in (shown, shown | {"loss": "softmax", "negatives": 8}):
