@@ -150,6 +150,7 @@ def test_without_validation_rows_nothing_can_be_compared(rated):
         search("NeuMF", data.prepare(rated, positive=">=4"), budget="1m")
 
 
+@pytest.mark.slow
 def test_a_better_setting_wins_in_real_trainings(ready, monkeypatch, capsys):
     """A rate at which nothing is learned against one at which even items are found."""
     others = [{"learning_rate": 0.05}, {"learning_rate": 1e30}]
