@@ -49,8 +49,8 @@ MAY_IMPORT = {
     "runs": BASE
     | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "training"},
     "cli": BASE
-    | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "reports"}
-    | {"retrieval", "runs", "serving", "training"},
+    | {"callbacks", "data", "datasets", "distribute", "evaluation", "models", "optimizers"}
+    | {"reports", "retrieval", "runs", "serving", "training"},
     "__main__": {"cli"},
 }
 TENSORFLOW = {
