@@ -27,6 +27,8 @@ UNFIT = {
     "MultiOptimizer": "needs an optimizer for each group of variables",
     "LossScaleOptimizer": "wraps another optimizer, for float16",
 }
+# Optimizers of Keras that train other weights on several replicas than on one device.
+ALONE = ("ScheduleFreeAdamW",)
 # Choices that only the optimizers of kerasrec can follow.
 SUMMED = ("clipnorm", "clipvalue", "global_clipnorm")
 # Bounds of the weights, of which at most one may be set.
@@ -63,7 +65,13 @@ def make_optimizer(training: "Training", *, steps: int) -> Any:
             )
         clips = {}
     import keras
+    import tensorflow as tf
 
+    if name in ALONE and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise ValueError(
+            f"optimizer={training.optimizer!r}: Keras' {name} trains other weights on several "
+            f"replicas than on one. Train on one, or take one of {_listed(OURS)}."
+        )
     rate: Any = training.learning_rate
     warmup = min(training.warmup_steps or 0, steps * int(training.epochs or 1) // 2)
     if training.decay_rate:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kerasrec
-from kerasrec import models
+from kerasrec import distribute, models
 from kerasrec.runs import Training, recipe, train
 from kerasrec.runs.optimizer import OURS, STOCK, UNFIT, make_optimizer
 from kerasrec.runs.recipes import kind_of
@@ -53,6 +53,13 @@ def test_those_of_keras_are_taken_without_clipping(name):
     for clip in ("clipnorm", "clipvalue"):
         with pytest.raises(ValueError, match=f"{name} clips.*Leave {clip} out, or take.* adam, "):
             make_optimizer(Training(optimizer=name, **{clip: 1.0}), steps=10)
+
+
+def test_an_optimizer_that_fails_on_replicas_is_for_one_device():
+    training = Training(optimizer="schedulefreeadamw", learning_rate=0.1)
+    assert make_optimizer(training, steps=10)
+    with distribute.strategy("cpu").scope(), pytest.raises(ValueError, match="Train on one, or"):
+        make_optimizer(training, steps=10)
 
 
 @pytest.mark.parametrize(
