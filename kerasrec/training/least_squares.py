@@ -145,9 +145,9 @@ class AlternatingLeastSquares:
                 f"AlternatingLeastSquares.fold_in: expected item ids from 0 to {num_items - 1}; "
                 f"received {ids.max()}. Encode raw ids first."
             )
-        user, place = np.nonzero(ids >= FIRST_ID)
+        user, position = np.nonzero(ids >= FIRST_ID)
         ones = np.ones(len(user), np.float32)
-        rows = scipy.sparse.csr_matrix((ones, (user, ids[user, place])), (len(ids), num_items))
+        rows = scipy.sparse.csr_matrix((ones, (user, ids[user, position])), (len(ids), num_items))
         rows.data[:] = 1
         return self._solve(rows, self._vectors()[1], num_items - FIRST_ID)
 
@@ -171,9 +171,9 @@ class AlternatingLeastSquares:
 
         def solve(block: np.ndarray) -> None:
             first, last = rows.indptr[block], rows.indptr[block + 1]
-            place = first[:, None] + np.arange((last - first).max())
-            inside = place < last[:, None]
-            ids = np.where(inside, rows.indices[np.minimum(place, rows.nnz - 1)], len(other))
+            position = first[:, None] + np.arange((last - first).max())
+            inside = position < last[:, None]
+            ids = np.where(inside, rows.indices[np.minimum(position, rows.nnz - 1)], len(other))
             vectors = padded[ids]  # (rows, longest, dim)
             left = np.matmul(vectors.transpose(0, 2, 1), vectors) + base
             left += penalty[block, None, None] * np.eye(len(base), dtype=np.float32)

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kerasrec import evaluation
+from kerasrec.data import Vocabulary
 from kerasrec.models import GraphFilter
 from kerasrec.models.adapted.graph_filter import chebyshev_coefficients
+from kerasrec.retrieval import recommend
 from kerasrec.schema import IdSequence
 from kerasrec.testing import CHECKS, ModelCase, tiny_schema
 
@@ -126,3 +129,30 @@ def test_histories_serve_users_who_were_not_there():
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=f"GraphFilter: {message}"):
         GraphFilter(tiny_schema(), **options)
+
+
+def test_rankings_and_lists_are_those_of_the_scores():
+    dense = drawn(2)
+    model = GraphFilter(tiny_schema(), rank=4, order=3)
+    user, item = np.nonzero(dense)
+    rows = {"user_id": user, "item_id": item}
+    model.adapt(rows)
+    asked = {"user_id": np.arange(2, 13), "item_id": np.arange(2, 13)}
+    every = np.broadcast_to(np.arange(2, 19), (11, 17))
+    scores = np.asarray(model({"user_id": asked["user_id"], "item_id": every}))
+    ranked = evaluation.rank(model, asked, seen=None, k=17)
+    mine = scores[np.arange(11), np.arange(11)][:, None]
+    above, ties = (scores > mine).sum(axis=1), (scores == mine).sum(axis=1)
+    assert ranked["mrr"] == pytest.approx(
+        np.mean(
+            [
+                np.mean(1 / (1 + more + np.arange(same)))
+                for more, same in zip(above, ties, strict=True)
+            ]
+        ),
+        abs=1e-6,
+    )
+    ids = {"user_id": Vocabulary.fit(range(11)), "item_id": Vocabulary.fit(range(17))}
+    lists = recommend(model, ids, [3, 8], 5, seen=rows)
+    left = np.where(dense[[5, 10], 2:], -np.inf, scores[[3, 8]])
+    np.testing.assert_allclose(lists.score, -np.sort(-left, axis=1)[:, :5], atol=1e-6)
