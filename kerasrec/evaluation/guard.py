@@ -10,7 +10,7 @@ from typing import Unpack
 import numpy as np
 
 from kerasrec.data.splits.split import Split
-from kerasrec.data.tables.sides import side_of
+from kerasrec.data.tables.side_tables import side_of
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
 from kerasrec.evaluation.ranking.task import RankingTask, TaskOptions

@@ -63,7 +63,7 @@ def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str)
     Raises:
         ValueError: if the file cannot be read.
     """
-    from kerasrec.data.tables.readers import FileForm, TableFile
+    from kerasrec.data.tables.table_file import FileForm, TableFile
 
     own = (run.schema.item_id if role == "item" else run.schema.user_id).name
     dtype = run.vocabularies[own].dtype
