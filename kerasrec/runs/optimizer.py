@@ -65,9 +65,10 @@ def make_optimizer(training: "Training", *, steps: int) -> Any:
             )
         clips = {}
     import keras
-    import tensorflow as tf
 
-    if name in ALONE and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+    from kerasrec.training.replicas import replicas
+
+    if name in ALONE and replicas() > 1:
         raise ValueError(
             f"optimizer={training.optimizer!r}: Keras' {name} trains other weights on several "
             f"replicas than on one. Train on one, or take one of {_listed(OURS)}."
