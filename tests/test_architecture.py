@@ -73,6 +73,7 @@ TENSORFLOW = {
     "losses/chunked_softmax.py",
     "optimizers/",
     "retrieval/",
+    "runs/optimizer.py",
     "serving/",
     "testing/",
     "training/multi_worker.py",
