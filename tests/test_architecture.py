@@ -73,7 +73,6 @@ TENSORFLOW = {
     "losses/chunked_softmax.py",
     "optimizers/",
     "retrieval/",
-    "runs/optimizer.py",
     "serving/",
     "testing/",
     "training/multi_worker.py",

@@ -35,12 +35,13 @@ SUMMED = ("clipnorm", "clipvalue", "global_clipnorm")
 BOUNDS = ("clip_weights", "max_norm")
 
 
-def make_optimizer(training: "Training", *, steps: int) -> Any:
+def make_optimizer(training: "Training", *, steps: int, replicas: int = 1) -> Any:
     """Return the optimizer that a training asks for, with its learning rate or schedule.
 
     Args:
         training: the choices.
         steps: number of steps in an epoch, over which the rate decays.
+        replicas: devices that train together.
 
     Raises:
         ValueError: if there is no such optimizer, or it cannot do what is asked for.
@@ -64,15 +65,13 @@ def make_optimizer(training: "Training", *, steps: int) -> Any:
                 f"{_listed(OURS)}."
             )
         clips = {}
-    import keras
-
-    from kerasrec.training.replicas import replicas
-
-    if name in ALONE and replicas() > 1:
+    if name in ALONE and replicas > 1:
         raise ValueError(
             f"optimizer={training.optimizer!r}: Keras' {name} trains other weights on several "
             f"replicas than on one. Train on one, or take one of {_listed(OURS)}."
         )
+    import keras
+
     rate: Any = training.learning_rate
     warmup = min(training.warmup_steps or 0, steps * int(training.epochs or 1) // 2)
     if training.decay_rate:

@@ -130,6 +130,7 @@ def recipe(
     trainer, loss, batches = kind_of(model).makers[str(training.loss)](model, ready, training)
     rows = batches(ready.train, None)
     constrain(model, training)
+    replicas = model.distribute_strategy.num_replicas_in_sync
     # Label losses take any label. All other losses need a positive.
     labels = training.loss in ("mse", "log_loss")
     some = len(ready.split.valid) > 0 and (labels or ready.has_targets(ready.valid))
@@ -144,7 +145,7 @@ def recipe(
         trainer,
         rows,
         batches(ready.valid, ready.train) if some else None,
-        make_optimizer(training, steps=int(rows.cardinality())),
+        make_optimizer(training, steps=int(rows.cardinality()), replicas=replicas),
         loss,
         (*callbacks, BestEpoch(training.patience or 0, monitor, higher=higher)),
     )

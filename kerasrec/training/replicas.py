@@ -9,11 +9,6 @@ import tensorflow as tf
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
-def replicas() -> int:
-    """Return the number of replicas of the current distribution strategy."""
-    return int(tf.distribute.get_strategy().num_replicas_in_sync)
-
-
 def with_share(value: Any, own: Any) -> Any:
     """Keep the loss of a replica, and scale its gradient to its share of the whole batch.
 
@@ -27,7 +22,7 @@ def with_share(value: Any, own: Any) -> Any:
         value: the loss as scaled by Keras, divided by the number of replicas.
         own: number of rows of this replica, or the sum of their weights.
     """
-    if replicas() == 1:
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return value
     share = _share_of(own)
 
@@ -88,7 +83,7 @@ def mean_over_replicas(total: Any, count: Any) -> Any:
         total: sum of the replica's losses.
         count: its divisor: number of losses, or sum of their weights.
     """
-    if replicas() == 1:
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return tf.math.divide_no_nan(total, count)
     context = tf.distribute.get_replica_context()
     count = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(count))
