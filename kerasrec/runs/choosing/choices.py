@@ -204,7 +204,8 @@ def _training_rule(kind: type, loss: str, length: int | None) -> Any:
     if issubclass(kind, StepClassifier):
         return functools.partial(rules.labels, length=length or rules.LONGEST)
     if issubclass(kind, SequenceModel):
-        return functools.partial(rules.sequence, length=length or rules.LONGEST)
+        pairwise = loss == "binary_crossentropy"
+        return functools.partial(rules.sequence, length=length or rules.LONGEST, pairwise=pairwise)
     if loss == "mse":
         return rules.ratings
     if loss == "log_loss":

@@ -124,7 +124,8 @@ class _Candidate:
         training = self.choices.training
         if self._made is None:
             made = recipe(self.choices.make(self.ready), self.ready, training)
-            made.trainer.compile(made.optimizer, made.loss, jit_compile=training.jit_compile)
+            # XLA would take longer to compile than so few epochs take to train.
+            made.trainer.compile(made.optimizer, made.loss, jit_compile=False)
             self._made = made
         made = self._made
         best = next(one for one in made.callbacks if isinstance(one, BestEpoch))
