@@ -105,6 +105,7 @@ def ncf_ml_1m() -> Table:
                 kind="EmbeddingMLP", embedding_dim=32, l2=0.0, learning_rate=0.001, negatives=4,
                 batch_size=10_240, epochs=40, every=1, patience=3,
             ),
+            "EASE": RankingSettings(kind="EASE", epochs=0, options={}),
             "Popularity": RankingSettings(kind="Popularity", epochs=0),
             "random": RankingSettings(kind="random", epochs=0),
         },
@@ -113,6 +114,8 @@ def ncf_ml_1m() -> Table:
             ("MatrixFactorization", "ndcg@10", 0.4523),
             ("MatrixFactorization", SECONDS, 300.0),
             (RECENT, SECONDS, 300.0),
+            ("EASE", "hr@10", 0.7300),
+            ("EASE", "ndcg@10", 0.4540),
         ],
         published=rows_from(
             rendle, measures,
@@ -136,7 +139,8 @@ EmbeddingMLP: binary cross-entropy, `negatives`
 drawn for each positive (`with_negatives`). All: `kerasrec.optimizers.Adam`, the rate falls linearly
 to 0 at the last planned epoch; with a `patience` it stays the same, and the choice of the epoch
 ends when NDCG@10 of the held-out rows has not risen for so many epochs. The seed sets
-initial weights, order and negatives. Popularity counts the training rows; random is what constant
+initial weights, order and negatives. EASE is computed from the training rows with its default
+penalty, without a choice on any row. Popularity counts the training rows; random is what constant
 scores get, exactly.""",
         choose=functools.partial(choose_ranking, "ncf-ml-1m"),
         test=functools.partial(test_ranking, "ncf-ml-1m"),

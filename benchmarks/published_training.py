@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasrec import callbacks, data, datasets, evaluation, models, optimizers
 from kerasrec.schema import Schema
-from kerasrec.training import SampledSoftmaxTrainer, keep_freed_memory
+from kerasrec.training import AlternatingLeastSquares, SampledSoftmaxTrainer, keep_freed_memory
 from kerasrec.types import Columns
 
 HELD_OUT = 0.1
@@ -41,6 +41,9 @@ class RankingSettings:
     # With patience the learning rate stays constant, so that no epoch is the last by plan.
     patience: int | None = None
     k: int = 10
+    # Arguments of a model that is computed from the rows, without epochs, and of its solver.
+    options: Mapping[str, Any] | None = None
+    solver: Mapping[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +123,15 @@ def train_ranking(
     if settings.kind == "Popularity":
         model = models.Popularity(schema)
         model.adapt(train)
+        return model, {}, passed()
+    if settings.options is not None:
+        model = getattr(models, settings.kind)(schema, **settings.options)
+        if settings.solver is None:
+            model.adapt(train)
+        else:
+            epochs = settings.solver["epochs"]
+            numbers = {n: v for n, v in settings.solver.items() if n != "epochs"}
+            AlternatingLeastSquares(model, **numbers).fit(train, epochs=epochs)
         return model, {}, passed()
     shared = {"embedding_dim": settings.embedding_dim, "stddev": settings.stddev, "l2": settings.l2}
     batching: dict[str, Any] = {

@@ -198,7 +198,7 @@ def main() -> None:
             for side in SIDES:
 
                 def run(side: str = side, seed: int = seed) -> Any:
-                    return processes.measure(__file__, side, str(seed), folder)
+                    return processes.measure(__file__, side, str(seed), sys.executable, folder)
 
                 results[side].append(made.result(f"{side}-seed{seed}", run))
     made.write(page(results, made.bullets()))

@@ -18,6 +18,7 @@ REGISTERED = {
     "layers.dropout": ["Dropout"],
     "layers.embedding": ["Embedding"],
     "layers.feature_embedding": ["FeatureEmbedding"],
+    "layers.id_matrix": ["IdMatrix"],
     "layers.id_rows": ["IdRows"],
     "layers.recurrent": ["Recurrent"],
     "optimizers.adagrad": ["Adagrad", "RowwiseAdagrad"],

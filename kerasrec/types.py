@@ -69,7 +69,8 @@ class ListRanker(Ranker, Protocol):
 class PartsRanker(Ranker, Protocol):
     """Protocol of rankers that encode queries and items once, for any number of pairs.
 
-    Evaluation over the whole catalogue uses it, unless a subclass overrides only `call`.
+    Evaluation over the whole catalogue uses it, unless a subclass overrides only `call`. There XLA
+    compiles `score_parts`, unless the parts are NumPy arrays.
     """
 
     def item_part(self, inputs: Features) -> Tensor:
@@ -77,7 +78,7 @@ class PartsRanker(Ranker, Protocol):
         ...
 
     def query_part(self, inputs: Features) -> Tensor:
-        """Return the query part of the scores, `(batch, width)`."""
+        """Return the query part of the scores, `(batch, width)`, of any width."""
         ...
 
     def score_parts(self, query: Tensor, items: Tensor) -> Tensor:
@@ -131,6 +132,15 @@ class HistoryReader(Protocol):
     """A model that says which feature identifies a query: a history or the user id."""
 
     known_by: str
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """A ranker whose score is a sum over the items of the user."""
+
+    def contributions(self, inputs: Features) -> tuple[Tensor, Tensor]:
+        """Return item ids `(batch, width)` and what each adds to the score."""
+        ...
 
 
 @runtime_checkable

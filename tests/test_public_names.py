@@ -11,8 +11,8 @@ PUBLIC = {
         ExactResume GradientMonitor LabelValidation RankingValidation TrainingDiagnostics
     """,
     "data": """
-        Interactions MinMaxScaler NegativeSampler PreparedData Split StandardScaler Vocabulary
-        add_history audit deduplicate drop_missing drop_outliers encode fit_vocabularies
+        Buckets Interactions MinMaxScaler NegativeSampler PreparedData Split StandardScaler
+        Vocabulary add_history audit deduplicate drop_missing drop_outliers encode fit_vocabularies
         global_time_split histories k_core k_fold leave_last_out load_vocabularies make_schema
         next_items next_labels per_user_time_split pointwise positives predefined_split prepare
         random_split read recency_weights repeated_k_fold save_vocabularies shared_negatives
@@ -62,7 +62,8 @@ PUBLIC = {
         CHECKS ModelCase check_model random_inputs tiny_schema
     """,
     "training": """
-        NextItemTrainer SampledSoftmaxTrainer StepwiseTrainer Trainer keep_freed_memory
+        AlternatingLeastSquares NextItemTrainer SampledSoftmaxTrainer StepwiseTrainer Trainer
+        keep_freed_memory
     """,
     "serving.server": """
         Settings background measure_load serve
@@ -70,7 +71,7 @@ PUBLIC = {
 }
 # Modules whose classes and constants are public as they stand, and the models, a line each there.
 WHOLE = {"schema", "types", "models"}
-MOST = 148
+MOST = 150
 
 
 @pytest.mark.parametrize("package", PUBLIC)

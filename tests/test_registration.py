@@ -13,6 +13,8 @@ import pytest
 import kerasrec
 from kerasrec import layers, models, optimizers, retrieval, serving, training
 from kerasrec._registration import registered
+from kerasrec.layers.id_matrix import IdMatrix
+from kerasrec.layers.id_rows import IdRows
 from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import tiny_schema
 
@@ -35,6 +37,8 @@ MAKE = {
     "Embedding": lambda: layers.Embedding(5, 2),
     "FeatureEmbedding": lambda: layers.FeatureEmbedding(tiny_schema(), embedding_dim=4),
     "Ftrl": lambda: optimizers.Ftrl(0.1),
+    "IdMatrix": lambda: IdMatrix(3, 4),
+    "IdRows": lambda: IdRows(3),
     "MaximalMarginalRelevance": lambda: retrieval.MaximalMarginalRelevance(0.5),
     "NextItemTrainer": lambda: training.NextItemTrainer(MAKE["GRU4Rec"]()),
     "Pipeline": lambda: serving.Pipeline(

@@ -12,6 +12,7 @@ from kerasrec.models import (
 )
 from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.types import (
+    Biased,
     Counted,
     PartsRanker,
     Predictor,
@@ -19,6 +20,7 @@ from kerasrec.types import (
     Retriever,
     SequenceModel,
     StepClassifier,
+    TwoVectors,
     known_by,
     output_kind,
 )
@@ -39,7 +41,7 @@ SCHEMA = Schema(
         (EASE, {Retriever, Counted}),
         (SASRec, {Retriever, SequenceModel}),
         (GRU4Rec, {Retriever, SequenceModel}),
-        (StackedLSTMClassifier, {StepClassifier}),
+        (StackedLSTMClassifier, {PartsRanker, StepClassifier}),
     ],
 )
 def test_models_can_what_they_can(kind, more):
@@ -47,6 +49,8 @@ def test_models_can_what_they_can(kind, more):
     assert {can for can in every if isinstance(kind(SCHEMA), can)} == {Ranker, Predictor} | more
     for can in (SequenceModel, StepClassifier, Counted):  # before there is a model
         assert issubclass(kind, can) == (can in more)
+    assert issubclass(kind, TwoVectors) == (Retriever in more)
+    assert issubclass(kind, Biased) == (kind is MatrixFactorization)
 
 
 def test_the_output_of_a_model_that_does_not_say_is_a_score():

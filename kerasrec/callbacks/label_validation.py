@@ -17,7 +17,8 @@ class LabelValidation(keras.callbacks.Callback):
 
     Unlike `val_loss`, these contain no penalty of the weights, and are what
     `kerasrec.evaluation.rating_errors` and `click_metrics` report of test rows. Put it before the
-    callbacks that watch the logs. A training that another callback has stopped with weights that
+    callbacks that watch the logs, which need a `mode`, since Keras does not know the direction of a
+    metric that it did not compile. A training that another callback has stopped with weights that
     are not finite gets no metrics.
 
         fit(..., callbacks=[

@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.runs._train import TrainingResult
     from kerasrec.runs.choosing.choices import Choices
 
+CHOICES = "choices.json"
+
 
 def fit(
     model: str,
@@ -68,13 +70,12 @@ def fit(
     """
     if budget is not None:
         seconds_of(budget)  # refuses at once what is no time
-    files = {name: getattr(source, name) for name in ("data", "users", "items")}
-    found = {
-        name: str(Path(file).resolve())
-        for name, file in files.items()
-        if file is not None and Path(file).is_file()
-    }
-    source = dataclasses.replace(source, **found)  # so that the run finds them from anywhere
+    found: dict[str, Any] = {}
+    for name in ("data", "users", "items"):
+        file = getattr(source, name)
+        if file is not None and Path(file).is_file():  # so that the run finds it from anywhere
+            found[name] = str(Path(file).resolve())
+    source = dataclasses.replace(source, **found)
     flags = {"model": model, **arguments, "refit": refit, "budget": budget, "replicas": replicas}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
@@ -90,8 +91,11 @@ def fit(
     folder = begin(output, flags, resume=resume)
     try:
         report = _fit(given, flags, folder, Path(output))
-    except BaseException:
-        give_up(folder)
+    except BaseException as error:
+        # A search is not lost by Ctrl-C in the first epoch.
+        searched = budget is not None and (folder / CHOICES).is_file()
+        if not (searched and isinstance(error, KeyboardInterrupt)):
+            give_up(folder)
         if folder.exists():
             say(f"The training so far is in {folder}. Continue with --resume.")
         raise
@@ -101,7 +105,7 @@ def fit(
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """What the flags give."""
+    """Values of the flags, and what follows from them."""
 
     model: str
     arguments: dict[str, Any]
@@ -122,6 +126,8 @@ class _Given:
         ready.check_positives()
         import_tensorflow()
         kind = getattr(kerasrec.models, self.model)
+        if len(kind.narrow(ready.schema).features) > len(ready.schema.only().features):
+            say(f"Features: {'; '.join(ready.notes)}.")
         check_loss(kind, self.training.loss)
         if kind_of(kind).histories and self.splitting.split == "random":
             raise ValueError(
@@ -150,8 +156,13 @@ class _Given:
         """Report the settings as YAML."""
         _, ready = self.read()
         chosen = self.choose(ready)
-        rows = {**dataclasses.asdict(self.source), **dataclasses.asdict(self.splitting)}
-        return Report(chosen.settings, chosen.to_yaml(**rows).rstrip())
+        rows = {
+            field.name: getattr(flags, field.name)
+            for flags in (self.source, self.splitting)
+            for field in dataclasses.fields(flags)
+            if getattr(flags, field.name) != field.default
+        }
+        return Report({**rows, **chosen.settings}, chosen.to_yaml(**rows).rstrip())
 
 
 def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) -> Report:
@@ -164,6 +175,7 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     kerasrec.training.keep_freed_memory()
     name = given.model
     strategy = _strategy(name, flags["replicas"])  # before TensorFlow has run anything
+    keras.utils.set_random_seed(given.training.seed)  # the same choice for the same seed
     chosen = _kept_choices(folder, lambda: given.choose(ready))
     ready = chosen.prepared(ready)
 
@@ -225,7 +237,7 @@ def _kept_choices(folder: Path, choose: "Callable[[], Choices]") -> "Choices":
     """Return the choices of an earlier part of this training, or choose now and keep them."""
     from kerasrec.runs.choosing.choices import Choices
 
-    file = folder / "choices.json"
+    file = folder / CHOICES
     if file.is_file():
         chosen = Choices.load(file.read_text(encoding="utf-8"))
         say(chosen.describe())

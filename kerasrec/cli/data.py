@@ -73,7 +73,7 @@ def chosen_features(source: Source) -> Any:
 
 def say_form(source: Source) -> None:
     """Print in one line how a file is read, if the flags leave it open."""
-    from kerasrec.data.tables.readers import FileForm, TableFile
+    from kerasrec.data.tables.table_file import FileForm, TableFile
 
     if not Path(source.data).is_file():
         return

@@ -95,11 +95,15 @@ def suggestion(message: str, names: Iterable[str]) -> str:
     ' Did you mean --epochs?'
     >>> suggestion("invalid choice: 'evaluat' (choose from 'audit', 'evaluate')", [])
     " Did you mean 'evaluate'?"
+    >>> suggestion("does not accept option 'epoch'", ["epochs", "loss"])
+    " Did you mean 'epochs'?"
     """
     from kerasrec.data.tables.aliases import nearest  # imports Arrow, which help texts do not need
 
     if found := re.search(r"unrecognized arguments: --([\w-]+)", message):
         return re.sub(r"'(\w+)'", r"--\1", nearest(found[1], names))
+    if found := re.search(r"does not accept option '([\w.-]+)'", message):  # in a YAML file
+        return nearest(found[1], names)
     if found := re.search(r"invalid choice: '([^']+)' \(choose from (.*?)\)", message):
         return nearest(found[1], re.findall(r"'([^']+)'", found[2]) or found[2].split(", "))
     return ""

@@ -58,6 +58,29 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("stddev", float, 0.05, "standard deviation of the initial q_i."),
         DTYPE,
     )),
+    "GraphFilter": (
+     "Low-pass filter of the items of a user over the graph of all users and items.", (
+        Flag("filter", str, "chebyshev",
+             '"chebyshev", "linear", or "none" for the ideal filter alone.'),
+        Flag("order", int, 8,
+             'degree of the polynomial of "chebyshev", and number of products with P.'),
+        Flag("flatness", float, 10.0,
+             "exponent of its response; larger values make both bands flat."),
+        Flag("rank", int, 256,
+             "number of eigenvectors of the ideal filter, 0 for none. Of smaller matrices, all "
+             "are used."),
+        Flag("rank_weight", float, 0.3, "weight of the ideal filter."),
+        Flag("exponent", float, 0.5,
+             "b, the power of the degrees of items around the ideal filter."),
+        DTYPE,
+    )),
+    "ItemKNN": (
+     "Neighbourhood model that adds up similarities between an item and the items of the user.", (
+        Flag("similarity", str, "cosine", '"cosine" or "jaccard".'),
+        Flag("neighbours", int, 100, "number of similar items that count, for each item."),
+        Flag("shrinkage", float, 0.0, "number in the denominator, above."),
+        DTYPE,
+    )),
     "MatrixFactorization": ("Biased matrix factorisation.", (
         Flag("embedding_dim", int, 64, "length of p_u and q_i."),
         Flag("use_bias", bool, True, "whether to learn mu, b_u and b_i."),
@@ -99,6 +122,14 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("paper", bool, False, "build the model of the paper, see above."),
         DTYPE,
     )),
+    "SLIM": ("Sparse linear model that predicts each item from a few other items of the user.", (
+        Flag("l1", float, 1.0,
+             "weight of the sum of the weights; larger values give fewer of them."),
+        Flag("l2", float, 50.0, "weight of the squares of the weights."),
+        Flag("neighbours", int, 200,
+             "number of other items that may have a weight, for each item."),
+        DTYPE,
+    )),
     "StackedLSTMClassifier": (
      "Stacked LSTM or GRU layers over a history, followed by one logit or several.", (
         Flag("embedding_dim", int, 64, "length of a row, in every table."),
@@ -113,6 +144,13 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("dropout", float, 0.2,
              "fraction of the inputs and of each layer's outputs dropped in training."),
         Flag("stddev", float, 0.05, "standard deviation of the initial rows."),
+        DTYPE,
+    )),
+    "UserKNN": (
+     "Neighbourhood model that adds up the similarities of the users who have an item.", (
+        Flag("similarity", str, "cosine", '"cosine" or "jaccard".'),
+        Flag("neighbours", int, 100, "number of similar users that count, for each user."),
+        Flag("shrinkage", float, 0.0, "number in the denominator, above."),
         DTYPE,
     )),
 }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Unpack
 import numpy as np
 
 from kerasrec.data.splits.split import Split
-from kerasrec.data.tables.sides import side_of
+from kerasrec.data.tables.side_tables import side_of
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
 from kerasrec.evaluation.ranking.task import RankingTask, TaskOptions
@@ -147,7 +147,7 @@ def check_ranking(
             f"{given.ids.shape[1]} {given.method} candidates are ranked instead of the {every:,} "
             "items of the catalogue. Such results compare with no other protocol's."
         )
-    elif task.candidates is not None and (listed := np.size(task.candidates)) < every:
+    elif task.candidates is not None and (listed := np.size(np.asarray(task.candidates))) < every:
         found.append(
             f"the {listed:,} items that are ranked are fewer than the {every:,} of the vocabulary. "
             "Figures on fewer candidates are higher; say so beside them."

@@ -4,8 +4,12 @@ import lazy_loader
 
 # Keras and the command line find the models here, too.
 FILES = {
+    "adapted.ease": ["EASE"],
+    "adapted.graph_filter": ["GraphFilter"],
+    "adapted.item_knn": ["ItemKNN"],
+    "adapted.slim": ["SLIM"],
+    "adapted.user_knn": ["UserKNN"],
     "base": ["Recommender"],
-    "ease": ["EASE"],
     "embedding_mlp": ["EmbeddingMLP"],
     "gru4rec": ["GRU4Rec"],
     "matrix_factorization": ["MatrixFactorization"],

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasrec.models.adapted import positive_ids
+from kerasrec.data.encoding.positive_ids import positive_ids
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns, Features, Tensor

@@ -9,13 +9,13 @@ from keras import ops
 from kerasrec._checks import check_integer
 from kerasrec.layers import Dropout, FeatureEmbedding, Recurrent
 from kerasrec.layers.histories import at_the_end, events, newest_positions, scaled, take_steps
-from kerasrec.models.base import Recommender, align
+from kerasrec.models.target_aware import TargetAwareRecommender
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class StackedLSTMClassifier(Recommender):
+class StackedLSTMClassifier(TargetAwareRecommender):
     """Stacked LSTM or GRU layers over a history, followed by one logit or several.
 
         x_t = [q_{i(t)}, numbers of event t]
@@ -116,29 +116,18 @@ class StackedLSTMClassifier(Recommender):
             for index, units in enumerate(self.hidden_units)
         ]
         self.drop = Dropout(dropout, name="dropout", **policy)
-        dense, width = keras.layers.Dense, self.features.width(self.of_item)
-        if self.beside or self.of_item:
-            self.joined = dense(self.hidden_units[-1], "relu", name="joined", **policy)
-        if self.of_item:
-            self.toward_item = dense(width, use_bias=False, name="toward_item", **policy)
-        self.output_layer = dense(num_classes or 1, name="output", **policy)
+        self.make_head(self.hidden_units[-1], beside=bool(self.beside))
         self.build()
 
-    def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Return the logits of the items after the history, or of the history alone."""
+    def read_query(self, inputs: Features, training: bool) -> list[Tensor]:
+        """Return the state after the history, and the features of user and context."""
         first = ops.convert_to_tensor(inputs[self.steps[0].name])
         position = newest_positions(first != 0 if self.sequence else events(first), self.max_length)
         real = ops.cast(position >= 0, "int32")
         steps = self._events(inputs, position)
         states = self._states(steps, ops.arange(steps.shape[1], dtype="int32")[None, :], training)
         query = [at_the_end(states, real) * ops.cast(real[:, :1], states.dtype)]
-        if self.beside:
-            query.append(self.features(inputs, names=self.beside))
-        ids = ops.convert_to_tensor(inputs[self.schema.item_id.name])
-        items = self.features(inputs, names=self.of_item) if self.of_item else ids[..., None]
-        lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
-        query = [ops.broadcast_to(align(q, items), (*lead, q.shape[-1])) for q in query]
-        return self._head(query, items)
+        return [*query, self.features(inputs, names=self.beside)] if self.beside else query
 
     def step_logits(self, inputs: Features, position: Tensor, training: bool = False) -> Tensor:
         """Return the logits at each step, given the events up to that step.
@@ -155,7 +144,7 @@ class StackedLSTMClassifier(Recommender):
         if self.beside:
             query.append(self.features(inputs, names=self.beside))
         items = self.features(inputs, names=self.of_item) if self.of_item else None
-        return self._head(query, items)
+        return self.head(query, items)
 
     def _events(self, inputs: Features, position: Tensor = None) -> Tensor:
         """Return x `(batch, length, width)` of the steps at some positions, 0 at padding."""
@@ -176,15 +165,6 @@ class StackedLSTMClassifier(Recommender):
         for layer in self.recurrent:
             x = self.drop(layer(x, position), training=training)
         return x
-
-    def _head(self, query: list[Tensor], items: Tensor) -> Tensor:
-        x = query[0]
-        if self.of_item:
-            query = [*query, items, self.toward_item(x) * items]
-        if len(query) > 1:
-            x = self.joined(ops.concatenate(query, axis=-1))
-        logits = ops.cast(self.output_layer(x), "float32")
-        return logits if self.num_classes else ops.squeeze(logits, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

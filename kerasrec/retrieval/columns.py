@@ -14,7 +14,7 @@ from kerasrec.types import Columns
 
 def check_vocabularies(
     owner: str, schema: Schema, vocabularies: Mapping[str, Encoder], names: Sequence[str]
-) -> dict[str, Encoder]:
+) -> dict[str, Any]:
     """Return the named vocabularies, which must be those that a model was built with.
 
     Args:
@@ -39,9 +39,11 @@ def check_vocabularies(
             "training data."
         )
     own = [feature.name for feature in schema.features if feature.name in names]
+    ids = {getattr(schema, f"{side}_id").name for side in ("user", "item") if getattr(schema, side)}
     for name in names:
         vocabulary = vocabularies[name]
-        if not isinstance(vocabulary, Vocabulary | Buckets):
+        kinds = Vocabulary if name in ids else Vocabulary | Buckets
+        if not isinstance(vocabulary, kinds):
             raise ValueError(
                 f"{owner}: vocabularies[{name!r}] must be a kerasrec.data.Vocabulary; received "
                 f"{type(vocabulary).__name__}."

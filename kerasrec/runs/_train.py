@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kerasrec.callbacks import TrainingDiagnostics
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.checkpoint import Checkpoint
-from kerasrec.runs.choosing.choices import Choices, choose
+from kerasrec.runs.choosing.choices import Choices, choose, class_of
+from kerasrec.runs.choosing.facts import check_ready
 from kerasrec.runs.choosing.successive_halving import search
 from kerasrec.runs.epochs import Epochs
-from kerasrec.runs.recipes import check_ready, recipe
+from kerasrec.runs.recipes import check_loss, recipe
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.terminal import say
 from kerasrec.types import Counted
@@ -173,7 +174,9 @@ def fit(
     >>> found.choices.training.loss, found.result.epochs <= 2
     ('softmax', True)
     """
+    check_ready("fit", ready)
     given = choices_of(training, choices)
+    check_loss(class_of(model), given.loss)
     about: dict[str, Any] = {"max_length": max_length, "arguments": arguments}
     if budget is None:
         chosen = choose(model, ready, given, **about)

@@ -49,7 +49,8 @@ def make_optimizer(training: "Training", *, steps: int, replicas: int = 1) -> An
     Example:
 
     >>> from kerasrec.runs import Training
-    >>> make_optimizer(Training(optimizer="adagrad", clipnorm=1.0), steps=10).clipnorm
+    >>> training = Training(optimizer="adagrad", learning_rate=0.1, clipnorm=1.0)
+    >>> make_optimizer(training, steps=10).clipnorm
     1.0
     """
     name = class_name(training.optimizer)

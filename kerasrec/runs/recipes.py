@@ -9,6 +9,7 @@ import keras
 import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.choosing.choices import choose
+from kerasrec.runs.choosing.facts import check_ready
 from kerasrec.runs.choosing.starting_biases import damped_biases
 from kerasrec.runs.optimizer import constrain, make_optimizer
 from kerasrec.runs.settings import Training, choices_of
@@ -93,19 +94,6 @@ def check_loss(model: Any, loss: str | None) -> None:
         name = model.__name__ if isinstance(model, type) else type(model).__name__
         raise ValueError(
             f"loss={loss!r}: {name} {kind.does}. Choose one of {', '.join(kind.makers)}."
-        )
-
-
-def check_ready(owner: str, ready: Any) -> None:
-    """Check that rows have been prepared.
-
-    Raises:
-        ValueError: if it is something else.
-    """
-    if not isinstance(ready, kerasrec.data.PreparedData):
-        raise ValueError(
-            f"{owner}: ready must be what kerasrec.data.prepare(split) returns; received "
-            f"{type(ready).__name__}. Prepare the rows first."
         )
 
 
@@ -228,7 +216,7 @@ def _retrieval(model: Any, ready: "PreparedData", training: Training) -> tuple[A
 
 def _sequence(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
     """Train a model of histories to predict the next item after each row."""
-    drawn = _negatives(training)
+    drawn = _negatives(training) if training.negatives else {}  # of all items, with 0
     loss = "bce" if training.loss == "binary_crossentropy" else "softmax"
     if loss == "softmax" and drawn:
         loss = "sampled_softmax"
@@ -266,7 +254,7 @@ def _options(training: Training, seen: Mapping[str, Any] | None) -> dict[str, An
 
 def _negatives(training: Training) -> dict[str, Any]:
     """Return the number of drawn items, if it is not left to what draws them."""
-    return {"negatives": training.negatives} if training.negatives else {}
+    return {} if training.negatives is None else {"negatives": training.negatives}
 
 
 def _crossentropy() -> Any:

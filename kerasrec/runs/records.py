@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kerasrec
+from kerasrec.runs.validation import rating_scale
 from kerasrec.schema import FIRST_ID
 
 if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
@@ -134,14 +135,14 @@ def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, 
     """Measure how well a model predicts the labels of the test rows.
 
     Returns:
-        Metrics of rating errors of a model trained by mse, or of clicks of one trained by
-        log_loss, under the names of `beside_ranking`, as far as the rows define them. Empty for
-        other losses.
+        Metrics of rating errors of a model trained by mse, whose predictions are clipped to the
+        scale of the training rows, or of clicks of one trained by log_loss, under the names of
+        `beside_ranking`, as far as the rows define them. Empty for other losses.
     """
     from kerasrec.evaluation.metrics import beside_ranking
 
     if loss == "mse":
-        found = kerasrec.evaluation.rating_errors(model, ready.test)
+        found = kerasrec.evaluation.rating_errors(model, ready.test, clip=rating_scale(ready))
     elif loss == "log_loss":
         clicks = {**ready.test, ready.schema.label: ready.positives(ready.test)}
         found = kerasrec.evaluation.click_metrics(model, clicks)
@@ -322,7 +323,7 @@ def below_baseline(
         label = ready.schema.label
         error = np.asarray(ready.test[label], np.float64) - float(np.mean(ready.train[label]))
         mean = float(np.sqrt(np.mean(np.square(error))))
-        if own["rmse"] > mean:
+        if own["rmse"] > mean > 0:
             return [f"{name} predicts worse than the mean: RMSE {own['rmse']:.4f}, {mean:.4f}."]
     at = next((one for one in own if one.startswith("ndcg@")), "")
     if loss not in ("mse", "log_loss") and at in most_popular and own[at] < most_popular[at]:

@@ -88,7 +88,8 @@ def choices_of(training: Training | None, choices: Mapping[str, Any]) -> Trainin
     if unknown := [name for name in choices if name not in names]:
         raise ValueError(f"Training has no options {unknown}; expected some of {names}.")
     made = dataclasses.replace(training or Training(), **choices)
-    for name, least in {"epochs": 1, "patience": 0, "seed": 0, "warmup_steps": 0}.items():
+    least_of = {"epochs": 1, "batch_size": 1, "negatives": 0, "valid_negatives": 1}
+    for name, least in {**least_of, "patience": 0, "seed": 0, "warmup_steps": 0}.items():
         if (value := getattr(made, name)) is not None:
             check_integer("train", name, value, least, numpy=True)
     for name, zero in {"learning_rate": False, "decay_rate": True}.items():

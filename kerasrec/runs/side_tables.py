@@ -38,11 +38,7 @@ def with_stored_features(ready: "PreparedData", run: Run) -> "PreparedData":
     """
     from kerasrec.data.encoding.columns import SideColumn
 
-    roles = {
-        role: tuple(f for f in getattr(run.schema, role) if not f.is_history)
-        for role in ("user", "context")
-    }
-    schema = dataclasses.replace(run.schema, **roles)
+    schema = run.schema.only(f.name for f in run.schema.features if not f.is_history)
     parts = [dict(part) for part in (ready.train, ready.valid, ready.test)]
     users, items = run.users or ready.users, run.items or ready.items
     for own, table in ((schema.user_id, users), (schema.item_id, items)):
@@ -67,7 +63,7 @@ def side_table(run: Run, file: str, *, role: Literal["user", "item"], flag: str)
     Raises:
         ValueError: if the file cannot be read.
     """
-    from kerasrec.data.tables.readers import FileForm, TableFile
+    from kerasrec.data.tables.table_file import FileForm, TableFile
 
     own = (run.schema.item_id if role == "item" else run.schema.user_id).name
     dtype = run.vocabularies[own].dtype

@@ -6,6 +6,7 @@ While `kerasrec fit --output runs/mf` trains, `runs/.mf.training` holds
 |---|---|
 | `config.yaml` | the flags, which `--resume` must repeat |
 | `split.json` | the checksums of the rows |
+| `choices.json` | all settings, with those that the rules or a search chose |
 | `state.npz` | what `kerasrec.callbacks.ExactResume` writes after each epoch |
 | `best-N.npz` | the weights after epoch N, the best on the validation rows |
 | `refit.npz` | the state of the training on all rows, with `--refit` |

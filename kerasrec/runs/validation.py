@@ -36,10 +36,8 @@ def validation_of(model: Any, ready: "PreparedData", training: Training) -> tupl
     if output_kind(model) == "logits":
         return by_loss
     if training.loss == "mse":
-        labels = ready.train[ready.schema.label]
-        clip = (float(labels.min()), float(labels.max()))
         watch: Any = kerasrec.callbacks.LabelValidation(
-            ready.valid, "ratings", model=model, clip=clip if clip[0] < clip[1] else None
+            ready.valid, "ratings", model=model, clip=rating_scale(ready)
         )
         return watch, "val_rmse", False
     if training.loss == "log_loss":
@@ -56,6 +54,20 @@ def validation_of(model: Any, ready: "PreparedData", training: Training) -> tupl
         rows, seen=ready.train, ranker=model, k=k, items=ready.items
     )
     return watch, f"val_ndcg@{k}", True
+
+
+def rating_scale(ready: "PreparedData") -> tuple[float, float] | None:
+    """Return the lowest and the highest training label, to which predicted ratings are clipped.
+
+    Args:
+        ready: the rows.
+
+    Returns:
+        The two labels; None if all are the same.
+    """
+    labels = np.asarray(ready.train[ready.schema.label])
+    lowest, highest = float(labels.min()), float(labels.max())
+    return (lowest, highest) if lowest < highest else None
 
 
 def _rankable(model: Any, ready: "PreparedData") -> dict[str, Any]:

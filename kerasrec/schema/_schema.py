@@ -160,19 +160,18 @@ class Schema:
 
         Example:
 
+        >>> from kerasrec.schema import Numeric
         >>> schema = Schema(Categorical("user", 4), [Categorical("item", 6), Numeric("price")])
         >>> [feature.name for feature in schema.only().features]
         ['user', 'item']
         """
         kept = {self.feature(name).name for name in names}
         kept |= {self._id(role).name for role in ("user", "item") if getattr(self, role)}
-        return dataclasses.replace(
-            self,
-            **{
-                role: tuple(f for f in getattr(self, role) if f.name in kept)
-                for role in ("user", "item", "context")
-            },
-        )
+        roles: Any = {
+            role: tuple(f for f in getattr(self, role) if f.name in kept)
+            for role in ("user", "item", "context")
+        }
+        return dataclasses.replace(self, **roles)
 
     def with_features(
         self,
@@ -193,6 +192,7 @@ class Schema:
 
         Example:
 
+        >>> from kerasrec.schema import Numeric
         >>> schema = Schema(Categorical("user", 4), Categorical("item", 6))
         >>> [feature.name for feature in schema.with_features(item=[Numeric("price")]).item]
         ['item', 'price']

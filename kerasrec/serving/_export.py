@@ -56,6 +56,8 @@ def export(
                                                               count (batch,)
         user_embedding          user and context features  -> embedding (batch, dim)
         item_embedding          item features              -> embedding (batch, dim)
+        explain                 every feature              -> history (batch, width)
+                                                              contributions (batch, width)
         predict_examples        examples (batch,)          -> score (batch,)
         regress                 inputs (batch,)            -> outputs (batch,)
         classify                inputs (batch,)            -> classes, scores (batch, 2)
@@ -75,6 +77,9 @@ def export(
 
     Features of `users` and `items` are stored in the graph and found there by id, so that they are
     no inputs of a signature. An id that is not in the vocabulary has the row of the unknown id.
+
+    `explain` is written for models whose score is a sum over the items of the user, such as EASE:
+    the raw ids of these items, padded with "" or -1, and what each adds to the score.
 
     The last three take serialised `tf.Example`s, the last two for the Regress and Classify APIs of
     TensorFlow Serving. An Example may hold stored features, too, which then take the place of the

@@ -106,6 +106,32 @@ class SavedRecommender:
         answer = self._call("similar_items", {name: items})
         return _recommendations({**answer, "fallback": answer["count"] == 0})
 
+    def explain(self, inputs: Mapping[str, Any]) -> list[list[tuple[Any, float]]]:
+        """Return what each item of a user adds to the score of a pair, the largest amount first.
+
+        Args:
+            inputs: every feature by name, batch first, with the item id to explain.
+
+        Returns:
+            For each pair, the raw item ids with their contributions, which add up to the score.
+
+        Raises:
+            ValueError: if a feature is missing or has the wrong type or shape, or the version has
+                no such signature.
+        """
+        answer = self._call("explain", inputs)
+        items, parts = answer["history"], answer["contributions"]
+        order = np.argsort(-parts, axis=1, kind="stable")
+        rows = (np.take_along_axis(values, order, axis=1).tolist() for values in (items, parts))
+        return [
+            [
+                (one.decode("utf-8") if isinstance(one, bytes) else one, part)
+                for one, part in zip(*row, strict=True)
+                if one not in (b"", RAW_PADDING["int64"])
+            ]
+            for row in zip(*rows, strict=True)
+        ]
+
     def user_embedding(self, inputs: Mapping[str, Any]) -> np.ndarray:
         """Return query vectors `(batch, dim)`, whose dot products with item vectors are scores.
 

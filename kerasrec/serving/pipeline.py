@@ -1,5 +1,6 @@
 """Retrieve, rank and re-rank: several models behind one `recommend`."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -240,7 +241,7 @@ def merged(retriever: Schema, ranker: Schema) -> Schema:
                 f"{getattr(retriever, role)} and {getattr(ranker, role)}. Train them with the same "
                 "vocabularies."
             )
-    roles: dict[str, tuple[Feature, ...]] = {}
+    roles: dict[str, Any] = {}
     for role in ("user", "item", "context"):
         features: Mapping[str, Feature] = {f.name: f for f in getattr(retriever, role)}
         for feature in getattr(ranker, role):
@@ -251,4 +252,4 @@ def merged(retriever: Schema, ranker: Schema) -> Schema:
                 )
         extra = tuple(f for f in getattr(ranker, role) if f.name not in features)
         roles[role] = (*getattr(retriever, role), *extra)
-    return Schema(**roles, label=ranker.label, positive=ranker.positive)
+    return dataclasses.replace(ranker, **roles)

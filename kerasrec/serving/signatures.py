@@ -7,6 +7,7 @@
 | `similar_items` | item id | a list of items | retrievers |
 | `user_embedding` | query features | `embedding` | retrievers |
 | `item_embedding` | item features | `embedding` | retrievers |
+| `explain` | every feature | `history`, `contributions` | sums over the items of the user |
 | `predict_examples` | `examples`: serialised tf.Example | `score` | all |
 | `regress` | `inputs`: serialised tf.Example | `outputs` | all |
 | `classify` | `inputs`: serialised tf.Example | `classes`, `scores` | log odds |
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 from kerasrec._checks import check_integer
 from kerasrec.serving.parts import Parts
-from kerasrec.types import output_kind
+from kerasrec.types import Explainer, output_kind
 
 SCORES = ("serving_default", "score")
 CLASSES = ("0", "1")
@@ -48,6 +49,8 @@ def choose_signatures(
         every += [f"recommend_{one}" for one in ks]
     if parts.retriever is not None:
         every += ["similar_items", "user_embedding", "item_embedding"]
+    if isinstance(parts.whole, Explainer):
+        every.append("explain")
     every += ["predict_examples", "regress"]
     kind = output_kind(parts.whole)
     logits = ["classify"] if kind != "rating" else []

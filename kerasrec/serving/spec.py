@@ -51,7 +51,7 @@ class ExportSpec:
 
     model: Any
     schema: Schema
-    vocabularies: Mapping[str, Encoder]
+    vocabularies: Mapping[str, Any]
     users: Columns
     items: Columns
     candidates: Columns
@@ -75,7 +75,8 @@ class ExportSpec:
     @property
     def item_vocabulary(self) -> Vocabulary:
         """Return the vocabulary of the item id."""
-        return self.vocabularies[self.schema.item_id.name]
+        found: Vocabulary = self.vocabularies[self.schema.item_id.name]
+        return found
 
     def requested(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
         """Return the features that a request sends: those that are not stored."""

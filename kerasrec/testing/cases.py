@@ -48,7 +48,8 @@ class ModelCase:
         model: the model class.
         num_params: number of parameters for this schema and these arguments, best written as a
             formula.
-        schema: the features, with at least 9 users and 9 items, and different numbers of both.
+        schema: the features, with at least 9 users and 9 items, and different numbers of both. The
+            model is made with all of them, and called with those that it reads.
         kwargs: constructor arguments; leave dropout at 0, so that runs are comparable.
         trains: whether it is trained by gradients; False for counts and closed forms.
 
@@ -70,8 +71,12 @@ class ModelCase:
     schema: Schema = dataclasses.field(default_factory=tiny_schema)
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     trains: bool = True
+    given: Schema = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "given", self.schema)
+        if hasattr(self.model, "narrow"):
+            object.__setattr__(self, "schema", self.model.narrow(self.schema))
         users = self.schema.user_id.num_ids - FIRST_ID
         items = self.schema.item_id.num_ids - FIRST_ID
         if min(users, items) < 9 or users == items:
@@ -82,7 +87,7 @@ class ModelCase:
 
     def new(self, **more: Any) -> Any:
         """Return a new model."""
-        return self.model(self.schema, **{**self.kwargs, **more})
+        return self.model(self.given, **{**self.kwargs, **more})
 
 
 def random_inputs(

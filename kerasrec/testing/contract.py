@@ -14,7 +14,7 @@ import tensorflow as tf
 from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
 from kerasrec.testing.assertions import demand, same, score, shake
 from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs, scattered
-from kerasrec.testing.sides import check_parts, check_retrieval
+from kerasrec.testing.sides import check_contributions, check_parts, check_retrieval
 from kerasrec.types import SequenceModel
 
 
@@ -402,6 +402,7 @@ CHECKS: tuple[Callable[[ModelCase], None], ...] = (
     check_saved_model,
     check_retrieval,
     check_parts,
+    check_contributions,
     check_states,
     check_two_replicas,
 )

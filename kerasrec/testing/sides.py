@@ -6,7 +6,7 @@ import tensorflow as tf
 from kerasrec.schema import FIRST_ID
 from kerasrec.testing.assertions import demand, same, score, shake
 from kerasrec.testing.cases import ModelCase, random_inputs
-from kerasrec.types import PartsRanker, Retriever
+from kerasrec.types import Explainer, PartsRanker, Retriever
 
 
 def check_retrieval(case: ModelCase) -> None:
@@ -31,8 +31,23 @@ def check_retrieval(case: ModelCase) -> None:
     same(top, -np.sort(-scores, axis=1)[:, :3], case, "top-k = argsort of call")
 
 
+def check_contributions(case: ModelCase) -> None:
+    """Check for a model that explains its scores that contributions add up to `call`."""
+    model = case.new()
+    if not isinstance(model, Explainer):
+        return
+    shake(model)
+    for candidates in (None, 3):
+        inputs = random_inputs(case.schema, 5, candidates=candidates)
+        ids, parts = map(np.asarray, model.contributions(inputs))
+        demand(ids.shape == (5, parts.shape[-1]), case, "one id for each contribution")
+        padding = np.broadcast_to(ids if candidates is None else ids[:, None], parts.shape) == 0
+        demand(not parts[padding].any(), case, "padding contributes nothing")
+        same(parts.sum(axis=-1), score(model, inputs), case, "sum of contributions = call")
+
+
 def check_parts(case: ModelCase) -> None:
-    """Check for a `PartsRanker` that the scores of its parts equal `call`."""
+    """Check for a `PartsRanker` that the scores of its parts equal `call`, compiled too."""
     model = case.new()
     if not isinstance(model, PartsRanker):
         return
@@ -46,6 +61,9 @@ def check_parts(case: ModelCase) -> None:
         pairs[feature.name] = np.broadcast_to(
             others[feature.name], (5, *others[feature.name].shape)
         )
-    found = model.score_parts(model.query_part(inputs), items)
+    expected, query = score(model, pairs), model.query_part(inputs)
+    found = model.score_parts(query, items)
     demand(found.dtype == tf.float32, case, f"float32 scores of parts, not {found.dtype}")
-    same(found, score(model, pairs), case, "scores of parts = call")
+    same(found, expected, case, "scores of parts = call")
+    compiled = tf.function(model.score_parts, jit_compile=True)
+    same(compiled(query, items), expected, case, "compiled scores of parts = call")

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasrec._checks import check_integer
+from kerasrec.data.encoding.columns import History
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.fit_model import FitModel
 from kerasrec.training.replicas import mean_over_replicas, with_share
@@ -43,7 +44,7 @@ class Trainer(FitModel):
         *,
         batch_size: int,
         seen: Columns | None = None,
-        time: str | None = "timestamp",
+        time: str | None = "",
         seed: int = 0,
     ) -> Any:
         """Return the batches that the trainer takes.
@@ -53,8 +54,9 @@ class Trainer(FitModel):
             batch_size: rows of a batch, over all replicas of a distribution strategy.
             seen: None for training batches, in a new order in each epoch. For validation batches,
                 which are always the same, the rows before them: the training rows.
-            time: name of the time column, where the order of the rows matters; None if the rows of
-                each user are in order already.
+            time: name of the time column, where the order of the rows matters; "" for that of the
+                schema, or "timestamp" if it names none. None if the rows of each user are in order
+                already.
             seed: seed of the order.
 
         Raises:
@@ -153,5 +155,5 @@ class SamplingTrainer(Trainer):
 def rows_after(seen: Columns, columns: Columns, user: str) -> dict[str, np.ndarray]:
     """Return rows after the earlier rows of the same users. Histories are made anew."""
     theirs = np.isin(seen[user], columns[user])
-    names = [name for name, values in seen.items() if isinstance(values, np.ndarray)]
+    names = [name for name, values in seen.items() if not isinstance(values, History)]
     return {name: np.concatenate([seen[name][theirs], columns[name]]) for name in names}

@@ -125,6 +125,16 @@ def ratings(script, number):
     return {"job": job, "page": page}
 
 
+def rankers(script, number):
+    def measure(*arguments):
+        metrics = {"ndcg@10": 0.1, "auc": 0.5}
+        one = dict.fromkeys(script.MODELS, number())
+        case = {"rate": number(), "metrics": metrics}
+        return {"cases": {"a case": case}, "users": 7, "whole": one, "compiling": one}
+
+    return {"processes.measure": measure}
+
+
 def stability(script, number):
     def train(cell, make, seed, data):
         return script.Curve([9.0, number()], [number()], [number()])
@@ -168,6 +178,7 @@ SCRIPTS = {
     },
     "kill_workers": kills,
     "next_rating_high": ratings,
+    "ranker_speed": rankers,
     "recommend_latency": lambda script, number: {
         "prepare": lambda *a: None,
         "prepare_movielens": lambda *a: None,

@@ -59,7 +59,7 @@ def test_clicks_by_hand():
 def test_they_are_what_the_evaluation_reports_and_others_can_watch_them():
     model = constant(3.0)
     watch = LabelValidation(ROWS, "ratings")
-    stop = keras.callbacks.EarlyStopping("val_rmse", patience=0, min_delta=9.0)
+    stop = keras.callbacks.EarlyStopping("val_rmse", mode="min", patience=0, min_delta=9.0)
     history = model.fit(ROWS, ROWS["stars"], epochs=5, verbose=0, callbacks=[watch, stop]).history
     assert len(history["val_rmse"]) == 2
     expected = evaluation.rating_errors(model, ROWS)

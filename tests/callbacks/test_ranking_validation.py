@@ -1,3 +1,5 @@
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -201,12 +203,13 @@ def test_two_replicas():
 
 def test_the_progress_bar(monkeypatch, capsys):
     monkeypatch.setattr(ranking_validation, "USERS_PER_BLOCK", 10)
-    fit(RankingValidation(VALID, seen=TRAIN), epochs=1, verbose=1)
-    out = capsys.readouterr().out
-    assert "3/3" in out
-    assert "val_ndcg@10" in out
-    fit(RankingValidation(VALID, seen=TRAIN), epochs=1, verbose=2)
-    assert "3/3" not in capsys.readouterr().out
+    for terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda shown=terminal: shown)
+        for verbose in (0, 1, 2):
+            fit(RankingValidation(VALID, seen=TRAIN), epochs=1, verbose=verbose)
+            found = capsys.readouterr()
+            assert ("ranking blocks of users" in found.err) == (terminal and verbose == 1)
+            assert ("val_ndcg@10" in found.out) == (verbose > 0)
 
 
 @pytest.mark.parametrize("every", [0, 1.5, True])

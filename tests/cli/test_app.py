@@ -74,15 +74,15 @@ def test_flags_reach_the_constructor_and_the_settings():
     assert source == Source("ratings.csv")
     assert splitting == Splitting("time")
     assert training == Training(epochs=3)
-    plain = {"output": "out", "budget": None, "recipe": False, "resume": False, "refit": False}
+    flags = ("recipe", "resume", "refit")
+    plain = {"output": "out", "budget": None, "replicas": None, **dict.fromkeys(flags, False)}
     assert command.keywords == plain
     command, _ = parse([*FIT, "--resume", "--refit", "--recipe", "--budget", "5m"])
-    asked = {"budget": "5m", "recipe": True, "resume": True, "refit": True}
-    assert command.keywords == {"output": "out", **asked}
+    assert command.keywords == {**plain, "budget": "5m", **dict.fromkeys(flags, True)}
 
 
 def test_what_is_given_is_what_differs_from_a_default_or_from_the_choice_of_the_rules():
-    flags = ["--l2", "0", "--temperature", "null", "--stddev", "0.1", "--embedding_dim", "auto"]
+    flags = ["--l2", "0", "--temperature", "null", "--use_bias", "true", "--embedding_dim", "auto"]
     command, _ = parse([*FIT, *flags])
     assert command.args[1] == {"l2": 0.0, "temperature": None}
     command, _ = parse([*FIT, "--use_bias", "false"])
@@ -121,8 +121,8 @@ def test_yaml_for_the_other_commands(tmp_path):
     ("arguments", "message"),
     [
         (["train"], "invalid choice: 'train' .choose from 'audit', 'fit'"),
-        (["fit"], r'expected "model" to be one of .*MatrixFactorization.*kerasrec fit --help'),
-        (["fit", "SVD"], "invalid choice: 'SVD' .choose from 'EmbeddingMLP'.*kerasrec fit --help"),
+        (["fit"], r'expected "model" to be one of .*EmbeddingMLP.*kerasrec fit --help'),
+        (["fit", "SVD"], "invalid choice: 'SVD' .choose from 'EASE'.*kerasrec fit --help"),
         ([*FIT, "--embedding_dim", "wide"], "embedding_dim.*Expected a <class 'int'>.*wide"),
         ([*FIT, "--hidden_units", "[8]"], "unrecognized arguments: --hidden_units"),
         ([*FIT, "--embed", "8"], "unrecognized arguments: --embed 8"),

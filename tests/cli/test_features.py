@@ -13,9 +13,7 @@ from kerasrec.runs import read_run
 FAST = ["--embedding_dim", "4", "--hidden_units", "8", "--epochs", "1", "--jit_compile", "false"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, write_ratings):
-    folder = tmp_path_factory.mktemp("features")
+def files(folder, write_ratings):
     write_ratings(folder / "ratings.csv")
     users = [f"u{user},{20.5 + user},{'fm'[user % 2]},EU" for user in range(40)]
     (folder / "users.csv").write_text("\n".join(["user_id,age,gender,region", *users]))
@@ -25,6 +23,11 @@ def folder(tmp_path_factory, write_ratings):
     return folder
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, write_ratings):
+    return files(tmp_path_factory.mktemp("features"), write_ratings)
+
+
 def fit(folder, model="EmbeddingMLP", *flags, output="run", tables=("users", "items")):
     files = [flag for name in tables for flag in (f"--{name}", str(folder / f"{name}.csv"))]
     data = ["--data", str(folder / "ratings.csv"), "--output", str(folder / output)]
@@ -32,13 +35,12 @@ def fit(folder, model="EmbeddingMLP", *flags, output="run", tables=("users", "it
 
 
 @pytest.fixture(scope="module")
-def run(folder):
+def run(tmp_path_factory, write_ratings):
+    folder = files(tmp_path_factory.mktemp("run"), write_ratings)
     assert fit(folder) == 0
     for name in ("users", "items"):  # nothing reads them again
-        (folder / f"{name}.csv").rename(folder / f"{name}.moved.csv")
-    yield folder / "run"
-    for name in ("users", "items"):
-        (folder / f"{name}.moved.csv").rename(folder / f"{name}.csv")
+        (folder / f"{name}.csv").unlink()
+    return folder / "run"
 
 
 def test_a_run_keeps_what_its_model_reads(run):

@@ -10,6 +10,8 @@ import yaml
 import kerasrec
 from kerasrec.cli import _fit, main
 from kerasrec.runs import read_run
+from kerasrec.runs.choosing import rules
+from kerasrec.runs.choosing.successive_halving import with_changes
 from kerasrec.runs.epochs import Epochs
 
 FAST = ["--embedding_dim", "4", "--batch_size", "64", "--jit_compile", "false", "--epochs", "4"]
@@ -181,3 +183,102 @@ def test_popularity_may_be_refitted(ratings, tmp_path):
     assert main(["fit", "Popularity", *data]) == 0
     counts = kerasrec.data.load_vocabularies(tmp_path / "p")["item_id"].counts
     assert counts.sum() == 240
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """Instead of short trainings, an answer, or an interrupt; counts how often it is asked."""
+    asked = []
+
+    def install(error=None):
+        def search(model, ready, training, *, budget, **about):
+            asked.append(budget)
+            if error is not None:
+                raise error
+            base = kerasrec.runs.choose(model, ready, training, **about)
+            return with_changes(base, {"learning_rate": 0.0123}, "searched")
+
+        monkeypatch.setattr(kerasrec.runs, "search", search, raising=False)
+        return asked
+
+    return install
+
+
+def test_an_interrupt_of_the_search_leaves_nothing(ratings, tmp_path, searched, capsys):
+    searched(KeyboardInterrupt())
+    assert fit(ratings, tmp_path / "mf", "--budget", "9s") == 130
+    assert list(tmp_path.iterdir()) == [] and "interrupted" in capsys.readouterr().err
+
+
+def test_what_was_searched_survives_an_interrupt_of_the_first_epoch(
+    ratings, tmp_path, searched, break_off, monkeypatch, capsys
+):
+    asked = searched()
+    break_off(0)
+    assert fit(ratings, tmp_path / "mf", "--budget", "9s") == 130
+    assert "Continue with --resume" in capsys.readouterr().err
+    assert fit(ratings, tmp_path / "mf", "--budget", "8s", "--resume") == 2
+    assert "other flags: budget '8s' (before '9s')" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert fit(ratings, tmp_path / "mf", "--budget", "9s", "--resume") == 0
+    assert asked == ["9s"]
+    config = yaml.safe_load((tmp_path / "mf" / "config.yaml").read_text())
+    assert config["learning_rate"] == 0.0123 and config["budget"] == "9s"
+
+
+def test_resume_keeps_the_choices_of_before(ratings, tmp_path, break_off, monkeypatch, capsys):
+    """Even if the rules would choose otherwise by now."""
+    break_off(2, RuntimeError("killed"))
+    assert fit(ratings, tmp_path / "mf") == 1
+    (before,) = [line for line in capsys.readouterr().err.splitlines() if "Chosen for" in line]
+    monkeypatch.undo()
+    monkeypatch.setattr(rules, "retrieval", lambda facts: {"learning_rate": (0.5, "another")})
+    assert fit(ratings, tmp_path / "mf", "--resume") == 0
+    assert before in capsys.readouterr().err
+    about = json.loads((tmp_path / "mf" / "run.json").read_text())
+    assert about["choices"]["text"] == before and before in about["notes"]
+    config = yaml.safe_load((tmp_path / "mf" / "config.yaml").read_text())
+    assert f"learning_rate {config['learning_rate']:g}" in before
+    assert about["choices"]["reasons"]["batch_size"] == "given" and config["batch_size"] == 64
+
+
+def test_a_recipe_is_printed_edited_and_passed_back(ratings, tmp_path, capsys):
+    data = ["fit", "MatrixFactorization", "--data", str(ratings)]
+    assert main([*data, "--recipe", "--epochs", "2", "--jit_compile", "false"]) == 0
+    text = capsys.readouterr().out
+    assert "encoding" not in text  # as it is by default
+    assert "\nloss: softmax  # " in text and "\nepochs: 2  # given\n" in text
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text.replace("\nbatch_size: ", "\nbatch_size: 64 # was "))
+    run = ["fit", "MatrixFactorization", "--config", str(file), "--output", str(tmp_path / "mf")]
+    assert main(run) == 0
+    assert "nothing was left to choose" in capsys.readouterr().err
+    config = yaml.safe_load((tmp_path / "mf" / "config.yaml").read_text())
+    edited = yaml.safe_load(file.read_text())
+    assert edited["batch_size"] == 64 and config.items() >= edited.items()
+    file.write_text(text.replace("learning_rate:", "learning_rat:"))
+    assert main(run[:-1] + [str(tmp_path / "x")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "does not accept option 'learning_rat'" in error
+    assert "Did you mean 'learning_rate'?" in error
+    assert main([*data, "--recipe", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["embedding_dim"] == 128
+
+
+def test_a_model_below_its_baseline_is_reported(tmp_path, write_ratings, capsys):
+    """Item 29 is everybody's next one, and a rate of nothing learns nothing."""
+    rows = write_ratings(tmp_path / "r.csv").read_text().splitlines()
+    more = [f"u{user},{29 - user % 3},5,{9 + user % 3}" for user in range(40)]
+    kept = [row for row in rows if row.split(",")[1] not in ("27", "28", "29")]
+    again = [f"v{user},{29 - n},4,{n}" for user in range(40) for n in (0, 1, 2)]
+    (tmp_path / "r.csv").write_text("\n".join([*kept, *more, *again]) + "\n")
+    flags = ["--learning_rate", "1e-9", "--epochs", "1", "--split", "random"]
+    assert fit(tmp_path / "r.csv", tmp_path / "ranks", *flags) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"Warning: MatrixFactorization ranks worse than popularity: ndcg@10 0\.", out)
+    assert "Try --budget 5m, or another model." in out
+    notes = json.loads((tmp_path / "ranks" / "run.json").read_text())["findings"]
+    assert any("worse than popularity" in note for note in notes)
+    flags[1] = "9"
+    assert fit(tmp_path / "r.csv", tmp_path / "rates", *flags, "--loss", "mse") == 0
+    assert "predicts worse than the mean: RMSE" in capsys.readouterr().out

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 
 from kerasrec.layers import FeatureEmbedding
-from kerasrec.schema import NumericSequence, Schema
+from kerasrec.schema import Numeric, NumericSequence, Schema
 from kerasrec.testing import random_inputs, tiny_schema
 
 SCHEMA = tiny_schema(features=True)
@@ -24,6 +24,31 @@ def test_one_vector_by_hand():
     names = ["item_id", "age", "genres", "history", "picture"]
     vector = np.asarray(layer(inputs, names=names))
     np.testing.assert_allclose(vector, [[8.0, 33.0, 3.5, 7.0, 0.25, -1.0]])
+
+
+def test_numbers_are_scaled_and_missing_ones_are_the_mean():
+    scale = {"mean": 30.0, "deviation": 5.0}
+    steps = NumericSequence("steps", of="x", max_length=3, **scale)
+    schema = SCHEMA.only().with_features(
+        user=[Numeric("age", **scale), steps], item=[Numeric("picture", 2, mean=1.0, deviation=0.5)]
+    )
+    none, names = np.nan, ["age", "steps", "picture"]
+    inputs = {
+        "age": np.array([40.0, none]),
+        "steps": np.array([[20.0, none, 35.0], [none, none, none]]),
+        "picture": np.array([[1.5, none], [0.0, 1.0]]),
+    }
+    layer = FeatureEmbedding(schema, embedding_dim=4)
+    expected = [[2, -2, 1, 0, 1, 0], [0, 0, 0, 0, -2, 0]]
+    np.testing.assert_array_equal(layer(inputs, names=names), expected)
+    # 2,001 and 2,002 are one number in bfloat16.
+    coarse = FeatureEmbedding(
+        schema.only().with_features(user=[Numeric("year", mean=2000.0, deviation=1.0)]),
+        embedding_dim=4,
+        dtype="mixed_bfloat16",
+    )
+    years = coarse({"year": np.array([2001.0, 2002.0])}, names=["year"])
+    assert np.asarray(years, np.float32).tolist() == [[1.0], [2.0]]
 
 
 def test_empty_bags_are_zeros():

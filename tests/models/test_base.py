@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 
 from kerasrec.data import Vocabulary
-from kerasrec.models import EmbeddingMLP, MatrixFactorization
+from kerasrec.models import EASE, EmbeddingMLP, GRU4Rec, MatrixFactorization, Popularity, SASRec
 from kerasrec.optimizers import Adam, rows
-from kerasrec.schema import Categorical, Schema
+from kerasrec.schema import Categorical, IdSequence, Numeric, Schema
 from kerasrec.training import Trainer, fit_model
 
 
@@ -206,3 +206,44 @@ def test_a_saved_model_knows_its_vocabularies(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.schema == model.schema and len(again.schema.fingerprints) == 2
+
+
+def test_models_keep_what_they_read_and_say_what_they_miss():
+    history = IdSequence("history", of="item_id", max_length=3)
+    schema = Schema(
+        user=[Categorical("user_id", 9), Numeric("age"), history],
+        item=[Categorical("item_id", 9), Numeric("price")],
+        context=[Numeric("hour")],
+    )
+    read = {
+        model: [feature.name for feature in model(schema).schema.features]
+        for model in (Popularity, EASE, MatrixFactorization, SASRec, GRU4Rec, EmbeddingMLP)
+    }
+    every = [feature.name for feature in schema.features]
+    assert read == {
+        Popularity: ["user_id", "item_id"],
+        EASE: ["user_id", "history", "item_id"],
+        MatrixFactorization: ["user_id", "item_id"],
+        SASRec: ["user_id", "history", "item_id"],
+        GRU4Rec: ["user_id", "history", "item_id"],
+        EmbeddingMLP: every,
+    }
+    with pytest.raises(ValueError, match=r"EmbeddingMLP needs a schema with item features.*'user'"):
+        EmbeddingMLP(Schema(user=Categorical("user", 9)))
+    with pytest.raises(ValueError, match="MatrixFactorization needs a schema with user features"):
+        MatrixFactorization(Schema(item=Categorical("item", 9)))
+
+
+def test_scales_are_saved_with_the_model(tmp_path):
+    def schema(mean, deviation):
+        price = Numeric("price", mean=mean, deviation=deviation)
+        return Schema(Categorical("user", 9), [Categorical("item", 9), price])
+
+    model = EmbeddingMLP(schema(20.0, 5.0), embedding_dim=2, hidden_units=(3,))
+    raw = {"user": np.array([2, 3]), "item": np.array([4, 5]), "price": np.array([30.0, np.nan])}
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(raw), model(raw))
+    plain = EmbeddingMLP(schema(0.0, 1.0), embedding_dim=2, hidden_units=(3,))
+    plain.set_weights(model.get_weights())
+    np.testing.assert_allclose(plain(raw | {"price": np.array([2.0, 0.0])}), model(raw), rtol=1e-6)

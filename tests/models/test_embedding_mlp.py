@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kerasrec.evaluation.ranking import scoring
+from kerasrec.evaluation.ranking.item_parts import ItemParts
 from kerasrec.evaluation.ranking.scoring import block_scorer
 from kerasrec.models import EmbeddingMLP, NeuMF, perceptron
 from kerasrec.testing import CHECKS, ModelCase, random_inputs, tiny_schema
@@ -134,25 +134,15 @@ def test_a_ranking_reads_each_item_once(kind, dtype):
     call = table.call
     table.call = lambda ids, **_: read.append(int(np.size(ids))) or call(ids)
     items = {"item_id": np.arange(2, 19)}
-    score = block_scorer(model, items, max_memory_mb=1)
     query = {"user_id": np.arange(2, 13)}
-    found = score(query, None)
+    parts = ItemParts.of(model, items, queries=11)
+    found = parts.scores(parts.queries(query))
     assert read == [17]
+    score = block_scorer(model, items, max_memory_mb=1)
     pairs = score(query, np.broadcast_to(np.arange(17), (11, 17)))  # as candidates of a query
     assert sum(read[1:]) == 11 * 17
     bound = 1e-5 if dtype == "float32" else 0.05
     np.testing.assert_allclose(found, pairs, rtol=bound, atol=bound)
-
-
-def test_small_memory_cuts_items_too(monkeypatch):
-    schema = tiny_schema(features=True)
-    model = EmbeddingMLP(schema, embedding_dim=8, hidden_units=(12,))
-    items, query = random_inputs(schema, 23), random_inputs(schema, 9, seed=1)
-    whole = block_scorer(model, items, max_memory_mb=1)(query, None)
-    monkeypatch.setattr(scoring, "_BYTES_PER_PAIR_OF_PARTS", 1 << 17)  # 8 pairs a call
-    np.testing.assert_allclose(
-        block_scorer(model, items, max_memory_mb=1)(query, None), whole, rtol=1e-5, atol=1e-5
-    )
 
 
 def test_a_subclass_with_another_call_alone_is_ranked_by_it():
@@ -161,13 +151,15 @@ def test_a_subclass_with_another_call_alone_is_ranked_by_it():
             return super().call(inputs, training) - 100.0 * ops.cast(inputs["item_id"], "float32")
 
     model = Shifted(tiny_schema(), embedding_dim=8)
-    score = block_scorer(model, {"item_id": np.arange(2, 19)}, max_memory_mb=1)
+    items = {"item_id": np.arange(2, 19)}
+    assert ItemParts.of(model, items, queries=3) is None
+    score = block_scorer(model, items, max_memory_mb=1)
     assert (np.diff(score({"user_id": np.arange(2, 5)}, None), axis=1) < -50).all()
 
 
 def test_parts_that_give_no_numbers_are_refused():
     model = EmbeddingMLP(tiny_schema(), embedding_dim=8)
     model.output_layer.bias.assign([np.nan])
-    score = block_scorer(model, {"item_id": np.arange(2, 19)}, max_memory_mb=1)
+    parts = ItemParts.of(model, {"item_id": np.arange(2, 19)}, queries=3)
     with pytest.raises(ValueError, match="EmbeddingMLP gave NaN for 100.00%"):
-        score({"user_id": np.arange(2, 5)}, None)
+        parts.scores(parts.queries({"user_id": np.arange(2, 5)}))

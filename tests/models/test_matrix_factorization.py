@@ -98,3 +98,20 @@ def test_bad_arguments(argument, value):
 def test_schema_must_be_a_schema():
     with pytest.raises(ValueError, match="JSON object"):
         MatrixFactorization([1, 2])
+
+
+def test_biases_that_are_set_are_the_scores_where_vectors_are_0():
+    schema = tiny_schema()
+    model = MatrixFactorization(schema, embedding_dim=2, stddev=1e-9)
+    user, item = np.arange(USERS) / 10, -np.arange(ITEMS) / 100
+    model.set_biases(3.5, user, item)
+    inputs = {"user_id": np.array([0, 1, 12]), "item_id": np.array([18, 1, 2])}
+    expected = [3.5 + 0.0 - 0.18, 3.5 + 0.1 - 0.01, 3.5 + 1.2 - 0.02]
+    np.testing.assert_allclose(np.asarray(model(inputs)), expected, rtol=1e-6)
+
+
+def test_a_model_without_biases_ignores_them():
+    model = MatrixFactorization(tiny_schema(), embedding_dim=2, use_bias=False)
+    before = model.get_weights()
+    model.set_biases(3.5, np.ones(USERS), np.ones(ITEMS))
+    assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights(), strict=True))

@@ -15,7 +15,7 @@ ITEMS = 17 + 2  # padding and unknown are rows too
 PLAIN = tiny_schema()
 HISTORY = IdSequence("history", of="item_id", max_length=4)
 RATINGS = NumericSequence("ratings", of="rating", max_length=4)
-PICTURES = NumericSequence("pictures", 2, of="picture", max_length=4)
+PICTURES = NumericSequence("pictures", 2, of="picture", max_length=4, mean=0.5, deviation=2.0)
 FULL = tiny_schema(features=True)
 FULL = dataclasses.replace(FULL, context=(*FULL.context, RATINGS, PICTURES))
 DENSE = dataclasses.replace(PLAIN, context=[RATINGS, PICTURES])

@@ -30,6 +30,7 @@ class Stop(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.losses is not None:
             logs["val_loss"] = self.losses[epoch]
+            logs["val_auc"] = 1 / self.losses[epoch] if epoch != 4 else 0.0
 
 
 class Weights(keras.callbacks.Callback):
@@ -40,7 +41,9 @@ class Weights(keras.callbacks.Callback):
         self.kept.append(self.model.get_weights())
 
 
-def train(folder, losses, *, epochs=6, patience=2, interrupt=None, name="state", dtype=None):
+def train(
+    folder, losses, *, epochs=6, patience=2, interrupt=None, name="state", dtype=None, watched=()
+):
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     columns = {
@@ -51,7 +54,7 @@ def train(folder, losses, *, epochs=6, patience=2, interrupt=None, name="state",
     batches = pointwise(columns, SCHEMA, batch_size=10)
     model = MatrixFactorization(SCHEMA, embedding_dim=2, dtype=dtype)
     model.compile(keras.optimizers.Adam(0.05), "mse")
-    weights, kept = Weights(), BestEpoch(patience)
+    weights, kept = Weights(), BestEpoch(patience, *watched, higher=bool(watched))
     callbacks = [Stop(losses, interrupt), weights, kept]
     if folder is not None:
         callbacks.append(Checkpoint(folder, batches, kept, name=name))
@@ -128,3 +131,18 @@ def test_a_refit_has_a_state_of_its_own(tmp_path):
     assert kept.best_epoch == 1 and same(final, by_epoch[1])
     names = ["best-2.npz", "refit.npz", "state.npz"]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
+
+
+def test_a_figure_is_watched_instead_of_the_loss(tmp_path):
+    """The figure drops once after the fourth epoch, and is the best after the sixth."""
+    losses = [3.0, 1.0, 2.0, 0.9, 0.5, 0.1]
+    options = {"watched": ("val_auc",), "patience": 1}
+    final, by_epoch, kept = train(None, losses, **options)
+    assert len(by_epoch) == 3 and kept.best_epoch == 1 and same(final, by_epoch[1])
+    options["patience"] = 2
+    final, by_epoch, whole = train(tmp_path / "whole", losses, **options)
+    assert len(by_epoch) == 6 and whole.best_epoch == 5
+    train(tmp_path / "broken", losses, interrupt=(4, 2), **options)
+    again, rest, resumed = train(tmp_path / "broken", losses, **options)
+    assert len(rest) == 2 and same(again, final) and resumed.best_epoch == 5
+    assert resumed.history == whole.history

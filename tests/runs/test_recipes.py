@@ -161,6 +161,9 @@ def test_gradient_norms_are_recorded_where_they_are_asked_for(ready):
         ),
         ("MatrixFactorization", {"epoch": 3}, r"no options \['epoch'\]; expected some of"),
         ("MatrixFactorization", {"batch_size": 0}, "batch_size must be"),
+        ("MatrixFactorization", {"negatives": 0}, "negatives must be .* at least 1"),
+        ("EmbeddingMLP", {"negatives": -1}, "negatives must be .* at least 0"),
+        ("EmbeddingMLP", {"loss": "softmax", "negatives": 0}, "negatives must be .* at least 1"),
         ("MatrixFactorization", {"epochs": 0}, "epochs must be an integer of at least 1; .* 0"),
         ("MatrixFactorization", {"epochs": 1.5}, "epochs must be an integer of at least 1; .* 1.5"),
         ("MatrixFactorization", {"patience": -1}, "patience must be an integer of at least 0"),
@@ -176,7 +179,20 @@ def test_choices_that_do_not_suit_are_refused(name, choices, message, ready, wit
 
 def test_a_model_of_another_schema_is_refused(ready, with_history):
     with pytest.raises(ValueError, match="another schema, or other vocabularies"):
-        recipe(made("MatrixFactorization", ready, {}), with_history)
+        recipe(made("SASRec", with_history, {}), ready)
+
+
+def test_a_model_may_read_less_than_there_is(rated):
+    ids = np.unique(rated.column("item_id"))
+    tables = {"items": {"item_id": ids, "price": ids + 0.5}}
+    rows = data.prepare(data.leave_last_out(rated.with_tables(**tables)))
+    features = next(iter(recipe(made("MatrixFactorization", rows, {}), rows, **PAIRS).batches))
+    assert set(features) == {"user_id", "item_id"}
+    shown = PAIRS | {"unknown_share": 0.0}
+    for choices in (shown, shown | {"loss": "softmax", "negatives": 8}):
+        features, _ = next(iter(recipe(made("EmbeddingMLP", rows, {}), rows, **choices).batches))
+        prices = rows.items["price"][features["item_id"]]
+        np.testing.assert_array_equal(features["price"], prices)
 
 
 def test_labels_that_are_all_alike_are_refused(rated):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kerasrec import data, models
-from kerasrec.runs import train
+from kerasrec.runs import choose, fit, train
 from kerasrec.runs.epochs import Epochs
 
 SHORT = {"epochs": 3, "jit_compile": False, "learning_rate": 0.01, "batch_size": 64}
@@ -92,3 +92,41 @@ def test_a_training_that_diverges_keeps_the_epochs_before(epoch, ready, monkeypa
     result = train(model, ready, **SHORT)
     assert result.diverged and "The weights after epoch 1 are kept" in result.problem
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_fit_chooses_makes_and_trains(ready, capsys):
+    found = fit("SASRec", ready, max_length=4, arguments={"embedding_dim": 8}, **SHORT)
+    assert found.choices.describe() in capsys.readouterr().err
+    settings = {"max_length": 4, "embedding_dim": 8, "num_heads": 2, **SHORT}
+    assert found.choices.settings.items() >= settings.items()
+    assert found.ready.schema.item_histories[0].max_length == 4
+    assert found.model.schema == found.ready.schema and found.result.epochs >= 1
+
+
+def test_fit_with_a_budget_searches_first(ready, monkeypatch, capsys):
+    asked = []
+
+    def search(model, rows, training, *, budget, verbose, **about):
+        asked.append((model, rows is ready, budget, about["arguments"]))
+        return choose(model, rows, training, **about)
+
+    monkeypatch.setattr("kerasrec.runs._train.search", search)
+    given = {"arguments": {"embedding_dim": 4}, "verbose": 0}
+    found = fit("MatrixFactorization", ready, budget="9s", **given, **SHORT)
+    assert asked == [("MatrixFactorization", True, "9s", {"embedding_dim": 4})]
+    assert found.result.epochs >= 1 and capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "message"),
+    [
+        ("SASrec", {}, "model='SASrec': there is no such model"),
+        ("SASRec", {"loss": "mse"}, "loss='mse': SASRec predicts the next item"),
+        ("NeuMF", {"budget": "soon"}, "budget='soon': expected a time above 0"),
+        ("NeuMF", {"epoch": 3}, r"no options \['epoch'\]"),
+    ],
+)
+def test_what_fit_refuses_before_it_trains(name, choices, message, ready, capsys):
+    with pytest.raises(ValueError, match=message):
+        fit(name, ready, **choices)
+    assert capsys.readouterr().err == ""

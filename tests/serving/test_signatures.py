@@ -7,13 +7,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from kerasrec import models
 from kerasrec.data import Vocabulary
-from kerasrec.models import MatrixFactorization, Popularity
+from kerasrec.models import EASE, MatrixFactorization, Popularity
 from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, NumericSequence, Schema
 from kerasrec.serving import export, load, verify
 from kerasrec.serving.graph.examples import make_examples, parse_examples
 from kerasrec.serving.parts import parts_of
 from kerasrec.serving.signatures import choose_signatures
-from kerasrec.types import Retriever
+from kerasrec.types import Explainer, Retriever
 
 NAMES = ["serving_default", "score", "recommend", "recommend_2", "recommend_4", "similar_items"]
 NAMES += ["user_embedding", "item_embedding", "predict_examples", "regress", "classify"]
@@ -127,7 +127,27 @@ def test_every_model_of_the_zoo_has_its_signatures_verified(tmp_path, name):
     expected = {"score", "recommend", "regress", "predict_examples"}
     if isinstance(model, Retriever):
         expected |= {"similar_items", "user_embedding", "item_embedding"}
+    if isinstance(model, Explainer):
+        expected.add("explain")
     assert expected <= {check.signature for check in report.signatures}
+
+
+@pytest.mark.parametrize("ids", [[5, 6, 7, 8], ["a", "b", "c", "d"]])
+def test_a_score_is_explained_by_raw_items(tmp_path, ids):
+    schema = Schema(user=Categorical("user", 5), item=Categorical("item", 6))
+    vocabularies = {"user": Vocabulary.fit([1, 2, 3], "user"), "item": Vocabulary.fit(ids)}
+    model = EASE(schema, l2=1.0)
+    rows = {"user": np.array([2, 2, 2, 3, 3, 4]), "item": np.array([2, 3, 4, 2, 4, 3])}
+    model.adapt(rows)
+    served = load(export(model, tmp_path, vocabularies=vocabularies, k=2))
+    pairs = {"user": [1, 3, 9], "item": [ids[3], ids[0], ids[0]]}
+    first, second, unknown = served.explain(pairs)
+    assert {item for item, _ in first} == set(ids[:3]) and not unknown
+    assert [item for item, _ in second] == [ids[1]]
+    weight = float(model.item_weights[2, 3])
+    assert second[0][1] == pytest.approx(weight) == served.score(pairs)[1]
+    amounts = [amount for _, amount in first]
+    assert amounts == sorted(amounts, reverse=True)
 
 
 def written(path):

@@ -213,6 +213,14 @@ def test_labels_and_losses_are_refused():
             trainer.fit(*rows, verbose=0)
 
 
+class Tagged(MatrixFactorization):
+    """A retriever that asks for all features."""
+
+    @classmethod
+    def narrow(cls, schema):
+        return schema
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match="query_embedding.*received EmbeddingMLP.*shared_neg"):
         SampledSoftmaxTrainer(EmbeddingMLP(SCHEMA))
@@ -220,7 +228,7 @@ def test_what_is_refused():
         user=Categorical("user_id", 5), item=[Categorical("item_id", 9), Bag("tags", 4, 2)]
     )
     with pytest.raises(ValueError, match=r"uses \['item_id', 'tags'\].*items="):
-        SampledSoftmaxTrainer(MatrixFactorization(tagged))
+        SampledSoftmaxTrainer(Tagged(tagged))
     for wrong in (0, 2.5, True):
         with pytest.raises(ValueError, match=f"negatives must be an integer.*received {wrong}"):
             SampledSoftmaxTrainer(MatrixFactorization(SCHEMA), negatives=wrong)

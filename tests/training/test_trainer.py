@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from kerasrec import data, optimizers
+from kerasrec.data.encoding.columns import History, SideColumn
 from kerasrec.models import MatrixFactorization, SASRec, StackedLSTMClassifier
 from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.training import NextItemTrainer, SampledSoftmaxTrainer, StepwiseTrainer, Trainer
+from kerasrec.training.trainer import rows_after
 
 PLAIN = Schema(user=Categorical("user", 12), item=Categorical("item", 30))
 HISTORY = Schema(
@@ -131,3 +133,17 @@ def test_by_hand_the_batches_are_the_same():
     same(trainer.batches(train, seed=3, **options), made)
     made = data.next_labels(after, HISTORY, weight="w", shuffle=False, **options)
     same(trainer.batches(held_out, seen=train, **options), made)
+
+
+def test_rows_after_earlier_ones_keep_the_features_of_users_and_items():
+    ages = np.array([0.0, 0.0, 20.0, 30.0, 40.0])
+
+    def rows(users):
+        users = np.array(users)
+        past = History(users, users * 0, users * 0, 3)
+        return {"user": users, "age": SideColumn(ages, users), "history": past}
+
+    joined = rows_after(rows([2, 3, 4]), rows([4, 3]), "user")
+    assert set(joined) == {"user", "age"}
+    assert joined["user"].tolist() == [3, 4, 4, 3]
+    assert joined["age"].tolist() == [30.0, 40.0, 40.0, 30.0]

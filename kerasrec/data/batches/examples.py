@@ -249,7 +249,7 @@ def histories(
     schema: Schema,
     *,
     batch_size: int,
-    time: str | None = "timestamp",
+    time: str | None = "",
     past: Mapping[str, np.ndarray] | None = None,
     min_history: int = 0,
     shuffle: bool = True,

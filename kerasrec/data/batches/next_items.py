@@ -25,7 +25,7 @@ def next_items(
     schema: Schema,
     *,
     batch_size: int,
-    time: str | None = "timestamp",
+    time: str | None = "",
     targets: str = "all",
     windows: str = "newest",
     pack_rows: bool = True,
@@ -55,8 +55,8 @@ def next_items(
         schema: has an `IdSequence` of the item id among its user or context features, whose
             `max_length` is the width of a row.
         batch_size: rows of a batch, over all replicas of a distribution strategy.
-        time: name of the time column, ties in the order of the file; None if the rows of each user
-            are in order already.
+        time: name of the time column, ties in the order of the file; "" for that of the schema, or
+            "timestamp" if it names none. None if the rows of each user are in order already.
         targets: "all" for the next item at every step, "last" for each user's newest item only, if
             it is a positive.
         windows: "newest" for the newest `max_length` steps of each user, "all" for every step. All
@@ -125,7 +125,7 @@ def next_labels(
     schema: Schema,
     *,
     batch_size: int,
-    time: str | None = "timestamp",
+    time: str | None = "",
     windows: str = "newest",
     weight: str | None = None,
     pack_rows: bool = True,

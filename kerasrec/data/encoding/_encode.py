@@ -12,7 +12,7 @@ from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.data.tables.interactions import Interactions
 from kerasrec.data.tables.opening import Paths
-from kerasrec.data.tables.sides import side_of
+from kerasrec.data.tables.side_tables import side_of
 from kerasrec.schema import ANY_POSITIVE_LABEL, FIRST_ID, Categorical, Feature, Numeric, Schema
 
 IMPLICIT_LABEL = "label"

@@ -207,14 +207,17 @@ def prepare(
         split = Split(split, nothing, nothing, "all rows are training rows")
     if vocabularies is None:
         vocabularies = fit_vocabularies(split.train, min_count=min_count, positive=positive)
-    vocabularies, notes = dict(vocabularies), ()
+    vocabularies = dict(vocabularies)
+    notes: tuple[str, ...] = ()
     if schema is None:
         schema = make_schema(split.train, vocabularies, positive=positive)
         found = fit_side_features(split.train, vocabularies, features)
         schema = schema.with_features(**found.features)
         vocabularies |= found.vocabularies
         notes = found.notes
-    parts = [encode(part, vocabularies) for part in (split.train, split.valid, split.test)]
+    parts: list[dict[str, Any]] = [
+        encode(part, vocabularies) for part in (split.train, split.valid, split.test)
+    ]
     tables = {}
     for side in SIDES:
         own = schema.user_id if side == "user" else schema.item_id

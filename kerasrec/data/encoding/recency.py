@@ -12,7 +12,7 @@ def recency_weights(
     columns: Columns,
     schema: Schema,
     *,
-    time: str | None = "timestamp",
+    time: str | None = "",
     half_life: float = 30.0,
     floor: float = 0.2,
 ) -> np.ndarray:

@@ -16,7 +16,7 @@ def add_history(
     columns: Columns,
     schema: Schema,
     *,
-    time: str | None = "timestamp",
+    time: str | None = "",
     past: Columns | None = None,
     min_history: int = 0,
 ) -> dict[str, np.ndarray | LazyColumn]:
@@ -32,7 +32,8 @@ def add_history(
         columns: encoded columns, one row per interaction.
         schema: has an `IdSequence` of the item id, or a `NumericSequence`, among its user or
             context features.
-        time: name of the time column; None if the rows of each user are in order already.
+        time: name of the time column; "" for that of the schema, or "timestamp" if it names none.
+            None if the rows of each user are in order already.
         past: columns of rows that count as history only, such as the rows before test rows.
         min_history: rows with fewer earlier items are left out.
 
@@ -94,7 +95,7 @@ def time_gaps(
     columns: Columns,
     schema: Schema,
     *,
-    time: str = "timestamp",
+    time: str = "",
     past: Columns | None = None,
     unit: float = 1.0,
 ) -> np.ndarray:
@@ -104,7 +105,7 @@ def time_gaps(
         columns: see `add_history`; no history is needed in the schema.
         schema: see `add_history`; no history is needed in the schema.
         past: see `add_history`; no history is needed in the schema.
-        time: name of the time column.
+        time: name of the time column; "" for that of the schema, or "timestamp" if it names none.
         unit: divisor of the times: 86,400 converts seconds to days.
 
     Returns:
@@ -125,6 +126,7 @@ def time_gaps(
     owner = "time_gaps"
     if not unit > 0:
         raise ValueError(f"{owner}: unit must be above 0; received {unit!r}.")
+    time = str(time_column(schema, time))
     parts = [columns] if past is None else [past, columns]
     order, users, _ = in_order(parts, schema, time, owner)
     times = _times(parts, time, owner)[order].astype(np.float64)
@@ -165,6 +167,7 @@ def in_order(
     Ties keep the order of the parts and of the file. Ids, times and the other columns need one
     number of rows in each part.
     """
+    time = time_column(schema, time)
     names = [schema.user_id.name, schema.item_id.name, *([] if time is None else [time]), *others]
     for part in parts:
         for name in names:
@@ -178,6 +181,17 @@ def in_order(
     else:
         order = np.lexsort((_times(parts, time, owner), users))  # stable as well
     return order, users[order], items[order]
+
+
+def time_column(schema: Schema, time: str | None) -> str | None:
+    """Return the name of the time column, "" standing for that of the schema.
+
+    >>> from kerasrec.schema import Categorical
+    >>> schema = Schema(Categorical("user", 4), Categorical("item", 9), time="day")
+    >>> time_column(schema, ""), time_column(schema, "hour"), time_column(schema, None)
+    ('day', 'hour', None)
+    """
+    return (schema.time or "timestamp") if time == "" else time
 
 
 def first_rows(users: np.ndarray) -> np.ndarray:

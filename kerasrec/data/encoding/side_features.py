@@ -104,7 +104,7 @@ def fit_side_features(
         features[side].append(feature)
         if encoder is not None:
             encoders[name] = encoder
-        word = "buckets" if isinstance(encoder, Buckets) else found.kind
+        word: Any = "buckets" if isinstance(encoder, Buckets) else found.kind
         notes.append(note(side, name, found._replace(kind=word)))
     return SideFeatures({s: tuple(f) for s, f in features.items()}, encoders, tuple(notes))
 
@@ -175,7 +175,8 @@ def _known_rows(
     rows: Interactions, side: str, name: str, vocabularies: Mapping[str, Encoder]
 ) -> tuple[pa.ChunkedArray, np.ndarray]:
     """Return the values of known users or items, and their encoded ids."""
-    own, table = (rows.user, rows.users) if side == "user" else (rows.item, rows.items)
+    own = rows.user if side == "user" else rows.item
+    table: Any = getattr(rows, f"{side}s")
     ids = vocabularies[own].encode(table[own])
     known = ids >= FIRST_ID
     return table[name].filter(pa.array(known)), ids[known]

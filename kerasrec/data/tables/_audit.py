@@ -23,9 +23,8 @@ from kerasrec.data.tables.arrow import (
 )
 from kerasrec.data.tables.clean import missing_values
 from kerasrec.data.tables.interactions import Interactions, check_columns
-from kerasrec.data.tables.readers import FileForm, TableFile
-from kerasrec.data.tables.side_tables import audit_side_tables
-from kerasrec.data.tables.sides import side_of
+from kerasrec.data.tables.side_tables import audit_side_tables, side_of
+from kerasrec.data.tables.table_file import FileForm, TableFile
 from kerasrec.data.tables.typed_text import IdType
 
 _NUMBER = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)$"

@@ -23,6 +23,7 @@ from kerasrec.data.tables.arrow import (
     to_ids,
     to_time,
 )
+from kerasrec.data.tables.side_tables import side_tables
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -316,10 +317,9 @@ class Interactions:
         >>> rows.with_tables(items={"item_id": ["b", "a"], "price": [2.5, 1.0]}).items.to_pylist()
         [{'item_id': 'b', 'price': 2.5}, {'item_id': 'a', 'price': 1.0}]
         """
-        # These read files, so they stand above interactions.
-        from kerasrec.data.tables.side_tables import with_side_tables
-
-        return with_side_tables(self, users=users, items=items, missing_sides=missing_sides)
+        ids = {role: (n, self.table[n]) for role, n in (("user", self.user), ("item", self.item))}
+        found: Any = side_tables(ids, users=users, items=items, missing_sides=missing_sides)
+        return dataclasses.replace(self, **found) if found else self
 
     def _replaced(self, name: str, role: str, values: Any) -> pa.Table:
         column = _CONVERT[role](values, f"Interactions: column {name!r} ({role})")

@@ -1,7 +1,7 @@
-"""Side tables: one row for each user or item, and the kinds of features in their columns."""
+"""Side tables: one row for each user or item, the kinds of their columns, and sides of others."""
 
-import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,12 +20,13 @@ from kerasrec.data.tables.arrow import (
     to_arrow,
     to_ids,
 )
-from kerasrec.data.tables.interactions import Interactions
-from kerasrec.data.tables.readers import FileForm, TableFile
+from kerasrec.data.tables.table_file import FileForm, TableFile
 
 SEPARATOR = "|"
 MAX_CODES = 32  # distinct integers that are taken for categories rather than for amounts
 ROWS_A_VALUE = 2  # many texts with fewer rows each are names of single rows
+# Probability below which a constant value per group is not attributed to chance.
+_LUCK = 1e-6
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 _DAY = 86_400_000_000  # microseconds
 
@@ -33,41 +34,42 @@ MissingSides = Literal["error", "unknown"]
 FeatureKind = Literal["categorical", "bag", "numeric", "vector"]
 
 
-def with_side_tables(
-    rows: Interactions,
+def side_tables(
+    ids: Mapping[str, tuple[str, ArrowColumn]],
     *,
     users: Any = None,
     items: Any = None,
     missing_sides: MissingSides = "error",
-) -> Interactions:
-    """Return a copy of interactions with tables about their users and items.
+) -> dict[str, pa.Table]:
+    """Read and check tables about users and items.
 
     Args:
-        rows: the interactions.
+        ids: name of the column and raw ids of the interactions, of `"user"` and `"item"`.
         users: table of the users, or the path of its file; None for none.
         items: table of the items, likewise.
         missing_sides: policy for users and items without a row in their table: raise an error, or
             take their features as unknown.
+
+    Returns:
+        The tables by name, `"users"` and `"items"`, with ids as in the interactions.
 
     Raises:
         ValueError: if a table has no column of ids, no other column or no rows, ids repeat, are
             missing or have another type than in the interactions, or some have no row.
     """
     check_choice("Interactions", "missing_sides", missing_sides, ("error", "unknown"))
-    found = {
-        f"{role}s": _checked(rows, role, source, missing_sides)
+    return {
+        f"{role}s": _checked(role, *ids[role], source, missing_sides)
         for role, source in (("user", users), ("item", items))
         if source is not None
     }
-    return dataclasses.replace(rows, **found) if found else rows
 
 
-def _checked(rows: Interactions, role: str, source: Any, missing_sides: str) -> pa.Table:
-    own = rows.user if role == "user" else rows.item
+def _checked(role: str, own: str, known: ArrowColumn, source: Any, missing_sides: str) -> pa.Table:
     owner = f"{role}s"
     if isinstance(source, str | os.PathLike):
         owner += f": {source}"
-        table, name = _read(rows, role, source)
+        table, name = _read(role, own, known, source)
     else:
         raw = columns_of(source)
         name = _id_column(list(raw), own, role, owner)
@@ -81,16 +83,14 @@ def _checked(rows: Interactions, role: str, source: Any, missing_sides: str) -> 
     what = f"{owner}: column {name!r}"
     ids = to_ids(table[name], what)
     check_ids(ids, what)
-    _check_ids_fit(rows, role, ids, what, missing_sides)
+    _check_ids_fit(role, known, ids, what, missing_sides)
     ids = ids.cast(pa.large_string()) if pa.types.is_dictionary(ids.type) else ids
     return pa.table({own: ids} | {n: table[n] for n in table.column_names if n != name})
 
 
-def _read(rows: Interactions, role: str, path: Any) -> tuple[pa.Table, str]:
+def _read(role: str, own: str, known: ArrowColumn, path: Any) -> tuple[pa.Table, str]:
     """Read a file, with the ids typed as in the interactions."""
-    own = rows.user if role == "user" else rows.item
-    integer = pa.types.is_integer(rows.table[own].type)
-    form = FileForm(id_type="integer" if integer else "string")
+    form = FileForm(id_type="integer" if pa.types.is_integer(known.type) else "string")
     file = TableFile.open(path, form)
     name = _id_column(list(file.names), own, role, f"{role}s: {path}")
     raw = file.read()
@@ -112,18 +112,14 @@ def _id_column(names: list[str], own: str, role: str, owner: str) -> str:
 
 
 def _check_ids_fit(
-    rows: Interactions, role: str, ids: ArrowColumn, what: str, missing_sides: str
+    role: str, known: ArrowColumn, ids: ArrowColumn, what: str, missing_sides: str
 ) -> None:
     """Check that ids have the type of the interactions, occur once and cover all of them."""
-    own = rows.user if role == "user" else rows.item
-    kinds = [
-        "text" if pa.types.is_dictionary(kind) else "integers"
-        for kind in (rows.table[own].type, ids.type)
-    ]
+    kinds = ["text" if pa.types.is_dictionary(c.type) else "integers" for c in (known, ids)]
     if kinds[0] != kinds[1]:
         raise ValueError(
             f"{what} holds {kinds[1]}, such as {ids[0].as_py()!r}; the interactions hold "
-            f"{kinds[0]}, such as {rows.table[own][0].as_py()!r}. Cast one of the two."
+            f"{kinds[0]}, such as {known[0].as_py()!r}. Cast one of the two."
         )
     distinct, positions = distinct_ids(ids)
     counts = np.bincount(positions, minlength=len(distinct))
@@ -134,11 +130,11 @@ def _check_ids_fit(
             f"{len(distinct)} have several, such as {first!r}. Join their rows to one, with "
             f"several values in one cell separated by {SEPARATOR!r}."
         )
-    known = rows.distinct(own)
-    left = known.filter(pc.invert(pc.is_in(known, value_set=distinct)))
+    wanted, _ = distinct_ids(known)
+    left = wanted.filter(pc.invert(pc.is_in(wanted, value_set=distinct)))
     if len(left) and missing_sides == "error":
         raise ValueError(
-            f"{what}: {len(left):,} of the {len(known):,} {role}s of the interactions have no row "
+            f"{what}: {len(left):,} of the {len(wanted):,} {role}s of the interactions have no row "
             f"there, such as {left[:3].to_pylist()}. Add their rows, or pass "
             "missing_sides='unknown' to take their features as unknown."
         )
@@ -228,7 +224,7 @@ def note(side: str, name: str, found: ColumnKind) -> str:
 
 
 def audit_side_tables(
-    rows: Interactions, users: Any = None, items: Any = None
+    rows: Any, users: Any = None, items: Any = None
 ) -> tuple[list[str], list[str]]:
     """Return a line for each column of the tables, and what is wrong with the tables.
 
@@ -362,3 +358,43 @@ def _kind_of_lists(lists: ArrowColumn) -> ColumnKind:
     if _are_names(len(known), distinct):
         return ColumnKind(None, "almost all values differ", lists)
     return ColumnKind("bag", f"{distinct} values, up to {longest} in a row", lists)
+
+
+def side_of(
+    column: np.ndarray, users: np.ndarray, items: np.ndarray
+) -> Literal["user", "item", "context"]:
+    """Find what a column describes, by the groups within which it is constant.
+
+    A column that is constant within users is known before an item is chosen. So it is the user's
+    even if it is constant within items as well. One that is constant within items only reveals the
+    item.
+
+    Example:
+
+    >>> rows = np.arange(40)
+    >>> side_of(rows % 10 // 2, users=rows // 10, items=rows % 10)
+    'item'
+    """
+    if _is_constant_within(column, users):
+        return "user"
+    return "item" if _is_constant_within(column, items) else "context"
+
+
+def _is_constant_within(column: np.ndarray, groups: np.ndarray) -> bool:
+    """Return whether all rows of each group share a value, beyond chance."""
+    order = np.argsort(groups, kind="stable")
+    group, value = groups[order], column[order]
+    same_group = group[1:] == group[:-1]
+    if (same_group & (value[1:] != value[:-1])).any():
+        return False
+    # Independent values with the shares p agree in a group of m rows with probability sum(p ** m).
+    counts = np.bincount(value)
+    most = counts.max()
+    relative = counts[counts > 0] / most  # relative to the largest, so that powers do not vanish
+    sizes, groups_of_size = np.unique(np.bincount(group), return_counts=True)
+    luck = sum(
+        number * (size * np.log(most / len(value)) + np.log((relative**size).sum()))
+        for size, number in zip(sizes, groups_of_size, strict=True)
+        if size > 1
+    )
+    return bool(luck < np.log(_LUCK))

@@ -23,7 +23,7 @@ from kerasrec.evaluation.ranking.scoring import (
 from kerasrec.types import Columns, PartsRanker, Ranker, has_own_parts
 
 # Pairs of a step of the loop, and of a call. On a GPU a call is one step, to keep it busy.
-_PAIRS_PER_STEP = 2048
+_PAIRS_PER_STEP = 512
 _PAIRS_PER_CALL = 1 << 17
 _QUERIES_PER_CALL = 256
 # Pairs from which a ranking takes longer than compiling.

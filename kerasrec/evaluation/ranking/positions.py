@@ -24,8 +24,9 @@ from kerasrec.evaluation.ranking.scoring import ItemVectors, block_scorer, cores
 from kerasrec.evaluation.ranking.task import PreparedTask
 from kerasrec.types import Ranker, Retriever
 
-# Bytes for a score of a retriever or of parts and its share of the pairs removed from a block. Flags
-# come on top, at least two for each score of a row. Scores of other models are copied once more.
+# Bytes for a score in a thread and its share of the pairs removed from a block. Flags come on top,
+# at least two for each score of a row. Scores of a model that is called on pairs are copied once
+# more.
 _BYTES_PER_PRODUCT = 5
 _BYTES_PER_SCORE = 10
 # Queries of a block, beyond which products get no faster. Below _FEW_QUERIES per thread, threads

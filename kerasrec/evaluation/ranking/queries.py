@@ -184,10 +184,10 @@ def _first_rows(
 ) -> np.ndarray:
     """Return the first of the kept rows of each user, in the order of the users.
 
-    The schema knows no time column. If there are histories, the first row is the one with the
-    shortest history, since a later row's history contains test items, which are the answers. Equal
-    lengths, as after cutting to `max_length`, are resolved by the number of the user's test items
-    in the history.
+    The first row is the earliest one, if the test rows have the time of the schema. With histories
+    it is otherwise the one with the shortest history, since a later row's history contains test
+    items, which are the answers. Equal lengths, as after cutting to `max_length`, are resolved by
+    the number of the user's test items in the history.
     """
     rows_of = np.bincount(users[kept])
     if rows_of.max() == 1:
@@ -204,6 +204,8 @@ def _first_rows(
             )
             held = answers.contains(users[kept, None], history.astype(np.int64))
             keys[1:1] = [held.sum(axis=1), known(history).sum(axis=1)]
+    if schema.time is not None and schema.time in test:
+        keys[-1:-1] = [np.asarray(test[schema.time])[kept]]
     order = np.lexsort(keys)
     first = np.diff(users[kept][order], prepend=-1) > 0
     return kept[order[first]]

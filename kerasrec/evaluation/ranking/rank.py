@@ -39,9 +39,9 @@ def rank(
     result of chance.
 
     A `Retriever` is ranked by matrix products with one thread per core. A `PartsRanker`, such as
-    `EmbeddingMLP`, reads each query and each item once, and its pairs are scored in compiled blocks,
-    likewise with one thread per core. Any other `Ranker` is called on all pairs. Two items with
-    equal vectors or parts always tie.
+    `EmbeddingMLP`, reads each query and each item once, and its pairs are scored in compiled blocks
+    with one thread per core. Any other `Ranker` is called on all pairs. Two items with equal
+    vectors or parts always tie.
 
     Args:
         model: model to evaluate.

@@ -95,9 +95,9 @@ def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
 def block_scorer(model: Ranker, items: Columns, *, max_memory_mb: int) -> BlockScorer:
     """Return a function that scores blocks of queries against a catalogue or candidates.
 
-    For a `Retriever`, the catalogue's vectors are computed once, and scores are matrix products. Any
-    other `Ranker` is called on pairs through its candidate axis. For the whole catalogue of a
-    `PartsRanker` see `ItemParts`.
+    For a `Retriever`, the catalogue's vectors are computed once, and scores are matrix products.
+    Any other `Ranker` is called on pairs through its candidate axis. `ItemParts` scores the whole
+    catalogue for a `PartsRanker`.
 
     Args:
         model: model to score with.

@@ -11,7 +11,7 @@ import yaml
 
 import kerasrec
 from kerasrec.runs.choosing import rules
-from kerasrec.runs.choosing.facts import Facts
+from kerasrec.runs.choosing.facts import Facts, check_ready
 from kerasrec.runs.optimizer import OURS, class_name
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.types import Counted, SequenceModel, StepClassifier, TwoVectors
@@ -45,9 +45,10 @@ class Choices:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return all settings by the names of their flags."""
+        """Return all settings by the names of their flags, without those of no effect."""
         length = {} if self.max_length is None else {"max_length": self.max_length}
-        return {**self.arguments, **length, **dataclasses.asdict(self.training)}
+        trained = {} if self.training.loss is None else dataclasses.asdict(self.training)
+        return {**self.arguments, **length, **trained}
 
     def prepared(self, ready: "PreparedData") -> "PreparedData":
         """Return the rows as the model reads them, with histories of the chosen length."""
@@ -62,21 +63,24 @@ class Choices:
         """Describe in one line what the rules chose."""
         chosen = {n: v for n, v in self.settings.items() if self.reasons.get(n, GIVEN) != GIVEN}
         if not chosen:
-            return f"{self.model} has no setting to choose."
+            return f"{self.model}: nothing was left to choose."
         listed = ", ".join(f"{name} {_shown(value)}" for name, value in chosen.items())
         return f"Chosen for {self.facts.describe()}: {listed}."
 
     def to_yaml(self, **others: Any) -> str:
         """Return the settings as YAML that `kerasrec fit --config` reads, with the reasons.
 
+        Options of the training that are None are left out, as they have no effect.
+
         Args:
             **others: further flags, such as those of the data.
         """
         lines = [f"# Chosen for {self.facts.describe()}.", f"model: {self.model}"]
         for name, value in {**others, **self.settings}.items():
-            text = yaml.safe_dump({name: _plain(value)}, default_flow_style=None).strip()
+            if value is None and name not in self.arguments:
+                continue
             why = self.reasons.get(name)
-            lines.append(f"{text}  # {why}" if why else text)
+            lines.append(f"{name}: {_in_yaml(value)}" + (f"  # {why}" if why else ""))
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -114,7 +118,7 @@ def choose(
         **choices: single fields of `Training`.
 
     Raises:
-        ValueError: if the model cannot be trained with the loss, or a choice is invalid.
+        ValueError: if there is no such model, or a choice is invalid.
 
     Example:
 
@@ -124,9 +128,9 @@ def choose(
     >>> chosen.training.epochs, chosen.training.loss, chosen.arguments["embedding_dim"]
     (3, 'softmax', 128)
     """
+    check_ready("choose", ready)
     given = choices_of(training, choices)
-    kind = getattr(kerasrec.models, model) if isinstance(model, str) else model
-    kind = kind if isinstance(kind, type) else type(kind)
+    kind = class_of(model)
     facts = Facts.of(ready)
     reads_history = issubclass(kind, SequenceModel | StepClassifier)
     made, reasons = dict(arguments or {}), dict.fromkeys(arguments or {}, GIVEN)
@@ -166,14 +170,30 @@ def choose(
     return Choices(kind.__name__, made, chosen, length if reads_history else None, reasons, facts)
 
 
+def class_of(model: Any) -> type:
+    """Return the class of a model, or of this name.
+
+    Raises:
+        ValueError: if there is no model of this name.
+    """
+    if not isinstance(model, str):
+        return model if isinstance(model, type) else type(model)
+    names = [name for name in kerasrec.models.__all__ if name != "Recommender"]
+    if model not in names:
+        raise ValueError(
+            f"model={model!r}: there is no such model; expected one of {', '.join(names)}."
+        )
+    kind: type = getattr(kerasrec.models, model)
+    return kind
+
+
 def loss_of(model: Any) -> Any:
     """Return the loss that a model is trained with unless another one is given.
 
     Args:
         model: name or class of a model, or a model.
     """
-    kind = getattr(kerasrec.models, model) if isinstance(model, str) else model
-    kind = kind if isinstance(kind, type) else type(kind)
+    kind = class_of(model)
     if issubclass(kind, StepClassifier):
         return "log_loss"
     return "softmax" if issubclass(kind, SequenceModel | TwoVectors) else "binary_crossentropy"
@@ -184,7 +204,8 @@ def _training_rule(kind: type, loss: str, length: int | None) -> Any:
     if issubclass(kind, StepClassifier):
         return functools.partial(rules.labels, length=length or rules.LONGEST)
     if issubclass(kind, SequenceModel):
-        return functools.partial(rules.sequence, length=length or rules.LONGEST)
+        pairwise = loss == "binary_crossentropy"
+        return functools.partial(rules.sequence, length=length or rules.LONGEST, pairwise=pairwise)
     if loss == "mse":
         return rules.ratings
     if loss == "log_loss":
@@ -207,8 +228,11 @@ def _divide(arguments: dict[str, Any], reasons: dict[str, str]) -> None:
         reasons["embedding_dim"] = f"a multiple of num_heads {heads}"
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _in_yaml(value: Any) -> str:
+    """Return a value as YAML in one line."""
+    value = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
+    return text.removesuffix("...\n").strip()
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+import kerasrec
 from kerasrec.schema import FIRST_ID
 
 if TYPE_CHECKING:
@@ -81,3 +82,16 @@ class Facts:
     def describe(self) -> str:
         """Describe the sizes in a few words."""
         return f"{self.rows:,} positive rows, {self.users:,} users, {self.items:,} items"
+
+
+def check_ready(owner: str, ready: Any) -> None:
+    """Check that rows have been prepared.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if not isinstance(ready, kerasrec.data.PreparedData):
+        raise ValueError(
+            f"{owner}: ready must be what kerasrec.data.prepare(split) returns; received "
+            f"{type(ready).__name__}. Prepare the rows first."
+        )

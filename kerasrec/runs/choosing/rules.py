@@ -114,6 +114,11 @@ def _perceptron(facts: Facts) -> Settings:
     }
 
 
+def _rated_perceptron(facts: Facts) -> Settings:
+    mean = float(f"{facts.mean_label:.4g}")
+    return {**_perceptron(facts), "initial_bias": (mean, "the mean label")}
+
+
 ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
     ("SASRec", ""): _sasrec,
     ("GRU4Rec", ""): _gru4rec,
@@ -121,6 +126,8 @@ ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
     ("MatrixFactorization", "mse"): _rated_factors,
     ("EmbeddingMLP", ""): _perceptron,
     ("NeuMF", ""): _perceptron,
+    ("EmbeddingMLP", "mse"): _rated_perceptron,
+    ("NeuMF", "mse"): _rated_perceptron,
 }
 
 
@@ -140,12 +147,20 @@ def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
     return [{"learning_rate": 0.0005}, {"learning_rate": 0.006}]
 
 
-def sequence(facts: Facts, *, length: int) -> Settings:
-    """Choose the training of a model that predicts the next item."""
+def sequence(facts: Facts, *, length: int, pairwise: bool = False) -> Settings:
+    """Choose the training of a model that predicts the next item, against all items or drawn ones.
+
+    Args:
+        facts: facts of the rows.
+        length: length of the histories.
+        pairwise: whether the loss compares each item with drawn ones.
+    """
     tokens = power_of_two(facts.rows / STEPS, 1024, 4096)
     dim = _width(facts)
     size = max(1, tokens // length)
     drawn = 0 if facts.items <= MANY_ITEMS else 4096
+    if pairwise:
+        drawn = 256
     return {
         "batch_size": (size, f"{tokens:,} events in a step"),
         "negatives": (drawn, f"{facts.items:,} items, of which 0 takes all"),

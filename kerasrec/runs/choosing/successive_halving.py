@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch, is_finite
 from kerasrec.runs.choosing import rules
-from kerasrec.runs.choosing.choices import GIVEN, Choices, choose
+from kerasrec.runs.choosing.choices import GIVEN, Choices, choose, class_of
 from kerasrec.runs.recipes import check_loss, recipe
 from kerasrec.runs.settings import Training, seconds_of
 from kerasrec.runs.terminal import say
@@ -52,8 +51,9 @@ def search(
     Raises:
         ValueError: if the budget is not positive, there are no validation rows, or as in `choose`.
     """
-    end = time.perf_counter() + seconds_of(budget)
-    kind = getattr(kerasrec.models, model)
+    seconds = seconds_of(budget)
+    end = time.perf_counter() + seconds
+    kind = class_of(model)
     check_loss(kind, training.loss if training else None)
     base = choose(model, ready, training, max_length=max_length, arguments=arguments)
     candidates = [] if issubclass(kind, Counted) else _Candidate.all_of(base, ready)
@@ -66,15 +66,14 @@ def search(
             f"budget={budget!r}: there are no positive validation rows to compare settings on. "
             "Hold some out, or leave the budget out."
         )
+    if verbose:
+        say(f"Comparing {len(candidates)} settings in {seconds:g} seconds at most.")
     epochs = int(base.training.epochs or 1)
     trained, last = 0, max(1, epochs // SHARE)
     while len(candidates) > 1 and trained < epochs:
         compared: list[_Candidate] = []
         for one in candidates:
-            # What was not trained yet takes as long as what was.
-            pace = one.seconds_per_epoch or max((c.seconds_per_epoch for c in compared), default=0)
-            enough = time.perf_counter() + pace * (last - trained) < end
-            if not enough or not one.train(trained, last, end):
+            if not one.train(trained, last, end):
                 break
             compared.append(one)
             if verbose:
@@ -84,12 +83,13 @@ def search(
         if len(compared) < 2:
             say("The budget ended before two settings could be compared: the rules decide.")
             return base
-        candidates = sorted(compared, key=lambda one: -one.value)[: (len(compared) + 1) // 2]
+        learned = [one for one in compared if one.value > float("-inf")]
+        if not learned:
+            say("None of the settings had a finite loss: the rules decide.")
+            return base
+        candidates = sorted(learned, key=lambda one: -one.value)[: (len(compared) + 1) // 2]
         trained, last = last, min(epochs, 2 * last)
-    best = next((one for one in candidates if one.value > float("-inf")), None)
-    if best is None:
-        say("None of the settings had a finite loss: the rules decide.")
-        return base
+    best = candidates[0]
     if verbose:
         say(f"Best of them: {best.name}.")
     reason = f"best of the short trainings: {best.monitor} {best.figure:.4f}"
@@ -100,16 +100,16 @@ class _Candidate:
     """One setting, and its training so far."""
 
     def __init__(self, choices: Choices, changed: Mapping[str, Any], ready: "PreparedData") -> None:
-        self.choices, self.changed = choices, changed
-        self.ready = choices.prepared(ready)
+        self.choices, self.changed, self.ready = choices, changed, ready
         self.name = ", ".join(f"{n} {v}" for n, v in changed.items()) or "what the rules chose"
-        self.figure, self.seconds_per_epoch, self.higher = float("nan"), 0.0, True
+        self.figure, self.higher = float("nan"), True
         self.monitor = ""
         self._made: Any = None
 
     @classmethod
     def all_of(cls, base: Choices, ready: "PreparedData") -> "list[_Candidate]":
         """Return the choice of the rules and its alternatives, as far as nothing given changes."""
+        ready = base.prepared(ready)  # the same rows for all
         found = [cls(base, {}, ready)]
         for changed in rules.alternatives(base.model, str(base.training.loss), base.facts):
             known = {n: v for n, v in changed.items() if base.reasons.get(n) != GIVEN}
@@ -119,12 +119,13 @@ class _Candidate:
 
     def train(self, first: int, last: int, end: float) -> bool:
         """Train from one epoch to another, and return whether it got there before the end."""
-        start = time.perf_counter()
+        if time.perf_counter() > end:
+            return False
         training = self.choices.training
         if self._made is None:
-            keras.utils.set_random_seed(training.seed)
             made = recipe(self.choices.make(self.ready), self.ready, training)
-            made.trainer.compile(made.optimizer, made.loss, jit_compile=training.jit_compile)
+            # XLA would take longer to compile than so few epochs take to train.
+            made.trainer.compile(made.optimizer, made.loss, jit_compile=False)
             self._made = made
         made = self._made
         best = next(one for one in made.callbacks if isinstance(one, BestEpoch))
@@ -148,7 +149,6 @@ class _Candidate:
             self.figure = better([*figures, *([self.figure] if first else [])])
         else:
             self.figure = float("nan")
-        self.seconds_per_epoch = (time.perf_counter() - start) / (last - first)
         return True
 
     @property

@@ -18,7 +18,7 @@ from kerasrec.serving.parts import float32_copy
 from kerasrec.serving.quantization import compress_layers
 from kerasrec.serving.signatures import CLASSES, SCORES
 from kerasrec.serving.spec import ExportSpec
-from kerasrec.types import Features, Tensor
+from kerasrec.types import RAW_PADDING, Features, Tensor
 
 
 class ServedModel:
@@ -43,6 +43,9 @@ class ServedModel:
         }
         self.stored = StoredFeatures(spec)
         self.catalogue = Catalogue(spec, self.call, self.stored)
+        raw = [RAW_PADDING[spec.item_vocabulary.dtype], *spec.item_vocabulary.ids.tolist()]
+        every = tf.constant(raw, tf.as_dtype(spec.item_vocabulary.dtype))
+        self.raw_items = tf.Variable(every, trainable=False, name="every_raw_item")
         kind = spec.quantize
         self.tables = [] if kind == "float32" else compress_layers(self.parts.whole, kind)
 
@@ -62,6 +65,7 @@ class ServedModel:
             "similar_items": (self.similar_items, {schema.item_id.name: item[schema.item_id.name]}),
             "user_embedding": (self.user_embedding, query),
             "item_embedding": (self.item_embedding, item),
+            "explain": (self.explain, {**query, **item}),
             "predict_examples": (self.predict_examples, examples["examples"]),
             "regress": (self.regress, examples["inputs"]),
             "classify": (self.classify, examples["inputs"]),
@@ -99,7 +103,10 @@ class ServedModel:
         saved = tf.Module(name="served_model")
         tables = [variable for table in self.tables for variable in table.variables_stored]
         bounds = [variable for lookup in self.lookups.values() for variable in lookup.variables]
-        stored = [*weights, *tables, *bounds, *self.catalogue.variables, *self.stored.variables]
+        stored = [
+            *(*weights, *tables, *bounds, self.raw_items),
+            *(*self.catalogue.variables, *self.stored.variables),
+        ]
         saved.variables_read = [v for v in stored if id(v.handle) in read]
         lookups = self.lookups.values()
         maps = [lookup.table for lookup in lookups if isinstance(lookup, IdLookup)]
@@ -140,6 +147,13 @@ class ServedModel:
         """Return item vectors `(batch, dim)`."""
         item = self._encode(raw, self.schema.item)
         return {"embedding": tf.cast(self.parts.retriever.item_embedding(item), tf.float32)}
+
+    def explain(self, raw: Features) -> dict[str, Tensor]:
+        """Return the raw items of the query and what each adds to the score, `(batch, width)`."""
+        encoded = self._encode(raw, self.schema.features)
+        ids, contributions = self.parts.whole.contributions(encoded)
+        history = tf.gather(self.raw_items, tf.maximum(ids - FIRST_ID + 1, 0))
+        return {"history": history, "contributions": contributions}
 
     def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
         """Return the k best items of each query, or the most popular ones for unknown queries."""

@@ -12,8 +12,7 @@ import numpy as np
 
 from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
-from kerasrec.data.encoding.vocabulary_file import Encoder
-from kerasrec.schema import Categorical, Feature, Numeric, Schema
+from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.graph.examples import make_examples
 from kerasrec.serving.raw_ids import as_raw, encode_raw
@@ -81,6 +80,12 @@ def record(spec: ExportSpec) -> dict[str, Any]:
             add(name, query, _answers(embedding=retriever.query_embedding(encoded)))
         elif name == "item_embedding":
             add(name, item, _answers(embedding=retriever.item_embedding(encoded)))
+        elif name == "explain":
+            ids, parts = map(np.asarray, spec.rounded.whole.contributions(encoded))
+            padding = RAW_PADDING[spec.item_vocabulary.dtype]
+            known = spec.item_vocabulary.decode(np.maximum(ids, FIRST_ID))
+            history = np.where(ids < FIRST_ID, padding, known)
+            add(name, inputs, _answers(history=history, contributions=parts))
         elif name == "predict_examples":
             add(name, {"examples": serialized}, _answers(score=of_examples))
         elif name == "regress":
@@ -103,7 +108,7 @@ def record(spec: ExportSpec) -> dict[str, Any]:
 
 
 def _inputs(
-    schema: Schema, vocabularies: Mapping[str, Encoder], rng: np.random.Generator
+    schema: Schema, vocabularies: Mapping[str, Any], rng: np.random.Generator
 ) -> tuple[list[str], dict[str, np.ndarray]]:
     """Return a description of each row's user, and raw inputs `(9, ...)` of all features."""
     inputs: dict[str, np.ndarray] = {}
@@ -118,8 +123,8 @@ def _inputs(
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
         if isinstance(vocabulary, Buckets):  # at bounds, between them, and missing
-            bounds = rng.choice(vocabulary.ids[1:], ROWS)
-            inputs[feature.name] = bounds + np.resize(np.float32([0, -1, 1e6, np.nan]), ROWS)
+            steps = np.array([0, -1, 1e6, np.nan], np.float32)
+            inputs[feature.name] = rng.choice(vocabulary.ids[1:], ROWS) + np.resize(steps, ROWS)
             continue
         _, ids = _nine(vocabulary)
         if isinstance(feature, Categorical):
@@ -159,7 +164,7 @@ def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
 
 
 def _encode(
-    feature: Feature, schema: Schema, vocabularies: Mapping[str, Encoder], raw: np.ndarray
+    feature: Feature, schema: Schema, vocabularies: Mapping[str, Any], raw: np.ndarray
 ) -> np.ndarray:
     if isinstance(feature, Numeric):
         return raw

@@ -1,5 +1,7 @@
 """Histories: order, padding, ties, and that nothing later than a row is ever in its history."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,6 +48,18 @@ def test_ties_keep_the_order_of_the_file():
         [13, 10, 11, 0],
         [0, 0, 0, 0],
     ]
+
+
+def test_the_time_is_that_of_the_schema():
+    columns = rows((3, 20, 9), (3, 21, 1))
+    columns["day"] = columns.pop("timestamp")
+    schema = dataclasses.replace(schema_of(2), time="day")
+    assert table(add_history(columns, schema)) == [[21, 0], [0, 0]]
+    assert time_gaps(columns, schema).tolist() == [8, 0]
+    columns["row"] = np.array([1, 2])
+    assert table(add_history(columns, schema, time="row")) == [[0, 0], [20, 0]]
+    with pytest.raises(ValueError, match="expected a column 'timestamp'"):
+        add_history(columns, schema_of(2))
 
 
 def test_without_time_the_file_is_the_order():

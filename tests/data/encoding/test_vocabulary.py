@@ -208,12 +208,32 @@ def test_loading_refuses_other_files(tmp_path):
     pq.write_table(pa.table({"a": [1]}), tmp_path / FILE_NAME)
     with pytest.raises(ValueError, match="version 'none'"):
         load_vocabularies(tmp_path)
-    newer = pa.table({"a": [1]}).replace_schema_metadata({"kerasrec.vocabularies": "2"})
+    newer = pa.table({"a": [1]}).replace_schema_metadata({"kerasrec.vocabularies": "3"})
     pq.write_table(newer, tmp_path / FILE_NAME)
-    with pytest.raises(ValueError, match="reads version 1.*received version '2'.*pip install -U"):
+    with pytest.raises(
+        ValueError, match="reads versions 1 to 2.*received version '3'.*pip install -U"
+    ):
         load_vocabularies(tmp_path)
     with pytest.raises(ValueError, match="no vocabularies"):
         save_vocabularies({}, tmp_path)
+
+
+def test_a_file_of_version_1_is_read(tmp_path):
+    table = pa.table(
+        {
+            "feature": ["user", "user", "item"],
+            "int64_id": pa.array([7, 9, None], pa.int64()),
+            "string_id": pa.array([None, None, "a"], pa.large_string()),
+            "count": [2, 1, 3],
+        }
+    )
+    first = table.replace_schema_metadata({"kerasrec.vocabularies": "1"})
+    pq.write_table(first, tmp_path / FILE_NAME)
+    found = load_vocabularies(tmp_path)
+    assert {name: one.ids.tolist() for name, one in found.items()} == {
+        "user": [7, 9],
+        "item": ["a"],
+    }
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
@@ -222,7 +242,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*arguments, **keywords):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("kerasrec.data.encoding.vocabulary.pq.write_table", full)
+    monkeypatch.setattr("kerasrec.data.encoding.vocabulary_file.pq.write_table", full)
     with pytest.raises(OSError, match="No space"):
         save_vocabularies({"item_id": Vocabulary.fit([3])}, tmp_path)
     assert load_vocabularies(tmp_path)["item_id"].ids.tolist() == [1, 2]

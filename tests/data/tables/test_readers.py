@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.data.tables.arrow import TEXT_IDS
-from kerasrec.data.tables.readers import detect_format, read
+from kerasrec.data.tables.readers import read
+from kerasrec.data.tables.table_file import detect_format
 
 HEADER = "user_id,item_id,rating,timestamp\n"
 ROWS = {"user_id": [1, 5], "item_id": [2, 6], "rating": [3.0, 4.5], "timestamp": [10, 20]}

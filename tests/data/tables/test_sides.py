@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasrec.data.tables.sides import side_of
+from kerasrec.data.tables.side_tables import side_of
 
 
 def table(seed, rows=120, users=12, items=15):

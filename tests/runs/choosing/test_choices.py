@@ -9,9 +9,11 @@ from kerasrec import models
 from kerasrec.cli.app import parse
 from kerasrec.runs import Training, choose
 from kerasrec.runs.choosing.choices import Choices, loss_of
+from kerasrec.types import Counted
 
 # Fields that no rule chooses: they have a default, or None has a meaning of its own.
-LEFT = {"valid_negatives", "clipvalue", "gradient_interval", "unknown_share", "negatives"}
+LEFT = {"valid_negatives", "gradient_interval", "unknown_share", "negatives"}
+LEFT |= {"clipvalue", "global_clipnorm", "clip_weights", "max_norm"}
 
 
 @pytest.mark.parametrize("name", [name for name in models.__all__ if name != "Recommender"])
@@ -20,7 +22,7 @@ def test_everything_is_chosen_and_has_a_reason(name, ready):
     assert chosen.describe().count("\n") == 0
     assert choose(name, ready) == chosen
     assert set(chosen.reasons) <= set(chosen.settings)
-    if name in ("EASE", "Popularity"):
+    if issubclass(getattr(models, name), Counted):
         assert chosen.training == Training()
         return
     options = dataclasses.asdict(chosen.training)
@@ -86,6 +88,7 @@ def test_histories_that_are_there_decide_their_length(with_history):
 def test_stock_optimizers_are_not_told_to_clip(ready):
     assert choose("NeuMF", ready).training.clipnorm == 1.0
     assert choose("NeuMF", ready, optimizer="nadam").training.clipnorm == 0.0
+    assert choose("NeuMF", ready, clipvalue=0.5).training.clipnorm == 0.0
 
 
 def test_options_that_do_not_exist_are_refused(ready):
@@ -93,6 +96,9 @@ def test_options_that_do_not_exist_are_refused(ready):
         choose("NeuMF", ready, epoch=3)
     with pytest.raises(ValueError, match="'adem': there is no such optimizer"):
         choose("NeuMF", ready, optimizer="adem")
+    for name in ("SASrec", "Recommender", "base"):
+        with pytest.raises(ValueError, match=f"model='{name}': there is no such model; .*SASRec"):
+            choose(name, ready)
 
 
 @pytest.mark.parametrize("name", ["SASRec", "MatrixFactorization", "Popularity", "EmbeddingMLP"])
@@ -105,11 +111,13 @@ def test_json_reads_back(name, ready):
 def test_yaml_is_read_as_flags_and_leaves_nothing_to_choose(name, ready, tmp_path):
     length = {"max_length": 4} if name == "SASRec" else {}
     hidden = {"hidden_units": (8, 4)} if name == "EmbeddingMLP" else {}
-    chosen = choose(name, ready, epochs=3, arguments=hidden, **length)
+    epochs = {} if name == "Popularity" else {"epochs": 3}
+    chosen = choose(name, ready, arguments=hidden, **epochs, **length)
     text = chosen.to_yaml(data="rows: of #1.csv", positive=">=4", max_length=None)
-    assert text.startswith(f"# {chosen.describe().partition(':')[0]}")
+    assert text.startswith("# Chosen for 81 positive rows, 30 users, 20 items.\n")
     held = yaml.safe_load(text)
     assert held["data"] == "rows: of #1.csv" and held["model"] == name
+    assert "clipvalue" not in held and ("temperature" in held) == (name == "MatrixFactorization")
     for setting, why in chosen.reasons.items():
         assert f"  # {why}\n" in text, setting
     file = tmp_path / "recipe.yaml"
@@ -123,4 +131,4 @@ def test_yaml_is_read_as_flags_and_leaves_nothing_to_choose(name, ready, tmp_pat
     }
     if name != "Popularity":
         assert set(again.reasons.values()) == {"given"}
-        assert "no setting to choose" in again.describe()
+        assert "nothing was left to choose" in again.describe()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kerasrec import data
+from kerasrec.runs import choose
 from kerasrec.runs.choosing.facts import Facts
 
 # Users 1 to 4 with 4, 2, 1 and 1 of three items.
@@ -65,12 +66,13 @@ def test_held_out_rows_are_validation_rows_and_no_others():
 
 
 def test_ids_that_became_unknown_are_no_users_and_no_items():
-    facts = of(ROWS, min_count=3)  # item 5 and user 1
-    assert (facts.users, facts.items, facts.pairs) == (1, 1, 7)
-    empty = dataclasses.replace(facts, users=0, items=0)
-    assert np.isfinite([empty.rows_per_item, empty.rows_per_user]).all()
+    facts = of(ROWS, min_count=2)  # users 1 and 2, items 5 and 6
+    assert (facts.users, facts.items, facts.pairs) == (2, 2, 7)
+    none = dataclasses.replace(facts, users=0, items=0)
+    assert np.isfinite([none.rows_per_item, none.rows_per_user]).all()
 
 
-def test_no_id_is_known():
-    facts = of(ROWS, min_count=9)
-    assert (facts.users, facts.items, facts.history) == (0, 0, 1)
+def test_what_is_not_prepared_is_refused():
+    split = data.leave_last_out(data.Interactions.from_table(ROWS))
+    with pytest.raises(ValueError, match=r"choose: ready must be what .*prepare.*Split\."):
+        choose("NeuMF", split)

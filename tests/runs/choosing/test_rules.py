@@ -82,6 +82,8 @@ def test_arguments_are_those_of_the_constructor_and_in_range(name, loss, facts):
             assert 0 <= value < 1
         elif argument == "temperature":
             assert value is None or 0.05 <= value <= 0.5
+        elif argument == "initial_bias":
+            assert loss == "mse" and value == pytest.approx(facts.mean_label, rel=1e-3)
         else:
             assert argument in ("l2", "bias_l2", "stddev") and 0 <= value < 1
     for changed in rules.alternatives(name, loss, facts):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from aiohttp import web
 
-from kerasrec.data.tables.readers import FileForm, TableFile
+from kerasrec.data.tables.table_file import FileForm, TableFile
 from kerasrec.schema import Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.artifact.sidecars import SCHEMA_FILE

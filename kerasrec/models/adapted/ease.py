@@ -6,21 +6,14 @@ import keras
 import numpy as np
 import scipy.linalg
 import scipy.sparse
-from keras import ops
 
-from kerasrec._checks import check_memory, check_number
-from kerasrec.models.adapted import AdaptedRecommender
-from kerasrec.schema import FIRST_ID, Schema
-from kerasrec.types import Features, Tensor
-
-_INSTEAD = (
-    "Leave rare items out (min_count=), or take a model whose memory grows with the items alone, "
-    "such as MatrixFactorization."
-)
+from kerasrec._checks import check_number
+from kerasrec.models.adapted.item_weights import ItemWeightsRecommender, similar_counts
+from kerasrec.schema import Schema
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class EASE(AdaptedRecommender):
+class EASE(ItemWeightsRecommender):
     """Linear model that predicts each item from the other items of the user.
 
         score(u, i) = sum_j x_uj B_ji             x_uj: 1 if item j is among the user's items
@@ -82,51 +75,15 @@ class EASE(AdaptedRecommender):
             hint = "None chooses it from the data."
             check_number(self, "l2", l2, zero=False, hint=hint)
         self.l2 = l2
-        num_ids = self.schema.item_id.num_ids
-        check_memory(self, f"{num_ids - FIRST_ID:,} items", 4 * num_ids**2, _INSTEAD)
-        # Row i holds the weights B_ji of all j. In float32 under every policy, like counts.
-        self.item_weights = self.add_weight(
-            shape=(num_ids, num_ids),
-            initializer="zeros",
-            trainable=False,
-            dtype="float32",
-            autocast=False,
-            name="item_weights",
-        )
-        self.build()
 
-    def _solve(self, matrix: scipy.sparse.csr_matrix) -> None:
-        num_ids = matrix.shape[1]
-        # While the weights are computed, there are the old ones, the new ones and a copy of these.
-        check_memory("EASE.adapt", f"{num_ids - FIRST_ID:,} items", 12 * num_ids**2, _INSTEAD)
+    def _item_weights(self, matrix: scipy.sparse.csr_matrix) -> np.ndarray:
         l2 = default_l2(matrix) if self.l2 is None else self.l2
-        gram = np.asarray((matrix.T @ matrix).toarray(), np.float32)
+        gram = similar_counts(matrix, slice(None))
         gram[np.diag_indices_from(gram)] += l2
         weights = inverse(gram)
         weights /= -np.diag(weights)[:, None]
         np.fill_diagonal(weights, 0)
-        self.item_weights.assign(weights)
-
-    def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Return the scores of the pairs."""
-        items = ops.convert_to_tensor(inputs[self.schema.item_id.name])
-        history = self.history(inputs)  # (batch, width)
-        if len(items.shape) == 2:
-            history = history[:, None, :]
-        # Positions in the matrix exceed int32 beyond 46,340 items.
-        place = ops.cast(items[..., None], "int64") * self.schema.item_id.num_ids
-        weights = ops.take(
-            ops.reshape(self.item_weights, (-1,)), place + ops.cast(history, "int64")
-        )
-        return ops.sum(ops.where(history != 0, weights, 0.0), axis=-1)
-
-    def query_embedding(self, inputs: Features) -> Tensor:
-        """Return x_u, `(batch, item ids)`."""
-        return self.profile(inputs)
-
-    def item_embedding(self, inputs: Features) -> Tensor:
-        """Return B_ji of all j, `(items, item ids)`."""
-        return ops.take(self.item_weights, inputs[self.schema.item_id.name], axis=0)
+        return weights
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -6,9 +6,11 @@ import numpy as np
 import scipy.sparse
 from keras import ops
 
+from kerasrec.data.encoding.positive_ids import positive_ids
+from kerasrec.layers.histories import newest
 from kerasrec.layers.id_rows import IdRows
 from kerasrec.models.base import Recommender
-from kerasrec.schema import FIRST_ID, Feature, Schema
+from kerasrec.schema import FIRST_ID, Schema
 from kerasrec.types import Columns, Features, Tensor
 
 
@@ -18,9 +20,10 @@ class AdaptedRecommender(Recommender):
         score(u, i) = f(x_u)_i             x_u: 1 at the items of the user, 0 elsewhere
 
     The schema decides where x_u comes from. If it has a sequence of the item id on the query side,
-    x_u is that history, of any length: users who were not there in training are served from it,
-    and the user id is not read. Otherwise x_u is the user's positive training rows, which the
-    model keeps. A subclass creates its weights, calls `build()`, and defines `call` and `_solve`.
+    x_u are the newest `max_length` items of it: users who were not there in training are served
+    from their history, and nothing is looked up by the user id. Otherwise x_u is the user's
+    positive training rows, which the model keeps. A subclass creates its weights, calls `build()`,
+    and defines `call` and `_solve`.
 
     Args:
         schema: the features; only the user id, the item id and a history of it are used.
@@ -30,11 +33,19 @@ class AdaptedRecommender(Recommender):
 
     def __init__(self, schema: Schema, *, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        histories = self.schema.item_histories
-        self.known_by = (*histories, self.schema.user_id)[0].name
-        self.user_rows: IdRows | None = None
-        if not histories:
-            self.user_rows = IdRows(self.schema.user_id.num_ids, name="user_rows")
+        self.known_by = (*self.schema.item_histories, self.schema.user_id)[0].name
+        self.user_rows = self._make_rows()
+
+    @classmethod
+    def narrow(cls, schema: Schema) -> Schema:
+        """Return the schema of the ids and the first history of items."""
+        return schema.only(feature.name for feature in schema.item_histories[:1])
+
+    def _make_rows(self) -> IdRows | None:
+        """Return the layer that keeps the training rows of the users; None if nothing reads it."""
+        if self.schema.item_histories:
+            return None
+        return IdRows(self.schema.user_id.num_ids, name="user_rows")
 
     def adapt(self, columns: Columns) -> None:
         """Compute the weights from encoded training columns, replacing any earlier ones.
@@ -80,9 +91,10 @@ class AdaptedRecommender(Recommender):
         Returns:
             int32 ids `(batch, width)`, with 0 at padding, unknown and repeated items.
         """
-        if self.user_rows is not None:
+        if self.user_rows is not None and self.known_by == self.schema.user_id.name:
             return self.user_rows(inputs[self.schema.user_id.name])
-        ids = ops.sort(ops.convert_to_tensor(inputs[self.known_by]), axis=1)
+        (feature, *_) = self.schema.item_histories
+        ids = ops.sort(newest(inputs[feature.name], feature.max_length), axis=1)
         before = ops.pad(ids, [[0, 0], [1, 0]])[:, :-1]
         return ops.where((ids >= FIRST_ID) & (ids != before), ids, 0)
 
@@ -113,54 +125,3 @@ class AdaptedRecommender(Recommender):
         if sizes:
             model.user_rows.resize(**sizes)
         return model
-
-
-def positive_ids(
-    owner: str, schema: Schema, columns: Columns, features: tuple[Feature, ...]
-) -> list[np.ndarray]:
-    """Return columns of ids of the rows that are positives.
-
-    Args:
-        owner: start of the error message.
-        schema: the schema, whose `positive` decides.
-        columns: encoded training columns, with or without a label.
-        features: features with ids, whose columns are returned.
-
-    Raises:
-        ValueError: if a column is missing, holds ids outside the schema or has another length, or
-            no row is a positive.
-    """
-    found: list[np.ndarray] = []
-    for feature in features:
-        name, num_ids = feature.name, schema.num_ids(feature.name)
-        if name not in columns:
-            raise ValueError(f"{owner}: missing column {name!r}; received {sorted(columns)}.")
-        ids = np.asarray(columns[name])
-        inside = ids.dtype.kind in "iu" and (not ids.size or 0 <= ids.min() <= ids.max() < num_ids)
-        if ids.ndim != 1 or not inside:
-            raise ValueError(
-                f"{owner}: {name!r} must hold integer ids from 0 to {num_ids - 1}; received "
-                f"{ids!r:.100}. Encode raw ids first."
-            )
-        if found and len(ids) != len(found[0]):
-            raise ValueError(
-                f"{owner}: expected columns of one length; received {len(found[0])} rows of "
-                f"{features[0].name!r} and {len(ids)} of {name!r}."
-            )
-        found.append(ids)
-    label = schema.label
-    if label not in columns:
-        return found
-    labels = np.asarray(columns[label])
-    if labels.shape != found[0].shape:
-        raise ValueError(
-            f"{owner}: expected one label per item; received the shapes {found[0].shape} of "
-            f"{features[0].name!r} and {labels.shape} of {label!r}."
-        )
-    positive = schema.is_positive(labels)
-    if len(labels) and not positive.any():
-        raise ValueError(
-            f"{owner}: none of {len(labels):,} rows has a {label!r} {schema.positive}, so there is "
-            "nothing to count. Set `positive` in the schema."
-        )
-    return [ids[positive] for ids in found]
