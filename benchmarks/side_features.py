@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import kerasrec
-from kerasrec import data, datasets, evaluation, models, retrieval, runs, serving
+from kerasrec import data, datasets, evaluation, retrieval, runs, serving
 from kerasrec.cli import main as kerasrec_command
 from kerasrec.serving.server import background
 
@@ -65,11 +65,10 @@ def fitted(side: str, seed: int, folder: str) -> dict[str, Any]:
 def in_python(seed: int, *, leak: bool = False) -> dict[str, list[float]]:
     """Train in Python, and return the metrics of each test row."""
     rows = datasets.load(DATA).interactions
-    ready = data.prepare(data.leave_last_out(with_leak(rows) if leak else rows))
+    prepared = data.prepare(data.leave_last_out(with_leak(rows) if leak else rows))
     kerasrec.training.keep_freed_memory()
     keras.utils.set_random_seed(seed)
-    model = getattr(models, MODEL)(ready.schema)
-    runs.train(model, ready, seed=seed, verbose=0)
+    model, ready, *_ = runs.fit(MODEL, prepared, seed=seed, verbose=0)
     found = evaluation.rank(
         model, ready.test, seen=[ready.train, ready.valid], items=ready.items, k=K
     )
@@ -169,7 +168,7 @@ bootstrap interval over {len(mean["ids"]["hr@10"])} users and the p of a paired 
 |---|---|---|---|
 {chr(10).join(gains)}
 
-- The same training in Python (`runs.train(model, data.prepare(split))`) differs by
+- The same training in Python (`runs.fit("{MODEL}", data.prepare(split))`) differs by
   {max(python):.1e} in these metrics.
 - Exported, {answers["verified"]} signatures verified in a process without kerasrec.
 - Asked over REST by {" and ".join(f"`{name}`" for name in answers["inputs"])} alone:
