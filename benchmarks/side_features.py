@@ -3,12 +3,13 @@
     python benchmarks/side_features.py           # writes docs/benchmarks/side_features.md
     python benchmarks/side_features.py --page    # from stored results
 
-Every training is `kerasrec fit EmbeddingMLP --data movielens-100k` without a flag, but for the seed
-and for `--features none`, which leaves the tables out. One of them is repeated in Python, exported,
-and asked over REST by ids alone.
+Trainings are `kerasrec fit EmbeddingMLP --data movielens-100k`, with and without `--features none`,
+for rankings without any other flag, for ratings with `--loss mse --split random`. One of them is
+repeated in Python, exported, and asked over REST by ids alone.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import io
 import json
@@ -25,16 +26,14 @@ import keras
 import numpy as np
 import pages
 import processes
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 import kerasrec
-from kerasrec import data, datasets, evaluation, models, retrieval, runs, serving
+from kerasrec import data, datasets, evaluation, retrieval, runs, serving
 from kerasrec.cli import main as kerasrec_command
 from kerasrec.serving.server import background
 
 DATA, MODEL, SEEDS, METRICS = "movielens-100k", "EmbeddingMLP", (0, 1, 2), ("hr@10", "ndcg@10")
-SIDES = ("ids", "tables", "leak")
+TASKS = {"ratings": ("--loss", "mse", "--split", "random"), "ranking": ()}
 ASKED, K = 200, 10
 
 
@@ -45,50 +44,83 @@ def command(*arguments: str) -> None:
             sys.exit(f"kerasrec {' '.join(arguments)} ended with {code}")
 
 
-def fitted(side: str, seed: int, folder: str) -> dict[str, Any]:
-    """Train on the command line, and return the metrics of each test row."""
-    run = pathlib.Path(folder, f"{side}-{seed}")
-    flags = ["--features", "none"] if side == "ids" else []
-    command("fit", MODEL, "--data", DATA, "--seed", str(seed), "--output", str(run), *flags)
-    queries = pq.read_table(run / "queries.parquet")
-    queries = queries.filter(pa.compute.equal(queries["model"], MODEL))
-    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    found: dict[str, Any] = {m: queries[m].to_numpy().round(6).tolist() for m in METRICS}
-    found["features"] = [f.name for f in runs.read_run(run).schema.features]
-    found["seconds"] = about["seconds"]["training"]
-    if (side, seed) == ("tables", SEEDS[0]):
+def fitted(task: str, seed: int, folder: str) -> dict[str, Any]:
+    """Train with and without tables on the command line, and compare the two row by row."""
+    values, found, users = {}, {}, None
+    for side, features in (("tables", "all"), ("ids", "none")):
+        run = pathlib.Path(folder, f"{task}-{side}-{seed}")
+        flags = [*TASKS[task], "--features", features, "--seed", str(seed), "--output", str(run)]
+        command("fit", MODEL, "--data", DATA, *flags)
+        values[side], users = (errors if task == "ratings" else ranked)(run, seed)
+        (row,) = (
+            row
+            for row in json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+            if row["model"] == MODEL
+        )
+        found[side] = {name: row[name] for name in ("rmse", *METRICS) if name in row}
+    compared = evaluation.paired_comparison(values["tables"], values["ids"], users)
+    found["gain"] = {
+        name: [one.difference.mean, one.difference.low, one.difference.high, one.p]
+        for name, one in compared.items()
+    }
+    if (task, seed) == ("ratings", SEEDS[0]):
+        run = pathlib.Path(folder, f"{task}-tables-{seed}")
+        found["features"] = [f.name for f in runs.read_run(run).schema.features]
         found["served"] = served(run, folder)
-        found["python"] = in_python(seed)
+        found["python"] = rmse_in_python(seed)
     return found
 
 
-def in_python(seed: int, *, leak: bool = False) -> dict[str, list[float]]:
-    """Train in Python, and return the metrics of each test row."""
+def errors(run: pathlib.Path, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the squared error of each test row, and the users."""
+    kept = runs.read_run(run)
+    split = data.random_split(datasets.load(DATA).interactions, seed=seed)
+    test = data.prepare(split, vocabularies=kept.vocabularies, schema=kept.schema).test
+    columns = {f.name: np.asarray(test[f.name]) for f in kept.schema.features}
+    ratings = np.asarray(kept.model.predict(columns, batch_size=4096, verbose=0))
+    return {"squared error": (ratings - test["rating"]) ** 2}, test["user_id"]
+
+
+def ranked(run: pathlib.Path, seed: int) -> tuple[dict[str, np.ndarray], None]:
+    """Return the metrics of each test user."""
+    import pyarrow.parquet as pq
+
+    queries = pq.read_table(run / "queries.parquet").to_pandas()
+    queries = queries[queries["model"] == MODEL]
+    return {metric: queries[metric].to_numpy() for metric in METRICS}, None
+
+
+def rmse_in_python(seed: int) -> float:
+    """Return the error of the same training in Python."""
     rows = datasets.load(DATA).interactions
-    ready = data.prepare(data.leave_last_out(with_leak(rows) if leak else rows))
+    prepared = data.prepare(data.random_split(rows, seed=seed))
     kerasrec.training.keep_freed_memory()
     keras.utils.set_random_seed(seed)
-    model = getattr(models, MODEL)(ready.schema)
-    runs.train(model, ready, seed=seed, verbose=0)
-    found = evaluation.rank(
-        model, ready.test, seen=[ready.train, ready.valid], items=ready.items, k=K
-    )
-    return {metric: found.values[metric].round(6).tolist() for metric in METRICS}
+    model, ready, *_ = runs.fit(MODEL, prepared, loss="mse", seed=seed, verbose=0)
+    return float(evaluation.rating_errors(model, ready.test)["rmse"])
 
 
-def with_leak(rows: data.Interactions) -> data.Interactions:
-    """Add the number of earlier ratings of the film as a context column."""
+def leaked(seed: int) -> dict[str, float]:
+    """Rank with the number of earlier ratings of the film as a context column."""
+    rows = datasets.load(DATA).interactions
     order = np.argsort(rows.column("timestamp"), kind="stable")
     items = np.unique(rows.column("item_id"), return_inverse=True)[1][order]
     by_item = np.argsort(items, kind="stable")
     starts = np.flatnonzero(np.diff(items[by_item], prepend=-1))
     earlier = np.empty(len(rows))
-    count = np.arange(len(rows)) - np.repeat(starts, np.diff(np.append(starts, len(rows))))
-    earlier[order[by_item]] = count
+    sizes = np.diff(np.append(starts, len(rows)))
+    earlier[order[by_item]] = np.arange(len(rows)) - np.repeat(starts, sizes)
     table = {name: rows.column(name) for name in ("user_id", "item_id", "rating", "timestamp")}
-    return data.Interactions.from_table(
-        {**table, "earlier_ratings": earlier}, context=["earlier_ratings"]
+    table["earlier_ratings"] = earlier
+    leaky = data.Interactions.from_table(table, context=["earlier_ratings"])
+    kerasrec.training.keep_freed_memory()
+    keras.utils.set_random_seed(seed)
+    prepared = data.prepare(data.leave_last_out(leaky))
+    model, ready, *_ = runs.fit(MODEL, prepared, seed=seed, verbose=0)
+    found = evaluation.rank(
+        model, ready.test, seen=[ready.train, ready.valid], items=ready.items, k=K
     )
+    return {metric: found[metric] for metric in METRICS}
 
 
 def served(run: pathlib.Path, folder: str) -> dict[str, Any]:
@@ -106,76 +138,66 @@ def served(run: pathlib.Path, folder: str) -> dict[str, Any]:
         request = json.dumps({"signature_name": "recommend", **body}).encode()
         with urllib.request.urlopen(server.url, request) as answer:
             outputs = json.loads(answer.read())["outputs"]
-    scores = np.asarray(outputs["score"])
     return {
         "inputs": sorted(body["inputs"]),
         "users": len(users),
         "equal": int((np.asarray(outputs["item_id"]) == python.item_id).all(axis=1).sum()),
-        "difference": float(np.abs(scores - python.score).max()),
+        "difference": float(np.abs(np.asarray(outputs["score"]) - python.score).max()),
         "verified": len(report.signatures),
     }
 
 
-def measure(side: str, seed: int, folder: str) -> dict[str, Any]:
-    """Return the results of one training."""
-    return in_python(seed, leak=True) if side == "leak" else fitted(side, seed, folder)
-
-
 def page(results: dict[str, list[dict[str, Any]]], made: str) -> str:
     """Return the whole page."""
-    names = {
-        "ids": "ids alone, `--features none`",
-        "tables": "with the tables of users and films",
-        "leak": "with the film's earlier ratings as context, a leak",
-    }
-    mean = {
-        side: {m: np.mean([one[m] for one in found], axis=0) for m in METRICS}
-        for side, found in results.items()
-    }
-    lines = []
-    for side, found in results.items():
-        cells = [f"{mean[side][m].mean():.4f}" for m in METRICS]
-        seeds = ", ".join(f"{np.mean(one['ndcg@10']):.4f}" for one in found)
-        lines.append(f"| {names[side]} | {' | '.join(cells)} | {seeds} |")
-    compared = evaluation.paired_comparison(mean["tables"], mean["ids"])
-    gains = [
-        f"| {m} | {one.difference.mean:+.4f} | {one.difference.low:+.4f} to "
-        f"{one.difference.high:+.4f} | {one.p:.4f} |"
-        for m, one in compared.items()
-    ]
-    first = results["tables"][0]
-    python = [abs(np.mean(first[m]) - np.mean(first["python"][m])) for m in METRICS]
+
+    def means(side: str) -> str:
+        columns = [("ratings", "rmse"), *(("ranking", metric) for metric in METRICS)]
+        cells = [np.mean([one[side][metric] for one in results[task]]) for task, metric in columns]
+        return " | ".join(f"{cell:.4f}" for cell in cells)
+
+    def gains(task: str, metric: str) -> list[str]:
+        return [
+            f"| {task} | {metric} | {seed} | {one['gain'][metric][0]:+.4f} | "
+            f"{one['gain'][metric][1]:+.4f} to {one['gain'][metric][2]:+.4f} | "
+            f"{one['gain'][metric][3]:.4f} |"
+            for seed, one in zip(SEEDS, results[task], strict=True)
+        ]
+
+    leak = {m: f"{np.mean([one[m] for one in results['leak']]):.4f}" for m in METRICS}
+    first = results["ratings"][0]
     answers = first["served"]
-    seconds = {s: ", ".join(f"{one['seconds']:.0f}" for one in results[s]) for s in SIDES[:2]}
+    lines = [*gains("ratings", "squared error"), *gains("ranking", "ndcg@10")]
     return f"""# Tables of users and items
 
 Written by `benchmarks/side_features.py`; run it again instead of editing this page.
 
-MovieLens 100K, the last film of each user as test, ranked among all films that the user has not
-seen. Each row is the mean of {len(SEEDS)} seeds of `kerasrec fit {MODEL} --data {DATA}` without any
-other flag. The features are {", ".join(f"`{name}`" for name in first["features"])}.
+MovieLens 100K with its tables: {", ".join(f"`{name}`" for name in first["features"])}. Mean of
+{len(SEEDS)} seeds of `kerasrec fit {MODEL} --data {DATA}`, where all settings are chosen by the
+rules. Ratings: `--loss mse --split random`, a tenth of the rows as test. Ranking: no flag, the last
+film of each user as test, ranked among all films that the user has not seen.
 
-| | HR@10 | NDCG@10 | NDCG@10 by seed |
+| | RMSE of ratings | HR@10 | NDCG@10 |
 |---|---|---|---|
-{chr(10).join(lines)}
+| ids alone (`--features none`) | {means("ids")} |
+| with the tables | {means("tables")} |
+| a leak: the film's earlier ratings as context | | {leak["hr@10"]} | {leak["ndcg@10"]} |
 
 The last row is no result. The number of ratings that a film had so far varies from row to row, so
 that no check refuses it, but as context it describes the film that was chosen.
 
-Difference of the tables to ids alone, user by user, after the mean over the seeds, with the 95 %
-bootstrap interval over {len(mean["ids"]["hr@10"])} users and the p of a paired permutation test:
+With the tables minus ids alone, on the same test rows, with the 95 % bootstrap interval over users
+and the p of a paired permutation test. A squared error is better below 0:
 
-| metric | difference | interval | p |
-|---|---|---|---|
-{chr(10).join(gains)}
+| task | metric | seed | difference | interval | p |
+|---|---|---|---|---|---|
+{chr(10).join(lines)}
 
-- The same training in Python (`runs.train(model, data.prepare(split))`) differs by
-  {max(python):.1e} in these metrics.
+- The training of ratings with seed {SEEDS[0]} in Python, by `runs.fit`: RMSE
+  {first["python"]:.4f}, on the command line {first["tables"]["rmse"]:.4f}.
 - Exported, {answers["verified"]} signatures verified in a process without kerasrec.
 - Asked over REST by {" and ".join(f"`{name}`" for name in answers["inputs"])} alone:
   {answers["equal"]} of {answers["users"]} lists equal those of Python, and scores differ by at most
   {answers["difference"]:.1e}.
-- Seconds of training by seed: {seconds["ids"]} with ids alone, {seconds["tables"]} with the tables.
 {made}
 """
 
@@ -187,20 +209,26 @@ def main() -> None:
     pages.add_options(parser)
     arguments = parser.parse_args()
     if arguments.cell:
-        side, seed, folder = arguments.cell
-        print(json.dumps(measure(side, int(seed), folder)))
+        task, seed, folder = arguments.cell
+        found = leaked(int(seed)) if task == "leak" else fitted(task, int(seed), folder)
+        print(json.dumps(found))
         return
-    rules = {"data": DATA, "model": MODEL, "seeds": SEEDS, "asked": ASKED, "k": K}
+    rules = {"data": DATA, "model": MODEL, "seeds": SEEDS, "tasks": TASKS, "asked": ASKED, "k": K}
     made = pages.Page("side_features", __file__, rules, remake=arguments.page)
-    results: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    cells = [(task, seed) for task in (*TASKS, "leak") for seed in SEEDS]
     with tempfile.TemporaryDirectory() as folder:
-        for seed in SEEDS:
-            for side in SIDES:
 
-                def run(side: str = side, seed: int = seed) -> Any:
-                    return processes.measure(__file__, side, str(seed), sys.executable, folder)
+        def result(cell: tuple[str, int]) -> Any:
+            task, seed = cell
+            return made.result(
+                f"{task}-seed{seed}",
+                lambda: processes.measure(__file__, task, str(seed), sys.executable, folder),
+            )
 
-                results[side].append(made.result(f"{side}-seed{seed}", run))
+        # Several at a time: no time is measured.
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            found = dict(zip(cells, pool.map(result, cells), strict=True))
+    results = {task: [found[task, seed] for seed in SEEDS] for task in (*TASKS, "leak")}
     made.write(page(results, made.bullets()))
 
 

@@ -174,20 +174,21 @@ def has_own_parts(model: object) -> bool:
     return isinstance(model, PartsRanker) and own
 
 
-def known_by(model: Any) -> str:
-    """Return the name of the feature that identifies a query: a history, or the user id.
+def known_by(model: Any) -> tuple[str, ...]:
+    """Return the names of the features that tell who asks: a history, or all features of the user.
 
-    A model of a history serves users it has never seen.
+    A model of a history serves users it has never seen, and so does one that is told other things
+    about them. A query in which nothing of these is known gets the most popular items.
 
     Args:
         model: a ranker.
     """
     schema: Schema = model.schema
     if isinstance(model, HistoryReader):
-        return model.known_by
+        return (model.known_by,)
     reads: Any = model  # a Protocol that asks for attributes cannot be asked of classes
     if isinstance(model, SequenceModel):
-        return str(reads.sequence.name)
+        return (str(reads.sequence.name),)
     if isinstance(model, StepClassifier):
-        return (*schema.item_histories, *schema.number_histories)[0].name
-    return schema.user_id.name
+        return ((*schema.item_histories, *schema.number_histories)[0].name,)
+    return tuple(feature.name for feature in schema.user)

@@ -66,4 +66,6 @@ def test_what_a_query_is_known_by():
     )
     numbers = StackedLSTMClassifier(Schema(user=(Categorical("user", 9), steps), **ids))
     models = both, numbers, SASRec(SCHEMA), EmbeddingMLP(SCHEMA)
-    assert [known_by(model) for model in models] == ["history", "steps", "history", "user"]
+    assert [known_by(model) for model in models] == [
+        *(("history",), ("steps",), ("history",), ("user", "history")),
+    ]

@@ -59,7 +59,7 @@ def recommend(
     scores every pair of user and item, from parts computed once if it has them (`PartsRanker`).
     Ties are in vocabulary order. A user about whom nothing is known gets the most popular items:
     `fallback` is true and the score is the training count. For a model of a history this is a user
-    without known items, for any other model a user without training rows.
+    without known items, for any other model a user without training rows and other features.
 
     Args:
         model: any model with a `schema` that scores pairs.
@@ -132,7 +132,7 @@ def recommend(
             best = TopK(lists["score"], positions[lists["item"]], lists["count"])
             found.append((*best, lists["fallback"]))
             continue
-        unknown = nothing_known(some[known_by(model)])
+        unknown = nothing_known(some, known_by(model))
         limits = {} if exclude is None else {"exclude": positions[exclude]}
         best = index.search(read(some), int(k), unknown=tf.constant(unknown), **limits)
         found.append((*best, unknown))

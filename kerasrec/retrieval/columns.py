@@ -1,6 +1,6 @@
 """Checks of vocabularies and of encoded columns against a schema."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -229,19 +229,25 @@ def _check_range(what: str, column: np.ndarray, lowest: int, num_ids: int) -> No
         )
 
 
-def nothing_known(values: np.ndarray) -> np.ndarray:
-    """Return the mask of unknown queries: without ids, or with NaN only in a numeric history.
+def nothing_known(query: Columns, names: Iterable[str]) -> np.ndarray:
+    """Return the mask of unknown queries: without known ids, and with NaN for all numbers.
 
     Args:
-        values: encoded values of the feature that identifies queries, `(batch, ...)`.
+        query: encoded features `(batch, ...)`.
+        names: the features that tell who asks, see `known_by`.
 
     Returns:
         bool `(batch,)`.
 
     Example:
 
-    >>> nothing_known(np.array([[2, 0], [1, 0]])).tolist()
-    [False, True]
+    >>> query = {"user": np.array([1, 1]), "age": np.float32([np.nan, 30])}
+    >>> nothing_known(query, ["user"]).tolist(), nothing_known(query, ["user", "age"]).tolist()
+    ([True, True], [True, False])
     """
-    unknown = np.isnan(values) if values.dtype.kind == "f" else values < FIRST_ID
-    return np.all(unknown.reshape(len(unknown), -1), axis=1)
+    masks = []
+    for name in names:
+        values = query[name]
+        unknown = np.isnan(values) if values.dtype.kind == "f" else values < FIRST_ID
+        masks.append(np.all(unknown.reshape(len(unknown), -1), axis=1))
+    return np.all(masks, axis=0)

@@ -63,9 +63,10 @@ def export(
         classify                inputs (batch,)            -> classes, scores (batch, 2)
 
     `exclude` holds raw item ids and is padded with "" or -1, like bags and sequences; n may be 0. A
-    user who is not in the vocabulary gets the most popular items (`fallback` is true, the score is
-    the training count). If fewer than k items are left, `count` is the number of filled slots; the
-    others hold "" or -1 and the lowest float32. Ties are in vocabulary order.
+    user about whom nothing is known, neither the id nor another feature, gets the most popular
+    items (`fallback` is true, the score is the training count). If fewer than k items are left,
+    `count` is the number of filled slots; the others hold "" or -1 and the lowest float32. Ties are
+    in vocabulary order.
 
     With `filter_by`, `recommend` has another input, `allow (batch, n)`: raw categories, padded like
     `exclude`. An item passes if one of its categories is among them. A row of padding only means no

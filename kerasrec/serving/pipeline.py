@@ -142,7 +142,7 @@ class Pipeline(keras.Model):
         ids = candidates[self.schema.item_id.name]
         if vectors is None:
             vectors = item_vectors(self.retriever, candidates)
-        fallback = nothing_known(query[known_by(self.retriever)])
+        fallback = nothing_known(query, known_by(self.retriever))
         columns, norms = similarity(vectors)
         units = vectors * columns * norms[:, None]
         items = np.zeros((len(fallback), k), np.int32)

@@ -45,7 +45,7 @@ class ExportSpec:
         rounded: a copy with its tables rounded as stored; `exact` for float32 tables.
         item_vectors: exact vectors of the catalogue `(items, dim)`; None without a retriever.
         dtypes: dtype of the raw values of each feature: "string", "int64" or "float32".
-        known_by: name of the feature that identifies a query: the user id or a history.
+        known_by: names of the features that tell who asks, see `kerasrec.types.known_by`.
         category_space: name of the vocabulary of the filter; None without a filter.
     """
 
@@ -63,7 +63,7 @@ class ExportSpec:
     rounded: Parts
     item_vectors: np.ndarray | None
     dtypes: Mapping[str, str]
-    known_by: str
+    known_by: tuple[str, ...]
     category_space: str | None
 
     @property

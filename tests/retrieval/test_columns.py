@@ -131,7 +131,8 @@ def test_histories_may_have_any_width_and_padding():
 
 def test_a_query_without_known_values():
     none = np.nan
-    assert nothing_known(np.float32([[none, 1], [0, 0], [none, none]])).tolist() == [
-        False, False, True,
-    ]  # fmt: skip
-    assert nothing_known(np.array([2, 1, 0])).tolist() == [False, True, True]
+    steps = np.float32([[none, 1], [0, 0], [none, none]])
+    query = {"steps": steps, "user": np.array([2, 1, 0])}
+    assert nothing_known(query, ["steps"]).tolist() == [False, False, True]
+    assert nothing_known(query, ["user"]).tolist() == [False, True, True]
+    assert nothing_known(query, ["user", "steps"]).tolist() == [False, False, True]

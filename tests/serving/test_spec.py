@@ -59,7 +59,7 @@ def test_a_spec_holds_what_follows_from_a_model(make_case):
     assert spec.exact.retriever is spec.item_vectors is None
     assert spec.item_ids.tolist() == [2, 3, 5, 7, 8]
     assert spec.categories.shape == (5, 2) and spec.num_categories == 6
-    assert spec.known_by == "user" and not spec.compares_items
+    assert spec.known_by == ("age", "user", "history", "tags", "place") and not spec.compares_items
     # A sequence has the type of the ids that it holds.
     assert spec.dtypes == {
         **dict.fromkeys(("age", "place", "vector", "hour"), "float32"),

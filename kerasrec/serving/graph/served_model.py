@@ -158,7 +158,7 @@ class ServedModel:
     def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
         """Return the k best items of each query, or the most popular ones for unknown queries."""
         query = self._encode(raw, self.schema.query)
-        unknown = self._unknown(query[self.spec.known_by])
+        unknown = tf.reduce_all([self._unknown(query, n) for n in self.spec.known_by], axis=0)
         catalogue = self.catalogue
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
         limits = {"exclude": tf.gather(catalogue.positions, excluded), "unknown": unknown}
@@ -179,14 +179,13 @@ class ServedModel:
         best = self.catalogue.similar(self.lookups[name](raw[name]), self.spec.ks[0])
         return self.catalogue.answer(best)
 
-    def _unknown(self, known: Tensor) -> Tensor:
-        """Return the mask `(batch,)` of queries without a known id or history."""
-        feature = self.schema.feature(self.spec.known_by)
-        if not feature.has_ids:
-            return tf.reduce_all(tf.math.is_nan(known), axis=list(range(1, known.shape.rank)))
-        if feature.is_history:
-            return tf.reduce_all(newest_alone(known, feature.shape[0]) < FIRST_ID, axis=1)
-        return known < FIRST_ID
+    def _unknown(self, query: Features, name: str) -> Tensor:
+        """Return the mask `(batch,)` of queries in which nothing of a feature is known."""
+        feature, known = self.schema.feature(name), query[name]
+        if feature.is_history and feature.has_ids:
+            known = newest_alone(known, feature.shape[0])
+        unknown = known < FIRST_ID if feature.has_ids else tf.math.is_nan(known)
+        return tf.reduce_all(unknown, axis=list(range(1, known.shape.rank)))
 
     def _spec(self, feature: Feature) -> tf.TensorSpec:
         dtype = tf.as_dtype(self.spec.dtypes[feature.name])

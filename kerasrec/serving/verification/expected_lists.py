@@ -38,7 +38,7 @@ class ExpectedLists:
         self.model = spec.rounded.retriever or spec.rounded.whole
         self.encoded = encoded
         self.items, self.ids = spec.item_vocabulary, spec.item_ids
-        self.fallback = nothing_known(encoded[spec.known_by])
+        self.fallback = nothing_known(encoded, spec.known_by)
         if spec.category_space is not None:
             self.category_ids = spec.vocabularies[spec.category_space]
 

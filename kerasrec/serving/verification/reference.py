@@ -115,11 +115,12 @@ def _inputs(
     names = [feature.name for feature in schema.features]
     user = names.index(schema.user_id.name)
     kinds, _ = _nine(vocabularies[schema.user_id.name])
+    nothing = kinds.index("empty")  # nothing is known about the user of this row
     for index, feature in enumerate(schema.features):
         if isinstance(feature, Numeric):
             inputs[feature.name] = draw_numbers(feature, ROWS, rng)
             if not feature.is_history:
-                inputs[feature.name][-1] = np.nan  # missing
+                inputs[feature.name][nothing] = np.nan
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
         if isinstance(vocabulary, Buckets):  # at bounds, between them, and missing
@@ -137,6 +138,8 @@ def _inputs(
             length = min(row, feature.max_length)  # row 0 is empty
             value[row, :length] = rng.choice(ids, length)
         inputs[feature.name] = value
+    for feature in schema.user:
+        inputs[feature.name][nothing] = RAW_PADDING[_dtype(inputs[feature.name])]
     return kinds, inputs
 
 
@@ -178,10 +181,13 @@ def draw_numbers(feature: Numeric, rows: int, rng: np.random.Generator) -> np.nd
     return drawn.astype(np.float32)
 
 
+def _dtype(raw: np.ndarray) -> str:
+    return {"O": "string", "f": "float32"}.get(raw.dtype.kind, "int64")
+
+
 def _missing(raw: np.ndarray) -> np.ndarray:
     """Return the mask `(rows, 1 ...)` of rows in which nothing is given."""
-    kind = "string" if raw.dtype == object else "int64"
-    missing = np.isnan(raw) if raw.dtype.kind == "f" else raw == RAW_PADDING[kind]
+    missing = np.isnan(raw) if raw.dtype.kind == "f" else raw == RAW_PADDING[_dtype(raw)]
     return np.asarray(missing.all(axis=tuple(range(1, raw.ndim)), keepdims=True))
 
 

@@ -9,7 +9,7 @@ from kerasrec.serving import verify
 from kerasrec.serving.graph.examples import make_examples
 from kerasrec.serving.graph.stored_features import where_missing
 
-CONTEXT = {"history": [[2**40, 3], [], [9]], "device": [10, 99, 30], "hour": [1.0, 2.0, 0.5]}
+CONTEXT = {"history": [[2**40, 3], [], []], "device": [10, 99, 30], "hour": [1.0, 2.0, 0.5]}
 USERS = ["ann", "né-用户-🙂", "who?"]
 
 
@@ -18,7 +18,7 @@ def encoded(case, **more):
     ids = np.array([2, 5, 1])
     return {
         "user": ids,
-        "history": np.array([[2, 4, 0], [0, 0, 0], [6, 0, 0]]),
+        "history": np.array([[2, 4, 0], [0, 0, 0], [0, 0, 0]]),
         "device": np.array([3, 1, 2]),
         "hour": np.float32([1, 2, 0.5]),
         **{name: case.users[name][ids] for name in ("age", "tags", "place")},
@@ -58,6 +58,15 @@ def test_lists_are_those_of_python(stored_export):
         assert answer.item_id[row].tolist() == best.tolist()
 
 
+def test_a_new_user_is_known_by_a_history(stored_export):
+    """Not by the context: an hour tells nothing about who asks."""
+    case, served = stored_export
+    query = {"user": ["who?"] * 2, "history": [[9], [77]], "device": [10, 10], "hour": [1.0, 1.0]}
+    answer = served.recommend(query)
+    assert answer.fallback.tolist() == [False, True]
+    assert answer.item_id[0].tolist() != answer.item_id[1].tolist()
+
+
 def test_scores_of_unknown_items_take_the_row_of_the_unknown_id(stored_export):
     case, served = stored_export
     found = served.score({"user": USERS, **CONTEXT, "item": [3, 77, 2**40]})
@@ -74,7 +83,7 @@ def test_an_example_may_know_more_than_is_stored(stored_export):
         "age": np.float32([np.nan, 7, 0]),
         "tags": np.array([["", ""], ["z", ""], ["?", "x"]], object),
         "place": np.float32([[5, 6], [np.nan, np.nan], [np.nan, np.nan]]),
-        "history": np.array([[2**40, 3], [-1, -1], [9, -1]]),
+        "history": np.array([[2**40, 3], [-1, -1], [-1, -1]]),
         "device": np.array([10, 99, 30]),
         "hour": np.float32([1, 2, 0.5]),
         "item": np.array([77, 77, 3]),

@@ -68,7 +68,10 @@ def test_features_of_all_kinds_are_drawn(make_case):
         **dict.fromkeys(("tags", "place"), (9, 2)),
         "history": (9, 3),
     }
-    assert inputs["history"][0] == [-1, -1, -1] and len(set(map(tuple, inputs["history"]))) == 9
+    assert inputs["history"][0] == [-1, -1, -1] and len(set(map(tuple, inputs["history"]))) == 8
+    nothing = {name: inputs[name][7] for name in ("user", "history", "tags")}
+    assert nothing == {"user": "", "history": [-1] * 3, "tags": ["", ""]}
+    assert np.isnan([inputs["age"][7], *inputs["place"][7]]).all()
 
 
 def test_reading_what_is_no_record(tmp_path):

@@ -148,8 +148,15 @@ def _examples(path: pathlib.Path) -> list[dict[str, Any]]:
             columns = zip(*inputs.values(), strict=True)
             rows = [dict(zip(inputs, row, strict=True)) for row in columns]
             kinds = recorded["rows"] if len(recorded["rows"]) == len(rows) else [""] * len(rows)
-            return [{"kind": k, "inputs": row} for k, row in zip(kinds, rows, strict=True)]
+            found = [{"kind": k, "inputs": row} for k, row in zip(kinds, rows, strict=True)]
+            # JSON has no numbers that are missing.
+            return [one for one in found if not any(map(_is_missing, one["inputs"].values()))]
     return []
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a number, or one in a list, is NaN."""
+    return any(map(_is_missing, value)) if isinstance(value, list) else bool(value != value)
 
 
 def _as_text(value: Any) -> Any:
