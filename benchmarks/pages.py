@@ -56,9 +56,22 @@ RENAMED: dict[str, str] = {
     ),
     "fitted.fit(data.without_labels(batches)": "fitted.fit(batches",
     # Of rating tables alone, which are to be made again.
-    "model.compile(optimizers.Adam(rate, clipnorm": (
-        "model.compile(keras.optimizers.Adam(rate, clipnorm"
+    "optimizers.Adam(rate, clipnorm=settings.clipnorm), 'mse'": (
+        "keras.optimizers.Adam(rate, clipnorm=settings.clipnorm), 'mse'"
     ),
+    # Models that are computed came later, in a branch of their own.
+    "k: int = 10\n    options: Mapping[str, Any] | None = None\n"
+    "    solver: Mapping[str, Any] | None = None": "k: int = 10",
+    "if settings.options is not None:\n"
+    "        model = getattr(models, settings.kind)(schema, **settings.options)\n"
+    "        if settings.solver is None:\n"
+    "            model.adapt(train)\n"
+    "        else:\n"
+    "            epochs = settings.solver['epochs']\n"
+    "            numbers = {n: v for n, v in settings.solver.items() if n != 'epochs'}\n"
+    "            AlternatingLeastSquares(model, **numbers).fit(train, epochs=epochs)\n"
+    "        return (model, {}, passed())\n"
+    "    shared": "shared",
     # One ranking by one task: the same numbers, bit by bit.
     "k=settings.k, candidates=candidates).summary()": "k=settings.k, candidates=candidates)",
     "seen=[train, valid], k=k).summary()": "seen=[train, valid], k=k)",
