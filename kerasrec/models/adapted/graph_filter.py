@@ -66,7 +66,8 @@ class GraphFilter(InteractionsRecommender):
     >>> schema = Schema(user=Categorical("user_id", 5), item=Categorical("item_id", 5))
     >>> model = GraphFilter(schema, filter="linear", rank=0)
     >>> model.adapt({"user_id": np.array([2, 2, 3, 4]), "item_id": np.array([2, 3, 2, 4])})
-    >>> model({"user_id": np.array([3, 3]), "item_id": np.array([3, 4])}).numpy().round(3).tolist()
+    >>> scores = model({"user_id": np.array([3, 3]), "item_id": np.array([3, 4])})
+    >>> [round(float(score), 3) for score in scores]
     [0.354, 0.0]
     """
 

@@ -57,7 +57,8 @@ class SLIM(ItemWeightsRecommender):
     >>> schema = Schema(user=Categorical("user_id", 5), item=Categorical("item_id", 5))
     >>> model = SLIM(schema, l1=0.5, l2=1.0)
     >>> model.adapt({"user_id": np.array([2, 2, 3, 4]), "item_id": np.array([2, 3, 2, 4])})
-    >>> model({"user_id": np.array([3, 3]), "item_id": np.array([3, 4])}).numpy().round(3).tolist()
+    >>> scores = model({"user_id": np.array([3, 3]), "item_id": np.array([3, 4])})
+    >>> [round(float(score), 3) for score in scores]
     [0.167, 0.0]
     """
 
