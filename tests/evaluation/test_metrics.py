@@ -59,7 +59,7 @@ def test_a_metric_added_to_the_table_is_everywhere(ready, model, monkeypatch):
     worse = evaluation.rank(Reversed(model), task)
     assert worse["misses@3"] != result["misses@3"]
     records = record({"mf": model, "popularity": Reversed(model)}, ready,
-                     Dataset("rows", ready.split.train, "none"), losses={})  # fmt: skip
+                     Dataset("rows", ready.split.train), losses={})  # fmt: skip
     at = records.about["list_length"]
     assert f"misses@{at}" in records.metrics[0] and "last" in records.queries.column_names
     run = Recorded(

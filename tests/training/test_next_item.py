@@ -117,8 +117,6 @@ def test_bad_input():
     model = SASRec(SCHEMA, embedding_dim=8)
     with pytest.raises(ValueError, match="states.*received MatrixFactorization"):
         NextItemTrainer(MatrixFactorization(tiny_schema()))
-    with pytest.raises(ValueError, match="no feature but the id.*genres"):
-        NextItemTrainer(SASRec(tiny_schema(features=True), embedding_dim=8))
     with pytest.raises(ValueError, match="loss must be one of .* received 'hinge'"):
         NextItemTrainer(model, loss="hinge")
     with pytest.raises(ValueError, match="negatives .* received 0"):
