@@ -44,7 +44,13 @@ CASES = {
         + (8 + 1 + 7 + 2 * 16) * 8 + 8
         + 8 * 16
         + 8 + 1,
-        kwargs={"embedding_dim": 7, "hidden_units": (8,), "cell": "gru", "dropout": 0.0},
+        kwargs={
+            "embedding_dim": 7,
+            "hidden_units": (8,),
+            "cell": "gru",
+            "dropout": 0.0,
+            "stddev": 0.2,
+        },
     ),
 }  # fmt: skip
 SEVERAL = {
