@@ -4,6 +4,7 @@ The checks run once, when a dataset is built. So bad input raises a readable err
 gather in the middle of an epoch. The owner is the calling function, named in error messages.
 """
 
+import abc
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
@@ -14,28 +15,28 @@ import numpy as np
 from kerasrec.schema import UNKNOWN_ID, Categorical, Feature, Schema
 
 
-class LazyColumn:
+class LazyColumn(abc.ABC):
     """Column whose rows are made on request: `column[rows]` is an array."""
 
+    @abc.abstractmethod
     def take(self, rows: np.ndarray) -> "LazyColumn":
         """Return the column of some of the rows."""
-        raise NotImplementedError
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def __getitem__(self, rows: Any) -> np.ndarray: ...
 
     @property
+    @abc.abstractmethod
     def dtype(self) -> np.dtype:
         """Return the dtype of the values."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Return rows, and the shape of one value."""
-        raise NotImplementedError
 
     @property
     def ndim(self) -> int:
