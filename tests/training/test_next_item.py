@@ -113,6 +113,11 @@ def test_config():
     assert again.get_config() == trainer.get_config()
 
 
+def test_features_that_a_model_does_not_read_are_no_obstacle():
+    trainer = NextItemTrainer(SASRec(tiny_schema(features=True), embedding_dim=8))
+    assert [feature.name for feature in trainer.model.schema.item] == ["item_id"]
+
+
 def test_bad_input():
     model = SASRec(SCHEMA, embedding_dim=8)
     with pytest.raises(ValueError, match="states.*received MatrixFactorization"):
