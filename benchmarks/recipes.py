@@ -155,6 +155,7 @@ def measure(task: Task) -> dict[str, Any]:
     rows = chosen.prepared(ready)
     start, used = time.perf_counter(), time.process_time()
     model = chosen.make(rows)
+    rows = rows.for_model(model)
     result = runs.train(model, rows, chosen.training, verbose=0)
     cpu, wall = time.process_time() - used, time.perf_counter() - start
     figure = {"mse": "rmse", "log_loss": "auc"}.get(task.loss, "ndcg@10")
@@ -186,7 +187,9 @@ def tested(model: Any, ready: Any, task: Task) -> dict[str, Any]:
         return {"test": {"auc": found["auc"], "log_loss": found["log_loss"]}, "baseline": 0.5}
     popular = models.Popularity(ready.schema)
     popular.adapt(ready.train)
-    task_of = evaluation.RankingTask(ready.test, [ready.train, ready.valid], k=(10, 20))
+    task_of = evaluation.RankingTask(
+        ready.test, [ready.train, ready.valid], k=(10, 20), items=ready.items
+    )
     found, beside = (evaluation.rank(one, task_of).summary() for one in (model, popular))
     names = ("hr@10", "ndcg@10", "recall@20", "ndcg@20")
     return {"test": {name: found[name] for name in names}, "baseline": beside["ndcg@10"]}

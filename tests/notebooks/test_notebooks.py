@@ -21,8 +21,6 @@ MOST_BYTES = 300_000
 
 # Notebooks about the training loop itself compile by hand: what breaks it, and what shares it.
 ABOUT_THE_LOOP = {"02", "03", "08"}
-# To be rendered anew with the trainings of `kerasrec.runs`.
-TO_BE_RENDERED = {"04", "05", "07"}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -95,7 +93,7 @@ def test_trainings_are_those_of_kerasrec_fit(path):
     cells = [cell.source.replace("%%writefile", "# ") for cell in code_of(read(path))]
     calls = [call for source in cells for call in calls_of(source)]
     by_hand = [call for call in calls if call.endswith(".compile")]
-    if path.stem[:2] in ABOUT_THE_LOOP | TO_BE_RENDERED:
+    if path.stem[:2] in ABOUT_THE_LOOP:
         assert by_hand
     else:
         assert not by_hand
