@@ -3,8 +3,8 @@
     python benchmarks/side_features.py           # writes docs/benchmarks/side_features.md
     python benchmarks/side_features.py --page    # from stored results
 
-Trainings are `kerasrec fit EmbeddingMLP --data movielens-100k`, with and without `--features none`,
-for rankings without any other flag, for ratings with `--loss mse --split random`. One of them is
+Trainings are `kerasrec fit MODEL --data movielens-100k`, with and without `--features none`, for
+rankings without any other flag, for ratings with `--loss mse --split random`. One of them is
 repeated in Python, exported, and asked over REST by ids alone.
 """
 
@@ -33,7 +33,12 @@ from kerasrec.cli import main as kerasrec_command
 from kerasrec.serving.server import background
 
 DATA, MODEL, SEEDS, METRICS = "movielens-100k", "EmbeddingMLP", (0, 1, 2), ("hr@10", "ndcg@10")
-TASKS = {"ratings": ("--loss", "mse", "--split", "random"), "ranking": ()}
+TASKS = {
+    "ratings": (MODEL, "--loss", "mse", "--split", "random"),
+    "ranking": (MODEL,),
+    "ranking-neumf": ("NeuMF",),
+}
+RANKED = {"ranking": "EmbeddingMLP", "ranking-neumf": "NeuMF"}
 ASKED, K = 200, 10
 
 
@@ -46,29 +51,40 @@ def command(*arguments: str) -> None:
 
 def fitted(task: str, seed: int, folder: str) -> dict[str, Any]:
     """Train with and without tables on the command line, and compare the two row by row."""
+    model, *options = TASKS[task]
     values, found, users = {}, {}, None
     for side, features in (("tables", "all"), ("ids", "none")):
         run = pathlib.Path(folder, f"{task}-{side}-{seed}")
-        flags = [*TASKS[task], "--features", features, "--seed", str(seed), "--output", str(run)]
-        command("fit", MODEL, "--data", DATA, *flags)
-        values[side], users = (errors if task == "ratings" else ranked)(run, seed)
+        flags = [*options, "--features", features, "--seed", str(seed), "--output", str(run)]
+        command("fit", model, "--data", DATA, *flags)
+        values[side], users = errors(run, seed) if task == "ratings" else (ranked(run, model), None)
         (row,) = (
             row
             for row in json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-            if row["model"] == MODEL
+            if row["model"] == model
         )
         found[side] = {name: row[name] for name in ("rmse", *METRICS) if name in row}
-    compared = evaluation.paired_comparison(values["tables"], values["ids"], users)
-    found["gain"] = {
-        name: [one.difference.mean, one.difference.low, one.difference.high, one.p]
-        for name, one in compared.items()
-    }
+    found["gain"] = gain(values["tables"], values["ids"], users)
+    if task in RANKED:  # the same users in the same order for every seed
+        found["by user"] = {
+            side: {name: one.tolist() for name, one in its.items()} for side, its in values.items()
+        }
     if (task, seed) == ("ratings", SEEDS[0]):
         run = pathlib.Path(folder, f"{task}-tables-{seed}")
         found["features"] = [f.name for f in runs.read_run(run).schema.features]
         found["served"] = served(run, folder)
         found["python"] = rmse_in_python(seed)
     return found
+
+
+def gain(
+    tables: dict[str, np.ndarray], ids: dict[str, np.ndarray], users: np.ndarray | None = None
+) -> dict[str, list[float]]:
+    """Return mean, low, high and p of what the tables add, by metric."""
+    return {
+        name: [one.difference.mean, one.difference.low, one.difference.high, one.p]
+        for name, one in evaluation.paired_comparison(tables, ids, users).items()
+    }
 
 
 def errors(run: pathlib.Path, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -81,13 +97,13 @@ def errors(run: pathlib.Path, seed: int) -> tuple[dict[str, np.ndarray], np.ndar
     return {"squared error": (ratings - test["rating"]) ** 2}, test["user_id"]
 
 
-def ranked(run: pathlib.Path, seed: int) -> tuple[dict[str, np.ndarray], None]:
+def ranked(run: pathlib.Path, model: str) -> dict[str, np.ndarray]:
     """Return the metrics of each test user."""
     import pyarrow.parquet as pq
 
     queries = pq.read_table(run / "queries.parquet").to_pandas()
-    queries = queries[queries["model"] == MODEL]
-    return {metric: queries[metric].to_numpy() for metric in METRICS}, None
+    queries = queries[queries["model"] == model]
+    return {metric: queries[metric].to_numpy() for metric in METRICS}
 
 
 def rmse_in_python(seed: int) -> float:
@@ -97,7 +113,8 @@ def rmse_in_python(seed: int) -> float:
     kerasrec.training.keep_freed_memory()
     keras.utils.set_random_seed(seed)
     model, ready, *_ = runs.fit(MODEL, prepared, loss="mse", seed=seed, verbose=0)
-    return float(evaluation.rating_errors(model, ready.test)["rmse"])
+    found = evaluation.rating_errors(model, ready.test, clip=(1, 5))  # as the command line
+    return float(found["rmse"])
 
 
 def leaked(seed: int) -> dict[str, float]:
@@ -151,42 +168,56 @@ def page(results: dict[str, list[dict[str, Any]]], made: str) -> str:
     """Return the whole page."""
 
     def means(side: str) -> str:
-        columns = [("ratings", "rmse"), *(("ranking", metric) for metric in METRICS)]
+        columns = [("ratings", "rmse"), *((task, name) for task in RANKED for name in METRICS)]
         cells = [np.mean([one[side][metric] for one in results[task]]) for task, metric in columns]
         return " | ".join(f"{cell:.4f}" for cell in cells)
 
+    def line(task: str, metric: str, seed: object, one: list[float]) -> str:
+        return (
+            f"| {task} | {metric} | {seed} | {one[0]:+.4f} | {one[1]:+.4f} to {one[2]:+.4f} | "
+            f"{one[3]:.4f} |"
+        )
+
     def gains(task: str, metric: str) -> list[str]:
-        return [
-            f"| {task} | {metric} | {seed} | {one['gain'][metric][0]:+.4f} | "
-            f"{one['gain'][metric][1]:+.4f} to {one['gain'][metric][2]:+.4f} | "
-            f"{one['gain'][metric][3]:.4f} |"
+        name = f"ranking, {RANKED[task]}" if task in RANKED else task
+        rows = [
+            line(name, metric, seed, one["gain"][metric])
             for seed, one in zip(SEEDS, results[task], strict=True)
         ]
+        if task in RANKED:
+            both = [
+                {metric: np.mean([one["by user"][side][metric] for one in results[task]], axis=0)}
+                for side in ("tables", "ids")
+            ]
+            rows.append(line(name, metric, "mean of all", gain(*both)[metric]))
+        return rows
 
     leak = {m: f"{np.mean([one[m] for one in results['leak']]):.4f}" for m in METRICS}
     first = results["ratings"][0]
     answers = first["served"]
-    lines = [*gains("ratings", "squared error"), *gains("ranking", "ndcg@10")]
+    lines = [*gains("ratings", "squared error")]
+    lines += [one for task in RANKED for one in gains(task, "ndcg@10")]
     return f"""# Tables of users and items
 
 Written by `benchmarks/side_features.py`; run it again instead of editing this page.
 
 MovieLens 100K with its tables: {", ".join(f"`{name}`" for name in first["features"])}. Mean of
-{len(SEEDS)} seeds of `kerasrec fit {MODEL} --data {DATA}`, where all settings are chosen by the
-rules. Ratings: `--loss mse --split random`, a tenth of the rows as test. Ranking: no flag, the last
-film of each user as test, ranked among all films that the user has not seen.
+{len(SEEDS)} seeds of `kerasrec fit MODEL --data {DATA}`, all settings chosen by the rules.
+Ratings: `{MODEL} --loss mse --split random`, a tenth of the rows as test. Ranking: no flag, the
+last film of each user as test, ranked among all films that the user has not seen.
 
-| | RMSE of ratings | HR@10 | NDCG@10 |
-|---|---|---|---|
+| | RMSE of ratings | HR@10 {MODEL} | NDCG@10 {MODEL} | HR@10 NeuMF | NDCG@10 NeuMF |
+|---|---|---|---|---|---|
 | ids alone (`--features none`) | {means("ids")} |
 | with the tables | {means("tables")} |
-| a leak: the film's earlier ratings as context | | {leak["hr@10"]} | {leak["ndcg@10"]} |
+| a leak: the film's earlier ratings as context | | {leak["hr@10"]} | {leak["ndcg@10"]} | | |
 
 The last row is no result. The number of ratings that a film had so far varies from row to row, so
 that no check refuses it, but as context it describes the film that was chosen.
 
 With the tables minus ids alone, on the same test rows, with the 95 % bootstrap interval over users
-and the p of a paired permutation test. A squared error is better below 0:
+and the p of a paired permutation test. A squared error is better below 0. "Mean of all": each
+user's figure is the mean of the {len(SEEDS)} trainings, so that the interval is that of the mean.
 
 | task | metric | seed | difference | interval | p |
 |---|---|---|---|---|---|
