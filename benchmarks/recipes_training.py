@@ -22,7 +22,9 @@ from kerasrec.runs.choosing.facts import Facts
 from kerasrec.runs.choosing.successive_halving import with_changes
 
 SEED, HELD_OUT = 0, 0.1
-ENDS = {"sparse": rules.SPARSE, "dense": rules.DENSE}
+# Rows per item of the ends, and rows per user for models whose rules read these.
+ENDS = {"sparse": (rules.SPARSE, rules.SHORT), "dense": (rules.DENSE, rules.LONG)}
+BY_USER = ("MatrixFactorization",)
 TRIED = ("first", "second", "third")
 # Sets, with the lowest label of a positive for classifiers. None where there are no ratings.
 SETS: dict[str, str | None] = {
@@ -95,7 +97,9 @@ def choices_of(task: Task, ready: Any) -> Any:
     if task.variant in TRIED:
         changed = rules.alternatives(task.model, loss, facts)[TRIED.index(task.variant)]
         return with_changes(runs.choose(task.model, ready, **given), changed, "tried")
-    at_end = dataclasses.replace(facts, rows=round(facts.items * ENDS[task.variant]))
+    per_item, per_user = ENDS[task.variant]
+    rows = facts.users * per_user if task.model in BY_USER else facts.items * per_item
+    at_end = dataclasses.replace(facts, rows=round(rows))
     found = rules.arguments(task.model, loss, at_end)
     arguments = {name: chosen for name, (chosen, _) in found.items()}
     if task.model in ("SASRec", "GRU4Rec"):

@@ -16,13 +16,15 @@ Settings = dict[str, tuple[Any, str]]
 
 SPARSE, DENSE = 16.0, 300.0
 """Positive rows per item of a sparse and of a dense data set, between which rules interpolate."""
+SHORT, LONG = 15.0, 100.0
+"""Positive rows per user of short and of long histories, between which the temperature rises."""
 STEPS = 100
 """Steps of an epoch that are enough for a small data set."""
 LONGEST = 200
 """Largest length of histories that is chosen."""
 CPU_SECONDS = 480
 """Time of a training on one core, estimated from its arithmetic, that bounds the epochs."""
-SPEED = 5e10
+SPEED = 7.5e10
 """Arithmetic operations of one core in a second, as measured in trainings."""
 MANY_ITEMS = 50_000
 """Items from which on a softmax samples some of them."""
@@ -32,14 +34,17 @@ FEWEST, MOST = 5, 40
 
 def density_of(facts: Facts) -> float:
     """Return 0 for a sparse data set, 1 for a dense one, and shares between."""
-    share = math.log(max(facts.rows_per_item, 1e-9) / SPARSE) / math.log(DENSE / SPARSE)
-    return min(1.0, max(0.0, share))
+    return _share(facts.rows_per_item, SPARSE, DENSE)
 
 
 def between(facts: Facts, sparse: float, dense: float) -> float:
     """Interpolate between the values for a sparse and for a dense data set, to two digits."""
-    share = density_of(facts)
-    return float(f"{sparse + (dense - sparse) * share:.2g}")
+    return _interpolated(sparse, dense, density_of(facts))
+
+
+def by_history(facts: Facts, short: float, long: float) -> float:
+    """Interpolate between the values for short and for long histories, to two digits."""
+    return _interpolated(short, long, _share(facts.rows_per_user, SHORT, LONG))
 
 
 def power_of_two(value: float, least: int, most: int) -> int:
@@ -91,10 +96,9 @@ def _gru4rec(facts: Facts) -> Settings:
 
 
 def _factors(facts: Facts) -> Settings:
-    per_item = _per_item(facts)
     return {
         "embedding_dim": (128, "as on every data set tried"),
-        "temperature": (between(facts, 0.1, 0.2), per_item),
+        "temperature": (by_history(facts, 0.1, 0.2), f"{facts.rows_per_user:.0f} rows per user"),
     }
 
 
@@ -110,13 +114,17 @@ def _rated_factors(facts: Facts) -> Settings:
 def _perceptron(facts: Facts) -> Settings:
     return {
         "embedding_dim": (64, "as on every data set tried"),
-        "l2": (1e-3, "as on every data set tried"),
+        "l2": (1e-2, "as on every data set tried"),
     }
 
 
 def _rated_perceptron(facts: Facts) -> Settings:
     mean = float(f"{facts.mean_label:.4g}")
-    return {**_perceptron(facts), "initial_bias": (mean, "the mean label")}
+    return {
+        "embedding_dim": (64, "as on every data set tried"),
+        "l2": (1e-3, "as on every data set tried"),
+        "initial_bias": (mean, "the mean label"),
+    }
 
 
 ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
@@ -143,7 +151,7 @@ def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
         less, more = round(max(0.1, chosen - 0.2), 2), round(min(0.6, chosen + 0.2), 2)
         return [{"dropout": less}, {"dropout": more}, {"embedding_dim": 128}]
     if model in ("EmbeddingMLP", "NeuMF"):
-        return [{"l2": 1e-4}, {"l2": 1e-2}, {"learning_rate": 0.001}]
+        return [{"l2": 1e-3}, {"l2": 3e-2}, {"learning_rate": 0.002}]
     return [{"learning_rate": 0.0005}, {"learning_rate": 0.006}]
 
 
@@ -179,7 +187,7 @@ def retrieval(facts: Facts) -> Settings:
         "negatives": (negatives, f"{facts.items:,} items"),
         "learning_rate": (0.01, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
-        **_end(facts.rows / size, 4000, facts.rows * 128 * negatives),
+        **_end(facts.rows / size, 8000, facts.rows * 128 * negatives, most=60),
     }
 
 
@@ -191,10 +199,10 @@ def pairs(facts: Facts, *, shared: bool = False) -> Settings:
     return {
         "batch_size": (size, f"{facts.rows:,} rows"),
         "negatives": (drawn, "as on every data set tried"),
-        "learning_rate": (0.003, "as on every data set tried"),
+        "learning_rate": (0.005, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown ids get trained scores"),
-        **_end(rows / size, 6000, rows * 40_000 * (64 if shared else 1)),
+        **_end(rows / size, 16_000, rows * 40_000 * (64 if shared else 1)),
     }
 
 
@@ -223,18 +231,19 @@ def labels(facts: Facts, *, length: int | None = None) -> Settings:
     }
 
 
-def _end(steps: float, total: int, products: float) -> Settings:
+def _end(steps: float, total: int, products: float, most: int = MOST) -> Settings:
     """Choose the number of epochs, and when and how training ends.
 
     Args:
         steps: steps of an epoch.
         total: steps in all that are enough.
         products: multiplications of one pass forward over all rows.
+        most: largest number of epochs.
     """
     enough = total / max(1.0, steps)
     # A pass backward takes twice as much, and each product is followed by a sum.
     affordable = CPU_SECONDS * SPEED / (6 * max(1.0, products))
-    epochs = int(min(MOST, max(FEWEST, round(min(enough, affordable)))))
+    epochs = int(min(most, max(FEWEST, round(min(enough, affordable)))))
     why = f"about {total:,} steps" if enough <= affordable else f"about {CPU_SECONDS} CPU seconds"
     return {
         "epochs": (epochs, why),
@@ -246,6 +255,15 @@ def _end(steps: float, total: int, products: float) -> Settings:
 
 def _width(facts: Facts) -> int:
     return 64 if density_of(facts) > 0.5 else 128
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """Return where a value lies between two others by its logarithm: 0 at low, 1 at high."""
+    return min(1.0, max(0.0, math.log(max(value, 1e-9) / low) / math.log(high / low)))
+
+
+def _interpolated(first: float, second: float, share: float) -> float:
+    return float(f"{first + (second - first) * share:.2g}")
 
 
 def _per_item(facts: Facts) -> str:

@@ -43,7 +43,7 @@ INTEGERS = {
     "batch_size": (1, 16384),
     "negatives": (0, 8192),
     "warmup_steps": (0, 1000),
-    "epochs": (rules.FEWEST, rules.MOST),
+    "epochs": (rules.FEWEST, 60),
     "patience": (3, rules.MOST),
 }
 NUMBERS = {
@@ -131,6 +131,15 @@ def test_between_a_sparse_and_a_dense_set_values_go_with_the_logarithm():
     assert at(1) == at(rules.SPARSE) == 0.5
     assert at(rules.DENSE) == at(10 * rules.DENSE) == 0.1
     assert at((rules.SPARSE * rules.DENSE) ** 0.5) == pytest.approx(0.3, abs=0.01)
+
+
+def test_the_temperature_rises_with_the_length_of_the_histories():
+    def at(per_user):
+        facts = facts_of(rows=int(per_user * 1000), users=1000, items=500)
+        return rules.arguments("MatrixFactorization", "softmax", facts)["temperature"]
+
+    assert at(rules.SHORT)[0] == at(2)[0] == 0.1 and at(rules.LONG)[0] == at(1000)[0] == 0.2
+    assert at(40) == (0.15, "40 rows per user")
 
 
 def test_a_training_that_would_take_hours_has_fewer_epochs_and_says_so():
