@@ -5,13 +5,13 @@
     python benchmarks/recipes.py --page                   # the page alone, from stored results
 
 The rules of `kerasrec.runs.choosing.rules` interpolate between settings for sparse and for dense
-data sets, by the number of rows per item (for the temperature of matrix factorisation by rows per
-user). Every model is trained on every set with the settings of the sparse end, of the dense end,
-and of the interpolation. Three rules follow: always sparse, always dense, interpolated. For each
-set, the one that did best on the other sets is taken (leave one set out), by NDCG@10, AUC or RMSE
-of the validation rows, and its test figure is reported. "Tuned" is the setting with the best
-validation figure on the set itself, of these three and of the alternatives that `--budget` would
-try.
+data sets, by the number of rows per item (for the temperature of matrix factorisation by the
+effective number of items). Every model is trained on every set with the settings of the sparse end,
+of the dense end, and of the interpolation. Three rules follow: always sparse, always dense,
+interpolated. For each set, the one that did best on the other sets is taken (leave one set out), by
+NDCG@10, AUC or RMSE of the validation rows, and its test figure is reported. "Tuned" is the setting
+with the best validation figure on the set itself, of these three and of the alternatives that
+`--budget` would try.
 
 Each training runs in a process of its own with one thread, and leaves a JSON file. A file counts
 if its settings and the measuring code, `recipes_training.py`, are those of today.
@@ -36,8 +36,8 @@ from recipes_training import ENDS, SETS, TRIED, Task, settings_of
 NAME = "recipes"
 VARIANTS = ("rules", *ENDS)
 # Measuring code of the past that is the same for the settings of the rules: the ends of matrix
-# factorisation, which differ, were then taken by rows per item.
-SAME_FOR_RULES = {"48aa304cfe70"}
+# factorisation, which differ, were then taken by rows per item or per user.
+SAME_FOR_RULES = {"48aa304cfe70", "1e2fc2d413cf"}
 RANKED = ("MatrixFactorization", "EmbeddingMLP", "NeuMF", "SASRec", "GRU4Rec")
 ORDERED = ("SASRec", "GRU4Rec", "StackedLSTMClassifier")
 WITHOUT_ORDER = ("douban-monti", "gowalla-lightgcn")
@@ -219,12 +219,12 @@ Written by `benchmarks/recipes.py`; run it again instead of editing this page.
 
 `kerasrec fit MODEL --data ...` chooses the settings that are not given from the rows. Its rules
 interpolate between a setting for sparse and one for dense data sets, by rows per item (for the
-temperature of matrix factorisation by rows per user). For each set the rule (always sparse, always
-dense, interpolated) is taken that did best on the validation rows of the *other* sets. Test rows
-are ranked in full, those of training and validation left out. "Tuned" is the setting with the best
-validation figure on the set itself, of these three and of the two or three alternatives that a
-search would try (`kerasrec fit --budget`), or the figure of settings found by hand for a published
-table, where that is higher. One seed.
+temperature of matrix factorisation by the effective number of items). For each set the rule (always
+sparse, always dense, interpolated) is taken that did best on the validation rows of the *other*
+sets. Test rows are ranked in full, those of training and validation left out. "Tuned" is the
+setting with the best validation figure on the set itself, of these three and of the two or three
+alternatives that a search would try (`kerasrec fit --budget`), or the figure of settings found by
+hand for a published table, where that is higher. One seed.
 
 {table_of(header, rows)}
 

@@ -22,9 +22,8 @@ from kerasrec.runs.choosing.facts import Facts
 from kerasrec.runs.choosing.successive_halving import with_changes
 
 SEED, HELD_OUT = 0, 0.1
-# Rows per item of the ends, and rows per user for models whose rules read these.
-ENDS = {"sparse": (rules.SPARSE, rules.SHORT), "dense": (rules.DENSE, rules.LONG)}
-BY_USER = ("MatrixFactorization",)
+# Rows per item, and effective number of items, of the ends.
+ENDS = {"sparse": (rules.SPARSE, rules.MANY), "dense": (rules.DENSE, rules.FEW)}
 TRIED = ("first", "second", "third")
 # Sets, with the lowest label of a positive for classifiers. None where there are no ratings.
 SETS: dict[str, str | None] = {
@@ -97,9 +96,9 @@ def choices_of(task: Task, ready: Any) -> Any:
     if task.variant in TRIED:
         changed = rules.alternatives(task.model, loss, facts)[TRIED.index(task.variant)]
         return with_changes(runs.choose(task.model, ready, **given), changed, "tried")
-    per_item, per_user = ENDS[task.variant]
-    rows = facts.users * per_user if task.model in BY_USER else facts.items * per_item
-    at_end = dataclasses.replace(facts, rows=round(rows))
+    per_item, effective = ENDS[task.variant]
+    rows = round(facts.items * per_item)
+    at_end = dataclasses.replace(facts, rows=rows, effective_items=effective)
     found = rules.arguments(task.model, loss, at_end)
     arguments = {name: chosen for name, (chosen, _) in found.items()}
     if task.model in ("SASRec", "GRU4Rec"):

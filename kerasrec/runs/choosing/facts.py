@@ -25,6 +25,8 @@ class Facts:
         mean_label: mean label of the training rows.
         pairs: all training rows, positive or not.
         validation: validation rows.
+        effective_items: 1 / sum_i p_i^2, where p_i is the share of item i of the positive rows: the
+            number of items if all were equally popular, and fewer the more a few of them dominate.
     """
 
     rows: int
@@ -35,6 +37,7 @@ class Facts:
     mean_label: float
     pairs: int
     validation: int
+    effective_items: float = 1.0
 
     @classmethod
     def of(cls, ready: "PreparedData") -> "Facts":
@@ -48,6 +51,8 @@ class Facts:
         >>> facts = Facts.of(data.prepare(rows, positive=">=4"))
         >>> facts.rows, facts.users, facts.items, facts.labels, facts.rows_per_item
         (3, 2, 3, 'ratings', 1.0)
+        >>> round(facts.effective_items, 3)  # 1 / (2/3 * 2/3 + 1/3 * 1/3)
+        1.8
         """
         schema, train = ready.schema, ready.train
         labels: Any = np.asarray(train[schema.label])
@@ -58,8 +63,11 @@ class Facts:
         elif np.isin(values, (0, 1)).all():
             kind = "binary"
         counts = np.bincount(train[schema.user_id.name], minlength=FIRST_ID)[FIRST_ID:]
+        positive = ready.positives(train) > 0
+        taken = np.bincount(train[schema.item_id.name][positive], minlength=FIRST_ID)[FIRST_ID:]
+        squares = np.sum(np.square(taken, dtype=float))
         return cls(
-            rows=int(ready.positives(train).sum()),
+            rows=int(positive.sum()),
             users=schema.user_id.num_ids - FIRST_ID,
             items=schema.item_id.num_ids - FIRST_ID,
             history=int(np.ceil(np.quantile(counts, 0.9))) if len(counts) else 1,
@@ -67,6 +75,7 @@ class Facts:
             mean_label=float(labels.mean()),
             pairs=len(labels),
             validation=len(ready.split.valid),
+            effective_items=float(taken.sum() ** 2 / squares) if squares else 1.0,
         )
 
     @property

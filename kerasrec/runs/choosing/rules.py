@@ -16,8 +16,8 @@ Settings = dict[str, tuple[Any, str]]
 
 SPARSE, DENSE = 16.0, 300.0
 """Positive rows per item of a sparse and of a dense data set, between which rules interpolate."""
-SHORT, LONG = 15.0, 100.0
-"""Positive rows per user of short and of long histories, between which the temperature rises."""
+FEW, MANY = 1000.0, 4000.0
+"""Effective numbers of items between which the temperature of a softmax falls."""
 STEPS = 100
 """Steps of an epoch that are enough for a small data set."""
 LONGEST = 200
@@ -42,9 +42,10 @@ def between(facts: Facts, sparse: float, dense: float) -> float:
     return _interpolated(sparse, dense, density_of(facts))
 
 
-def by_history(facts: Facts, short: float, long: float) -> float:
-    """Interpolate between the values for short and for long histories, to two digits."""
-    return _interpolated(short, long, _share(facts.rows_per_user, SHORT, LONG))
+def temperature(facts: Facts) -> tuple[float, str]:
+    """Choose the divisor of cosines in a softmax: the more items compete, the smaller it is."""
+    chosen = _interpolated(0.2, 0.1, _share(facts.effective_items, FEW, MANY))
+    return chosen, f"as many as {facts.effective_items:,.0f} equally popular items"
 
 
 def power_of_two(value: float, least: int, most: int) -> int:
@@ -98,7 +99,7 @@ def _gru4rec(facts: Facts) -> Settings:
 def _factors(facts: Facts) -> Settings:
     return {
         "embedding_dim": (128, "as on every data set tried"),
-        "temperature": (by_history(facts, 0.1, 0.2), f"{facts.rows_per_user:.0f} rows per user"),
+        "temperature": temperature(facts),
     }
 
 

@@ -33,6 +33,7 @@ def test_what_is_counted():
         mean_label=pytest.approx(25 / 7),
         pairs=7,
         validation=0,
+        effective_items=16 / 10,  # 3 positive rows of item 5 and 1 of item 7
     )
     assert (facts.rows_per_user, facts.rows_per_item) == (1.0, 4 / 3)
     assert facts.describe() == "4 positive rows, 4 users, 3 items"

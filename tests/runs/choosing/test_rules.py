@@ -38,6 +38,7 @@ any_facts = st.builds(
     items=st.integers(0, 10**9),
     history=st.integers(0, 10**6),
     pairs=sizes,
+    effective_items=st.floats(1.0, 1e9),
 )
 INTEGERS = {
     "batch_size": (1, 16384),
@@ -133,13 +134,13 @@ def test_between_a_sparse_and_a_dense_set_values_go_with_the_logarithm():
     assert at((rules.SPARSE * rules.DENSE) ** 0.5) == pytest.approx(0.3, abs=0.01)
 
 
-def test_the_temperature_rises_with_the_length_of_the_histories():
-    def at(per_user):
-        facts = facts_of(rows=int(per_user * 1000), users=1000, items=500)
+def test_the_temperature_falls_with_the_number_of_items_that_compete():
+    def at(effective):
+        facts = facts_of(rows=10**6, users=1000, items=10**5, effective_items=effective)
         return rules.arguments("MatrixFactorization", "softmax", facts)["temperature"]
 
-    assert at(rules.SHORT)[0] == at(2)[0] == 0.1 and at(rules.LONG)[0] == at(1000)[0] == 0.2
-    assert at(40) == (0.15, "40 rows per user")
+    assert at(1.0)[0] == at(rules.FEW)[0] == 0.2 and at(rules.MANY)[0] == at(1e9)[0] == 0.1
+    assert at(2000.0) == (0.15, "as many as 2,000 equally popular items")
 
 
 def test_a_training_that_would_take_hours_has_fewer_epochs_and_says_so():
