@@ -211,8 +211,10 @@ def page_of(held: Held) -> str:
 
     made = {
         name: " and ".join(sorted({str(one[name]) for one in held.values()}))
-        for name in ("hardware", "versions", "commit", "source")
+        for name in ("hardware", "versions", "commit")
     }
+    if other := {str(one["source"]) for one in held.values()} - {source(), *SAME_FOR_RULES}:
+        raise ValueError(f"results of other measuring code: {sorted(other)}. Measure them again.")
     return f"""# What a user gets without flags
 
 Written by `benchmarks/recipes.py`; run it again instead of editing this page.
@@ -238,7 +240,7 @@ hand for a published table, where that is higher. One seed.
 - Command: `python benchmarks/recipes.py`
 - Hardware: {made["hardware"]}; one thread a training, two at a time
 - Versions: {made["versions"]}
-- Commit: {made["commit"]}; source {made["source"]}
+- Commit: {made["commit"]}; source {source()}
 """
 
 

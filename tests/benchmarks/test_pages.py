@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BENCHMARKS, DOCS = ROOT / "benchmarks", ROOT / "docs" / "benchmarks"
 # Pages whose script has another name; tables are written by published.py.
-SCRIPTS = {"kills": "kill"}
+SCRIPTS = {"kills": "kill", "recipes": "recipes_training"}
 TABLES = (
     "ncf-ml-1m",
     "gowalla-lightgcn",

@@ -24,7 +24,14 @@ def table(recipes, figures, figure="ndcg@10", loss="ranking"):
     """Results by set and variant: the validation figure is also that of the test."""
     return {
         recipes.Task(name, "MatrixFactorization", loss, variant): one(
-            value, value, figure, cpu=10.0, source="a", commit="b", hardware="c", versions="d"
+            value,
+            value,
+            figure,
+            cpu=10.0,
+            source=recipes.source(),
+            commit="b",
+            hardware="c",
+            versions="d",
         )
         for name, values in figures.items()
         for variant, value in zip(recipes.VARIANTS, values, strict=True)
@@ -80,6 +87,13 @@ def test_a_set_where_the_rules_choose_an_end_needs_no_training_of_it(recipes):
     text = recipes.page_of(held)
     assert sparse.name not in text.partition("still missing")[2]
     assert dataclasses.replace(rules, model="SASRec", loss="softmax").name in text
+
+
+def test_results_of_other_code_make_no_page(recipes):
+    held = table(recipes, {"movielens-100k": (0.1, 0.1, 0.2)})
+    next(iter(held.values()))["source"] = "other"
+    with pytest.raises(ValueError, match=r"other measuring code: \['other'\]"):
+        recipes.page_of(held)
 
 
 def test_every_training_is_listed_once_and_none_reads_an_order_that_is_not_there(recipes):
