@@ -175,7 +175,11 @@ def sequence(facts: Facts, *, length: int, pairwise: bool = False) -> Settings:
         "negatives": (drawn, f"{facts.items:,} items, of which 0 takes all"),
         "learning_rate": (0.003 if density_of(facts) > 0.5 else 0.002, _per_item(facts)),
         "warmup_steps": (100, "as on every data set tried"),
-        **_end(facts.rows / tokens, 3000, facts.rows * dim * (24 * dim + (drawn or facts.items))),
+        **_end(
+            facts.rows / tokens,
+            max(3000, facts.rows // 200),
+            facts.rows * dim * (24 * dim + (drawn or facts.items)),
+        ),
     }
 
 
