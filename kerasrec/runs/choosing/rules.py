@@ -98,6 +98,13 @@ def _factors(facts: Facts) -> Settings:
     }
 
 
+def _smoothed_factors(facts: Facts) -> Settings:
+    return {
+        "embedding_dim": (64, "as in the paper"),
+        "temperature": (between(facts, 0.1, 0.2), _per_item(facts)),
+    }
+
+
 def _rated_factors(facts: Facts) -> Settings:
     return {
         "embedding_dim": (64, "as on every data set tried"),
@@ -122,6 +129,7 @@ def _rated_perceptron(facts: Facts) -> Settings:
 ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
     ("SASRec", ""): _sasrec,
     ("GRU4Rec", ""): _gru4rec,
+    ("LightGCN", ""): _smoothed_factors,
     ("MatrixFactorization", "softmax"): _factors,
     ("MatrixFactorization", "mse"): _rated_factors,
     ("EmbeddingMLP", ""): _perceptron,
@@ -173,6 +181,20 @@ def sequence(facts: Facts, *, length: int, pairwise: bool = False) -> Settings:
 def retrieval(facts: Facts) -> Settings:
     """Choose the training of a model of two vectors by softmax."""
     size = power_of_two(facts.rows / STEPS, 512, 4096)
+    negatives = power_of_two(facts.items / 2, 64, 1024)
+    return {
+        "batch_size": (size, f"{facts.rows:,} rows"),
+        "negatives": (negatives, f"{facts.items:,} items"),
+        "learning_rate": (0.01, "as on every data set tried"),
+        "warmup_steps": (0, "not needed"),
+        **_end(facts.rows / size, 4000, facts.rows * 128 * negatives),
+    }
+
+
+def graph(facts: Facts) -> Settings:
+    """Choose the training of vectors smoothed over a graph, by softmax."""
+    # Each step smooths all vectors, so larger batches take less time.
+    size = power_of_two(facts.rows / STEPS, 1024, 8192)
     negatives = power_of_two(facts.items / 2, 64, 1024)
     return {
         "batch_size": (size, f"{facts.rows:,} rows"),
