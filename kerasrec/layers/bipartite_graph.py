@@ -87,17 +87,16 @@ class BipartiteGraph(IdMatrix):
             columns: float32 `(columns, dim)`.
             count: number of steps.
         """
-        by_row, by_column = (
-            tuple(tf.convert_to_tensor(getattr(self, name)) for name in names)
-            for names in (("columns", "rows"), ("rows_by_column", "columns_by_column"))
+        rows_of, columns_of, rows_by, columns_by = (
+            tf.convert_to_tensor(getattr(self, name)) for name in _EDGES
         )
-        row_scale = _inverse_root_counts(by_row[1], self.num_rows)
+        row_scale = _inverse_root_counts(rows_of, self.num_rows)
         column_scale = self.column_scale()
 
         def neighbours(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
             return (
-                row_scale * _sum_rows(column_scale * columns, *by_row, self.num_rows),
-                column_scale * _sum_rows(row_scale * rows, *by_column, self.num_columns),
+                row_scale * _sum_rows(column_scale * columns, columns_of, rows_of, self.num_rows),
+                column_scale * _sum_rows(row_scale * rows, rows_by, columns_by, self.num_columns),
             )
 
         @tf.custom_gradient

@@ -27,11 +27,10 @@ class LightGCN(AdaptedRecommender):
     the score is cos(e_u, e_i) / T, as in `MatrixFactorization`.
 
     `adapt` takes the graph from the training rows. Scores come from tables of the smoothed e, so
-    that a query is a lookup and a dot product, and no graph is served. In training
-    (`training=True`) the model smooths the trained vectors at each step instead, once for the whole
-    batch. `fit` refreshes the tables after each epoch, before validation; call `refresh` after
-    changing the trained vectors by hand. `GraphSoftmaxTrainer` trains it faster than a loss on
-    pairs.
+    that a query is a lookup and a dot product, and no graph is served. With `training=True` the
+    trained vectors are smoothed anew instead, once for the whole batch. `fit` refreshes the tables
+    after each epoch, before validation; call `refresh` after changing trained vectors by hand.
+    `GraphSoftmaxTrainer` trains it faster than a loss on pairs.
 
     If the schema has a sequence of the item id, unknown users are served from their history H, as
     if they had been in the graph without a vector e^(0) of their own:
@@ -88,7 +87,8 @@ class LightGCN(AdaptedRecommender):
         check_integer(self, "num_layers", num_layers, 1)
         check_number(self, "stddev", stddev, zero=False)
         if temperature is not None:
-            check_number(self, "temperature", temperature, zero=False, hint="None is the dot product.")
+            hint = "None stands for the dot product."
+            check_number(self, "temperature", temperature, zero=False, hint=hint)
         self.embedding_dim = embedding_dim
         self.num_layers = num_layers
         self.stddev = stddev
@@ -133,9 +133,9 @@ class LightGCN(AdaptedRecommender):
         self.user_vectors.embeddings.assign(users)
         self.item_vectors.embeddings.assign(items)
         if self.schema.item_histories:
-            # A step from the items alone to a user with one of them.
-            vectors = self.user_rows.column_scale() * sum(items for _, items in layers[:-1])
-            self.history_vectors.embeddings.assign(vectors / (self.num_layers + 1))
+            # Each item is a neighbour of the user in all layers but the last.
+            total = self.user_rows.column_scale() * sum(items for _, items in layers[:-1])
+            self.history_vectors.embeddings.assign(total / (self.num_layers + 1))
 
     def _steps(self) -> list[tuple[Tensor, Tensor]]:
         """Return A^k e^(0) of users and items for all k, float32 under every policy."""
@@ -148,12 +148,7 @@ class LightGCN(AdaptedRecommender):
         return self._query(users), items if self.temperature is None else ops.normalize(items)
 
     def trained_vectors(self, users: Tensor, *items: Tensor) -> tuple[Tensor, ...]:
-        """Return e of users and of items, with gradients to the trained vectors.
-
-        Args:
-            users: encoded ids.
-            *items: encoded ids of any shapes.
-        """
+        """Return e of ids of users and of items of any shape, with gradients to e^(0)."""
         user_vectors, item_vectors = self._smoothed(self._steps())
         if self.l2:  # a lookup adds the penalty
             self.user_base(users)
@@ -164,8 +159,9 @@ class LightGCN(AdaptedRecommender):
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the scores of the pairs, in training from the trained vectors."""
         if training:
-            ids = (self.schema.user_id.name, self.schema.item_id.name)
-            vectors = self.trained_vectors(*(inputs[name] for name in ids))
+            schema = self.schema
+            ids = (inputs[feature.name] for feature in (schema.user_id, schema.item_id))
+            vectors = self.trained_vectors(*ids)
         else:
             vectors = self.query_embedding(inputs), self.item_embedding(inputs)
         return ops.cast(dot(*vectors), "float32")
