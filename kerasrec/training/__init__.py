@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "graph_softmax": ["GraphSoftmaxTrainer"],
+        "graphs.graph_softmax": ["GraphSoftmaxTrainer"],
         "least_squares": ["AlternatingLeastSquares"],
         "memory": ["keep_freed_memory"],
         "next_item": ["NextItemTrainer"],
