@@ -31,6 +31,7 @@ REGISTERED = {
     "optimizers.sgd": ["SGD"],
     "retrieval.reranking": ["Calibrated", "MaximalMarginalRelevance", "PopularityBalance"],
     "serving.pipeline": ["Pipeline"],
+    "training.graphs.graph_crossentropy": ["GraphCrossentropyTrainer"],
     "training.graphs.graph_softmax": ["GraphSoftmaxTrainer"],
     "training.next_item": ["NextItemTrainer"],
     "training.sampled_softmax": ["SampledSoftmaxTrainer"],

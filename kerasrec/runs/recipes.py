@@ -14,7 +14,14 @@ from kerasrec.runs.choosing.starting_biases import damped_biases
 from kerasrec.runs.optimizer import constrain, make_optimizer
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.validation import validation_of
-from kerasrec.types import Biased, GraphModel, Retriever, SequenceModel, StepClassifier
+from kerasrec.types import (
+    Biased,
+    GraphModel,
+    Retriever,
+    SequenceModel,
+    StepClassifier,
+    TwoVectors,
+)
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -82,6 +89,8 @@ def kind_of(model: Any) -> Kind:
         "log_loss": _clicks,
         "mse": _ratings,
     }
+    if issubclass(kind, TwoVectors):
+        pairs["graph_crossentropy"] = _graph_constraint
     return Kind("scores pairs", False, pairs)
 
 
@@ -222,6 +231,17 @@ def _graph(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, 
     trainer = kerasrec.training.GraphSoftmaxTrainer(
         model, sampling_correction=True, seed=training.seed, **_negatives(training)
     )
+    return _own(trainer, ready, training)
+
+
+def _graph_constraint(
+    model: Any, ready: "PreparedData", training: Training
+) -> tuple[Any, Any, Batches]:
+    """Train a retriever with the weights that a graph gives to pairs and to similar items."""
+    trainer = kerasrec.training.GraphCrossentropyTrainer(
+        model, seed=training.seed, **_negatives(training)
+    )
+    trainer.adapt(ready.train)
     return _own(trainer, ready, training)
 
 

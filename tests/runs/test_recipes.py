@@ -32,6 +32,9 @@ CASES = {
         RANKED),
     "graph": (
         "LightGCN", {}, {**PAIRS, "loss": "softmax"}, "GraphSoftmaxTrainer", None, RANKED),
+    "graph constraint": (
+        "MatrixFactorization", {"use_bias": False}, {**PAIRS, "loss": "graph_crossentropy"},
+        "GraphCrossentropyTrainer", None, RANKED),
     "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItemTrainer", None, RANKED),
     "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItemTrainer", None, RANKED),
     "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "StepwiseTrainer", None, CLICKED),

@@ -208,6 +208,8 @@ def _training_rule(kind: type, loss: str, length: int | None) -> Any:
         return functools.partial(rules.sequence, length=length or rules.LONGEST, pairwise=pairwise)
     if issubclass(kind, GraphModel):
         return rules.graph
+    if loss == "graph_crossentropy":
+        return rules.graph_constraint
     if loss == "mse":
         return rules.ratings
     if loss == "log_loss":

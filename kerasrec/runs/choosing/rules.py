@@ -105,6 +105,13 @@ def _smoothed_factors(facts: Facts) -> Settings:
     }
 
 
+def _constrained_factors(facts: Facts) -> Settings:
+    return {
+        "embedding_dim": (64, "as in the paper"),
+        "use_bias": (False, "as in the paper"),
+    }
+
+
 def _rated_factors(facts: Facts) -> Settings:
     return {
         "embedding_dim": (64, "as on every data set tried"),
@@ -131,6 +138,7 @@ ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
     ("GRU4Rec", ""): _gru4rec,
     ("LightGCN", ""): _smoothed_factors,
     ("MatrixFactorization", "softmax"): _factors,
+    ("MatrixFactorization", "graph_crossentropy"): _constrained_factors,
     ("MatrixFactorization", "mse"): _rated_factors,
     ("EmbeddingMLP", ""): _perceptron,
     ("NeuMF", ""): _perceptron,
@@ -202,6 +210,19 @@ def graph(facts: Facts) -> Settings:
         "learning_rate": (0.01, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         **_end(facts.rows / size, 4000, facts.rows * 128 * negatives),
+    }
+
+
+def graph_constraint(facts: Facts) -> Settings:
+    """Choose the training of a model of two vectors with weights from a graph."""
+    size = power_of_two(facts.rows / STEPS, 512, 4096)
+    negatives = power_of_two(facts.items / 2, 64, 1024)
+    return {
+        "batch_size": (size, f"{facts.rows:,} rows"),
+        "negatives": (negatives, f"{facts.items:,} items"),
+        "learning_rate": (0.005, "as on every data set tried"),
+        "warmup_steps": (0, "not needed"),
+        **_end(facts.rows / size, 4000, facts.rows * 64 * negatives),
     }
 
 
