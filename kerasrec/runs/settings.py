@@ -16,8 +16,9 @@ class Training:
         loss: softmax over items that the batch shares, binary_crossentropy against items drawn for
             each positive, graph_crossentropy for models of two vectors, with weights from the graph
             of the rows as in UltraGCN, log_loss on the given labels (positive or not, without drawn
-            items), or mse on the ratings. Models of histories predict the next item after each row, by softmax
-            over all items, and classifiers of histories the label of each row by log_loss.
+            items), or mse on the ratings. Models of histories predict the next item after each row,
+            by softmax over all items, and classifiers of histories the label of each row by
+            log_loss.
         negatives: number of drawn items: per row for binary_crossentropy, per batch for softmax. 0
             for models of histories: softmax over all items.
         valid_negatives: number of items drawn for each validation row of binary_crossentropy; by

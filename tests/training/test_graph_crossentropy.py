@@ -48,7 +48,7 @@ def test_loss_by_hand():
         np.asarray(table.embeddings.value)
         for table in (trainer.model.user_vectors, trainer.model.item_vectors)
     )
-    # Items in common: 2 and 5 by user 2, 5 and 8 by user 3. G 5 = (1, 3, 1), of sum 5; G 2 = (1, 1).
+    # Users 2 and 3 have the items 2, 5 and 5, 8. Item 5 is in common with 2, itself and 8: 1, 3, 1.
     omega = {
         2: {5: 1 / 1 * np.sqrt(2 / 5)},
         5: {2: 1 / 2 * np.sqrt(5 / 2), 8: 1 / 2 * np.sqrt(5 / 2)},
