@@ -209,7 +209,7 @@ def graph(facts: Facts) -> Settings:
         "negatives": (negatives, f"{facts.items:,} items"),
         "learning_rate": (0.01, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
-        **_end(facts.rows / size, 4000, facts.rows * 128 * negatives),
+        **_end(facts.rows / size, 2000, facts.rows * 128 * negatives),
     }
 
 
