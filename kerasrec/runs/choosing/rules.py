@@ -106,10 +106,7 @@ def _smoothed_factors(facts: Facts) -> Settings:
 
 
 def _constrained_factors(facts: Facts) -> Settings:
-    return {
-        "embedding_dim": (64, "as in the paper"),
-        "use_bias": (False, "as in the paper"),
-    }
+    return {"embedding_dim": (64, "as in the paper")}
 
 
 def _rated_factors(facts: Facts) -> Settings:
