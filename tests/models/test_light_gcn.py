@@ -3,9 +3,12 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from kerasrec.data import Vocabulary
 from kerasrec.models import LightGCN
 from kerasrec.schema import IdSequence
+from kerasrec.serving import export, load, verify
 from kerasrec.testing import CHECKS, ModelCase, tiny_schema
 from kerasrec.types import known_by
 
@@ -187,3 +190,24 @@ def test_rows_without_positives():
         )
     with pytest.raises(ValueError, match=r"LightGCN.adapt: expected positive rows of known"):
         LightGCN(tiny_schema()).adapt({"user_id": np.array([1]), "item_id": np.array([2])})
+
+
+def test_an_export_serves_new_users_from_their_history_without_the_graph(tmp_path):
+    model = adapted(drawn(), OF_HISTORIES, embedding_dim=4)
+    ids = {"user_id": Vocabulary.fit(range(11)), "item_id": Vocabulary.fit(range(17))}
+    path = export(model, tmp_path, vocabularies=ids, k=3)
+    assert verify(path).signatures
+    shapes = [
+        tuple(shape) for _, shape in tf.train.list_variables(str(path / "variables" / "variables"))
+    ]
+    # Smoothed vectors of users and items, and of items in histories; no edges, no trained vectors.
+    assert shapes.count((USERS, 4)) == 1 and shapes.count((ITEMS, 4)) == 2
+    assert (model.user_rows.size,) not in shapes
+    served = load(path)
+    asked = {"user_id": [99, 99, 4], "history": [[3, 8], [-1, -1], [-1, -1]]}
+    found = served.recommend(asked)
+    assert found.fallback.tolist() == [False, True, False]
+    encoded = {"user_id": np.array([1, 6]), "history": np.array([[5, 10], [0, 0]])}
+    items = np.asarray(model.item_embedding({"item_id": np.arange(2, ITEMS)}))
+    scores = np.asarray(model.query_embedding(encoded)) @ items.T
+    np.testing.assert_array_equal(found.item_id[[0, 2]], np.argsort(-scores)[:, :3])
