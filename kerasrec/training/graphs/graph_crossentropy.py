@@ -96,7 +96,6 @@ class GraphCrossentropyTrainer(SamplingTrainer):
         self.item_weights = self._constants((items,), "item_weights")  # 1 / sqrt(d_i + 1)
         self.neighbour_ids = self._constants((items, neighbours), "neighbour_ids", "int32")
         self.neighbour_weights = self._constants((items, neighbours), "neighbour_weights")
-        self._adapted = False
 
     def _constants(self, shape: tuple[int, ...], name: str, dtype: str = "float32") -> Any:
         options = {"dtype": dtype, "initializer": "zeros", "trainable": False, "autocast": False}
@@ -133,11 +132,10 @@ class GraphCrossentropyTrainer(SamplingTrainer):
         ids, weights = similar_items(matrix, self.neighbours)
         self.neighbour_ids.assign(ids)
         self.neighbour_weights.assign(weights)
-        self._adapted = True
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Train as a model; see `FitModel.fit`."""
-        if not self._adapted:
+        if not np.any(self.item_weights):
             raise ValueError(
                 "GraphCrossentropyTrainer: the weights of the graph are not known. Call "
                 "trainer.adapt(columns) with the training rows first."
