@@ -21,7 +21,7 @@ OF_HISTORIES = dataclasses.replace(tiny_schema(), context=(HISTORY,))
 CASES = {
     "dot product": ModelCase(
         LightGCN,
-        num_params=2 * (USERS + ITEMS) * 6 + STARTS,  # trained and smoothed vectors
+        num_params=2 * (USERS + ITEMS) * 4 + STARTS,  # trained and smoothed vectors
         kwargs={"embedding_dim": 4, "num_layers": 1, "stddev": 0.3, "l2": 0.001},
     ),
     "cosine, histories": ModelCase(
