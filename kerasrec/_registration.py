@@ -14,6 +14,7 @@ from typing import Any
 # Maps each module to its registered classes, besides the models, which `kerasrec.models` lists. A
 # test compares both with the sources.
 REGISTERED = {
+    "layers.bipartite_graph": ["BipartiteGraph"],
     "layers.causal_attention": ["CausalAttention"],
     "layers.dropout": ["Dropout"],
     "layers.embedding": ["Embedding"],
@@ -30,6 +31,8 @@ REGISTERED = {
     "optimizers.sgd": ["SGD"],
     "retrieval.reranking": ["Calibrated", "MaximalMarginalRelevance", "PopularityBalance"],
     "serving.pipeline": ["Pipeline"],
+    "training.graphs.graph_crossentropy": ["GraphCrossentropyTrainer"],
+    "training.graphs.graph_softmax": ["GraphSoftmaxTrainer"],
     "training.next_item": ["NextItemTrainer"],
     "training.sampled_softmax": ["SampledSoftmaxTrainer"],
     "training.stepwise": ["StepwiseTrainer"],

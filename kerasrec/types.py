@@ -119,6 +119,27 @@ class Counted(Protocol):
 
 
 @runtime_checkable
+class GraphModel(Protocol):
+    """A trained model of vectors that are smoothed over the graph of the training rows.
+
+    It scores by tables of smoothed vectors, which are not trained. `refresh` computes them from the
+    trained tables. Of classes `issubclass` asks.
+    """
+
+    def adapt(self, columns: Columns) -> None:
+        """Take the graph from the rows, instead of any rows before."""
+        ...
+
+    def trained_vectors(self, users: Tensor, *items: Tensor) -> tuple[Tensor, ...]:
+        """Return smoothed vectors of ids of users and items, with gradients to trained tables."""
+        ...
+
+    def refresh(self) -> None:
+        """Compute the vectors by which the model scores."""
+        ...
+
+
+@runtime_checkable
 class Biased(Protocol):
     """A model of ratings with a bias of each user and item, which training may start from."""
 
@@ -129,9 +150,9 @@ class Biased(Protocol):
 
 @runtime_checkable
 class HistoryReader(Protocol):
-    """A model that says which feature identifies a query: a history or the user id."""
+    """A model that says what identifies a query: a history, the user id, or one of several."""
 
-    known_by: str
+    known_by: str | tuple[str, ...]
 
 
 @runtime_checkable
@@ -157,6 +178,16 @@ class Predictor(Protocol):
 def output_kind(model: object) -> str:
     """Return what the output of a model is, see `Predictor`."""
     return model.output_kind if isinstance(model, Predictor) else "score"
+
+
+def is_computed(model: object) -> bool:
+    """Return whether `adapt` alone makes a model, or models of a class, without training.
+
+    Args:
+        model: any model, or a class.
+    """
+    kind = model if isinstance(model, type) else type(model)
+    return issubclass(kind, Counted) and not issubclass(kind, GraphModel)
 
 
 def has_own_parts(model: object) -> bool:
@@ -185,7 +216,8 @@ def known_by(model: Any) -> tuple[str, ...]:
     """
     schema: Schema = model.schema
     if isinstance(model, HistoryReader):
-        return (model.known_by,)
+        names = model.known_by
+        return (names,) if isinstance(names, str) else tuple(names)
     reads: Any = model  # a Protocol that asks for attributes cannot be asked of classes
     if isinstance(model, SequenceModel):
         return (str(reads.sequence.name),)

@@ -66,6 +66,7 @@ TENSORFLOW = {
     "distribute/",
     "evaluation/ranking/item_parts.py",
     "interop/",
+    "layers/bipartite_graph.py",
     "layers/dropout.py",
     "layers/embedding.py",
     "layers/id_matrix.py",
@@ -252,6 +253,7 @@ def class_of(path):
         .replace("Ease", "EASE")
         .replace("Slim", "SLIM")
         .replace("Knn", "KNN")
+        .replace("Gcn", "GCN")
         .replace("Mlp", "MLP")
         .replace("NeuMf", "NeuMF")
         .replace("Sasrec", "SASRec")

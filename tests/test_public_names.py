@@ -62,8 +62,8 @@ PUBLIC = {
         CHECKS ModelCase check_model random_inputs tiny_schema
     """,
     "training": """
-        AlternatingLeastSquares NextItemTrainer SampledSoftmaxTrainer StepwiseTrainer Trainer
-        keep_freed_memory
+        AlternatingLeastSquares GraphCrossentropyTrainer GraphSoftmaxTrainer NextItemTrainer
+        SampledSoftmaxTrainer StepwiseTrainer Trainer keep_freed_memory
     """,
     "serving.server": """
         Settings background measure_load serve

@@ -13,6 +13,7 @@ import pytest
 import kerasrec
 from kerasrec import layers, models, optimizers, retrieval, serving, training
 from kerasrec._registration import registered
+from kerasrec.layers.bipartite_graph import BipartiteGraph
 from kerasrec.layers.id_matrix import IdMatrix
 from kerasrec.layers.id_rows import IdRows
 from kerasrec.schema import Categorical, IdSequence, Schema
@@ -30,6 +31,7 @@ MAKE = {
     "Adam": lambda: optimizers.Adam(optimizers.WarmUp(0.1, 10)),
     "AdamW": lambda: optimizers.AdamW(0.1, clipnorm=1.0),
     "CausalAttention": lambda: layers.CausalAttention(2, 4),
+    "BipartiteGraph": lambda: BipartiteGraph(3, 4),
     "Calibrated": lambda: retrieval.Calibrated(0.5),
     "ClipWeights": lambda: optimizers.ClipWeights(1.0),
     "ClippyAdagrad": lambda: optimizers.ClippyAdagrad(0.1),
@@ -37,6 +39,10 @@ MAKE = {
     "Embedding": lambda: layers.Embedding(5, 2),
     "FeatureEmbedding": lambda: layers.FeatureEmbedding(tiny_schema(), embedding_dim=4),
     "Ftrl": lambda: optimizers.Ftrl(0.1),
+    "GraphCrossentropyTrainer": lambda: training.GraphCrossentropyTrainer(
+        MAKE["MatrixFactorization"](), negatives=3
+    ),
+    "GraphSoftmaxTrainer": lambda: training.GraphSoftmaxTrainer(MAKE["LightGCN"](), negatives=3),
     "IdMatrix": lambda: IdMatrix(3, 4),
     "IdRows": lambda: IdRows(3),
     "MaximalMarginalRelevance": lambda: retrieval.MaximalMarginalRelevance(0.5),

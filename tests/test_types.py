@@ -4,6 +4,7 @@ from kerasrec.models import (
     EASE,
     EmbeddingMLP,
     GRU4Rec,
+    LightGCN,
     MatrixFactorization,
     NeuMF,
     Popularity,
@@ -14,6 +15,7 @@ from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.types import (
     Biased,
     Counted,
+    GraphModel,
     PartsRanker,
     Predictor,
     Ranker,
@@ -21,6 +23,7 @@ from kerasrec.types import (
     SequenceModel,
     StepClassifier,
     TwoVectors,
+    is_computed,
     known_by,
     output_kind,
 )
@@ -39,17 +42,20 @@ SCHEMA = Schema(
         (EmbeddingMLP, {PartsRanker}),
         (Popularity, {Retriever, Counted}),
         (EASE, {Retriever, Counted}),
+        (LightGCN, {Retriever, Counted, GraphModel}),
         (SASRec, {Retriever, SequenceModel}),
         (GRU4Rec, {Retriever, SequenceModel}),
         (StackedLSTMClassifier, {PartsRanker, StepClassifier}),
     ],
 )
 def test_models_can_what_they_can(kind, more):
-    every = {Ranker, Retriever, PartsRanker, SequenceModel, StepClassifier, Counted, Predictor}
+    every = {Ranker, Retriever, PartsRanker, SequenceModel, StepClassifier, Counted, GraphModel}
+    every.add(Predictor)
     assert {can for can in every if isinstance(kind(SCHEMA), can)} == {Ranker, Predictor} | more
-    for can in (SequenceModel, StepClassifier, Counted):  # before there is a model
+    for can in (SequenceModel, StepClassifier, Counted, GraphModel):  # before there is a model
         assert issubclass(kind, can) == (can in more)
     assert issubclass(kind, TwoVectors) == (Retriever in more)
+    assert is_computed(kind) == (kind in (Popularity, EASE))
     assert issubclass(kind, Biased) == (kind is MatrixFactorization)
 
 

@@ -22,7 +22,7 @@ from kerasrec.runs.records import Records, below_baseline, record, with_findings
 from kerasrec.runs.settings import Training, seconds_of
 from kerasrec.runs.terminal import say
 from kerasrec.runs.unfinished import begin, give_up, remember_rows
-from kerasrec.types import Counted, output_kind
+from kerasrec.types import is_computed, output_kind
 
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
     from kerasrec.data import PreparedData
@@ -278,7 +278,7 @@ def _strategy(name: str, replicas: int | None) -> Any:
     if replicas is None:
         return tf.distribute.get_strategy()
     check_integer("fit", "replicas", replicas, 2, hint="Leave it out to train on one device.")
-    if issubclass(getattr(kerasrec.models, name), Counted):
+    if is_computed(getattr(kerasrec.models, name)):
         raise ValueError(
             f"replicas={replicas}: {name} counts rows, and has no training to share. Leave it out."
         )

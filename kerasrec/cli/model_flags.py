@@ -81,6 +81,16 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("shrinkage", float, 0.0, "number in the denominator, above."),
         DTYPE,
     )),
+    "LightGCN": (
+     "Matrix factorisation with vectors smoothed over the graph of the training rows.", (
+        Flag("embedding_dim", int, 64, "length of a vector."),
+        Flag("num_layers", int, 3, "K, the number of steps over the graph."),
+        Flag("stddev", float, 0.1, "standard deviation of the initial e^(0)."),
+        Flag("l2", float, 0.0, "weight of the penalty on the looked-up rows of e^(0)."),
+        Flag("temperature", float | None, None,
+             "divisor of the cosine, 0.05 to 0.2 for a softmax; None for the dot product."),
+        DTYPE,
+    )),
     "MatrixFactorization": ("Biased matrix factorisation.", (
         Flag("embedding_dim", int, 64, "length of p_u and q_i."),
         Flag("use_bias", bool, True, "whether to learn mu, b_u and b_i."),

@@ -40,8 +40,8 @@ class IdMatrix(IdRows):
 
     def __init__(self, num_rows: int, num_columns: int, **kwargs: Any) -> None:
         check_integer(self, "num_columns", num_columns, 1)
+        self.num_columns = num_columns  # subclasses build weights of this size
         super().__init__(num_rows, **kwargs)
-        self.num_columns = num_columns
 
     def times(self, values: Tensor) -> Tensor:
         """Return the product with `(columns, batch)`, float32 `(rows, batch)`."""

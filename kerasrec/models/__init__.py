@@ -12,6 +12,7 @@ FILES = {
     "base": ["Recommender"],
     "embedding_mlp": ["EmbeddingMLP"],
     "gru4rec": ["GRU4Rec"],
+    "light_gcn": ["LightGCN"],
     "matrix_factorization": ["MatrixFactorization"],
     "neu_mf": ["NeuMF"],
     "popularity": ["Popularity"],

@@ -16,7 +16,7 @@ from kerasrec.runs.epochs import Epochs
 from kerasrec.runs.recipes import check_loss, recipe
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.terminal import say
-from kerasrec.types import Counted
+from kerasrec.types import is_computed
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -83,7 +83,7 @@ def train(
     (2, True)
     """
     check_ready("train", ready)
-    if isinstance(model, Counted):
+    if is_computed(model):
         choices_of(training, choices)
         model.adapt(ready.train)
         if verbose:

@@ -14,7 +14,14 @@ from kerasrec.runs.choosing.starting_biases import damped_biases
 from kerasrec.runs.optimizer import constrain, make_optimizer
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.validation import validation_of
-from kerasrec.types import Biased, Retriever, SequenceModel, StepClassifier
+from kerasrec.types import (
+    Biased,
+    GraphModel,
+    Retriever,
+    SequenceModel,
+    StepClassifier,
+    TwoVectors,
+)
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -73,6 +80,8 @@ def kind_of(model: Any) -> Kind:
     if issubclass(kind, SequenceModel):
         next_item = {"softmax": _sequence, "binary_crossentropy": _sequence}
         return Kind("predicts the next item, not a label", True, next_item)
+    if issubclass(kind, GraphModel):
+        return Kind("ranks by vectors smoothed over a graph", False, {"softmax": _graph})
     retriever = isinstance(model, Retriever) and len(model.schema.item) == 1
     pairs = {
         "binary_crossentropy": _drawn_items,
@@ -80,6 +89,8 @@ def kind_of(model: Any) -> Kind:
         "log_loss": _clicks,
         "mse": _ratings,
     }
+    if issubclass(kind, TwoVectors):
+        pairs["graph_crossentropy"] = _graph_constraint
     return Kind("scores pairs", False, pairs)
 
 
@@ -211,6 +222,26 @@ def _retrieval(model: Any, ready: "PreparedData", training: Training) -> tuple[A
     trainer = kerasrec.training.SampledSoftmaxTrainer(
         model, sampling_correction=True, seed=training.seed, **drawn
     )
+    return _own(trainer, ready, training)
+
+
+def _graph(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
+    """Train a model of the graph of the training rows by the same softmax."""
+    model.adapt(ready.train)
+    trainer = kerasrec.training.GraphSoftmaxTrainer(
+        model, sampling_correction=True, seed=training.seed, **_negatives(training)
+    )
+    return _own(trainer, ready, training)
+
+
+def _graph_constraint(
+    model: Any, ready: "PreparedData", training: Training
+) -> tuple[Any, Any, Batches]:
+    """Train a retriever with the weights that a graph gives to pairs and to similar items."""
+    trainer = kerasrec.training.GraphCrossentropyTrainer(
+        model, seed=training.seed, **_negatives(training)
+    )
+    trainer.adapt(ready.train)
     return _own(trainer, ready, training)
 
 

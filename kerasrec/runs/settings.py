@@ -14,9 +14,11 @@ class Training:
 
     Args:
         loss: softmax over items that the batch shares, binary_crossentropy against items drawn for
-            each positive, log_loss on the given labels (positive or not, without drawn items), or
-            mse on the ratings. Models of histories predict the next item after each row, by softmax
-            over all items, and classifiers of histories the label of each row by log_loss.
+            each positive, graph_crossentropy for models of two vectors, with weights from the graph
+            of the rows as in UltraGCN, log_loss on the given labels (positive or not, without drawn
+            items), or mse on the ratings. Models of histories predict the next item after each row,
+            by softmax over all items, and classifiers of histories the label of each row by
+            log_loss.
         negatives: number of drawn items: per row for binary_crossentropy, per batch for softmax. 0
             for models of histories: softmax over all items.
         valid_negatives: number of items drawn for each validation row of binary_crossentropy; by
@@ -52,7 +54,9 @@ class Training:
         jit_compile: whether XLA compiles the steps.
     """
 
-    loss: Literal["binary_crossentropy", "softmax", "log_loss", "mse"] | None = None
+    loss: (
+        Literal["binary_crossentropy", "softmax", "graph_crossentropy", "log_loss", "mse"] | None
+    ) = None
     negatives: int | None = None
     valid_negatives: int | None = None
     optimizer: str = "adam"

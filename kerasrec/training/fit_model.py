@@ -10,7 +10,7 @@ from kerasrec._checks import check_integer
 from kerasrec._keras import FitHooks, has_weighted_metrics, replica_penalty
 from kerasrec.training.class_weights import by_element, losses_by_element
 from kerasrec.training.epoch_steps import EpochSteps
-from kerasrec.training.kept_functions import KeptFunctions
+from kerasrec.training.kept_functions import NAMES, KeptFunctions
 from kerasrec.training.multi_worker import own_part, with_an_axis
 from kerasrec.training.replicas import loss_with_share
 from kerasrec.training.steps_at_once import steps_at_once
@@ -175,6 +175,13 @@ class FitModel(FitHooks, keras.Model):
             counts.append(keras.config.max_steps_per_epoch())
             own = steps_at_once(STEPS_AT_ONCE, options["callbacks"], counts)
         return own, xla or (self._auto_xla and self._stands_xla())
+
+    def forget_functions(self) -> None:
+        """Trace compiled functions anew when they are next used, after a weight was replaced."""
+        for name in NAMES:
+            setattr(self, name, None)
+        if self.compiled:
+            self.__dict__["_kept_functions"] = KeptFunctions()
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as in Keras. Several workers may each pass their own part of the rows."""

@@ -87,9 +87,9 @@ class SampledSoftmaxTrainer(SamplingTrainer):
         """Return the log odds of each row's item against the sampled items."""
         item = self.model.schema.item_id
         drawn = self.draw(training=training)
-        query = self.model.query_embedding(inputs)
-        positive = ops.sum(query * self.model.item_embedding(inputs), axis=-1)
-        others = ops.matmul(query, ops.transpose(self.model.item_embedding({item.name: drawn})))
+        query, own, others = self.vectors(inputs, drawn, training=training)
+        positive = ops.sum(query * own, axis=-1)
+        others = ops.matmul(query, ops.transpose(others))
         positive, others = ops.cast(positive, "float32"), ops.cast(others, "float32")
         ids = ops.cast(inputs[item.name], "int32")
         others = ops.where(ops.expand_dims(ids, 1) == drawn, LOWEST, others)
@@ -97,6 +97,14 @@ class SampledSoftmaxTrainer(SamplingTrainer):
         if self.sampling_correction:
             rest += math.log((item.num_ids - FIRST_ID) / self.negatives)
         return positive - rest
+
+    def vectors(
+        self, inputs: Features, drawn: Tensor, *, training: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return vectors of the queries, of their items and of the sampled items."""
+        model, name = self.model, self.model.schema.item_id.name
+        query, own = model.query_embedding(inputs), model.item_embedding(inputs)
+        return query, own, model.item_embedding({name: drawn})
 
     def total_loss(
         self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor, training: bool

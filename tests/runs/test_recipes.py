@@ -30,6 +30,11 @@ CASES = {
     "retrieval": (
         "MatrixFactorization", {}, {**PAIRS, "loss": "softmax"}, "SampledSoftmaxTrainer", None,
         RANKED),
+    "graph": (
+        "LightGCN", {}, {**PAIRS, "loss": "softmax"}, "GraphSoftmaxTrainer", None, RANKED),
+    "graph constraint": (
+        "MatrixFactorization", {"use_bias": False}, {**PAIRS, "loss": "graph_crossentropy"},
+        "GraphCrossentropyTrainer", None, RANKED),
     "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItemTrainer", None, RANKED),
     "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItemTrainer", None, RANKED),
     "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "StepwiseTrainer", None, CLICKED),
@@ -154,6 +159,7 @@ def test_gradient_norms_are_recorded_where_they_are_asked_for(ready):
             {"loss": "softmax"},
             "predicts the label of each event. Choose one of log_loss",
         ),
+        ("LightGCN", {"loss": "mse"}, "LightGCN ranks by vectors .* Choose one of softmax"),
         (
             "MatrixFactorization",
             {"optimizer": "adem"},

@@ -33,7 +33,8 @@ class AdaptedRecommender(Recommender):
 
     def __init__(self, schema: Schema, *, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(schema, name=name, dtype=dtype)
-        self.known_by = (*self.schema.item_histories, self.schema.user_id)[0].name
+        known_by = (*self.schema.item_histories, self.schema.user_id)[0].name
+        self.known_by: str | tuple[str, ...] = known_by
         self.user_rows = self._make_rows()
 
     @classmethod
@@ -76,13 +77,13 @@ class AdaptedRecommender(Recommender):
         if self.user_rows is not None:
             self.user_rows.assign(users, items)
         # Compiled functions hold the weights that were replaced.
-        self.predict_function = None
+        self.forget_functions()
 
     def _solve(self, matrix: scipy.sparse.csr_matrix) -> None:
         """Compute the weights from the matrix of ones `(user ids, item ids)`."""
         raise NotImplementedError
 
-    def history(self, inputs: Features) -> Tensor:
+    def items_of(self, inputs: Features) -> Tensor:
         """Return the items of each query, each once.
 
         Args:
@@ -100,7 +101,7 @@ class AdaptedRecommender(Recommender):
 
     def profile(self, inputs: Features) -> Tensor:
         """Return x_u of each query, float32 `(batch, item ids)`."""
-        history = self.history(inputs)
+        history = self.items_of(inputs)
         shape = (ops.shape(history)[0], self.schema.item_id.num_ids)
         rows = ops.broadcast_to(ops.arange(shape[0], dtype="int32")[:, None], ops.shape(history))
         places = ops.reshape(ops.stack([rows, history], axis=-1), (-1, 2))

@@ -14,7 +14,7 @@ from kerasrec.runs.choosing import rules
 from kerasrec.runs.choosing.facts import Facts, check_ready
 from kerasrec.runs.optimizer import OURS, class_name
 from kerasrec.runs.settings import Training, choices_of
-from kerasrec.types import Counted, SequenceModel, StepClassifier, TwoVectors
+from kerasrec.types import GraphModel, SequenceModel, StepClassifier, TwoVectors, is_computed
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -134,7 +134,7 @@ def choose(
     facts = Facts.of(ready)
     reads_history = issubclass(kind, SequenceModel | StepClassifier)
     made, reasons = dict(arguments or {}), dict.fromkeys(arguments or {}, GIVEN)
-    if issubclass(kind, Counted):
+    if is_computed(kind):
         for name, (value, why) in rules.arguments(kind.__name__, "", facts).items():
             if name not in made:
                 made[name], reasons[name] = value, why
@@ -206,6 +206,10 @@ def _training_rule(kind: type, loss: str, length: int | None) -> Any:
     if issubclass(kind, SequenceModel):
         pairwise = loss == "binary_crossentropy"
         return functools.partial(rules.sequence, length=length or rules.LONGEST, pairwise=pairwise)
+    if issubclass(kind, GraphModel):
+        return rules.graph
+    if loss == "graph_crossentropy":
+        return rules.graph_constraint
     if loss == "mse":
         return rules.ratings
     if loss == "log_loss":

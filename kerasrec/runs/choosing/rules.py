@@ -103,6 +103,17 @@ def _factors(facts: Facts) -> Settings:
     }
 
 
+def _smoothed_factors(facts: Facts) -> Settings:
+    return {
+        "embedding_dim": (64, "as in the paper"),
+        "temperature": (between(facts, 0.1, 0.2), _per_item(facts)),
+    }
+
+
+def _constrained_factors(facts: Facts) -> Settings:
+    return {"embedding_dim": (64, "as in the paper")}
+
+
 def _rated_factors(facts: Facts) -> Settings:
     return {
         "embedding_dim": (64, "as on every data set tried"),
@@ -131,7 +142,9 @@ def _rated_perceptron(facts: Facts) -> Settings:
 ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
     ("SASRec", ""): _sasrec,
     ("GRU4Rec", ""): _gru4rec,
+    ("LightGCN", ""): _smoothed_factors,
     ("MatrixFactorization", "softmax"): _factors,
+    ("MatrixFactorization", "graph_crossentropy"): _constrained_factors,
     ("MatrixFactorization", "mse"): _rated_factors,
     ("EmbeddingMLP", ""): _perceptron,
     ("NeuMF", ""): _perceptron,
@@ -144,6 +157,10 @@ def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
     """Return settings that a search tries beside those of the rules, the most promising first."""
     if model == "MatrixFactorization" and loss == "mse":
         return [{"l2": 0.05}, {"l2": 0.2}, {"l2": 0.02}]
+    if model == "LightGCN":
+        return [{"num_layers": 2}, {"temperature": 0.1}, {"temperature": 0.2}]
+    if loss == "graph_crossentropy":
+        return [{"l2": 1e-3}, {"l2": 1e-2}, {"learning_rate": 0.01}]
     if model == "MatrixFactorization":
         dot = {"temperature": None, "l2": 0.02, "learning_rate": 0.004}
         return [{"temperature": 0.1}, {"temperature": 0.2}, dot]
@@ -191,6 +208,33 @@ def retrieval(facts: Facts) -> Settings:
         "learning_rate": (0.01, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         **_end(facts.rows / size, 8000, facts.rows * 128 * negatives, most=60),
+    }
+
+
+def graph(facts: Facts) -> Settings:
+    """Choose the training of vectors smoothed over a graph, by softmax."""
+    # Each step smooths all vectors, so larger batches take less time.
+    size = power_of_two(facts.rows / STEPS, 1024, 8192)
+    negatives = power_of_two(facts.items / 2, 64, 1024)
+    return {
+        "batch_size": (size, f"{facts.rows:,} rows"),
+        "negatives": (negatives, f"{facts.items:,} items"),
+        "learning_rate": (0.01, "as on MovieLens 100K"),
+        "warmup_steps": (0, "not needed"),
+        **_end(facts.rows / size, 2000, facts.rows * 128 * negatives),
+    }
+
+
+def graph_constraint(facts: Facts) -> Settings:
+    """Choose the training of a model of two vectors with weights from a graph."""
+    size = power_of_two(facts.rows / STEPS, 512, 4096)
+    negatives = power_of_two(facts.items / 2, 64, 1024)
+    return {
+        "batch_size": (size, f"{facts.rows:,} rows"),
+        "negatives": (negatives, f"{facts.items:,} items"),
+        "learning_rate": (0.005, "half of that of the softmax"),
+        "warmup_steps": (0, "not needed"),
+        **_end(facts.rows / size, 4000, facts.rows * 64 * negatives),
     }
 
 

@@ -13,7 +13,7 @@ from kerasrec.runs.choosing.choices import GIVEN, Choices, choose, class_of
 from kerasrec.runs.recipes import check_loss, recipe
 from kerasrec.runs.settings import Training, seconds_of
 from kerasrec.runs.terminal import say
-from kerasrec.types import Counted
+from kerasrec.types import is_computed
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -56,7 +56,7 @@ def search(
     kind = class_of(model)
     check_loss(kind, training.loss if training else None)
     base = choose(model, ready, training, max_length=max_length, arguments=arguments)
-    candidates = [] if issubclass(kind, Counted) else _Candidate.all_of(base, ready)
+    candidates = [] if is_computed(kind) else _Candidate.all_of(base, ready)
     if len(candidates) < 2:
         say(f"{model} has no settings to compare in short trainings.")
         return base

@@ -9,7 +9,7 @@ from kerasrec import models
 from kerasrec.cli.app import parse
 from kerasrec.runs import Training, choose
 from kerasrec.runs.choosing.choices import Choices, loss_of
-from kerasrec.types import Counted
+from kerasrec.types import is_computed
 
 # Fields that no rule chooses: they have a default, or None has a meaning of its own.
 LEFT = {"valid_negatives", "gradient_interval", "unknown_share", "negatives"}
@@ -22,7 +22,7 @@ def test_everything_is_chosen_and_has_a_reason(name, ready):
     assert chosen.describe().count("\n") == 0
     assert choose(name, ready) == chosen
     assert set(chosen.reasons) <= set(chosen.settings)
-    if issubclass(getattr(models, name), Counted):
+    if is_computed(getattr(models, name)):
         assert chosen.training == Training()
         return
     options = dataclasses.asdict(chosen.training)

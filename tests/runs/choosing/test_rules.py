@@ -12,11 +12,13 @@ from kerasrec.runs import Training
 from kerasrec.runs.choosing import rules
 from kerasrec.runs.choosing.facts import Facts
 
-LOSSES = ("softmax", "binary_crossentropy", "log_loss", "mse")
+LOSSES = ("softmax", "graph_crossentropy", "binary_crossentropy", "log_loss", "mse")
 NAMES = [name for name in models.__all__ if name != "Recommender"]
 TRAININGS = {
     "sequence": lambda facts: rules.sequence(facts, length=rules.max_length(facts)[0]),
     "retrieval": rules.retrieval,
+    "graph": rules.graph,
+    "graph constraint": rules.graph_constraint,
     "pairs": rules.pairs,
     "shared pairs": lambda facts: rules.pairs(facts, shared=True),
     "ratings": rules.ratings,

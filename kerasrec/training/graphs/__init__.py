@@ -1,0 +1,1 @@
+"""Trainers that read the graph of the training rows."""
