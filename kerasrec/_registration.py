@@ -30,6 +30,7 @@ REGISTERED = {
     "optimizers.sgd": ["SGD"],
     "retrieval.reranking": ["Calibrated", "MaximalMarginalRelevance", "PopularityBalance"],
     "serving.pipeline": ["Pipeline"],
+    "training.autoencoders.trainer": ["AutoencoderTrainer"],
     "training.next_item": ["NextItemTrainer"],
     "training.sampled_softmax": ["SampledSoftmaxTrainer"],
     "training.stepwise": ["StepwiseTrainer"],

@@ -28,6 +28,8 @@ MANY_ITEMS = 50_000
 """Items from which on a softmax samples some of them."""
 FEWEST, MOST = 5, 40
 """Bounds of the number of epochs."""
+MOST_PROFILES = 200
+"""Largest number of epochs of models with one row per user, whose epochs are short."""
 
 
 def density_of(facts: Facts) -> float:
@@ -183,6 +185,17 @@ def retrieval(facts: Facts) -> Settings:
     }
 
 
+def profiles(facts: Facts) -> Settings:
+    """Choose the training of an autoencoder, on one row per user."""
+    size = power_of_two(facts.users / 15, 16, 512)
+    return {
+        "batch_size": (size, f"{facts.users:,} users"),
+        "learning_rate": (0.001, "as on every data set tried"),
+        "warmup_steps": (0, "not needed"),
+        **_end(facts.users / size, 3000, facts.users * facts.items * 1200, most=MOST_PROFILES),
+    }
+
+
 def pairs(facts: Facts, *, shared: bool = False) -> Settings:
     """Choose the training of any other ranker, against items drawn for each row or for a batch."""
     drawn = 64 if shared else 8
@@ -223,18 +236,19 @@ def labels(facts: Facts, *, length: int | None = None) -> Settings:
     }
 
 
-def _end(steps: float, total: int, products: float) -> Settings:
+def _end(steps: float, total: int, products: float, most: int = MOST) -> Settings:
     """Choose the number of epochs, and when and how training ends.
 
     Args:
         steps: steps of an epoch.
         total: steps in all that are enough.
         products: multiplications of one pass forward over all rows.
+        most: largest number of epochs.
     """
     enough = total / max(1.0, steps)
     # A pass backward takes twice as much, and each product is followed by a sum.
     affordable = CPU_SECONDS * SPEED / (6 * max(1.0, products))
-    epochs = int(min(MOST, max(FEWEST, round(min(enough, affordable)))))
+    epochs = int(min(most, max(FEWEST, round(min(enough, affordable)))))
     why = f"about {total:,} steps" if enough <= affordable else f"about {CPU_SECONDS} CPU seconds"
     return {
         "epochs": (epochs, why),

@@ -1,0 +1,177 @@
+"""Base class of autoencoders: they read the items of a user and score all items."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasrec._checks import check_integer, check_number, check_share
+from kerasrec.layers import Dropout, Embedding
+from kerasrec.layers.id_bag import sum_rows
+from kerasrec.models.base import dot
+from kerasrec.models.profiles import ProfileRecommender
+from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.types import Features, Tensor
+
+# Logit of ids that are no items, with softmax probability 0.
+_LOWEST = -1e9
+
+
+class AutoencoderRecommender(ProfileRecommender):
+    """Base class of models that reconstruct the items of a user through a few numbers.
+
+        score(u, i) = <h(z(x_u)), q_i> + b_i      x_u: 1 at the items of the user, 0 elsewhere
+
+    It is a retriever, whose query vector is [h, 1] and whose item vector is [q_i, b_i]: the row of
+    the last layer. Only this row says what `similar_items` finds, not the one by which the first
+    layer reads the item. The first layer adds up the rows of the items of the user. A subclass
+    creates its layers, calls `make_tables` and `build()`, and defines `represent`.
+
+    Train it with `kerasrec.training.AutoencoderTrainer`, on one row per user. Stock `fit` on pairs
+    works as for any model, without what `represent` draws and penalises.
+
+    Args:
+        schema: the features; only the user id, the item id and a history of it are used.
+        embedding_dim: length of z.
+        dropout: fraction of the items of a user that are dropped in training.
+        l2: weight of the squares of all weights but the biases.
+        name: name of the model.
+        dtype: dtype or dtype policy. The first layer is float32 under every policy.
+
+    Raises:
+        ValueError: if a size is not positive, `l2` is negative, or `dropout` is no share below 1.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        embedding_dim: int,
+        dropout: float,
+        l2: float = 0.0,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(schema, name=name, dtype=dtype)
+        check_integer(self, "embedding_dim", embedding_dim, 1)
+        check_share(self, "dropout", dropout, one=False)
+        check_number(self, "l2", l2)
+        self.embedding_dim = embedding_dim
+        self.dropout = dropout
+        self.l2 = l2
+
+    def make_tables(self, first: int, last: int) -> None:
+        """Create the rows by which items are read and scored.
+
+        Args:
+            first: width of the first layer.
+            last: width of the last hidden layer.
+        """
+        num_ids = self.schema.item_id.num_ids
+        self.profile_drop = Dropout(self.dropout, name="profile_dropout", dtype="float32")
+        self.profile_vectors = self.add_weight(
+            shape=(num_ids, first),
+            initializer="glorot_uniform",
+            regularizer=self.penalty(),
+            autocast=False,
+            name="profile_vectors",
+        )
+        self.profile_bias = self.add_weight(shape=(first,), initializer="zeros", name="first_bias")
+        policy = {"dtype": self.dtype_policy}
+        self.item_vectors = Embedding(
+            num_ids,
+            last,
+            embeddings_initializer="glorot_uniform",
+            embeddings_regularizer=self.penalty(),
+            name="item_vectors",
+            **policy,
+        )
+        self.item_bias = Embedding(
+            num_ids, 1, embeddings_initializer="zeros", name="item_bias", **policy
+        )
+
+    def penalty(self) -> Any:
+        """Return the regularizer of a table or kernel; None without one."""
+        return keras.regularizers.L2(self.l2) if self.l2 else None
+
+    def dense(self, units: int, name: str, activation: Any = None) -> keras.layers.Dense:
+        """Return a new layer.
+
+        Args:
+            units: width of its outputs.
+            name: name of the layer.
+            activation: as for `keras.layers.Dense`.
+        """
+        return keras.layers.Dense(
+            units,
+            activation=activation,
+            kernel_regularizer=self.penalty(),
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def represent(
+        self, items: Tensor, training: bool, *, draw: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return h of bags of items, `(batch, dim)`, and a penalty of each `(batch,)`, or None.
+
+        Args:
+            items: int32 ids `(batch, width)`, each once, 0 at padding.
+            training: whether to drop some of the items.
+            draw: whether to draw z, where it is random, and to compute the penalty.
+        """
+        raise NotImplementedError
+
+    def read_profile(self, items: Tensor, training: bool) -> Tensor:
+        """Return the first layer without its activation, `(batch, dim)`.
+
+        Profiles have length 1. In training, some items are dropped and the others scaled.
+
+        Args:
+            items: int32 ids `(batch, width)`, each once, 0 at padding.
+            training: whether to drop some of the items.
+        """
+        real = ops.cast(ops.not_equal(items, 0), "float32")
+        lengths = ops.sqrt(ops.maximum(ops.sum(real, axis=1, keepdims=True), 1.0))
+        weights = self.profile_drop(real / lengths, training=training)
+        read = sum_rows(self.profile_vectors, items, weights)
+        return ops.cast(read, self.compute_dtype) + ops.cast(self.profile_bias, self.compute_dtype)
+
+    def reconstruct(self, items: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the logits of all items, and the penalty of each user, see `Autoencoder`.
+
+        Args:
+            items: int32 ids `(batch, width)`, each once, 0 at padding.
+            training: whether to drop items and to draw z.
+
+        Returns:
+            float32 logits `(batch, item ids)`, -1e9 at ids that are no items, and penalties
+            `(batch,)`.
+        """
+        hidden, penalty = self.represent(items, training, draw=training)
+        vectors = ops.cast(self.item_vectors.embeddings, self.compute_dtype)
+        bias = ops.cast(self.item_bias.embeddings, "float32")[:, 0]
+        bias += np.where(np.arange(bias.shape[0]) < FIRST_ID, np.float32(_LOWEST), np.float32(0))
+        logits = ops.cast(ops.matmul(hidden, ops.transpose(vectors)), "float32") + bias
+        return logits, ops.zeros_like(logits[:, 0]) if penalty is None else penalty
+
+    def call(self, inputs: Features, training: bool = False) -> Tensor:
+        """Return the scores of the pairs."""
+        query = self.query_embedding(inputs, training)
+        return ops.cast(dot(query, self.item_embedding(inputs)), "float32")
+
+    def query_embedding(self, inputs: Features, training: bool = False) -> Tensor:
+        """Return [h, 1]."""
+        hidden, _ = self.represent(self.history(inputs), training)
+        return ops.concatenate([hidden, ops.ones_like(hidden[:, :1])], axis=-1)
+
+    def item_embedding(self, inputs: Features) -> Tensor:
+        """Return [q_i, b_i]."""
+        items = inputs[self.schema.item_id.name]
+        return ops.concatenate([self.item_vectors(items), self.item_bias(items)], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments. Subclasses add their own."""
+        own = {"embedding_dim": self.embedding_dim, "dropout": self.dropout, "l2": self.l2}
+        return {**super().get_config(), **own}
