@@ -5,6 +5,7 @@ from kerasrec.models import (
     EmbeddingMLP,
     GRU4Rec,
     MatrixFactorization,
+    MultVAE,
     NeuMF,
     Popularity,
     SASRec,
@@ -12,6 +13,7 @@ from kerasrec.models import (
 )
 from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.types import (
+    Autoencoder,
     Biased,
     Counted,
     PartsRanker,
@@ -39,6 +41,7 @@ SCHEMA = Schema(
         (EmbeddingMLP, {PartsRanker}),
         (Popularity, {Retriever, Counted}),
         (EASE, {Retriever, Counted}),
+        (MultVAE, {Retriever, Autoencoder}),
         (SASRec, {Retriever, SequenceModel}),
         (GRU4Rec, {Retriever, SequenceModel}),
         (StackedLSTMClassifier, {PartsRanker, StepClassifier}),
@@ -46,8 +49,9 @@ SCHEMA = Schema(
 )
 def test_models_can_what_they_can(kind, more):
     every = {Ranker, Retriever, PartsRanker, SequenceModel, StepClassifier, Counted, Predictor}
+    every |= {Autoencoder}
     assert {can for can in every if isinstance(kind(SCHEMA), can)} == {Ranker, Predictor} | more
-    for can in (SequenceModel, StepClassifier, Counted):  # before there is a model
+    for can in (SequenceModel, StepClassifier, Counted, Autoencoder):  # before there is a model
         assert issubclass(kind, can) == (can in more)
     assert issubclass(kind, TwoVectors) == (Retriever in more)
     assert issubclass(kind, Biased) == (kind is MatrixFactorization)
@@ -65,7 +69,7 @@ def test_what_a_query_is_known_by():
         Schema(user=(Categorical("user", 9), steps, SCHEMA.user[1]), **ids)
     )
     numbers = StackedLSTMClassifier(Schema(user=(Categorical("user", 9), steps), **ids))
-    models = both, numbers, SASRec(SCHEMA), EmbeddingMLP(SCHEMA)
+    models = both, numbers, SASRec(SCHEMA), EmbeddingMLP(SCHEMA), MultVAE(SCHEMA)
     assert [known_by(model) for model in models] == [
-        *(("history",), ("steps",), ("history",), ("user", "history")),
+        *(("history",), ("steps",), ("history",), ("user", "history"), ("history",)),
     ]

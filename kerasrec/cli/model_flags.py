@@ -93,6 +93,28 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
              "divisor of the cosine, 0.05 to 0.2 for a softmax; None for the dot product."),
         DTYPE,
     )),
+    "MultDAE": (
+     "Denoising autoencoder over the items of a user, with a multinomial likelihood.", (
+        Flag("embedding_dim", int, 200, "length of z_u."),
+        Flag("hidden_units", Sequence[int], (),
+             "widths of the layers before z_u; those after it are the same in reverse."),
+        Flag("dropout", float, 0.5,
+             "fraction of the items of a user that are dropped in training."),
+        Flag("l2", float, 2e-5, "weight of the squares of all weights but the biases."),
+        DTYPE,
+    )),
+    "MultVAE": (
+     "Variational autoencoder over the items of a user, with a multinomial likelihood.", (
+        Flag("embedding_dim", int, 200, "length of z_u."),
+        Flag("hidden_units", Sequence[int], (600,),
+             "widths of the hidden layers of the encoder; those of the decoder are the same in "
+             "reverse."),
+        Flag("dropout", float, 0.5,
+             "fraction of the items of a user that are dropped in training."),
+        Flag("beta", float, 0.2, "weight of the KL divergence."),
+        Flag("l2", float, 0.0, "weight of the squares of all weights but the biases."),
+        DTYPE,
+    )),
     "NeuMF": ('Neural matrix factorisation (He et al., 2017, "Neural Collaborative Filtering").', (
         Flag("embedding_dim", int, 64, "length of a row, in every table of both parts."),
         Flag("hidden_units", Sequence[int], (128, 64), "widths of the hidden layers."),

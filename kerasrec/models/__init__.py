@@ -9,6 +9,7 @@ FILES = {
     "adapted.item_knn": ["ItemKNN"],
     "adapted.slim": ["SLIM"],
     "adapted.user_knn": ["UserKNN"],
+    "autoencoders.mult_dae": ["MultDAE"],
     "autoencoders.mult_vae": ["MultVAE"],
     "base": ["Recommender"],
     "embedding_mlp": ["EmbeddingMLP"],

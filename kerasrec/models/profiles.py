@@ -90,7 +90,8 @@ class ProfileRecommender(Recommender):
         # Compiled functions hold the weights that were replaced.
         self.predict_function = None
 
-    def history(self, inputs: Features) -> Tensor:
+    # Not named `history`, since `fit` sets that attribute.
+    def items_of(self, inputs: Features) -> Tensor:
         """Return the items of each query, each once.
 
         Args:
@@ -108,7 +109,7 @@ class ProfileRecommender(Recommender):
 
     def profile(self, inputs: Features) -> Tensor:
         """Return x_u of each query, float32 `(batch, item ids)`."""
-        history = self.history(inputs)
+        history = self.items_of(inputs)
         shape = (ops.shape(history)[0], self.schema.item_id.num_ids)
         rows = ops.broadcast_to(ops.arange(shape[0], dtype="int32")[:, None], ops.shape(history))
         places = ops.reshape(ops.stack([rows, history], axis=-1), (-1, 2))

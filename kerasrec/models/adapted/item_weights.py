@@ -76,7 +76,7 @@ class ItemWeightsRecommender(AdaptedRecommender):
             score.
         """
         items = ops.convert_to_tensor(inputs[self.schema.item_id.name])
-        history = self.history(inputs)
+        history = self.items_of(inputs)
         columns = history[:, None, :] if len(items.shape) == 2 else history
         # Positions in the matrix exceed int32 beyond 46,340 items.
         rows = ops.cast(items[..., None], "int64") * self.schema.item_id.num_ids

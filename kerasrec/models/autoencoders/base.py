@@ -163,7 +163,7 @@ class AutoencoderRecommender(ProfileRecommender):
 
     def query_embedding(self, inputs: Features, training: bool = False) -> Tensor:
         """Return [h, 1]."""
-        hidden, _ = self.represent(self.history(inputs), training)
+        hidden, _ = self.represent(self.items_of(inputs), training)
         return ops.concatenate([hidden, ops.ones_like(hidden[:, :1])], axis=-1)
 
     def item_embedding(self, inputs: Features) -> Tensor:

@@ -105,6 +105,8 @@ class MultVAE(AutoencoderRecommender):
             for at, units in enumerate(reversed(self.hidden_units))
         ]
         self.noise = keras.random.SeedGenerator()
+        # A call does not use it: scores are those of the mean.
+        self.log_variance.build((None, self.hidden_units[-1]))
         self.build()
 
     def represent(

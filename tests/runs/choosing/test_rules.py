@@ -17,6 +17,7 @@ NAMES = [name for name in models.__all__ if name != "Recommender"]
 TRAININGS = {
     "sequence": lambda facts: rules.sequence(facts, length=rules.max_length(facts)[0]),
     "retrieval": rules.retrieval,
+    "profiles": rules.profiles,
     "pairs": rules.pairs,
     "shared pairs": lambda facts: rules.pairs(facts, shared=True),
     "ratings": rules.ratings,
@@ -43,8 +44,8 @@ INTEGERS = {
     "batch_size": (1, 16384),
     "negatives": (0, 8192),
     "warmup_steps": (0, 1000),
-    "epochs": (rules.FEWEST, rules.MOST),
-    "patience": (3, rules.MOST),
+    "epochs": (rules.FEWEST, rules.MOST_PROFILES),
+    "patience": (3, rules.MOST_PROFILES),
 }
 NUMBERS = {
     "learning_rate": (1e-4, 0.1),
