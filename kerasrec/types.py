@@ -131,6 +131,15 @@ class Autoencoder(Protocol):
 
 
 @runtime_checkable
+class MovingPrior(Protocol):
+    """An autoencoder whose penalty depends on its state after the epoch before."""
+
+    def update_prior(self) -> None:
+        """Take the state as it is now for the next epoch."""
+        ...
+
+
+@runtime_checkable
 class Counted(Protocol):
     """A model that is not trained by gradients: it is computed from encoded rows."""
 

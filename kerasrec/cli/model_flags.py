@@ -129,6 +129,17 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
      "Non-personalised baseline that scores items by their number of training rows.", (
         DTYPE,
     )),
+    "RecVAE": (
+     "Variational autoencoder over the items of a user, with a composite prior.", (
+        Flag("embedding_dim", int, 200, "length of z_u and q_i."),
+        Flag("hidden_units", int, 600, "width of the layers of the encoder."),
+        Flag("dropout", float, 0.5,
+             "fraction of the items of a user that are dropped where the encoder is updated."),
+        Flag("gamma", float, 0.005, "weight of the divergence for each item of the user."),
+        Flag("prior_weights", Sequence[float], (0.15, 0.75, 0.1),
+             "weights of the three parts of the prior, which add up to 1."),
+        DTYPE,
+    )),
     "SASRec": ("Self-attentive sequential recommender.", (
         Flag("embedding_dim", int, 64, "length of q_i and of every state."),
         Flag("num_layers", int, 2, "number of blocks of attention and feed-forward layer."),

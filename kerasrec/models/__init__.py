@@ -11,6 +11,7 @@ FILES = {
     "adapted.user_knn": ["UserKNN"],
     "autoencoders.mult_dae": ["MultDAE"],
     "autoencoders.mult_vae": ["MultVAE"],
+    "autoencoders.rec_vae": ["RecVAE"],
     "base": ["Recommender"],
     "embedding_mlp": ["EmbeddingMLP"],
     "gru4rec": ["GRU4Rec"],

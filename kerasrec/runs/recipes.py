@@ -16,7 +16,14 @@ from kerasrec.runs.optimizer import constrain, make_optimizer
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.validation import validation_of
 from kerasrec.schema import FIRST_ID
-from kerasrec.types import Autoencoder, Biased, Retriever, SequenceModel, StepClassifier
+from kerasrec.types import (
+    Autoencoder,
+    Biased,
+    MovingPrior,
+    Retriever,
+    SequenceModel,
+    StepClassifier,
+)
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -224,6 +231,8 @@ def _profiles(model: Any, ready: "PreparedData", training: Training) -> tuple[An
     known = (ready.train[user] >= FIRST_ID) & (ready.train[item] >= FIRST_ID)
     users = len(np.unique(ready.train[user][known & (ready.positives(ready.train) > 0)]))
     steps = int(training.epochs or 1) * -(-users // int(training.batch_size or 1))
+    # A prior that moves with the model needs no annealing.
+    steps = 0 if isinstance(model, MovingPrior) else steps
     trainer = kerasrec.training.AutoencoderTrainer(model, anneal_steps=steps)
     return _own(trainer, ready, training)
 

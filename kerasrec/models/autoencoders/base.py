@@ -1,5 +1,6 @@
 """Base class of autoencoders: they read the items of a user and score all items."""
 
+import math
 from typing import Any
 
 import keras
@@ -26,7 +27,7 @@ class AutoencoderRecommender(ProfileRecommender):
     It is a retriever, whose query vector is [h, 1] and whose item vector is [q_i, b_i]: the row of
     the last layer. Only this row says what `similar_items` finds, not the one by which the first
     layer reads the item. The first layer adds up the rows of the items of the user. A subclass
-    creates its layers, calls `make_tables` and `build()`, and defines `represent`.
+    creates its layers, calls `make_items` and `build()`, and defines `represent`.
 
     Train it with `kerasrec.training.AutoencoderTrainer`, on one row per user. Stock `fit` on pairs
     works as for any model, without what `represent` draws and penalises.
@@ -60,28 +61,33 @@ class AutoencoderRecommender(ProfileRecommender):
         self.embedding_dim = embedding_dim
         self.dropout = dropout
         self.l2 = l2
+        self.profile_drop = Dropout(dropout, name="profile_dropout", dtype="float32")
 
-    def make_tables(self, first: int, last: int) -> None:
-        """Create the rows by which items are read and scored.
+    def make_profile(self, units: int) -> None:
+        """Create the first layer, which `read_profile` applies.
 
         Args:
-            first: width of the first layer.
-            last: width of the last hidden layer.
+            units: its width.
         """
-        num_ids = self.schema.item_id.num_ids
-        self.profile_drop = Dropout(self.dropout, name="profile_dropout", dtype="float32")
         self.profile_vectors = self.add_weight(
-            shape=(num_ids, first),
+            shape=(self.schema.item_id.num_ids, units),
             initializer="glorot_uniform",
             regularizer=self.penalty(),
             autocast=False,
             name="profile_vectors",
         )
-        self.profile_bias = self.add_weight(shape=(first,), initializer="zeros", name="first_bias")
-        policy = {"dtype": self.dtype_policy}
+        self.profile_bias = self.add_weight(shape=(units,), initializer="zeros", name="first_bias")
+
+    def make_items(self, units: int) -> None:
+        """Create the last layer, with a row for each item.
+
+        Args:
+            units: width of h.
+        """
+        num_ids, policy = self.schema.item_id.num_ids, {"dtype": self.dtype_policy}
         self.item_vectors = Embedding(
             num_ids,
-            last,
+            units,
             embeddings_initializer="glorot_uniform",
             embeddings_regularizer=self.penalty(),
             name="item_vectors",
@@ -126,15 +132,11 @@ class AutoencoderRecommender(ProfileRecommender):
     def read_profile(self, items: Tensor, training: bool) -> Tensor:
         """Return the first layer without its activation, `(batch, dim)`.
 
-        Profiles have length 1. In training, some items are dropped and the others scaled.
-
         Args:
             items: int32 ids `(batch, width)`, each once, 0 at padding.
             training: whether to drop some of the items.
         """
-        real = ops.cast(ops.not_equal(items, 0), "float32")
-        lengths = ops.sqrt(ops.maximum(ops.sum(real, axis=1, keepdims=True), 1.0))
-        weights = self.profile_drop(real / lengths, training=training)
+        weights = self.profile_drop(profile_weights(items), training=training)
         read = sum_rows(self.profile_vectors, items, weights)
         return ops.cast(read, self.compute_dtype) + ops.cast(self.profile_bias, self.compute_dtype)
 
@@ -150,11 +152,22 @@ class AutoencoderRecommender(ProfileRecommender):
             `(batch,)`.
         """
         hidden, penalty = self.represent(items, training, draw=training)
-        vectors = ops.cast(self.item_vectors.embeddings, self.compute_dtype)
-        bias = ops.cast(self.item_bias.embeddings, "float32")[:, 0]
-        bias += np.where(np.arange(bias.shape[0]) < FIRST_ID, np.float32(_LOWEST), np.float32(0))
-        logits = ops.cast(ops.matmul(hidden, ops.transpose(vectors)), "float32") + bias
+        logits = self.logits(hidden, self.item_vectors.embeddings, self.item_bias.embeddings)
         return logits, ops.zeros_like(logits[:, 0]) if penalty is None else penalty
+
+    def logits(self, hidden: Tensor, vectors: Tensor, bias: Tensor) -> Tensor:
+        """Return float32 logits `(batch, item ids)`, -1e9 at ids that are no items.
+
+        Args:
+            hidden: h, `(batch, dim)`.
+            vectors: rows of the items `(item ids, dim)`.
+            bias: their biases `(item ids, 1)`.
+        """
+        vectors = ops.cast(vectors, self.compute_dtype)
+        logits = ops.cast(ops.matmul(hidden, ops.transpose(vectors)), "float32")
+        no_item = np.arange(self.schema.item_id.num_ids) < FIRST_ID
+        lowest = np.where(no_item, np.float32(_LOWEST), np.float32(0))
+        return logits + (ops.cast(bias, "float32")[:, 0] + lowest)
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the scores of the pairs."""
@@ -175,3 +188,40 @@ class AutoencoderRecommender(ProfileRecommender):
         """Return the constructor's arguments. Subclasses add their own."""
         own = {"embedding_dim": self.embedding_dim, "dropout": self.dropout, "l2": self.l2}
         return {**super().get_config(), **own}
+
+
+def profile_weights(items: Tensor) -> Tensor:
+    """Return the weight of each item in a profile of length 1, float32 `(batch, width)`.
+
+    Args:
+        items: int32 ids `(batch, width)`, each once, 0 at padding.
+
+    Example:
+
+    >>> profile_weights(np.array([[5, 6, 7, 8], [0, 5, 0, 0]])).numpy().tolist()
+    [[0.5, 0.5, 0.5, 0.5], [0.0, 1.0, 0.0, 0.0]]
+    """
+    real = ops.cast(ops.not_equal(items, 0), "float32")
+    return real / ops.sqrt(ops.maximum(ops.sum(real, axis=1, keepdims=True), 1.0))
+
+
+def log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the logarithm of the normal density of each element.
+
+    Args:
+        z: where.
+        mean: means.
+        log_variance: logarithms of the variances.
+    """
+    squares = ops.square(z - mean) * ops.exp(-log_variance)
+    return -(math.log(2 * math.pi) + log_variance + squares) / 2
+
+
+def through(value: Tensor, share: Tensor) -> Tensor:
+    """Return a value whose gradient is multiplied by 0 or 1.
+
+    Args:
+        value: any numbers.
+        share: 0 or 1.
+    """
+    return share * value + (1 - share) * ops.stop_gradient(value)

@@ -82,7 +82,8 @@ class MultDAE(AutoencoderRecommender):
         for units in self.hidden_units:
             check_integer(self, "each of hidden_units", units, 1)
         widths = (*self.hidden_units, embedding_dim)
-        self.make_tables(widths[0], widths[0])
+        self.make_profile(widths[0])
+        self.make_items(widths[0])
         after = (*widths[1:], *reversed(self.hidden_units))
         self.layers_after = [
             self.dense(units, f"hidden_{at}", "tanh") for at, units in enumerate(after, 1)

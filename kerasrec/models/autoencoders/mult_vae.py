@@ -93,7 +93,8 @@ class MultVAE(AutoencoderRecommender):
             )
         for units in self.hidden_units:
             check_integer(self, "each of hidden_units", units, 1)
-        self.make_tables(self.hidden_units[0], self.hidden_units[0])
+        self.make_profile(self.hidden_units[0])
+        self.make_items(self.hidden_units[0])
         self.encoder = [
             self.dense(units, f"encoder_{at}", "tanh")
             for at, units in enumerate(self.hidden_units[1:], 1)

@@ -7,8 +7,9 @@ from keras import ops
 
 from kerasrec._checks import check_integer
 from kerasrec.data.batches.user_profiles import ITEMS, TARGETS, user_profiles
+from kerasrec.training.fit_model import FIT
 from kerasrec.training.trainer import Trainer
-from kerasrec.types import Autoencoder, Columns, Features, Tensor
+from kerasrec.types import Autoencoder, Columns, Features, MovingPrior, Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
@@ -24,7 +25,7 @@ class AutoencoderTrainer(Trainer):
 
     `batches` of training rows also makes the model keep these rows, by which it knows the users. In
     validation the model reads the training rows and predicts the other items, without noise, and
-    without the penalty.
+    without the penalty. The prior of a model with `update_prior` is renewed after each epoch.
 
     Args:
         model: a model with `reconstruct` and `keep_rows`, such as `MultVAE`.
@@ -73,6 +74,16 @@ class AutoencoderTrainer(Trainer):
             name="steps",
         )
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as `FitModel.fit`. A prior that moves is renewed after each epoch."""
+        given = FIT.bind(self, *args, **kwargs).arguments
+        callbacks = given.pop("callbacks", None)
+        del given["self"]
+        if isinstance(self.model, MovingPrior):
+            # Before others, which may save what an epoch ends with.
+            callbacks = [_RenewedPrior(), *keras.tree.flatten(callbacks or [])]
+        return super().fit(**given, callbacks=callbacks)
+
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the loss of each user."""
         items = ops.convert_to_tensor(inputs[ITEMS])
@@ -111,6 +122,17 @@ class AutoencoderTrainer(Trainer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "anneal_steps": self.anneal_steps}
+
+
+class _RenewedPrior(keras.callbacks.Callback):
+    """Callback that renews the prior of the model of a trainer."""
+
+    # Nothing happens within an epoch.
+    counts_batches = False
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Renew the prior."""
+        self.model.model.update_prior()
 
 
 def multinomial_loss(logits: Tensor, items: Tensor) -> Tensor:
