@@ -43,19 +43,22 @@ class ProfileEncoder(keras.layers.Layer):
             shape=(num_ids, units), initializer="glorot_uniform", autocast=False, name="vectors"
         )
         self.bias = self.add_weight(shape=(units,), initializer="zeros", name="bias")
-        policy = {"dtype": self.dtype_policy}
-        self.hidden = [
-            keras.layers.Dense(units, name=f"hidden_{at}", **policy) for at in range(1, LAYERS)
-        ]
+        self.hidden = [self._dense(units, f"hidden_{at}") for at in range(1, LAYERS)]
         self.norms = [
-            keras.layers.LayerNormalization(epsilon=_EPSILON, name=f"norm_{at}", **policy)
+            keras.layers.LayerNormalization(
+                epsilon=_EPSILON, name=f"{self.name}_norm_{at}", dtype=self.dtype_policy
+            )
             for at in range(LAYERS)
         ]
-        self.mean = keras.layers.Dense(dim, name="mean", **policy)
-        self.log_variance = keras.layers.Dense(dim, name="log_variance", **policy)
+        self.mean = self._dense(dim, "mean")
+        self.log_variance = self._dense(dim, "log_variance")
         for layer in (*self.hidden, *self.norms, self.mean, self.log_variance):
             layer.build((None, units))
         self.built = True
+
+    def _dense(self, units: int, name: str) -> keras.layers.Dense:
+        # Paths of weights hold the name of the layer that is built alone.
+        return keras.layers.Dense(units, name=f"{self.name}_{name}", dtype=self.dtype_policy)
 
     def call(self, items: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and logarithm of the variance."""

@@ -106,7 +106,7 @@ class MultVAE(AutoencoderRecommender):
             for at, units in enumerate(reversed(self.hidden_units))
         ]
         self.noise = keras.random.SeedGenerator()
-        # A call does not use it: scores are those of the mean.
+        # A call does not build it: scores are those of the mean.
         self.log_variance.build((None, self.hidden_units[-1]))
         self.build()
 
@@ -118,12 +118,15 @@ class MultVAE(AutoencoderRecommender):
         for layer in self.encoder:
             hidden = layer(hidden)
         z, divergence = self.mean(hidden), None
+        log_variance = self.log_variance(hidden) if training else z
         if draw:
-            mean, log_variance = ops.cast(z, "float32"), self.log_variance(hidden)
+            mean = ops.cast(z, "float32")
             log_variance = ops.cast(log_variance, "float32")
             divergence = self.beta * divergence_of(mean, log_variance)
             noise = draw_normal(ops.shape(mean), self.noise)
             z = ops.cast(mean + ops.exp(log_variance / 2) * noise, z.dtype)
+        elif training:
+            z += 0 * log_variance  # a gradient of 0, since Keras warns where there is none
         for layer in self.decoder:
             z = layer(z)
         return z, divergence

@@ -138,7 +138,9 @@ class RecVAE(AutoencoderRecommender):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the mean of z. `reconstruct` draws it."""
         weights = self.profile_drop(profile_weights(items), training=training)
-        return self.encoder(items, weights)[0], None
+        mean, log_variance = self.encoder(items, weights)
+        # A gradient of 0, since Keras warns where there is none.
+        return (mean + 0 * log_variance if training else mean), None
 
     def reconstruct(self, items: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
         """Return the logits of all items, and the weighted divergence of each user.
