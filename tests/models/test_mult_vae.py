@@ -6,7 +6,7 @@ import pytest
 
 from kerasrec.models import MultVAE
 from kerasrec.models.autoencoders.mult_vae import divergence_of
-from kerasrec.schema import IdSequence
+from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import CHECKS, ModelCase, tiny_schema
 
 SIZES = {"embedding_dim": 3, "hidden_units": (6, 5)}
@@ -127,6 +127,12 @@ def test_divergence_by_hand():
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=f"MultVAE: {message}"):
         MultVAE(tiny_schema(), **options)
+
+
+def test_too_many_items_are_refused_with_the_bytes():
+    schema = Schema(user=Categorical("user_id", 9), item=Categorical("item_id", 10**9))
+    with pytest.raises(ValueError, match=r"999,999,998 items need 9,600,000,000,000 bytes .*nar"):
+        MultVAE(schema)
 
 
 def test_rows_that_no_user_has():

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasrec._checks import check_integer, check_number, check_share
+from kerasrec._checks import check_integer, check_memory, check_number, check_share
 from kerasrec.layers import Dropout, Embedding
 from kerasrec.layers.id_bag import sum_rows
 from kerasrec.models.base import dot
@@ -41,7 +41,8 @@ class AutoencoderRecommender(ProfileRecommender):
         dtype: dtype or dtype policy. The first layer is float32 under every policy.
 
     Raises:
-        ValueError: if a size is not positive, `l2` is negative, or `dropout` is no share below 1.
+        ValueError: if a size is not positive, `l2` is negative, `dropout` is no share below 1, or
+            the rows of the items do not fit into memory.
     """
 
     def __init__(
@@ -68,7 +69,11 @@ class AutoencoderRecommender(ProfileRecommender):
 
         Args:
             units: its width.
+
+        Raises:
+            ValueError: if it does not fit into memory.
         """
+        self._check_table(units)
         self.profile_vectors = self.add_weight(
             shape=(self.schema.item_id.num_ids, units),
             initializer="glorot_uniform",
@@ -83,7 +88,11 @@ class AutoencoderRecommender(ProfileRecommender):
 
         Args:
             units: width of h.
+
+        Raises:
+            ValueError: if it does not fit into memory.
         """
+        self._check_table(units)
         num_ids, policy = self.schema.item_id.num_ids, {"dtype": self.dtype_policy}
         self.item_vectors = Embedding(
             num_ids,
@@ -96,6 +105,12 @@ class AutoencoderRecommender(ProfileRecommender):
         self.item_bias = Embedding(
             num_ids, 1, embeddings_initializer="zeros", name="item_bias", **policy
         )
+
+    def _check_table(self, units: int) -> None:
+        num_ids = self.schema.item_id.num_ids
+        # Weights of 4 bytes, with their gradients and the two moments of Adam.
+        hint = "Leave rare items out (min_count=), choose narrower layers, or MatrixFactorization."
+        check_memory(self, f"{num_ids - FIRST_ID:,} items", 16 * num_ids * units, hint)
 
     def penalty(self) -> Any:
         """Return the regularizer of a table or kernel; None without one."""

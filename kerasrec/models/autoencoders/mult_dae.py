@@ -28,7 +28,8 @@ class MultDAE(AutoencoderRecommender):
     those of the paper: one hidden layer, which is z.
 
     Where the items of a user come from, see `ProfileRecommender`: from training by user id, or,
-    with a sequence of the item id in the schema, from any history.
+    with a sequence of the item id in the schema, from any history. `similar_items` compares items
+    by [q_i, b_i], their columns of the decoder.
 
     Args:
         schema: names and sizes of the features; only the user id, the item id and a history of it

@@ -30,7 +30,8 @@ class MultVAE(AutoencoderRecommender):
     lets the weight of the KL divergence rise from 0 to `beta`. The defaults are those of the paper.
 
     Where the items of a user come from, see `ProfileRecommender`: from training by user id, or,
-    with a sequence of the item id in the schema, from any history.
+    with a sequence of the item id in the schema, from any history. `similar_items` compares items
+    by [q_i, b_i], their columns of the decoder.
 
     Args:
         schema: names and sizes of the features; only the user id, the item id and a history of it
