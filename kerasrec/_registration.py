@@ -33,6 +33,7 @@ REGISTERED = {
     "serving.pipeline": ["Pipeline"],
     "training.graphs.graph_crossentropy": ["GraphCrossentropyTrainer"],
     "training.graphs.graph_softmax": ["GraphSoftmaxTrainer"],
+    "training.autoencoders.trainer": ["AutoencoderTrainer"],
     "training.next_item": ["NextItemTrainer"],
     "training.sampled_softmax": ["SampledSoftmaxTrainer"],
     "training.stepwise": ["StepwiseTrainer"],

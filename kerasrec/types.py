@@ -110,6 +110,36 @@ class StepClassifier(Protocol):
 
 
 @runtime_checkable
+class Autoencoder(Protocol):
+    """A model that reconstructs the items of a user, which it keeps of the training rows.
+
+    Of classes `issubclass` asks.
+    """
+
+    def keep_rows(self, columns: Columns) -> None:
+        """Keep the items of the users, by which the model knows them, instead of any before."""
+        ...
+
+    def reconstruct(self, items: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Return float32 logits `(batch, item ids)` of bags of items, and a penalty of each.
+
+        Args:
+            items: int32 ids `(batch, width)`, each once, 0 at padding.
+            training: whether to draw noise.
+        """
+        ...
+
+
+@runtime_checkable
+class MovingPrior(Protocol):
+    """An autoencoder whose penalty depends on its state after the epoch before."""
+
+    def update_prior(self) -> None:
+        """Take the state as it is now for the next epoch."""
+        ...
+
+
+@runtime_checkable
 class Counted(Protocol):
     """A model that is not trained by gradients: it is computed from encoded rows."""
 

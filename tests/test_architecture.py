@@ -60,6 +60,7 @@ TENSORFLOW = {
     "data/batches/blocks.py",
     "data/batches/examples.py",
     "data/batches/next_items.py",
+    "data/batches/user_profiles.py",
     "data/streams/parquet.py",
     "data/streams/row_stream.py",
     "data/streams/tfrecords.py",
@@ -69,6 +70,7 @@ TENSORFLOW = {
     "layers/bipartite_graph.py",
     "layers/dropout.py",
     "layers/embedding.py",
+    "layers/id_bag.py",
     "layers/id_matrix.py",
     "layers/recurrent.py",
     "losses/chunked_softmax.py",
@@ -81,7 +83,7 @@ TENSORFLOW = {
 }
 BASES = (
     *("__init__", "base", "interactions", "item_weights"),
-    *("perceptron", "sequential", "target_aware"),
+    *("perceptron", "profiles", "sequential", "target_aware"),
 )
 MODELS = sorted(p for p in (PACKAGE / "models").rglob("*.py") if p.stem not in BASES)
 
@@ -259,6 +261,8 @@ def class_of(path):
         .replace("Sasrec", "SASRec")
         .replace("Gru4rec", "GRU4Rec")
         .replace("Lstm", "LSTM")
+        .replace("Vae", "VAE")
+        .replace("Dae", "DAE")
     )
 
 

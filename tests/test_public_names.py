@@ -62,8 +62,8 @@ PUBLIC = {
         CHECKS ModelCase check_model random_inputs tiny_schema
     """,
     "training": """
-        AlternatingLeastSquares GraphCrossentropyTrainer GraphSoftmaxTrainer NextItemTrainer
-        SampledSoftmaxTrainer StepwiseTrainer Trainer keep_freed_memory
+        AlternatingLeastSquares AutoencoderTrainer GraphCrossentropyTrainer GraphSoftmaxTrainer
+        NextItemTrainer SampledSoftmaxTrainer StepwiseTrainer Trainer keep_freed_memory
     """,
     "serving.server": """
         Settings background measure_load serve
@@ -71,7 +71,7 @@ PUBLIC = {
 }
 # Modules whose classes and constants are public as they stand, and the models, a line each there.
 WHOLE = {"schema", "types", "models"}
-MOST = 150
+MOST = 152
 
 
 @pytest.mark.parametrize("package", PUBLIC)

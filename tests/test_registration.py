@@ -30,6 +30,7 @@ MAKE = {
     "Adagrad": lambda: optimizers.Adagrad(0.1),
     "Adam": lambda: optimizers.Adam(optimizers.WarmUp(0.1, 10)),
     "AdamW": lambda: optimizers.AdamW(0.1, clipnorm=1.0),
+    "AutoencoderTrainer": lambda: training.AutoencoderTrainer(MAKE["MultVAE"]()),
     "CausalAttention": lambda: layers.CausalAttention(2, 4),
     "BipartiteGraph": lambda: BipartiteGraph(3, 4),
     "Calibrated": lambda: retrieval.Calibrated(0.5),

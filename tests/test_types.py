@@ -6,6 +6,7 @@ from kerasrec.models import (
     GRU4Rec,
     LightGCN,
     MatrixFactorization,
+    MultVAE,
     NeuMF,
     Popularity,
     SASRec,
@@ -13,6 +14,7 @@ from kerasrec.models import (
 )
 from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
 from kerasrec.types import (
+    Autoencoder,
     Biased,
     Counted,
     GraphModel,
@@ -43,16 +45,17 @@ SCHEMA = Schema(
         (Popularity, {Retriever, Counted}),
         (EASE, {Retriever, Counted}),
         (LightGCN, {Retriever, Counted, GraphModel}),
+        (MultVAE, {Retriever, Autoencoder}),
         (SASRec, {Retriever, SequenceModel}),
         (GRU4Rec, {Retriever, SequenceModel}),
         (StackedLSTMClassifier, {PartsRanker, StepClassifier}),
     ],
 )
 def test_models_can_what_they_can(kind, more):
-    every = {Ranker, Retriever, PartsRanker, SequenceModel, StepClassifier, Counted, GraphModel}
-    every.add(Predictor)
+    every = {Ranker, Retriever, PartsRanker, SequenceModel, StepClassifier, Counted, Predictor}
+    every |= {Autoencoder, GraphModel}
     assert {can for can in every if isinstance(kind(SCHEMA), can)} == {Ranker, Predictor} | more
-    for can in (SequenceModel, StepClassifier, Counted, GraphModel):  # before there is a model
+    for can in (SequenceModel, StepClassifier, Counted, Autoencoder, GraphModel):  # of the class
         assert issubclass(kind, can) == (can in more)
     assert issubclass(kind, TwoVectors) == (Retriever in more)
     assert is_computed(kind) == (kind in (Popularity, EASE))
@@ -71,7 +74,7 @@ def test_what_a_query_is_known_by():
         Schema(user=(Categorical("user", 9), steps, SCHEMA.user[1]), **ids)
     )
     numbers = StackedLSTMClassifier(Schema(user=(Categorical("user", 9), steps), **ids))
-    models = both, numbers, SASRec(SCHEMA), EmbeddingMLP(SCHEMA)
+    models = both, numbers, SASRec(SCHEMA), EmbeddingMLP(SCHEMA), MultVAE(SCHEMA)
     assert [known_by(model) for model in models] == [
-        *(("history",), ("steps",), ("history",), ("user", "history")),
+        *(("history",), ("steps",), ("history",), ("user", "history"), ("history",)),
     ]

@@ -103,6 +103,28 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
              "divisor of the cosine, 0.05 to 0.2 for a softmax; None for the dot product."),
         DTYPE,
     )),
+    "MultDAE": (
+     "Denoising autoencoder over the items of a user, with a multinomial likelihood.", (
+        Flag("embedding_dim", int, 200, "length of z_u."),
+        Flag("hidden_units", Sequence[int], (),
+             "widths of the layers before z_u; those after it are the same in reverse."),
+        Flag("dropout", float, 0.5,
+             "fraction of the items of a user that are dropped in training."),
+        Flag("l2", float, 2e-5, "weight of the squares of all weights but the biases."),
+        DTYPE,
+    )),
+    "MultVAE": (
+     "Variational autoencoder over the items of a user, with a multinomial likelihood.", (
+        Flag("embedding_dim", int, 200, "length of z_u."),
+        Flag("hidden_units", Sequence[int], (600,),
+             "widths of the hidden layers of the encoder; those of the decoder are the same in "
+             "reverse."),
+        Flag("dropout", float, 0.5,
+             "fraction of the items of a user that are dropped in training."),
+        Flag("beta", float, 0.2, "weight of the KL divergence."),
+        Flag("l2", float, 0.0, "weight of the squares of all weights but the biases."),
+        DTYPE,
+    )),
     "NeuMF": ('Neural matrix factorisation (He et al., 2017, "Neural Collaborative Filtering").', (
         Flag("embedding_dim", int, 64, "length of a row, in every table of both parts."),
         Flag("hidden_units", Sequence[int], (128, 64), "widths of the hidden layers."),
@@ -115,6 +137,17 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
     )),
     "Popularity": (
      "Non-personalised baseline that scores items by their number of training rows.", (
+        DTYPE,
+    )),
+    "RecVAE": (
+     "Variational autoencoder over the items of a user, with a composite prior.", (
+        Flag("embedding_dim", int, 200, "length of z_u and q_i."),
+        Flag("hidden_units", int, 600, "width of the layers of the encoder."),
+        Flag("dropout", float, 0.5,
+             "fraction of the items of a user that are dropped where the encoder is updated."),
+        Flag("gamma", float, 0.005, "weight of the divergence for each item of the user."),
+        Flag("prior_weights", Sequence[float], (0.15, 0.75, 0.1),
+             "weights of the three parts of the prior, which add up to 1."),
         DTYPE,
     )),
     "SASRec": ("Self-attentive sequential recommender.", (

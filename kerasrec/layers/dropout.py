@@ -1,4 +1,6 @@
-"""Dropout that stays fast under XLA."""
+"""Random numbers that stay fast under XLA."""
+
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -48,3 +50,13 @@ class Dropout(keras.layers.Dropout):
             rng_alg="philox",
             noise_shape=shape,
         )
+
+
+def draw_normal(shape: Any, seed: keras.random.SeedGenerator) -> Tensor:
+    """Draw standard normal numbers by the Philox generator, see `Dropout`.
+
+    Args:
+        shape: shape of the result.
+        seed: generator of a new seed for each call.
+    """
+    return tf.random.stateless_normal(shape, ops.cast(seed.next(), "int32"), alg="philox")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
+import numpy as np
 
 import kerasrec
 from kerasrec.runs.best_epoch import BestEpoch
@@ -14,9 +15,12 @@ from kerasrec.runs.choosing.starting_biases import damped_biases
 from kerasrec.runs.optimizer import constrain, make_optimizer
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.validation import validation_of
+from kerasrec.schema import FIRST_ID
 from kerasrec.types import (
+    Autoencoder,
     Biased,
     GraphModel,
+    MovingPrior,
     Retriever,
     SequenceModel,
     StepClassifier,
@@ -77,6 +81,8 @@ def kind_of(model: Any) -> Kind:
     kind = model if isinstance(model, type) else type(model)
     if issubclass(kind, StepClassifier):
         return Kind("predicts the label of each event", True, {"log_loss": _stepwise})
+    if issubclass(kind, Autoencoder):
+        return Kind("reconstructs the items of users", False, {"softmax": _profiles})
     if issubclass(kind, SequenceModel):
         next_item = {"softmax": _sequence, "binary_crossentropy": _sequence}
         return Kind("predicts the next item, not a label", True, next_item)
@@ -242,6 +248,18 @@ def _graph_constraint(
         model, seed=training.seed, **_negatives(training)
     )
     trainer.adapt(ready.train)
+    return _own(trainer, ready, training)
+
+
+def _profiles(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
+    """Train an autoencoder on the items of one user per row, while its penalty rises."""
+    user, item = ready.schema.user_id.name, ready.schema.item_id.name
+    known = (ready.train[user] >= FIRST_ID) & (ready.train[item] >= FIRST_ID)
+    users = len(np.unique(ready.train[user][known & (ready.positives(ready.train) > 0)]))
+    steps = int(training.epochs or 1) * -(-users // int(training.batch_size or 1))
+    # A prior that moves with the model needs no annealing.
+    steps = 0 if isinstance(model, MovingPrior) else steps
+    trainer = kerasrec.training.AutoencoderTrainer(model, anneal_steps=steps)
     return _own(trainer, ready, training)
 
 

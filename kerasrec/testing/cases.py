@@ -15,6 +15,7 @@ from kerasrec.schema import (
     Numeric,
     Schema,
 )
+from kerasrec.types import Autoencoder
 
 
 def tiny_schema(*, num_users: int = 11, num_items: int = 17, features: bool = False) -> Schema:
@@ -86,8 +87,29 @@ class ModelCase:
             )
 
     def new(self, **more: Any) -> Any:
-        """Return a new model."""
-        return self.model(self.given, **{**self.kwargs, **more})
+        """Return a new model. One that keeps the items of users gets three of each user."""
+        model = self.model(self.given, **{**self.kwargs, **more})
+        if isinstance(model, Autoencoder):
+            model.keep_rows(three_items(self.schema))
+        return model
+
+
+def three_items(schema: Schema) -> dict[str, np.ndarray]:
+    """Return rows of three items of each user.
+
+    Args:
+        schema: schema with the ids.
+
+    Example:
+
+    >>> three_items(tiny_schema())["item_id"][:6].tolist()
+    [2, 3, 4, 3, 4, 5]
+    """
+    users = schema.user_id.num_ids - FIRST_ID
+    items = schema.item_id.num_ids - FIRST_ID
+    user, step = np.divmod(np.arange(3 * users), 3)
+    ids = {schema.user_id.name: user, schema.item_id.name: (user + step) % items}
+    return {name: (values + FIRST_ID).astype("int32") for name, values in ids.items()}
 
 
 def random_inputs(

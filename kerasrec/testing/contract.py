@@ -15,7 +15,7 @@ from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
 from kerasrec.testing.assertions import demand, same, score, shake
 from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs, scattered
 from kerasrec.testing.sides import check_contributions, check_parts, check_retrieval
-from kerasrec.types import SequenceModel
+from kerasrec.types import Autoencoder, SequenceModel
 
 
 def check_model(case: ModelCase) -> None:
@@ -191,6 +191,9 @@ def check_gradients(case: ModelCase) -> None:
     inputs = random_inputs(case.schema, 64)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(model(inputs, training=True) - 1.0))
+        if isinstance(model, Autoencoder):  # what is drawn is trained through bags of items alone
+            items = np.reshape(np.arange(FIRST_ID, FIRST_ID + 6, dtype="int32"), (2, 3))
+            loss += tf.reduce_mean(model.reconstruct(items, training=True)[1])
     gradients = tape.gradient(loss, [w.value for w in model.trainable_weights])
     for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
         demand(gradient is not None, case, f"{weight.path} has a gradient")
@@ -246,6 +249,10 @@ def check_learns(case: ModelCase) -> None:
     user, item = np.nonzero(train)
     keras.utils.set_random_seed(0)
     model = case.new()
+    if isinstance(model, Autoencoder):
+        liked_rows = np.argwhere(likes & train) + FIRST_ID
+        names = (schema.user_id.name, schema.item_id.name)
+        model.keep_rows(dict(zip(names, liked_rows.T, strict=True)))
     model.compile(keras.optimizers.Adam(0.03), keras.losses.BinaryCrossentropy(from_logits=True))
     # Models that use histories instead of the user id get two liked items, newest last.
     hints = [

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "graphs.graph_crossentropy": ["GraphCrossentropyTrainer"],
         "graphs.graph_softmax": ["GraphSoftmaxTrainer"],
+        "autoencoders.trainer": ["AutoencoderTrainer"],
         "least_squares": ["AlternatingLeastSquares"],
         "memory": ["keep_freed_memory"],
         "next_item": ["NextItemTrainer"],

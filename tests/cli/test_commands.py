@@ -49,6 +49,7 @@ def test_a_run_repeats_itself(run, tmp_path):
         ("MatrixFactorization", ["--loss", "softmax", "--valid", "0", "--jit_compile", "false"]),
         ("Popularity", []),
         ("EASE", []),
+        ("MultVAE", ["--hidden_units", "[8]", "--jit_compile", "false"]),
         pytest.param(
             "SASRec", ["--negatives", "8", "--jit_compile", "false"], marks=pytest.mark.slow
         ),

@@ -35,6 +35,8 @@ CASES = {
     "graph constraint": (
         "MatrixFactorization", {"use_bias": False}, {**PAIRS, "loss": "graph_crossentropy"},
         "GraphCrossentropyTrainer", None, RANKED),
+    "profiles": (
+        "MultVAE", {"hidden_units": (8,)}, ROWS, "AutoencoderTrainer", None, RANKED),
     "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItemTrainer", None, RANKED),
     "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItemTrainer", None, RANKED),
     "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "StepwiseTrainer", None, CLICKED),

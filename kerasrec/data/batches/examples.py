@@ -87,7 +87,7 @@ def pointwise(
         shown = hide({name: column[rows] for name, column in features.items()}, rng)
         return shown, *(v[rows] for v in values)
 
-    return _dataset(owner, make, len(values[0]), batch_size, shuffle, seed, drop_remainder)
+    return row_batches(owner, make, len(values[0]), batch_size, shuffle, seed, drop_remainder)
 
 
 def with_negatives(
@@ -178,7 +178,7 @@ def with_negatives(
         return hide(features, rng), label, *(v[rows.positives[chosen]] for v in weights)
 
     groups = batch_size // group
-    return _dataset(owner, make, len(rows.positives), groups, shuffle, seed, drop_remainder)
+    return row_batches(owner, make, len(rows.positives), groups, shuffle, seed, drop_remainder)
 
 
 def shared_negatives(
@@ -241,7 +241,7 @@ def shared_negatives(
         drawn = rows.sampler.replace_seen(rows.users(chosen), drawn, rng)
         return hide(rows.features(chosen, drawn), rng), np.zeros(len(chosen), np.int32)
 
-    return _dataset(owner, make, len(rows.positives), batch_size, shuffle, seed, drop_remainder)
+    return row_batches(owner, make, len(rows.positives), batch_size, shuffle, seed, drop_remainder)
 
 
 def histories(
@@ -306,9 +306,9 @@ def histories(
     )
 
 
-def _dataset(
+def row_batches(
     owner: str,
-    make: Callable[[np.ndarray, np.random.Generator, int], Arrays],
+    make: Callable[[np.ndarray, np.random.Generator, int], Any],
     rows: int,
     batch_size: int,
     shuffle: bool,

@@ -14,7 +14,14 @@ from kerasrec.runs.choosing import rules
 from kerasrec.runs.choosing.facts import Facts, check_ready
 from kerasrec.runs.optimizer import OURS, class_name
 from kerasrec.runs.settings import Training, choices_of
-from kerasrec.types import GraphModel, SequenceModel, StepClassifier, TwoVectors, is_computed
+from kerasrec.types import (
+    Autoencoder,
+    GraphModel,
+    SequenceModel,
+    StepClassifier,
+    TwoVectors,
+    is_computed,
+)
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData
@@ -203,6 +210,8 @@ def _training_rule(kind: type, loss: str, length: int | None) -> Any:
     """Return the rule for the training options of a kind of model with a loss."""
     if issubclass(kind, StepClassifier):
         return functools.partial(rules.labels, length=length or rules.LONGEST)
+    if issubclass(kind, Autoencoder):
+        return rules.profiles
     if issubclass(kind, SequenceModel):
         pairwise = loss == "binary_crossentropy"
         return functools.partial(rules.sequence, length=length or rules.LONGEST, pairwise=pairwise)

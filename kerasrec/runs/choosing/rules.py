@@ -30,6 +30,8 @@ MANY_ITEMS = 50_000
 """Items from which on a softmax samples some of them."""
 FEWEST, MOST = 5, 40
 """Bounds of the number of epochs."""
+MOST_PROFILES = 200
+"""Largest number of epochs of models with one row per user, whose epochs are short."""
 
 
 def density_of(facts: Facts) -> float:
@@ -168,6 +170,8 @@ def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
     if chosen is not None:
         less, more = round(max(0.1, chosen - 0.2), 2), round(min(0.6, chosen + 0.2), 2)
         return [{"dropout": less}, {"dropout": more}, {"embedding_dim": 128}]
+    if model in ("MultDAE", "MultVAE", "RecVAE"):
+        return [{"dropout": 0.7}, {"learning_rate": 0.001}, {"learning_rate": 0.01}]
     if model in ("EmbeddingMLP", "NeuMF"):
         return [{"l2": 1e-3}, {"l2": 3e-2}, {"learning_rate": 0.002}]
     return [{"learning_rate": 0.0005}, {"learning_rate": 0.006}]
@@ -235,6 +239,20 @@ def graph_constraint(facts: Facts) -> Settings:
         "learning_rate": (0.005, "half of that of the softmax"),
         "warmup_steps": (0, "not needed"),
         **_end(facts.rows / size, 4000, facts.rows * 64 * negatives),
+    }
+
+
+def profiles(facts: Facts) -> Settings:
+    """Choose the training of an autoencoder, on one row per user."""
+    size = power_of_two(facts.users / 15, 16, 512)
+    steps = facts.users / size
+    # The first layer and the last one, of 600 units each.
+    products = facts.users * facts.items * 1200
+    return {
+        "batch_size": (size, f"{facts.users:,} users"),
+        "learning_rate": (0.003, "as on MovieLens 100K"),
+        "warmup_steps": (0, "not needed"),
+        **_end(steps, max(1500, round(30 * steps)), products, most=MOST_PROFILES),
     }
 
 

@@ -19,6 +19,7 @@ TRAININGS = {
     "retrieval": rules.retrieval,
     "graph": rules.graph,
     "graph constraint": rules.graph_constraint,
+    "profiles": rules.profiles,
     "pairs": rules.pairs,
     "shared pairs": lambda facts: rules.pairs(facts, shared=True),
     "ratings": rules.ratings,
@@ -46,8 +47,8 @@ INTEGERS = {
     "batch_size": (1, 16384),
     "negatives": (0, 8192),
     "warmup_steps": (0, 1000),
-    "epochs": (rules.FEWEST, 60),
-    "patience": (3, rules.MOST),
+    "epochs": (rules.FEWEST, rules.MOST_PROFILES),
+    "patience": (3, rules.MOST_PROFILES),
 }
 NUMBERS = {
     "learning_rate": (1e-4, 0.1),

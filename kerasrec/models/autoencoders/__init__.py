@@ -1,0 +1,1 @@
+"""Autoencoders: models trained to reconstruct the items of a user."""

@@ -1,0 +1,1 @@
+"""Trainers of autoencoders, on one row per user."""
