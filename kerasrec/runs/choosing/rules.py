@@ -161,7 +161,7 @@ def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
         return [{"l2": 0.05}, {"l2": 0.2}, {"l2": 0.02}]
     if model == "LightGCN":
         return [{"num_layers": 2}, {"temperature": 0.1}, {"temperature": 0.2}]
-    if loss == "graph_crossentropy":
+    if model == "MatrixFactorization" and loss == "graph_crossentropy":
         return [{"l2": 1e-3}, {"l2": 1e-2}, {"learning_rate": 0.01}]
     if model == "MatrixFactorization":
         dot = {"temperature": None, "l2": 0.02, "learning_rate": 0.004}

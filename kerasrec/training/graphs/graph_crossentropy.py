@@ -212,8 +212,8 @@ def similar_items(matrix: scipy.sparse.csr_matrix, count: int) -> tuple[np.ndarr
         omega = both / (sums - degrees)[item] * np.sqrt(sums[item]) * scale[other]
         order = np.lexsort((other, -omega, item))  # the largest of each item first
         item, other, omega = item[order], other[order], omega[order]
-        place = np.arange(len(item)) - np.searchsorted(item, item)
-        best = place < count
-        ids[item[best], place[best]] = other[best]
+        rank = np.arange(len(item)) - np.searchsorted(item, item)
+        best = rank < count
+        ids[item[best], rank[best]] = other[best]
         weights[item[best], place[best]] = omega[best]
     return ids, weights
