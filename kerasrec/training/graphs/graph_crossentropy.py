@@ -215,5 +215,5 @@ def similar_items(matrix: scipy.sparse.csr_matrix, count: int) -> tuple[np.ndarr
         rank = np.arange(len(item)) - np.searchsorted(item, item)
         best = rank < count
         ids[item[best], rank[best]] = other[best]
-        weights[item[best], place[best]] = omega[best]
+        weights[item[best], rank[best]] = omega[best]
     return ids, weights
