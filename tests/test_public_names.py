@@ -71,7 +71,7 @@ PUBLIC = {
 }
 # Modules whose classes and constants are public as they stand, and the models, a line each there.
 WHOLE = {"schema", "types", "models"}
-MOST = 152
+MOST = 153
 
 
 @pytest.mark.parametrize("package", PUBLIC)
