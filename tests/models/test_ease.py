@@ -54,7 +54,7 @@ def test_histories_serve_users_who_were_not_there():
     assert np.asarray(model(inputs)).tolist() == pytest.approx([0.5, 2 / 3, 0])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 1000), st.floats(0.5, 50))
 def test_equals_the_normal_equations(seed, l2):
     rng = np.random.default_rng(seed)

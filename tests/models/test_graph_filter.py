@@ -64,7 +64,7 @@ def test_a_linear_filter_by_hand():
     assert found[3, 4] == 0
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(0, 1000), st.sampled_from(["linear", "chebyshev"]))
 def test_filters_the_spectrum(seed, kind):
     dense = drawn(seed)

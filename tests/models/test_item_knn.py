@@ -69,7 +69,7 @@ def test_scores_add_up_the_similarities():
     np.testing.assert_allclose(np.sum(parts, axis=-1), found, rtol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 20))
 def test_equals_plain_numpy(seed, neighbours):
     dense = np.random.default_rng(seed).random((13, 19)) < 0.3

@@ -49,7 +49,7 @@ def test_histories_serve_users_who_were_not_there():
     assert scores([1], [4], history[:1], neighbours=1).tolist() == [0]  # user 3 is closer
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 12))
 def test_equals_plain_numpy(seed, neighbours):
     dense = np.random.default_rng(seed).random((13, 19)) < 0.3
