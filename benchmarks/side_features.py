@@ -39,7 +39,7 @@ TASKS = {
     "ranking-neumf": ("NeuMF",),
 }
 RANKED = {"ranking": "EmbeddingMLP", "ranking-neumf": "NeuMF"}
-ASKED, K = 200, 10
+ASKED, K, POOLED = 200, 10, "ndcg@10"
 
 
 def command(*arguments: str) -> None:
@@ -67,7 +67,7 @@ def fitted(task: str, seed: int, folder: str) -> dict[str, Any]:
     found["gain"] = gain(values["tables"], values["ids"], users)
     if task in RANKED:  # the same users in the same order for every seed
         found["by user"] = {
-            side: {name: one.tolist() for name, one in its.items()} for side, its in values.items()
+            side: " ".join(f"{value:.4f}" for value in its[POOLED]) for side, its in values.items()
         }
     if (task, seed) == ("ratings", SEEDS[0]):
         run = pathlib.Path(folder, f"{task}-tables-{seed}")
@@ -164,6 +164,11 @@ def served(run: pathlib.Path, folder: str) -> dict[str, Any]:
     }
 
 
+def by_user(result: dict[str, Any], side: str) -> np.ndarray:
+    """Return the pooled metric of each user."""
+    return np.array(result["by user"][side].split(), float)
+
+
 def page(results: dict[str, list[dict[str, Any]]], made: str) -> str:
     """Return the whole page."""
 
@@ -186,7 +191,7 @@ def page(results: dict[str, list[dict[str, Any]]], made: str) -> str:
         ]
         if task in RANKED:
             both = [
-                {metric: np.mean([one["by user"][side][metric] for one in results[task]], axis=0)}
+                {metric: np.mean([by_user(one, side) for one in results[task]], axis=0)}
                 for side in ("tables", "ids")
             ]
             rows.append(line(name, metric, "mean of all", gain(*both)[metric]))
@@ -196,7 +201,7 @@ def page(results: dict[str, list[dict[str, Any]]], made: str) -> str:
     first = results["ratings"][0]
     answers = first["served"]
     lines = [*gains("ratings", "squared error")]
-    lines += [one for task in RANKED for one in gains(task, "ndcg@10")]
+    lines += [one for task in RANKED for one in gains(task, POOLED)]
     return f"""# Tables of users and items
 
 Written by `benchmarks/side_features.py`; run it again instead of editing this page.
