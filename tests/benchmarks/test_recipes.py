@@ -89,6 +89,12 @@ def test_a_set_where_the_rules_choose_an_end_needs_no_training_of_it(recipes):
     assert dataclasses.replace(rules, model="SASRec", loss="softmax").name in text
 
 
+def test_a_set_where_nothing_else_was_tried_has_no_tuned_figure(recipes):
+    held = table(recipes, {"movielens-100k": (0.1, 0.1, 0.2)})
+    (line,) = recipes.lines({task: one for task, one in held.items() if task.variant == "rules"})
+    assert line[5:8] == ["0.1000", "-", "-"]
+
+
 def test_results_of_other_code_make_no_page(recipes):
     held = table(recipes, {"movielens-100k": (0.1, 0.1, 0.2)})
     next(iter(held.values()))["source"] = "other"
