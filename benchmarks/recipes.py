@@ -164,7 +164,10 @@ def lines(held: Held) -> list[list[str]]:
             continue
         others = [name for name in SETS if name != task.data]
         variant = chosen_without(held, task, others)
-        own = held.get(dataclasses.replace(task, variant=variant), held[task])
+        left = dataclasses.replace(task, variant=variant)
+        own = held.get(left, held[task])
+        if left not in held and not same_as_rules(held, left):
+            variant = f"rules, as {variant} is missing"
         down = own["figure"] == "rmse"
         options = [
             one

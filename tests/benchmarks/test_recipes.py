@@ -95,6 +95,15 @@ def test_a_set_where_nothing_else_was_tried_has_no_tuned_figure(recipes):
     assert line[5:8] == ["0.1000", "-", "-"]
 
 
+def test_a_missing_training_is_named(recipes):
+    held = table(
+        recipes, {"movielens-100k": (0.10, 0.05, 0.20), "ml-latest-small": (0.10, 0.12, 0.11)}
+    )
+    del held[recipes.Task("movielens-100k", "MatrixFactorization", "ranking", "sparse")]
+    (line,) = [row for row in recipes.lines(held) if row[0] == "movielens-100k"]
+    assert line[4] == "0.1000 (rules, as sparse is missing)"
+
+
 def test_results_of_other_code_make_no_page(recipes):
     held = table(recipes, {"movielens-100k": (0.1, 0.1, 0.2)})
     next(iter(held.values()))["source"] = "other"

@@ -50,13 +50,27 @@ class GraphSoftmaxTrainer(SampledSoftmaxTrainer):
     (2,)
     """
 
-    def __init__(self, model: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        negatives: int = 512,
+        sampling_correction: bool = False,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(model, GraphModel):
             raise ValueError(
                 "GraphSoftmaxTrainer: expected a model with adapt, trained_vectors and refresh; "
                 f"received {type(model).__name__}. Train it with SampledSoftmaxTrainer."
             )
-        super().__init__(model, **kwargs)
+        super().__init__(
+            model,
+            negatives=negatives,
+            sampling_correction=sampling_correction,
+            seed=seed,
+            **kwargs,
+        )
         self._traced_graph: list[Any] = []
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
