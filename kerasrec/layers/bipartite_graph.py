@@ -39,7 +39,7 @@ class BipartiteGraph(IdMatrix):
     >>> layer = BipartiteGraph(2, 3)
     >>> layer.assign(np.array([0, 0, 1]), np.array([0, 2, 2]))  # [[1, 0, 1], [0, 0, 1]]
     >>> first, second = layer.steps(np.float32([[1], [0]]), np.float32([[0], [0], [2]]), 1)
-    >>> [np.round(side, 2).tolist() for side in second]
+    >>> [np.asarray(side, float).round(2).tolist() for side in second]
     [[[1.0], [1.41]], [[0.71], [0.0], [0.5]]]
     """
 
