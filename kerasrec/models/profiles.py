@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from kerasrec.data.encoding.positive_ids import positive_ids
+from kerasrec.data.encoding.positive_ids import known_positives
 from kerasrec.layers.histories import newest
 from kerasrec.layers.id_rows import IdRows
 from kerasrec.models.base import Recommender
@@ -73,16 +73,7 @@ class ProfileRecommender(Recommender):
             ValueError: if a column is missing, holds ids outside the schema or has another length,
                 or no row is a positive with a known user and a known item.
         """
-        owner = f"{type(self).__name__}.{method}"
-        features = (self.schema.user_id, self.schema.item_id)
-        users, items = positive_ids(owner, self.schema, columns, features)
-        known = (users >= FIRST_ID) & (items >= FIRST_ID)
-        if not known.any():
-            raise ValueError(
-                f"{owner}: expected positive rows of known users and items; received none. Pass "
-                "encoded training rows."
-            )
-        return users[known], items[known]
+        return known_positives(f"{type(self).__name__}.{method}", self.schema, columns)
 
     def _assign_rows(self, users: np.ndarray, items: np.ndarray) -> None:
         """Keep rows, if anything reads them."""

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import kerasrec
+from kerasrec.data.encoding.positive_ids import known_positives
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.choosing.choices import choose
 from kerasrec.runs.choosing.facts import check_ready
@@ -15,7 +16,6 @@ from kerasrec.runs.choosing.starting_biases import damped_biases
 from kerasrec.runs.optimizer import constrain, make_optimizer
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.validation import validation_of
-from kerasrec.schema import FIRST_ID
 from kerasrec.types import (
     Autoencoder,
     Biased,
@@ -253,10 +253,8 @@ def _graph_constraint(
 
 def _profiles(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
     """Train an autoencoder on the items of one user per row, while its penalty rises."""
-    user, item = ready.schema.user_id.name, ready.schema.item_id.name
-    known = (ready.train[user] >= FIRST_ID) & (ready.train[item] >= FIRST_ID)
-    users = len(np.unique(ready.train[user][known & (ready.positives(ready.train) > 0)]))
-    steps = int(training.epochs or 1) * -(-users // int(training.batch_size or 1))
+    users = np.unique(known_positives("recipe", ready.schema, ready.train)[0])
+    steps = int(training.epochs or 1) * -(-len(users) // int(training.batch_size or 1))
     # A prior that moves with the model needs no annealing.
     steps = 0 if isinstance(model, MovingPrior) else steps
     trainer = kerasrec.training.AutoencoderTrainer(model, anneal_steps=steps)

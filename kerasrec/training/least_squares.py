@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from kerasrec._checks import check_integer, check_number
-from kerasrec.data.encoding.positive_ids import positive_ids
+from kerasrec.data.encoding.positive_ids import known_positives, ones_of
 from kerasrec.schema import FIRST_ID
 from kerasrec.types import Columns
 
@@ -95,24 +95,14 @@ class AlternatingLeastSquares:
         check_integer("AlternatingLeastSquares.fit", "epochs", epochs, 1)
         schema = self.model.schema
         owner = "AlternatingLeastSquares.fit"
-        users, items = positive_ids(owner, schema, columns, (schema.user_id, schema.item_id))
-        known = (users >= FIRST_ID) & (items >= FIRST_ID)
-        if not known.any():
-            raise ValueError(
-                f"{owner}: expected positive rows of known users and items; received none. Pass "
-                "encoded training rows."
-            )
-        shape = (schema.user_id.num_ids, schema.item_id.num_ids)
-        ones = np.ones(int(known.sum()), np.float32)
-        by_user = scipy.sparse.csr_matrix((ones, (users[known], items[known])), shape)
-        by_user.data[:] = 1
+        by_user = ones_of(schema, *known_positives(owner, schema, columns))
         by_item = by_user.T.tocsr()
         p, q = self._vectors()
         p[:FIRST_ID] = q[:FIRST_ID] = 0  # of unknown ids nothing is known
         losses = []
         for _ in range(epochs):
-            q = self._solve(by_item, p, shape[0] - FIRST_ID)
-            p = self._solve(by_user, q, shape[1] - FIRST_ID)
+            q = self._solve(by_item, p, schema.user_id.num_ids - FIRST_ID)
+            p = self._solve(by_user, q, schema.item_id.num_ids - FIRST_ID)
             losses.append(self._loss(by_user, p, q))
         self.model.user_vectors.embeddings.assign(p)
         self.model.item_vectors.embeddings.assign(q)

@@ -1,8 +1,9 @@
 """Checked ids of the training rows that are positives."""
 
 import numpy as np
+import scipy.sparse
 
-from kerasrec.schema import Feature, Schema
+from kerasrec.schema import FIRST_ID, Feature, Schema
 from kerasrec.types import Columns
 
 
@@ -55,3 +56,38 @@ def positive_ids(
             "nothing to count. Set `positive` in the schema."
         )
     return [ids[positive] for ids in found]
+
+
+def known_positives(owner: str, schema: Schema, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Return the users and the items of the positive rows in which both are known.
+
+    Args:
+        owner: start of the error message.
+        schema: the schema, whose `positive` decides.
+        columns: encoded training columns with the ids, with or without a label.
+
+    Raises:
+        ValueError: as in `positive_ids`, or if no row is a positive of a known user and item.
+    """
+    users, items = positive_ids(owner, schema, columns, (schema.user_id, schema.item_id))
+    known = (users >= FIRST_ID) & (items >= FIRST_ID)
+    if not known.any():
+        raise ValueError(
+            f"{owner}: expected positive rows of known users and items; received none. Pass "
+            "encoded training rows."
+        )
+    return users[known], items[known]
+
+
+def ones_of(schema: Schema, users: np.ndarray, items: np.ndarray) -> scipy.sparse.csr_matrix:
+    """Return the float32 matrix `(user ids, item ids)` with a one at each pair, however frequent.
+
+    Args:
+        schema: the sizes.
+        users: encoded ids of the pairs.
+        items: encoded ids of the pairs.
+    """
+    shape = (schema.user_id.num_ids, schema.item_id.num_ids)
+    matrix = scipy.sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), shape)
+    matrix.data[:] = 1
+    return matrix

@@ -1,8 +1,8 @@
 """Base class of models that are computed from the training rows, and read the items of a user."""
 
-import numpy as np
 import scipy.sparse
 
+from kerasrec.data.encoding.positive_ids import ones_of
 from kerasrec.models.profiles import ProfileRecommender
 from kerasrec.types import Columns
 
@@ -35,10 +35,7 @@ class AdaptedRecommender(ProfileRecommender):
                 or no row is a positive with a known user and a known item.
         """
         users, items = self.known_positives("adapt", columns)
-        shape = (self.schema.user_id.num_ids, self.schema.item_id.num_ids)
-        matrix = scipy.sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), shape)
-        matrix.data[:] = 1  # a pair counts once
-        self._solve(matrix)
+        self._solve(ones_of(self.schema, users, items))
         self._assign_rows(users, items)
 
     def _solve(self, matrix: scipy.sparse.csr_matrix) -> None:

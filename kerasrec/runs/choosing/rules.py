@@ -205,41 +205,21 @@ def sequence(facts: Facts, *, length: int, pairwise: bool = False) -> Settings:
 def retrieval(facts: Facts) -> Settings:
     """Choose the training of a model of two vectors by softmax."""
     size = power_of_two(facts.rows / STEPS, 512, 4096)
-    negatives = power_of_two(facts.items / 2, 64, 1024)
-    return {
-        "batch_size": (size, f"{facts.rows:,} rows"),
-        "negatives": (negatives, f"{facts.items:,} items"),
-        "learning_rate": (0.01, "as on every data set tried"),
-        "warmup_steps": (0, "not needed"),
-        **_end(facts.rows / size, 8000, facts.rows * 128 * negatives, most=60),
-    }
+    rate = (0.01, "as on every data set tried")
+    return _two_vectors(facts, size, rate, 8000, dim=128, most=60)
 
 
 def graph(facts: Facts) -> Settings:
     """Choose the training of vectors smoothed over a graph, by softmax."""
     # Each step smooths all vectors, so larger batches take less time.
     size = power_of_two(facts.rows / STEPS, 1024, 8192)
-    negatives = power_of_two(facts.items / 2, 64, 1024)
-    return {
-        "batch_size": (size, f"{facts.rows:,} rows"),
-        "negatives": (negatives, f"{facts.items:,} items"),
-        "learning_rate": (0.01, "as on MovieLens 100K"),
-        "warmup_steps": (0, "not needed"),
-        **_end(facts.rows / size, 2000, facts.rows * 128 * negatives),
-    }
+    return _two_vectors(facts, size, (0.01, "as on MovieLens 100K"), 2000, dim=128)
 
 
 def graph_constraint(facts: Facts) -> Settings:
     """Choose the training of a model of two vectors with weights from a graph."""
     size = power_of_two(facts.rows / STEPS, 512, 4096)
-    negatives = power_of_two(facts.items / 2, 64, 1024)
-    return {
-        "batch_size": (size, f"{facts.rows:,} rows"),
-        "negatives": (negatives, f"{facts.items:,} items"),
-        "learning_rate": (0.005, "half of that of the softmax"),
-        "warmup_steps": (0, "not needed"),
-        **_end(facts.rows / size, 4000, facts.rows * 64 * negatives),
-    }
+    return _two_vectors(facts, size, (0.005, "half of that of the softmax"), 4000, dim=64)
 
 
 def profiles(facts: Facts) -> Settings:
@@ -293,6 +273,20 @@ def labels(facts: Facts, *, length: int | None = None) -> Settings:
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown ids get trained scores"),
         **_end(facts.pairs / size, 2000, facts.pairs * products),
+    }
+
+
+def _two_vectors(
+    facts: Facts, size: int, rate: tuple[float, str], total: int, *, dim: int, most: int = MOST
+) -> Settings:
+    """Choose the training of two vectors against items that a batch shares, see `_end`."""
+    negatives = power_of_two(facts.items / 2, 64, 1024)
+    return {
+        "batch_size": (size, f"{facts.rows:,} rows"),
+        "negatives": (negatives, f"{facts.items:,} items"),
+        "learning_rate": rate,
+        "warmup_steps": (0, "not needed"),
+        **_end(facts.rows / size, total, facts.rows * dim * negatives, most=most),
     }
 
 

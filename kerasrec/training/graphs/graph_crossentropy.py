@@ -9,8 +9,7 @@ from keras import ops
 
 from kerasrec._checks import check_integer, check_number
 from kerasrec.data import pointwise, positives, without_labels
-from kerasrec.data.encoding.positive_ids import positive_ids
-from kerasrec.schema import FIRST_ID
+from kerasrec.data.encoding.positive_ids import known_positives, ones_of
 from kerasrec.training.trainer import SamplingTrainer
 from kerasrec.types import Columns, Features, Tensor
 
@@ -113,18 +112,9 @@ class GraphCrossentropyTrainer(SamplingTrainer):
             ValueError: if a column is missing, holds ids outside the schema or has another length,
                 or no row is a positive with a known user and a known item.
         """
-        schema, owner = self.model.schema, f"{type(self).__name__}.adapt"
-        users, items = positive_ids(owner, schema, columns, (schema.user_id, schema.item_id))
-        known = (users >= FIRST_ID) & (items >= FIRST_ID)
-        if not known.any():
-            raise ValueError(
-                f"{owner}: expected positive rows of known users and items; received none. Pass "
-                "encoded training rows."
-            )
-        shape = (schema.user_id.num_ids, schema.item_id.num_ids)
-        ones = np.ones(int(known.sum()), np.float32)
-        matrix = scipy.sparse.csr_matrix((ones, (users[known], items[known])), shape)
-        matrix.data[:] = 1
+        schema = self.model.schema
+        pairs = known_positives(f"{type(self).__name__}.adapt", schema, columns)
+        matrix = ones_of(schema, *pairs)
         of_user, of_item = (np.asarray(matrix.sum(axis=axis)).ravel() for axis in (1, 0))
         # A user without rows is in no loss.
         self.user_weights.assign(np.sqrt(of_user + 1) / np.maximum(of_user, 1))
