@@ -21,6 +21,7 @@ REGISTERED = {
     "layers.feature_embedding": ["FeatureEmbedding"],
     "layers.id_matrix": ["IdMatrix"],
     "layers.id_rows": ["IdRows"],
+    "layers.id_weights": ["IdWeights"],
     "layers.recurrent": ["Recurrent"],
     "optimizers.adagrad": ["Adagrad", "RowwiseAdagrad"],
     "optimizers.adam": ["Adam", "AdamW"],

@@ -195,6 +195,15 @@ class Explainer(Protocol):
 
 
 @runtime_checkable
+class OneItemRanker(Ranker, Protocol):
+    """A ranker without item vectors that ranks for an item alone, which `similar_items` asks."""
+
+    def scores_of_items(self, items: Tensor) -> Tensor:
+        """Return the scores of all items for users with one item each, `(batch, item ids)`."""
+        ...
+
+
+@runtime_checkable
 class Predictor(Protocol):
     """A model that says what its output is; that of any other `Ranker` is a score."""
 

@@ -82,8 +82,8 @@ TENSORFLOW = {
     "training/replicas.py",
 }
 BASES = (
-    *("__init__", "base", "interactions", "item_weights"),
-    *("perceptron", "profiles", "sequential", "target_aware"),
+    *("__init__", "all_items", "base", "interactions", "item_weights", "neighbour_weights"),
+    *("perceptron", "profiles", "sequential", "spectral", "target_aware"),
 )
 MODELS = sorted(p for p in (PACKAGE / "models").rglob("*.py") if p.stem not in BASES)
 

@@ -16,6 +16,7 @@ from kerasrec._registration import registered
 from kerasrec.layers.bipartite_graph import BipartiteGraph
 from kerasrec.layers.id_matrix import IdMatrix
 from kerasrec.layers.id_rows import IdRows
+from kerasrec.layers.id_weights import IdWeights
 from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import tiny_schema
 
@@ -46,6 +47,7 @@ MAKE = {
     "GraphSoftmaxTrainer": lambda: training.GraphSoftmaxTrainer(MAKE["LightGCN"](), negatives=3),
     "IdMatrix": lambda: IdMatrix(3, 4),
     "IdRows": lambda: IdRows(3),
+    "IdWeights": lambda: IdWeights(4, 2),
     "MaximalMarginalRelevance": lambda: retrieval.MaximalMarginalRelevance(0.5),
     "NextItemTrainer": lambda: training.NextItemTrainer(MAKE["GRU4Rec"]()),
     "Pipeline": lambda: serving.Pipeline(

@@ -3,6 +3,7 @@ import pytest
 from kerasrec.models import (
     EASE,
     EmbeddingMLP,
+    GraphFilter,
     GRU4Rec,
     LightGCN,
     MatrixFactorization,
@@ -10,6 +11,7 @@ from kerasrec.models import (
     NeuMF,
     Popularity,
     SASRec,
+    SparseEASE,
     StackedLSTMClassifier,
 )
 from kerasrec.schema import Categorical, IdSequence, NumericSequence, Schema
@@ -18,6 +20,7 @@ from kerasrec.types import (
     Biased,
     Counted,
     GraphModel,
+    OneItemRanker,
     PartsRanker,
     Predictor,
     Ranker,
@@ -44,6 +47,8 @@ SCHEMA = Schema(
         (EmbeddingMLP, {PartsRanker}),
         (Popularity, {Retriever, Counted}),
         (EASE, {Retriever, Counted}),
+        (SparseEASE, {PartsRanker, Counted, OneItemRanker}),
+        (GraphFilter, {PartsRanker, Counted, OneItemRanker}),
         (LightGCN, {Retriever, Counted, GraphModel}),
         (MultVAE, {Retriever, Autoencoder}),
         (SASRec, {Retriever, SequenceModel}),
@@ -53,12 +58,12 @@ SCHEMA = Schema(
 )
 def test_models_can_what_they_can(kind, more):
     every = {Ranker, Retriever, PartsRanker, SequenceModel, StepClassifier, Counted, Predictor}
-    every |= {Autoencoder, GraphModel}
+    every |= {Autoencoder, GraphModel, OneItemRanker}
     assert {can for can in every if isinstance(kind(SCHEMA), can)} == {Ranker, Predictor} | more
     for can in (SequenceModel, StepClassifier, Counted, Autoencoder, GraphModel):  # of the class
         assert issubclass(kind, can) == (can in more)
     assert issubclass(kind, TwoVectors) == (Retriever in more)
-    assert is_computed(kind) == (kind in (Popularity, EASE))
+    assert is_computed(kind) == (Counted in more and GraphModel not in more)
     assert issubclass(kind, Biased) == (kind is MatrixFactorization)
 
 

@@ -173,6 +173,15 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
              "number of other items that may have a weight, for each item."),
         DTYPE,
     )),
+    "SparseEASE": (
+     "Linear model that predicts each item from the items most like it, in closed form.", (
+        Flag("l2", float | None, None,
+             "weight of the penalty, in units of users: an item with fewer users than this "
+             "predicts little. None for 4 times the mean number of items of a user."),
+        Flag("neighbours", int, 200,
+             "number of other items that have a weight, for each item."),
+        DTYPE,
+    )),
     "StackedLSTMClassifier": (
      "Stacked LSTM or GRU layers over a history, followed by one logit or several.", (
         Flag("embedding_dim", int, 64, "length of a row, in every table."),

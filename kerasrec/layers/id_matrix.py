@@ -52,22 +52,43 @@ class IdMatrix(IdRows):
         return self._product(values, transposed=True)
 
     def _product(self, values: Tensor, *, transposed: bool) -> Tensor:
-        values = ops.convert_to_tensor(values)
         columns = ops.convert_to_tensor(self.ids)
         places = ops.arange(self.size, dtype="int32")
         ends = ops.convert_to_tensor(self.starts)[1:]
         rows = ops.cast(ops.searchsorted(ends, places, side="right"), "int32")
-        if compiled_by_xla():
-            source, target = (rows, columns) if transposed else (columns, rows)
-            count = self.num_columns if transposed else self.num_rows
-            return ops.segment_sum(ops.take(values, source, axis=0), target, count)
-        matrix = tf.SparseTensor(
-            tf.cast(tf.stack([rows, columns], axis=1), tf.int64),
-            tf.ones([self.size], tf.float32),
-            [self.num_rows, self.num_columns],
-        )
-        return tf.sparse.sparse_dense_matmul(matrix, values, adjoint_a=transposed)
+        shape = (self.num_rows, self.num_columns)
+        ones = ops.ones((self.size,), "float32")
+        return sparse_product(rows, columns, ones, shape, values, transposed=transposed)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "num_columns": self.num_columns}
+
+
+def sparse_product(
+    rows: Tensor,
+    columns: Tensor,
+    weights: Tensor,
+    shape: tuple[int, int],
+    values: Tensor,
+    *,
+    transposed: bool = False,
+) -> Tensor:
+    """Return the product of a sparse matrix with a dense one, float32.
+
+    Args:
+        rows: int32 row of each number of the sparse matrix, ascending.
+        columns: int32 column of each number.
+        weights: float32 numbers.
+        shape: shape of the sparse matrix.
+        values: dense matrix.
+        transposed: whether to multiply by the transpose.
+    """
+    values = ops.convert_to_tensor(values)
+    if compiled_by_xla():
+        source, target = (rows, columns) if transposed else (columns, rows)
+        taken = ops.take(values, source, axis=0) * weights[:, None]
+        return ops.segment_sum(taken, target, shape[1] if transposed else shape[0])
+    places = tf.cast(tf.stack([rows, columns], axis=1), tf.int64)
+    matrix = tf.SparseTensor(places, weights, shape)
+    return tf.sparse.sparse_dense_matmul(matrix, values, adjoint_a=transposed)

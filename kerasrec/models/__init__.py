@@ -8,6 +8,7 @@ FILES = {
     "adapted.graph_filter": ["GraphFilter"],
     "adapted.item_knn": ["ItemKNN"],
     "adapted.slim": ["SLIM"],
+    "adapted.sparse_ease": ["SparseEASE"],
     "adapted.user_knn": ["UserKNN"],
     "autoencoders.mult_dae": ["MultDAE"],
     "autoencoders.mult_vae": ["MultVAE"],

@@ -96,4 +96,4 @@ class EmbeddingMLP(PerceptronRecommender):
         """Return the scores `(batch, items)` of every query with every item."""
         query, items = (ops.cast(part, self.compute_dtype) for part in (query, items))
         score = self.output_layer(self.of_parts(query, items))
-        return ops.cast(ops.reshape(score, (-1, items.shape[0])), "float32")
+        return ops.cast(ops.reshape(score, (-1, ops.shape(items)[0])), "float32")

@@ -129,6 +129,6 @@ class NeuMF(PerceptronRecommender):
         layer = self.output_layer
         kernel, bias = (ops.cast(w, self.compute_dtype) for w in (layer.kernel, layer.bias))
         h = self.of_parts(query[:, :width], items[:, :width])
-        score = ops.reshape(ops.matmul(h, kernel[self.embedding_dim :]), (-1, items.shape[0]))
+        score = ops.reshape(ops.matmul(h, kernel[self.embedding_dim :]), (-1, ops.shape(items)[0]))
         score += ops.matmul(query[:, width:], ops.transpose(items[:, width:])) + bias
         return ops.cast(score, "float32")

@@ -18,7 +18,13 @@ from kerasrec.retrieval.columns import (
     side_columns,
 )
 from kerasrec.retrieval.exact import TopK
-from kerasrec.retrieval.index import ExactIndex, pair_scores, part_scores, products
+from kerasrec.retrieval.index import (
+    ExactIndex,
+    one_item_scores,
+    pair_scores,
+    part_scores,
+    products,
+)
 from kerasrec.retrieval.item_vectors import in_blocks, item_vectors, similarity
 from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import FIRST_ID, PADDING_ID, Schema
@@ -27,6 +33,7 @@ from kerasrec.types import (
     Columns,
     Features,
     ListRanker,
+    OneItemRanker,
     Ranker,
     Retriever,
     Tensor,
@@ -140,7 +147,7 @@ def recommend(
 
 
 def similar_items(
-    model: Retriever,
+    model: Retriever | OneItemRanker,
     vocabularies: Mapping[str, Encoder],
     item_ids: Any,
     k: int = 10,
@@ -148,12 +155,14 @@ def similar_items(
     items: Columns | None = None,
     candidates: Any = None,
 ) -> RecommendedItems:
-    """Return the items with the largest cosine for each item, without the item itself.
+    """Return the items most like each item, without the item itself.
 
-    Columns of the item vectors that are equal for all items do not count.
+    Of a retriever, these are the items with the largest cosine of their vectors, where columns that
+    are equal for all items do not count. A `kerasrec.types.OneItemRanker`, such as `ItemKNN`, ranks
+    all items for a user who has this item alone.
 
     Args:
-        model: a retriever.
+        model: a retriever, or a model that is computed from the rows and ranks for one item.
         vocabularies: vocabulary by feature name, as used to encode the training data.
         item_ids: distinct raw item ids.
         k: length of the lists, less than the number of items.
@@ -161,8 +170,7 @@ def similar_items(
         candidates: see `recommend`.
 
     Raises:
-        ValueError: if the model is no retriever, an item repeats or is unknown, or as in
-            `recommend`.
+        ValueError: if the model is neither, an item repeats or is unknown, or as in `recommend`.
 
     Example:
 
@@ -173,12 +181,12 @@ def similar_items(
     >>> similar_items(model, ids, ["x"], 2).item_id.shape
     (1, 2)
     """
-    if not isinstance(model, Retriever):
+    if not isinstance(model, Retriever | OneItemRanker):
         raise ValueError(
             "similar_items: expected a retriever, such as MatrixFactorization; received "
             f"{type(model).__name__}, which has no vectors of items to compare."
         )
-    schema = model.schema
+    schema: Schema = model.schema
     item = schema.item_id.name
     (vocabulary,) = check_vocabularies("similar_items", schema, vocabularies, [item]).values()
     raw, encoded = _encode("similar_items", "items", item_ids, vocabulary)
@@ -191,13 +199,22 @@ def similar_items(
         )
     hint = f"There are {len(ids)} items, one of which is the item itself."
     check_integer("similar_items", "k", k, 1, len(ids) - 1, numpy=True, hint=hint)
-    vectors = _numbers(model, item_vectors(model, columns))
-    factors, norms = similarity(vectors)
     places = np.searchsorted(ids, encoded)
-    units = vectors[places] * factors * norms[places][:, None]
-    index = ExactIndex(products(VectorTable(vectors), tf.constant(norms)), len(ids))
-    best = index.search(tf.constant(units), int(k), exclude=places[:, None])
-    return _decoded([(*best, np.zeros(len(raw), bool))], vocabulary, ids)
+    queries: Any = tf.constant(encoded, tf.int32)
+    if isinstance(model, Retriever):
+        vectors = _numbers(model, item_vectors(model, columns))
+        factors, norms = similarity(vectors)
+        queries = tf.constant(vectors[places] * factors * norms[places][:, None])
+        score = products(VectorTable(vectors), tf.constant(norms))
+    else:
+        score = one_item_scores(lambda some: _numbers(model, model.scores_of_items(some)), ids)
+    index = ExactIndex(score, len(ids))
+    found = []
+    for start in range(0, len(raw), _QUERIES):
+        some = slice(start, start + _QUERIES)
+        best = index.search(queries[some], int(k), exclude=places[some, None])
+        found.append((*best, np.zeros(len(raw[some]), bool)))
+    return _decoded(found, vocabulary, ids)
 
 
 def _encode(
@@ -323,7 +340,8 @@ def _index(model: Any, candidates: Columns, counts: np.ndarray) -> tuple[ExactIn
     score, read = pair_scores(score_pairs, some), dict
     first = {name: column[:1] for name, column in candidates.items()}
     if has_own_parts(model) and model.item_part(first) is not None:
-        score = part_scores(score_parts, in_blocks(model.item_part, candidates))
+        parts = in_blocks(model.item_part, candidates)
+        score = part_scores(score_parts, lambda start, stop: parts[start:stop])
         read = model.query_part
     return ExactIndex(score, size, popularity=popularity, pairs_per_block=_PAIRS), read
 

@@ -187,15 +187,32 @@ def pair_scores(
     return score
 
 
-def part_scores(call: Callable[[Tensor, Tensor], Tensor], items: Tensor) -> Scorer:
+def part_scores(
+    score_parts: Callable[[Tensor, Tensor], Tensor], items: Callable[[Tensor, Tensor], Tensor]
+) -> Scorer:
     """Return a scorer of query parts by a model that encodes queries and items once.
 
     Args:
-        call: `score_parts` of a `PartsRanker`.
-        items: item parts `(items, width)`.
+        score_parts: method of a `PartsRanker`.
+        items: function that returns the item parts `(items, width)` from start to stop.
     """
 
     def score(query: Tensor) -> Scores:
-        return Scores(lambda start, stop: call(query, items[start:stop]))
+        return Scores(lambda start, stop: score_parts(query, items(start, stop)))
+
+    return score
+
+
+def one_item_scores(scores_of_items: Callable[[Tensor], Tensor], ids: Tensor) -> Scorer:
+    """Return a scorer of encoded item ids by a model that ranks for one item alone.
+
+    Args:
+        scores_of_items: method of a `OneItemRanker`.
+        ids: encoded ids of the items of the index.
+    """
+
+    def score(query: Tensor) -> Scores:
+        every = tf.gather(scores_of_items(query), ids, axis=1)
+        return Scores(lambda start, stop: every[:, start:stop])
 
     return score

@@ -73,8 +73,13 @@ def make_optimizer(training: "Training", *, steps: int, replicas: int = 1) -> An
     import keras
 
     rate: Any = training.learning_rate
-    warmup = min(training.warmup_steps or 0, steps * int(training.epochs or 1) // 2)
-    if training.decay_rate:
+    every = steps * int(training.epochs or 1)
+    warmup = min(training.warmup_steps or 0, every // 2)
+    if training.decay_rate and training.decay == "linear":
+        last = rate / (1 + training.decay_rate)
+        rate = keras.optimizers.schedules.PolynomialDecay(rate, max(1, every - warmup), last)
+        rate = kerasrec.optimizers.WarmUp(rate, warmup) if warmup else rate
+    elif training.decay_rate:
         rate = kerasrec.optimizers.inverse_time_decay(
             rate,
             examples=steps,

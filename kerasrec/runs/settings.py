@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from kerasrec._checks import check_integer, check_number
+from kerasrec._checks import check_choice, check_integer, check_number
+
+DECAYS = ("inverse_time", "linear")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Training:
             schedulefreeadamw.
         learning_rate: rate after the warm-up.
         warmup_steps: steps in which the rate rises from 0.
-        decay_rate: inverse time decay to learning_rate / (1 + decay_rate) at the last step; 0 for a
-            constant rate.
+        decay: how the rate falls: inverse_time, fast at first, or linear.
+        decay_rate: the rate of the last step is learning_rate / (1 + decay_rate); 0 for a constant
+            rate.
         clipnorm: largest norm of the gradient of one variable, so that one bad batch does little;
             0 for any norm. Lower it first where a loss explodes.
         clipvalue: largest absolute value in a gradient instead.
@@ -62,6 +65,7 @@ class Training:
     optimizer: str = "adam"
     learning_rate: float | None = None
     warmup_steps: int | None = None
+    decay: Literal["inverse_time", "linear"] | None = None
     decay_rate: float | None = None
     clipnorm: float | None = None
     clipvalue: float | None = None
@@ -96,6 +100,7 @@ def choices_of(training: Training | None, choices: Mapping[str, Any]) -> Trainin
     for name, least in {**least_of, "patience": 0, "seed": 0, "warmup_steps": 0}.items():
         if (value := getattr(made, name)) is not None:
             check_integer("train", name, value, least, numpy=True)
+    check_choice("train", "decay", made.decay, (*DECAYS, None))
     for name, zero in {"learning_rate": False, "decay_rate": True}.items():
         if (value := getattr(made, name)) is not None:
             check_number("train", name, value, zero=zero, numpy=True)

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | `serving_default`, `score` | every feature that is not stored | `score` | all |
 | `recommend`, `recommend_K` | query features, `exclude`[, `allow`] | a list of items | all |
-| `similar_items` | item id | a list of items | retrievers |
+| `similar_items` | item id | a list of items | retrievers, models of the items of a user |
 | `user_embedding` | query features | `embedding` | retrievers |
 | `item_embedding` | item features | `embedding` | retrievers |
 | `explain` | every feature | `history`, `contributions` | sums over the items of the user |
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from kerasrec._checks import check_integer
 from kerasrec.serving.parts import Parts
-from kerasrec.types import Explainer, output_kind
+from kerasrec.types import Explainer, OneItemRanker, output_kind
 
 SCORES = ("serving_default", "score")
 CLASSES = ("0", "1")
@@ -49,6 +49,8 @@ def choose_signatures(
         every += [f"recommend_{one}" for one in ks]
     if parts.retriever is not None:
         every += ["similar_items", "user_embedding", "item_embedding"]
+    elif isinstance(parts.whole, OneItemRanker):
+        every.append("similar_items")
     if isinstance(parts.whole, Explainer):
         every.append("explain")
     every += ["predict_examples", "regress"]

@@ -145,7 +145,8 @@ def check_padding(case: ModelCase) -> None:
     demand(np.isfinite(before).all(), case, "empty bags and sequences score finitely")
     sizes = {case.schema.num_ids(f.name) for f in padded}
     for weight in model.weights:
-        if len(weight.shape) == 2 and weight.shape[0] in sizes:
+        numbers = keras.backend.is_float_dtype(weight.dtype)  # others are kept ids
+        if numbers and len(weight.shape) == 2 and weight.shape[0] in sizes:
             value = weight.numpy()
             value[PADDING_ID] += 100.0
             weight.assign(value)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kerasrec import evaluation
 from kerasrec.data import Vocabulary
 from kerasrec.models import GraphFilter
-from kerasrec.models.adapted.graph_filter import chebyshev_coefficients
+from kerasrec.models.adapted.spectral import chebyshev_coefficients
 from kerasrec.retrieval import recommend
 from kerasrec.schema import IdSequence
 from kerasrec.testing import CHECKS, ModelCase, tiny_schema

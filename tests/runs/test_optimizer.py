@@ -11,6 +11,7 @@ from kerasrec import models
 from kerasrec.runs import Training, recipe, train
 from kerasrec.runs.optimizer import OURS, STOCK, UNFIT, make_optimizer
 from kerasrec.runs.recipes import kind_of
+from kerasrec.runs.settings import choices_of
 
 
 def classes(module, names):
@@ -43,6 +44,24 @@ def test_ours_take_all_choices(name):
     optimizer = make_optimizer(training, steps=10)
     assert type(optimizer) is getattr(kerasrec.optimizers, name) and optimizer.clipnorm == 0.5
     assert optimizer.get_config()["learning_rate"]["config"]["decay_steps"] == 300
+
+
+def test_a_linear_decay_ends_at_the_same_rate():
+    options = {"learning_rate": 0.3, "decay_rate": 2.0, "epochs": 4, "warmup_steps": 2}
+    rates = [
+        make_optimizer(Training(decay=decay, **options), steps=3).get_config()["learning_rate"]
+        for decay in ("linear", "inverse_time")
+    ]
+    linear, inverse = map(keras.optimizers.schedules.deserialize, rates)
+    # 12 steps: two of warm-up, then from 0.3 to 0.1 in ten.
+    found = [float(linear(step)) for step in (0, 2, 7, 12)]
+    assert found == pytest.approx([0.1, 0.3, 0.2, 0.1])
+    assert float(inverse(12)) == pytest.approx(0.1) and float(inverse(7)) == pytest.approx(0.15)
+
+
+def test_an_unknown_decay_is_refused():
+    with pytest.raises(ValueError, match="decay must be one of 'inverse_time', 'linear', None"):
+        choices_of(None, {"decay": "cosine"})
 
 
 @pytest.mark.parametrize("name", STOCK)

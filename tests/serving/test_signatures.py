@@ -13,7 +13,7 @@ from kerasrec.serving import export, load, verify
 from kerasrec.serving.graph.examples import make_examples, parse_examples
 from kerasrec.serving.parts import parts_of
 from kerasrec.serving.signatures import choose_signatures
-from kerasrec.types import Explainer, Retriever
+from kerasrec.types import Explainer, OneItemRanker, Retriever
 
 NAMES = ["serving_default", "score", "recommend", "recommend_2", "recommend_4", "similar_items"]
 NAMES += ["user_embedding", "item_embedding", "predict_examples", "regress", "classify"]
@@ -127,6 +127,8 @@ def test_every_model_of_the_zoo_has_its_signatures_verified(tmp_path, name):
     expected = {"score", "recommend", "regress", "predict_examples"}
     if isinstance(model, Retriever):
         expected |= {"similar_items", "user_embedding", "item_embedding"}
+    if isinstance(model, OneItemRanker):
+        expected.add("similar_items")
     if isinstance(model, Explainer):
         expected.add("explain")
     assert expected <= {check.signature for check in report.signatures}

@@ -8,7 +8,7 @@ import scipy.linalg
 import scipy.sparse
 
 from kerasrec._checks import check_number
-from kerasrec.models.adapted.item_weights import ItemWeightsRecommender, similar_counts
+from kerasrec.models.adapted.item_weights import ItemWeightsRecommender
 from kerasrec.schema import Schema
 
 
@@ -78,7 +78,7 @@ class EASE(ItemWeightsRecommender):
 
     def _item_weights(self, matrix: scipy.sparse.csr_matrix) -> np.ndarray:
         l2 = default_l2(matrix) if self.l2 is None else self.l2
-        gram = similar_counts(matrix, slice(None))
+        gram = np.asarray((matrix.T @ matrix).toarray(), np.float32)
         gram[np.diag_indices_from(gram)] += l2
         weights = inverse(gram)
         weights /= -np.diag(weights)[:, None]

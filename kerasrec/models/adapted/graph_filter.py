@@ -5,11 +5,11 @@ from typing import Any
 import keras
 import numpy as np
 import scipy.sparse
-import scipy.sparse.linalg
 from keras import ops
 
 from kerasrec._checks import check_choice, check_integer, check_number
 from kerasrec.models.adapted.interactions import InteractionsRecommender
+from kerasrec.models.adapted.spectral import chebyshev_coefficients, powers, singular_vectors
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
@@ -35,8 +35,9 @@ class GraphFilter(InteractionsRecommender):
     Convolution for Recommendation?"), with a Chebyshev polynomial it is ChebyCF (Kim et al., 2025,
     "Graph Spectral Filtering with Chebyshev Interpolation for Recommendation"). Nothing is trained:
     `adapt` counts degrees and computes V; products with the rows do the rest for each query, so
-    that memory grows with the rows and not with the square of the items. Where the items of a user
-    come from, see `AdaptedRecommender`.
+    that memory grows with the rows and not with the square of the items. Scores are sums over the
+    items of the user, so that `contributions` explains them. Where the items come from, see
+    `AdaptedRecommender`.
 
     Args:
         schema: names and sizes of the features; only the user id, the item id and a history of it
@@ -121,15 +122,15 @@ class GraphFilter(InteractionsRecommender):
         users, items = (
             np.asarray(matrix.sum(axis=axis), np.float64).reshape(-1, 1) for axis in (1, 0)
         )
-        self.user_factors.assign(_power(users, -1))
-        self.item_factors.assign(_power(items, -0.5))
+        self.user_factors.assign(powers(users, -1))
+        self.item_factors.assign(powers(items, -0.5))
         if self.rank:
-            normal = matrix.multiply(_power(users, -0.5)).multiply(_power(items, -0.5).T)
+            normal = matrix.multiply(powers(users, -0.5)).multiply(powers(items, -0.5).T)
             vectors = np.zeros(self.inward.shape)
             found = singular_vectors(normal.tocsr(), self.rank)
             vectors[:, : found.shape[1]] = found
-            self.inward.assign(_power(items, -self.exponent) * vectors)
-            self.outward.assign(self.rank_weight * _power(items, self.exponent) * vectors)
+            self.inward.assign(powers(items, -self.exponent) * vectors)
+            self.outward.assign(self.rank_weight * powers(items, self.exponent) * vectors)
 
     def all_scores(self, profile: Tensor, inputs: Features) -> Tensor:
         """Return the scores of all items, `(item ids, batch)`."""
@@ -149,6 +150,30 @@ class GraphFilter(InteractionsRecommender):
             scores += ops.matmul(self.outward, low)
         return scores
 
+    def contributions(self, inputs: Features) -> tuple[Tensor, Tensor]:
+        """Return what each item of the query adds to a score, which explains the score.
+
+        The scores of a filter are sums over the items of the user, each filtered alone. Memory is 4
+        bytes for each item of a query and each item of the catalogue.
+
+        Args:
+            inputs: as for a call.
+
+        Returns:
+            int32 ids `(batch, width)` of the items of each query, padded with 0, and float32
+            contributions `(batch, width)` or `(batch, candidates, width)`, which add up to the
+            score.
+        """
+        history = self.items_of(inputs)
+        alone = ops.reshape(history, (-1,))
+        scores = self.scores_of_items(alone) * ops.cast(alone != 0, "float32")[:, None]
+        scores = ops.reshape(scores, (*ops.shape(history), self.schema.item_id.num_ids))
+        items = ops.convert_to_tensor(inputs[self.schema.item_id.name])
+        if len(items.shape) == 1:
+            return history, ops.take_along_axis(scores, items[:, None, None], axis=2)[..., 0]
+        of_each = ops.take_along_axis(scores, items[:, None, :], axis=2)
+        return history, ops.transpose(of_each, (0, 2, 1))
+
     def _smooth(self, signal: Tensor) -> Tensor:
         """Return P times a signal `(item ids, batch)`."""
         users = self.user_rows.times(self.item_factors * signal)
@@ -165,36 +190,3 @@ class GraphFilter(InteractionsRecommender):
             "rank_weight": self.rank_weight,
             "exponent": self.exponent,
         }
-
-
-def chebyshev_coefficients(order: int, flatness: float) -> list[float]:
-    """Return the coefficients of T_0 to T_order of the polynomial through the response.
-
-    Args:
-        order: degree of the polynomial.
-        flatness: exponent of the response.
-    """
-    nodes = np.cos(np.pi * np.arange(order + 1) / order)
-    nodes[np.abs(nodes) < 1e-12] = 0
-    response = 0.5 + 0.5 * np.sign(nodes) * np.abs(nodes) ** flatness
-    found: list[float] = np.polynomial.chebyshev.chebfit(nodes, response, order).tolist()
-    return found
-
-
-def singular_vectors(matrix: scipy.sparse.csr_matrix, rank: int) -> np.ndarray:
-    """Return the right singular vectors `(columns, rank)` of the largest singular values.
-
-    Args:
-        matrix: a sparse matrix.
-        rank: number of vectors; of a smaller matrix, all of them are returned.
-    """
-    if rank >= min(matrix.shape):
-        return np.linalg.svd(matrix.toarray(), full_matrices=False)[2].T
-    start = np.random.default_rng(0).normal(size=min(matrix.shape))
-    _, values, vectors = scipy.sparse.linalg.svds(matrix, rank, v0=start)
-    return vectors[np.argsort(-values)].T
-
-
-def _power(degrees: np.ndarray, exponent: float) -> np.ndarray:
-    """Return powers of degrees, 0 of ids without rows."""
-    return np.power(degrees, exponent, out=np.zeros_like(degrees), where=degrees > 0)

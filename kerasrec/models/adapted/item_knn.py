@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import scipy.sparse
 
-from kerasrec._checks import check_choice, check_integer, check_number
-from kerasrec.models.adapted.item_weights import (
-    ItemWeightsRecommender,
+from kerasrec._checks import check_choice, check_number
+from kerasrec.models.adapted.neighbour_weights import (
+    CommonUsers,
+    NeighbourWeightsRecommender,
     keep_largest,
-    similar_counts,
+    rows_of,
 )
 from kerasrec.schema import Schema
 
@@ -18,7 +19,7 @@ SIMILARITIES = ("cosine", "jaccard")
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class ItemKNN(ItemWeightsRecommender):
+class ItemKNN(NeighbourWeightsRecommender):
     """Neighbourhood model that adds up similarities between an item and the items of the user.
 
         score(u, i) = sum_{j in N(i)} x_uj s_ij     x_uj: 1 if item j is among the user's items
@@ -30,8 +31,9 @@ class ItemKNN(ItemWeightsRecommender):
 
     Shrinkage lowers similarities that few users support (Sarwar et al., 2001, "Item-Based
     Collaborative Filtering Recommendation Algorithms"; Deshpande and Karypis, 2004, "Item-Based
-    Top-N Recommendation Algorithms"). `adapt` computes it by one sparse product. Where the items
-    of a user come from, see `AdaptedRecommender`.
+    Top-N Recommendation Algorithms"). `adapt` computes it by one sparse product, and memory
+    grows with the number of items and neighbours alone. Where the items of a user come from, see
+    `AdaptedRecommender`.
 
     Args:
         schema: names and sizes of the features; only the user id, the item id and a history of it
@@ -48,8 +50,8 @@ class ItemKNN(ItemWeightsRecommender):
         float32 scores `(batch,)` or `(batch, candidates)`.
 
     Raises:
-        ValueError: if an input is missing, an argument is out of range, or the matrix of the items
-            does not fit into memory.
+        ValueError: if an input is missing, an argument is out of range, or the neighbours of the
+            items do not fit into memory.
 
     Example:
 
@@ -72,49 +74,21 @@ class ItemKNN(ItemWeightsRecommender):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(schema, name=name, dtype=dtype)
+        super().__init__(schema, neighbours=neighbours, name=name, dtype=dtype)
         check_choice(self, "similarity", similarity, SIMILARITIES)
-        check_integer(self, "neighbours", neighbours, 1)
         check_number(self, "shrinkage", shrinkage)
         self.similarity = similarity
-        self.neighbours = neighbours
         self.shrinkage = shrinkage
 
-    def _item_weights(self, matrix: scipy.sparse.csr_matrix) -> np.ndarray:
-        counts = np.asarray(matrix.sum(axis=0), np.float32)[0]
-        weights = np.zeros((len(counts), len(counts)), np.float32)
-        for start in range(0, len(counts), 1024):
-            rows = slice(start, start + 1024)
-            found = similarities(
-                similar_counts(matrix, rows), counts[rows], counts, self.similarity, self.shrinkage
-            )
-            own = np.arange(len(found))
-            found[own, start + own] = 0
-            weights[rows] = keep_largest(found, self.neighbours)
-        return weights
+    def _weights_of(self, items: np.ndarray, common: CommonUsers) -> scipy.sparse.csr_matrix:
+        found = common.of(items)
+        own, others = common.counts[rows_of(found, items)], common.counts[found.indices]
+        product = np.sqrt(own * others)
+        size = product if self.similarity == "cosine" else own + others - found.data
+        found.data /= size + np.float32(self.shrinkage)
+        return keep_largest(found, self.neighbours)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "similarity": self.similarity,
-            "neighbours": self.neighbours,
-            "shrinkage": self.shrinkage,
-        }
-
-
-def similarities(
-    common: np.ndarray, own: np.ndarray, others: np.ndarray, kind: str, shrinkage: float
-) -> np.ndarray:
-    """Return cosine or Jaccard similarities of sets, 0 where nothing is in common.
-
-    Args:
-        common: number of elements in common `(sets, other sets)`.
-        own: number of elements of each set.
-        others: number of elements of each other set.
-        kind: one of `SIMILARITIES`.
-        shrinkage: number added to the denominator.
-    """
-    product = np.sqrt(own[:, None] * others)
-    size = product if kind == "cosine" else own[:, None] + others - common
-    return np.divide(common, size + shrinkage, out=np.zeros_like(common), where=common > 0)
+        config = {"similarity": self.similarity, "shrinkage": self.shrinkage}
+        return {**super().get_config(), **config}

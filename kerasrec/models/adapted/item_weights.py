@@ -91,28 +91,3 @@ class ItemWeightsRecommender(AdaptedRecommender):
     def item_embedding(self, inputs: Features) -> Tensor:
         """Return the rows W_i, `(items, item ids)`."""
         return ops.take(self.item_weights, inputs[self.schema.item_id.name], axis=0)
-
-
-def similar_counts(matrix: scipy.sparse.csr_matrix, rows: slice) -> np.ndarray:
-    """Return the number of users that items have in common, `(some items, items)`.
-
-    Args:
-        matrix: ones `(user ids, item ids)`.
-        rows: some of the items.
-    """
-    return np.asarray((matrix.T[rows] @ matrix).toarray(), np.float32)
-
-
-def keep_largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Return a copy in which only the largest values of each row are not zero.
-
-    Equal values at the limit are kept in the order of their columns.
-
-    Args:
-        values: numbers of at least 0 `(rows, columns)`.
-        count: number of values kept in each row.
-    """
-    kept = np.zeros_like(values)
-    order = np.argsort(-values, axis=1, kind="stable")[:, :count]
-    np.put_along_axis(kept, order, np.take_along_axis(values, order, axis=1), axis=1)
-    return kept

@@ -6,18 +6,21 @@ import keras
 import numpy as np
 import scipy.sparse
 
-from kerasrec._checks import check_integer, check_number
-from kerasrec.models.adapted.item_weights import ItemWeightsRecommender, similar_counts
+from kerasrec._checks import check_number
+from kerasrec.models.adapted.neighbour_weights import (
+    CommonUsers,
+    NeighbourWeightsRecommender,
+    placed,
+)
 from kerasrec.schema import Schema
 
-# Items solved at once, and sweeps over the weights of an item.
-_BLOCK = 256
+# Sweeps over the weights of an item.
 _SWEEPS = 100
 _TOLERANCE = 1e-4
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class SLIM(ItemWeightsRecommender):
+class SLIM(NeighbourWeightsRecommender):
     """Sparse linear model that predicts each item from a few other items of the user.
 
         score(u, i) = sum_j x_uj W_ij             x_uj: 1 if item j is among the user's items
@@ -47,8 +50,8 @@ class SLIM(ItemWeightsRecommender):
         float32 scores `(batch,)` or `(batch, candidates)`.
 
     Raises:
-        ValueError: if an input is missing, an argument is out of range, or the matrix of the items
-            does not fit into memory.
+        ValueError: if an input is missing, an argument is out of range, or the neighbours of the
+            items do not fit into memory.
 
     Example:
 
@@ -72,35 +75,20 @@ class SLIM(ItemWeightsRecommender):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(schema, name=name, dtype=dtype)
+        super().__init__(schema, neighbours=neighbours, name=name, dtype=dtype)
         check_number(self, "l1", l1)
         check_number(self, "l2", l2, zero=False)
-        check_integer(self, "neighbours", neighbours, 1)
         self.l1 = l1
         self.l2 = l2
-        self.neighbours = neighbours
 
-    def _item_weights(self, matrix: scipy.sparse.csr_matrix) -> np.ndarray:
-        gram = similar_counts(matrix, slice(None))
-        counts = np.diag(gram)
-        scale = np.divide(1, np.sqrt(counts), out=np.zeros_like(counts), where=counts > 0)
-        width = min(self.neighbours, len(gram) - 1)
-        weights = np.zeros_like(gram)
-        for start in range(0, len(gram), _BLOCK):
-            items = np.arange(start, min(start + _BLOCK, len(gram)))
-            cosines = gram[items] * scale
-            cosines[np.arange(len(items)), items] = -1  # never its own neighbour
-            others = np.argpartition(-cosines, width - 1, axis=1)[:, :width]
-            among = gram[others[:, :, None], others[:, None, :]]  # (items, width, width)
-            target = np.take_along_axis(gram[items], others, axis=1)
-            found = elastic_net(among, target, self.l1, self.l2)
-            weights[items[:, None], others] = found
-        return weights
+    def _weights_of(self, items: np.ndarray, common: CommonUsers) -> scipy.sparse.csr_matrix:
+        others, target = common.nearest(items, self.neighbours)
+        found = elastic_net(common.among(others), target, self.l1, self.l2)
+        return placed(others, found, len(common.counts))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        config = {"l1": self.l1, "l2": self.l2, "neighbours": self.neighbours}
-        return {**super().get_config(), **config}
+        return {**super().get_config(), "l1": self.l1, "l2": self.l2}
 
 
 def elastic_net(gram: np.ndarray, target: np.ndarray, l1: float, l2: float) -> np.ndarray:

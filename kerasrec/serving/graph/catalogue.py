@@ -1,20 +1,29 @@
 """Catalogue of the served graph: the items that may be recommended, and the search over them."""
 
-from collections.abc import Callable
+import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from kerasrec.retrieval import Index
 from kerasrec.retrieval.exact import LOWEST_SCORE, TopK
-from kerasrec.retrieval.index import ExactIndex, Scores, pair_scores, products
+from kerasrec.retrieval.index import (
+    ExactIndex,
+    Scorer,
+    Scores,
+    one_item_scores,
+    pair_scores,
+    part_scores,
+    products,
+)
 from kerasrec.retrieval.item_vectors import similarity
 from kerasrec.retrieval.reranking import category_shares
 from kerasrec.retrieval.vector_table import VectorTable
 from kerasrec.schema import FIRST_ID
 from kerasrec.serving.graph.stored_features import StoredFeatures, constant
 from kerasrec.serving.spec import ExportSpec
-from kerasrec.types import RAW_PADDING, Features, Tensor
+from kerasrec.types import RAW_PADDING, Features, Tensor, has_own_parts
 
 # Number of (query, item) pairs scored at once. A dot product holds one float per pair, any other
 # model holds the activations of its layers.
@@ -27,14 +36,13 @@ class Catalogue:
 
     Args:
         spec: specification of the export.
-        call: the traced model, which scores pairs where there are no vectors.
+        model: the traced model, which scores pairs where there are no vectors.
         stored: stored features, from which those of the items are read.
     """
 
-    def __init__(
-        self, spec: ExportSpec, call: Callable[[Features], Tensor], stored: StoredFeatures
-    ) -> None:
+    def __init__(self, spec: ExportSpec, model: Any, stored: StoredFeatures) -> None:
         items, ids = spec.item_vocabulary, spec.item_ids
+        self.model = model
         self.size = len(ids)
         positions = np.full(items.num_ids, -1, np.int32)
         positions[ids] = np.arange(len(ids), dtype=np.int32)
@@ -49,7 +57,7 @@ class Catalogue:
         if spec.categories is not None:
             self.categories = constant("categories", spec.categories)
         self.num_categories = spec.num_categories
-        score, pairs = pair_scores(call, self._block), PAIRS_OF_RANKER
+        score, pairs = self._scores_of(model), PAIRS_OF_RANKER
         if spec.item_vectors is not None:
             self.vectors = VectorTable(spec.item_vectors, spec.quantize, name="item_vectors")
             score, pairs = products(self.vectors), PAIRS_OF_RETRIEVER
@@ -81,6 +89,18 @@ class Catalogue:
         """
         return self.stored.of_items(tf.gather(self.item_ids, positions))
 
+    def _scores_of(self, model: Any) -> Scorer:
+        """Return the scorer of query features by a model without vectors."""
+        some = self._block(tf.constant(0), tf.constant(1))
+        if not has_own_parts(model) or model.item_part(some) is None:
+            return pair_scores(functools.partial(model, training=False), self._block)
+
+        def items(start: Tensor, stop: Tensor) -> Tensor:
+            return model.item_part(self._block(start, stop))
+
+        parts = part_scores(model.score_parts, items)
+        return lambda query: parts(model.query_part(query))
+
     def _block(self, start: Tensor, stop: Tensor) -> Features:
         return self.stored.of_items(self.item_ids[start:stop])
 
@@ -102,19 +122,22 @@ class Catalogue:
         return category_shares(tf.gather(self.categories, positions), self.num_categories)
 
     def similar(self, ids: Tensor, k: int) -> TopK:
-        """Return the k items with the largest cosine, without the item itself.
+        """Return the k items most like each item, without the item itself.
 
         Args:
             ids: encoded item ids `(batch,)`; ids outside the catalogue get empty lists.
             k: length of the lists.
         """
         position = tf.gather(self.positions, ids)  # -1: missing
-        nth = tf.maximum(position, 0)
         there = position[:, None] >= 0
-        cosines = products(self.vectors, self.inverse_norms)
+        if hasattr(self, "vectors"):
+            queries = self.unit_vectors(tf.maximum(position, 0))
+            compared = products(self.vectors, self.inverse_norms)
+        else:
+            queries, compared = ids, one_item_scores(self.model.scores_of_items, self.item_ids)
 
         def score(query: Tensor) -> Scores:
-            scores = cosines(query)
+            scores = compared(query)
 
             def block(start: Tensor, stop: Tensor) -> Tensor:
                 return tf.where(there, scores.block(start, stop), LOWEST_SCORE)
@@ -122,7 +145,7 @@ class Catalogue:
             return scores._replace(block=block)
 
         index = ExactIndex(score, self.size, pairs_per_block=PAIRS_OF_RETRIEVER)
-        return index.search(self.unit_vectors(nth), k, exclude=position[:, None])
+        return index.search(queries, k, exclude=position[:, None])
 
     def answer(self, best: TopK) -> dict[str, Tensor]:
         """Return the raw ids, scores and counts of a list."""

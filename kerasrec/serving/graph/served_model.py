@@ -42,7 +42,7 @@ class ServedModel:
             for name, vocabulary in spec.vocabularies.items()
         }
         self.stored = StoredFeatures(spec)
-        self.catalogue = Catalogue(spec, self.call, self.stored)
+        self.catalogue = Catalogue(spec, self.parts.whole, self.stored)
         raw = [RAW_PADDING[spec.item_vocabulary.dtype], *spec.item_vocabulary.ids.tolist()]
         every = tf.constant(raw, tf.as_dtype(spec.item_vocabulary.dtype))
         self.raw_items = tf.Variable(every, trainable=False, name="every_raw_item")
@@ -174,7 +174,7 @@ class ServedModel:
         return {**catalogue.answer(best), "fallback": unknown}
 
     def similar_items(self, raw: Features) -> dict[str, Tensor]:
-        """Return the items with the largest cosine, without the queried item."""
+        """Return the items most like each item, without the item itself."""
         name = self.schema.item_id.name
         best = self.catalogue.similar(self.lookups[name](raw[name]), self.spec.ks[0])
         return self.catalogue.answer(best)

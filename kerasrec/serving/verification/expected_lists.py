@@ -147,12 +147,16 @@ class ExpectedLists:
             asked: encoded item ids `(rows,)`.
             k: length of the lists.
         """
-        columns, norms = similarity(self.vectors)
-        units = self.vectors * columns * norms[:, None]
         there = np.isin(asked, self.ids)
-        index = np.where(there, np.searchsorted(self.ids, asked), 0)
+        if self.spec.item_vectors is None:
+            scores = np.asarray(self.model.scores_of_items(asked))[:, self.ids]
+        else:
+            columns, norms = similarity(self.vectors)
+            units = self.vectors * columns * norms[:, None]
+            index = np.where(there, np.searchsorted(self.ids, asked), 0)
+            scores = units[index] @ units.T
         allowed = there[:, None] & (self.ids != asked[:, None])
-        return self._best(units[index] @ units.T, allowed, k)
+        return self._best(scores, allowed, k)
 
     def _best(self, scores: np.ndarray, allowed: np.ndarray, k: int) -> dict[str, Any]:
         """Return the k best of each row and the longer ranking."""
