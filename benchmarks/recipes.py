@@ -98,7 +98,9 @@ def result_of(task: Task, *, page: bool) -> dict[str, Any] | None:
     if path.is_file():
         held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         valid = {source(), *(SAME_FOR_RULES if task.variant == "rules" else ())}
-        if page or (held["source"] in valid and held["settings"] == settings_of(task)):
+        # Before there was a choice, the decay was that.
+        settings = {"decay": "inverse_time", **held["settings"]}
+        if page or (held["source"] in valid and settings == settings_of(task)):
             return held
     if page:
         return None

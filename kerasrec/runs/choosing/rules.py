@@ -191,14 +191,16 @@ def sequence(facts: Facts, *, length: int, pairwise: bool = False) -> Settings:
     drawn = 0 if facts.items <= MANY_ITEMS else 4096
     if pairwise:
         drawn = 256
-    # As measured: large products of matrices take half of their time, each step back 1,000.
-    products = dim * (24 * dim + (drawn or facts.items)) / 2 + 1000 * length
+    # As measured: large products of matrices take half of their time, each step back 700.
+    products = dim * (24 * dim + (drawn or facts.items)) / 2 + 700 * length
     return {
         "batch_size": (size, f"{tokens:,} events in a step"),
         "negatives": (drawn, f"{facts.items:,} items, of which 0 takes all"),
         "learning_rate": (0.003 if density_of(facts) > 0.5 else 0.002, _per_item(facts)),
         "warmup_steps": (100, "as on every data set tried"),
-        **_end(facts.rows / tokens, max(3000, facts.rows // 200), facts.rows * products),
+        **_end(
+            facts.rows / tokens, max(3000, facts.rows // 150), facts.rows * products, linear=True
+        ),
     }
 
 
@@ -290,7 +292,9 @@ def _two_vectors(
     }
 
 
-def _end(steps: float, total: int, products: float, most: int = MOST) -> Settings:
+def _end(
+    steps: float, total: int, products: float, most: int = MOST, *, linear: bool = False
+) -> Settings:
     """Choose the number of epochs, and when and how training ends.
 
     Args:
@@ -298,16 +302,27 @@ def _end(steps: float, total: int, products: float, most: int = MOST) -> Setting
         total: steps in all that are enough.
         products: multiplications of one pass forward over all rows.
         most: largest number of epochs.
+        linear: whether the rate falls linearly where time ends the training. It stays high for
+            longer, which more epochs would do as well.
     """
     enough = total / max(1.0, steps)
     # A pass backward takes twice as much, and each product is followed by a sum.
     affordable = CPU_SECONDS * SPEED / (6 * max(1.0, products))
     epochs = int(min(most, max(FEWEST, round(min(enough, affordable)))))
     why = f"about {total:,} steps" if enough <= affordable else f"about {CPU_SECONDS} CPU seconds"
+    decay: Settings = {
+        "decay": ("inverse_time", "fast at first, so that training may end early"),
+        "decay_rate": (9.0, "a tenth of the rate at the end"),
+    }
+    if linear and epochs < round(min(enough, most)):
+        decay = {
+            "decay": ("linear", "time ends the training"),
+            "decay_rate": (99.0, "a hundredth of the rate at the end"),
+        }
     return {
         "epochs": (epochs, why),
         "patience": (max(3, epochs // 5), "a fifth of the epochs"),
-        "decay_rate": (9.0, "a tenth of the rate at the end"),
+        **decay,
         "clipnorm": (1.0, "gradients of one variable are at most this long"),
     }
 

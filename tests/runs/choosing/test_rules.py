@@ -11,6 +11,7 @@ from kerasrec import models
 from kerasrec.runs import Training
 from kerasrec.runs.choosing import rules
 from kerasrec.runs.choosing.facts import Facts
+from kerasrec.runs.settings import DECAYS
 
 LOSSES = ("softmax", "graph_crossentropy", "binary_crossentropy", "log_loss", "mse")
 NAMES = [name for name in models.__all__ if name != "Recommender"]
@@ -66,6 +67,9 @@ def test_training_options_are_in_range_for_any_rows(rule, facts):
     assert {"batch_size", "epochs", "patience", "learning_rate", "clipnorm"} <= set(settings_)
     for name, (value, why) in settings_.items():
         assert why and "\n" not in why
+        if name == "decay":
+            assert value in DECAYS
+            continue
         if name in INTEGERS:
             assert type(value) is int
         least, most = {**INTEGERS, **NUMBERS}[name]
@@ -113,7 +117,8 @@ def test_denser_rows_ask_for_less_dropout_and_not_for_smaller_batches(rows, item
         assert fewer >= higher
     for rule in TRAININGS.values():
         assert rule(few)["batch_size"][0] <= rule(many)["batch_size"][0]
-        assert rule(few)["epochs"][0] >= rule(many)["epochs"][0]
+        # Batch sizes are powers of two, so that the steps of an epoch do not only rise.
+        assert 2 * rule(few)["epochs"][0] >= rule(many)["epochs"][0]
 
 
 @given(
@@ -151,3 +156,11 @@ def test_a_training_that_would_take_hours_has_fewer_epochs_and_says_so():
     epochs, why = rules.sequence(facts, length=50)["epochs"]
     assert epochs <= rules.MOST and "CPU seconds" in why
     assert "steps" in rules.ratings(facts_of(rows=10**5, items=1000))["epochs"][1]
+
+
+def test_the_rate_falls_linearly_where_time_ends_the_training_of_histories():
+    short = rules.sequence(facts_of(rows=100_000, items=2_000), length=50)
+    long = rules.sequence(facts_of(rows=1_000_000, items=3_500), length=200)
+    assert (short["decay"][0], short["decay_rate"][0]) == ("inverse_time", 9.0)
+    assert (long["decay"][0], long["decay_rate"][0]) == ("linear", 99.0)
+    assert "CPU seconds" in long["epochs"][1] and "steps" in short["epochs"][1]
