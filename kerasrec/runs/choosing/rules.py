@@ -193,14 +193,17 @@ def sequence(facts: Facts, *, length: int, pairwise: bool = False) -> Settings:
         drawn = 256
     # As measured: large products of matrices take half of their time, each step back 700.
     products = dim * (24 * dim + (drawn or facts.items)) / 2 + 700 * length
+    end = _end(
+        facts.rows / tokens, max(3000, facts.rows // 150), facts.rows * products, linear=True
+    )
     return {
         "batch_size": (size, f"{tokens:,} events in a step"),
         "negatives": (drawn, f"{facts.items:,} items, of which 0 takes all"),
         "learning_rate": (0.003 if density_of(facts) > 0.5 else 0.002, _per_item(facts)),
         "warmup_steps": (100, "as on every data set tried"),
-        **_end(
-            facts.rows / tokens, max(3000, facts.rows // 150), facts.rows * products, linear=True
-        ),
+        **end,
+        # Figures of next items stand still for longer than others before they rise again.
+        "patience": (max(3, end["epochs"][0] // 2), "half of the epochs"),
     }
 
 
