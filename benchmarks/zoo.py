@@ -30,8 +30,10 @@ from kerasrec.training import keep_freed_memory
 
 SEEDS = (0, 1, 2)
 # Those without random numbers are trained once.
-COUNTED = ("Popularity", "EASE")
-MODELS = (*COUNTED, "MatrixFactorization", "EmbeddingMLP", "NeuMF", "SASRec", "GRU4Rec")
+COUNTED = ("Popularity", "EASE", "SparseEASE", "SLIM", "ItemKNN", "UserKNN", "GraphFilter")
+FACTORS = ("ImplicitALS", "MatrixFactorization", "LightGCN")
+AUTOENCODERS = ("MultVAE", "MultDAE", "RecVAE")
+MODELS = (*COUNTED, *FACTORS, *AUTOENCODERS, "EmbeddingMLP", "NeuMF", "SASRec", "GRU4Rec")
 
 
 def measure(name: str, seed: int) -> dict[str, Any]:

@@ -253,6 +253,7 @@ def class_of(path):
     return (
         "".join(word.capitalize() for word in path.stem.split("_"))
         .replace("Ease", "EASE")
+        .replace("Als", "ALS")
         .replace("Slim", "SLIM")
         .replace("Knn", "KNN")
         .replace("Gcn", "GCN")

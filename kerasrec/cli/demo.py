@@ -11,6 +11,7 @@ USER = 196  # the first one in the file
 # flags, where SASRec reads longer histories and trains for longer.
 TRAINED: dict[str, dict[str, Any]] = {
     "EASE": {},
+    "ImplicitALS": {},
     "MatrixFactorization": {"epochs": 12},
     "EmbeddingMLP": {"epochs": 8},
     "SASRec": {

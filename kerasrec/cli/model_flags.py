@@ -74,6 +74,19 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
              "b, the power of the degrees of items around the ideal filter."),
         DTYPE,
     )),
+    "ImplicitALS": (
+     "Matrix factorisation that solves for the vector of a user from the items of the user.", (
+        Flag("embedding_dim", int, 64, "length of p_u and q_i."),
+        Flag("iterations", int, 16,
+             "number of times that `adapt` solves for all items and all users."),
+        Flag("l2", float, 0.003, "weight of the penalty."),
+        Flag("unobserved_weight", float, 0.1,
+             "weight of a pair that is no positive, towards a score of 0."),
+        Flag("exponent", float, 1.0,
+             "how much more frequent users and items are penalised: 0 for all alike, 1 for a "
+             "penalty in proportion to n."),
+        DTYPE,
+    )),
     "ItemKNN": (
      "Neighbourhood model that adds up similarities between an item and the items of the user.", (
         Flag("similarity", str, "cosine", '"cosine" or "jaccard".'),

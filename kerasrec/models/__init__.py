@@ -6,6 +6,7 @@ import lazy_loader
 FILES = {
     "adapted.ease": ["EASE"],
     "adapted.graph_filter": ["GraphFilter"],
+    "adapted.implicit_als": ["ImplicitALS"],
     "adapted.item_knn": ["ItemKNN"],
     "adapted.slim": ["SLIM"],
     "adapted.sparse_ease": ["SparseEASE"],

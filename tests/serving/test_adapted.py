@@ -20,6 +20,7 @@ KINDS = {
     "SLIM": {"l1": 0.1, "l2": 1.0, "neighbours": 5},
     "SparseEASE": {"l2": 2.0, "neighbours": 5},
     "GraphFilter": {"rank": 4, "order": 3},
+    "ImplicitALS": {"embedding_dim": 4},
 }
 
 
