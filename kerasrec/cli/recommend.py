@@ -176,7 +176,7 @@ def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
 
 
 def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | None) -> Report:
-    """Find the items most like one item, by the cosine of their vectors."""
+    """Find the items most like one item."""
     name = run.schema.item_id.name
     vocabulary = run.vocabularies[name]
     raw = _parsed("--item", item, vocabulary)

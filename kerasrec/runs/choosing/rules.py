@@ -127,7 +127,7 @@ def _rated_factors(facts: Facts) -> Settings:
 
 def _perceptron(facts: Facts) -> Settings:
     # Rows of items with few events learn too little under a large penalty.
-    l2 = 1e-3 * 30 ** _share(facts.rows_per_item, SPARSE, 40)
+    l2 = 1e-3 * 30 ** _share(facts.rows_per_item, SPARSE, 2 * SPARSE)
     return {
         "embedding_dim": (64, "as on every data set tried"),
         "l2": (float(f"{l2:.1g}"), _per_item(facts)),
