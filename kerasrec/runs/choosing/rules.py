@@ -125,13 +125,18 @@ def _rated_factors(facts: Facts) -> Settings:
     }
 
 
-def _perceptron(facts: Facts) -> Settings:
+def _perceptron(facts: Facts, sparse_l2: float = 1e-3) -> Settings:
     # Rows of items with few events learn too little under a large penalty.
-    l2 = 1e-3 * 30 ** _share(facts.rows_per_item, SPARSE, 2 * SPARSE)
+    share = _share(facts.rows_per_item, SPARSE, 2 * SPARSE)
+    l2 = sparse_l2 * (0.03 / sparse_l2) ** share
     return {
         "embedding_dim": (64, "as on every data set tried"),
         "l2": (float(f"{l2:.1g}"), _per_item(facts)),
     }
+
+
+def _neural_factors(facts: Facts) -> Settings:
+    return _perceptron(facts, sparse_l2=1e-2)
 
 
 def _rated_perceptron(facts: Facts) -> Settings:
@@ -151,7 +156,7 @@ ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
     ("MatrixFactorization", "graph_crossentropy"): _constrained_factors,
     ("MatrixFactorization", "mse"): _rated_factors,
     ("EmbeddingMLP", ""): _perceptron,
-    ("NeuMF", ""): _perceptron,
+    ("NeuMF", ""): _neural_factors,
     ("EmbeddingMLP", "mse"): _rated_perceptron,
     ("NeuMF", "mse"): _rated_perceptron,
 }
