@@ -237,6 +237,10 @@ setting with the best validation figure on the set itself, of these three and of
 alternatives that a search would try (`kerasrec fit --budget`), or the figure of settings found by
 hand for a published table, where that is higher; "-" where no other setting was tried. One seed.
 
+The figure f of a set with n test users, one test row each, has a standard error of at most
+sqrt(f (1 - f) / n): 0.007 for 0.03 of the 610 users of ml-latest-small, 0.008 for 0.07 of the 943
+of movielens-100k. There, a share of tuned between 0.8 and 1.2 says nothing.
+
 {table_of(header, rows)}
 
 - Below 97 % of tuned: {listed(low)}

@@ -6,14 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.data import pointwise, positives, without_labels
 from kerasrec.schema import FIRST_ID
-from kerasrec.training.trainer import LOWEST, SamplingTrainer
-from kerasrec.types import Columns, Features, Tensor
+from kerasrec.training.trainer import LOWEST, PositivesTrainer
+from kerasrec.types import Features, Tensor
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class SampledSoftmaxTrainer(SamplingTrainer):
+class SampledSoftmaxTrainer(PositivesTrainer):
     """Trainer of a retriever: the positive of each row against shared sampled items.
 
         logit(u, i) = s(u, i) - log sum_j exp(s(u, j)),    j drawn anew for each batch
@@ -106,26 +105,9 @@ class SampledSoftmaxTrainer(SamplingTrainer):
         query, own = model.query_embedding(inputs), model.item_embedding(inputs)
         return query, own, model.item_embedding({name: drawn})
 
-    def total_loss(
-        self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor, training: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sum of the cross-entropies, and the number of rows."""
-        if any(part is not None for part in keras.tree.flatten(y)):
-            raise ValueError(
-                "SampledSoftmaxTrainer: every row is a positive, so labels would be ignored; "
-                "received some. Fit it on trainer.batches(columns, batch_size=...), or on batches "
-                "of kerasrec.data.positives through kerasrec.data.without_labels."
-            )
-        losses = ops.softplus(-y_pred)
-        if sample_weight is not None:
-            losses *= ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
-        return ops.sum(losses), ops.cast(ops.shape(y_pred)[0], "float32")
-
-    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
-        """Return batches of the positives, in which the order of rows by time has no part."""
-        del options["time"]
-        schema = self.model.schema
-        return without_labels(pointwise(positives(columns, schema), schema, **options))
+    def row_losses(self, y_pred: Tensor) -> Tensor:
+        """Return the cross-entropies."""
+        return ops.softplus(-y_pred)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasrec._checks import check_integer
+from kerasrec.data import pointwise, positives, without_labels
 from kerasrec.data.encoding.columns import History
 from kerasrec.schema import FIRST_ID
 from kerasrec.training.fit_model import FitModel
@@ -150,6 +151,35 @@ class SamplingTrainer(Trainer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments. Subclasses add their own."""
         return {**super().get_config(), "negatives": self.negatives, "seed": self.seed}
+
+
+class PositivesTrainer(SamplingTrainer):
+    """Base class of trainers on rows that all are positives, so that batches have no labels."""
+
+    def row_losses(self, y_pred: Tensor) -> Tensor:
+        """Return the loss of each row, `(batch,)`, from what `call` returns."""
+        return y_pred
+
+    def total_loss(
+        self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor, training: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sum of the losses of the rows, and their number."""
+        if any(part is not None for part in keras.tree.flatten(y)):
+            raise ValueError(
+                f"{type(self).__name__}: every row is a positive, so labels would be ignored; "
+                "received some. Fit it on trainer.batches(columns, batch_size=...), or on batches "
+                "of kerasrec.data.positives through kerasrec.data.without_labels."
+            )
+        losses = self.row_losses(y_pred)
+        if sample_weight is not None:
+            losses *= ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        return ops.sum(losses), ops.cast(ops.shape(y_pred)[0], "float32")
+
+    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
+        """Return batches of the positives, in which the order of rows by time has no part."""
+        del options["time"]
+        schema = self.model.schema
+        return without_labels(pointwise(positives(columns, schema), schema, **options))
 
 
 def rows_after(seen: Columns, columns: Columns, user: str) -> dict[str, np.ndarray]:

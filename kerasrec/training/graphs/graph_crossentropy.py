@@ -8,9 +8,8 @@ import scipy.sparse
 from keras import ops
 
 from kerasrec._checks import check_integer, check_number
-from kerasrec.data import pointwise, positives, without_labels
 from kerasrec.data.encoding.positive_ids import known_positives, ones_of
-from kerasrec.training.trainer import SamplingTrainer
+from kerasrec.training.trainer import PositivesTrainer
 from kerasrec.types import Columns, Features, Tensor
 
 # Items whose counts in common with all others are held at once.
@@ -18,7 +17,7 @@ _BLOCK = 1024
 
 
 @keras.saving.register_keras_serializable("kerasrec")
-class GraphCrossentropyTrainer(SamplingTrainer):
+class GraphCrossentropyTrainer(PositivesTrainer):
     """Trainer of a retriever towards the limit of infinitely many steps over the graph.
 
         loss(u, i) = beta_ui softplus(-s_ui)
@@ -152,25 +151,6 @@ class GraphCrossentropyTrainer(SamplingTrainer):
         scores = ops.cast(ops.einsum("bd,bkd->bk", query, vectors), "float32")
         pulled = ops.take(self.neighbour_weights, own, axis=0) * ops.softplus(-scores)
         return loss + self.neighbour_weight * ops.sum(pulled, axis=-1)
-
-    def total_loss(
-        self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor, training: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sum of the losses of the rows, and their number."""
-        if any(part is not None for part in keras.tree.flatten(y)):
-            raise ValueError(
-                "GraphCrossentropyTrainer: every row is a positive, so labels would be ignored; "
-                "received some. Fit it on trainer.batches(columns, batch_size=...)."
-            )
-        if sample_weight is not None:
-            y_pred *= ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
-        return ops.sum(y_pred), ops.cast(ops.shape(y_pred)[0], "float32")
-
-    def make_batches(self, columns: Columns, seen: Columns | None, **options: Any) -> Any:
-        """Return batches of the positives, in which the order of rows by time has no part."""
-        del options["time"]
-        schema = self.model.schema
-        return without_labels(pointwise(positives(columns, schema), schema, **options))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
