@@ -79,8 +79,8 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("embedding_dim", int, 64, "length of p_u and q_i."),
         Flag("iterations", int, 16,
              "number of times that `adapt` solves for all items and all users."),
-        Flag("l2", float, 0.003, "weight of the penalty."),
-        Flag("unobserved_weight", float, 0.1,
+        Flag("l2", float, 0.006, "weight of the penalty."),
+        Flag("unobserved_weight", float, 0.2,
              "weight of a pair that is no positive, towards a score of 0."),
         Flag("exponent", float, 1.0,
              "how much more frequent users and items are penalised: 0 for all alike, 1 for a "
@@ -188,9 +188,9 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
     )),
     "SparseEASE": (
      "Linear model that predicts each item from the items most like it, in closed form.", (
-        Flag("l2", float | None, None,
+        Flag("l2", float, 100.0,
              "weight of the penalty, in units of users: an item with fewer users than this "
-             "predicts little. None for 4 times the mean number of items of a user."),
+             "predicts little."),
         Flag("neighbours", int, 200,
              "number of other items that have a weight, for each item."),
         DTYPE,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from threadpoolctl import threadpool_limits
 
 from kerasrec._checks import check_integer, check_number
 from kerasrec.data.encoding.positive_ids import known_positives, ones_of
@@ -14,7 +15,9 @@ from kerasrec.schema import FIRST_ID
 from kerasrec.types import Columns
 
 # Vectors of the other side that a thread gathers at once, each of the length of an embedding.
-_VECTORS = 2**15
+_VECTORS = 2**13
+# Steps of conjugate gradients for each vector and epoch.
+_STEPS = 3
 
 
 class AlternatingLeastSquares:
@@ -29,7 +32,10 @@ class AlternatingLeastSquares:
 
     where n_u is the number of positives of u plus `unobserved_weight` times the number of items,
     and n_i likewise. Given the vectors of one side, each vector of the other solves a linear
-    system, and `fit` alternates between both. Blocks of vectors are solved in parallel. `fit`
+    system, and `fit` alternates between both. As in Takács et al. (2011, "Applications of the
+    Conjugate Gradient Method for Implicit Feedback Collaborative Filtering"), a few steps of
+    conjugate gradients improve a vector in each epoch; only the vectors of users at the end are
+    exact solutions. Blocks of vectors are solved in parallel. `fit`
     begins with the vectors that the model has, so a second call continues, also on newer rows.
 
     Args:
@@ -59,8 +65,8 @@ class AlternatingLeastSquares:
         self,
         model: Any,
         *,
-        l2: float = 0.003,
-        unobserved_weight: float = 0.1,
+        l2: float = 0.006,
+        unobserved_weight: float = 0.2,
         exponent: float = 1.0,
     ) -> None:
         bias, temperature = getattr(model, "use_bias", True), getattr(model, "temperature", None)
@@ -99,11 +105,19 @@ class AlternatingLeastSquares:
         by_item = by_user.T.tocsr()
         p, q = self._vectors()
         p[:FIRST_ID] = q[:FIRST_ID] = 0  # of unknown ids nothing is known
+        users, items = schema.user_id.num_ids - FIRST_ID, schema.item_id.num_ids - FIRST_ID
         losses = []
-        for _ in range(epochs):
-            q = self._solve(by_item, p, schema.user_id.num_ids - FIRST_ID)
-            p = self._solve(by_user, q, schema.item_id.num_ids - FIRST_ID)
-            losses.append(self._loss(by_user, p, q))
+        for epoch in range(epochs):
+            q, _ = self._solve(by_item, p, users, start=q)
+            # At last exactly, so that users have the vectors that `fold_in` finds.
+            last = epoch == epochs - 1
+            p, errors = self._solve(by_user, q, items, start=None if last else p)
+            shared = np.sum((p.T @ p) * (q.T @ q), dtype=np.float64)
+            penalties = (
+                np.sum(self._penalty(rows, others) * np.sum(side**2, axis=1), dtype=np.float64)
+                for rows, side, others in ((by_user, p, items), (by_item, q, users))
+            )
+            losses.append(float(errors + self.unobserved_weight * shared + sum(penalties)))
         self.model.user_vectors.embeddings.assign(p)
         self.model.item_vectors.embeddings.assign(q)
         return {"loss": losses}
@@ -139,7 +153,7 @@ class AlternatingLeastSquares:
         ones = np.ones(len(user), np.float32)
         rows = scipy.sparse.csr_matrix((ones, (user, ids[user, position])), (len(ids), num_items))
         rows.data[:] = 1
-        return self._solve(rows, self._vectors()[1], num_items - FIRST_ID)
+        return self._solve(rows, self._vectors()[1], num_items - FIRST_ID)[0]
 
     def _vectors(self) -> tuple[np.ndarray, np.ndarray]:
         model = self.model
@@ -152,39 +166,77 @@ class AlternatingLeastSquares:
         weights: np.ndarray = (self.l2 * counts**self.exponent).astype(np.float32)
         return weights
 
-    def _solve(self, rows: scipy.sparse.csr_matrix, other: np.ndarray, others: int) -> np.ndarray:
-        """Return the vectors of one side, given those of the other, 0 for empty rows."""
+    def _solve(
+        self,
+        rows: scipy.sparse.csr_matrix,
+        other: np.ndarray,
+        others: int,
+        *,
+        start: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, float]:
+        """Return the vectors of one side, given those of the other, 0 for empty rows.
+
+        The second value is the sum of the squared errors of the positives.
+
+        Args:
+            rows: ones `(vectors, others)`.
+            other: vectors of the other side.
+            others: number of them that are ids of the training rows.
+            start: vectors to begin with, which some steps of conjugate gradients improve. They
+                never raise the objective, and take a fraction of the time of a solution. None for
+                the solution.
+        """
         base = self.unobserved_weight * (other.T @ other)
         penalty = self._penalty(rows, others)
         padded = np.concatenate([other, np.zeros_like(other[:1])])
         found = np.zeros((rows.shape[0], other.shape[1]), np.float32)
 
-        def solve(block: np.ndarray) -> None:
+        def solve(block: np.ndarray) -> float:
             first, last = rows.indptr[block], rows.indptr[block + 1]
             position = first[:, None] + np.arange((last - first).max())
             inside = position < last[:, None]
             ids = np.where(inside, rows.indices[np.minimum(position, rows.nnz - 1)], len(other))
             vectors = padded[ids]  # (rows, longest, dim)
-            left = np.matmul(vectors.transpose(0, 2, 1), vectors) + base
-            left += penalty[block, None, None] * np.eye(len(base), dtype=np.float32)
-            found[block] = np.linalg.solve(left, vectors.sum(axis=1)[..., None])[..., 0]
+            right = vectors.sum(axis=1)
+            if start is None:
+                left = np.matmul(vectors.transpose(0, 2, 1), vectors) + base
+                left += penalty[block, None, None] * np.eye(len(base), dtype=np.float32)
+                solution = np.linalg.solve(left, right[..., None])[..., 0]
+            else:
+                solution = _improved(vectors, base, penalty[block], right, start[block])
+            found[block] = solution
+            scores = np.matmul(vectors, solution[..., None])
+            # The score of padding is 0.
+            return float(inside.sum() - 2 * np.sum(scores) + np.sum(scores**2))
 
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(solve, _blocks(np.diff(rows.indptr))))
-        return found
+        threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+        with threadpool_limits(1, user_api="blas"), threads as pool:
+            errors = sum(pool.map(solve, _blocks(np.diff(rows.indptr))))
+        return found, errors
 
-    def _loss(self, rows: scipy.sparse.csr_matrix, p: np.ndarray, q: np.ndarray) -> float:
-        users, items = rows.nonzero()
-        total = self.unobserved_weight * np.sum((p.T @ p) * (q.T @ q), dtype=np.float64)
-        for start in range(0, len(users), _VECTORS):
-            some = slice(start, start + _VECTORS)
-            scores = np.einsum("nd,nd->n", p[users[some]], q[items[some]])
-            total += np.sum((1 - scores) ** 2, dtype=np.float64)
-        sides = ((rows, p, q), (rows.T.tocsr(), q, p))
-        for own, vectors, other in sides:
-            weights = self._penalty(own, len(other) - FIRST_ID)
-            total += np.sum(weights * np.sum(vectors**2, axis=1), dtype=np.float64)
-        return float(total)
+
+def _improved(
+    vectors: np.ndarray, base: np.ndarray, penalty: np.ndarray, right: np.ndarray, x: np.ndarray
+) -> np.ndarray:
+    """Return x after some steps of conjugate gradients for (V^T V + base + penalty I) x = right."""
+
+    def product(direction: np.ndarray) -> np.ndarray:
+        scores = np.matmul(vectors, direction[..., None])
+        own: np.ndarray = np.matmul(vectors.transpose(0, 2, 1), scores)[..., 0]
+        return own + direction @ base + penalty[:, None] * direction
+
+    rest = right - product(x)
+    direction, squared = rest, np.sum(rest**2, axis=1, keepdims=True)
+    for _ in range(_STEPS):
+        ahead = product(direction)
+        along = np.sum(direction * ahead, axis=1, keepdims=True)
+        step = np.divide(squared, along, out=np.zeros_like(squared), where=along > 0)
+        x = x + step * direction
+        rest = rest - step * ahead
+        before, squared = squared, np.sum(rest**2, axis=1, keepdims=True)
+        ratio = np.divide(squared, before, out=np.zeros_like(squared), where=before > 0)
+        direction = rest + ratio * direction
+    return x
 
 
 def _blocks(lengths: np.ndarray) -> Iterator[np.ndarray]:

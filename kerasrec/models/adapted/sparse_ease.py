@@ -7,7 +7,6 @@ import numpy as np
 import scipy.sparse
 
 from kerasrec._checks import check_number
-from kerasrec.models.adapted.ease import default_l2
 from kerasrec.models.adapted.neighbour_weights import (
     CommonUsers,
     NeighbourWeightsRecommender,
@@ -37,7 +36,7 @@ class SparseEASE(NeighbourWeightsRecommender):
         schema: names and sizes of the features; only the user id, the item id and a history of it
             are used.
         l2: weight of the penalty, in units of users: an item with fewer users than this predicts
-            little. None for 4 times the mean number of items of a user.
+            little.
         neighbours: number of other items that have a weight, for each item.
 
     Input shape:
@@ -66,26 +65,18 @@ class SparseEASE(NeighbourWeightsRecommender):
         self,
         schema: Schema,
         *,
-        l2: float | None = None,
+        l2: float = 100.0,
         neighbours: int = 200,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(schema, neighbours=neighbours, name=name, dtype=dtype)
-        if l2 is not None:
-            hint = "None chooses it from the data."
-            check_number(self, "l2", l2, zero=False, hint=hint)
+        check_number(self, "l2", l2, zero=False)
         self.l2 = l2
-
-    def _solve(self, matrix: scipy.sparse.csr_matrix) -> None:
-        self._chosen_l2 = default_l2(matrix) if self.l2 is None else self.l2
-        super()._solve(matrix)
 
     def _weights_of(self, items: np.ndarray, common: CommonUsers) -> scipy.sparse.csr_matrix:
         others, target = common.nearest(items, self.neighbours)
-        equations = common.among(others) + self._chosen_l2 * np.eye(
-            others.shape[1], dtype=np.float32
-        )
+        equations = common.among(others) + self.l2 * np.eye(others.shape[1], dtype=np.float32)
         try:
             found = np.linalg.solve(equations, target[..., None])[..., 0]
         except np.linalg.LinAlgError as error:
