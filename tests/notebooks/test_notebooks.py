@@ -286,3 +286,12 @@ def test_08_trains_alike_on_one_and_two(execute):
     assert figures["largest difference of losses, two workers"] < 1e-4
     assert figures["largest difference of losses, stock optimizer"] > 3e-3
     assert figures["replicas of two workers"] == 2
+
+
+@pytest.mark.slow
+def test_10_compares_models_on_fewer_rows(execute):
+    figures = execute("10")
+    assert 0.043 < figures["ndcg@10 popularity, all rows"] < 0.045
+    assert figures["ndcg@10 EASE, all rows"] > 1.5 * figures["ndcg@10 popularity, all rows"]
+    assert figures["ndcg@10 EASE, a tenth of the rows"] < figures["ndcg@10 EASE, all rows"] / 2
+    assert figures["largest difference by hand"] < 1e-4
