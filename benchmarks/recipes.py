@@ -259,7 +259,8 @@ of movielens-100k. There, a share of tuned between 0.8 and 1.2 says nothing.
 ## Run
 
 - Command: `python benchmarks/recipes.py`
-- Hardware: {made["hardware"]}; one thread a training, two at a time
+- Hardware: {made["hardware"]}; one thread a training, two at a time; up to four
+  for models of histories and perceptrons, which took up to twice their CPU seconds
 - Versions: {made["versions"]}
 - Commit: {made["commit"]}; source {source()}
 """
