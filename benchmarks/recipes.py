@@ -214,11 +214,13 @@ def page_of(held: Held) -> str:
     every = [task for task in tasks() if task not in held]
     missing = [task for task in every if task.variant == "rules" or not same_as_rules(held, task)]
     names = ", ".join(f"`{task.name}`" for task in missing) or "none"
+    # In this order, whichever result was read first.
     waited = [
         task
-        for task, one in held.items()
-        if task.model in FOUND_BY_HAND
-        and one["settings"]["patience"] < one["settings"]["epochs"] // 2
+        for task in tasks()
+        if task in held
+        and task.model in FOUND_BY_HAND
+        and held[task]["settings"]["patience"] < held[task]["settings"]["epochs"] // 2
     ]
     earlier = ", ".join(f"`{task.name}`" for task in waited) or "none"
 
@@ -259,7 +261,7 @@ of movielens-100k. There, a share of tuned between 0.8 and 1.2 says nothing.
 ## Run
 
 - Command: `python benchmarks/recipes.py`
-- Hardware: {made["hardware"]}; one thread a training, two at a time; up to four
+- Hardware: {made["hardware"]}; one thread a training, two at a time, up to four
   for models of histories and perceptrons, which took up to twice their CPU seconds
 - Versions: {made["versions"]}
 - Commit: {made["commit"]}; source {source()}
