@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import pages
 import processes
-import scipy.sparse
 import turns
 
 SIDES = ("kerasrec", "implicit")
@@ -120,18 +119,12 @@ def rows_of(name: str) -> tuple[Any, Any, dict, dict]:
     return dataset, schema, train, test
 
 
-def matrix_of(schema: Any, rows: dict) -> scipy.sparse.csr_matrix:
-    user, item = rows[schema.user_id.name], rows[schema.item_id.name]
-    shape = schema.user_id.num_ids, schema.item_id.num_ids
-    found = scipy.sparse.csr_matrix((np.ones(len(user), np.float32), (user, item)), shape)
-    found.data[:] = 1
-    return found
-
-
 def measure(side: str) -> dict[str, Any]:
     """Return the seconds of one side, and what it found."""
+    from kerasrec.data.encoding.positive_ids import ones_of
+
     _, schema, train, test = rows_of("ncf-ml-1m")
-    matrix = matrix_of(schema, train)
+    matrix = ones_of(schema, train[schema.user_id.name], train[schema.item_id.name])
     fit = {"kerasrec": our_vectors, "implicit": their_vectors}[side]
     fit(schema, train, matrix, 1)  # threads and libraries are there from now on
     result: dict[str, Any] = {}
@@ -144,7 +137,7 @@ def measure(side: str) -> dict[str, Any]:
         if hr >= GOAL:
             break
     _, schema, train, _ = rows_of("gowalla-lightgcn")
-    matrix = matrix_of(schema, train)
+    matrix = ones_of(schema, train[schema.user_id.name], train[schema.item_id.name])
     start = time.perf_counter()
     total = NEIGHBOURS_OF[side](schema, train, matrix)
     result["neighbours"] = {"seconds": time.perf_counter() - start, "sum": total}
@@ -152,15 +145,15 @@ def measure(side: str) -> dict[str, Any]:
 
 
 def quality(schema: Any, test: dict, users: np.ndarray, items: np.ndarray) -> tuple[float, float]:
-    """Return HR@10 and NDCG@10 among the given items, which may hold the test item once more."""
-    user, item = test[schema.user_id.name], test[schema.item_id.name]
-    listed = test["listed"]
-    own = np.einsum("nd,nd->n", users[user], items[item])
-    others = np.einsum("nd,nkd->nk", users[user], items[listed])
-    others[listed == item[:, None]] = -np.inf
-    place = (others > own[:, None]).sum(axis=1)
-    hits = place < K
-    return float(hits.mean()), float((hits / np.log2(place + 2)).mean())
+    """Return HR@10 and NDCG@10 among the given items."""
+    from kerasrec import evaluation, models
+
+    model = models.MatrixFactorization(schema, embedding_dim=DIM, use_bias=False)
+    model.user_vectors.embeddings.assign(users)
+    model.item_vectors.embeddings.assign(items)
+    rows = {name: values for name, values in test.items() if name != "listed"}
+    found = evaluation.rank(model, rows, seen=None, k=K, candidates=test["listed"])
+    return found[f"hr@{K}"], found[f"ndcg@{K}"]
 
 
 def our_vectors(schema: Any, train: dict, matrix: Any, epochs: int) -> tuple[np.ndarray, ...]:
