@@ -70,13 +70,14 @@ def side_columns(
         schema: the features of the model.
         role: whose features these are.
         table: encoded columns with one row for each encoded id, such as `PreparedData.items`; None
-            for none. Other columns are ignored, and so are histories.
+            for none. Other columns are ignored, and so are histories, and the whole table if the
+            schema has no such side.
 
     Raises:
         ValueError: if a column has another number of rows, the wrong shape or type, or holds ids
             outside the vocabulary.
     """
-    if table is None:
+    if table is None or not getattr(schema, role):
         return {}
     own = schema.item_id if role == "item" else schema.user_id
     name = f"{role}s"
@@ -234,7 +235,7 @@ def nothing_known(query: Columns, names: Iterable[str]) -> np.ndarray:
 
     Args:
         query: encoded features `(batch, ...)`.
-        names: the features that tell who asks, see `known_by`.
+        names: the features that tell who asks, see `known_by`. Without any, nothing is unknown.
 
     Returns:
         bool `(batch,)`.
@@ -250,4 +251,6 @@ def nothing_known(query: Columns, names: Iterable[str]) -> np.ndarray:
         values = query[name]
         unknown = np.isnan(values) if values.dtype.kind == "f" else values < FIRST_ID
         masks.append(np.all(unknown.reshape(len(unknown), -1), axis=1))
+    if not masks:
+        return np.zeros(len(next(iter(query.values()))), bool)
     return np.all(masks, axis=0)

@@ -32,7 +32,7 @@ def export(
     *,
     vocabularies: Mapping[str, Encoder],
     version: int | None = None,
-    k: int | Sequence[int] = 10,
+    k: int | Sequence[int] | None = None,
     users: Columns | None = None,
     items: Columns | None = None,
     candidates: Any = None,
@@ -48,6 +48,7 @@ def export(
     The signatures are batched, with names and types from the schema and raw values:
 
         serving_default, score  every feature              -> score (batch,)
+        predict                 every feature              -> score, probability (batch,)
         recommend               user and context features,
                                 exclude (batch, n)         -> item_id, score (batch, k)
                                                               fallback, count (batch,)
@@ -61,6 +62,11 @@ def export(
         predict_examples        examples (batch,)          -> score (batch,)
         regress                 inputs (batch,)            -> outputs (batch,)
         classify                inputs (batch,)            -> classes, scores (batch, 2)
+
+    `predict` is written for models whose `output_kind` is "logit": the score is the log odds of the
+    label, and the probability is their sigmoid. A table, which is a model without item features,
+    has `predict` in any case, where the score is the predicted value unless it is log odds, and no
+    `score` beside it. Its `serving_default` is `predict`, and of the others it has the last three.
 
     `exclude` holds raw item ids and is padded with "" or -1, like bags and sequences; n may be 0. A
     user about whom nothing is known, neither the id nor another feature, gets the most popular
@@ -103,8 +109,9 @@ def export(
         directory: folder that holds the versions; created if needed.
         vocabularies: vocabulary by feature name, as used to encode the training data.
         version: version number, or None for the highest plus one.
-        k: number of recommendations. Several numbers give one signature each; the first is also
-            that of `recommend` and `similar_items`.
+        k: number of recommendations, 10 if it is None. Several numbers give one signature each; the
+            first is also that of `recommend` and `similar_items`. Tables recommend nothing: `k`,
+            `items`, `candidates` and `filter_by` are refused.
         users: encoded user features with one row for each encoded id, as `PreparedData.users`:
             requests then send the user id alone. Features that are not in it, such as histories,
             stay inputs.
@@ -122,7 +129,8 @@ def export(
             them by exact products with the stored 12 bits. Tables of fewer than 8 columns are
             unchanged.
         budget: maximum accuracy loss of smaller tables. They are compared with float32 on random
-            queries over the whole catalogue; `tables.json` holds the result.
+            queries over the whole catalogue, or on random rows of a model without items;
+            `tables.json` holds the result.
         keep: number of older versions to keep; the others are removed after the export. None keeps
             all.
         card: content of the model card by section ("description", "data", "metrics", "limits",

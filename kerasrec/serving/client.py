@@ -53,7 +53,7 @@ class SavedRecommender:
         return dict(self._loaded.signatures[signature].structured_input_signature[1])
 
     def score(self, inputs: Mapping[str, Any]) -> np.ndarray:
-        """Return the scores `(batch,)` of (user, item) pairs.
+        """Return the scores `(batch,)` of (user, item) pairs, or of the rows of a table.
 
         Args:
             inputs: every feature by name, batch first, with raw ids; shorter rows of bags and
@@ -63,6 +63,21 @@ class SavedRecommender:
             ValueError: if a feature is missing or has the wrong type or shape.
         """
         return self._call("serving_default", inputs)["score"]
+
+    def predict(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return the scores `(batch,)` of rows of raw columns, and probabilities of log odds.
+
+        Args:
+            inputs: as for `score`. Numbers that are missing are NaN, texts "" and integers -1.
+
+        Returns:
+            dict of `score`, and of `probability` if the score is log odds.
+
+        Raises:
+            ValueError: if a feature is missing or has the wrong type or shape, or the version has
+                no such signature.
+        """
+        return self._call("predict", inputs)
 
     def recommend(
         self,
@@ -160,7 +175,9 @@ class SavedRecommender:
         specs = self.inputs(signature)
         if set(inputs) != set(specs):
             raise ValueError(
-                f"{signature}: expected the inputs {sorted(specs)}; received {sorted(inputs)}."
+                f"{signature}: expected the inputs {sorted(specs)}; received {sorted(inputs)}: "
+                f"missing {sorted(set(specs) - set(inputs))}, unknown "
+                f"{sorted(set(inputs) - set(specs))}."
             )
         arrays = {name: _array(inputs[name], spec) for name, spec in specs.items()}
         lengths = {name: len(array) for name, array in arrays.items()}

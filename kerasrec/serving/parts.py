@@ -33,7 +33,9 @@ def parts_of(model: Any) -> Parts:
     """
     if isinstance(model, Pipeline):
         return Parts(model, model.retriever, model.ranker)
-    return Parts(model, model if isinstance(model, Retriever) else None, model)
+    # A class with vectors of items may be built for a table without items.
+    retrieves = isinstance(model, Retriever) and getattr(model.schema, "item", None)
+    return Parts(model, model if retrieves else None, model)
 
 
 def float32_copy(model: Any) -> Parts:

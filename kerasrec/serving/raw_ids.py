@@ -54,6 +54,7 @@ def check_names(schema: Schema, filter_by: str | None = None) -> None:
     Args:
         schema: the features of the model.
         filter_by: column that recommendations are filtered by, which adds an input `allow`.
+            Without items there are no recommendations, and no inputs of their own.
 
     Raises:
         ValueError: naming the invalid names, and the fix.
@@ -73,7 +74,7 @@ def check_names(schema: Schema, filter_by: str | None = None) -> None:
             "before training."
         )
     for taken in ("exclude",) if filter_by is None else ("exclude", "allow"):
-        if taken in names:
+        if schema.item and taken in names:
             raise ValueError(
                 f"export: the signature `recommend` has an input {taken!r} of its own; received a "
                 "feature of that name. Rename the column before training."

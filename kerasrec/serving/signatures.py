@@ -3,6 +3,7 @@
 | signature | inputs | outputs | for |
 |---|---|---|---|
 | `serving_default`, `score` | every feature that is not stored | `score` | all |
+| `predict` | every feature that is not stored | `score`[, `probability`] | log odds, tables |
 | `recommend`, `recommend_K` | query features, `exclude`[, `allow`] | a list of items | all |
 | `similar_items` | item id | a list of items | retrievers, models of the items of a user |
 | `user_embedding` | query features | `embedding` | retrievers |
@@ -11,32 +12,32 @@
 | `predict_examples` | `examples`: serialised tf.Example | `score` | all |
 | `regress` | `inputs`: serialised tf.Example | `outputs` | all |
 | `classify` | `inputs`: serialised tf.Example | `classes`, `scores` | log odds |
+
+A table is a model without item features. It has `predict`, which is also its `serving_default`, and
+the last three. `predict` returns the `probability` of the label beside log odds.
 """
 
 from collections.abc import Sequence
 
 from kerasrec._checks import check_integer
+from kerasrec.schema import Schema
 from kerasrec.serving.parts import Parts
 from kerasrec.types import Explainer, OneItemRanker, output_kind
 
-SCORES = ("serving_default", "score")
+SERVING_DEFAULT = "serving_default"
 CLASSES = ("0", "1")
 """Class names of `classify`: without and with the label."""
 
 
-def choose_signatures(
-    parts: Parts, k: int | Sequence[int], signatures: Sequence[str] | None, num_candidates: int
-) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Validate and return the lengths of the lists and the names of the signatures of an export.
+def list_lengths(k: int | Sequence[int], num_candidates: int) -> tuple[int, ...]:
+    """Validate and return the lengths of the recommended lists.
 
     Args:
-        parts: parts of the model.
         k: length of the lists, or several lengths.
-        signatures: names, or None for all signatures of the model.
         num_candidates: size of the catalogue.
 
     Raises:
-        ValueError: if a length does not fit the catalogue, or the model has no such signature.
+        ValueError: if a length does not fit the catalogue.
     """
     ks = tuple(k) if isinstance(k, Sequence) and not isinstance(k, str) else (k,)
     if not ks or len(set(ks)) < len(ks):
@@ -44,20 +45,41 @@ def choose_signatures(
     for one in ks:
         hint = f"The catalogue has {num_candidates} items."
         check_integer("export", "k", one, 1, num_candidates, numpy=True, hint=hint)
-    every = [*SCORES, "recommend"]
-    if len(ks) > 1:
-        every += [f"recommend_{one}" for one in ks]
-    if parts.retriever is not None:
-        every += ["similar_items", "user_embedding", "item_embedding"]
-    elif isinstance(parts.whole, OneItemRanker):
-        every.append("similar_items")
-    if isinstance(parts.whole, Explainer):
-        every.append("explain")
-    every += ["predict_examples", "regress"]
+    return ks
+
+
+def default_signature(schema: Schema) -> str:
+    """Return the name under which the signature `serving_default` is written once more.
+
+    Args:
+        schema: the features of the model.
+    """
+    return "score" if schema.item else "predict"
+
+
+def choose_signatures(
+    parts: Parts, ks: Sequence[int], signatures: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Validate and return the names of the signatures of an export.
+
+    Args:
+        parts: parts of the model.
+        ks: lengths of the lists; none for a table.
+        signatures: names, or None for all signatures of the model.
+
+    Raises:
+        ValueError: if the model has no such signature.
+    """
     kind = output_kind(parts.whole)
+    default = default_signature(parts.whole.schema)
+    every = [SERVING_DEFAULT, default]
+    if kind == "logit" and default != "predict":
+        every.append("predict")
+    every += _of_items(parts, ks) if ks else []
+    every += ["predict_examples", "regress"]
     logits = ["classify"] if kind != "rating" else []
     if signatures is None:
-        return ks, (*every, *(logits if kind == "logit" else []))
+        return (*every, *(logits if kind == "logit" else []))
     names = [signatures] if isinstance(signatures, str) else list(signatures)
     wrong = [name for name in names if name not in [*every, *logits]]
     if wrong or not names:
@@ -65,7 +87,21 @@ def choose_signatures(
             f"export: {type(parts.whole).__name__} has the signatures {[*every, *logits]}; "
             f"received {names}. Name some of them, or pass None for all."
         )
-    # In canonical order, each once. The score is served under both of its names.
-    if set(names) & set(SCORES):
-        names += SCORES
-    return ks, tuple(name for name in [*every, *logits] if name in names)
+    # In canonical order, each once. The default is served under both of its names.
+    if {SERVING_DEFAULT, default} & set(names):
+        names += [SERVING_DEFAULT, default]
+    return tuple(name for name in [*every, *logits] if name in names)
+
+
+def _of_items(parts: Parts, ks: Sequence[int]) -> list[str]:
+    """Return the names of the signatures of a model with a catalogue."""
+    names = ["recommend"]
+    if len(ks) > 1:
+        names += [f"recommend_{one}" for one in ks]
+    if parts.retriever is not None:
+        names += ["similar_items", "user_embedding", "item_embedding"]
+    elif isinstance(parts.whole, OneItemRanker):
+        names.append("similar_items")
+    if isinstance(parts.whole, Explainer):
+        names.append("explain")
+    return names

@@ -19,8 +19,15 @@ from kerasrec.serving.parts import Parts, float32_copy, in_float32, parts_of
 from kerasrec.serving.pipeline import Pipeline
 from kerasrec.serving.quantization import round_tables
 from kerasrec.serving.raw_ids import check_names, filter_space, vocabulary_names
-from kerasrec.serving.signatures import choose_signatures
+from kerasrec.serving.signatures import (
+    SERVING_DEFAULT,
+    choose_signatures,
+    default_signature,
+    list_lengths,
+)
 from kerasrec.types import Columns, known_by, output_kind
+
+DEFAULT_K = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,8 +43,9 @@ class ExportSpec:
         vocabularies: vocabulary of every feature with its own ids, and of the filter.
         users: user features that requests need not send, by encoded id, without the id.
         items: item features, likewise: all of them.
-        candidates: encoded item features of the catalogue, one row per item, ordered by id.
-        ks: lengths of the recommended lists.
+        candidates: encoded item features of the catalogue, one row per item, ordered by id; empty
+            for a table, which has no items.
+        ks: lengths of the recommended lists; none for a table.
         signatures: names of the signatures.
         filter_by: column of the items that recommendations can be filtered by.
         quantize: storage of the tables of vectors, see `VectorTable`.
@@ -67,10 +75,38 @@ class ExportSpec:
     category_space: str | None
 
     @property
+    def has_items(self) -> bool:
+        """Return whether there is a catalogue to recommend from. A model without one is a table."""
+        return bool(self.schema.item)
+
+    @property
     def lists(self) -> dict[str, int]:
         """Return the list length of each signature that recommends."""
-        every = {"recommend": self.ks[0], **{f"recommend_{k}": k for k in self.ks}}
-        return {name: k for name, k in every.items() if name in self.signatures}
+        every = [
+            *(("recommend", k) for k in self.ks[:1]),
+            *((f"recommend_{k}", k) for k in self.ks),
+        ]
+        return {name: k for name, k in every if name in self.signatures}
+
+    def written_as(self, signature: str) -> str:
+        """Return the name of a signature, and for the default one its other name."""
+        default = signature == SERVING_DEFAULT
+        return default_signature(self.schema) if default else signature
+
+    @property
+    def is_logit(self) -> bool:
+        """Return whether the score is the log odds of the label, which has a probability."""
+        return output_kind(self.model) == "logit"
+
+    @property
+    def stored(self) -> dict[str, Columns]:
+        """Return the stored features of users and of items, by the name of the id."""
+        schema, found = self.schema, {}
+        if schema.user:
+            found[schema.user_id.name] = self.users
+        if schema.item:
+            found[schema.item_id.name] = self.items
+        return found
 
     @property
     def item_vocabulary(self) -> Vocabulary:
@@ -114,7 +150,7 @@ def make_spec(
     users: Columns | None = None,
     items: Columns | None = None,
     candidates: Any = None,
-    k: int | Sequence[int],
+    k: int | Sequence[int] | None = None,
     signatures: Sequence[str] | None = None,
     filter_by: str | None = None,
     quantize: str = "float32",
@@ -127,7 +163,7 @@ def make_spec(
         users: encoded user features by encoded id, or None.
         items: encoded item features by encoded id, or None.
         candidates: encoded item ids, or None.
-        k: length of the lists, or several.
+        k: length of the lists, or several; None for 10.
         signatures: names, or None for all.
         filter_by: column of the items with categories.
         quantize: storage of tables of vectors.
@@ -137,12 +173,14 @@ def make_spec(
     """
     parts = parts_of(model)
     _check_model(parts)
+    schema: Schema = model.schema
+    _check_side(schema, "user", users=users)
+    _check_side(schema, "item", k=k, items=items, candidates=candidates, filter_by=filter_by)
     check_choice("export", "quantize", quantize, KINDS)
     exact = rounded = in_float32(parts)
     if quantize != "float32":
         rounded = float32_copy(model)
         round_tables(rounded.whole, quantize)
-    schema: Schema = model.schema
     check_names(schema, filter_by)
     names = vocabulary_names(schema, filter_by)
     used = check_vocabularies("export", schema, vocabularies, names)
@@ -152,11 +190,15 @@ def make_spec(
             f"export: filter_by={filter_by!r} names numbers in buckets; expected a column of "
             "categories, which requests can name."
         )
-    categories = 0 if space is None else used[space].num_ids
-    columns = candidate_columns("export", schema, items, candidates, filter_by, categories)
-    if parts.pipeline is not None:
-        _check_pipeline(parts.pipeline, k, filter_by)
-    ks, signatures = choose_signatures(parts, k, signatures, len(columns[schema.item_id.name]))
+    ks: tuple[int, ...] = ()
+    columns: Columns = {}
+    if schema.item:
+        categories = 0 if space is None else used[space].num_ids
+        columns = candidate_columns("export", schema, items, candidates, filter_by, categories)
+        k = DEFAULT_K if k is None else k
+        if parts.pipeline is not None:
+            _check_pipeline(parts.pipeline, k, filter_by)
+        ks = list_lengths(k, len(columns[schema.item_id.name]))
     vectors = None if exact.retriever is None else item_vectors(exact.retriever, columns)
     return ExportSpec(
         model=model,
@@ -166,7 +208,7 @@ def make_spec(
         items=side_columns("export", schema, "item", items),
         candidates=columns,
         ks=ks,
-        signatures=signatures,
+        signatures=choose_signatures(parts, ks, signatures),
         filter_by=filter_by,
         quantize=quantize,
         exact=exact,
@@ -208,6 +250,20 @@ def _check_model(parts: Parts) -> None:
                 f"export: weight {weight.path!r} holds NaN or infinity. Training diverged: lower "
                 "the learning rate or clip gradients, and train again."
             )
+
+
+def _check_side(schema: Schema, side: str, **given: Any) -> None:
+    """Check that nothing is given for a side that the schema does not have."""
+
+    def says_something(value: Any) -> bool:
+        return len(value) > 0 if isinstance(value, Mapping) else value is not None
+
+    received = [name for name, value in given.items() if says_something(value)]
+    if received and not getattr(schema, side):
+        raise ValueError(
+            f"export: a model without {side} features takes none of {', '.join(given)}; received "
+            f"{', '.join(received)}. Leave it out, or train with the {side} id in the schema."
+        )
 
 
 def _check_pipeline(pipeline: Pipeline, k: Any, filter_by: str | None) -> None:

@@ -4,12 +4,15 @@ import dataclasses
 import functools
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import kerasrec.serving.graph.catalogue as catalogue
-from kerasrec.data import Vocabulary
-from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity
+from kerasrec.data import Buckets, Vocabulary
+from kerasrec.layers import FeatureEmbedding
+from kerasrec.models import EmbeddingMLP, MatrixFactorization, Popularity, Recommender
 from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
 from kerasrec.serving import export, load
 
@@ -45,8 +48,63 @@ class Case:
             self.model,
             directory,
             vocabularies=self.vocabularies,
-            **{"k": 3, **self.tables, **kwargs},
+            **{"k": 3 if self.model.schema.item else None, **self.tables, **kwargs},
         )
+
+
+@keras.saving.register_keras_serializable("kerasrec_tests")
+class Columns(Recommender):
+    """A network over the features of any schema, with or without users and items."""
+
+    sides = ()
+
+    def __init__(self, schema, *, output_kind="logit", embedding_dim=8, name=None, dtype=None):
+        super().__init__(schema, name=name, dtype=dtype)
+        self.output_kind = output_kind
+        self.embedding_dim = embedding_dim
+        policy = {"dtype": self.dtype_policy}
+        self.features = FeatureEmbedding(
+            self.schema, embedding_dim=embedding_dim, stddev=1.0, name="features", **policy
+        )
+        self.hidden = keras.layers.Dense(6, activation="tanh", name="hidden", **policy)
+        self.head = keras.layers.Dense(1, name="head", **policy)
+        self.build()
+
+    def call(self, inputs, training=False):
+        item = [feature.name for feature in self.schema.item]
+        rows = self.features(inputs, names=[feature.name for feature in self.schema.query])
+        if item:
+            items = self.features(inputs, names=item)
+            if len(items.shape) > len(rows.shape):
+                rows = rows[:, None] + ops.zeros_like(items[..., :1])
+            rows = ops.concatenate([rows, items], axis=-1)
+        return ops.cast(self.head(self.hidden(rows))[..., 0], "float32")
+
+    def get_config(self):
+        own = {"output_kind": self.output_kind, "embedding_dim": self.embedding_dim}
+        return {**super().get_config(), **own}
+
+
+def _make_table(output_kind="logit", **kwargs):
+    """A case without ids: a category of texts, one of integers, buckets, a bag, numbers."""
+    vocabularies = {
+        "country": Vocabulary(np.array(["de", "né-用户-🙂", "fr"]), np.array([2, 9, 4]), "country"),
+        "device": Vocabulary(np.array([2**40, 3, 2**31 + 5]), np.array([1, 2, 3]), "device"),
+        "age_bucket": Buckets.fit(np.arange(90.0), 3, "age_bucket"),
+        "tags": Vocabulary.fit(["a", "b", "ü"], "tags"),
+    }
+    schema = Schema(
+        context=(
+            Categorical("country", 5),
+            Categorical("device", 5),
+            Categorical("age_bucket", 5),
+            Bag("tags", 5, 3),
+            Numeric("age", mean=40.0, deviation=12.0),
+            Numeric("place", 2),
+        ),
+        label="clicked",
+    )
+    return Case(Columns(schema, output_kind=output_kind, **kwargs), vocabularies)
 
 
 def id_vocabularies(user_dtype, item_dtype):
@@ -113,6 +171,25 @@ def _make_case(kind, user_dtype="string", item_dtype="int64"):
 def make_case():
     """The function `make_case(kind, user_dtype, item_dtype)`."""
     return _make_case
+
+
+@pytest.fixture
+def columns_model():
+    """The class of a model over the features of any schema."""
+    return Columns
+
+
+@pytest.fixture(scope="session")
+def make_table():
+    """The function `make_table(output_kind)`, which makes a case without ids."""
+    return _make_table
+
+
+@pytest.fixture(scope="session")
+def table_export(tmp_path_factory):
+    """An exported model of a table without ids."""
+    case = _make_table()
+    return case, load(case.export(tmp_path_factory.mktemp("table") / "clicks"))
 
 
 @pytest.fixture(scope="session")

@@ -176,17 +176,19 @@ def test_what_no_signature_reads_is_not_written(tmp_path):
 def test_names_of_signatures():
     schema = Schema(user=Categorical("user", 5), item=Categorical("item", 6))
     ranker = Popularity(schema)
-    assert choose_signatures(parts_of(ranker), 3, ["regress", "score"], 4)[1] == (
+    assert choose_signatures(parts_of(ranker), (3,), ["regress", "score"]) == (
         "serving_default",
         "score",
         "regress",
     )
-    assert "classify" not in choose_signatures(parts_of(ranker), 3, None, 4)[1]
+    assert not {"classify", "predict"} & set(choose_signatures(parts_of(ranker), (3,), None))
     ranker.output_kind = "logit"
-    assert choose_signatures(parts_of(ranker), 3, None, 4)[1][-1] == "classify"
+    names = choose_signatures(parts_of(ranker), (3, 4), None)
+    assert names[:3] == ("serving_default", "score", "predict") and names[-1] == "classify"
+    assert names[3:6] == ("recommend", "recommend_3", "recommend_4")
     ranker.output_kind = "rating"
     with pytest.raises(ValueError, match="received .'classify'"):
-        choose_signatures(parts_of(ranker), 3, ["classify"], 4)
+        choose_signatures(parts_of(ranker), (3,), ["classify"])
 
 
 FEATURES = (

@@ -11,6 +11,14 @@ from kerasrec.serving.spec import ExportSpec
 FILE_NAME = "model_card.md"
 SECTIONS = ("description", "data", "metrics", "limits", "licence")
 _PACKAGES = ("tensorflow", "keras", "numpy")
+_LIMITS_OF_LISTS = (
+    "Ids that the training rows do not hold are unknown to the model: such users get the most "
+    "popular items, marked as `fallback`."
+)
+_LIMITS_OF_TABLES = (
+    "Values that the training rows do not hold are unknown to the model, and so are missing ones; "
+    "a missing number counts as the mean of the training rows."
+)
 
 
 def check_card(card: Mapping[str, Any] | None) -> None:
@@ -67,8 +75,9 @@ def render(
         "",
     ]
     sums = {name: int(vocabulary.counts.sum()) for name, vocabulary in spec.vocabularies.items()}
+    users = sums.get(schema.user_id.name, 0) if schema.user else 0
     for name, rows in sums.items():
-        fewer = name == schema.item_id.name and rows < sums.get(schema.user_id.name, 0)
+        fewer = spec.has_items and name == schema.item_id.name and rows < users
         kind = "training rows" + " that count as popularity" * fewer
         lines.append(f"- `{name}`: {len(spec.vocabularies[name]):,} ids, of {rows:,} {kind}")
     lines.append("")
@@ -76,9 +85,8 @@ def render(
         lines += [_section(card["data"]), ""]
     defaults = {
         "metrics": "Not given.",
-        "limits": "Ids that the training rows do not hold are unknown to the model: such users get "
-        "the most popular items, marked as `fallback`. The model reproduces the patterns of "
-        "its training rows, including their biases.",
+        "limits": f"{_LIMITS_OF_LISTS if spec.has_items else _LIMITS_OF_TABLES} The model "
+        "reproduces the patterns of its training rows, including their biases.",
         "licence": "Not given; the terms of the training data may bind the model too.",
     }
     for section, default in defaults.items():

@@ -42,14 +42,17 @@ class Catalogue:
 
     def __init__(self, spec: ExportSpec, model: Any, stored: StoredFeatures) -> None:
         items, ids = spec.item_vocabulary, spec.item_ids
+        padding = RAW_PADDING[items.dtype]
         self.model = model
         self.size = len(ids)
+        every = tf.constant([padding, *items.ids.tolist()], tf.as_dtype(items.dtype))
+        self.every_raw_item = constant("every_raw_item", every)
         positions = np.full(items.num_ids, -1, np.int32)
         positions[ids] = np.arange(len(ids), dtype=np.int32)
         self.positions = constant("positions", positions)
         self.popularity = constant("popularity", items.counts[ids - FIRST_ID].astype(np.float32))
         # The last row holds the values of an empty slot.
-        raw = [*items.decode(ids).tolist(), RAW_PADDING[items.dtype]]
+        raw = [*items.decode(ids).tolist(), padding]
         self.raw_items = constant("raw_items", tf.constant(raw, tf.as_dtype(items.dtype)))
         self.item_ids = constant("item_ids", ids)
         self.stored = stored
@@ -88,6 +91,14 @@ class Catalogue:
             positions: integers of any shape.
         """
         return self.stored.of_items(tf.gather(self.item_ids, positions))
+
+    def raw(self, ids: Tensor) -> Tensor:
+        """Return the raw ids of any items, in the catalogue or not, and padding for unknown ones.
+
+        Args:
+            ids: encoded ids of any shape.
+        """
+        return tf.gather(self.every_raw_item, tf.maximum(ids - FIRST_ID + 1, 0))
 
     def _scores_of(self, model: Any) -> Scorer:
         """Return the scorer of query features by a model without vectors."""

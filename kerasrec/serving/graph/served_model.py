@@ -16,9 +16,12 @@ from kerasrec.serving.graph.pipeline import run_pipeline
 from kerasrec.serving.graph.stored_features import StoredFeatures, where_missing
 from kerasrec.serving.parts import float32_copy
 from kerasrec.serving.quantization import compress_layers
-from kerasrec.serving.signatures import CLASSES, SCORES
+from kerasrec.serving.signatures import CLASSES
 from kerasrec.serving.spec import ExportSpec
-from kerasrec.types import RAW_PADDING, Features, Tensor
+from kerasrec.types import Features, Tensor
+
+Endpoint = tuple[Callable[..., Any], dict[str, tf.TensorSpec]]
+"""A function of the graph, and the inputs that it takes."""
 
 
 class ServedModel:
@@ -42,41 +45,28 @@ class ServedModel:
             for name, vocabulary in spec.vocabularies.items()
         }
         self.stored = StoredFeatures(spec)
-        self.catalogue = Catalogue(spec, self.parts.whole, self.stored)
-        raw = [RAW_PADDING[spec.item_vocabulary.dtype], *spec.item_vocabulary.ids.tolist()]
-        every = tf.constant(raw, tf.as_dtype(spec.item_vocabulary.dtype))
-        self.raw_items = tf.Variable(every, trainable=False, name="every_raw_item")
+        if spec.has_items:
+            self.catalogue = Catalogue(spec, self.parts.whole, self.stored)
         kind = spec.quantize
         self.tables = [] if kind == "float32" else compress_layers(self.parts.whole, kind)
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """Return the functions to export, with names, shapes and types from the schema."""
-        schema, spec = self.schema, self.spec
-        item_dtype = tf.as_dtype(spec.item_vocabulary.dtype)
-        limits = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
-        if spec.category_space is not None:
-            dtype = tf.as_dtype(self.lookups[spec.category_space].dtype)
-            limits["allow"] = tf.TensorSpec((None, None), dtype, "allow")
-        query = {feature.name: self._spec(feature) for feature in spec.requested(schema.query)}
-        item = {feature.name: self._spec(feature) for feature in spec.requested(schema.item)}
+        spec = self.spec
+        every = self._specs(self.schema.query) | self._specs(self.schema.item)
         examples = {n: {n: tf.TensorSpec((None,), tf.string, n)} for n in ("examples", "inputs")}
-        endpoints: dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]] = {
-            "score": (self.score, {**query, **item}),
-            "similar_items": (self.similar_items, {schema.item_id.name: item[schema.item_id.name]}),
-            "user_embedding": (self.user_embedding, query),
-            "item_embedding": (self.item_embedding, item),
-            "explain": (self.explain, {**query, **item}),
+        endpoints: dict[str, Endpoint] = {
+            "score": (self.score, every),
+            "predict": (self.predict, every),
             "predict_examples": (self.predict_examples, examples["examples"]),
             "regress": (self.regress, examples["inputs"]),
             "classify": (self.classify, examples["inputs"]),
+            **(self._endpoints_of_items() if spec.has_items else {}),
         }
-        for k in spec.ks:
-            recommend = functools.partial(self.recommend, k=k)
-            endpoints[f"recommend_{k}"] = (recommend, {**query, **limits})
         functions: dict[str, Callable[..., Any]] = {}
         for name in spec.signatures:
             # Two names of the same function share its graph.
-            source = "score" if name in SCORES else name
+            source = spec.written_as(name)
             if name in spec.lists:
                 source = f"recommend_{spec.lists[name]}"
             if source not in functions:
@@ -85,6 +75,26 @@ class ServedModel:
                 functions[source] = tf.function(function, input_signature=[specs], autograph=False)
             functions[name] = functions[source]
         return {name: functions[name] for name in spec.signatures}
+
+    def _endpoints_of_items(self) -> dict[str, Endpoint]:
+        """Return the functions that need a catalogue, with their inputs."""
+        schema, spec = self.schema, self.spec
+        item_dtype = tf.as_dtype(spec.item_vocabulary.dtype)
+        limits = {"exclude": tf.TensorSpec((None, None), item_dtype, "exclude")}
+        if spec.category_space is not None:
+            dtype = tf.as_dtype(self.lookups[spec.category_space].dtype)
+            limits["allow"] = tf.TensorSpec((None, None), dtype, "allow")
+        query, item = self._specs(schema.query), self._specs(schema.item)
+        endpoints: dict[str, Endpoint] = {
+            "similar_items": (self.similar_items, {schema.item_id.name: item[schema.item_id.name]}),
+            "user_embedding": (self.user_embedding, query),
+            "item_embedding": (self.item_embedding, item),
+            "explain": (self.explain, {**query, **item}),
+        }
+        for k in spec.ks:
+            recommend = functools.partial(self.recommend, k=k)
+            endpoints[f"recommend_{k}"] = (recommend, {**query, **limits})
+        return endpoints
 
     def used(self, functions: Iterable[Any]) -> tf.Module:
         """Return the weights and tables that these functions use, which are to be saved.
@@ -103,10 +113,8 @@ class ServedModel:
         saved = tf.Module(name="served_model")
         tables = [variable for table in self.tables for variable in table.variables_stored]
         bounds = [variable for lookup in self.lookups.values() for variable in lookup.variables]
-        stored = [
-            *(*weights, *tables, *bounds, self.raw_items),
-            *(*self.catalogue.variables, *self.stored.variables),
-        ]
+        catalogue = self.catalogue.variables if self.spec.has_items else []
+        stored = [*weights, *tables, *bounds, *catalogue, *self.stored.variables]
         saved.variables_read = [v for v in stored if id(v.handle) in read]
         lookups = self.lookups.values()
         maps = [lookup.table for lookup in lookups if isinstance(lookup, IdLookup)]
@@ -116,6 +124,13 @@ class ServedModel:
     def score(self, raw: Features) -> dict[str, Tensor]:
         """Return scores `(batch,)` of pairs of raw ids and other features."""
         return {"score": self.call(self._encode(raw, self.schema.features))}
+
+    def predict(self, raw: Features) -> dict[str, Tensor]:
+        """Return scores `(batch,)` of rows of raw columns, and the probabilities of log odds."""
+        found = self.score(raw)
+        if self.spec.is_logit:
+            found["probability"] = tf.sigmoid(found["score"])
+        return found
 
     def predict_examples(self, raw: Features) -> dict[str, Tensor]:
         """Return scores `(batch,)` of pairs in serialised Examples."""
@@ -152,13 +167,15 @@ class ServedModel:
         """Return the raw items of the query and what each adds to the score, `(batch, width)`."""
         encoded = self._encode(raw, self.schema.features)
         ids, contributions = self.parts.whole.contributions(encoded)
-        history = tf.gather(self.raw_items, tf.maximum(ids - FIRST_ID + 1, 0))
-        return {"history": history, "contributions": contributions}
+        return {"history": self.catalogue.raw(ids), "contributions": contributions}
 
     def recommend(self, raw: Features, *, k: int) -> dict[str, Tensor]:
         """Return the k best items of each query, or the most popular ones for unknown queries."""
         query = self._encode(raw, self.schema.query)
-        unknown = tf.reduce_all([self._unknown(query, n) for n in self.spec.known_by], axis=0)
+        if self.spec.known_by:
+            unknown = tf.reduce_all([self._unknown(query, n) for n in self.spec.known_by], axis=0)
+        else:
+            unknown = tf.zeros(tf.shape(raw["exclude"])[:1], tf.bool)
         catalogue = self.catalogue
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
         limits = {"exclude": tf.gather(catalogue.positions, excluded), "unknown": unknown}
@@ -186,6 +203,10 @@ class ServedModel:
             known = newest_alone(known, feature.shape[0])
         unknown = known < FIRST_ID if feature.has_ids else tf.math.is_nan(known)
         return tf.reduce_all(unknown, axis=list(range(1, known.shape.rank)))
+
+    def _specs(self, features: tuple[Feature, ...]) -> dict[str, tf.TensorSpec]:
+        """Return the inputs of a request about some features."""
+        return {feature.name: self._spec(feature) for feature in self.spec.requested(features)}
 
     def _spec(self, feature: Feature) -> tf.TensorSpec:
         dtype = tf.as_dtype(self.spec.dtypes[feature.name])

@@ -18,10 +18,10 @@ class StoredFeatures:
     """
 
     def __init__(self, spec: ExportSpec) -> None:
-        self.user, self.item = spec.schema.user_id.name, spec.schema.item_id.name
+        self.schema = spec.schema
         self.tables = {
             id_name: {name: constant(f"{id_name}_{name}", column) for name, column in side.items()}
-            for id_name, side in ((self.user, spec.users), (self.item, spec.items))
+            for id_name, side in spec.stored.items()
         }
 
     @property
@@ -49,8 +49,9 @@ class StoredFeatures:
         Args:
             ids: encoded ids of any shape.
         """
-        table = self.tables[self.item]
-        return {self.item: ids, **{name: tf.gather(table[name], ids) for name in table}}
+        item = self.schema.item_id.name
+        table = self.tables[item]
+        return {item: ids, **{name: tf.gather(table[name], ids) for name in table}}
 
 
 def where_missing(raw: Tensor, given: Tensor, stored: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 BOUND = 1e-5
-NUMBERS = ("contributions", "embedding", "outputs", "score", "scores")
+NUMBERS = ("contributions", "embedding", "outputs", "probability", "score", "scores")
 """Outputs that may differ by the bound. Lists may differ in ties, other outputs not at all."""
 
 

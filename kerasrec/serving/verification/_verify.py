@@ -33,7 +33,8 @@ class Verification:
         graph_bytes: size of `saved_model.pb`; a message may not be above 2 GB.
         warmed: number of warm-up requests that ran.
         quantization: accuracy loss of smaller tables, as measured by `export`; None for float32.
-        rows: description of the user of each row.
+        kind_of_rows: "users", or "rows" where the schema has no user.
+        rows: description of the user of each row, or of the row.
         bound: largest difference allowed.
         signatures: a check for each.
     """
@@ -44,6 +45,7 @@ class Verification:
     graph_bytes: int
     warmed: int
     quantization: Mapping[str, Any] | None
+    kind_of_rows: str
     rows: tuple[str, ...]
     bound: float
     signatures: tuple[SignatureCheck, ...]
@@ -57,7 +59,7 @@ class Verification:
         about = [
             f"{self.path}: loaded by TensorFlow {self.tensorflow} in a fresh process, kerasrec and "
             "keras not imported",
-            f"users: {', '.join(self.rows)}; in batches of 1, 7 and 64",
+            f"{self.kind_of_rows}: {', '.join(self.rows)}; in batches of 1, 7 and 64",
             f"graph: {self.graph_bytes:,} bytes, {self.operations} kinds of operations, all stock; "
             f"{self.warmed} warm-up requests ran",
             *self._about_quantization(),
@@ -117,7 +119,8 @@ def verify(
 
     The process imports TensorFlow only and loads the graph as TensorFlow Serving does. It runs
     every signature in batches of 1, 7 and 64, for known, unknown, empty, unicode and very long ids,
-    with and without exclusions. Neighbours and padding of a row differ between the batches. It then
+    with and without exclusions, and of a table for rows without any value and numbers far outside
+    those of the training rows. Neighbours and padding of a row differ between the batches. It then
     runs the warm-up requests, if the version has any. Numbers may differ by 1e-5, relative where
     they exceed 1. Rankings must be equal, except that items with scores this close may swap places.
 
@@ -137,7 +140,7 @@ def verify(
         VerificationError: if an answer differs; its `report` tells which one.
     """
     path = find_version(directory)
-    _check_schema(path)
+    schema = _read_schema(path)
     if model is None:
         if any(given is not None for given in (vocabularies, users, items, candidates)):
             raise ValueError(
@@ -170,6 +173,7 @@ def verify(
         graph_bytes=result["graph_bytes"],
         warmed=result["warmed"],
         quantization=read_report(path),
+        kind_of_rows="users" if schema.user else "rows",
         rows=tuple(recorded["rows"]),
         bound=BOUND,
         signatures=checks,
@@ -179,14 +183,14 @@ def verify(
     return report
 
 
-def _check_schema(path: pathlib.Path) -> None:
+def _read_schema(path: pathlib.Path) -> Schema:
     try:
         text = (path / "schema.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"verify: {str(path)!r} has no readable schema.json ({error}). Export the model again."
         ) from error
-    Schema.from_json(text)
+    return Schema.from_json(text)
 
 
 def _record_anew(
@@ -203,7 +207,7 @@ def _record_anew(
         model,
         vocabularies,
         **tables,
-        k=options["ks"],
+        k=options["ks"] or None,  # a table has none
         signatures=options["signatures"],
         filter_by=options["filter_by"],
         quantize=options["tables"],

@@ -31,7 +31,7 @@ class QuantizationBudget:
     Attributes:
         score_difference: largest |smaller - float32| / max(1, |float32|) of a score.
         recall: smallest mean share of the 100 best items in float32 that are among the 100 best of
-            the smaller tables.
+            the smaller tables. A table has no items to rank, and accepts no other than the default.
     """
 
     score_difference: float = 0.05
@@ -52,6 +52,8 @@ def check_budget(spec: ExportSpec, served: Any, budget: QuantizationBudget) -> d
     Raises:
         ValueError: if the budget is exceeded.
     """
+    if not spec.has_items:
+        return _check_scores(spec, served.parts.whole, budget)
     before, after, kind = spec.exact, served.parts, spec.quantize
     k = min(RECALL_AT, len(spec.item_ids))
     worst, found = 0.0, []
@@ -82,6 +84,34 @@ def check_budget(spec: ExportSpec, served: Any, budget: QuantizationBudget) -> d
             "more precise tables (float16, float32), or pass another budget=."
         )
     return report
+
+
+def _check_scores(spec: ExportSpec, smaller: Any, budget: QuantizationBudget) -> dict[str, Any]:
+    """Compare the scores of a table's rows, which are all that there is to compare."""
+    kind, default = spec.quantize, QuantizationBudget()
+    if budget.recall != default.recall:
+        raise ValueError(
+            "export: the recall of a budget is measured by rankings of items; received recall="
+            f"{budget.recall:g} for a model without item features. Pass "
+            "QuantizationBudget(score_difference=...) alone."
+        )
+    worst = 0.0
+    for rows in _queries(spec.schema, QUERIES, 1):
+        exact = np.asarray(spec.exact.whole(rows, training=False))
+        distance = np.abs(np.asarray(smaller(rows, training=False)) - exact)
+        worst = max(worst, float((distance / np.maximum(1, np.abs(exact))).max()))
+    if worst > budget.score_difference:
+        raise ValueError(
+            f"export: with quantize={kind!r} scores differ by up to {worst:.2g} over {QUERIES} "
+            f"random rows; the budget is {budget.score_difference:g}. Choose more precise tables "
+            "(float16, float32), or pass another budget=."
+        )
+    return {
+        "tables": kind,
+        "queries": QUERIES,
+        "score_difference": worst,
+        "budget": {"score_difference": budget.score_difference},
+    }
 
 
 def write_report(report: Mapping[str, Any], folder: pathlib.Path) -> None:

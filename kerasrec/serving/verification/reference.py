@@ -1,7 +1,7 @@
 """Expected answers of a served model, computed by Keras and NumPy without the graph.
 
-Nine rows cover known, unknown, empty, unicode and very long ids. `verify` replays them in batches
-of 1, 7 and 64.
+Nine rows cover known, unknown, empty, unicode and very long ids, and in tables a row without any
+value and one of numbers out of range. `verify` replays them in batches of 1, 7 and 64.
 """
 
 import base64
@@ -16,12 +16,17 @@ from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.graph.examples import make_examples
 from kerasrec.serving.raw_ids import as_raw, encode_raw
-from kerasrec.serving.signatures import CLASSES, SCORES
+from kerasrec.serving.signatures import CLASSES
 from kerasrec.serving.spec import ExportSpec
 from kerasrec.serving.verification.expected_lists import ExpectedLists, absent
 from kerasrec.types import RAW_PADDING, Columns
 
 ROWS = 9
+# Row about whose user nothing is known; in a table nothing at all.
+NOTHING = 7
+# Row of a table with numbers so many deviations from the mean. Farther ones would make products of
+# features too large for differences of float32 to stay within the bound.
+FAR, DEVIATIONS = 4, 10.0
 LONG_ID = "x" * 4096
 
 
@@ -45,9 +50,9 @@ def record(spec: ExportSpec) -> dict[str, Any]:
     }
     # Every second Example holds stored features too, with values of its own.
     examples, in_examples = dict(drawn), dict(encoded)
-    for own, table in ((schema.user_id, spec.users), (schema.item_id, spec.items)):
+    for id_name, table in spec.stored.items():
         for name, column in table.items():
-            encoded[name] = column[encoded[own.name]]
+            encoded[name] = column[encoded[id_name]]
             examples[name] = drawn[name].copy()
             examples[name][::2] = RAW_PADDING[spec.dtypes[name]]
             given = ~_missing(examples[name])
@@ -62,11 +67,14 @@ def record(spec: ExportSpec) -> dict[str, Any]:
     of_examples = np.asarray(spec.rounded.whole(in_examples, training=False))
     query = {feature.name: inputs[feature.name] for feature in spec.requested(schema.query)}
     item = {feature.name: inputs[feature.name] for feature in spec.requested(schema.item)}
-    lists = ExpectedLists(spec, encoded)
+    lists: Any = ExpectedLists(spec, encoded) if spec.has_items else None
     limits = {} if spec.filter_by is None else {"allow": lists.filters()}
     for name in spec.signatures:
-        if name in SCORES:
+        if spec.written_as(name) == "score":
             add(name, inputs, _answers(score=scores))
+        elif spec.written_as(name) == "predict":
+            chance = {"probability": _sigmoid(scores)} if spec.is_logit else {}
+            add(name, inputs, _answers(score=scores, **chance))
         elif name in spec.lists:
             # All kinds of exclusions once. For other lengths only item, unknown id and padding.
             for exclude in lists.exclusions() if name == "recommend" else lists.exclusions()[1:2]:
@@ -91,7 +99,7 @@ def record(spec: ExportSpec) -> dict[str, Any]:
         elif name == "regress":
             add(name, {"inputs": serialized}, _answers(outputs=of_examples))
         else:
-            yes = 1 / (1 + np.exp(-of_examples.astype(np.float64)))
+            yes = _sigmoid(of_examples)
             found = _answers(classes=[list(CLASSES)] * ROWS, scores=np.stack([1 - yes, yes], 1))
             add(name, {"inputs": serialized}, found)
     return {
@@ -113,14 +121,17 @@ def _inputs(
     """Return a description of each row's user, and raw inputs `(9, ...)` of all features."""
     inputs: dict[str, np.ndarray] = {}
     names = [feature.name for feature in schema.features]
-    user = names.index(schema.user_id.name)
-    kinds, _ = _nine(vocabularies[schema.user_id.name])
-    nothing = kinds.index("empty")  # nothing is known about the user of this row
+    leading = _leading(schema, vocabularies)
+    kinds = ["known"] * ROWS
+    kinds[NOTHING] = "empty"
+    if leading is not None:
+        kinds, _ = _nine(vocabularies[leading])
+    first = 0 if leading is None else names.index(leading)
     for index, feature in enumerate(schema.features):
         if isinstance(feature, Numeric):
             inputs[feature.name] = draw_numbers(feature, ROWS, rng)
             if not feature.is_history:
-                inputs[feature.name][nothing] = np.nan
+                inputs[feature.name][NOTHING] = np.nan
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
         if isinstance(vocabulary, Buckets):  # at bounds, between them, and missing
@@ -130,7 +141,7 @@ def _inputs(
         _, ids = _nine(vocabulary)
         if isinstance(feature, Categorical):
             # Shifted, so that unknown users meet known items and vice versa.
-            inputs[feature.name] = np.roll(ids, index - user)
+            inputs[feature.name] = np.roll(ids, index - first)
             continue
         value = np.full((ROWS, feature.max_length), RAW_PADDING[vocabulary.dtype], ids.dtype)
         ids = ids[ids != RAW_PADDING[vocabulary.dtype]]
@@ -138,9 +149,22 @@ def _inputs(
             length = min(row, feature.max_length)  # row 0 is empty
             value[row, :length] = rng.choice(ids, length)
         inputs[feature.name] = value
-    for feature in schema.user:
-        inputs[feature.name][nothing] = RAW_PADDING[_dtype(inputs[feature.name])]
+    for feature in schema.user if schema.item else schema.features:
+        inputs[feature.name][NOTHING] = RAW_PADDING[_dtype(inputs[feature.name])]
+    numbers = [f for f in schema.features if isinstance(f, Numeric) and not schema.item]
+    kinds[FAR] += ", numbers out of range" * bool(numbers)
+    for index, feature in enumerate(numbers):
+        far = DEVIATIONS * feature.deviation
+        inputs[feature.name][FAR] = feature.mean + (far if index % 2 == 0 else -far)
     return kinds, inputs
+
+
+def _leading(schema: Schema, vocabularies: Mapping[str, Any]) -> str | None:
+    """Return the feature whose ids say what each row is about; None without ids."""
+    if schema.user:
+        return schema.user_id.name
+    found = (f.name for f in schema.features if isinstance(f, Categorical))
+    return next((name for name in found if isinstance(vocabularies[name], Vocabulary)), None)
 
 
 def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
@@ -189,6 +213,12 @@ def _missing(raw: np.ndarray) -> np.ndarray:
     """Return the mask `(rows, 1 ...)` of rows in which nothing is given."""
     missing = np.isnan(raw) if raw.dtype.kind == "f" else raw == RAW_PADDING[_dtype(raw)]
     return np.asarray(missing.all(axis=tuple(range(1, raw.ndim)), keepdims=True))
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities in float64, also of log odds whose exponential overflows."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
 
 
 def _answers(**arrays: Any) -> dict[str, Any]:
