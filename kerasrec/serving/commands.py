@@ -52,6 +52,8 @@ def curl_command(
 ) -> str:
     """Return the shell command that requests recommendations for a known user.
 
+    A table, which has no items to recommend, is asked for the prediction of a known row.
+
     Args:
         directory: the folder that holds the versions.
         name: name of the served model; that of the folder if None.
@@ -59,20 +61,29 @@ def curl_command(
         rest_port: port of the JSON interface.
 
     Raises:
-        ValueError: as for `serve_command`, or if the recorded requests cannot be read.
+        ValueError: as for `serve_command`, or if the recorded requests cannot be read, or hold
+            neither `recommend` nor `predict`.
     """
     base = served_base(directory)
     check_integer("curl_command", "rest_port", rest_port, 1, 65535)
     recorded = recorded_requests.read(find_version(directory))
+    names = [one["signature"] for one in recorded["requests"]]
+    signature = "recommend" if "recommend" in names else "predict"
+    if signature not in names:
+        raise ValueError(
+            "curl_command: expected a version with the signature `recommend` or `predict`; "
+            f"received {sorted(set(names))}. Export the model again with one of them."
+        )
+    found = [one["inputs"] for one in recorded["requests"] if one["signature"] == signature]
     # With exclusions: the first is an item, the rest is padding and unknown ids.
-    found = [one["inputs"] for one in recorded["requests"] if one["signature"] == "recommend"]
-    inputs = found[1]
+    inputs = found[1] if signature == "recommend" else found[0]
     # The known user with the longest history, so that a model of histories has something to read.
     known = [at for at, kind in enumerate(recorded["rows"]) if kind == "known"]
     row = max(known or [0], key=lambda at: _filled(inputs, at))
     first = {key: value[row : row + 1] for key, value in inputs.items()}
-    first["exclude"] = [first["exclude"][0][:1]]
-    body = json.dumps({"signature_name": "recommend", "inputs": first}, ensure_ascii=False)
+    if signature == "recommend":
+        first["exclude"] = [first["exclude"][0][:1]]
+    body = json.dumps({"signature_name": signature, "inputs": first}, ensure_ascii=False)
     url = f"http://{host}:{rest_port}/v1/models/{served_name(base, name)}:predict"
     return shlex.join(["curl", "-X", "POST", url, "-d", body])
 

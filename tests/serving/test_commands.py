@@ -40,6 +40,19 @@ def test_the_request_is_json_for_a_known_user(mf_version):
     assert len(excluded) == 1 and excluded[0] in case.vocabularies["item"].ids
 
 
+def test_a_table_is_asked_for_a_prediction(table_export):
+    words = shlex.split(curl_command(table_export[1].path))
+    body = json.loads(words[-1])
+    assert body["signature_name"] == "predict"
+    assert body["inputs"]["country"][0] in ("de", "fr") and len(body["inputs"]["tags"][0]) == 3
+
+
+def test_a_version_of_vectors_alone_has_no_request(tmp_path, make_case):
+    path = make_case("mf").export(tmp_path, signatures=["item_embedding"])
+    with pytest.raises(ValueError, match=r"`recommend` or `predict`; received \['item_embedding'"):
+        curl_command(path)
+
+
 def test_what_cannot_be_served_is_refused(tmp_path, mf_version):
     with pytest.raises(ValueError, match="expected numbered versions"):
         serve_command(tmp_path)

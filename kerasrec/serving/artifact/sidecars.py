@@ -5,7 +5,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from kerasrec.serving.artifact import checksums, model_card, recorded_requests, warmup
+from kerasrec.serving.artifact import (
+    checksums,
+    frequent_values,
+    model_card,
+    recorded_requests,
+    warmup,
+)
 from kerasrec.serving.artifact.signature_defs import CLASSIFY, REGRESS, signature_defs
 from kerasrec.serving.json_tensors import example_to_json, to_json
 from kerasrec.serving.spec import ExportSpec
@@ -35,6 +41,8 @@ def write(
     """
     (folder / SCHEMA_FILE).write_text(spec.schema.to_json(), encoding="utf-8")
     recorded_requests.write(recorded, folder)
+    if not spec.has_items:
+        frequent_values.write(spec, folder)
     warmup.write(recorded, folder, name=name)
     definitions = signature_defs(folder)
     requests = folder / REQUESTS_FOLDER

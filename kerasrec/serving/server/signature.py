@@ -1,6 +1,7 @@
 """Signature of a loaded version: its inputs, outputs and batching rules."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -81,11 +82,7 @@ class Signature:
             ServingError: INVALID_ARGUMENT, if names, types or shapes are wrong, or there are too
                 many rows.
         """
-        if set(arrays) != set(self.inputs):
-            raise invalid(
-                f"signature {self.name!r} takes the inputs {list(self.inputs)}; received "
-                f"{sorted(arrays)}."
-            )
+        self.check_names(arrays)
         for key, port in self.inputs.items():
             array = arrays[key]
             kind = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
@@ -103,6 +100,24 @@ class Signature:
         if rows > max_rows:
             raise invalid(f"a request may have at most {max_rows} rows; received {rows}. Split it.")
         return rows
+
+    def check_names(self, names: Collection[str]) -> None:
+        """Check that a request names every input and nothing else.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, with the names that are missing or unknown.
+        """
+        if difference := self.difference(names):
+            raise invalid(
+                f"signature {self.name!r} takes the inputs {list(self.inputs)}; received "
+                f"{sorted(names)[:20]}: {difference}."
+            )
+
+    def difference(self, names: Collection[str]) -> str:
+        """Return which inputs are missing and which names are unknown, "" if all is right."""
+        missing = [name for name in self.inputs if name not in names]
+        unknown = sorted(set(names) - set(self.inputs))[:20]
+        return f"missing {missing}, unknown {unknown}" if missing or unknown else ""
 
     def shapes(self, arrays: Columns) -> tuple[Any, ...]:
         """Return the key that is equal for requests that can run together."""

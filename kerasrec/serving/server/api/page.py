@@ -1,6 +1,10 @@
-"""Web page at `/`: query the model by hand and see titles, history, scores and latency."""
+"""Web page at `/`: query the model by hand and see titles, history, scores and latency.
+
+For a table the page is a form with an input per column, and the prediction below.
+"""
 
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +14,7 @@ from aiohttp import web
 
 from kerasrec.data.tables.table_file import FileForm, TableFile
 from kerasrec.schema import Schema
-from kerasrec.serving.artifact import recorded_requests
+from kerasrec.serving.artifact import frequent_values, recorded_requests
 from kerasrec.serving.artifact.sidecars import SCHEMA_FILE
 from kerasrec.serving.server.errors import invalid
 from kerasrec.serving.server.inference import Inference
@@ -112,6 +116,8 @@ def _about(inference: Inference) -> dict[str, Any]:
             "item": None,
             "history": None,
             "beside": [],
+            "table": None,
+            "values": {},
             "examples": [],
             "signatures": {
                 name: {
@@ -119,6 +125,7 @@ def _about(inference: Inference) -> dict[str, Any]:
                         "dtype": port.dtype.name,
                         "rank": len(shape),
                         **({"size": shape[2]} if len(shape) > 2 else {}),
+                        **({"width": shape[1]} if len(shape) > 1 and shape[1] else {}),
                     }
                     for key, port in signature.inputs.items()
                     for shape in [port.shape or ()]
@@ -129,21 +136,24 @@ def _about(inference: Inference) -> dict[str, Any]:
         schema_file = loaded.path / SCHEMA_FILE
         if schema_file.is_file():
             schema = Schema.from_json(schema_file.read_text(encoding="utf-8"))
-            found["user"], found["item"] = schema.user_id.name, schema.item_id.name
-            found["examples"] = _examples(loaded.path)
+            found["user"] = schema.user_id.name if schema.user else None
+            found["item"] = schema.item_id.name if schema.item else None
+            found["table"] = None if schema.item else [f.name for f in schema.features]
+            found["values"] = frequent_values.read(loaded.path)
+            found["examples"] = _examples(loaded.path, "recommend" if schema.item else "predict")
             found["history"] = next((feature.name for feature in schema.item_histories), None)
             found["beside"] = [feature.name for feature in schema.number_histories]
         return found
 
 
-def _examples(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Return example inputs: the rows recorded for `recommend`."""
+def _examples(path: pathlib.Path, signature: str) -> list[dict[str, Any]]:
+    """Return example inputs: the rows recorded for a signature, or for `recommend_K`."""
     try:
         recorded = recorded_requests.read(path)
     except ValueError:
         return []
     for request in recorded["requests"]:
-        if request["signature"].startswith("recommend"):
+        if re.fullmatch(rf"{signature}(_\d+)?", request["signature"]):
             inputs = {k: _as_text(v) for k, v in request["inputs"].items() if k != "exclude"}
             columns = zip(*inputs.values(), strict=True)
             rows = [dict(zip(inputs, row, strict=True)) for row in columns]

@@ -139,20 +139,17 @@ def _from_rows(instances: Any, signature: Signature) -> dict[str, list[Any]]:
     if not isinstance(instances[0], dict) or set(instances[0]) == {"b64"}:
         return {_only(signature): instances}
     for index, row in enumerate(instances):
-        if not isinstance(row, dict) or set(row) != set(signature.inputs):
+        difference = signature.difference(row if isinstance(row, dict) else ())
+        if difference or not isinstance(row, dict):
             raise invalid(
                 f"Failed to process element: {index} of 'instances' list. Keys must be equal to "
-                f"{list(signature.inputs)}."
+                f"{list(signature.inputs)}: {difference}."
             )
     return {key: [row[key] for row in instances] for key in signature.inputs}
 
 
 def _columns(values: dict[str, Any], signature: Signature) -> Columns:
-    if set(values) != set(signature.inputs):
-        raise invalid(
-            f"signature {signature.name!r} takes the inputs {list(signature.inputs)}; received "
-            f"{sorted(values)[:20]}."
-        )
+    signature.check_names(values)
     arrays = {}
     for key, port in signature.inputs.items():
         value = values[key]

@@ -165,3 +165,53 @@ def test_the_page_in_a_browser(films):
     assert f'id="similar-to">Similar to Film &lt;b&gt;{best[0]}' in dom
     assert re.search(r'id="latency">\d+\.\d ms<', dom)
     assert re.search(r'id="error" role="alert"></p>', dom)
+
+
+@pytest.fixture(scope="module")
+def clicks(serving, table_export):
+    with serving(table_export[1].path.parent) as client:
+        yield client, table_export[1]
+
+
+def test_the_page_knows_the_columns_of_a_table(clicks):
+    about = json.loads(clicks[0].raw("GET", "/page/about")[1])
+    assert about["table"] == ["country", "device", "age_bucket", "tags", "age", "place"]
+    assert about["user"] is about["item"] is None
+    assert about["values"]["device"] == [str(2**31 + 5), "3", str(2**40)]
+    assert about["signatures"]["predict"]["tags"] == {"dtype": "string", "rank": 2, "width": 3}
+    assert about["signatures"]["predict"]["age"] == {"dtype": "float32", "rank": 1}
+    known = [example for example in about["examples"] if example["kind"] == "known"]
+    assert known and set(known[0]["inputs"]) == set(about["signatures"]["predict"])
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_the_page_predicts_a_row_of_a_table(clicks):
+    client, served = clicks
+    dom = browser(f"http://127.0.0.1:{client.rest_port}/", "--dump-dom")
+    assert re.search(r'id="error" role="alert"></p>', dom), dom[-3000:]
+    labels = re.findall(r'<label><span>(\w+)<span class="soft">([^<]*)</span>', dom)
+    assert labels == [
+        ("country", "category"),
+        ("device", "category"),
+        ("age_bucket", "number"),
+        ("tags", "up to 3, comma separated"),
+        ("age", "number"),
+        ("place", "2 numbers, comma separated"),
+    ]
+    offered = re.search(r'<datalist id="values-country">(.*?)</datalist>', dom)[1]
+    assert re.findall(r'value="([^"]*)"', offered) == ["né-用户-🙂", "fr", "de"]
+    about = json.loads(client.raw("GET", "/page/about")[1])
+
+    def filled(example):
+        return sum(
+            value not in ("", "-1")
+            for values in example["inputs"].values()
+            for value in (values if isinstance(values, list) else [values])
+        )
+
+    known = [example for example in about["examples"] if example["kind"] == "known"]
+    row = max(known, key=filled)["inputs"]
+    chance = served.predict({name: [value] for name, value in row.items()})["probability"][0]
+    shown = re.search(r'id="predicted">([\d.]+) %<', dom)
+    assert float(shown[1]) == pytest.approx(100 * chance, abs=0.1)
