@@ -1,7 +1,8 @@
 """Measures the scores of a served model: TensorFlow Serving has no metric of its answers.
 
 Asks for recommendations for a sample of users again and again, and exports the best score of each
-as the histogram `kerasrec_score`, which `kerasrec serve` exports by itself.
+as the histogram `kerasrec_score`, which `kerasrec serve` exports by itself. A model without items
+is asked for the predictions of its recorded rows.
 
     python probe.py --url http://serving:8501 --model MODEL [--users users.txt] [--port 9100]
 
@@ -50,11 +51,12 @@ class Scores:
 
 
 def example(versions):
-    """Inputs of the newest version to fill users into."""
+    """Signature of the newest version, its inputs to fill users into, and the input of the user."""
     newest = max((p for p in versions.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
-    body = json.loads((newest / "requests" / "recommend.json").read_text("utf-8"))
+    files = [newest / "requests" / f"{name}.json" for name in ("recommend", "predict")]
+    body = json.loads(next(file for file in files if file.is_file()).read_text("utf-8"))
     schema = json.loads((newest / "schema.json").read_text("utf-8"))
-    return body["inputs"], user_name(schema, body["inputs"])
+    return body["signature_name"], body["inputs"], user_name(schema, body["inputs"])
 
 
 def user_name(schema, inputs):
@@ -65,7 +67,7 @@ def user_name(schema, inputs):
     return None
 
 
-def ask(client, inputs, user, users, scores):
+def ask(client, signature, inputs, user, users, scores):
     """One batch of users."""
     if user is not None and users:
         ids = random.sample(users, min(BATCH, len(users)))
@@ -74,12 +76,15 @@ def ask(client, inputs, user, users, scores):
         if "exclude" in inputs:
             inputs["exclude"] = [[]] * len(ids)
     try:
-        outputs = client.predict(inputs, signature="recommend")
+        outputs = client.predict(inputs, signature=signature)
     except ServingError:
         scores.errors += 1
         return
-    counts = outputs.get("count", [1] * len(outputs["score"]))
-    scores.observe([row[0] for row, n in zip(outputs["score"], counts, strict=True) if n])
+    # A single output has no name in REST.
+    found = outputs["score"] if "score" in outputs else outputs["output"]
+    best = [row[0] if isinstance(row, list) else row for row in found]
+    counts = outputs.get("count", [1] * len(best))
+    scores.observe([score for score, n in zip(best, counts, strict=True) if n])
 
 
 def serve(scores, port):
@@ -115,13 +120,13 @@ def main():
     serve(scores, options.port)
     client = RestClient(options.url, options.model)
     while True:
-        inputs, user = example(options.versions)
+        signature, inputs, user = example(options.versions)
         users = []
         if options.users is not None:
             users = options.users.read_text("utf-8").splitlines()
             if user is not None and isinstance(inputs[user][0], int):
                 users = [int(text) for text in users]
-        ask(client, inputs, user, users, scores)
+        ask(client, signature, inputs, user, users, scores)
         time.sleep(options.seconds)
 
 

@@ -83,6 +83,7 @@ def test_the_id_and_histories_are_no_columns_of_a_table():
     users = {"user": np.arange(4), "history": np.zeros((4, 3), int)}
     assert side_columns("export", SCHEMA, "user", users) == {}
     assert side_columns("export", SCHEMA, "user", None) == {}
+    assert side_columns("export", Schema(item=SCHEMA.item), "user", users) == {}
 
 
 @pytest.mark.parametrize(
@@ -136,3 +137,4 @@ def test_a_query_without_known_values():
     assert nothing_known(query, ["steps"]).tolist() == [False, False, True]
     assert nothing_known(query, ["user"]).tolist() == [False, True, True]
     assert nothing_known(query, ["user", "steps"]).tolist() == [False, False, True]
+    assert nothing_known(query, []).tolist() == [False, False, False]  # nothing says who asks

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrec.data import Vocabulary
-from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, Schema
+from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, NumericSequence, Schema
 from kerasrec.serving import QuantizationBudget, VerificationError, export, load, verify
 from kerasrec.serving.artifact import checksums, recorded_requests
 from kerasrec.serving.artifact.signature_defs import signature_defs
@@ -263,8 +263,9 @@ def test_numbers_alone_are_a_table(tmp_path, columns_model):
 def test_users_without_items_are_stored(tmp_path, columns_model):
     """The age of a user is found by id, and an Example may say another."""
     history = IdSequence("visited", of="country", max_length=2)
+    gaps = NumericSequence("gaps", of="gap", max_length=3)
     schema = Schema(
-        user=[Categorical("user", 4), Numeric("age")],
+        user=[Categorical("user", 4), Numeric("age"), gaps],
         context=[Categorical("country", 4), history, Bag("tags", 4, 2)],
     )
     vocabularies = {
@@ -279,8 +280,11 @@ def test_users_without_items_are_stored(tmp_path, columns_model):
     raw = {"user": [7, 9], "country": ["fr", ""], "visited": [["de"], []], "tags": [["b"], ["b"]]}
     encoded = {"user": [3, 1], "country": [3, 1], "visited": [[2, 0], [0, 0]], "age": [50, np.nan]}
     encoded["tags"] = [[3, 0], [3, 0]]
+    raw["gaps"] = encoded["gaps"] = np.float32([[1, 2, np.nan], [np.nan] * 3])
     expected = model({name: np.array(value) for name, value in encoded.items()})
     np.testing.assert_allclose(load(path).predict(raw)["score"], expected, rtol=1e-5)
+    shorter = {**raw, "gaps": [[1, 2], []]}  # of any width
+    np.testing.assert_allclose(load(path).predict(shorter)["score"], expected, rtol=1e-5)
     assert model.schema.user_id.name in load(path).inputs("predict")
     assert "age" not in load(path).inputs("predict")
 

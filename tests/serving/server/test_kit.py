@@ -246,14 +246,14 @@ def test_the_probe_exports_scores_under_the_name_of_the_server(
 ):
     monkeypatch.syspath_prepend(str(kit))
     probe = load_module(kit / "probe.py")
-    inputs, user = probe.example(movies)
-    assert user == "user_id"
+    signature, inputs, user = probe.example(movies)
+    assert (signature, user) == ("recommend", "user_id")
     scores = probe.Scores("movies")
     with serving(movies) as server:
         client = client_module.RestClient(
             f"http://127.0.0.1:{server.rest_port}", "movies", **PATIENT
         )
-        probe.ask(client, inputs, user, ["ann", "bob", "né"], scores)
+        probe.ask(client, signature, inputs, user, ["ann", "bob", "né"], scores)
         client.close()
         ours = server.metrics()
     page = probe.serve(scores, 0)
@@ -264,6 +264,26 @@ def test_the_probe_exports_scores_under_the_name_of_the_server(
     assert buckets(text) == buckets(ours)
     assert 'kerasrec_score_count{model_name="movies"} 3' in text
     assert 'kerasrec_probe_errors_total{model_name="movies"} 0' in text
+
+
+@pytest.mark.parametrize("kind", ["logit", "rating"])
+def test_the_probe_of_a_table_asks_for_predictions(
+    kit, make_table, tmp_path, serving, monkeypatch, client_module, kind
+):
+    make_table(kind).export(tmp_path / "clicks")
+    monkeypatch.syspath_prepend(str(kit))
+    probe = load_module(kit / "probe.py")
+    signature, inputs, user = probe.example(tmp_path / "clicks")
+    assert (signature, user) == ("predict", None)
+    scores = probe.Scores("clicks")
+    with serving(tmp_path / "clicks") as server:
+        address = f"http://127.0.0.1:{server.rest_port}"
+        client = client_module.RestClient(address, "clicks", **PATIENT)
+        probe.ask(client, signature, inputs, user, [], scores)
+        client.close()
+        ours = server.metrics()
+    assert scores.errors == 0 and sum(scores.counts) == 2
+    assert buckets(scores.page()) == buckets(ours)
 
 
 @pytest.mark.parametrize(
