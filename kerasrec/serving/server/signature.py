@@ -90,6 +90,7 @@ class Signature:
                 raise invalid(
                     f"input {key!r}: expected {port.dtype.name} of shape {_text(port.shape)}; "
                     f"received {kind.name} of shape {_text(array.shape)}."
+                    f"{self._padding_hint(port, array.shape)}"
                 )
         if not self.batchable:
             return 1
@@ -100,6 +101,14 @@ class Signature:
         if rows > max_rows:
             raise invalid(f"a request may have at most {max_rows} rows; received {rows}. Split it.")
         return rows
+
+    def _padding_hint(self, port: Port, shape: tuple[int, ...]) -> str:
+        """Return how to fill up rows that are too short for a bag, "" for any other mistake."""
+        wanted = port.shape or ()
+        narrow = len(shape) == len(wanted) == 2 and shape[1] < (wanted[1] or 0)
+        if not narrow or not self._padded or port.dtype.name not in RAW_PADDING:
+            return ""
+        return f" Pad shorter rows with {RAW_PADDING[port.dtype.name]!r}."
 
     def check_names(self, names: Collection[str]) -> None:
         """Check that a request names every input and nothing else.

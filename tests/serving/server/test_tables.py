@@ -69,7 +69,11 @@ def test_examples_are_classified_and_regressed(clicks):
         ({"age": None}, "input 'age': expected values of type float32; received None"),
         ({"age": "33"}, "input 'age': expected values of type float32; received '33'"),
         ({"device": 1.5}, "input 'device': expected values of type int64; received 1.5"),
-        ({"tags": ["a"]}, "input 'tags': expected string of shape (n, 3); received string of"),
+        (
+            {"tags": ["a"]},
+            "of shape (n, 3); received string of shape (1, 1). Pad shorter rows with ",
+        ),
+        ({"tags": ["a"] * 4}, "'tags': expected string of shape (n, 3); received string of shape"),
         ({"device": 2**63}, "input 'device': expected values of type int64"),
     ],
 )
