@@ -90,7 +90,7 @@ class Recommender(FitModel):
                 f"schema needs {self._wanted()}. Add the column, or leave it out of the schema."
             )
         inputs = {name: inputs[name] for name in self._wanted()}
-        item = inputs[self.schema.item_id.name]
+        item = inputs[self.schema.item_id.name] if self.schema.item else None
         if getattr(getattr(item, "shape", None), "rank", 0) is None:
             # Keras reuses one compiled function, and TensorFlow then generalises its shapes.
             raise ValueError(
