@@ -82,8 +82,8 @@ TENSORFLOW = {
     "training/replicas.py",
 }
 BASES = (
-    *("__init__", "all_items", "base", "interactions", "item_weights", "neighbour_weights"),
-    *("perceptron", "profiles", "sequential", "spectral", "target_aware"),
+    *("__init__", "all_items", "base", "field_model", "interactions", "item_weights"),
+    *("neighbour_weights", "perceptron", "profiles", "sequential", "spectral", "target_aware"),
 )
 MODELS = sorted(p for p in (PACKAGE / "models").rglob("*.py") if p.stem not in BASES)
 
@@ -264,6 +264,10 @@ def class_of(path):
         .replace("Lstm", "LSTM")
         .replace("Vae", "VAE")
         .replace("Dae", "DAE")
+        .replace("DeepFm", "DeepFM")
+        .replace("AwareFm", "AwareFM")
+        .replace("DcnV2", "DCNv2")
+        .replace("Dlrm", "DLRM")
     )
 
 

@@ -14,9 +14,11 @@ import kerasrec
 from kerasrec import layers, models, optimizers, retrieval, serving, training
 from kerasrec._registration import registered
 from kerasrec.layers.bipartite_graph import BipartiteGraph
+from kerasrec.layers.field_embedding import FieldEmbedding
 from kerasrec.layers.id_matrix import IdMatrix
 from kerasrec.layers.id_rows import IdRows
 from kerasrec.layers.id_weights import IdWeights
+from kerasrec.layers.mlp import MLP
 from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import tiny_schema
 
@@ -40,6 +42,7 @@ MAKE = {
     "Dropout": lambda: layers.Dropout(0.5),
     "Embedding": lambda: layers.Embedding(5, 2),
     "FeatureEmbedding": lambda: layers.FeatureEmbedding(tiny_schema(), embedding_dim=4),
+    "FieldEmbedding": lambda: FieldEmbedding(tiny_schema(), embedding_dim=4),
     "Ftrl": lambda: optimizers.Ftrl(0.1),
     "GraphCrossentropyTrainer": lambda: training.GraphCrossentropyTrainer(
         MAKE["MatrixFactorization"](), negatives=3
@@ -48,6 +51,7 @@ MAKE = {
     "IdMatrix": lambda: IdMatrix(3, 4),
     "IdRows": lambda: IdRows(3),
     "IdWeights": lambda: IdWeights(4, 2),
+    "MLP": lambda: MLP((4,)),
     "MaximalMarginalRelevance": lambda: retrieval.MaximalMarginalRelevance(0.5),
     "NextItemTrainer": lambda: training.NextItemTrainer(MAKE["GRU4Rec"]()),
     "Pipeline": lambda: serving.Pipeline(

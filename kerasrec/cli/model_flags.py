@@ -48,6 +48,25 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("l2", float, 0.0, "weight of the penalty on looked-up rows."),
         DTYPE,
     )),
+    "FactorizationMachine": (
+     'Factorization machine of the second order (Rendle, 2010, "Factorization Machines").', (
+        Flag("embedding_dim", int, 16, "length of v."),
+        Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
+        DTYPE,
+    )),
+    "FeatureMLP": ("Multi-layer perceptron over the columns of a table, with or without ids.", (
+        Flag("embedding_dim", int, 16, "length of a row, in every table."),
+        Flag("hidden_units", Sequence[int], (128, 64), "widths of the hidden layers."),
+        Flag("activation", str, "relu", "name of a Keras activation."),
+        Flag("dropout", float, 0.0,
+             "fraction of the hidden units dropped in training, after each hidden layer."),
+        Flag("batch_normalization", bool, False,
+             "whether each hidden layer is normalised before its activation."),
+        Flag("l1", float, 0.0, "weight of the penalty on the absolute values of W and w."),
+        Flag("l2", float, 0.0, "weight of the penalty on the squares of W and w."),
+        Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
+        DTYPE,
+    )),
     "GRU4Rec": ("Recurrent sequential recommender.", (
         Flag("embedding_dim", int, 64, "length of q_i."),
         Flag("hidden_units", Sequence[int], (128,),
@@ -102,6 +121,10 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("l2", float, 0.0, "weight of the penalty on the looked-up rows of e^(0)."),
         Flag("temperature", float | None, None,
              "divisor of the cosine, 0.05 to 0.2 for a softmax; None for the dot product."),
+        DTYPE,
+    )),
+    "LogisticRegression": ("Linear model of the log-odds of a label.", (
+        Flag("l2", float, 0.0, "weight of the penalty on looked-up weights."),
         DTYPE,
     )),
     "MatrixFactorization": ("Biased matrix factorisation.", (

@@ -9,7 +9,7 @@ from keras import ops
 
 from kerasrec.layers.embedding import Embedding
 from kerasrec.layers.histories import events, newest_positions, scaled, take_steps
-from kerasrec.schema import Numeric, Schema
+from kerasrec.schema import Feature, Numeric, Schema
 from kerasrec.types import Features, Tensor
 
 
@@ -64,23 +64,12 @@ class FeatureEmbedding(keras.layers.Layer):
         self.stddev = stddev
         self.l2 = l2
         self.only = only if only is None else list(only)
-        asked = [f for f in self.schema.features if only is None or f.name in only]
-        spaces = {self.schema.id_space(f.name) for f in asked if f.has_ids}
         # Bags and sequences mix float inputs with integer ids, so each input is cast where it is
         # used.
         self.autocast = False
-        self.tables = {
-            name: Embedding(
-                self.schema.num_ids(name),
-                embedding_dim,
-                l2=l2,
-                embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
-                name=f"{name}_embedding",
-                dtype=self.dtype_policy,
-            )
-            for name in (feature.name for feature in self.schema.features)
-            if name in spaces
-        }
+        self.tables = feature_tables(
+            self.schema, embedding_dim, only, stddev=stddev, l2=l2, dtype=self.dtype_policy
+        )
 
     def build(self, input_shape: Any = None) -> None:
         """Create all tables, whichever features a call asks for."""
@@ -100,24 +89,9 @@ class FeatureEmbedding(keras.layers.Layer):
     def _vector(self, value: Tensor, name: str) -> Tensor:
         feature = self.schema.feature(name)
         if isinstance(feature, Numeric):
-            numbers = ops.cast(scaled(value, feature), self.compute_dtype)
-            if feature.is_history:
-                position = newest_positions(events(value), feature.shape[0])
-                value = take_steps(numbers, position)
-                short = feature.shape[0] - value.shape[1]
-                value = ops.pad(value, [[0, 0], [0, short], *[[0, 0]] * (len(value.shape) - 2)])
-                return ops.reshape(value, (-1, math.prod(feature.shape)))
-            return ops.expand_dims(numbers, -1) if feature.shape == () else numbers
+            return feature_numbers(value, feature, self.compute_dtype)
         rows = self.tables[self.schema.id_space(name)](value)
-        if not feature.is_padded:
-            return rows
-        real = ops.not_equal(value, 0)
-        if feature.is_history and value.shape[-1] != feature.shape[0]:
-            # A longer history is truncated to its newest events.
-            after = ops.flip(ops.cumsum(ops.flip(ops.cast(real, "int32"), -1), axis=-1), -1)
-            real = real & (after <= feature.shape[0])
-        real = ops.cast(ops.expand_dims(real, -1), rows.dtype)
-        return ops.sum(rows * real, axis=-2) / ops.maximum(ops.sum(real, axis=-2), 1)
+        return mean_of_real(rows, value, feature) if feature.is_padded else rows
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -129,3 +103,100 @@ class FeatureEmbedding(keras.layers.Layer):
             "l2": self.l2,
             "only": self.only,
         }
+
+
+def feature_tables(
+    schema: Schema,
+    embedding_dim: int,
+    only: Sequence[str] | None,
+    *,
+    stddev: float,
+    l2: float,
+    dtype: Any,
+) -> dict[str, Embedding]:
+    """Create the tables of the features that have ids, one for each set of ids.
+
+    Args:
+        schema: the features.
+        embedding_dim: length of a row.
+        only: names of the features that need a table; None for all.
+        stddev: standard deviation of the initial rows.
+        l2: weight of the penalty on looked-up rows.
+        dtype: dtype policy.
+
+    Returns:
+        dict of tables by the name of the feature whose ids they hold.
+    """
+    asked = [f for f in schema.features if only is None or f.name in only]
+    spaces = {schema.id_space(f.name) for f in asked if f.has_ids}
+    return {
+        name: Embedding(
+            schema.num_ids(name),
+            embedding_dim,
+            l2=l2,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
+            name=f"{name}_embedding",
+            dtype=dtype,
+        )
+        for name in (feature.name for feature in schema.features)
+        if name in spaces
+    }
+
+
+def feature_numbers(value: Tensor, feature: Numeric, dtype: str) -> Tensor:
+    """Return the scaled numbers of a numeric feature, `(batch[, candidates], numbers)`.
+
+    Those of a numeric sequence are its newest events, one after the other, followed by zeros.
+
+    Args:
+        value: raw numbers, NaN where one is missing.
+        feature: the feature.
+        dtype: dtype of the result.
+    """
+    numbers = ops.cast(scaled(value, feature), dtype)
+    if not feature.is_history:
+        return ops.expand_dims(numbers, -1) if feature.shape == () else numbers
+    position = newest_positions(events(value), feature.shape[0])
+    steps = take_steps(numbers, position)
+    short = feature.shape[0] - steps.shape[1]
+    steps = ops.pad(steps, [[0, 0], [0, short], *[[0, 0]] * (len(steps.shape) - 2)])
+    return ops.reshape(steps, (-1, math.prod(feature.shape)))
+
+
+def mean_of_real(rows: Tensor, ids: Tensor, feature: Feature) -> Tensor:
+    """Return the mean of the rows of a bag or a sequence without padding, zeros if it is empty.
+
+    Args:
+        rows: `(..., length, dim)`.
+        ids: `(..., length)`, 0 at padding.
+        feature: the feature. A longer history is truncated to its newest events.
+    """
+    real = ops.not_equal(ids, 0)
+    if feature.is_history and ids.shape[-1] != feature.shape[0]:
+        after = ops.flip(ops.cumsum(ops.flip(ops.cast(real, "int32"), -1), axis=-1), -1)
+        real = real & (after <= feature.shape[0])
+    real = ops.cast(ops.expand_dims(real, -1), rows.dtype)
+    return ops.sum(rows * real, axis=-2) / ops.maximum(ops.sum(real, axis=-2), 1)
+
+
+def join_sides(query: Tensor, items: Tensor, axis: int = -1) -> Tensor:
+    """Concatenate tensors of the query and of the items, the query repeated for each candidate.
+
+    Args:
+        query: `(batch, ...)`.
+        items: `(batch, ...)` or `(batch, candidates, ...)`.
+        axis: axis of the concatenation, counted from the end.
+
+    Example:
+
+    >>> import numpy as np
+    >>> join_sides(np.ones((2, 3)), np.ones((2, 5, 4))).shape
+    TensorShape([2, 5, 7])
+    """
+    if len(items.shape) > len(query.shape):
+        query = ops.expand_dims(query, 1)
+    lead = items.shape[:axis]
+    if None in lead:
+        lead = ops.shape(items)[:axis]
+    query = ops.broadcast_to(query, (*lead, *query.shape[axis:]))
+    return ops.concatenate([query, items], axis=axis)

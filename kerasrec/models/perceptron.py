@@ -8,6 +8,7 @@ from keras import ops
 
 from kerasrec._checks import check_integer
 from kerasrec.layers import Dropout, FeatureEmbedding
+from kerasrec.layers.feature_embedding import join_sides
 from kerasrec.models.base import Recommender, align
 from kerasrec.schema import Feature, Schema
 from kerasrec.types import Features, Tensor
@@ -92,12 +93,11 @@ class PerceptronRecommender(Recommender):
             training: whether to apply dropout.
         """
         items = self._embedded(inputs, self.schema.item)
-        query = align(self._embedded(inputs, self.schema.query), items)
+        query = self._embedded(inputs, self.schema.query)
         if len(items.shape) > 2 and self._adds_up():
-            return self.after_sum(self._sum_of_query(query) + self._sum_of_items(items), training)
-        lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]
-        query = ops.broadcast_to(query, (*lead, query.shape[-1]))
-        return self._through(self.hidden, ops.concatenate([query, items], axis=-1), training)
+            query = self._sum_of_query(align(query, items))
+            return self.after_sum(query + self._sum_of_items(items), training)
+        return self._through(self.hidden, join_sides(query, items), training)
 
     def part_of_items(self, inputs: Features) -> Tensor:
         """Return W_i i, the items' part of the first layer's sum, `(items, width)`.

@@ -13,24 +13,40 @@ from kerasrec.schema import (
     Feature,
     IdSequence,
     Numeric,
+    NumericSequence,
     Schema,
 )
 from kerasrec.types import Autoencoder
 
 
-def tiny_schema(*, num_users: int = 11, num_items: int = 17, features: bool = False) -> Schema:
+def tiny_schema(
+    *, num_users: int = 11, num_items: int = 17, features: bool = False, sides: bool = True
+) -> Schema:
     """Return a schema for tests with different numbers of users and items.
 
     Args:
         num_users: number of real users, besides padding and unknown.
         num_items: number of real items, besides padding and unknown.
         features: whether to add one feature of each kind.
+        sides: whether there are users and items. If not, the schema is that of a table with
+            columns of every kind.
 
     Example:
 
     >>> tiny_schema().item_id.num_ids
     19
+    >>> [feature.kind for feature in tiny_schema(sides=False).features]
+    ['categorical', 'numeric', 'bag', 'numeric', 'numeric_sequence']
     """
+    if not sides:
+        columns: list[Feature] = [
+            Categorical("device", 5),
+            Numeric("age", mean=40.0, deviation=12.0),
+            Bag("genres", 6, max_length=3),
+            Numeric("picture", size=2),
+            NumericSequence("steps", of="step", max_length=3),
+        ]
+        return Schema(context=tuple(columns), label="label")
     user: list[Feature] = [Categorical("user_id", num_users + FIRST_ID)]
     item: list[Feature] = [Categorical("item_id", num_items + FIRST_ID)]
     context: list[Feature] = []
@@ -49,10 +65,12 @@ class ModelCase:
         model: the model class.
         num_params: number of parameters for this schema and these arguments, best written as a
             formula.
-        schema: the features, with at least 9 users and 9 items, and different numbers of both. The
-            model is made with all of them, and called with those that it reads.
+        schema: the features, with at least 9 users and 9 items, and different numbers of both, or
+            without users and items. The model is made with all of them, and called with those that
+            it reads. Checks of candidates, rankings and retrieval need users and items.
         kwargs: constructor arguments; leave dropout at 0, so that runs are comparable.
         trains: whether it is trained by gradients; False for counts and closed forms.
+        adds_up: whether the features add up, so that it cannot learn who likes what.
 
     Raises:
         ValueError: if the schema is too small or square.
@@ -72,12 +90,15 @@ class ModelCase:
     schema: Schema = dataclasses.field(default_factory=tiny_schema)
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     trains: bool = True
+    adds_up: bool = False
     given: Schema = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "given", self.schema)
         if hasattr(self.model, "narrow"):
             object.__setattr__(self, "schema", self.model.narrow(self.schema))
+        if not self.has_sides:
+            return
         users = self.schema.user_id.num_ids - FIRST_ID
         items = self.schema.item_id.num_ids - FIRST_ID
         if min(users, items) < 9 or users == items:
@@ -85,6 +106,11 @@ class ModelCase:
                 "ModelCase: the checks need at least 9 users and 9 items, and not as many users as "
                 f"items; received {users} users and {items} items."
             )
+
+    @property
+    def has_sides(self) -> bool:
+        """Return whether there are users and items, so that the model can rank."""
+        return bool(self.schema.user and self.schema.item)
 
     def new(self, **more: Any) -> Any:
         """Return a new model. One that keeps the items of users gets three of each user."""
@@ -142,8 +168,9 @@ def random_inputs(
             lead = (batch_size, candidates)
         shape = (*lead, *feature.shape)
         width = feature.shape[0] if feature.is_padded else 0
-        if not feature.has_ids:
-            inputs[feature.name] = rng.normal(size=shape).astype("float32")
+        if isinstance(feature, Numeric):
+            numbers = rng.normal(feature.mean, feature.deviation, size=shape)
+            inputs[feature.name] = numbers.astype("float32")
             if feature.is_padded and not ids_beside:
                 if width not in lengths_by_width:  # numbers of the same events
                     lengths_by_width[width] = rng.integers(0, width + 1, size=lead)

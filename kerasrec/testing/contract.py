@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
+from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID, Categorical, Numeric
 from kerasrec.testing.assertions import demand, same, score, shake
 from kerasrec.testing.cases import ModelCase, neutral_inputs, random_inputs, scattered
 from kerasrec.testing.sides import check_contributions, check_parts, check_retrieval
@@ -91,10 +91,13 @@ def check_build(case: ModelCase) -> None:
 
 
 def check_call(case: ModelCase) -> None:
-    """Check that eager, compiled, XLA and predict agree, with and without candidates."""
+    """Check that eager, compiled, XLA and predict agree, with and without candidates.
+
+    Without items there are no candidates.
+    """
     model = case.new()
     shake(model)
-    for candidates in (None, 1, 4):
+    for candidates in (None, 1, 4) if case.schema.item else (None,):
         inputs = random_inputs(case.schema, 5, candidates=candidates)
         eager = model(inputs)
         shape = (5,) if candidates is None else (5, candidates)
@@ -114,7 +117,8 @@ def check_call(case: ModelCase) -> None:
     inputs = random_inputs(case.schema, 6)
     item = {f.name for f in case.schema.item}
     wide = {n: v[:, None] if n in item else v for n, v in inputs.items()}
-    same(score(model, wide)[:, 0], score(model, inputs), case, "one candidate = no candidates")
+    if case.schema.item:
+        same(score(model, wide)[:, 0], score(model, inputs), case, "one candidate = no candidates")
 
 
 def check_batch(case: ModelCase) -> None:
@@ -128,6 +132,8 @@ def check_batch(case: ModelCase) -> None:
         same(alone, scores[row : row + 1], case, "a row alone = the row in its batch")
     backwards = score(model, {n: v[::-1] for n, v in inputs.items()})
     same(backwards[::-1], scores, case, "order of rows")
+    if not case.schema.item:
+        return
     # A padding candidate beside others changes none of their scores.
     wide = random_inputs(case.schema, 3, candidates=4)
     padded = {n: v.copy() for n, v in wide.items()}
@@ -235,9 +241,14 @@ def check_learns(case: ModelCase) -> None:
 
     Users like every third item, each with a different offset. The table is rectangular and
     asymmetric, so a model that mixes up users and items fails. Models with several logits do not
-    rank and are skipped.
+    rank and are skipped. A model whose features add up, and one of a table without users and items,
+    must find the rows of which more columns are high than low, as they are in a second table.
     """
     if not case.trains or case.new().output_kind == "logits":
+        return
+    keras.utils.set_random_seed(0)
+    if case.adds_up or not case.has_sides:
+        _check_sum_is_learned(case)
         return
     schema = case.schema
     users = np.arange(schema.user_id.num_ids - FIRST_ID)
@@ -248,7 +259,6 @@ def check_learns(case: ModelCase) -> None:
     train = np.ones_like(likes)
     train[users, withheld] = False
     user, item = np.nonzero(train)
-    keras.utils.set_random_seed(0)
     model = case.new()
     if isinstance(model, Autoencoder):
         liked_rows = np.argwhere(likes & train) + FIRST_ID
@@ -266,6 +276,27 @@ def check_learns(case: ModelCase) -> None:
     best_other = np.where(likes, -np.inf, scores).max(axis=1)
     found = scores[users, withheld] > best_other
     demand(found.all(), case, f"ranks the withheld item first ({found.mean():.0%} of users)")
+
+
+def _check_sum_is_learned(case: ModelCase) -> None:
+    tables = [random_inputs(case.schema, rows, seed=seed) for seed, rows in enumerate((1024, 512))]
+    labels = []
+    for inputs in tables:
+        total = np.zeros(len(next(iter(inputs.values()))))
+        for feature in case.schema.features:
+            values = inputs[feature.name]
+            if isinstance(feature, Numeric) and not feature.is_history:
+                scale = (values - feature.mean) / feature.deviation
+                total += scale.reshape(len(values), -1).sum(axis=1)
+            elif isinstance(feature, Categorical):
+                total += np.where(values % 2, 1.0, -1.0)
+        labels.append((total > 0).astype("float32"))
+    model = case.new()
+    model.compile(keras.optimizers.Adam(0.03), keras.losses.BinaryCrossentropy(from_logits=True))
+    model.fit(tables[0], labels[0], batch_size=32, epochs=10, verbose=0)
+    scores = score(model, tables[1])
+    right = scores[labels[1] > 0][:, None] > scores[labels[1] == 0]
+    demand(right.mean() > 0.93, case, f"orders pairs of new rows ({right.mean():.0%} of them)")
 
 
 def check_mixed_precision(case: ModelCase) -> None:

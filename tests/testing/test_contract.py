@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kerasrec.models import MatrixFactorization
+from kerasrec.models import LogisticRegression, MatrixFactorization
 from kerasrec.models.base import align
 from kerasrec.schema import Categorical, Schema
 from kerasrec.testing import ModelCase, random_inputs, tiny_schema
@@ -156,3 +156,38 @@ def test_random_inputs_are_valid_and_end_in_padding():
     assert not real.all()
     again = random_inputs(schema, 50, candidates=4)
     assert all(np.array_equal(inputs[n], again[n]) for n in inputs)
+
+
+def table_of(model):
+    return ModelCase(model, num_params=18, schema=tiny_schema(sides=False))
+
+
+def test_a_table_without_users_and_items_is_checked_without_candidates():
+    case = table_of(LogisticRegression)
+    assert not case.has_sides
+    for check in (kit.check_call, kit.check_batch, kit.check_retrieval, kit.check_parts):
+        check(case)
+    kit.check_learns(case)
+
+
+class BlindToNumbers(LogisticRegression):
+    def call(self, inputs, training=False):
+        return super().call({**inputs, "picture": 0 * inputs["picture"]})
+
+
+def test_a_column_that_is_not_read_is_found():
+    with pytest.raises(AssertionError, match="orders pairs of new rows"):
+        kit.check_learns(table_of(BlindToNumbers))
+
+
+def test_a_model_whose_features_add_up_is_asked_for_no_tastes():
+    case = ModelCase(LogisticRegression, num_params=33, adds_up=True)
+    kit.check_learns(case)
+    with pytest.raises(AssertionError, match="ranks the withheld item first"):
+        kit.check_learns(ModelCase(LogisticRegression, num_params=33))
+
+
+def test_random_numbers_are_raw():
+    inputs = random_inputs(tiny_schema(sides=False), 500)
+    assert 38 < inputs["age"].mean() < 42 and 10 < inputs["age"].std() < 14
+    assert np.isnan(inputs["steps"]).any() and not np.isnan(inputs["picture"]).any()
