@@ -33,7 +33,7 @@ CASES = {
     "a table": ModelCase(
         DCNv2,
         schema=tiny_schema(sides=False),
-        num_params=(5 + 6) * 4 + 2 * (14 * 14 + 14) + (14 + 1),
+        num_params=(5 + 9) * 4 + 2 * (14 * 14 + 14) + (14 + 1),
         kwargs={
             "embedding_dim": 4,
             "num_layers": 2,

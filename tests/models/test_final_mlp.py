@@ -47,7 +47,7 @@ CASES = {
         FinalMLP,
         schema=tiny_schema(sides=False),
         num_params=(
-            (5 + 6 + 1 + 2 + 3) * 4
+            (5 + 9 + 1 + 2 + 3) * 4
             + (20 + 1) * 8  # 5 fields
             + (20 + 1) * 8
             + (20 + 1) * 20  # gate of all fields

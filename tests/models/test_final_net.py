@@ -31,7 +31,7 @@ CASES = {
         FinalNet,
         schema=tiny_schema(sides=False),
         num_params=(
-            (5 + 6 + 1 + 2 + 3) * 4
+            (5 + 9 + 1 + 2 + 3) * 4
             + (20 + 1) * 2 * 8 + (8 + 1) * 2 * 4 + (4 + 1)
         ),
         kwargs={"embedding_dim": 4, "hidden_units": (8, 4), "embedding_l2": 1e-4},
