@@ -46,6 +46,20 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
         DTYPE,
     )),
+    "ConvolutionalInteraction": (
+     "Convolutional network over the outer products of all pairs of features.", (
+        Flag("embedding_dim", int, 16, "length of a row, in every table."),
+        Flag("filters", int, 32, "number of channels after each convolution."),
+        Flag("kernel_size", int, 2, "side of each convolution, and the steps it takes."),
+        Flag("hidden_units", Sequence[int], (64,),
+             "widths of the hidden layers above the convolutions."),
+        Flag("dropout", float, 0.0,
+             "fraction of the hidden units dropped in training, after each hidden layer."),
+        Flag("batch_normalization", bool, False,
+             "whether each hidden layer is normalised before its activation."),
+        Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
+        DTYPE,
+    )),
     "DCNv2": ("Deep and cross network with full or low-rank crosses.", (
         Flag("embedding_dim", int, 16, "length of a row, in every table."),
         Flag("num_layers", int, 3, "number of cross layers."),
@@ -114,6 +128,11 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
              "whether each hidden layer is normalised before its activation."),
         Flag("l1", float, 0.0, "weight of the penalty on the absolute values of W and w."),
         Flag("l2", float, 0.0, "weight of the penalty on the squares of W and w."),
+        Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
+        DTYPE,
+    )),
+    "FieldAwareFM": ("Field-aware factorization machine.", (
+        Flag("embedding_dim", int, 4, "length of each of the vectors of a row."),
         Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
         DTYPE,
     )),
