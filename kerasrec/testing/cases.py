@@ -42,7 +42,7 @@ def tiny_schema(
         columns: list[Feature] = [
             Categorical("device", 5),
             Numeric("age", mean=40.0, deviation=12.0),
-            Bag("genres", 6, max_length=3),
+            Bag("genres", 9, max_length=3),
             Numeric("picture", size=2),
             NumericSequence("steps", of="step", max_length=3),
         ]

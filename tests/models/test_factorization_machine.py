@@ -22,7 +22,7 @@ CASES = {
     "a table": ModelCase(
         FactorizationMachine,
         schema=tiny_schema(sides=False),
-        num_params=(5 + 6 + 1 + 2 + 3) * (4 + 1) + 1,
+        num_params=(5 + 9 + 1 + 2 + 3) * (4 + 1) + 1,
         kwargs={"embedding_dim": 4},
     ),
 }

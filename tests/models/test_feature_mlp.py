@@ -27,7 +27,7 @@ CASES = {
     "a table": ModelCase(
         FeatureMLP,
         schema=tiny_schema(sides=False),
-        num_params=(5 + 6) * 4 + (4 + 1 + 4 + 2 + 3 + 1) * 16 + (16 + 1),
+        num_params=(5 + 9) * 4 + (4 + 1 + 4 + 2 + 3 + 1) * 16 + (16 + 1),
         kwargs={"embedding_dim": 4, "hidden_units": (16,), "activation": "gelu"},
     ),
 }

@@ -20,7 +20,7 @@ CASES = {
     "a table": ModelCase(
         LogisticRegression,
         schema=tiny_schema(sides=False),
-        num_params=5 + 6 + 1 + 2 + 3 + 1,  # device, genres, age, picture, steps, b
+        num_params=5 + 9 + 1 + 2 + 3 + 1,  # device, genres, age, picture, steps, b
         adds_up=True,
     ),
 }

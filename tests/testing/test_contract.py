@@ -159,7 +159,7 @@ def test_random_inputs_are_valid_and_end_in_padding():
 
 
 def table_of(model):
-    return ModelCase(model, num_params=18, schema=tiny_schema(sides=False))
+    return ModelCase(model, num_params=21, schema=tiny_schema(sides=False))
 
 
 def test_a_table_without_users_and_items_is_checked_without_candidates():
