@@ -11,13 +11,14 @@ PUBLIC = {
         ExactResume GradientMonitor LabelValidation RankingValidation TrainingDiagnostics
     """,
     "data": """
-        Buckets Interactions MinMaxScaler NegativeSampler PreparedData Split StandardScaler
-        Vocabulary add_history audit deduplicate drop_missing drop_outliers encode fit_vocabularies
-        global_time_split histories k_core k_fold leave_last_out load_vocabularies make_schema
-        next_items next_labels per_user_time_split pointwise positives predefined_split prepare
-        random_split read recency_weights repeated_k_fold save_vocabularies shared_negatives
-        stream_parquet stream_tfrecord time_folds time_gaps with_negatives without_labels
-        write_tfrecord
+        Buckets ExampleSplit Examples Interactions MinMaxScaler NegativeSampler PreparedData
+        PreparedExamples Split StandardScaler Vocabulary add_history audit deduplicate drop_missing
+        drop_outliers encode fit_vocabularies global_time_split histories k_core k_fold
+        leave_last_out load_vocabularies make_schema next_items next_labels per_user_time_split
+        pointwise positives predefined_split prepare prepare_examples random_split read
+        read_examples recency_weights repeated_k_fold save_vocabularies shared_negatives
+        split_examples stream_parquet stream_tfrecord time_folds time_gaps windows with_negatives
+        without_labels write_tfrecord
     """,
     "datasets": """
         Dataset cache_dir load names synthetic tfds_files
@@ -27,9 +28,9 @@ PUBLIC = {
     """,
     "evaluation": """
         Candidates ProtocolWarning RankingResult RankingTask Recommendations auc beyond_accuracy
-        bootstrap_intervals check_ranking check_split click_metrics compare cross_validate
-        evaluate format_table holm item_popularity log_loss paired_comparison rank rating_errors
-        recommend row_counts sample_candidates segment_rows spread user_activity
+        bootstrap_intervals check_features check_ranking check_split click_metrics compare
+        cross_validate evaluate format_table holm item_popularity log_loss paired_comparison rank
+        rating_errors recommend row_counts sample_candidates segment_rows spread user_activity
     """,
     "interop": """
         fill_tfrs_index from_tfrs import_tfrs
@@ -71,7 +72,7 @@ PUBLIC = {
 }
 # Modules whose classes and constants are public as they stand, and the models, a line each there.
 WHOLE = {"schema", "types", "models"}
-MOST = 153
+MOST = 173
 
 
 @pytest.mark.parametrize("package", PUBLIC)

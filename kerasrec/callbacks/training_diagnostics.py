@@ -308,6 +308,8 @@ class TrainingDiagnostics(keras.callbacks.Callback):
         schema, model = self._schema()
         if schema is None or not self._samples or not isinstance(model, Ranker):
             return
+        if not schema.user or not schema.item:
+            return
         columns = _joined(self._samples)
         user, item = schema.user_id.name, schema.item_id.name
         # In batches of sequences the user id is repeated at every step, so rows are not queries.

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import kerasrec
 from kerasrec._checks import check_integer
 from kerasrec.cli.data import chosen_features, describe_positives, prepare
+from kerasrec.cli.examples import all_rows, are_examples, prepare_examples
 from kerasrec.cli.model_flags import default_arguments
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import write_run
+from kerasrec.runs.example_records import record_examples
 from kerasrec.runs.records import Records, below_baseline, record, with_findings
 from kerasrec.runs.settings import Training, seconds_of
 from kerasrec.runs.terminal import say
@@ -25,7 +27,7 @@ from kerasrec.runs.unfinished import begin, give_up, remember_rows
 from kerasrec.types import is_computed, output_kind
 
 if TYPE_CHECKING:  # at run time, only what uses it pays for its import
-    from kerasrec.data import PreparedData
+    from kerasrec.data import PreparedData, PreparedExamples
     from kerasrec.datasets import Dataset
     from kerasrec.runs._train import TrainingResult
     from kerasrec.runs.choosing.choices import Choices
@@ -76,6 +78,9 @@ def fit(
         if file is not None and Path(file).is_file():  # so that the run finds it from anywhere
             found[name] = str(Path(file).resolve())
     source = dataclasses.replace(source, **found)
+    files = {n: getattr(splitting, n) for n in ("valid_file", "test_file")}
+    there: Any = {n: str(Path(f).resolve()) for n, f in files.items() if f and Path(f).is_file()}
+    splitting = dataclasses.replace(splitting, **there)
     flags = {"model": model, **arguments, "refit": refit, "budget": budget, "replicas": replicas}
     for settings in (source, splitting, training):
         flags |= dataclasses.asdict(settings)
@@ -114,10 +119,12 @@ class _Given:
     training: Training
     budget: str | float | None
 
-    def read(self) -> "tuple[Dataset, PreparedData]":
-        """Read and split the rows, and describe them."""
+    def read(self) -> "tuple[Dataset | None, Any]":
+        """Read and split the rows, and describe them. Without users and items, no data set."""
         from kerasrec.runs.recipes import check_loss, kind_of
 
+        if are_examples(self.model, self.source):
+            return None, self._read_examples()
         with step(f"Reading {self.source.data}"):
             dataset, ready = prepare(self.source, self.splitting, seed=self.training.seed)
         say(ready.split.describe())
@@ -136,7 +143,18 @@ class _Given:
             )
         return dataset, ready
 
-    def choose(self, ready: "PreparedData") -> "Choices":
+    def _read_examples(self) -> "PreparedExamples":
+        """Read and split rows without users and items, and describe them."""
+        with step(f"Reading {self.source.data}"):
+            ready = prepare_examples(
+                self.model, self.source, self.splitting, seed=self.training.seed
+            )
+        say(ready.split.describe())
+        say(f"Features: {'; '.join(ready.notes)}.")
+        import_tensorflow()
+        return ready
+
+    def choose(self, ready: Any) -> "Choices":
         """Choose what is not given, by rules or by short trainings, and describe it."""
         about: dict[str, Any] = {
             "max_length": self.source.max_length,
@@ -179,7 +197,7 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     chosen = _kept_choices(folder, lambda: given.choose(ready))
     ready = chosen.prepared(ready)
 
-    def train(rows: "PreparedData", **options: Any) -> tuple[Any, Any, float]:
+    def train(rows: Any, **options: Any) -> tuple[Any, Any, float]:
         start = time.perf_counter()
         keras.utils.set_random_seed(chosen.training.seed)  # the same model for the same seed
         with strategy.scope():
@@ -200,18 +218,25 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
 
     model, trained, seconds = train(ready)
     learned = str(chosen.training.loss) if trained.history else ""
-    with step("Ranking the test rows"):
-        compared = _beside_popularity(name, model, ready)
-        records = record(compared, ready, dataset, losses={name: learned})
+    if dataset is None:
+        with step("Predicting the test rows"):
+            records = record_examples(name, model, ready, loss=learned)
+    else:
+        with step("Ranking the test rows"):
+            compared = _beside_popularity(name, model, ready)
+            records = record(compared, ready, dataset, losses={name: learned})
     about = records.about
     about["seconds"]["training"] = seconds
     about["choices"] = {"text": chosen.describe(), "reasons": chosen.reasons}
     about["notes"].append(chosen.describe())
     if trained.problem is not None:
         about["findings"].append(trained.problem)
-    about["findings"] += below_baseline(name, records.metrics, ready, loss=learned)
+    if dataset is not None:
+        about["findings"] += below_baseline(name, records.metrics, ready, loss=learned)
     served = ready
-    if flags["refit"]:
+    if flags["refit"] and dataset is None:
+        served = all_rows(ready, given.source)
+    elif flags["refit"] and dataset is not None:
         whole = kerasrec.data.prepare(
             dataset.interactions,
             positive=given.source.positive,
@@ -219,6 +244,7 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
             features=chosen_features(given.source),
         )
         served = chosen.prepared(whole)
+    if flags["refit"]:
         model, note, about["seconds"]["refit"] = _refit(train, served, trained.epochs)
         about["notes"].append(note)
     write_run(
@@ -259,10 +285,13 @@ def _report(
         "metrics": records.metrics,
         "findings": findings,
     }
-    table = "No test rows: nothing was ranked."
+    table = "No test rows: nothing was measured."
     if records.metrics:
         table = kerasrec.evaluation.format_table(records.metrics)
-    following = f"Written to {directory}. Next: kerasrec recommend {directory} --user ID"
+    following = f"kerasrec recommend {directory} --user ID"
+    if records.about.get("task") == "labels":
+        following = f"kerasrec export {directory} DIRECTORY"
+    following = f"Written to {directory}. Next: {following}"
     text = f"{with_findings(table, findings)}\n{following}"
     return Report(document, text, code=1 if trained.diverged else 0)
 
@@ -289,7 +318,7 @@ def _strategy(name: str, replicas: int | None) -> Any:
 
 
 def _refit(
-    train: Callable[..., tuple[Any, Any, float]], whole: "PreparedData", epochs: int
+    train: Callable[..., tuple[Any, Any, float]], whole: Any, epochs: int
 ) -> tuple[Any, str, float]:
     """Train a new model on all rows for the epochs found. Return a note and the seconds too."""
     rows = len(whole.split.train)

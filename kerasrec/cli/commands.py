@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import kerasrec
 from kerasrec._files import new_file
 from kerasrec.cli.data import OWN_TABLES, item_table, load, prepare, say_form
+from kerasrec.cli.examples import audit_examples, prepare_examples
 from kerasrec.cli.flags import in_flags
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import Run, changes, read_run
+from kerasrec.runs.example_records import record_examples
 from kerasrec.runs.records import findings, label_metrics, with_findings
 from kerasrec.runs.side_tables import item_categories, rows_schema, with_stored_features
 
 if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
-    from kerasrec.data import PreparedData
+    from kerasrec.data import PreparedExamples
 
 RUNS = "directories that kerasrec fit wrote, of one data set and split; the first is the reference"
 
@@ -35,8 +37,8 @@ def audit(
     encoding: str = "utf-8",
     decimal: str | None = None,
     id_type: Literal["auto", "string", "integer"] = "auto",
-    user: str = "user_id",
-    item: str = "item_id",
+    user: str | None = "user_id",
+    item: str | None = "item_id",
     label: str | None = "rating",
     time: str | None = "timestamp",
     users: str | None = None,
@@ -53,8 +55,9 @@ def audit(
         encoding: of a text file, such as latin-1, cp1252 or utf-16.
         decimal: mark of fractions, a point or a comma.
         id_type: read ids as text or as integers; auto takes integers where each id is one.
-        user: column of user ids, or a usual name such as userId.
-        item: column of item ids.
+        user: column of user ids, or a usual name such as userId; null, for user and item, where
+            rows are examples of their label.
+        item: column of item ids, or null.
         label: column of ratings; null for implicit feedback.
         time: column that orders the rows; null where there is none.
         users: file with a row for each user; shows what its columns are taken for.
@@ -65,6 +68,9 @@ def audit(
     """
     given = dict(locals())
     source = Source(**given)
+    if user is None or item is None:
+        with step(f"Reading {data}"):
+            return audit_examples(source)
     with step(f"Reading {data}"):
         if Path(data).is_file():  # unfiltered, with rows that `load` would reject
             say_form(source)
@@ -89,6 +95,8 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = Non
         ValueError: if the directory or the data are not those of the training, or k is invalid.
     """
     found, ready = _reopen(run, data)
+    if not found.schema.item:
+        return _evaluate_labels(found, ready)
     import_tensorflow()
     with step("Ranking the test rows"), warnings.catch_warnings():  # printed below the metrics
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
@@ -114,7 +122,7 @@ def export(
     directory: str,
     *,
     version: int | None = None,
-    k: int | Sequence[int] = 10,
+    k: int | Sequence[int] | None = None,
     signatures: Sequence[str] | None = None,
     quantize: Literal["float32", "float16", "int8"] = "float32",
     filter_by: str | None = None,
@@ -128,8 +136,8 @@ def export(
         run: directory written by `kerasrec fit`.
         directory: folder of the versions; created if it does not exist.
         version: number of the version; null for the highest plus one.
-        k: length of the lists that the served model recommends. Several, as in 10,100, give
-            signatures recommend_10 and recommend_100.
+        k: length of the lists that the served model recommends; null for 10. Several, as in 10,100,
+            give signatures recommend_10 and recommend_100.
         signatures: names of the signatures to write; null for all that the model has.
         quantize: storage type of embedding tables. Smaller types must stay within an error budget.
         filter_by: column of item categories, such as genres, that requests may filter by (input
@@ -303,7 +311,7 @@ def _card(run: Run, licence: str | None) -> dict[str, Any]:
         "description": f"Written by `kerasrec fit {run.flags['model']}`.",
         "data": {
             "data": run.flags["data"],
-            "split": run.flags["split"],
+            "split": run.flags["split"] or _method(run),
             "seed": run.flags["seed"],
             **{f"{part} rows": about["rows"] for part, about in run.split.items()},
         },
@@ -312,7 +320,25 @@ def _card(run: Run, licence: str | None) -> dict[str, Any]:
     return card if licence is None else {**card, "licence": licence}
 
 
-def _reopen(directory: str, data: str | None) -> "tuple[Run, PreparedData]":
+def _method(run: Run) -> str:
+    """Return how a run whose flags leave it open split its rows."""
+    about = json.loads((run.directory / "run.json").read_text(encoding="utf-8"))
+    return str(about["split"].splitlines()[0])
+
+
+def _evaluate_labels(run: Run, ready: "PreparedExamples") -> Report:
+    """Evaluate a run of rows without users and items, beside the mean label."""
+    import_tensorflow()
+    with step("Predicting the test rows"):
+        name = str(run.flags["model"])
+        found = record_examples(name, run.model, ready, loss=str(run.flags["loss"]))
+    text = kerasrec.evaluation.format_table(found.metrics)
+    known = found.about["findings"]
+    document = {"run": run.directory, "metrics": found.metrics, "findings": known}
+    return Report(document, with_findings(text, known))
+
+
+def _reopen(directory: str, data: str | None) -> "tuple[Run, Any]":
     """Read a run and the rows it was made of."""
     with step(f"Reading {directory}"):
         run = read_run(directory)
@@ -327,14 +353,16 @@ def _reopen(directory: str, data: str | None) -> "tuple[Run, PreparedData]":
                 f"{directory}: the data of the training, {flags['data']}, no longer exist. "
                 "Give their path with --data."
             )
-        _, ready = prepare(
-            choose(Source, flags),
-            choose(Splitting, flags),
-            seed=flags["seed"],
-            vocabularies=run.vocabularies,
-            schema=rows_schema(run),
-        )
-        ready = with_stored_features(ready, run)
+        about: Any = {"seed": flags["seed"], "vocabularies": run.vocabularies}
+        source, splitting = choose(Source, flags), choose(Splitting, flags)
+        ready: Any
+        if run.schema.item:
+            _, ready = prepare(source, splitting, schema=rows_schema(run), **about)
+            ready = with_stored_features(ready, run)
+        else:
+            ready = prepare_examples(
+                run.flags["model"], source, splitting, schema=run.schema, **about
+            )
     if changed := changes(run.split, ready.fingerprint()):
         raise ValueError(
             f"{directory}: the rows of {flags['data']} are not those of the training: other "

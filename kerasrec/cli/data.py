@@ -50,7 +50,7 @@ def load(source: Source) -> "Dataset":
 # Settings that say what becomes of the rows, once they are read.
 _NOT_READ = (
     "data", "positive", "duplicates", "k_core", "min_count", "max_length", "users", "items",
-    "missing_sides", "features",
+    "missing_sides", "features", "window",
 )  # fmt: skip
 
 
@@ -109,6 +109,15 @@ def prepare(
     Raises:
         ValueError: if the flags or the data are invalid.
     """
+    given = {name: getattr(splitting, name) for name in ("group", "valid_file", "test_file")}
+    given |= {"split": splitting.split} if splitting.split == "group" else {}
+    given |= {"window": source.window}
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"--{name} {value}: it is for rows without users and items, and these rows have "
+                "both. Leave it out, or pass --user null --item null."
+            )
     dataset = load(source)
     rows: Any = dataset.interactions
     given = {"valid": splitting.valid, "test": splitting.test}
@@ -120,7 +129,7 @@ def prepare(
             "temporal": kerasrec.data.per_user_time_split,
             "time": kerasrec.data.global_time_split,
         }
-        rows = functions[splitting.split](rows, **options)
+        rows = functions[splitting.split or "leave_last_out"](rows, **options)
     return dataset, kerasrec.data.prepare(
         rows,
         positive=source.positive,

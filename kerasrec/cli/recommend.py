@@ -61,6 +61,11 @@ def recommend(
         raise ValueError(f"recommend: expected one of {list(given)}; received {_given(given)}.")
     _check_output(output)
     found = read_run(run)
+    if not found.schema.item:
+        raise ValueError(
+            f"{run}: its model predicts the label {found.schema.label!r} of rows without items, so "
+            "there is nothing to recommend. Export it with kerasrec export and ask `predict`."
+        )
     vocabulary = found.vocabularies[found.schema.item_id.name]
     _check_features(found, of_items=item is not None)
     titles = _titles(found, items)

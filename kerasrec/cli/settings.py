@@ -25,8 +25,10 @@ class Source:
         decimal: mark of fractions, a point or a comma.
         id_type: read ids as text or as integers; auto takes integers where each id is one.
         user: column of user ids. Common names such as userId are found. Column roles are for files;
-            named data sets know their own.
-        item: column of item ids.
+            named data sets know their own. null, for user and item, where rows are examples of
+            their label, and all other columns features; models of features alone also read files so
+            that have no such columns.
+        item: column of item ids, or null.
         label: column of ratings or clicks; null for implicit feedback.
         positive: labels that are positives, as ">" or ">=" and a number: ">0" for clicks, ">=4" for
             stars. Other rows are not hits and not training positives, but still count as seen.
@@ -38,7 +40,8 @@ class Source:
         missing_sides: reject users and items without a row in their file, or take their features
             as unknown.
         features: all columns of these tables that carry information, none, some of them such as
-            age,genres, or some with their kinds such as "{age: buckets, genres: bag}".
+            age,genres, or some with their kinds such as "{age: buckets, genres: bag}". Of rows
+            without users and items, the columns that are features.
         missing: reject rows with missing values, or leave them out.
         duplicates: reject repeated (user, item) pairs, keep all rows, keep the last, or take the
             mean rating.
@@ -46,6 +49,8 @@ class Source:
         min_count: ids with fewer training rows become unknown; 1 keeps all ids.
         max_length: number of newest items of a user that a model of histories reads; null for the
             choice of the rules.
+        window: for rows without items: number of newest rows that a model of sequences reads, the
+            row itself included. They are those of the user, if there is one; null for 10.
     """
 
     data: str
@@ -56,8 +61,8 @@ class Source:
     encoding: str = "utf-8"
     decimal: str | None = None
     id_type: Literal["auto", "string", "integer"] = "auto"
-    user: str = "user_id"
-    item: str = "item_id"
+    user: str | None = "user_id"
+    item: str | None = "item_id"
     label: str | None = "rating"
     positive: str = ANY_POSITIVE_LABEL
     time: str | None = "timestamp"
@@ -71,6 +76,7 @@ class Source:
     k_core: int = 1
     min_count: int = 1
     max_length: int | None = None
+    window: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,14 +85,22 @@ class Splitting:
 
     Args:
         split: the last rows of each user, random rows, the last share of each user, or the last
-            share of all time.
+            share of all time; null for leave_last_out. Rows without users and items are split at
+            random, by time or by group; null for random.
         valid: validation rows: a number per user for leave_last_out, else a share.
         test: test rows, likewise. With 0 for both, all rows are training rows.
+        group: column whose rows of one value stay together, for a split by group.
+        valid_file: file of the validation rows, instead of rows of the data; for rows without users
+            and items.
+        test_file: file of the test rows, likewise.
     """
 
-    split: Literal["leave_last_out", "random", "temporal", "time"] = "leave_last_out"
+    split: Literal["leave_last_out", "random", "temporal", "time", "group"] | None = None
     valid: int | float | None = None
     test: int | float | None = None
+    group: str | None = None
+    valid_file: str | None = None
+    test_file: str | None = None
 
 
 Settings = TypeVar("Settings", Source, Splitting, Training)

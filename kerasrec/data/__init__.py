@@ -18,6 +18,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encoding.buckets": ["Buckets"],
         "encoding.vocabulary": ["Vocabulary"],
         "encoding.vocabulary_file": ["load_vocabularies", "save_vocabularies"],
+        "examples.examples": ["Examples"],
+        "examples.prepared": ["PreparedExamples", "prepare_examples"],
+        "examples.reading": ["read_examples"],
+        "examples.splitting": ["ExampleSplit", "split_examples"],
+        "examples.windows": ["windows"],
         "splits.folds": ["repeated_k_fold", "time_folds"],
         "splits.split": [
             "Split",

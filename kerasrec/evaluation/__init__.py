@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "measure": ["beyond_accuracy", "click_metrics", "rating_errors"],
         "clicks": ["auc", "log_loss"],
-        "guard": ["ProtocolWarning", "check_ranking", "check_split"],
+        "guard": ["ProtocolWarning", "check_features", "check_ranking", "check_split"],
         "baseline": ["item_popularity"],
         "segments": ["segment_rows", "user_activity"],
         "cross_validation": ["cross_validate"],

@@ -11,11 +11,17 @@ import numpy as np
 
 from kerasrec.data.splits.split import Split
 from kerasrec.data.tables.side_tables import side_of
+from kerasrec.evaluation.clicks import auc
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
 from kerasrec.evaluation.ranking.task import RankingTask, TaskOptions
-from kerasrec.schema import FIRST_ID, Schema
+from kerasrec.schema import FIRST_ID, Numeric, Schema
 from kerasrec.types import Columns
+
+TELLS_ALONE = 0.95
+"""AUC of a feature alone from which on it is suspicious."""
+MOST_ROWS = 200_000
+"""Rows that `check_features` looks at."""
 
 
 class ProtocolWarning(UserWarning):
@@ -79,6 +85,65 @@ def check_split(split: Split) -> list[str]:
                 "global_time_split and time_folds exclude that."
             )
     return _warned(found)
+
+
+def check_features(columns: Columns, schema: Schema) -> list[str]:
+    """Warn of features that tell the label almost alone.
+
+    Most often such a column was written after the label was known: the date of a return, the page
+    after a click. A number is judged by the AUC of its order, a category by that of the share of
+    positives among the other rows that have it. Bags, vectors and histories are not looked at.
+
+    Args:
+        columns: encoded training rows with their label.
+        schema: names of the features, and which labels are positives.
+
+    Returns:
+        The findings, also issued as `ProtocolWarning`. Empty for rows of which all labels are
+        equal.
+
+    Example:
+
+    >>> from kerasrec.schema import Numeric
+    >>> schema = Schema(context=[Numeric("age"), Numeric("paid")], label="bought")
+    >>> columns = {"age": np.float32([30, 40, 20, 50]), "paid": np.float32([0, 9, 8, 0])}
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     check_features(columns | {"bought": np.float32([0, 1, 1, 0])}, schema)
+    ["'paid' alone tells the label 'bought' with AUC 1.000: was it known before?"]
+    """
+    names = [feature.name for feature in schema.features]
+    rows = check_columns(columns, [*names, schema.label], what="check_features")
+    some = np.random.default_rng(0).permutation(rows)[:MOST_ROWS]
+    labels = np.asarray(schema.is_positive(np.asarray(columns[schema.label])[some]), np.float64)
+    found = []
+    for feature in schema.features if labels.min() < labels.max() else ():
+        if feature.shape or feature.is_history:
+            continue
+        values = np.asarray(columns[feature.name])[some]
+        if isinstance(feature, Numeric):
+            scores = np.where(np.isnan(values), feature.mean, values)
+        else:
+            scores = _share_of_others(values, labels)
+        value = auc(labels, scores)
+        value = max(value, 1 - value)
+        if value >= TELLS_ALONE:
+            found.append(
+                f"{feature.name!r} alone tells the label {schema.label!r} with AUC {value:.3f}: "
+                "was it known before?"
+            )
+    return _warned(found)
+
+
+def _share_of_others(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return, for each row, the mean label of the other half of the rows with its id."""
+    mean, half = labels.mean(), np.arange(len(ids)) % 2
+    shares = np.empty(len(ids))
+    for number in (0, 1):
+        other = half != number
+        counts = np.bincount(ids[other], minlength=int(ids.max()) + 1)
+        sums = np.bincount(ids[other], labels[other], len(counts))
+        shares[~other] = ((sums + mean) / (counts + 1))[ids[~other]]
+    return shares
 
 
 def check_ranking(

@@ -95,7 +95,8 @@ def click_metrics(
 
     Returns:
         Dict with these metrics, `gauc_users` (users with both labels), `test_rows`,
-        `unknown_user_rows` and `unknown_item_rows`. Metrics that are undefined if a label is
+        `unknown_user_rows` and `unknown_item_rows`. Tables without users have no `gauc`, those
+        without users or items no unknown ones. Metrics that are undefined if a label is
         missing (`auc`, `gauc`, `normalized_entropy`, `calibration` without a positive) are NaN.
 
     Raises:
@@ -119,10 +120,13 @@ def click_metrics(
     schema = model.schema
     labels = binary(columns[schema.label], f"click_metrics: column {schema.label!r}")
     logits = predict(model, columns, batch_size=batch_size).astype(np.float64)
-    users = np.asarray(columns[schema.user_id.name], np.int64)
-    grouped = grouped_auc(labels, logits, np.where(known(users), users, -1))
+    grouped = float("nan"), 0
+    if schema.user:
+        users = np.asarray(columns[schema.user_id.name], np.int64)
+        grouped = grouped_auc(labels, logits, np.where(known(users), users, -1))
     rows = ClickRows(labels, logits, expit(logits), grouped, bins)
-    return metrics.compute(metrics.CLICKS, rows) | {"gauc_users": grouped[1]} | counts
+    found = metrics.compute(metrics.CLICKS, rows) | {"gauc_users": grouped[1]} | counts
+    return found if schema.user else {n: v for n, v in found.items() if "gauc" not in n}
 
 
 def beyond_accuracy(
@@ -205,10 +209,10 @@ def _checked(model: Ranker, columns: Columns, what: str) -> dict[str, int]:
     schema = model.schema
     names = [feature.name for feature in schema.features] + [schema.label]
     rows = check_columns(columns, names, what=what)
-    users = check_ids(columns[schema.user_id.name], schema.user_id, what=what)
-    items = check_ids(columns[schema.item_id.name], schema.item_id, what=what)
-    return {
-        "test_rows": rows,
-        "unknown_user_rows": int((~known(users)).sum()),
-        "unknown_item_rows": int((~known(items)).sum()),
-    }
+    counts = {"test_rows": rows}
+    for side in ("user", "item"):
+        if getattr(schema, side):
+            feature = schema.user_id if side == "user" else schema.item_id
+            ids = check_ids(columns[feature.name], feature, what=what)
+            counts[f"unknown_{side}_rows"] = int((~known(ids)).sum())
+    return counts

@@ -53,6 +53,7 @@ class Recommender(FitModel):
                 )
         self.schema = self.narrow(schema)
         self._refused: ValueError | None = None
+        self._of_numbers = False
         # Ids and floats share one dict, so each layer casts its own inputs.
         self.autocast = False
 
@@ -159,16 +160,28 @@ class Recommender(FitModel):
     def get_build_config(self) -> None:
         """Return nothing: the constructor builds the model."""
 
+    def predict_numbers(self) -> None:
+        """Take the output for a number from here on, as after training on its squared error.
+
+        What would be log odds is then served as it is. Saved models keep it.
+        """
+        self.output_kind = "rating"
+        self._of_numbers = True
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments. Subclasses add their own."""
-        return {**super().get_config(), "schema": self.schema.to_dict()}
+        kind = {"output_kind": self.output_kind} if self._of_numbers else {}
+        return {**super().get_config(), "schema": self.schema.to_dict(), **kind}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Recommender":
         """Create a model with the architecture of the config and fresh weights."""
         config = dict(config)
         trainable = config.pop("trainable", True)
+        numbers = config.pop("output_kind", None) is not None
         model = cls(**config)
+        if numbers:
+            model.predict_numbers()
         if not trainable:
             model.trainable = False
         return model

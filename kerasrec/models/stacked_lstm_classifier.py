@@ -26,7 +26,8 @@ class StackedLSTMClassifier(TargetAwareRecommender):
     score = w . h + b' (Hochreiter and Schmidhuber, 1997, "Long Short-Term Memory"; stacked as by
     Graves, 2013). Deviation: v and c join after the last layer, so that a history is read once for
     all candidates. The user id is not used, so new users can be served from their history. Fit it
-    on `kerasrec.data.histories`, or in `kerasrec.training.StepwiseTrainer` on all steps at once.
+    on `kerasrec.data.histories`, in `kerasrec.training.StepwiseTrainer` on all steps at once, or,
+    without users and items, on `kerasrec.data.windows` of columns.
 
     Args:
         schema: the features. The history is the first sequence of the item id, each
@@ -64,6 +65,8 @@ class StackedLSTMClassifier(TargetAwareRecommender):
     (TensorShape([1]), 'logit')
     """
 
+    sides = ()
+
     def __init__(
         self,
         schema: Schema,
@@ -91,7 +94,8 @@ class StackedLSTMClassifier(TargetAwareRecommender):
         self.dropout = dropout
         self.stddev = stddev
         self.output_kind = "logit" if num_classes is None else "logits"
-        query, item = self.schema.query, self.schema.item_id.name
+        query = self.schema.query
+        item = self.schema.item_id.name if self.schema.item else "item_id"
         self.sequence = next(iter(self.schema.item_histories), None)
         self.numbers = list(self.schema.number_histories)
         self.steps: list[Any] = [*([self.sequence] if self.sequence else []), *self.numbers]
@@ -103,7 +107,8 @@ class StackedLSTMClassifier(TargetAwareRecommender):
                 f"received {lengths}. Add IdSequence('history', of={item!r}, max_length=50)."
             )
         self.max_length = next(iter(lengths.values()))
-        read = {f.name for f in (self.schema.user_id, *self.steps)}
+        own = [self.schema.user_id] if self.schema.user else []
+        read = {f.name for f in (*own, *self.steps)}
         self.beside = [f.name for f in query if f.name not in read]
         self.of_item = [f.name for f in self.schema.item] if target_aware else []
         only = [*([self.sequence.name] if self.sequence else []), *self.beside, *self.of_item]

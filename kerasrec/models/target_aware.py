@@ -42,8 +42,10 @@ class TargetAwareRecommender(Recommender):
         raise NotImplementedError(f"{type(self).__name__} does not define read_query.")
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
-        """Return the logits of the items for the queries, or of the queries alone."""
+        """Return the logits of the items for the queries; without items, of the queries alone."""
         query = self.read_query(inputs, training)
+        if not self.schema.item:
+            return self.head(query, None)
         ids = ops.convert_to_tensor(inputs[self.schema.item_id.name])
         items = self.features(inputs, names=self.of_item) if self.of_item else ids[..., None]
         lead = items.shape[:-1] if None not in items.shape[:-1] else ops.shape(items)[:-1]

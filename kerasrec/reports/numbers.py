@@ -87,9 +87,10 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
             pq.read_table(path / "queries.parquet"),
         )
         version = recorded.about["version"]
+        labels = recorded.about.get("task") == "labels"
         recorded.queries.select(["model", "user"])
         model = recorded.model
-        if version == VERSION and recorded.metrics:
+        if version == VERSION and recorded.metrics and not labels:
             _ = [recorded.about[name][model] for name in ("segments", "lists")]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(
@@ -100,6 +101,12 @@ def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
         raise ValueError(
             f"{directory}: run.json has the version {version!r}; this kerasrec reads {VERSION}. "
             "Use the kerasrec that wrote it, or train again."
+        )
+    if labels:
+        raise ValueError(
+            f"{directory}: a report compares rankings, and this run predicts labels of rows "
+            f"without users and items. Its metrics are in {path / 'metrics.json'}; kerasrec "
+            "evaluate prints them."
         )
     if not recorded.metrics:
         raise ValueError(

@@ -9,7 +9,8 @@
 | `split.json` | rows and checksum of each part, to recognise them |
 | `history.json` | losses by epoch |
 | `metrics.json` | metrics on the test rows |
-| `seen.parquet` | encoded users and items of all rows, the newest of each user last |
+| `seen.parquet` | encoded users and items of all rows, the newest of each user last; not there if
+the rows have no users and items |
 
 `users.parquet` and `items.parquet` are there if the model reads features of users or items: their
 encoded values, one row for each encoded id. `titles.parquet` is there if the data set names its
@@ -36,7 +37,7 @@ from kerasrec.schema import Schema
 if TYPE_CHECKING:  # at run time, only what reads it pays for its import
     import pyarrow as pa
 
-    from kerasrec.data import PreparedData
+    from kerasrec.data import PreparedData, PreparedExamples
 
 FILES = (
     "model.keras",
@@ -46,8 +47,8 @@ FILES = (
     "split.json",
     "history.json",
     "metrics.json",
-    "seen.parquet",
 )
+SEEN = "seen.parquet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Run:
         Raises:
             ValueError: if the file cannot be read.
         """
-        return _read_columns(self.directory / "seen.parquet")
+        return _read_columns(self.directory / SEEN)
 
 
 def training_directory(output: str | os.PathLike[str]) -> Path:
@@ -132,7 +133,7 @@ def training_directory(output: str | os.PathLike[str]) -> Path:
 def write_run(
     directory: str | os.PathLike[str],
     model: Any,
-    ready: "PreparedData",
+    ready: "PreparedData | PreparedExamples",
     *,
     flags: Mapping[str, Any],
     split: Mapping[str, Any],
@@ -179,16 +180,19 @@ def write_run(
         pq.write_table(records.queries, partial / "queries.parquet")
         if records.titles is not None:
             pq.write_table(records.titles, partial / "titles.parquet")
-        _write_columns(partial / "seen.parquet", ready.seen())
-        sides = {
-            "users": (model.schema.user, ready.users),
-            "items": (model.schema.item, ready.items),
-        }
-        for name, (features, table) in sides.items():
-            read = {f.name: table[f.name] for f in features if f.name in (table or {})}
-            if len(read) > 1:  # more than the id
-                _write_columns(partial / f"{name}.parquet", read)
+        if model.schema.item:
+            _write_sides(partial, model.schema, ready)
     return final
+
+
+def _write_sides(folder: Path, schema: Schema, ready: Any) -> None:
+    """Write the items seen, and the features of users and items that the model reads."""
+    _write_columns(folder / SEEN, ready.seen())
+    sides = {"users": (schema.user, ready.users), "items": (schema.item, ready.items)}
+    for name, (features, table) in sides.items():
+        read = {f.name: table[f.name] for f in features if f.name in (table or {})}
+        if len(read) > 1:  # more than the id
+            _write_columns(folder / f"{name}.parquet", read)
 
 
 def _write_columns(file: Path, columns: Mapping[str, np.ndarray]) -> None:
@@ -252,6 +256,8 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
         schema = Schema.from_json((path / "schema.json").read_text(encoding="utf-8"))
         if flags["model"] not in set(kerasrec.models.__all__) - {"Recommender"}:
             raise ValueError(f"config.yaml names no model of kerasrec: {flags['model']!r}")
+        if schema.item and not (path / SEEN).is_file():
+            raise ValueError(f"there is no {SEEN}")
     except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
         raise _damaged(path, error) from error
     vocabularies = kerasrec.data.load_vocabularies(path)

@@ -25,6 +25,7 @@ from kerasrec.types import (
     SequenceModel,
     StepClassifier,
     TwoVectors,
+    output_kind,
 )
 
 if TYPE_CHECKING:
@@ -144,7 +145,10 @@ def recipe(
     given = choices_of(training, choices)
     check_loss(model, given.loss)
     training = choose(model, ready, given).training
-    trainer, loss, batches = kind_of(model).makers[str(training.loss)](model, ready, training)
+    makers = kind_of(model).makers
+    if isinstance(ready, kerasrec.data.PreparedExamples):
+        makers = {"log_loss": _clicks, "mse": _ratings}
+    trainer, loss, batches = makers[str(training.loss)](model, ready, training)
     rows = batches(ready.train, None)
     constrain(model, training)
     replicas = model.distribute_strategy.num_replicas_in_sync
@@ -172,6 +176,8 @@ def _ratings(model: Any, ready: "PreparedData", training: Training) -> tuple[Any
     """Train on the squared error of the labels, from the mean and the biases of the rows."""
     if isinstance(model, Biased):
         model.set_biases(*damped_biases(ready))
+    if output_kind(model) == "logit":
+        model.predict_numbers()
 
     def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
         options = _options(training, seen)

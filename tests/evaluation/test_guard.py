@@ -13,13 +13,14 @@ from kerasrec.data import (
 from kerasrec.evaluation import (
     Candidates,
     ProtocolWarning,
+    check_features,
     check_ranking,
     check_split,
     compare,
     evaluate,
     rank,
 )
-from kerasrec.schema import Categorical, Schema
+from kerasrec.schema import Categorical, Numeric, Schema
 
 SCHEMA = Schema(Categorical("user", 5), Categorical("item", 8))
 
@@ -148,3 +149,45 @@ def test_a_context_that_tells_the_item_is_warned_of(of, warned):
         warnings.simplefilter("ignore", ProtocolWarning)
         found = check_ranking(schema, test, seen=seen)
     assert any("context feature 'kind' has one value" in text for text in found) == warned
+
+
+def label_rows(count=400, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, count).astype(np.float32)
+    return rng, labels
+
+
+def test_a_number_that_tells_the_label_is_found():
+    rng, labels = label_rows()
+    schema = Schema(context=[Numeric("age"), Numeric("paid", mean=5.0)], label="bought")
+    paid = np.where(labels == 1, rng.uniform(1, 9, 400), 0).astype(np.float32)
+    columns = {"age": rng.normal(size=400).astype(np.float32), "paid": paid, "bought": labels}
+    with pytest.warns(ProtocolWarning, match="'paid' alone tells the label 'bought' with AUC 1.0"):
+        assert len(check_features(columns, schema)) == 1
+    columns["paid"] = -paid  # in the other direction as well
+    with pytest.warns(ProtocolWarning, match="'paid' alone"):
+        check_features(columns, schema)
+
+
+def test_a_category_is_judged_by_other_rows_with_it():
+    rng, labels = label_rows()
+    schema = Schema(context=[Categorical("page", 9), Categorical("row", 500)], label="click")
+    page = np.where(labels == 1, rng.integers(2, 5, 400), rng.integers(5, 9, 400))
+    # Every row has an id of its own, which says nothing of another row.
+    columns = {"page": page, "row": np.arange(2, 402), "click": labels}
+    with pytest.warns(ProtocolWarning) as found:
+        assert len(check_features(columns, schema)) == 1
+    assert "'page' alone" in str(found[0].message)
+
+
+def test_clean_columns_missing_numbers_and_equal_labels_pass():
+    rng, labels = label_rows()
+    schema = Schema(context=[Numeric("age"), Numeric("picture", 3)], label="click")
+    age = rng.normal(size=400).astype(np.float32)
+    age[::3] = np.nan
+    columns = {"age": age, "picture": np.ones((400, 3), np.float32), "click": labels}
+    with warnings.catch_warnings(action="error"):
+        assert check_features(columns, schema) == []
+        assert check_features({**columns, "click": np.ones(400)}, schema) == []
+    with pytest.raises(ValueError, match="expected a column 'picture'"):
+        check_features({"age": age, "click": labels}, schema)

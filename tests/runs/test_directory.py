@@ -7,7 +7,7 @@ import pytest
 
 from kerasrec.data import Vocabulary, save_vocabularies
 from kerasrec.models import EmbeddingMLP, MatrixFactorization
-from kerasrec.runs.directory import FILES, changes, read_run, write_run
+from kerasrec.runs.directory import FILES, SEEN, changes, read_run, write_run
 from kerasrec.runs.records import Records
 from kerasrec.schema import Bag, Categorical, Numeric, Schema
 
@@ -51,7 +51,7 @@ def write(directory, **changes):
 
 def test_what_is_written_is_read(tmp_path):
     model, directory = write(tmp_path / "runs" / "mf")
-    assert sorted(file.name for file in directory.iterdir()) == sorted(FILES + RECORDED)
+    assert sorted(file.name for file in directory.iterdir()) == sorted((*FILES, SEEN, *RECORDED))
     run = read_run(directory)
     pairs = {"user_id": np.array([2, 3]), "item_id": np.array([4, 2])}
     np.testing.assert_array_equal(run.model(pairs), model(pairs))

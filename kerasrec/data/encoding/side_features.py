@@ -90,7 +90,7 @@ def fit_side_features(
             continue
         column, known = _known_rows(train, side, column_name, vocabularies)
         kind = "buckets" if isinstance(vocabularies.get(name), Buckets) else kinds[name]
-        found = _kind(name, column, kind)
+        found = chosen_kind(name, column, kind)
         if found.kind is None:
             if chosen is not None:
                 raise ValueError(
@@ -100,7 +100,7 @@ def fit_side_features(
             notes.append(note(side, name, found))
             continue
         _refuse_label(train, side, name, found, known, vocabularies)
-        feature, encoder = _fit(name, found, kind, vocabularies.get(name))
+        feature, encoder = fit_column(name, found, kind, vocabularies.get(name))
         features[side].append(feature)
         if encoder is not None:
             encoders[name] = encoder
@@ -182,7 +182,8 @@ def _known_rows(
     return table[name].filter(pa.array(known)), ids[known]
 
 
-def _kind(name: str, column: pa.ChunkedArray, kind: str | None) -> ColumnKind:
+def chosen_kind(name: str, column: pa.ChunkedArray, kind: str | None) -> ColumnKind:
+    """Return what a column holds, in the form of the kind that was asked for, None for any."""
     if kind is None:
         return kind_of_column(name, column)
     check_choice(OWNER, f"features[{name!r}]", kind, KINDS)
@@ -190,7 +191,7 @@ def _kind(name: str, column: pa.ChunkedArray, kind: str | None) -> ColumnKind:
     return as_kind(name, column, asked)
 
 
-def _fit(
+def fit_column(
     name: str, found: ColumnKind, kind: str | None, fitted: Encoder | None
 ) -> tuple[Feature, Encoder | None]:
     """Return the feature of a column, and its vocabulary or buckets."""
@@ -222,6 +223,30 @@ def _encoded(
     vocabularies: Mapping[str, Encoder],
 ) -> np.ndarray:
     """Encode the values of some ids to an array with a row for every id."""
+    out = unknown_rows(feature, num_ids)
+    fill_column(out, feature, column, ids, vocabularies)
+    return out
+
+
+def fill_column(
+    out: np.ndarray,
+    feature: Feature,
+    column: pa.ChunkedArray,
+    places: np.ndarray,
+    vocabularies: Mapping[str, Encoder],
+) -> None:
+    """Write the encoded values of a column to some rows of an array of unknown values.
+
+    Args:
+        out: the array `(rows, ...)`.
+        feature: the feature.
+        column: its raw values.
+        places: row of each value.
+        vocabularies: vocabularies and buckets by feature.
+
+    Raises:
+        ValueError: if the column has other values than the feature.
+    """
     name = feature.name
     kind: FeatureKind
     if isinstance(feature, Numeric):
@@ -230,23 +255,22 @@ def _encoded(
         kind = "bag"
     else:
         kind = "numeric" if isinstance(vocabularies[name], Buckets) else "categorical"
+    if not len(column) or column.null_count == len(column):
+        return
     values = as_kind(name, column, kind).values
-    out = unknown_rows(feature, num_ids)
     if kind == "numeric":
         numbers = values.to_numpy(zero_copy_only=False).astype(np.float32)
         is_bucket = isinstance(feature, Categorical)
-        out[ids] = vocabularies[name].encode(numbers) if is_bucket else numbers
+        out[places] = vocabularies[name].encode(numbers) if is_bucket else numbers
     elif kind == "categorical":
         some = values.is_valid().to_numpy(zero_copy_only=False)
-        out[ids[some]] = vocabularies[name].encode(values.drop_null())
+        out[places[some]] = vocabularies[name].encode(values.drop_null())
     else:
-        rows, places, flat = _flat(values, feature.shape[0])
+        rows, slots, flat = _flat(values, feature.shape[0])
         if kind == "bag":
-            flat_ids = vocabularies[name].encode(flat)
-            out[ids[rows], places] = flat_ids
+            out[places[rows], slots] = vocabularies[name].encode(flat)
         else:
-            out[ids[rows], places] = flat.to_numpy(zero_copy_only=False).astype(np.float32)
-    return out
+            out[places[rows], slots] = flat.to_numpy(zero_copy_only=False).astype(np.float32)
 
 
 def unknown_rows(feature: Feature, num_ids: int) -> np.ndarray:
@@ -297,15 +321,28 @@ def refuse_label(train: Interactions, values: np.ndarray, what: str) -> None:
     Raises:
         ValueError: if they are.
     """
-    if train.label is None:
-        return
-    labels = train.column(train.label)
+    if train.label is not None:
+        refuse_answer(train.column(train.label), train.label, values, what)
+
+
+def refuse_answer(labels: np.ndarray, label: str, values: np.ndarray, what: str) -> None:
+    """Refuse values that are the labels in all rows, where labels differ.
+
+    Args:
+        labels: the labels `(rows,)`.
+        label: name of their column.
+        values: values of another column, `(rows,)`.
+        what: the column, for the message.
+
+    Raises:
+        ValueError: if they are.
+    """
     if (
         len(labels) > 1
         and labels.min() < labels.max()
         and (values.astype(np.float32) == labels).all()
     ):
         raise ValueError(
-            f"{OWNER}: {what} equals the label {train.label!r} in all {len(labels):,} training "
+            f"{OWNER}: {what} equals the label {label!r} in all {len(labels):,} training "
             "rows, so a model would read the answer. Leave it out."
         )

@@ -38,17 +38,13 @@ def save_vocabularies(
     """Write all vocabularies to one Parquet file atomically.
 
     Args:
-        vocabularies: vocabulary, or buckets of numbers, by column name.
+        vocabularies: vocabulary, or buckets of numbers, by column name; none for a table of
+            numbers alone.
         directory: folder for `vocabularies.parquet`; created if necessary.
 
     Returns:
         Path of the file.
-
-    Raises:
-        ValueError: if there are no vocabularies.
     """
-    if not vocabularies:
-        raise ValueError("save_vocabularies: received no vocabularies; fit them first.")
     parts = [_FILE_SCHEMA.empty_table()]
     for feature, vocabulary in vocabularies.items():
         names = pa.array([feature] * len(vocabulary), pa.string())

@@ -197,13 +197,13 @@ def plain_text(values: Any, name: str) -> list[pa.LargeStringArray] | None:
     return None if 0 in shortest else chunks
 
 
-def columns_of(data: Any) -> Mapping[str, Any]:
+def columns_of(data: Any, owner: str = "Interactions") -> Mapping[str, Any]:
     """Return columns by name, from a dict or any table of the Arrow protocol."""
     if isinstance(data, Mapping):
         return data
     if not isinstance(data, pa.Table | pa.RecordBatch) and not hasattr(data, "__arrow_c_stream__"):
         raise ValueError(
-            f"Interactions: expected a dict of columns or a table of the Arrow protocol (pyarrow, "
+            f"{owner}: expected a dict of columns or a table of the Arrow protocol (pyarrow, "
             f"pandas, polars, DuckDB); received {type(data).__name__}. Use kerasrec.data.read for "
             "a file."
         )
@@ -211,25 +211,25 @@ def columns_of(data: Any) -> Mapping[str, Any]:
         table = pa.table(data)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"Interactions: the {type(data).__name__} cannot become an Arrow table: "
+            f"{owner}: the {type(data).__name__} cannot become an Arrow table: "
             f"{'; '.join(map(str, error.args))}. A column mixes types: cast it to string, or pass "
             "only the columns that are needed."
         ) from error
     repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
     if repeated:
         raise ValueError(
-            f"Interactions: columns need different names; received {repeated} more than once."
+            f"{owner}: columns need different names; received {repeated} more than once."
         )
     # pandas adds its index unless it is the default row number.
     pairs = zip(table.column_names, table.columns, strict=True)
     return {name: column for name, column in pairs if not name.startswith("__index_level_")}
 
 
-def joined(columns: Mapping[str, ArrowColumn]) -> pa.Table:
+def joined(columns: Mapping[str, ArrowColumn], owner: str = "Interactions") -> pa.Table:
     """Join columns to one table."""
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) != 1:
-        raise ValueError(f"Interactions: columns must have one length; received {lengths}.")
+        raise ValueError(f"{owner}: columns must have one length; received {lengths}.")
     return pa.table(dict(columns))
 
 

@@ -78,13 +78,13 @@ def take_features(
 
 
 def predict(model: Ranker, columns: Columns, *, batch_size: int) -> np.ndarray:
-    """Compute the scores `(rows,)` of rows of pairs, float32.
+    """Compute the scores `(rows,)` of rows, float32.
 
     Raises:
         ValueError: if one is NaN, or `batch_size` is less than 1.
     """
     check_integer("predict", "batch_size", batch_size, 1, numpy=True)
-    rows = len(columns[model.schema.item_id.name])
+    rows = len(columns[model.schema.features[0].name])
     found = np.empty(rows, np.float32)
     for part in slices(rows, batch_size):
         scores = to_numpy(model(take_features(columns, model.schema.features, part)))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 import kerasrec
@@ -14,6 +15,7 @@ from kerasrec.runs.choosing import rules
 from kerasrec.runs.choosing.facts import Facts, check_ready
 from kerasrec.runs.optimizer import OURS, class_name
 from kerasrec.runs.settings import Training, choices_of
+from kerasrec.schema import ANY_POSITIVE_LABEL
 from kerasrec.types import (
     Autoencoder,
     GraphModel,
@@ -24,9 +26,11 @@ from kerasrec.types import (
 )
 
 if TYPE_CHECKING:
-    from kerasrec.data import PreparedData
+    from kerasrec.data import PreparedExamples
 
 GIVEN = "given"
+EXAMPLE_LOSSES = ("log_loss", "mse")
+"""Losses of tables without users and items."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +61,12 @@ class Choices:
         trained = {} if self.training.loss is None else dataclasses.asdict(self.training)
         return {**self.arguments, **length, **trained}
 
-    def prepared(self, ready: "PreparedData") -> "PreparedData":
+    def prepared(self, ready: Any) -> Any:
         """Return the rows as the model reads them, with histories of the chosen length."""
         has = bool(ready.schema.item_histories)
         return ready if self.max_length is None or has else ready.with_history(self.max_length)
 
-    def make(self, ready: "PreparedData") -> Any:
+    def make(self, ready: Any) -> Any:
         """Return a fresh model of the schema of prepared rows."""
         return getattr(kerasrec.models, self.model)(ready.schema, **self.arguments)
 
@@ -105,7 +109,7 @@ class Choices:
 
 def choose(
     model: Any,
-    ready: "PreparedData",
+    ready: Any,
     training: Training | None = None,
     *,
     max_length: int | None = None,
@@ -118,7 +122,7 @@ def choose(
 
     Args:
         model: name or class of a model, or a model, whose arguments are then not chosen.
-        ready: the rows, from `kerasrec.data.prepare`.
+        ready: the rows, from `kerasrec.data.prepare` or `prepare_examples`.
         training: training options that are given; None for none.
         max_length: length of histories, if it is given.
         arguments: arguments of the constructor that are given.
@@ -139,15 +143,26 @@ def choose(
     given = choices_of(training, choices)
     kind = class_of(model)
     facts = Facts.of(ready)
-    reads_history = issubclass(kind, SequenceModel | StepClassifier)
+    if facts.features and (lacking := getattr(kind, "sides", ())):
+        raise ValueError(
+            f"{kind.__name__} needs columns of {'s and '.join(lacking)}s; the rows have only the "
+            f"features {[f.name for f in ready.schema.features]}. Choose a model of features "
+            "alone, such as FeatureMLP, or read the rows by kerasrec.data.read."
+        )
+    reads_history = issubclass(kind, SequenceModel | StepClassifier) and not facts.features
     made, reasons = dict(arguments or {}), dict.fromkeys(arguments or {}, GIVEN)
     if is_computed(kind):
         for name, (value, why) in rules.arguments(kind.__name__, "", facts).items():
             if name not in made:
                 made[name], reasons[name] = value, why
         return Choices(kind.__name__, made, given, None, reasons, facts)
-    loss = given.loss or loss_of(model)
+    loss = given.loss or (loss_of_examples(ready) if facts.features else loss_of(model))
     length = max_length
+    if facts.features and loss not in EXAMPLE_LOSSES:
+        raise ValueError(
+            f"loss={loss!r}: rows without users and items have no items to draw or to rank; choose "
+            f"one of {', '.join(EXAMPLE_LOSSES)}."
+        )
     if ready.schema.item_histories:
         length = ready.schema.item_histories[0].max_length
     elif reads_history and length is None:
@@ -159,7 +174,7 @@ def choose(
             if name not in made:
                 made[name], reasons[name] = value, why
         _divide(made, reasons)
-    settings = _training_rule(kind, loss, length)(facts)
+    settings = _training_rule(kind, loss, length, facts.features > 0)(facts)
     if class_name(given.optimizer) not in OURS:
         settings["clipnorm"] = (0.0, f"{given.optimizer} of Keras clips before it sums")
     for other in ("clipvalue", "global_clipnorm"):
@@ -206,8 +221,32 @@ def loss_of(model: Any) -> Any:
     return "softmax" if issubclass(kind, SequenceModel | TwoVectors) else "binary_crossentropy"
 
 
-def _training_rule(kind: type, loss: str, length: int | None) -> Any:
+def loss_of_examples(ready: "PreparedExamples") -> Any:
+    """Return the loss of rows without users and items: log_loss where labels are two kinds of rows.
+
+    Args:
+        ready: the rows.
+
+    Raises:
+        ValueError: if labels are numbers of which nobody said which are positives.
+    """
+    schema = ready.schema
+    labels = np.unique(ready.train[schema.label])
+    if len(labels) > 2 and schema.positive == ANY_POSITIVE_LABEL:
+        raise ValueError(
+            f"the label {schema.label!r} has {len(labels):,} values, from {labels[0]:g} to "
+            f"{labels[-1]:g}, so it is not clear what to predict. Pass positive= with the labels "
+            f"that are a yes, such as positive='>={labels[len(labels) // 2]:g}', or loss='mse' to "
+            "predict the number."
+        )
+    ready.check_positives()
+    return "log_loss"
+
+
+def _training_rule(kind: type, loss: str, length: int | None, examples: bool) -> Any:
     """Return the rule for the training options of a kind of model with a loss."""
+    if examples:
+        return rules.examples
     if issubclass(kind, StepClassifier):
         return functools.partial(rules.labels, length=length or rules.LONGEST)
     if issubclass(kind, Autoencoder):

@@ -9,7 +9,7 @@ import kerasrec
 from kerasrec.schema import FIRST_ID
 
 if TYPE_CHECKING:
-    from kerasrec.data import PreparedData
+    from kerasrec.data import PreparedData, PreparedExamples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Facts:
         validation: validation rows.
         effective_items: 1 / sum_i p_i^2, where p_i is the share of item i of the positive rows: the
             number of items if all were equally popular, and fewer the more a few of them dominate.
+        features: features of a table without users and items, of which there are then none.
+        categories: values of all its features of ids together.
     """
 
     rows: int
@@ -38,9 +40,11 @@ class Facts:
     pairs: int
     validation: int
     effective_items: float = 1.0
+    features: int = 0
+    categories: int = 0
 
     @classmethod
-    def of(cls, ready: "PreparedData") -> "Facts":
+    def of(cls, ready: "PreparedData | PreparedExamples") -> "Facts":
         """Compute the facts of prepared rows.
 
         Example:
@@ -55,6 +59,8 @@ class Facts:
         1.8
         """
         schema, train = ready.schema, ready.train
+        if isinstance(ready, kerasrec.data.PreparedExamples):
+            return cls._of_examples(ready)
         labels: Any = np.asarray(train[schema.label])
         values = np.unique(labels[:100_000])
         kind: Literal["none", "binary", "ratings"] = "ratings"
@@ -78,6 +84,25 @@ class Facts:
             effective_items=float(taken.sum() ** 2 / squares) if squares else 1.0,
         )
 
+    @classmethod
+    def _of_examples(cls, ready: "PreparedExamples") -> "Facts":
+        """Compute the facts of a table without users and items."""
+        labels = ready.train[ready.schema.label]
+        values = np.unique(labels)
+        ids = [feature for feature in ready.schema.features if feature.has_ids]
+        return cls(
+            rows=int(ready.positives(ready.train).sum()),
+            users=0,
+            items=0,
+            history=1,
+            labels="binary" if len(values) <= 2 else "ratings",
+            mean_label=float(labels.mean()),
+            pairs=len(labels),
+            validation=len(ready.valid[ready.schema.label]),
+            features=len(ready.schema.features),
+            categories=sum(ready.schema.num_ids(f.name) - FIRST_ID for f in ids),
+        )
+
     @property
     def rows_per_item(self) -> float:
         """Return the mean number of positive rows of an item."""
@@ -90,6 +115,10 @@ class Facts:
 
     def describe(self) -> str:
         """Describe the sizes in a few words."""
+        if self.features:
+            return (
+                f"{self.pairs:,} rows, {self.features:,} features, {self.categories:,} categories"
+            )
         return f"{self.rows:,} positive rows, {self.users:,} users, {self.items:,} items"
 
 
@@ -99,8 +128,8 @@ def check_ready(owner: str, ready: Any) -> None:
     Raises:
         ValueError: if it is something else.
     """
-    if not isinstance(ready, kerasrec.data.PreparedData):
+    if not isinstance(ready, kerasrec.data.PreparedData | kerasrec.data.PreparedExamples):
         raise ValueError(
-            f"{owner}: ready must be what kerasrec.data.prepare(split) returns; received "
-            f"{type(ready).__name__}. Prepare the rows first."
+            f"{owner}: ready must be what kerasrec.data.prepare(split) returns, or "
+            f"prepare_examples; received {type(ready).__name__}. Prepare the rows first."
         )

@@ -288,6 +288,18 @@ def labels(facts: Facts, *, length: int | None = None) -> Settings:
     }
 
 
+def examples(facts: Facts) -> Settings:
+    """Choose the training on labels of rows without users and items."""
+    size = power_of_two(facts.pairs / STEPS, 64, 4096)
+    return {
+        "batch_size": (size, f"{facts.pairs:,} rows"),
+        "learning_rate": (0.002, "as on every data set tried"),
+        "warmup_steps": (0, "not needed"),
+        "unknown_share": (0.02, "unknown categories get trained scores"),
+        **_end(facts.pairs / size, 2000, facts.pairs * 300_000),
+    }
+
+
 def _two_vectors(
     facts: Facts, size: int, rate: tuple[float, str], total: int, *, dim: int, most: int = MOST
 ) -> Settings:

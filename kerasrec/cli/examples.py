@@ -1,0 +1,298 @@
+"""Rows without users and items that the flags name: read, split and encoded."""
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import kerasrec
+from kerasrec.cli.data import chosen_features
+from kerasrec.cli.output import Report
+from kerasrec.cli.settings import Source, Splitting
+from kerasrec.runs.terminal import say
+from kerasrec.schema import ANY_POSITIVE_LABEL, Schema
+from kerasrec.types import StepClassifier
+
+if TYPE_CHECKING:  # at run time, commands import these only when they use them
+    from kerasrec.data import Examples, ExampleSplit, PreparedExamples, Vocabulary
+
+# Settings about users and items, which these rows do not have.
+_OF_SIDES = ("context", "users", "items", "missing_sides", "duplicates", "k_core", "max_length")
+MOST_LABELS = 20
+WINDOW_LENGTH = 10
+"""Rows of a window that is not given."""
+_READ = ("format", "columns", "separator", "quote", "encoding", "decimal", "missing")
+
+
+def are_examples(model: str, source: Source) -> bool:
+    """Return whether rows are read as examples: without users and items, or as if without.
+
+    They are if the flags, or the columns of the file, lack one of them, and the model needs none.
+
+    Args:
+        model: name of a model.
+        source: data to read.
+
+    Raises:
+        ValueError: if the flags say that there are items without users, or the reverse, for a model
+            of both.
+    """
+    if source.user is None and source.item is None:
+        return True
+    if None not in side_columns(source):
+        return False
+    if not getattr(kerasrec.models, model).sides:
+        return True
+    if source.user is None or source.item is None:
+        raise ValueError(
+            f"--user {source.user or 'null'} --item {source.item or 'null'}: {model} needs users "
+            "and items. Name the columns of both."
+        )
+    return False
+
+
+def side_columns(source: Source) -> tuple[str | None, str | None]:
+    """Return the columns of users and of items, None where a file has none."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Source)}
+    roles = {role: getattr(source, role) for role in ("user", "item", "label", "time")}
+    found = dict(roles)
+    if Path(source.data).is_file():
+        from kerasrec.data.tables.table_file import FileForm, TableFile
+
+        form = FileForm(**{f.name: getattr(source, f.name) for f in dataclasses.fields(FileForm)})
+        file = TableFile.open(source.data, form, roles)
+        found = file.roles(roles, source.context)
+        for role in ("user", "item"):
+            if found[role] == defaults[role] and found[role] not in file.names:
+                found[role] = None
+    return found["user"], found["item"]
+
+
+def prepare_examples(
+    model: str,
+    source: Source,
+    splitting: Splitting,
+    *,
+    seed: int,
+    vocabularies: "Mapping[str, Vocabulary] | None" = None,
+    schema: Schema | None = None,
+) -> "PreparedExamples":
+    """Read, split and encode, with the vocabularies of a run or with new ones.
+
+    Args:
+        model: name of a model. Classifiers of sequences get windows of rows.
+        source: data to read.
+        splitting: rows to hold out.
+        seed: seed of a random split.
+        vocabularies: of a run; None to fit them.
+        schema: features of the rows, of a run; None to find them.
+
+    Raises:
+        ValueError: if the flags or the data are invalid.
+    """
+    return kerasrec.data.prepare_examples(
+        _split(model, source, splitting, seed),
+        positive=source.positive,
+        min_count=source.min_count,
+        features=chosen_features(source),
+        vocabularies=vocabularies,
+        schema=schema,
+    )
+
+
+def all_rows(ready: "PreparedExamples", source: Source) -> "PreparedExamples":
+    """Return the rows of all parts as training rows, prepared again.
+
+    Args:
+        ready: the parts.
+        source: the flags that they were read by.
+    """
+    import pyarrow as pa
+
+    tables = [part.table for part in ready.split.parts.values()]
+    train = dataclasses.replace(ready.split.train, table=pa.concat_tables(tables).combine_chunks())
+    return kerasrec.data.prepare_examples(
+        train,
+        positive=source.positive,
+        min_count=source.min_count,
+        features=chosen_features(source),
+    )
+
+
+def audit_examples(source: Source) -> Report:
+    """Report on rows without users and items: labels, columns, and what looks wrong.
+
+    Args:
+        source: data to read.
+
+    Raises:
+        ValueError: if the flags or the data are invalid.
+    """
+    rows = read(source)
+    ready = kerasrec.data.prepare_examples(rows, positive=source.positive)
+    values, counts = np.unique(rows.labels, return_counts=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
+        leaks = kerasrec.evaluation.check_features(ready.train, ready.schema)
+    problems = []
+    if len(values) < 2:
+        problems.append(f"all labels are {values[0]:g}: there is nothing to learn")
+    elif len(values) > 2 and source.positive == ANY_POSITIVE_LABEL:
+        problems.append(
+            f"the label {rows.label!r} has {len(values):,} values: pass --positive with those that "
+            "are a yes, or train with --loss mse"
+        )
+    lacking = {n: rows.table[n].null_count for n in rows.features if rows.table[n].null_count}
+    few = len(values) <= MOST_LABELS
+    labels: dict[str, Any] = (
+        {f"{v:g}": int(n) for v, n in zip(values, counts, strict=True)} if few else {}
+    )
+    document = {
+        "source": source.data,
+        "rows": len(rows),
+        "label": rows.label,
+        "labels": labels or {"lowest": float(values[0]), "highest": float(values[-1])},
+        "missing": lacking,
+        "columns": list(ready.notes),
+        "problems": problems,
+        "leaks": leaks,
+    }
+    shown = [f"{value} {count / len(rows):.1%}" for value, count in labels.items()]
+    gaps = [f"{name} {count:,}" for name, count in lacking.items()]
+    lines = [
+        f"audit of {source.data}",
+        f"rows          {len(rows):,}",
+        f"label         {rows.label!r}: {', '.join(shown) or f'{values[0]:g} to {values[-1]:g}'}",
+        f"missing       {', '.join(gaps) or 'none'}",
+    ]
+    sections = {"columns": ready.notes, "problems": problems, "likely leaks": leaks}
+    for title, found in sections.items():
+        lines.append(f"{title:<13} {'' if found else 'none'}".rstrip())
+        lines += [f"  - {text}" for text in found]
+    return Report(document, "\n".join(lines))
+
+
+def read(source: Source, *, time: str | None = None, group: str | None = None) -> "Examples":
+    """Read the rows of the flags.
+
+    Args:
+        source: data to read.
+        time: column of times; None for none.
+        group: column of groups; None for none.
+
+    Raises:
+        ValueError: if the flags or the data are invalid.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(Source)}
+    if wrong := [name for name in _OF_SIDES if getattr(source, name) not in (defaults[name], [])]:
+        raise ValueError(
+            f"--{wrong[0]} {getattr(source, wrong[0])}: it is about users and items, which these "
+            f"rows do not have. Leave {', '.join(f'--{name}' for name in wrong)} out."
+        )
+    if source.label is None:
+        raise ValueError(
+            "--label null: rows without users and items are examples of their label. Name its "
+            "column with --label."
+        )
+    if not Path(source.data).is_file():
+        raise ValueError(
+            f"--data {source.data}: expected the path of a file of rows with a label; there is no "
+            "such file."
+        )
+    chosen = chosen_features(source)
+    return kerasrec.data.read_examples(
+        source.data,
+        label="label" if source.label == defaults["label"] else source.label,
+        features=None if chosen is None or not len(chosen) else tuple(chosen),
+        time=time,
+        group=group,
+        **_form(source),
+    )
+
+
+def _form(source: Source) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in _READ}
+
+
+def _split(model: str, source: Source, splitting: Splitting, seed: int) -> "ExampleSplit":
+    """Read all rows, as windows for models of sequences, and split them."""
+    sequences = issubclass(getattr(kerasrec.models, model), StepClassifier)
+    user = side_columns(source)[0] if sequences else None
+    if source.window is not None and not sequences:
+        raise ValueError(
+            f"--window {source.window}: {model} reads single rows. Leave it out, or train "
+            "StackedLSTMClassifier."
+        )
+    train = read(source, time=_time(source, splitting), group=splitting.group or user)
+    say(f"Rows are examples of {train.label!r}, with {len(train.features)} columns of features.")
+    files = {"valid": splitting.valid_file, "test": splitting.test_file}
+    held = {
+        name: kerasrec.data.read_examples(file, like=train, **_form(source))
+        for name, file in files.items()
+        if file is not None
+    }
+    if sequences:
+        length = source.window or WINDOW_LENGTH
+        of = "of a user" if user else "of the file"
+        say(f"Each reads the newest {length} rows {of} up to it.")
+        train = kerasrec.data.windows(train, length)
+        held = {name: kerasrec.data.windows(part, length) for name, part in held.items()}
+        if splitting.split is None:  # windows of a random split would share rows
+            by: Any = "group" if train.group else "time"
+            splitting = dataclasses.replace(splitting, split=by, group=train.group)
+            train = train if by == "group" or train.time else _numbered(train)
+    return _parts(train, held, splitting, seed)
+
+
+def _numbered(rows: "Examples") -> "Examples":
+    """Return rows with their numbers as times, since the file is in order."""
+    import pyarrow as pa
+
+    table = rows.table.append_column("row_number", pa.array(np.arange(len(rows))))
+    return dataclasses.replace(rows, table=table, time="row_number")
+
+
+def _time(source: Source, splitting: Splitting) -> str | None:
+    """Return the column of times: the one that is named, or that a split by time needs."""
+    named = source.time != "timestamp"
+    return source.time if named or splitting.split == "time" else None
+
+
+def _parts(
+    train: "Examples", held: "Mapping[str, Examples]", splitting: Splitting, seed: int
+) -> "ExampleSplit":
+    """Return the parts: those of files, and for the others shares of the rows."""
+    by: Any = splitting.split or "random"
+    if by not in ("random", "time", "group"):
+        raise ValueError(
+            f"--split {by}: it orders the rows of a user, and these rows have no users. Choose "
+            "random, time or group."
+        )
+    if (by == "group") != (splitting.group is not None):
+        raise ValueError(
+            f"--split {by} --group {splitting.group or 'null'}: a split by group needs its column, "
+            "and no other split takes one."
+        )
+    shares = {}
+    for name in ("valid", "test"):
+        given = getattr(splitting, name)
+        if name in held and given is not None:
+            raise ValueError(
+                f"--{name} {given} --{name}_file: the {name} rows are those of the file. Leave one "
+                "of the two out."
+            )
+        # With a file of test rows alone, validation rows still come from the data.
+        shares[name] = 0.0 if name in held else 0.1 if given is None else float(given)
+    if not any(shares.values()):
+        rest = kerasrec.data.ExampleSplit(train, method="all rows are training rows")
+    else:
+        rest = kerasrec.data.split_examples(train, by, seed=seed, **shares)
+    return kerasrec.data.ExampleSplit(
+        rest.train,
+        held.get("valid", rest.valid),
+        held.get("test", rest.test),
+        f"given files; {rest.method}" if held else rest.method,
+    )

@@ -1,0 +1,1 @@
+"""Tables of examples: columns and a label, without users and items."""

@@ -1,0 +1,243 @@
+"""Rows without users and items from the command line: columns in, a label out."""
+
+import json
+import urllib.request
+
+import numpy as np
+import pytest
+import yaml
+
+from kerasrec import data, serving
+from kerasrec.cli import main
+from kerasrec.runs.directory import read_run
+
+
+def write_rows(path, count=400, seed=0, first=0):
+    """Rows of ten numbers, a city with gaps and a constant; the target follows two of them."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.normal(size=(count, 10)).round(3)
+    city = rng.choice(["Rome", "Oslo", ""], size=count)
+    target = (numbers[:, 0] + (city == "Rome") + 0.1 * rng.normal(size=count) > 0.3).astype(int)
+    names = [f"x{number}" for number in range(10)]
+    lines = [",".join([*names, "city", "constant", "day", "house", "target"])]
+    for row in range(count):
+        values = [*map(str, numbers[row]), city[row], "1", str(first + row), f"h{row // 4}"]
+        lines.append(",".join([*values, str(target[row])]))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return write_rows(tmp_path_factory.mktemp("data") / "rows.csv")
+
+
+FAST = ["--jit_compile", "false", "--batch_size", "64", "--learning_rate", "0.02"]
+LEARNED = [*FAST, "--label", "target", "--epochs", "8", "--time", "day"]
+
+
+@pytest.fixture(scope="module")
+def run(rows, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "mlp"
+    flags = ["--hidden_units", "[16]", *LEARNED]
+    assert main(["fit", "FeatureMLP", "--data", str(rows), "--output", str(output), *flags]) == 0
+    return output
+
+
+def fit(rows, output, *flags, model="FeatureMLP"):
+    return main(["fit", model, "--data", str(rows), "--output", str(output), *FAST, *flags])
+
+
+def test_columns_are_found_and_the_model_beats_the_mean(run):
+    mean, own = json.loads((run / "metrics.json").read_text())
+    assert (mean["model"], own["model"]) == ("mean label", "FeatureMLP")
+    assert own["click_auc"] > 0.85 > mean["click_auc"] == 0.5
+    assert own["log_loss"] < mean["log_loss"]
+    names = [feature.name for feature in read_run(run).schema.features]
+    assert names == [*(f"x{number}" for number in range(10)), "city", "house"]
+    flags = yaml.safe_load((run / "config.yaml").read_text())
+    assert (flags["label"], flags["loss"], flags["hidden_units"]) == ("target", "log_loss", [16])
+
+
+def test_what_is_printed(rows, tmp_path, capsys):
+    assert fit(rows, tmp_path / "run", "--label", "target", "--epochs", "1") == 0
+    printed = capsys.readouterr()
+    assert "Rows are examples of 'target', with 14 columns of features." in printed.err
+    assert "'constant' is left out: all values are 1" in printed.err
+    assert "split_examples('random'" in printed.err
+    assert f"Next: kerasrec export {tmp_path / 'run'} DIRECTORY" in printed.out
+
+
+def test_evaluate_repeats_the_metrics(run, capsys):
+    assert main(["evaluate", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["metrics"] == json.loads((run / "metrics.json").read_text())
+
+
+def test_changed_rows_are_refused(run, tmp_path, capsys):
+    other = write_rows(tmp_path / "rows.csv", seed=1)
+    assert main(["evaluate", str(run), "--data", str(other)]) == 2
+    assert "are not those of the training" in capsys.readouterr().err
+
+
+def test_recommend_and_report_say_what_the_run_is(run, capsys):
+    assert main(["recommend", str(run), "--user", "7"]) == 2
+    assert "nothing to recommend" in capsys.readouterr().err
+    assert main(["report", str(run)]) == 2
+    assert "a report compares rankings" in capsys.readouterr().err
+
+
+def test_files_of_the_parts(rows, tmp_path):
+    files = {n: write_rows(tmp_path / f"{n}.csv", 80, seed) for n, seed in (("v", 1), ("t", 2))}
+    flags = ["--valid_file", str(files["v"]), "--test_file", str(files["t"])]
+    assert fit(rows, tmp_path / "run", *flags, "--label", "target", "--epochs", "1") == 0
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert {name: part["rows"] for name, part in split.items()} == {
+        "train": 400, "valid": 80, "test": 80,
+    }  # fmt: skip
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "rows_held"),
+    [
+        (["--split", "time", "--time", "day"], 40),
+        (["--split", "group", "--group", "house"], 40),
+        (["--valid", "0.2", "--test", "0.2"], 80),
+    ],
+)
+def test_splits(flags, rows_held, rows, tmp_path):
+    assert fit(rows, tmp_path / "run", *flags, "--label", "target", "--epochs", "1") == 0
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert split["test"]["rows"] == split["valid"]["rows"] == rows_held
+
+
+@pytest.mark.slow
+def test_a_number_is_predicted_by_mse_and_a_rule_makes_it_a_label(rows, tmp_path, capsys):
+    text = ["--label", "x0", "--features", "x1,city,target", "--epochs", "2"]
+    assert fit(rows, tmp_path / "a", *text) == 2
+    assert "so it is not clear what to predict" in capsys.readouterr().err
+    assert fit(rows, tmp_path / "a", *text, "--loss", "mse") == 0
+    mean, own = json.loads((tmp_path / "a" / "metrics.json").read_text())
+    assert own["rmse"] < mean["rmse"]
+    assert read_run(tmp_path / "a").model.output_kind == "rating"  # kept by the file
+    assert fit(rows, tmp_path / "b", *text, "--positive", ">0.5") == 0
+    assert "log_loss" in json.loads((tmp_path / "b" / "metrics.json").read_text())[1]
+
+
+@pytest.mark.slow
+def test_refit_trains_on_all_rows(rows, tmp_path):
+    flags = ["--label", "target", "--epochs", "1", "--refit"]
+    assert fit(rows, tmp_path / "run", *flags) == 0
+    run = read_run(tmp_path / "run")
+    everything = data.prepare_examples(data.read_examples(rows, label="target"))
+    assert run.schema.feature("x0").mean == pytest.approx(everything.schema.feature("x0").mean)
+    assert set(run.vocabularies["house"].ids) == set(everything.vocabularies["house"].ids)
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "message"),
+    [
+        ("FeatureMLP", [], "expected a column 'label'"),
+        ("FeatureMLP", ["--label", "null"], "examples of their label"),
+        ("FeatureMLP", ["--label", "target", "--split", "temporal"], "have no users"),
+        ("FeatureMLP", ["--label", "target", "--k_core", "2"], "--k_core 2: it is about users"),
+        ("FeatureMLP", ["--label", "target", "--group", "house"], "a split by group needs"),
+        ("FeatureMLP", ["--label", "target", "--loss", "softmax"], "choose one of log_loss, mse"),
+        ("FeatureMLP", ["--label", "target", "--window", "3"], "reads single rows"),
+        ("MatrixFactorization", ["--user", "null"], "needs users and items"),
+        ("FeatureMLP", ["--label", "constant"], "all of 320 training rows"),
+        ("FeatureMLP", ["--label", "target", "--test_file", "no.csv"], "no.csv"),
+        (
+            "FeatureMLP",
+            ["--label", "target", "--test", "0.1", "--test_file", "no.csv"],
+            "no.csv",
+        ),
+        (
+            "MatrixFactorization",
+            ["--label", "target", "--user", "null", "--item", "null"],
+            "MatrixFactorization needs columns of users and items",
+        ),
+        ("MatrixFactorization", ["--label", "target"], "user"),
+    ],
+)
+def test_bad_input(model, flags, message, rows, tmp_path, capsys):
+    assert fit(rows, tmp_path / "run", *flags, model=model) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_users_and_items_have_no_parts_of_their_own(ratings, tmp_path, capsys):
+    flags = ["--test_file", str(ratings)]
+    assert fit(ratings, tmp_path / "run", *flags, model="MatrixFactorization") == 2
+    assert "it is for rows without users and items" in capsys.readouterr().err
+
+
+def write_events(path):
+    """Three numbers of 30 users over 20 times; the target is 1 where the last two rise."""
+    rng = np.random.default_rng(0)
+    lines = ["id,t,feature1,feature2,feature3,target"]
+    for user in range(30):
+        numbers = rng.normal(size=(20, 3)).round(3)
+        for time, (one, two, three) in enumerate(numbers):
+            target = int(time > 0 and one > numbers[time - 1, 0])
+            lines.append(f"{user},{time},{one},{two},{three},{target}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("users", [True, False])
+def test_sequences_of_columns(users, tmp_path, capsys):
+    data_ = write_events(tmp_path / "events.csv")
+    flags = ["--features", "feature1,feature2,feature3", "--label", "target", "--window", "4"]
+    flags += ["--user", "id", "--time", "t"] if users else ["--time", "null"]
+    flags += ["--hidden_units", "[16,8]", "--epochs", "12", "--batch_size", "32"]
+    run = tmp_path / "run"
+    assert fit(data_, run, *flags, model="StackedLSTMClassifier") == 0
+    said = capsys.readouterr().err
+    assert f"Each reads the newest 4 rows of {'a user' if users else 'the file'}" in said
+    found = read_run(run)
+    assert [feature.shape for feature in found.schema.features] == [(4,)] * 3
+    mean, own = json.loads((run / "metrics.json").read_text())
+    assert own["click_auc"] > 0.8 > mean["click_auc"]
+    assert main(["evaluate", str(run)]) == 0
+
+
+def answers(exported, rows):
+    """Return what an export answers to raw rows over REST, and in this process."""
+    with serving.server.background(exported) as server:
+        body = json.dumps({"signature_name": "predict", "instances": rows}).encode()
+        with urllib.request.urlopen(server.url, body) as response:
+            found = json.load(response)["predictions"]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return found, serving.load(exported).predict(columns)
+
+
+@pytest.mark.slow
+def test_ten_columns_to_sixteen_units_to_a_probability(tmp_path):
+    rows = write_rows(tmp_path / "rows.csv")
+    names = [f"x{number}" for number in range(10)]
+    flags = ["--label", "target", "--features", ",".join(names), "--hidden_units", "[16]"]
+    assert fit(rows, tmp_path / "run", *flags, "--epochs", "3") == 0
+    assert read_run(tmp_path / "run").model.count_params() == 10 * 16 + 16 + 16 + 1
+    exported = tmp_path / "served"
+    assert main(["export", str(tmp_path / "run"), str(exported)]) == 0
+    assert main(["verify", str(exported)]) == 0
+    asked = [dict.fromkeys(names, 0.5), dict.fromkeys(names, -2.0)]
+    found, expected = answers(exported, asked)
+    assert [row["probability"] for row in found] == pytest.approx(expected["probability"])
+    assert 0 < min(row["probability"] for row in found) < 1
+
+
+@pytest.mark.slow
+def test_three_columns_through_a_stacked_lstm_to_a_probability(tmp_path):
+    rows, names = write_events(tmp_path / "events.csv"), ["feature1", "feature2", "feature3"]
+    flags = ["--features", ",".join(names), "--label", "target", "--user", "id", "--time", "t"]
+    flags += ["--window", "4", "--epochs", "2"]
+    assert fit(rows, tmp_path / "run", *flags, model="StackedLSTMClassifier") == 0
+    assert read_run(tmp_path / "run").model.hidden_units == (128, 64)
+    exported = tmp_path / "served"
+    assert main(["export", str(tmp_path / "run"), str(exported)]) == 0
+    assert main(["verify", str(exported)]) == 0
+    found, expected = answers(exported, [dict.fromkeys(names, [0.1, -0.5, 1.5])])
+    assert found[0]["probability"] == pytest.approx(expected["probability"][0])
