@@ -121,8 +121,8 @@ def test_yaml_for_the_other_commands(tmp_path):
     ("arguments", "message"),
     [
         (["train"], "invalid choice: 'train' .choose from 'audit', 'fit'"),
-        (["fit"], r'expected "model" to be one of .*EmbeddingMLP.*kerasrec fit --help'),
-        (["fit", "SVD"], "invalid choice: 'SVD' .choose from 'EASE'.*kerasrec fit --help"),
+        (["fit"], r'expected "model" to be one of .*DeepFM.*kerasrec fit --help'),
+        (["fit", "SVD"], "invalid choice: 'SVD' .choose from 'AutoInt'.*kerasrec fit --help"),
         ([*FIT, "--embedding_dim", "wide"], "embedding_dim.*Expected a <class 'int'>.*wide"),
         ([*FIT, "--hidden_units", "[8]"], "unrecognized arguments: --hidden_units"),
         ([*FIT, "--embed", "8"], "unrecognized arguments: --embed 8"),
