@@ -200,3 +200,19 @@ def join_sides(query: Tensor, items: Tensor, axis: int = -1) -> Tensor:
         lead = ops.shape(items)[:axis]
     query = ops.broadcast_to(query, (*lead, *query.shape[axis:]))
     return ops.concatenate([query, items], axis=axis)
+
+
+def concatenated(features: FeatureEmbedding, inputs: Features) -> Tensor:
+    """Return the concatenated vectors of all features, `(batch[, candidates], width)`.
+
+    Args:
+        features: the embedding.
+        inputs: named features.
+    """
+    query, items = (
+        [f.name for f in side if features.only is None or f.name in features.only]
+        for side in (features.schema.query, features.schema.item)
+    )
+    if not query or not items:
+        return features(inputs, names=query or items)
+    return join_sides(features(inputs, names=query), features(inputs, names=items))

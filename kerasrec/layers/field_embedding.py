@@ -128,3 +128,28 @@ class FieldEmbedding(keras.layers.Layer):
             "l2": self.l2,
             "only": self.only,
         }
+
+
+def flat(fields: Tensor) -> Tensor:
+    """Return the vectors of fields as one, `(batch[, candidates], fields * dim)`.
+
+    Args:
+        fields: `(batch[, candidates], fields, dim)`.
+    """
+    width = fields.shape[-2] * fields.shape[-1]
+    return ops.reshape(fields, (*ops.shape(fields)[:-2], width))
+
+
+def pair_products(vectors: Tensor) -> Tensor:
+    """Return the sum of the dot products of all pairs of fields, `(batch[, candidates])`.
+
+        sum over f < g of <v_f, v_g> = 1/2 sum over d of (sum over f of v_fd)^2 - sum over f v_fd^2
+
+    The cost is linear in the fields. float32, since the difference of two large numbers is left.
+
+    Args:
+        vectors: `(batch[, candidates], fields, dim)`.
+    """
+    vectors = ops.cast(vectors, "float32")
+    of_sum = ops.square(ops.sum(vectors, axis=-2))
+    return 0.5 * ops.sum(of_sum - ops.sum(ops.square(vectors), axis=-2), axis=-1)

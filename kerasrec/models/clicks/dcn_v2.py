@@ -7,7 +7,8 @@ import keras
 from keras import ops
 
 from kerasrec._checks import check_integer
-from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit, concatenated
+from kerasrec.layers.feature_embedding import concatenated
+from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasrec.layers.feature_embedding import join_sides
-from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit, concatenated
+from kerasrec.layers.feature_embedding import concatenated, join_sides
+from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.models.clicks.field_model import FieldModel, pair_products
+from kerasrec.layers.field_embedding import pair_products
+from kerasrec.models.clicks.field_model import FieldModel
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 

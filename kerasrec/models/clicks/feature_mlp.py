@@ -6,7 +6,8 @@ from typing import Any
 import keras
 
 from kerasrec._checks import check_choice, check_number
-from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit, concatenated
+from kerasrec.layers.feature_embedding import concatenated
+from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 

@@ -8,15 +8,13 @@ from keras import ops
 
 from kerasrec._checks import check_flag, check_integer, check_number, check_share
 from kerasrec.layers import FeatureEmbedding
-from kerasrec.layers.feature_embedding import join_sides
 from kerasrec.layers.field_embedding import FieldEmbedding
 from kerasrec.layers.mlp import MLP
 from kerasrec.models.base import Recommender
 from kerasrec.schema import Schema
-from kerasrec.types import Features, Tensor
+from kerasrec.types import Tensor
 
-# Standard deviation of the initial rows. Products of fields then start near zero, and a row that
-# is hardly trained says little.
+# Standard deviation of initial rows. A row that is hardly trained then says little.
 STDDEV = 0.01
 
 
@@ -159,11 +157,8 @@ class DeepFieldModel(FieldModel):
         """Return widths of layers as a tuple, and check them.
 
         Args:
-            argument: name of the argument.
-            units: the widths.
-
-        Raises:
-            ValueError: if one of them is not positive.
+            argument: name of the argument, for the message.
+            units: the widths, which must be positive.
         """
         for width in units:
             check_integer(self, f"each of {argument}", width, 1)
@@ -196,32 +191,6 @@ class DeepFieldModel(FieldModel):
         }
 
 
-def concatenated(features: FeatureEmbedding, inputs: Features) -> Tensor:
-    """Return the concatenated vectors of all features, `(batch[, candidates], width)`.
-
-    Args:
-        features: the embedding.
-        inputs: named features.
-    """
-    query, items = (
-        [f.name for f in side if features.only is None or f.name in features.only]
-        for side in (features.schema.query, features.schema.item)
-    )
-    if not query or not items:
-        return features(inputs, names=query or items)
-    return join_sides(features(inputs, names=query), features(inputs, names=items))
-
-
-def flat(fields: Tensor) -> Tensor:
-    """Return the vectors of fields as one, `(batch[, candidates], fields * dim)`.
-
-    Args:
-        fields: `(batch[, candidates], fields, dim)`.
-    """
-    width = fields.shape[-2] * fields.shape[-1]
-    return ops.reshape(fields, (*ops.shape(fields)[:-2], width))
-
-
 def as_logit(x: Tensor) -> Tensor:
     """Return `(batch[, candidates], 1)` as float32 logits without the last axis.
 
@@ -229,18 +198,3 @@ def as_logit(x: Tensor) -> Tensor:
         x: output of a layer of one unit.
     """
     return ops.cast(ops.squeeze(x, axis=-1), "float32")
-
-
-def pair_products(vectors: Tensor) -> Tensor:
-    """Return the sum of the dot products of all pairs of fields, `(batch[, candidates])`.
-
-        sum over f < g of <v_f, v_g> = 1/2 sum over d of (sum over f of v_fd)^2 - sum over f v_fd^2
-
-    The cost is linear in the fields. float32, since the difference of two large numbers is left.
-
-    Args:
-        vectors: `(batch[, candidates], fields, dim)`.
-    """
-    vectors = ops.cast(vectors, "float32")
-    of_sum = ops.square(ops.sum(vectors, axis=-2))
-    return 0.5 * ops.sum(of_sum - ops.sum(ops.square(vectors), axis=-2), axis=-1)

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit, flat
+from kerasrec.layers.field_embedding import flat
+from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
