@@ -114,7 +114,7 @@ def test_splits(flags, rows_held, rows, tmp_path):
 
 @pytest.mark.slow
 def test_a_number_is_predicted_by_mse_and_a_rule_makes_it_a_label(rows, tmp_path, capsys):
-    text = ["--label", "x0", "--features", "x1,city,target", "--epochs", "2"]
+    text = ["--label", "x0", "--features", "x1,city,target", "--epochs", "8"]
     assert fit(rows, tmp_path / "a", *text) == 2
     assert "so it is not clear what to predict" in capsys.readouterr().err
     assert fit(rows, tmp_path / "a", *text, "--loss", "mse") == 0

@@ -246,7 +246,7 @@ def loss_of_examples(ready: "PreparedExamples") -> Any:
 def _training_rule(kind: type, loss: str, length: int | None, examples: bool) -> Any:
     """Return the rule for the training options of a kind of model with a loss."""
     if examples:
-        return rules.examples
+        return functools.partial(rules.examples, model=kind.__name__)
     if issubclass(kind, StepClassifier):
         return functools.partial(rules.labels, length=length or rules.LONGEST)
     if issubclass(kind, Autoencoder):

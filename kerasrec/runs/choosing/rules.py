@@ -5,6 +5,7 @@ constants were chosen on seven data sets; `benchmarks/recipes.py` measures each 
 were chosen without it.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,8 +31,18 @@ MANY_ITEMS = 50_000
 """Items from which on a softmax samples some of them."""
 FEWEST, MOST = 5, 40
 """Bounds of the number of epochs."""
+MOST_OF_TABLES = 100
+"""Largest number of epochs of tables without users and items, which may have few rows."""
 MOST_PROFILES = 200
 """Largest number of epochs of models with one row per user, whose epochs are short."""
+
+
+FIELDS = ("FactorizationMachine", "FieldAwareFM")
+DEEP_FIELDS = (
+    *("AutoInt", "ConvolutionalInteraction", "DCNv2", "DLRM", "DeepFM", "FeatureMLP", "FinalMLP"),
+    *("FinalNet", "WideAndDeep"),
+)
+"""Models of features with hidden layers, which take batch normalisation."""
 
 
 def density_of(facts: Facts) -> float:
@@ -75,8 +86,10 @@ def arguments(model: str, loss: str, facts: Facts) -> Settings:
 
 def chosen_arguments(model: str) -> set[str]:
     """Return the names of the constructor's arguments that rules choose, for any loss."""
-    facts = Facts(1, 1, 1, 1, "none", 1.0, 1, 1)
-    return {name for (one, _), made in ARGUMENTS.items() if one == model for name in made(facts)}
+    pairs = Facts(1, 1, 1, 1, "none", 1.0, 1, 1)
+    table = dataclasses.replace(pairs, features=1)
+    made = [function for (one, _), function in ARGUMENTS.items() if one == model]
+    return {name for function in made for facts in (pairs, table) for name in function(facts)}
 
 
 def _sasrec(facts: Facts) -> Settings:
@@ -139,6 +152,28 @@ def _neural_factors(facts: Facts) -> Settings:
     return _perceptron(facts, sparse_l2=1e-2)
 
 
+def _fields(facts: Facts) -> Settings:
+    """Choose the arguments of a model of features without hidden layers."""
+    found = _perceptron(facts)
+    chosen = {"embedding_dim": found["embedding_dim"], "embedding_l2": found["l2"]}
+    return {} if facts.features else chosen
+
+
+def _deep_fields(facts: Facts) -> Settings:
+    """Choose the arguments of a model of features with hidden layers."""
+    if not facts.features:
+        return _fields(facts)
+    normal = facts.categories > 0
+    why = "categories" if normal else "numbers alone, which are scaled"
+    # As on a table of 120 categories and on one of 5,400.
+    l2 = 3.0 * _share(facts.categories, 300, 3000)
+    return {
+        "embedding_l2": (float(f"{l2:.1g}"), f"{facts.categories:,} categories"),
+        "dropout": (0.3 if normal else 0.0, why),
+        "batch_normalization": (normal, why),
+    }
+
+
 def _rated_perceptron(facts: Facts) -> Settings:
     mean = float(f"{facts.mean_label:.4g}")
     return {
@@ -157,6 +192,8 @@ ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
     ("MatrixFactorization", "mse"): _rated_factors,
     ("EmbeddingMLP", ""): _perceptron,
     ("NeuMF", ""): _neural_factors,
+    **{(model, ""): _fields for model in FIELDS},
+    **{(model, ""): _deep_fields for model in DEEP_FIELDS},
     ("EmbeddingMLP", "mse"): _rated_perceptron,
     ("NeuMF", "mse"): _rated_perceptron,
 }
@@ -164,6 +201,10 @@ ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
 
 def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
     """Return settings that a search tries beside those of the rules, the most promising first."""
+    if model in DEEP_FIELDS and facts.features:
+        return [{"dropout": 0.1}, {"dropout": 0.5}, {"embedding_l2": 10.0}]
+    if model in (*FIELDS, *DEEP_FIELDS):
+        return [{"embedding_l2": 1e-3}, {"embedding_l2": 1e-2}, {"embedding_l2": 3e-2}]
     if model == "MatrixFactorization" and loss == "mse":
         return [{"l2": 0.05}, {"l2": 0.2}, {"l2": 0.02}]
     if model == "LightGCN":
@@ -288,15 +329,16 @@ def labels(facts: Facts, *, length: int | None = None) -> Settings:
     }
 
 
-def examples(facts: Facts) -> Settings:
+def examples(facts: Facts, *, model: str) -> Settings:
     """Choose the training on labels of rows without users and items."""
-    size = power_of_two(facts.pairs / STEPS, 64, 4096)
+    size = power_of_two(facts.pairs / (2 * STEPS), 64, 4096)
+    shallow = model in (*FIELDS, "LogisticRegression")
     return {
         "batch_size": (size, f"{facts.pairs:,} rows"),
-        "learning_rate": (0.002, "as on every data set tried"),
+        "learning_rate": (0.01 if shallow else 0.003, "as on every table tried"),
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown categories get trained scores"),
-        **_end(facts.pairs / size, 2000, facts.pairs * 300_000),
+        **_end(facts.pairs / size, 4000, facts.pairs * 300_000, most=MOST_OF_TABLES),
     }
 
 

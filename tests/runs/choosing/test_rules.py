@@ -25,6 +25,8 @@ TRAININGS = {
     "shared pairs": lambda facts: rules.pairs(facts, shared=True),
     "ratings": rules.ratings,
     "labels": rules.labels,
+    "examples": lambda facts: rules.examples(facts, model="FeatureMLP"),
+    "examples of a linear model": lambda facts: rules.examples(facts, model="LogisticRegression"),
     "labels of histories": lambda facts: rules.labels(facts, length=rules.LONGEST),
 }
 
@@ -43,6 +45,8 @@ any_facts = st.builds(
     history=st.integers(0, 10**6),
     pairs=sizes,
     effective_items=st.floats(1.0, 1e9),
+    features=st.integers(0, 100),
+    categories=st.integers(0, 10**7),
 )
 INTEGERS = {
     "batch_size": (1, 16384),
@@ -92,8 +96,10 @@ def test_arguments_are_those_of_the_constructor_and_in_range(name, loss, facts):
             assert value is None or 0.05 <= value <= 0.5
         elif argument == "initial_bias":
             assert loss == "mse" and value == pytest.approx(facts.mean_label, rel=1e-3)
+        elif argument == "batch_normalization":
+            assert value is (facts.categories > 0) and facts.features
         else:
-            assert argument in ("l2", "bias_l2", "stddev") and 0 <= value < 1
+            assert argument in ("l2", "bias_l2", "stddev", "embedding_l2") and 0 <= value <= 3
     for changed in rules.alternatives(name, loss, facts):
         options = {field.name for field in dataclasses.fields(Training)}
         assert changed and set(changed) <= {*known, *options}
