@@ -241,3 +241,25 @@ def test_three_columns_through_a_stacked_lstm_to_a_probability(tmp_path):
     assert main(["verify", str(exported)]) == 0
     found, expected = answers(exported, [dict.fromkeys(names, [0.1, -0.5, 1.5])])
     assert found[0]["probability"] == pytest.approx(expected["probability"][0])
+
+
+def test_audit_shows_labels_columns_and_what_looks_wrong(tmp_path, capsys):
+    file = tmp_path / "rows.csv"
+    lines = [f"{n % 7}.5,{'a' if n % 2 else ''},1,{n % 2},{n % 5}" for n in range(100)]
+    file.write_text("\n".join(["x,city,same,paid,stars", *lines]) + "\n")
+    sides = ["--user", "null", "--item", "null"]
+    assert main(["audit", str(file), *sides, "--label", "stars", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["labels"] == {str(stars): 20 for stars in range(5)}
+    assert found["missing"] == {"city": 50}
+    assert "'same' is left out: all values are 1" in found["columns"]
+    assert "the label 'stars' has 5 values: pass --positive" in found["problems"][0]
+    lines = [f"{n % 7}.5,{'a' if n % 2 else 'b'},1,{n % 3},{n % 2}" for n in range(100)]
+    file.write_text("\n".join(["x,city,same,paid,buys", *lines]) + "\n")
+    assert main(["audit", str(file), *sides, "--label", "buys"]) == 0
+    shown = capsys.readouterr().out
+    assert "label         'buys': 0 50.0%, 1 50.0%" in shown
+    assert "'city' alone tells the label 'buys'" in shown
+    assert "problems      none" in shown
+    assert main(["audit", str(file), "--user", "null", "--item", "null", "--label", "no"]) == 2
+    assert "expected a column 'no' (label)" in capsys.readouterr().err
