@@ -118,7 +118,7 @@ def suspicions(
         if real.any() and (share := float((ids[real] == UNKNOWN_ID).mean())) > NEARLY_ALL:
             found.append(
                 f"{share:.0%} of the ids of {feature.name!r} are unknown (1) in the first "
-                f"{len(ids):,} rows: are they missing, or encoded with the vocabulary of other data?"
+                f"{len(ids):,} rows: are they missing, or encoded with other vocabularies?"
             )
         if feature.is_history and ids.ndim > 1:
             share = float((~real.any(axis=-1)).mean())
