@@ -115,7 +115,7 @@ def choose(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
     Example:
 
     >>> choose(Splitting, {"split": "time", "valid": 0.1, "test": 0.2, "epochs": 3})
-    Splitting(split='time', valid=0.1, test=0.2)
+    Splitting(split='time', valid=0.1, test=0.2, group=None, valid_file=None, test_file=None)
     """
     fields = {field.name: field.default for field in dataclasses.fields(kind)}
     required = [name for name, default in fields.items() if default is dataclasses.MISSING]
