@@ -45,10 +45,23 @@ def test_the_commands_of_the_readme_run_in_this_order(ratings, capsys):
     assert "verified" in capsys.readouterr().out
 
 
+def test_the_commands_on_visits_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{n % 9}.5,{'ab'[n % 2]},{int(n % 9 + n % 2 > 5)}" for n in range(200)]
+    (tmp_path / "visits.csv").write_text("\n".join(["seconds,country,bought", *rows]) + "\n")
+    _, commands = blocks("bash")
+    for line in commands.splitlines():
+        _, *arguments = shlex.split(line)
+        plain = ["--jit_compile", "false", "--epochs", "2"] if arguments[0] == "fit" else []
+        assert main([*arguments, *plain]) == 0, capsys.readouterr().err
+    assert (tmp_path / "served/visits/1/saved_model.pb").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_what_is_served_answers_as_the_readme_asks(ratings):
-    (serve, curl) = (line for block in blocks("bash") for line in block.splitlines())
+    served, _ = blocks("bash")
+    serve, curl = served.splitlines()
     flags = ["--data", "ratings.csv", "--output", "runs/mf", "--epochs", "1"]
     assert main(["fit", "MatrixFactorization", *flags, "--jit_compile", "false"]) == 0
     assert main(["export", "runs/mf", "served/cli"]) == 0
