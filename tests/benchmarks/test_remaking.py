@@ -178,6 +178,11 @@ SCRIPTS = {
             "answer": [1, 10],
         }
     },
+    "frappe": lambda script, number: {
+        "processes.measure": lambda *a: {
+            name: number() for name in ("auc", "log_loss", "valid_auc", "epochs", "cpu")
+        }
+    },
     "gradient_monitor": lambda script, number: {
         "measure": lambda case, settings: {s: [number(), number()] for s in ("without", "with")}
     },
