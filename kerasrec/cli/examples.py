@@ -251,8 +251,11 @@ def _numbered(rows: "Examples") -> "Examples":
     """Return rows with their numbers as times, since the file is in order."""
     import pyarrow as pa
 
-    table = rows.table.append_column("row_number", pa.array(np.arange(len(rows))))
-    return dataclasses.replace(rows, table=table, time="row_number")
+    name = "row_number"
+    while name in rows.table.column_names:
+        name += "_"
+    table = rows.table.append_column(name, pa.array(np.arange(len(rows))))
+    return dataclasses.replace(rows, table=table, time=name)
 
 
 def _time(source: Source, splitting: Splitting) -> str | None:

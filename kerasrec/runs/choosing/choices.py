@@ -157,6 +157,8 @@ def choose(
                 made[name], reasons[name] = value, why
         return Choices(kind.__name__, made, given, None, reasons, facts)
     loss = given.loss or (loss_of_examples(ready) if facts.features else loss_of(model))
+    if facts.features and loss == "log_loss":
+        ready.check_positives()
     length = max_length
     if facts.features and loss not in EXAMPLE_LOSSES:
         raise ValueError(
@@ -239,7 +241,6 @@ def loss_of_examples(ready: "PreparedExamples") -> Any:
             f"that are a yes, such as positive='>={labels[len(labels) // 2]:g}', or loss='mse' to "
             "predict the number."
         )
-    ready.check_positives()
     return "log_loss"
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from kerasrec import models
+from kerasrec import data, models
 from kerasrec.cli.app import parse
 from kerasrec.runs import Training, choose
 from kerasrec.runs.choosing.choices import Choices, loss_of
@@ -132,3 +132,10 @@ def test_yaml_is_read_as_flags_and_leaves_nothing_to_choose(name, ready, tmp_pat
     if name != "Popularity":
         assert set(again.reasons.values()) == {"given"}
         assert "nothing was left to choose" in again.describe()
+
+
+@pytest.mark.parametrize("loss", [None, "log_loss"])
+def test_examples_whose_labels_are_all_positives_are_refused(loss):
+    rows = data.Examples.from_table({"x": [1.5, 2.5, 3.5], "label": [1, 2, 2]})
+    with pytest.raises(ValueError, match="all of 3 training rows"):
+        choose("FeatureMLP", data.prepare_examples(rows), loss=loss)
