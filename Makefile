@@ -64,7 +64,7 @@ doctest: install  ## Examples in the docstrings
 	$(BIN)/python -m pytest --doctest-modules --durations=0 kerasrec
 
 docs: install  ## Build the documentation to build/site, warnings as errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
 
 # From the environment, not from the index: what builds is what `make install` has brought.

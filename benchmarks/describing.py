@@ -18,10 +18,11 @@ WRITTEN = ("benchmarks/results", "docs/benchmarks")
 
 
 def command() -> str:
-    """Return the command line, without the path of PyTorch's Python."""
+    """Return the command line, without the paths of other Pythons."""
     words = list(sys.argv)
-    if "--torch-python" in words:
-        words[words.index("--torch-python") + 1] = "..."
+    for option in ("--torch-python", "--peer-python"):
+        if option in words:
+            words[words.index(option) + 1] = "..."
     return f"python {shlex.join(words)}"
 
 

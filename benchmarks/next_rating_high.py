@@ -32,7 +32,7 @@ from sequence_training import Checkpoint, fit_with_early_stopping, times_of
 
 from kerasrec import data, datasets, models, optimizers
 from kerasrec.evaluation import auc, log_loss
-from kerasrec.evaluation.clicks import grouped_auc
+from kerasrec.evaluation.clicks.scores import grouped_auc
 from kerasrec.schema import Categorical, NumericSequence, Schema
 from kerasrec.schema import IdSequence as History
 from kerasrec.training import StepwiseTrainer

@@ -9,6 +9,7 @@ from these files only, byte for byte. The source is a hash of the script and of 
 import argparse
 import ast
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -100,12 +101,28 @@ def modules(script: pathlib.Path) -> list[pathlib.Path]:
 
 def _imported(path: pathlib.Path) -> set[str]:
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_parsed(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
     return names
+
+
+def _parsed(source: str) -> ast.Module:
+    """Parse code while the garbage collector waits.
+
+    Python 3.11 counts the depth of all trees being built in one place: a collection in the middle
+    may hand over to another thread that parses too, and `ast.parse` then fails with "AST
+    constructor recursion depth mismatch".
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def fingerprint(paths: Iterable[pathlib.Path], extra: str = "") -> str:
@@ -121,7 +138,7 @@ def measuring(source: str) -> str:
 
     Imports are left out, since they say where a name lives and not what it does.
     """
-    tree = ast.parse(source)
+    tree = _parsed(source)
     tree.body = [node for node in tree.body if not _names(node) & RENDERING]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -301,13 +318,19 @@ class Page:
         ]
 
     def bullets(self) -> str:
-        """Return the run description as a Markdown list."""
+        """Return the run description as a Markdown list.
+
+        `again` in `run.json` has the command and the commit of a side that was measured again on
+        the same hardware, by the same source, after a change that concerned it alone.
+        """
+        later = self.run.get("again", {})
         return "\n".join(
             [
                 f"- Command: `{self.run['command']}`",
                 f"- Hardware: {self.run['hardware']}; {self.run['load']}",
                 f"- Versions: {self.run['versions']}",
                 f"- Commit: {self.made_at()}",
+                *(f"- Measured again: {side}, {how}" for side, how in later.items()),
             ]
         )
 

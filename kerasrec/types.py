@@ -179,6 +179,18 @@ class Biased(Protocol):
 
 
 @runtime_checkable
+class ItemTableReader(Protocol):
+    """A model that keeps features of all items, by which it reads a history of their ids.
+
+    Of classes `issubclass` asks.
+    """
+
+    def set_items(self, items: Columns) -> None:
+        """Keep the features of the items, one row for each encoded id, instead of any before."""
+        ...
+
+
+@runtime_checkable
 class HistoryReader(Protocol):
     """A model that says what identifies a query: a history, the user id, or one of several."""
 

@@ -9,9 +9,11 @@ import keras
 import pytest
 import tensorflow as tf
 
-# No wall clock decides a test; a build machine tries the same examples every time.
+# No wall clock decides a test; a build machine tries the same examples every time. Tests whose
+# examples are cheap or many ask for more than these.
 hypothesis.settings.register_profile(
     "kerasrec",
+    max_examples=30,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
     derandomize=bool(os.environ.get("CI")),

@@ -22,13 +22,14 @@ ORDER = {"data": ("tables", "splits", "encoding", "examples", "batches", "stream
 
 # What imports nothing of ours, and everything may import.
 GROUND = {"_checks", "_files", "_keras", "_progress"}
-BASE = {"schema", "types"}
+BASE = {"calibration", "schema", "types"}
 MAY_IMPORT = {
     "_registration": set(),
     "_checks": set(),
     "_files": set(),
     "_keras": set(),
     "_progress": set(),
+    "calibration": set(),
     "schema": set(),
     "types": {"schema"},
     "training": BASE | {"data", "losses"},
@@ -47,7 +48,8 @@ MAY_IMPORT = {
     "interop": BASE | {"data", "models"},
     "testing": BASE | {"models"},
     "runs": BASE
-    | {"callbacks", "data", "datasets", "evaluation", "models", "optimizers", "training"},
+    | {"callbacks", "data", "datasets", "evaluation", "losses", "models", "optimizers"}
+    | {"training"},
     "cli": BASE
     | {"callbacks", "data", "datasets", "distribute", "evaluation", "models", "optimizers"}
     | {"reports", "retrieval", "runs", "serving", "training"},
@@ -265,9 +267,11 @@ def class_of(path):
         .replace("Vae", "VAE")
         .replace("Dae", "DAE")
         .replace("DeepFm", "DeepFM")
+        .replace("NeuralFm", "NeuralFM")
         .replace("AwareFm", "AwareFM")
         .replace("DcnV2", "DCNv2")
         .replace("Dlrm", "DLRM")
+        .replace("Din", "DIN")
     )
 
 

@@ -7,13 +7,16 @@ import pytest
 import kerasrec
 
 PUBLIC = {
+    "calibration": """
+        Calibration fit_isotonic fit_platt
+    """,
     "callbacks": """
         ExactResume GradientMonitor LabelValidation RankingValidation TrainingDiagnostics
     """,
     "data": """
-        Buckets ExampleSplit Examples Interactions MinMaxScaler NegativeSampler PreparedData
-        PreparedExamples Split StandardScaler Vocabulary add_history audit deduplicate drop_missing
-        drop_outliers encode fit_vocabularies global_time_split histories k_core k_fold
+        Buckets ExampleSplit Examples HashBuckets Interactions MinMaxScaler NegativeSampler
+        PreparedData PreparedExamples Split StandardScaler Vocabulary add_history audit deduplicate
+        drop_missing drop_outliers encode fit_vocabularies global_time_split histories k_core k_fold
         leave_last_out load_vocabularies make_schema next_items next_labels per_user_time_split
         pointwise positives predefined_split prepare prepare_examples random_split read
         read_examples recency_weights repeated_k_fold save_vocabularies shared_negatives
@@ -27,10 +30,13 @@ PUBLIC = {
         batches shard strategy
     """,
     "evaluation": """
-        Candidates ProtocolWarning RankingResult RankingTask Recommendations auc beyond_accuracy
-        bootstrap_intervals check_features check_ranking check_split click_metrics compare
-        cross_validate evaluate format_table holm item_popularity log_loss paired_comparison rank
-        rating_errors recommend row_counts sample_candidates segment_rows spread user_activity
+        Candidates ClickPredictions ProtocolWarning RankingResult RankingTask Recommendations auc
+        average_precision beyond_accuracy bootstrap_intervals check_features check_ranking
+        check_split class_metrics click_intervals click_metrics click_segments compare
+        compare_clicks cross_validate evaluate example_folds format_table gain_curve holm
+        item_popularity log_loss nested_cross_validate paired_comparison predict_clicks rank
+        rating_errors recommend row_counts sample_candidates segment_rows spread threshold_table
+        user_activity
     """,
     "interop": """
         fill_tfrs_index from_tfrs import_tfrs
@@ -39,7 +45,7 @@ PUBLIC = {
         CausalAttention Dropout Embedding FeatureEmbedding Recurrent
     """,
     "losses": """
-        full_softmax_crossentropy gbce_loss sampled_softmax
+        FocalCrossentropy full_softmax_crossentropy gbce_loss sampled_softmax
     """,
     "optimizers": """
         Adagrad Adam AdamW ClipWeights ClippyAdagrad Ftrl RowwiseAdagrad SGD WarmUp
@@ -53,7 +59,7 @@ PUBLIC = {
         Reranker Shortlist recommend similar_items
     """,
     "runs": """
-        Training choose fit read_run recipe search train
+        Training choose cross_validate_choice fit read_run recipe search train
     """,
     "serving": """
         Pipeline QuantizationBudget VerificationError curl_command export list_versions load
@@ -72,7 +78,7 @@ PUBLIC = {
 }
 # Modules whose classes and constants are public as they stand, and the models, a line each there.
 WHOLE = {"schema", "types", "models"}
-MOST = 173
+MOST = 180
 
 
 @pytest.mark.parametrize("package", PUBLIC)

@@ -11,13 +11,17 @@ import keras
 import pytest
 
 import kerasrec
-from kerasrec import layers, models, optimizers, retrieval, serving, training
+from kerasrec import layers, losses, models, optimizers, retrieval, serving, training
 from kerasrec._registration import registered
 from kerasrec.layers.bipartite_graph import BipartiteGraph
-from kerasrec.layers.field_embedding import FieldEmbedding
+from kerasrec.layers.fields.crossed_ids import CrossedIds
+from kerasrec.layers.fields.field_embedding import FieldEmbedding
 from kerasrec.layers.id_matrix import IdMatrix
 from kerasrec.layers.id_rows import IdRows
 from kerasrec.layers.id_weights import IdWeights
+from kerasrec.layers.interest.activation_unit import ActivationUnit
+from kerasrec.layers.interest.candidate_transformer import CandidateTransformer
+from kerasrec.layers.interest.item_features import ItemFeatures
 from kerasrec.layers.mlp import MLP
 from kerasrec.schema import Categorical, IdSequence, Schema
 from kerasrec.testing import tiny_schema
@@ -30,6 +34,7 @@ PAIRS = Schema(user=USER, item=ITEM)
 CLASSES = [name for names in registered().values() for name in names]
 
 MAKE = {
+    "ActivationUnit": lambda: ActivationUnit((4,)),
     "Adagrad": lambda: optimizers.Adagrad(0.1),
     "Adam": lambda: optimizers.Adam(optimizers.WarmUp(0.1, 10)),
     "AdamW": lambda: optimizers.AdamW(0.1, clipnorm=1.0),
@@ -37,12 +42,15 @@ MAKE = {
     "CausalAttention": lambda: layers.CausalAttention(2, 4),
     "BipartiteGraph": lambda: BipartiteGraph(3, 4),
     "Calibrated": lambda: retrieval.Calibrated(0.5),
+    "CandidateTransformer": lambda: CandidateTransformer(2, 4),
     "ClipWeights": lambda: optimizers.ClipWeights(1.0),
     "ClippyAdagrad": lambda: optimizers.ClippyAdagrad(0.1),
+    "CrossedIds": lambda: CrossedIds((5, 7), rows=8),
     "Dropout": lambda: layers.Dropout(0.5),
     "Embedding": lambda: layers.Embedding(5, 2),
     "FeatureEmbedding": lambda: layers.FeatureEmbedding(tiny_schema(), embedding_dim=4),
     "FieldEmbedding": lambda: FieldEmbedding(tiny_schema(), embedding_dim=4),
+    "FocalCrossentropy": lambda: losses.FocalCrossentropy(2.0),
     "Ftrl": lambda: optimizers.Ftrl(0.1),
     "GraphCrossentropyTrainer": lambda: training.GraphCrossentropyTrainer(
         MAKE["MatrixFactorization"](), negatives=3
@@ -51,6 +59,7 @@ MAKE = {
     "IdMatrix": lambda: IdMatrix(3, 4),
     "IdRows": lambda: IdRows(3),
     "IdWeights": lambda: IdWeights(4, 2),
+    "ItemFeatures": lambda: ItemFeatures(SEQUENCES, []),
     "MLP": lambda: MLP((4,)),
     "MaximalMarginalRelevance": lambda: retrieval.MaximalMarginalRelevance(0.5),
     "NextItemTrainer": lambda: training.NextItemTrainer(MAKE["GRU4Rec"]()),

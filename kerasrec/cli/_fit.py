@@ -147,7 +147,11 @@ class _Given:
         """Read and split rows without users and items, and describe them."""
         with step(f"Reading {self.source.data}"):
             ready = prepare_examples(
-                self.model, self.source, self.splitting, seed=self.training.seed
+                self.model,
+                self.source,
+                self.splitting,
+                seed=self.training.seed,
+                classes=False if self.training.loss == "mse" else None,
             )
         say(ready.split.describe())
         say(f"Features: {'; '.join(ready.notes)}.")
@@ -203,7 +207,7 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
         with strategy.scope():
             model = chosen.make(rows)
         rows = rows.for_model(model)
-        if output_kind(model) == "logits":
+        if dataset is not None and output_kind(model) == "logits":
             raise ValueError(
                 f"{name} with several logits ranks no items, and a run is judged by a ranking. "
                 "Leave --num_classes out, or train it in Python: kerasrec.runs.train(model, ready)."
@@ -231,6 +235,10 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     about["notes"].append(chosen.describe())
     if trained.problem is not None:
         about["findings"].append(trained.problem)
+    if trained.overfit is not None:
+        about["findings"].append(trained.overfit)
+    if trained.calibration is not None:
+        about["notes"].append(f"Probabilities: {trained.calibration.describe()}.")
     if dataset is not None:
         about["findings"] += below_baseline(name, records.metrics, ready, loss=learned)
     served = ready
@@ -245,7 +253,7 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
         )
         served = chosen.prepared(whole)
     if flags["refit"]:
-        model, note, about["seconds"]["refit"] = _refit(train, served, trained.epochs)
+        model, note, about["seconds"]["refit"] = _refit(train, served, trained)
         about["notes"].append(note)
     write_run(
         directory,
@@ -318,10 +326,13 @@ def _strategy(name: str, replicas: int | None) -> Any:
 
 
 def _refit(
-    train: Callable[..., tuple[Any, Any, float]], whole: Any, epochs: int
+    train: Callable[..., tuple[Any, Any, float]], whole: Any, trained: "TrainingResult"
 ) -> tuple[Any, str, float]:
-    """Train a new model on all rows for the epochs found. Return a note and the seconds too."""
-    rows = len(whole.split.train)
+    """Train a new model on all rows for the epochs found. Return a note and the seconds too.
+
+    It keeps the calibration of the first model, since no rows are left to fit another one to.
+    """
+    rows, epochs = len(whole.split.train), trained.epochs
     say(f"Training again on all {rows:,} rows, for {epochs} epochs.")
     model, again, seconds = train(whole, refit_epochs=epochs)
     if again.problem is not None:
@@ -333,6 +344,8 @@ def _refit(
         f"The model in the run was trained again on all {rows:,} rows for {epochs} epochs "
         "(--refit); the metrics are those of the first model, without the held-out rows."
     )
+    if trained.calibration is not None and trained.calibration.method != "none":
+        model.calibrate(trained.calibration)
     return model, note, seconds
 
 

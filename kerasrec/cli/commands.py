@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import kerasrec
 from kerasrec._files import new_file
-from kerasrec.cli.data import OWN_TABLES, item_table, load, prepare, say_form
+from kerasrec.cli.data import OWN_TABLES, item_table, load, prepare, refuse_tables, say_form
 from kerasrec.cli.examples import audit_examples, prepare_examples
 from kerasrec.cli.flags import in_flags
 from kerasrec.cli.output import Report
@@ -18,7 +18,13 @@ from kerasrec.cli.settings import Source, Splitting, choose
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import Run, changes, read_run
 from kerasrec.runs.example_records import record_examples
-from kerasrec.runs.records import findings, label_metrics, with_findings
+from kerasrec.runs.records import (
+    dependent_rows,
+    findings,
+    label_metrics,
+    predictions_of,
+    with_findings,
+)
 from kerasrec.runs.side_tables import item_categories, rows_schema, with_stored_features
 
 if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
@@ -43,6 +49,7 @@ def audit(
     time: str | None = "timestamp",
     users: str | None = None,
     items: str | None = None,
+    tables: Sequence[str] = (),
 ) -> Report:
     """Report on the rows of a file or a named data set.
 
@@ -55,26 +62,26 @@ def audit(
         encoding: of a text file, such as latin-1, cp1252 or utf-16.
         decimal: mark of fractions, a point or a comma.
         id_type: read ids as text or as integers; auto takes integers where each id is one.
-        user: column of user ids, or a usual name such as userId; null, for user and item, where
-            rows are examples of their label.
+        user: column of user ids; null, for user and item, where rows are examples of their label.
         item: column of item ids, or null.
         label: column of ratings; null for implicit feedback.
         time: column that orders the rows; null where there is none.
         users: file with a row for each user; shows what its columns are taken for.
         items: file with a row for each item, likewise.
+        tables: files to join to rows without users and items, such as item_id=vectors.parquet.
 
     Raises:
         ValueError: if there are no rows, or no columns of users and items.
     """
     given = dict(locals())
     source = Source(**given)
-    if user is None or item is None:
-        with step(f"Reading {data}"):
-            return audit_examples(source)
     with step(f"Reading {data}"):
+        if user is None or item is None:
+            return audit_examples(source)
+        refuse_tables(source)
         if Path(data).is_file():  # unfiltered, with rows that `load` would reject
             say_form(source)
-            del given["data"]
+            del given["data"], given["tables"]
             found = kerasrec.data.audit(data, **given)
         else:
             found = kerasrec.data.audit(load(source).interactions)
@@ -83,20 +90,37 @@ def audit(
     return Report(dataclasses.asdict(found), str(found))
 
 
-def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = None) -> Report:
-    """Evaluate a run on its test rows, beside popularity.
+def evaluate(
+    run: str,
+    *,
+    k: int | Sequence[int] = (10,),
+    data: str | None = None,
+    segments: Sequence[str] | None = None,
+) -> Report:
+    """Evaluate a run on its test rows, beside popularity or the mean label.
 
     Args:
         run: directory written by `kerasrec fit`.
         k: length of the list, or several such as 5,10.
         data: present path of the training data; null if it has not moved.
+        segments: columns of the rows, such as country,device: metrics of the predicted clicks for
+            each of their values, with intervals.
 
     Raises:
         ValueError: if the directory or the data are not those of the training, or k is invalid.
     """
     found, ready = _reopen(run, data)
+    clicks = _predicts_clicks(found, ready)
+    if segments and not clicks:
+        what = f"by --loss {found.flags['loss']}"
+        what = "on several classes" if found.flags["loss"] == "log_loss" else what
+        raise ValueError(
+            f"--segments {','.join(segments)}: segments are of predicted clicks, and this run was "
+            f"trained {what}. Leave it out, or train by log_loss on one label."
+        )
+    columns = {name: _segment_column(ready, name) for name in segments or ()}
     if not found.schema.item:
-        return _evaluate_labels(found, ready)
+        return _evaluate_labels(found, ready, columns)
     import_tensorflow()
     with step("Ranking the test rows"), warnings.catch_warnings():  # printed below the metrics
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
@@ -113,8 +137,9 @@ def evaluate(run: str, *, k: int | Sequence[int] = (10,), data: str | None = Non
         for row in rows
     ]
     known = findings(ready)
-    text = with_findings(kerasrec.evaluation.format_table(rows), known)
-    return Report({"run": run, "metrics": rows, "findings": known}, text)
+    more, lines = _intervals(found, ready, columns) if clicks else ({}, [])
+    text = with_findings("\n\n".join([kerasrec.evaluation.format_table(rows), *lines]), known)
+    return Report({"run": run, "metrics": rows, **more, "findings": known}, text)
 
 
 def export(
@@ -326,16 +351,61 @@ def _method(run: Run) -> str:
     return str(about["split"].splitlines()[0])
 
 
-def _evaluate_labels(run: Run, ready: "PreparedExamples") -> Report:
+def _evaluate_labels(run: Run, ready: "PreparedExamples", columns: dict[str, Any]) -> Report:
     """Evaluate a run of rows without users and items, beside the mean label."""
     import_tensorflow()
     with step("Predicting the test rows"):
         name = str(run.flags["model"])
         found = record_examples(name, run.model, ready, loss=str(run.flags["loss"]))
-    text = kerasrec.evaluation.format_table(found.metrics)
     known = found.about["findings"]
-    document = {"run": run.directory, "metrics": found.metrics, "findings": known}
-    return Report(document, with_findings(text, known))
+    more, lines = _intervals(run, ready, columns) if _predicts_clicks(run, ready) else ({}, [])
+    document = {"run": run.directory, "metrics": found.metrics, **more, "findings": known}
+    tables = [kerasrec.evaluation.format_table(found.metrics), *lines]
+    return Report(document, with_findings("\n\n".join(tables), known))
+
+
+def _predicts_clicks(run: Run, ready: Any) -> bool:
+    """Return whether a run predicts one label of yes and no, not several classes or numbers."""
+    several = getattr(ready, "classes", ()) or run.flags.get("num_classes") is not None
+    return run.flags["loss"] == "log_loss" and not several
+
+
+def _segment_column(ready: Any, name: str) -> Any:
+    """Return a raw column of the test rows."""
+    table = ready.split.test.table
+    if name not in table.column_names:
+        raise ValueError(
+            f"--segments {name}: expected a column of the rows of the run; received one that is "
+            f"not among {table.column_names}."
+        )
+    return table[name]
+
+
+def _intervals(run: Run, ready: Any, columns: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return intervals of the click metrics, of all rows and by segment, and tables of them."""
+    evaluation = kerasrec.evaluation
+    with step("Predicting the test rows"):
+        predicted, users = predictions_of(run.model, ready), dependent_rows(ready)
+        intervals = {
+            name: dataclasses.asdict(interval)
+            for name, interval in evaluation.click_intervals(predicted, users).items()
+        }
+        segments = {
+            name: evaluation.click_segments(predicted, column, users)
+            for name, column in columns.items()
+        }
+    ends = {"mean": "value", "low": "95 % from", "high": "to"}
+    rows = [
+        {"metric": name, **{ends[end]: value for end, value in interval.items()}}
+        for name, interval in intervals.items()
+    ]
+    tables = [evaluation.format_table(rows)]
+    from kerasrec.evaluation.clicks.segments import segment_table  # imports Arrow
+
+    for name, found in segments.items():
+        shown = [{name: row.pop("segment"), **row} for row in segment_table(found)]
+        tables.append(evaluation.format_table(shown))
+    return {"intervals": intervals, **({"segments": segments} if segments else {})}, tables
 
 
 def _reopen(directory: str, data: str | None) -> "tuple[Run, Any]":
@@ -361,7 +431,12 @@ def _reopen(directory: str, data: str | None) -> "tuple[Run, Any]":
             ready = with_stored_features(ready, run)
         else:
             ready = prepare_examples(
-                run.flags["model"], source, splitting, schema=run.schema, **about
+                run.flags["model"],
+                source,
+                splitting,
+                schema=run.schema,
+                classes=run.schema.label in run.vocabularies,
+                **about,
             )
     if changed := changes(run.split, ready.fingerprint()):
         raise ValueError(

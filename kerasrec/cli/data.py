@@ -50,7 +50,7 @@ def load(source: Source) -> "Dataset":
 # Settings that say what becomes of the rows, once they are read.
 _NOT_READ = (
     "data", "positive", "duplicates", "k_core", "min_count", "max_length", "users", "items",
-    "missing_sides", "features", "window",
+    "missing_sides", "features", "window", "missing_values", "scaling", "tables",
 )  # fmt: skip
 
 
@@ -69,6 +69,20 @@ def chosen_features(source: Source) -> Any:
     if isinstance(source.features, str):
         return {"all": None, "none": []}.get(source.features, [source.features])
     return source.features
+
+
+def refuse_tables(source: Source) -> None:
+    """Refuse tables to join to rows of users and items.
+
+    Raises:
+        ValueError: if there are any.
+    """
+    if source.tables:
+        raise ValueError(
+            f"--tables {','.join(source.tables)}: it is for rows without users and items, and "
+            "these rows have both. Pass their tables as --users and --items, or --user null --item "
+            "null."
+        )
 
 
 def say_form(source: Source) -> None:
@@ -112,12 +126,15 @@ def prepare(
     given = {name: getattr(splitting, name) for name in ("group", "valid_file", "test_file")}
     given |= {"split": splitting.split} if splitting.split == "group" else {}
     given |= {"window": source.window}
+    given |= {} if source.missing_values == "own" else {"missing_values": source.missing_values}
+    given |= {} if source.scaling == "standard" else {"scaling": source.scaling}
     for name, value in given.items():
         if value is not None:
             raise ValueError(
                 f"--{name} {value}: it is for rows without users and items, and these rows have "
                 "both. Leave it out, or pass --user null --item null."
             )
+    refuse_tables(source)
     dataset = load(source)
     rows: Any = dataset.interactions
     given = {"valid": splitting.valid, "test": splitting.test}

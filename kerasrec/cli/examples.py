@@ -79,6 +79,7 @@ def prepare_examples(
     seed: int,
     vocabularies: "Mapping[str, Vocabulary] | None" = None,
     schema: Schema | None = None,
+    classes: bool | None = None,
 ) -> "PreparedExamples":
     """Read, split and encode, with the vocabularies of a run or with new ones.
 
@@ -89,14 +90,20 @@ def prepare_examples(
         seed: seed of a random split.
         vocabularies: of a run; None to fit them.
         schema: features of the rows, of a run; None to find them.
+        classes: whether labels name classes; None to find out, for models that predict them.
 
     Raises:
         ValueError: if the flags or the data are invalid.
     """
+    sequences = issubclass(getattr(kerasrec.models, model), StepClassifier)
+    if classes is None and (source.positive != ANY_POSITIVE_LABEL or not sequences):
+        classes = False
     return kerasrec.data.prepare_examples(
-        _split(model, source, splitting, seed),
+        _split(model, source, splitting, seed, classes),
         positive=source.positive,
         min_count=source.min_count,
+        missing_values=source.missing_values,
+        scaling=source.scaling,
         features=chosen_features(source),
         vocabularies=vocabularies,
         schema=schema,
@@ -113,12 +120,17 @@ def all_rows(ready: "PreparedExamples", source: Source) -> "PreparedExamples":
     import pyarrow as pa
 
     tables = [part.table for part in ready.split.parts.values()]
+    label, known = ready.schema.label, ready.vocabularies
     train = dataclasses.replace(ready.split.train, table=pa.concat_tables(tables).combine_chunks())
     return kerasrec.data.prepare_examples(
         train,
         positive=source.positive,
         min_count=source.min_count,
+        missing_values=source.missing_values,
+        scaling=source.scaling,
         features=chosen_features(source),
+        # The model keeps its classes.
+        vocabularies={label: known[label]} if label in known else None,
     )
 
 
@@ -131,15 +143,26 @@ def audit_examples(source: Source) -> Report:
     Raises:
         ValueError: if the flags or the data are invalid.
     """
-    rows = read(source)
+    rows = read(source, classes=None)
+    if all(name.lstrip("-").isdigit() for name in rows.classes):
+        rows = read(source)  # which may be numbers to predict as well
     ready = kerasrec.data.prepare_examples(rows, positive=source.positive)
     values, counts = np.unique(rows.labels, return_counts=True)
+    names = [f"{value:g}" for value in values]
+    if rows.classes:
+        names = [rows.classes[int(value)] for value in values]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", kerasrec.evaluation.ProtocolWarning)
         leaks = kerasrec.evaluation.check_features(ready.train, ready.schema)
+    ends = names if rows.classes else values.tolist()
     problems = []
     if len(values) < 2:
         problems.append(f"all labels are {values[0]:g}: there is nothing to learn")
+    elif rows.classes:
+        problems.append(
+            f"the label {rows.label!r} is text, one of {len(values):,} classes, which "
+            "StackedLSTMClassifier predicts"
+        )
     elif len(values) > 2 and source.positive == ANY_POSITIVE_LABEL:
         problems.append(
             f"the label {rows.label!r} has {len(values):,} values: pass --positive with those that "
@@ -148,13 +171,13 @@ def audit_examples(source: Source) -> Report:
     lacking = {n: rows.table[n].null_count for n in rows.features if rows.table[n].null_count}
     few = len(values) <= MOST_LABELS
     labels: dict[str, Any] = (
-        {f"{v:g}": int(n) for v, n in zip(values, counts, strict=True)} if few else {}
+        {name: int(n) for name, n in zip(names, counts, strict=True)} if few else {}
     )
     document = {
         "source": source.data,
         "rows": len(rows),
         "label": rows.label,
-        "labels": labels or {"lowest": float(values[0]), "highest": float(values[-1])},
+        "labels": labels or {"lowest": ends[0], "highest": ends[-1]},
         "missing": lacking,
         "columns": list(ready.notes),
         "problems": problems,
@@ -165,7 +188,7 @@ def audit_examples(source: Source) -> Report:
     lines = [
         f"audit of {source.data}",
         f"rows          {len(rows):,}",
-        f"label         {rows.label!r}: {', '.join(shown) or f'{values[0]:g} to {values[-1]:g}'}",
+        f"label         {rows.label!r}: {', '.join(shown) or f'{names[0]} to {names[-1]}'}",
         f"missing       {', '.join(gaps) or 'none'}",
     ]
     sections = {"columns": ready.notes, "problems": problems, "likely leaks": leaks}
@@ -175,13 +198,20 @@ def audit_examples(source: Source) -> Report:
     return Report(document, "\n".join(lines))
 
 
-def read(source: Source, *, time: str | None = None, group: str | None = None) -> "Examples":
+def read(
+    source: Source,
+    *,
+    time: str | None = None,
+    group: str | None = None,
+    classes: bool | None = False,
+) -> "Examples":
     """Read the rows of the flags.
 
     Args:
         source: data to read.
         time: column of times; None for none.
         group: column of groups; None for none.
+        classes: see `kerasrec.data.read_examples`.
 
     Raises:
         ValueError: if the flags or the data are invalid.
@@ -209,15 +239,37 @@ def read(source: Source, *, time: str | None = None, group: str | None = None) -
         features=None if chosen is None or not len(chosen) else tuple(chosen),
         time=time,
         group=group,
+        classes=classes,
+        tables=_tables(source),
         **_form(source),
     )
+
+
+def _tables(source: Source) -> dict[str, str] | None:
+    """Return the files to join by the column of their keys; None without any.
+
+    Raises:
+        ValueError: if one has another form than key=file, or a key has two.
+    """
+    found: dict[str, str] = {}
+    for text in source.tables:
+        key, equals, file = text.partition("=")
+        if not (key and equals and file) or key in found:
+            raise ValueError(
+                f"--tables {text}: expected a column of keys and a file for it, each key once, as "
+                "in --tables item_id=vectors.parquet,shop=shops.csv."
+            )
+        found[key] = file
+    return found or None
 
 
 def _form(source: Source) -> dict[str, Any]:
     return {name: getattr(source, name) for name in _READ}
 
 
-def _split(model: str, source: Source, splitting: Splitting, seed: int) -> "ExampleSplit":
+def _split(
+    model: str, source: Source, splitting: Splitting, seed: int, classes: bool | None
+) -> "ExampleSplit":
     """Read all rows, as windows for models of sequences, and split them."""
     sequences = issubclass(getattr(kerasrec.models, model), StepClassifier)
     user = side_columns(source)[0] if sequences else None
@@ -226,11 +278,12 @@ def _split(model: str, source: Source, splitting: Splitting, seed: int) -> "Exam
             f"--window {source.window}: {model} reads single rows. Leave it out, or train "
             "StackedLSTMClassifier."
         )
-    train = read(source, time=_time(source, splitting), group=splitting.group or user)
+    group = splitting.group or user
+    train = read(source, time=_time(source, splitting), group=group, classes=classes)
     say(f"Rows are examples of {train.label!r}, with {len(train.features)} columns of features.")
     files = {"valid": splitting.valid_file, "test": splitting.test_file}
     held = {
-        name: kerasrec.data.read_examples(file, like=train, **_form(source))
+        name: kerasrec.data.read_examples(file, like=train, tables=_tables(source), **_form(source))
         for name, file in files.items()
         if file is not None
     }

@@ -60,16 +60,37 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
         DTYPE,
     )),
-    "DCNv2": ("Deep and cross network with full or low-rank crosses.", (
+    "DCNv2": (
+     "Deep and cross network with full crosses, low-rank ones or a mixture of these.", (
         Flag("embedding_dim", int, 16, "length of a row, in every table."),
         Flag("num_layers", int, 3, "number of cross layers."),
         Flag("rank", int | None, None, "inner width of W; None for full matrices."),
+        Flag("experts", int, 1,
+             "number of low-rank matrices that a layer mixes; 1 for no mixture. More than one "
+             "need a `rank`."),
         Flag("hidden_units", Sequence[int], (128, 64),
              "widths of the hidden layers; with none, the model consists of the crosses."),
         Flag("dropout", float, 0.0,
              "fraction of the hidden units dropped in training, after each hidden layer."),
         Flag("batch_normalization", bool, False,
              "whether each hidden layer is normalised before its activation."),
+        Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
+        DTYPE,
+    )),
+    "DIN": ("Deep interest network: a history read for each candidate, and hidden layers.", (
+        Flag("embedding_dim", int, 16, "length of a row, in every table."),
+        Flag("hidden_units", Sequence[int], (128, 64), "widths of the hidden layers."),
+        Flag("attention_units", Sequence[int], (32, 16),
+             "widths of the hidden layers of the weights."),
+        Flag("interest", str, "attention",
+             '"attention" for the weights above, "softmax" to let them add up to 1, or '
+             '"transformer".'),
+        Flag("num_heads", int, 2,
+             "number of heads of the transformer, a divisor of the length of c."),
+        Flag("history_features", Sequence[str], (),
+             "names of features of the items that the history is read with."),
+        Flag("dropout", float, 0.0,
+             "fraction of the hidden units dropped in training, after each hidden layer."),
         Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
         DTYPE,
     )),
@@ -268,6 +289,18 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("l2", float, 0.0, "weight of the penalty on looked-up rows."),
         DTYPE,
     )),
+    "NeuralFM": ("Neural factorization machine (He and Chua, 2017).", (
+        Flag("embedding_dim", int, 64, "length of v."),
+        Flag("hidden_units", Sequence[int], (64,),
+             "widths of the hidden layers; with none, the model weighs the elements of p."),
+        Flag("dropout", float, 0.0,
+             "fraction of the hidden units dropped in training, after each hidden layer."),
+        Flag("pair_dropout", float, 0.0, "fraction of the elements of p dropped in training."),
+        Flag("batch_normalization", bool, False,
+             "whether p and each hidden layer are normalised, the latter before its activation."),
+        Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
+        DTYPE,
+    )),
     "Popularity": (
      "Non-personalised baseline that scores items by their number of training rows.", (
         DTYPE,
@@ -323,7 +356,7 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("cell", str, "lstm", '"lstm" or "gru".'),
         Flag("num_classes", int | None, None,
              "None for one logit, of label 1; else the number of logits. Such a model cannot "
-             "rank, and `kerasrec.serving.export` rejects it."),
+             "rank, and `kerasrec.serving.export` takes it without items alone."),
         Flag("target_aware", bool, True,
              "whether to use the item's features; if not, all candidates score alike."),
         Flag("dropout", float, 0.2,
@@ -346,6 +379,13 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("batch_normalization", bool, False,
              "whether each hidden layer is normalised before its activation."),
         Flag("embedding_l2", float, 0.0, "weight of the penalty on looked-up rows."),
+        Flag("crosses", Sequence[Sequence[str]], (),
+             "the combinations, each by the names of two or more categorical features, as in "
+             '`[["user", "app"]]`.'),
+        Flag("cross_rows", int, 2**20,
+             "largest number of rows in the table of a cross. More combinations share rows."),
+        Flag("cross_l2", float, 0.0,
+             "weight of the penalty on the squares of all weights of crosses, in each step."),
         DTYPE,
     )),
 }  # fmt: skip

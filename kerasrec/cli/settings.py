@@ -40,9 +40,18 @@ class Source:
         missing_sides: reject users and items without a row in their file, or take their features
             as unknown.
         features: all columns of these tables that carry information, none, some of them such as
-            age,genres, or some with their kinds such as "{age: buckets, genres: bag}". Of rows
-            without users and items, the columns that are features.
-        missing: reject rows with missing values, or leave them out.
+            age,genres, or some with their kinds such as "{age: buckets, views: log}". Of rows
+            without users and items, the columns that are features. "hashed" takes open-ended ids.
+        missing: reject rows with missing values, or leave them out. Of rows without users and
+            items, those without a label.
+        missing_values: "own" for missing features as categories of their own and numbers told to be
+            missing, "mean" for unknown categories and mean numbers; for rows without users and
+            items.
+        scaling: "standard" scales numbers by their mean and deviation, "minmax" by the lowest and
+            the highest; for rows without users and items.
+        tables: further files whose columns become columns of the rows, such as
+            item_id=vectors.parquet: the column of keys in both, and the file; for rows without
+            users and items.
         duplicates: reject repeated (user, item) pairs, keep all rows, keep the last, or take the
             mean rating.
         k_core: fewest rows of every user and every item; 1 keeps all rows.
@@ -77,6 +86,9 @@ class Source:
     min_count: int = 1
     max_length: int | None = None
     window: int | None = None
+    missing_values: Literal["own", "mean"] = "own"
+    scaling: Literal["standard", "minmax"] = "standard"
+    tables: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

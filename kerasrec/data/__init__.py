@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encoding.recency": ["recency_weights"],
         "encoding.scalers": ["MinMaxScaler", "StandardScaler"],
         "encoding.sequences": ["add_history", "time_gaps"],
-        "encoding.buckets": ["Buckets"],
+        "encoding.buckets": ["Buckets", "HashBuckets"],
         "encoding.vocabulary": ["Vocabulary"],
         "encoding.vocabulary_file": ["load_vocabularies", "save_vocabularies"],
         "examples.examples": ["Examples"],

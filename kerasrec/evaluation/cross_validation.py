@@ -1,13 +1,19 @@
-"""Cross-validation of several models on the same folds."""
+"""Cross-validation of several models on the same folds, and of the choice between them."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 from scipy.stats import t as student
 
+from kerasrec._checks import check_share
+from kerasrec.data.examples.splitting import ExampleSplit
 from kerasrec.data.splits.split import Split
-from kerasrec.evaluation.statistics import Spread, float_values, spread
+from kerasrec.evaluation import metrics
+from kerasrec.evaluation.statistics import Interval, Spread, float_values, spread
+
+Fold = TypeVar("Fold", Split, ExampleSplit)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,21 +72,22 @@ class CrossValidation:
         d = self.values[first][metric] - self.values[second][metric]
         if len(d) < 2:
             return float("nan")
-        error = np.sqrt(d.var(ddof=1) * (1 / len(d) + self.test_share))
+        error = corrected_error(d, self.test_share)
         if not error:
             return 0.0 if d.any() else 1.0
         return float(2 * student.sf(abs(d.mean()) / error, len(d) - 1))
 
 
 def cross_validate(
-    models: Mapping[str, Callable[[Split], Mapping[str, object]]], splits: Iterable[Split]
+    models: Mapping[str, Callable[[Fold], Mapping[str, object]]], splits: Iterable[Fold]
 ) -> CrossValidation:
     """Train and evaluate every model on every fold.
 
     Args:
         models: by name, a function that trains on the `train` part of a split (with early stopping
             on `valid`, if it has rows), and returns metrics on `test`, as `evaluate` does.
-        splits: the folds: `repeated_k_fold`, `time_folds`, `k_fold`, or any splits.
+        splits: the folds: `repeated_k_fold`, `time_folds`, `k_fold`, `example_folds` of rows
+            without users and items, or any splits.
 
     Returns:
         `CrossValidation` with the metrics that are floats.
@@ -106,7 +113,7 @@ def cross_validate(
     methods, shares = [], []
     for split in splits:
         methods.append(split.method)
-        shares.append(len(split.test) / len(split.train))
+        shares.append(len(split.test or ()) / len(split.train))
         for model, evaluated in models.items():
             found[model].append(float_values(evaluated(split)))
     if not models or not methods:
@@ -127,3 +134,169 @@ def cross_validate(
         for model, rows in found.items()
     }
     return CrossValidation(values, tuple(methods), float(np.mean(shares)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NestedCrossValidation:
+    """Metrics of a choice between models, made in every fold without its test rows.
+
+    Args:
+        metric: metric by which the models were chosen.
+        chosen: model chosen in each fold.
+        valid: by model, the metric on the validation rows of each fold.
+        tested: test metrics of every model on every fold, chosen or not.
+    """
+
+    metric: str
+    chosen: tuple[str, ...]
+    valid: dict[str, np.ndarray]
+    tested: CrossValidation
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """Return the test metrics of the model chosen in each fold, `(folds,)` by metric."""
+        names = next(iter(self.tested.values.values()))
+        return {
+            name: np.array(
+                [self.tested.values[model][name][at] for at, model in enumerate(self.chosen)]
+            )
+            for name in names
+        }
+
+    @property
+    def times(self) -> dict[str, int]:
+        """Return in how many folds each model was chosen."""
+        return {model: self.chosen.count(model) for model in self.valid}
+
+    def interval(self, metric: str | None = None, *, level: float = 0.95) -> Interval:
+        """Compute the mean test metric of the chosen models, and its interval.
+
+            mean ± t * sqrt(variance over folds * (1 / folds + test rows / train rows))
+
+        The second term is there because folds share training rows, see `CrossValidation.p`.
+
+        Args:
+            metric: name of a metric; None for that of the choice.
+            level: level of Student's t interval.
+
+        Raises:
+            ValueError: if there is no such metric, or `level` is not between 0 and 1.
+        """
+        check_share("interval", "level", level, zero=False, one=False, numpy=True)
+        name = self.metric if metric is None else metric
+        if name not in self.values:
+            raise ValueError(
+                f"NestedCrossValidation.interval: expected one of {list(self.values)}; received "
+                f"{name!r}."
+            )
+        values = self.values[name]
+        mean = float(values.mean())
+        if len(values) < 2:
+            return Interval(mean, float("nan"), float("nan"))
+        error = corrected_error(values, self.tested.test_share)
+        width = float(student.ppf(0.5 + level / 2, len(values) - 1) * error)
+        return Interval(mean, mean - width, mean + width)
+
+    def rows(self) -> list[dict[str, float | int | str]]:
+        """Return the mean test metrics, of the choice first, as rows for `format_table`."""
+        made: list[dict[str, float | int | str]] = [
+            {"model": "as chosen", "chosen": len(self.chosen)}
+        ]
+        made[0] |= {name: float(values.mean()) for name, values in self.values.items()}
+        for model, found in self.tested.values.items():
+            row: dict[str, float | int | str] = {"model": model, "chosen": self.times[model]}
+            made.append(row | {name: float(values.mean()) for name, values in found.items()})
+        return made
+
+
+def nested_cross_validate(
+    models: Mapping[str, Callable[[Fold], tuple[Mapping[str, object], Mapping[str, object]]]],
+    splits: Iterable[Fold],
+    *,
+    metric: str,
+) -> NestedCrossValidation:
+    """Measure a choice between models: validation rows choose in each fold, test rows measure.
+
+    The best of several cross-validated means is too good, since the same rows chose and measured
+    it. Here the test rows of a fold have no part in its choice, so that the mean is that of the
+    whole procedure, choice included (Cawley and Talbot, 2010, "On Over-fitting in Model Selection
+    and Subsequent Selection Bias in Performance Evaluation"). Folds may choose different models;
+    the one to deploy is chosen in the same way on all rows.
+
+    Args:
+        models: by name, a function that trains on the `train` part of a split, and returns metrics
+            on `valid` and on `test`. The first of equals is chosen: put simple models first.
+        splits: the folds, with validation rows, such as `example_folds`.
+        metric: metric of the validation rows that chooses, of the tables of metrics, such as "auc",
+            "log_loss", "rmse" or "ndcg@10".
+
+    Raises:
+        ValueError: if there is no such metric, a validation metric is NaN for all models, or as in
+            `cross_validate`.
+
+    Example:
+
+    >>> from kerasrec.data import Examples
+    >>> from kerasrec.evaluation import example_folds
+    >>> rows = Examples.from_table({"x": range(40), "label": [0.0, 1.0, 2.0, 9.0] * 10})
+    >>> def constant(value):
+    ...     def evaluated(split):
+    ...         return tuple({"mae": float(abs(part.labels - value(split.train.labels)).mean())}
+    ...                      for part in (split.valid, split.test))
+    ...     return evaluated
+    >>> models = {"mean": constant(np.mean), "median": constant(np.median)}
+    >>> found = nested_cross_validate(models, example_folds(rows), metric="mae")
+    >>> found.times
+    {'mean': 0, 'median': 5}
+    """
+    quality = _quality(metric)
+    valid: dict[str, list[float]] = {model: [] for model in models}
+
+    def tested(model: str) -> Callable[[Fold], Mapping[str, object]]:
+        def evaluated(split: Fold) -> Mapping[str, object]:
+            on_valid, on_test = models[model](split)
+            names = float_values(on_valid)
+            if metric not in names:
+                raise ValueError(
+                    f"nested_cross_validate: {model} gave no {metric!r} of the validation rows; "
+                    f"expected one of {list(names)} as metric=."
+                )
+            valid[model].append(names[metric])
+            return on_test
+
+        return evaluated
+
+    found = cross_validate({model: tested(model) for model in models}, splits)
+    columns = {model: np.array(values) for model, values in valid.items()}
+    chosen = []
+    for fold in range(len(found.methods)):
+        qualities = {model: quality(float(values[fold])) for model, values in columns.items()}
+        defined = {model: value for model, value in qualities.items() if not np.isnan(value)}
+        if not defined:
+            raise ValueError(
+                f"nested_cross_validate: {metric} of the validation rows is NaN for all models in "
+                f"fold {fold + 1}. Give more validation rows, or choose by another metric."
+            )
+        chosen.append(max(defined, key=lambda model: defined[model]))
+    return NestedCrossValidation(metric, tuple(chosen), columns, found)
+
+
+def corrected_error(values: np.ndarray, test_share: float) -> float:
+    """Compute the standard error of a mean over folds that share training rows.
+
+    >>> round(corrected_error(np.array([1.0, 2.0, 3.0]), 0.5), 4)
+    0.9129
+    """
+    return float(np.sqrt(values.var(ddof=1) * (1 / len(values) + test_share)))
+
+
+def _quality(metric: str) -> Callable[[float], float]:
+    """Return the function by which a higher value of a metric is better."""
+    tables = {**metrics.RANKING, **metrics.RATINGS, **metrics.CLICKS}
+    found = tables.get(metric) or tables.get(f"{metrics.kind_of(metric)}@k")
+    if found is None:
+        raise ValueError(
+            f"nested_cross_validate: expected metric= one of {list(tables)}, with a number for k; "
+            f"received {metric!r}."
+        )
+    return found.quality

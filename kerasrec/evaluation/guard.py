@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasrec.data.splits.split import Split
 from kerasrec.data.tables.side_tables import side_of
-from kerasrec.evaluation.clicks import auc
+from kerasrec.evaluation.clicks.scores import auc
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.ranking.queries import SeenPairs, seen_parts
 from kerasrec.evaluation.ranking.task import RankingTask, TaskOptions
@@ -121,7 +121,7 @@ def check_features(columns: Columns, schema: Schema) -> list[str]:
             continue
         values = np.asarray(columns[feature.name])[some]
         if isinstance(feature, Numeric):
-            scores = np.where(np.isnan(values), feature.mean, values)
+            scores = np.where(np.isnan(values), feature.raw(0.0), values)
         else:
             scores = _share_of_others(values, labels)
         value = auc(labels, scores)

@@ -1,12 +1,12 @@
 """Metrics of predicted labels and of recommended lists, as the table of metrics declares them."""
 
 import numpy as np
-from scipy.special import expit
 
 from kerasrec.data.encoding.positives import is_positive
 from kerasrec.evaluation import metrics
 from kerasrec.evaluation.beyond import ListFacts
-from kerasrec.evaluation.clicks import ClickRows, binary, grouped_auc
+from kerasrec.evaluation.clicks.predictions import predict_clicks
+from kerasrec.evaluation.clicks.scores import ClickRows, grouped_auc
 from kerasrec.evaluation.columns import check_columns, check_ids, known
 from kerasrec.evaluation.ranking.queries import SeenColumns, SeenPairs, seen_parts
 from kerasrec.evaluation.ranking.recommend import Recommendations
@@ -76,16 +76,18 @@ def click_metrics(
     """Evaluate a model whose scores are logits of a binary label.
 
         auc        P(score of a positive > score of a negative), equal scores count half
+        pr_auc     area under precision over recall, see `average_precision`
         gauc       auc of each user with both labels, weighted by the user's rows (Zhu et al., 2017,
                    "Optimized Cost per Click in Taobao Display Advertising")
-        log_loss   mean of -log P(label), P(1) = 1 / (1 + exp(-score))
+        log_loss   mean of -log P(label), P(1) = 1 / (1 + exp(-score)), or what the calibration
+                   of the model says, see `kerasrec.calibration`
         normalized_entropy  log_loss over that of the mean label as the prediction (He et al., 2014,
                    "Practical Lessons from Predicting Clicks on Ads at Facebook")
         calibration         mean prediction over mean label (same paper)
         calibration_error   see `calibration_curve`
 
-    The loss is computed from the logits, so that no prediction rounds to 0 or 1. Rows with unknown
-    ids count like all others, but unknown users are left out of `gauc`.
+    The loss is computed from the log odds, so that no prediction rounds to 0 or 1. Rows with
+    unknown ids count like all others, but unknown users are left out of `gauc`.
 
     Args:
         model: model whose scores are logits of the label column of its schema.
@@ -96,8 +98,9 @@ def click_metrics(
     Returns:
         Dict with these metrics, `gauc_users` (users with both labels), `test_rows`,
         `unknown_user_rows` and `unknown_item_rows`. Tables without users have no `gauc`, those
-        without users or items no unknown ones. Metrics that are undefined if a label is
-        missing (`auc`, `gauc`, `normalized_entropy`, `calibration` without a positive) are NaN.
+        without users or items no unknown ones. Metrics that are undefined if a label is missing
+        are NaN: `auc`, `gauc` and `normalized_entropy`, without a positive also `pr_auc` and
+        `calibration`.
 
     Raises:
         ValueError: if there are no rows, a column is missing, a label is neither 0 nor 1, or a
@@ -118,15 +121,14 @@ def click_metrics(
     """
     counts = _checked(model, columns, "click_metrics")
     schema = model.schema
-    labels = binary(columns[schema.label], f"click_metrics: column {schema.label!r}")
-    logits = predict(model, columns, batch_size=batch_size).astype(np.float64)
+    found = predict_clicks(model, columns, batch_size=batch_size, what="click_metrics")
     grouped = float("nan"), 0
     if schema.user:
         users = np.asarray(columns[schema.user_id.name], np.int64)
-        grouped = grouped_auc(labels, logits, np.where(known(users), users, -1))
-    rows = ClickRows(labels, logits, expit(logits), grouped, bins)
-    found = metrics.compute(metrics.CLICKS, rows) | {"gauc_users": grouped[1]} | counts
-    return found if schema.user else {n: v for n, v in found.items() if "gauc" not in n}
+        grouped = grouped_auc(found.labels, found.logits, np.where(known(users), users, -1))
+    rows = ClickRows(found.labels, found.logits, found.log_odds, found.probabilities, grouped, bins)
+    values = metrics.compute(metrics.CLICKS, rows) | {"gauc_users": grouped[1]} | counts
+    return values if schema.user else {n: v for n, v in values.items() if "gauc" not in n}
 
 
 def beyond_accuracy(

@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kerasrec.evaluation import beyond, clicks
+from kerasrec.evaluation import beyond
+from kerasrec.evaluation.clicks import scores
+from kerasrec.evaluation.clicks.curves import average_precision
 from kerasrec.evaluation.ranking import tie_blocks
 
 Value = TypeVar("Value")
@@ -60,11 +62,12 @@ RATINGS: dict[str, Metric] = {
     "mae": Metric(lambda errors: float(np.mean(np.abs(errors))), best=0),
 }
 CLICKS: dict[str, Metric] = {
-    "auc": Metric(lambda rows: clicks.auc(rows.labels, rows.logits)),
+    "auc": Metric(lambda rows: scores.auc(rows.labels, rows.logits)),
+    "pr_auc": Metric(lambda rows: average_precision(rows.labels, rows.logits)),
     "gauc": Metric(lambda rows: rows.grouped_auc[0]),
-    "log_loss": Metric(lambda rows: clicks.log_loss(rows.labels, rows.logits), best=0),
+    "log_loss": Metric(lambda rows: scores.log_loss(rows.labels, rows.log_odds), best=0),
     "normalized_entropy": Metric(
-        lambda rows: clicks.normalized_entropy(rows.labels, rows.logits), best=0
+        lambda rows: scores.normalized_entropy(rows.labels, rows.log_odds), best=0
     ),
     "calibration": Metric(
         lambda rows: (
@@ -73,7 +76,7 @@ CLICKS: dict[str, Metric] = {
         best=1,
     ),
     "calibration_error": Metric(
-        lambda rows: clicks.calibration_curve(rows.labels, rows.predicted, bins=rows.bins).error,
+        lambda rows: scores.calibration_curve(rows.labels, rows.predicted, bins=rows.bins).error,
         best=0,
         reported=False,
     ),

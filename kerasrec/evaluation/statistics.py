@@ -24,10 +24,10 @@ _MOST_DRAWS = 128
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """Mean over queries and the ends of its bootstrap interval.
+    """Metric of all queries or rows, and the ends of its interval.
 
     Args:
-        mean: over all queries.
+        mean: over all queries, or the metric of all rows.
         low: lower end.
         high: upper end.
     """
@@ -39,13 +39,13 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Comparison of two models on one metric and the same queries.
+    """Comparison of two models on one metric and the same queries or rows.
 
     Args:
         first: mean of the first model.
         second: mean of the second.
-        difference: first - second, with its bootstrap interval.
-        p: two-sided p of the paired permutation test.
+        difference: first - second, with its interval.
+        p: two-sided p of the paired test.
         p_holm: p after Holm's correction over the metrics compared together.
     """
 

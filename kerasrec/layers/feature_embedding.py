@@ -9,8 +9,11 @@ from keras import ops
 
 from kerasrec.layers.embedding import Embedding
 from kerasrec.layers.histories import events, newest_positions, scaled, take_steps
-from kerasrec.schema import Feature, Numeric, Schema
+from kerasrec.schema import Date, Feature, Numeric, Schema
 from kerasrec.types import Features, Tensor
+
+LARGEST_HOUR = 16_000_000.0
+"""About the year 3795, and 145 before 1970. Dates outside count as these two."""
 
 
 @keras.saving.register_keras_serializable("kerasrec")
@@ -35,7 +38,7 @@ class FeatureEmbedding(keras.layers.Layer):
 
     Output shape:
         `(batch, width)` or `(batch, candidates, width)`, where width is `embedding_dim` for each
-        feature of ids plus the size of each numeric feature.
+        feature of ids plus the `width` of each numeric feature.
 
     Example:
 
@@ -80,7 +83,7 @@ class FeatureEmbedding(keras.layers.Layer):
     def width(self, names: Sequence[str]) -> int:
         """Return the width of the concatenated vector of the named features."""
         features = [self.schema.feature(name) for name in names]
-        return sum(self.embedding_dim if f.has_ids else math.prod(f.shape) for f in features)
+        return sum(f.width if isinstance(f, Numeric) else self.embedding_dim for f in features)
 
     def call(self, inputs: Features, names: Sequence[str]) -> Tensor:
         """Return the concatenated vectors of the named features, in that order."""
@@ -144,9 +147,11 @@ def feature_tables(
 
 
 def feature_numbers(value: Tensor, feature: Numeric, dtype: str) -> Tensor:
-    """Return the scaled numbers of a numeric feature, `(batch[, candidates], numbers)`.
+    """Return the scaled numbers of a numeric feature, `(batch[, candidates], feature.width)`.
 
-    Those of a numeric sequence are its newest events, one after the other, followed by zeros.
+    Those of a numeric sequence are its newest events, one after the other, followed by zeros. The
+    last one is the share of missing numbers, if the feature tells them. Those of a date are its age
+    and its parts, see `Date`.
 
     Args:
         value: raw numbers, NaN where one is missing.
@@ -155,12 +160,56 @@ def feature_numbers(value: Tensor, feature: Numeric, dtype: str) -> Tensor:
     """
     numbers = ops.cast(scaled(value, feature), dtype)
     if not feature.is_history:
-        return ops.expand_dims(numbers, -1) if feature.shape == () else numbers
+        numbers = ops.expand_dims(numbers, -1) if feature.shape == () else numbers
+        parts = [numbers]
+        if isinstance(feature, Date):
+            parts += [ops.cast(part, dtype) for part in date_parts(value)]
+        if feature.missing:
+            gaps = ops.cast(ops.isnan(ops.convert_to_tensor(value)), dtype)
+            gaps = ops.reshape(gaps, ops.shape(numbers))
+            parts.append(ops.mean(gaps, axis=-1, keepdims=True))
+        return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
     position = newest_positions(events(value), feature.shape[0])
     steps = take_steps(numbers, position)
     short = feature.shape[0] - steps.shape[1]
     steps = ops.pad(steps, [[0, 0], [0, short], *[[0, 0]] * (len(steps.shape) - 2)])
     return ops.reshape(steps, (-1, math.prod(feature.shape)))
+
+
+def date_parts(hours: Tensor) -> list[Tensor]:
+    """Return hour of the day, day of the week and month, each as 1 among zeros.
+
+    Args:
+        hours: whole hours since 1970 `(...)`, NaN where a date is missing.
+
+    Returns:
+        float32 tensors `(..., 24)`, `(..., 7)` with Monday first, and `(..., 12)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> hour, weekday, month = date_parts(np.array([0.0]))  # Thursday, 1970-01-01 00:00
+    >>> [int(np.argmax(part[0])) for part in (hour, weekday, month)]
+    [0, 3, 0]
+    """
+    hours = ops.cast(hours, "float32")
+    missing = ops.isnan(hours)
+    # In this range, float32 holds every hour and int32 the numbers below.
+    hours = ops.clip(ops.where(missing, 0.0, hours), -LARGEST_HOUR, LARGEST_HOUR)
+    whole = ops.cast(ops.floor(hours), "int32")
+    day = ops.floor_divide(whole, 24)
+    # Years from March on, in eras of 400 years, so that leap days come last.
+    era_day = ops.mod(day + 719_468, 146_097)
+    leap = era_day // 1_460 - era_day // 36_524 + era_day // 146_096
+    year = (era_day - leap) // 365
+    year_day = era_day - (365 * year + year // 4 - year // 100)
+    month = ops.mod((5 * year_day + 2) // 153 + 2, 12)
+    numbers = (whole - 24 * day, ops.mod(day + 3, 7), month)
+    there = ops.cast(ops.logical_not(missing), "float32")[..., None]
+    return [
+        ops.one_hot(number, size, dtype="float32") * there
+        for number, size in zip(numbers, Date.parts, strict=True)
+    ]
 
 
 def mean_of_real(rows: Tensor, ids: Tensor, feature: Feature) -> Tensor:

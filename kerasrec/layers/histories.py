@@ -104,16 +104,21 @@ def scaled(values: Tensor, feature: Numeric) -> Tensor:
 
     Args:
         values: numbers of any shape, NaN where one is missing.
-        feature: the feature, with its mean and standard deviation.
+        feature: the feature, with its mean and standard deviation, of logarithms or not.
 
     Example:
 
     >>> import numpy as np
     >>> scaled(np.array([20.0, np.nan]), Numeric("age", mean=30.0, deviation=5.0)).numpy().tolist()
     [-2.0, 0.0]
+    >>> scaled(np.array([-3.0, 0.0, 3.0]), Numeric("debt", log=True)).numpy().round(3)
+    array([-1.386,  0.   ,  1.386], dtype=float32)
     """
     # float32 under mixed precision too, whose numbers have three digits.
-    values = (ops.cast(values, "float32") - feature.mean) / feature.deviation
+    values = ops.cast(values, "float32")
+    if feature.log:
+        values = ops.sign(values) * ops.log1p(ops.abs(values))
+    values = (values - feature.mean) / feature.deviation
     return ops.where(ops.isnan(values), ops.zeros_like(values), values)
 
 

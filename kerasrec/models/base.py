@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasrec.calibration import Calibration
 from kerasrec.schema import Schema
 from kerasrec.training.fit_model import FitModel
 from kerasrec.types import Features, Tensor
@@ -33,6 +34,7 @@ class Recommender(FitModel):
 
     output_kind: str = "score"
     sides: ClassVar[tuple[str, ...]] = ("user", "item")  # that a schema must have
+    needs_history: ClassVar[bool] = False  # whether it needs a sequence of the item id
     built: bool
 
     def __init__(
@@ -54,6 +56,7 @@ class Recommender(FitModel):
         self.schema = self.narrow(schema)
         self._refused: ValueError | None = None
         self._of_numbers = False
+        self.calibration: Calibration | None = None
         # Ids and floats share one dict, so each layer casts its own inputs.
         self.autocast = False
 
@@ -168,9 +171,35 @@ class Recommender(FitModel):
         self.output_kind = "rating"
         self._of_numbers = True
 
+    def calibrate(self, calibration: Calibration) -> None:
+        """Take the output for a logit of the label from here on, whose probability is calibrated.
+
+        Scores stay as they are. Evaluation and exports take the probability from the calibration,
+        and saved models keep it.
+
+        Args:
+            calibration: fitted to held-out rows, see `kerasrec.calibration`; the default one if
+                the logits are log odds as they are.
+
+        Raises:
+            ValueError: if the output is a number, or logits of several classes.
+        """
+        if not isinstance(calibration, Calibration) or self.output_kind in ("rating", "logits"):
+            kinds = {"rating": "a predicted number", "logits": "logits of several classes"}
+            raise ValueError(
+                f"{type(self).__name__}: calibrate expects a Calibration, of a model whose output "
+                f"is a logit of one label; received {type(calibration).__name__}, and the output "
+                f"is {kinds.get(self.output_kind, 'such a logit')}. Fit one by "
+                "kerasrec.calibration, after training by log_loss."
+            )
+        self.output_kind = "logit"
+        self.calibration = calibration
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments. Subclasses add their own."""
-        kind = {"output_kind": self.output_kind} if self._of_numbers else {}
+        kind: dict[str, Any] = {"output_kind": self.output_kind} if self._of_numbers else {}
+        if self.calibration is not None:
+            kind["calibration"] = self.calibration.to_dict()
         return {**super().get_config(), "schema": self.schema.to_dict(), **kind}
 
     @classmethod
@@ -178,10 +207,13 @@ class Recommender(FitModel):
         """Create a model with the architecture of the config and fresh weights."""
         config = dict(config)
         trainable = config.pop("trainable", True)
-        numbers = config.pop("output_kind", None) is not None
+        numbers = config.pop("output_kind", None) == "rating"
+        calibration = config.pop("calibration", None)
         model = cls(**config)
         if numbers:
             model.predict_numbers()
+        if calibration is not None:
+            model.calibrate(Calibration.from_dict(calibration))
         if not trainable:
             model.trainable = False
         return model

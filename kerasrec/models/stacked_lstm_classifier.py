@@ -36,7 +36,7 @@ class StackedLSTMClassifier(TargetAwareRecommender):
         hidden_units: widths of the recurrent layers, one after the other.
         cell: "lstm" or "gru".
         num_classes: None for one logit, of label 1; else the number of logits. Such a model cannot
-            rank, and `kerasrec.serving.export` rejects it.
+            rank, and `kerasrec.serving.export` takes it without items alone.
         target_aware: whether to use the item's features; if not, all candidates score alike.
         dropout: fraction of the inputs and of each layer's outputs dropped in training.
         stddev: standard deviation of the initial rows.

@@ -1,124 +1,27 @@
 """Numbers of a report, computed from run directories."""
 
 import dataclasses
-import json
-import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import yaml
 
 from kerasrec.evaluation import bootstrap_intervals, holm, paired_comparison
 from kerasrec.evaluation import metrics as table
 from kerasrec.evaluation.statistics import Interval
+from kerasrec.reports.clicks import SIGNIFICANT, click_numbers, clicks_of
+from kerasrec.reports.recorded import VERSION, Recorded, check_same, finite, of_training
 
-VERSION = 1
-SIGNIFICANT = 0.05
 DRAWS = 10_000
-_FILES = ("run.json", "queries.parquet", "history.json", "config.yaml")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Recorded:
-    """Recorded training and test results of a run directory.
-
-    Args:
-        name: name of the directory.
-        about: content of `run.json`.
-        flags: content of `config.yaml`.
-        split: content of `split.json`.
-        metrics: content of `metrics.json`.
-        history: content of `history.json`.
-        queries: content of `queries.parquet`.
-    """
-
-    name: str
-    about: dict[str, Any]
-    flags: dict[str, Any]
-    split: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    history: dict[str, list[float]]
-    queries: pa.Table
-
-    @property
-    def model(self) -> str:
-        """Return the name of the model."""
-        return str(self.flags["model"])
-
-
-def read_recorded(directory: str | os.PathLike[str]) -> Recorded:
-    """Read the files of a run that a report needs, without loading the model.
-
-    Raises:
-        ValueError: if it is not a run directory, lacks the files of a report, or is damaged.
-    """
-    path = Path(directory)
-    if not (path / "config.yaml").is_file():
-        kind = "has no config.yaml" if path.is_dir() else "is not a directory"
-        raise ValueError(
-            f"{directory}: expected a directory that `kerasrec fit` wrote; this {kind}. Give the "
-            "path that followed --output."
-        )
-    if missing := [name for name in _FILES if not (path / name).is_file()]:
-        raise ValueError(
-            f"{directory}: this run has no {missing}; it was written before kerasrec stored what a "
-            f"report needs. Train it again: kerasrec fit MODEL --config {path / 'config.yaml'} "
-            "--output NEW_DIRECTORY"
-        )
-    try:
-        texts = {
-            name: json.loads((path / f"{name}.json").read_text(encoding="utf-8"))
-            for name in ("run", "split", "metrics", "history")
-        }
-        flags = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-        recorded = Recorded(
-            path.resolve().name,
-            texts["run"],
-            flags,
-            texts["split"],
-            texts["metrics"],
-            texts["history"],
-            pq.read_table(path / "queries.parquet"),
-        )
-        version = recorded.about["version"]
-        labels = recorded.about.get("task") == "labels"
-        recorded.queries.select(["model", "user"])
-        model = recorded.model
-        if version == VERSION and recorded.metrics and not labels:
-            _ = [recorded.about[name][model] for name in ("segments", "lists")]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise ValueError(
-            f"{directory}: the files there are not as `kerasrec fit` wrote them "
-            f"({' '.join(str(error).split())}). Restore them, or train again."
-        ) from error
-    if version != VERSION:
-        raise ValueError(
-            f"{directory}: run.json has the version {version!r}; this kerasrec reads {VERSION}. "
-            "Use the kerasrec that wrote it, or train again."
-        )
-    if labels:
-        raise ValueError(
-            f"{directory}: a report compares rankings, and this run predicts labels of rows "
-            f"without users and items. Its metrics are in {path / 'metrics.json'}; kerasrec "
-            "evaluate prints them."
-        )
-    if not recorded.metrics:
-        raise ValueError(
-            f"{directory}: the run held out no test rows (--test 0): there is nothing to report."
-        )
-    if model not in recorded.queries["model"].to_pylist():
-        raise ValueError(f"{directory}: queries.parquet has no rows of {model}. Train again.")
-    return recorded
 
 
 def numbers(runs: Sequence[Recorded]) -> dict[str, Any]:
     """Return everything a report shows, as plain numbers and text.
+
+    Runs of rows without users and items have numbers of predicted clicks, see `click_numbers`, and
+    other runs trained by log_loss have them beside those of the ranking.
 
     The models are the runs, sorted by the first metric with the best first, plus popularity
     computed from the first run unless one of the runs is popularity. Intervals are 95 % bootstrap
@@ -134,24 +37,10 @@ def numbers(runs: Sequence[Recorded]) -> dict[str, Any]:
     Raises:
         ValueError: if there is no run, two share a name, or their rows or positives differ.
     """
-    if not runs:
-        raise ValueError("report: expected at least one run directory; received none.")
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        raise ValueError(f"report: the runs need different names; received {names}.")
+    check_same(runs)
     first = runs[0]
-    for run in runs[1:]:
-        if run.split != first.split:
-            raise ValueError(
-                f"report: {run.name} was trained or tested on other rows than {first.name}: "
-                f"expected {first.split}; received {run.split}. Compare runs of one data set, "
-                "split and seed of the split."
-            )
-        if _positives(run) != _positives(first):
-            raise ValueError(
-                f"report: {run.name} counts other labels as positives than {first.name}: expected "
-                f"{_positives(first)}; received {_positives(run)}. Compare runs of one --positive."
-            )
+    if first.about.get("task") == "labels":
+        return click_numbers(runs)
     k = first.about["list_length"]
     shown = {table.name_at(n, k): m for n, m in table.by_priority().items() if m.reported}
     metrics = [name for name in shown if name in first.queries.column_names]
@@ -181,6 +70,7 @@ def numbers(runs: Sequence[Recorded]) -> dict[str, Any]:
         "reference": first.name,
         "draws": DRAWS,
         "models": models,
+        **({"clicks": clicks} if (clicks := clicks_of(runs)) else {}),
     }
 
 
@@ -202,22 +92,11 @@ def _model(
         "metrics": {n: dataclasses.asdict(intervals[n]) for n in metrics},
         "errors": {n: stored[n] for n in _label_metrics() if stored.get(n) is not None},
         "curves": _curves(intervals, kinds),
-        "segments": _finite(run.about["segments"][model]),
-        "lists": _finite(run.about["lists"][model]),
+        "segments": finite(run.about["segments"][model]),
+        "lists": finite(run.about["lists"][model]),
         "samples": run.about.get("samples", {}).get(model, []),
-        "history": {} if baseline else _finite(run.history),
-        "seed": None if baseline else run.flags["seed"],
-        "loss": "" if baseline else _loss(run.flags),
-        "flags": {} if baseline else run.flags,
-        "seconds": {} if baseline else run.about["seconds"],
-        "versions": run.about["versions"],
-        "machine": run.about["machine"],
+        **of_training(run, baseline=baseline),
     }
-
-
-def _positives(run: Recorded) -> str:
-    """Return the condition on positive labels of a run."""
-    return str(run.flags.get("positive", ">0"))
 
 
 def _equal(queries: pa.Table, first: str, second: str) -> bool:
@@ -247,13 +126,6 @@ def _best(
 
 def _label_metrics() -> dict[str, table.Metric]:
     return table.beside_ranking(table.RATINGS | table.CLICKS)
-
-
-def _loss(flags: Mapping[str, Any]) -> str:
-    """Return the kind of loss of a run. Losses of different kinds share no axis."""
-    kind = str(flags.get("loss") or "")
-    drawn = flags.get("negatives")
-    return f"{kind}, {drawn} negatives" if kind and drawn is not None else kind
 
 
 def _curves(intervals: Mapping[str, Interval], kinds: Sequence[str]) -> dict[str, Any]:
@@ -292,12 +164,3 @@ def _test(models: Sequence[dict[str, Any]]) -> None:
             "p_holm": corrected[at, name],
             "significant": corrected[at, name] < SIGNIFICANT,
         }
-
-
-def _finite(values: Any) -> Any:
-    """Replace NaN, which JSON lacks, by null."""
-    if isinstance(values, Mapping):
-        return {name: _finite(value) for name, value in values.items()}
-    if isinstance(values, list):
-        return [_finite(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values

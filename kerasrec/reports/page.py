@@ -1,16 +1,24 @@
 """Report as one self-contained HTML page."""
 
 import html
-import json
-import math
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasrec.reports.charts import Line, bar_chart, line_chart
-
-_TEXTS = ("versions", "machine")
-_LOSSES = ("loss", "val_loss")
+from kerasrec.reports.click_sections import click_summary, sections_of
+from kerasrec.reports.parts import (
+    data_section,
+    document,
+    figure,
+    grid,
+    html_table,
+    learning_section,
+    legend,
+    runs_section,
+    shown_name,
+    shown_number,
+    swatch,
+)
 
 
 def page(numbers: Mapping[str, Any]) -> str:
@@ -23,27 +31,29 @@ def page(numbers: Mapping[str, Any]) -> str:
         HTML with inline style, charts and numbers.
     """
     models = numbers["models"]
+    clicks = numbers.get("clicks", {})
+    if numbers.get("task") == "labels":
+        sections = [
+            ("Models", click_summary(clicks)),
+            *sections_of(clicks),
+            ("Learning curves", learning_section(models)),
+            ("Runs", runs_section(models)),
+            ("Data", data_section(numbers)),
+        ]
+        return document(numbers, sections)
     k = numbers["list_length"]
     sections = [
         ("Models", _summary(numbers)),
         ("Metric against k", _curves(models)),
-        ("Learning curves", _learning(models)),
+        ("Learning curves", learning_section(models)),
         ("Segments", _segments(models)),
         ("Popularity and coverage", _lists(models, k)),
         ("Sample lists", _samples(models)),
-        ("Runs", _runs(models)),
-        ("Data", _data(numbers)),
+        *([("Predicted clicks", click_summary(clicks)), *sections_of(clicks)] if clicks else []),
+        ("Runs", runs_section(models)),
+        ("Data", data_section(numbers)),
     ]
-    body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections)
-    title = html.escape(f"{numbers['data']}: {', '.join(model['name'] for model in models)}")
-    style = pathlib.Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    held = json.dumps(numbers, allow_nan=False).replace("</", "<\\/")
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{style}</style></head><body><h1>{html.escape(str(numbers['data']))}</h1>{body}"
-        f'<script type="application/json" id="numbers">{held}</script></body></html>\n'
-    )
+    return document(numbers, sections)
 
 
 def _summary(numbers: Mapping[str, Any]) -> str:
@@ -51,19 +61,19 @@ def _summary(numbers: Mapping[str, Any]) -> str:
     errors = list(dict.fromkeys(name for model in models for name in model["errors"]))
     rows = [["model", *metrics, *errors]]
     for model in models:
-        row = [_name(model)]
+        row = [shown_name(model)]
         for name in metrics:
             value = model["metrics"][name]
-            mean = _best(_number(value["mean"]), model, name, numbers)
+            mean = _best(shown_number(value["mean"]), model, name, numbers)
             row.append(
                 f"{mean}{_mark(model, name)}"
                 f"<small>{value['low']:.4f} to {value['high']:.4f}</small>"
             )
         for name in errors:
-            row.append(_best(_number(model["errors"].get(name)), model, name, numbers))
+            row.append(_best(shown_number(model["errors"].get(name)), model, name, numbers))
         rows.append(row)
     facts = numbers["protocol"]
-    return _table(rows) + (
+    return html_table(rows) + (
         f'<p class="soft">{html.escape(str(facts["protocol"]))}, {facts["queries"]:,} queries of '
         f"{facts['users']:,} users, {facts['candidates']:,} candidates. Best first, by "
         f"{html.escape(metrics[0])}; the best of a column is bold. Below each mean its 95 % "
@@ -86,7 +96,7 @@ def _mark(model: Mapping[str, Any], metric: str) -> str:
 
 
 def _curves(models: Sequence[Mapping[str, Any]]) -> str:
-    return _legend(models) + _grid([_against_k(models, kind) for kind in models[0]["curves"]])
+    return legend(models) + grid([_against_k(models, kind) for kind in models[0]["curves"]])
 
 
 def _against_k(models: Sequence[Mapping[str, Any]], kind: str) -> str:
@@ -96,48 +106,7 @@ def _against_k(models: Sequence[Mapping[str, Any]], kind: str) -> str:
         if (c := m["curves"].get(kind))
     ]
     chart = line_chart(kind, lines, x_label="k", y_label=f"{kind}@k", from_zero=True)
-    return _figure(f"{kind}@k", chart, "mean and 95 % interval")
-
-
-def _learning(models: Sequence[Mapping[str, Any]]) -> str:
-    figures = []
-    for name in dict.fromkeys(n for m in models for n in m["history"]):
-        if "/" in name or name == "learning_rate":
-            continue
-        # Losses of different kinds are not comparable, and share no axis.
-        kinds = {m["loss"] if name in _LOSSES else "" for m in models if name in m["history"]}
-        for kind in sorted(kinds):
-            lines = _histories(models, name, kind if name in _LOSSES else None)
-            chart = line_chart(name, lines, x_label="epoch", y_label=name)
-            figures.append(_figure(f"{name}: {kind}" if kind else name, chart))
-    norms = [
-        Line(m["name"], at, *_norms(m["history"]))
-        for at, m in enumerate(models)
-        if any(n.startswith("grad_norm/") for n in m["history"])
-    ]
-    if norms:
-        chart = line_chart("gradient norm", norms, x_label="epoch", y_label="norm", from_zero=True)
-        caption = "root of the summed squares over the variables"
-        figures.append(_figure("Gradient norm", chart, caption))
-    if not figures:
-        return '<p class="empty">No run has epochs.</p>'
-    return _legend(models, [at for at, m in enumerate(models) if m["history"]]) + _grid(figures)
-
-
-def _histories(models: Sequence[Mapping[str, Any]], name: str, loss: str | None) -> list[Line]:
-    return [
-        Line(m["name"], at, range(1, len(m["history"][name]) + 1), m["history"][name])
-        for at, m in enumerate(models)
-        if name in m["history"] and loss in (None, m["loss"])
-    ]
-
-
-def _norms(history: Mapping[str, Sequence[float | None]]) -> tuple[range, list[float | None]]:
-    rows = zip(*(v for n, v in history.items() if n.startswith("grad_norm/")), strict=True)
-    total = [
-        None if any(v is None for v in row) else math.sqrt(sum(v * v for v in row)) for row in rows
-    ]
-    return range(1, len(total) + 1), total
+    return figure(f"{kind}@k", chart, "mean and 95 % interval")
 
 
 def _segments(models: Sequence[Mapping[str, Any]]) -> str:
@@ -155,8 +124,8 @@ def _segments(models: Sequence[Mapping[str, Any]]) -> str:
                 for at, m in enumerate(models)
             ]
             title = f"{metric} by {'user activity' if kind == 'activity' else 'item popularity'}"
-            figures.append(_figure(title, bar_chart(title, groups, bars, y_label=metric), caption))
-    return _legend(models) + _grid(figures)
+            figures.append(figure(title, bar_chart(title, groups, bars, y_label=metric), caption))
+    return legend(models) + grid(figures)
 
 
 def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
@@ -170,17 +139,19 @@ def _lists(models: Sequence[Mapping[str, Any]], k: int) -> str:
     names = list(rows["figures"])
     table = [["model", *names]]
     for m in models:
-        table.append([_name(m), *(_number(m["lists"]["figures"][name]) for name in names)])
+        table.append(
+            [shown_name(m), *(shown_number(m["lists"]["figures"][name]) for name in names)]
+        )
     note = '<p class="soft">As kerasrec.evaluation.beyond_accuracy defines them.</p>'
-    return _table(table) + note + _legend(models) + _grid(
+    return html_table(table) + note + legend(models) + grid(
         [
-            _figure(
+            figure(
                 "Share of the lists that popular items take",
                 line_chart("popularity", shares, x_label="share of items, most popular first",
                            y_label=f"share of top-{k} positions", from_zero=True),
-                f"{_swatch(len(models))} training rows",
+                f"{swatch(len(models))} training rows",
             ),
-            _figure(
+            figure(
                 "Coverage",
                 line_chart("coverage", covered, x_label="length of the list",
                            y_label="share of items in a list", from_zero=True),
@@ -199,7 +170,7 @@ def _samples(models: Sequence[Mapping[str, Any]]) -> str:
     for at, user in enumerate(models[0]["samples"]):
         theirs = [m["samples"][at]["items"] for m in models]
         hits = set(user["test"])
-        rows = [["position", *map(_name, models)]]
+        rows = [["position", *map(shown_name, models)]]
         for at in range(max(map(len, theirs))):
             titles = [items[at] if at < len(items) else "" for items in theirs]
             cells = [f"{html.escape(t)}{' ●' if t in hits else ''}" for t in titles]
@@ -207,80 +178,6 @@ def _samples(models: Sequence[Mapping[str, Any]]) -> str:
         past, test = (html.escape("; ".join(user[part])) for part in ("history", "test"))
         tables.append(
             f"<h3>User {html.escape(user['user'])}</h3><p>Before: {past or '-'}</p>"
-            f"<p>Test ●: {test}</p>{_table(rows, texts=True)}"
+            f"<p>Test ●: {test}</p>{html_table(rows, texts=True)}"
         )
     return "".join(tables)
-
-
-def _runs(models: Sequence[Mapping[str, Any]]) -> str:
-    rows = [["run", "model", "seed", "epochs", "training s", "evaluation s", "versions", "machine"]]
-    for model in models:
-        if model["flags"]:
-            epochs = max((len(values) for values in model["history"].values()), default=0)
-            seconds = model["seconds"]
-            versions = ", ".join(f"{n} {v}" for n, v in model["versions"].items())
-            rows.append(
-                [_name(model), model["model"], str(model["seed"]), str(epochs),
-                 f"{seconds['training']:.1f}", f"{seconds['evaluation']:.1f}", versions,
-                 html.escape(model["machine"])]
-            )  # fmt: skip
-    flags = list(dict.fromkeys(n for m in models for n in m["flags"]))
-    trained = [m for m in models if m["flags"]]
-    settings = [["flag", *(_name(m) for m in trained)]]
-    for flag in flags:
-        values = [html.escape(str(m["flags"].get(flag, "-"))) for m in trained]
-        settings.append([f"<code>{html.escape(flag)}</code>", *values])
-    return f"{_table(rows)}<details><summary>All flags</summary>{_table(settings)}</details>"
-
-
-def _data(numbers: Mapping[str, Any]) -> str:
-    texts = "".join(
-        f"<pre>{html.escape(text)}</pre>" for text in (numbers["split"], numbers["audit"])
-    )
-    notes = "".join(
-        f"<li>{html.escape(text)}</li>" for text in numbers["notes"] + numbers["findings"]
-    )
-    return f"{texts}<ul>{notes}</ul>" if notes else texts
-
-
-def _legend(models: Sequence[Mapping[str, Any]], chosen: Sequence[int] | None = None) -> str:
-    chosen = range(len(models)) if chosen is None else chosen
-    items = "".join(f"<li>{_swatch(at)} {_name(models[at])}</li>" for at in chosen)
-    return f'<ul class="legend">{items}</ul>'
-
-
-def _swatch(at: int) -> str:
-    return (
-        f'<svg viewBox="0 0 28 10" style="display:inline-block;width:28px" aria-hidden="true">'
-        f'<path class="line s{at % 6}" d="M0 5L28 5"/></svg>'
-    )
-
-
-def _name(model: Mapping[str, Any]) -> str:
-    return html.escape(str(model["name"]))
-
-
-def _figure(title: str, chart: str, caption: str = "") -> str:
-    note = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f"<figure><h3>{html.escape(title)}</h3>{chart}{note}</figure>"
-
-
-def _grid(figures: Sequence[str]) -> str:
-    return f'<div class="grid">{"".join(figures)}</div>'
-
-
-def _table(rows: Sequence[Sequence[str]], *, texts: bool = False) -> str:
-    kinds = [
-        ' class="text"' if cell in _TEXTS or (texts and at) else ""
-        for at, cell in enumerate(rows[0])
-    ]
-    head = "".join(f'<th scope="col"{kinds[at]}>{cell}</th>' for at, cell in enumerate(rows[0]))
-    body = "".join(
-        f"<tr>{''.join(f'<td{kinds[at]}>{cell}</td>' for at, cell in enumerate(row))}</tr>"
-        for row in rows[1:]
-    )
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

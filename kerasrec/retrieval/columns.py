@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kerasrec.data.encoding.buckets import Buckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import FIRST_ID, PADDING_ID, Categorical, Feature, Schema
@@ -42,7 +41,7 @@ def check_vocabularies(
     ids = {getattr(schema, f"{side}_id").name for side in ("user", "item") if getattr(schema, side)}
     for name in names:
         vocabulary = vocabularies[name]
-        kinds = Vocabulary if name in ids else Vocabulary | Buckets
+        kinds = Vocabulary if name in ids else Encoder
         if not isinstance(vocabulary, kinds):
             raise ValueError(
                 f"{owner}: vocabularies[{name!r}] must be a kerasrec.data.Vocabulary; received "

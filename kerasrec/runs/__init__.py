@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "_train": ["fit", "train"],
         "choosing.choices": ["choose"],
+        "choosing.nested": ["cross_validate_choice"],
         "directory": ["read_run"],
         "recipes": ["recipe"],
         "choosing.successive_halving": ["search"],

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kerasrec.calibration import Calibration
 from kerasrec.callbacks import TrainingDiagnostics
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.checkpoint import Checkpoint
 from kerasrec.runs.choosing.choices import Choices, choose, class_of
 from kerasrec.runs.choosing.facts import check_ready
 from kerasrec.runs.choosing.successive_halving import search
+from kerasrec.runs.clicks.calibrate import calibrate
+from kerasrec.runs.clicks.overfitting import one_epoch_note
 from kerasrec.runs.epochs import Epochs
 from kerasrec.runs.recipes import check_loss, recipe
 from kerasrec.runs.settings import Training, choices_of
@@ -31,12 +34,16 @@ class TrainingResult:
         epochs: epochs after which the model's weights were taken.
         problem: why training ended early, if it did.
         diverged: whether a loss or a weight was not finite.
+        calibration: how the model's logits become probabilities, after a training by log_loss.
+        overfit: a sentence on what helps, if the first epoch was clearly better than the others.
     """
 
     history: dict[str, list[float]]
     epochs: int = 0
     problem: str | None = None
     diverged: bool = False
+    calibration: Calibration | None = None
+    overfit: str | None = None
 
 
 def train(
@@ -63,7 +70,8 @@ def train(
         folder: where the state is saved after each epoch. If an earlier training with the same
             choices was saved there, this one continues it. None to save nothing.
         refit_epochs: number of epochs of a training on all rows, as an earlier one found them. The
-            learning rate still falls over the epochs of the choices.
+            learning rate still falls over the epochs of the choices. No rows are left to calibrate
+            on: give the model the calibration of the earlier one.
         verbose: 1 prints a line per epoch on stderr, 0 prints nothing.
         **choices: single fields of `Training` instead, or to change in it.
 
@@ -90,6 +98,8 @@ def train(
             say(f"{type(model).__name__} is computed from the rows, without epochs.")
         return TrainingResult({})
     with model.distribute_strategy.scope():
+        if refit_epochs is not None:  # all rows are training rows
+            choices = {**choices, "calibration": "none"}
         made = recipe(model, ready, training, **choices)
         made.trainer.compile(made.optimizer, made.loss, jit_compile=made.training.jit_compile)
     epochs = refit_epochs or int(made.training.epochs or 1)
@@ -124,6 +134,14 @@ def train(
     result = _result(best, diagnosis, interrupted)
     if verbose and result.problem:
         say(result.problem)
+    if refit_epochs is None:
+        figures = best.history.get(best.monitor, ())
+        note = one_epoch_note(model, made.training, best.monitor, figures, higher=best.higher)
+        result = dataclasses.replace(result, overfit=note)
+        if verbose and note:
+            say(note)
+        found = calibrate(model, ready, made.training, verbose=verbose)
+        result = dataclasses.replace(result, calibration=found)
     return result
 
 

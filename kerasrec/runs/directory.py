@@ -14,8 +14,8 @@ the rows have no users and items |
 
 `users.parquet` and `items.parquet` are there if the model reads features of users or items: their
 encoded values, one row for each encoded id. `titles.parquet` is there if the data set names its
-items. `run.json` and `queries.parquet` are for
-`kerasrec report`, see `records`. Older runs lack these two, and only the report needs them.
+items. `run.json`, `queries.parquet` and, of predicted clicks, `predictions.parquet` are for
+`kerasrec report`, see `records`. Older runs lack these, and only the report needs them.
 """
 
 import dataclasses
@@ -178,8 +178,9 @@ def write_run(
         for name, text in texts.items():
             (partial / name).write_text(text.rstrip() + "\n", encoding="utf-8")
         pq.write_table(records.queries, partial / "queries.parquet")
-        if records.titles is not None:
-            pq.write_table(records.titles, partial / "titles.parquet")
+        for name in ("titles", "predictions"):
+            if (table := getattr(records, name)) is not None:
+                pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
         if model.schema.item:
             _write_sides(partial, model.schema, ready)
     return final

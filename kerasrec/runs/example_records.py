@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kerasrec
-from kerasrec.runs.records import VERSION, Records, label_metrics, machine, versions
+from kerasrec.runs.records import (
+    VERSION,
+    Records,
+    clicks_of,
+    label_metrics,
+    machine,
+    versions,
+)
 
 if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
     from kerasrec.data import PreparedExamples
@@ -30,17 +37,19 @@ def record_examples(name: str, model: Any, ready: "PreparedExamples", *, loss: s
     metrics: list[dict[str, Any]] = []
     if len(ready.split.test or ()):
         metrics = [
-            {"model": BASELINE, **_of_the_mean(ready, loss)},
+            {"model": _baseline(ready), **_of_the_mean(ready, loss)},
             {"model": name, **label_metrics(model, ready, loss=loss)},
         ]
         for row in metrics:
             row["test_rows"] = len(ready.test[ready.schema.label])
+    predictions, thresholds = clicks_of(model, ready, loss=loss)
     return Records(
         metrics,
         pa.table({"model": pa.array([], pa.string()), "user": pa.array([], pa.string())}),
         {
             "version": VERSION,
             "task": "labels",
+            "thresholds": thresholds,
             "findings": [*_suspicions(ready), *_below_baseline(name, metrics)],
             "split": ready.split.describe(),
             "notes": list(ready.notes),
@@ -48,7 +57,12 @@ def record_examples(name: str, model: Any, ready: "PreparedExamples", *, loss: s
             "machine": machine(),
             "seconds": {"evaluation": time.perf_counter() - start},
         },
+        predictions=predictions,
     )
+
+
+def _baseline(ready: "PreparedExamples") -> str:
+    return "shares of classes" if ready.classes else BASELINE
 
 
 def _suspicions(ready: "PreparedExamples") -> list[str]:
@@ -59,9 +73,15 @@ def _suspicions(ready: "PreparedExamples") -> list[str]:
 
 
 def _of_the_mean(ready: "PreparedExamples", loss: str) -> dict[str, Any]:
-    """Return the metrics of the mean training label as the prediction of every row."""
+    """Return the metrics of the mean training label as the prediction of every row.
+
+    Of several classes it is the share of each.
+    """
     schema = ready.schema
-    if loss == "mse":
+    value: Any
+    if ready.classes:  # log odds of the shares of the classes
+        value = np.log(np.bincount(ready.train[schema.label].astype(int)))
+    elif loss == "mse":
         value = float(np.mean(ready.train[schema.label]))
     else:
         rate = float(np.mean(ready.positives(ready.train)))
@@ -74,7 +94,8 @@ def _of_the_mean(ready: "PreparedExamples", loss: str) -> dict[str, Any]:
             self.schema = schema
 
         def __call__(self, inputs: Any, training: bool = False) -> np.ndarray:
-            return np.full(len(next(iter(inputs.values()))), value, np.float32)
+            rows = len(next(iter(inputs.values())))
+            return np.tile(np.float32(value), (rows, *[1] * np.ndim(value)))
 
     return label_metrics(Mean(), ready, loss=loss)
 
@@ -87,7 +108,7 @@ def _below_baseline(name: str, metrics: list[dict[str, Any]]) -> list[str]:
     for error in ("rmse", "log_loss"):
         if error in own and own[error] > mean[error]:
             return [
-                f"{name} predicts worse than the mean label: {error} {own[error]:.4f}, "
+                f"{name} predicts worse than the {mean['model']}: {error} {own[error]:.4f}, "
                 f"{mean[error]:.4f}."
             ]
     return []

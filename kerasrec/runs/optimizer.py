@@ -65,6 +65,9 @@ def make_optimizer(training: "Training", *, steps: int, replicas: int = 1) -> An
                 f"{_listed(OURS)}."
             )
         clips = {}
+    accumulated = training.gradient_accumulation_steps or 1
+    if accumulated > 1:
+        clips["gradient_accumulation_steps"] = accumulated
     if name in ALONE and replicas > 1:
         raise ValueError(
             f"optimizer={training.optimizer!r}: Keras' {name} trains other weights on several "
@@ -133,6 +136,48 @@ def constrain(model: Any, training: "Training") -> None:
             variable.constraint = kerasrec.optimizers.ClipWeights(training.clip_weights)
         else:
             variable.constraint = keras.constraints.MaxNorm(training.max_norm, axis=axis)
+
+
+def penalize(model: Any, training: "Training") -> None:
+    """Add the penalty on all rows of the embedding tables, if the training asks for one.
+
+        table_l2 * sum over all tables and rows of ||row||^2
+
+    A row that few examples look up is pulled to 0 in each step all the same, as by a normal prior
+    of its weights (Rendle, 2012, "Factorization Machines with libFM"). Tables with a regularizer of
+    their own keep it.
+
+    Args:
+        model: the model, with its weights.
+        training: the choices.
+
+    Raises:
+        ValueError: if the model has no embedding tables.
+
+    Example:
+
+    >>> import keras
+    >>> from kerasrec.layers import Embedding
+    >>> from kerasrec.runs import Training
+    >>> model = keras.Sequential([keras.Input((1,), dtype="int32"), Embedding(3, 2)])
+    >>> _ = model.layers[0].embeddings.assign([[0, 0], [1, 2], [3, 4]])
+    >>> penalize(model, Training(table_l2=0.1))
+    >>> round(float(model.losses[0]), 6)
+    3.0
+    """
+    if not training.table_l2:
+        return
+    import keras
+
+    tables = [v for v in model.trainable_variables if v.name == "embeddings"]
+    if not tables:
+        raise ValueError(
+            f"train: table_l2={training.table_l2} penalises embedding tables, and "
+            f"{type(model).__name__} has none here. Leave it out."
+        )
+    for table in tables:
+        if table.regularizer is None:
+            table.regularizer = keras.regularizers.L2(training.table_l2)
 
 
 def _axis_of_vectors(variable: Any) -> int | tuple[int, ...] | None:

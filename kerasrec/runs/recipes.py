@@ -8,18 +8,22 @@ import keras
 import numpy as np
 
 import kerasrec
+from kerasrec.calibration import Calibration
 from kerasrec.data.encoding.positive_ids import known_positives
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.choosing.choices import choose
 from kerasrec.runs.choosing.facts import check_ready
 from kerasrec.runs.choosing.starting_biases import damped_biases
-from kerasrec.runs.optimizer import constrain, make_optimizer
+from kerasrec.runs.clicks.balance import Balance, check_balance
+from kerasrec.runs.clicks.calibrate import check_calibration
+from kerasrec.runs.optimizer import constrain, make_optimizer, penalize
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.runs.validation import validation_of
 from kerasrec.types import (
     Autoencoder,
     Biased,
     GraphModel,
+    ItemTableReader,
     MovingPrior,
     Retriever,
     SequenceModel,
@@ -29,7 +33,7 @@ from kerasrec.types import (
 )
 
 if TYPE_CHECKING:
-    from kerasrec.data import PreparedData
+    from kerasrec.data import PreparedData, PreparedExamples
 
 # Datasets of columns. The second argument is None for training batches. For fixed validation
 # batches it holds the training rows, which count as seen and come before in histories.
@@ -98,7 +102,7 @@ def kind_of(model: Any) -> Kind:
     }
     if issubclass(kind, TwoVectors):
         pairs["graph_crossentropy"] = _graph_constraint
-    return Kind("scores pairs", False, pairs)
+    return Kind("scores pairs", bool(getattr(kind, "needs_history", False)), pairs)
 
 
 def check_loss(model: Any, loss: str | None) -> None:
@@ -145,12 +149,18 @@ def recipe(
     given = choices_of(training, choices)
     check_loss(model, given.loss)
     training = choose(model, ready, given).training
+    check_calibration(model, ready, training)
     makers = kind_of(model).makers
     if isinstance(ready, kerasrec.data.PreparedExamples):
-        makers = {"log_loss": _clicks, "mse": _ratings}
-    trainer, loss, batches = makers[str(training.loss)](model, ready, training)
+        makers = {"log_loss": _classes if ready.classes else _clicks, "mse": _ratings}
+    if isinstance(model, ItemTableReader):
+        model.set_items(ready.items)
+    maker = makers[str(training.loss)]
+    check_balance(model, training, by_rows=maker is _clicks)
+    trainer, loss, batches = maker(model, ready, training)
     rows = batches(ready.train, None)
     constrain(model, training)
+    penalize(model, training)
     replicas = model.distribute_strategy.num_replicas_in_sync
     # Label losses take any label. All other losses need a positive.
     labels = training.loss in ("mse", "log_loss")
@@ -188,12 +198,26 @@ def _ratings(model: Any, ready: "PreparedData", training: Training) -> tuple[Any
 
 def _clicks(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
     """Train on whether each row is a positive, without drawn items."""
+    balance = Balance.of(training, ready.positives(ready.train))
+    if output_kind(model) != "logits":
+        model.calibrate(balance.correction)
 
     def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
-        labels = {**columns, ready.schema.label: ready.positives(columns)}
-        return kerasrec.data.pointwise(labels, ready.schema, **_options(training, seen))
+        labels = ready.positives(columns)
+        weights, options = balance.batch_options(labels, training=seen is None)
+        rows = {**columns, **weights, ready.schema.label: labels}
+        return kerasrec.data.pointwise(rows, ready.schema, **_options(training, seen), **options)
 
-    return model, _crossentropy(), batches
+    return model, balance.loss, batches
+
+
+def _classes(model: Any, ready: "PreparedExamples", training: Training) -> tuple[Any, Any, Batches]:
+    """Train on the class of each row."""
+
+    def batches(columns: Mapping[str, Any], seen: Mapping[str, Any] | None) -> Any:
+        return kerasrec.data.pointwise(columns, ready.schema, **_options(training, seen))
+
+    return model, keras.losses.SparseCategoricalCrossentropy(from_logits=True), batches
 
 
 def _drawn_items(model: Any, ready: "PreparedData", training: Training) -> tuple[Any, Any, Batches]:
@@ -285,6 +309,8 @@ def _stepwise(model: Any, ready: "PreparedData", training: Training) -> tuple[An
             f"recipe: all training rows have a {schema.label!r} {schema.positive}, so there is "
             "nothing to learn. Choose which labels are positives, such as positive='>=4'."
         )
+    if model.num_classes is None:
+        model.calibrate(Calibration())
     return _own(kerasrec.training.StepwiseTrainer(model), ready, training)
 
 

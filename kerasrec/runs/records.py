@@ -4,6 +4,7 @@
 |---|---|
 | `run.json` | metrics by segment and of the lists, audit, findings, times, versions |
 | `queries.parquet` | a row for each model and query: the user and the metrics |
+| `predictions.parquet` | of predicted clicks, a row for each test row, see `evaluation.clicks` |
 """
 
 import dataclasses
@@ -21,13 +22,14 @@ import numpy as np
 import kerasrec
 from kerasrec.runs.validation import rating_scale
 from kerasrec.schema import FIRST_ID
+from kerasrec.types import output_kind
 
 if TYPE_CHECKING:  # at run time, only a command that uses it pays for its import
     import pyarrow as pa
 
     from kerasrec.data import PreparedData
     from kerasrec.datasets import Dataset
-    from kerasrec.evaluation import RankingResult
+    from kerasrec.evaluation import ClickPredictions, RankingResult
 
 VERSION = 1
 CUTOFFS = (1, 2, 3, 5, 10, 20, 50)
@@ -48,12 +50,14 @@ class Records:
         queries: table of `queries.parquet`.
         about: `run.json`, without the times that `fit` adds.
         titles: raw item ids and titles, where the data set has any.
+        predictions: table of `predictions.parquet`, if the model predicts clicks.
     """
 
     metrics: list[dict[str, Any]]
     queries: "pa.Table"
     about: dict[str, Any]
     titles: "pa.Table | None" = None
+    predictions: "pa.Table | None" = None
 
 
 def record(
@@ -87,6 +91,8 @@ def record(
     metrics, queries, segments, lists, samples = [], [], {}, {}, {}
     facts: dict[str, Any] = {}
     titles = titles_of(dataset)
+    predictions: pa.Table | None = None
+    thresholds: dict[str, float] = {}
     start = time.perf_counter()
     for name, model in models.items() if len(ready.split.test) else ():
         errors = label_metrics(model, ready, loss=losses.get(name, ""))
@@ -101,6 +107,8 @@ def record(
         segments[name] = segments_of(ranked, ready, at)
         lists[name] = lists_of(model, ranked, ready, at)
         samples[name] = samples_of(model, ranked, ready, at, titles)
+        if losses.get(name) == "log_loss":
+            predictions, thresholds = clicks_of(model, ready, loss="log_loss")
     return Records(
         metrics,
         pa.concat_tables(queries) if queries else pa.table({"model": [], "user": []}),
@@ -111,6 +119,7 @@ def record(
             "segments": segments,
             "lists": lists,
             "samples": samples,
+            "thresholds": thresholds,
             "findings": findings(ready),
             "audit": str(kerasrec.data.audit(dataset.interactions)),
             "split": ready.split.describe(),
@@ -120,6 +129,7 @@ def record(
             "seconds": {"evaluation": time.perf_counter() - start},
         },
         titles,
+        predictions,
     )
 
 
@@ -137,18 +147,76 @@ def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, 
     Returns:
         Metrics of rating errors of a model trained by mse, whose predictions are clipped to the
         scale of the training rows, or of clicks of one trained by log_loss, under the names of
-        `beside_ranking`, as far as the rows define them. Empty for other losses.
+        `beside_ranking`, as far as the rows define them. Of several classes those of
+            `class_metrics`. Empty for other losses.
     """
     from kerasrec.evaluation.metrics import beside_ranking
 
+    if getattr(ready, "classes", ()):
+        return dict(kerasrec.evaluation.class_metrics(model, ready.test))
     if loss == "mse":
         found = kerasrec.evaluation.rating_errors(model, ready.test, clip=rating_scale(ready))
     elif loss == "log_loss":
-        clicks = {**ready.test, ready.schema.label: ready.positives(ready.test)}
-        found = kerasrec.evaluation.click_metrics(model, clicks)
+        found = kerasrec.evaluation.click_metrics(model, _clicks(ready, "test"))
     else:
         return {}
     return {name: value for name, value in beside_ranking(found).items() if not np.isnan(value)}
+
+
+def predictions_of(model: Any, ready: Any, part: str = "test") -> "ClickPredictions":
+    """Predict clicks of the rows of a part, which are positives or not.
+
+    Args:
+        model: a model trained by log_loss.
+        ready: the rows, with or without users and items.
+        part: "valid" or "test".
+    """
+    return kerasrec.evaluation.predict_clicks(model, _clicks(ready, part))
+
+
+def clicks_of(model: Any, ready: Any, *, loss: str) -> "tuple[pa.Table | None, dict[str, float]]":
+    """Return the predicted clicks of the test rows as a table, and thresholds to look at.
+
+    Args:
+        model: the model.
+        ready: the rows, with or without users and items.
+        loss: the loss of its training.
+
+    Returns:
+        No table unless the loss is log_loss, of one label, and there are test rows. The thresholds
+        are chosen on the validation rows, by name.
+    """
+    from kerasrec.evaluation.clicks.recorded import to_table
+
+    if loss != "log_loss" or output_kind(model) == "logits" or not len(ready.split.test):
+        return None, {}
+    table = ready.split.test.table
+    schema = ready.schema
+    ids = {getattr(schema, f"{side}_id").name for side in ("user", "item") if getattr(schema, side)}
+    columns = {
+        feature.name: table[feature.name]
+        for feature in schema.features
+        if feature.name in table.column_names and feature.name not in ids
+    }
+    thresholds = {}
+    if len(ready.split.valid):
+        valid = predictions_of(model, ready, "valid")
+        if valid.labels.any():
+            best = kerasrec.evaluation.threshold_table(valid.labels, valid.probabilities, ())[0]
+            thresholds["best F1 of the validation rows"] = float(best["threshold"])
+    return to_table(predictions_of(model, ready), columns, dependent_rows(ready)), thresholds
+
+
+def dependent_rows(ready: Any) -> np.ndarray | None:
+    """Return the user of each test row, whose rows depend on each other; None without users."""
+    user = ready.schema.user
+    return np.asarray(ready.test[ready.schema.user_id.name]) if user else None
+
+
+def _clicks(ready: Any, part: str) -> dict[str, Any]:
+    """Return the encoded rows of a part with labels of 1 and 0."""
+    rows = getattr(ready, part)
+    return {**rows, ready.schema.label: ready.positives(rows)}
 
 
 def segments_of(

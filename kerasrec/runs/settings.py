@@ -5,9 +5,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from kerasrec._checks import check_choice, check_integer, check_number
+from kerasrec._checks import check_choice, check_integer, check_number, check_share
+from kerasrec.calibration import METHODS
 
 DECAYS = ("inverse_time", "linear")
+BALANCED = "balanced"
+LABEL_OPTIONS = ("positive_weight", "negative_share", "focal_gamma")
+"""Options of log_loss that balance the labels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,12 @@ class Training:
             loss still explodes with clipped gradients.
         max_norm: largest norm of a vector instead: of a row of an embedding table, and of the
             weights of one output of a layer.
+        table_l2: weight of a penalty on the squares of all rows of the embedding tables, which is
+            added to the loss of each step. Rows with few events stay short, where a penalty on the
+            rows of the batch shrinks all alike. Each step then updates whole tables: for tables of
+            up to some 100,000 rows.
+        gradient_accumulation_steps: number of batches whose mean gradient makes one update, so that
+            a large batch fits into a small memory; each batch is an update by default.
         epochs: largest number of passes over the training rows.
         batch_size: rows of one step, the negatives of binary_crossentropy included. For models of
             histories, rows of max_length steps.
@@ -51,6 +61,15 @@ class Training:
             vectors, nor for models of histories.
         patience: epochs without a better figure on the validation rows before training stops. The
             figure is NDCG@10 of a ranking, AUC for log_loss, RMSE for mse.
+        positive_weight: weight of each positive in log_loss, where they are rare; balanced gives
+            both labels the same weight in all. Probabilities are corrected by log(weight).
+        negative_share: share of the other rows in each epoch of log_loss, drawn anew, so that
+            epochs of many rows are short. Probabilities are corrected by log(share).
+        focal_gamma: exponent of the focal loss, by which well predicted rows count little in
+            log_loss, such as 2. Probabilities are corrected for it.
+        calibration: how the logits of log_loss become probabilities after training: platt fits a
+            line to the validation rows, isotonic an increasing function, none leaves them. Scores
+            and rankings stay the same.
         gradient_interval: number of updates between two records of the gradient norms, which go to
             the history and the report; no records by default.
         seed: seed of order and negatives; on the command line also of weights and random splits.
@@ -72,10 +91,16 @@ class Training:
     global_clipnorm: float | None = None
     clip_weights: float | None = None
     max_norm: float | None = None
+    table_l2: float | None = None
+    gradient_accumulation_steps: int | None = None
     epochs: int | None = None
     batch_size: int | None = None
     unknown_share: float | None = None
     patience: int | None = None
+    positive_weight: float | Literal["balanced"] | None = None
+    negative_share: float | None = None
+    focal_gamma: float | None = None
+    calibration: Literal["none", "platt", "isotonic"] | None = None
     gradient_interval: int | None = None
     seed: int = 0
     jit_compile: bool = True
@@ -97,13 +122,19 @@ def choices_of(training: Training | None, choices: Mapping[str, Any]) -> Trainin
         raise ValueError(f"Training has no options {unknown}; expected some of {names}.")
     made = dataclasses.replace(training or Training(), **choices)
     least_of = {"epochs": 1, "batch_size": 1, "negatives": 0, "valid_negatives": 1}
+    least_of |= {"gradient_accumulation_steps": 1}
     for name, least in {**least_of, "patience": 0, "seed": 0, "warmup_steps": 0}.items():
         if (value := getattr(made, name)) is not None:
             check_integer("train", name, value, least, numpy=True)
     check_choice("train", "decay", made.decay, (*DECAYS, None))
-    for name, zero in {"learning_rate": False, "decay_rate": True}.items():
+    check_choice("train", "calibration", made.calibration, (*METHODS, None))
+    zeros = {"learning_rate": False, "decay_rate": True, "focal_gamma": True, "table_l2": True}
+    zeros |= {} if made.positive_weight == BALANCED else {"positive_weight": False}
+    for name, zero in zeros.items():
         if (value := getattr(made, name)) is not None:
             check_number("train", name, value, zero=zero, numpy=True)
+    if made.negative_share is not None:
+        check_share("train", "negative_share", made.negative_share, zero=False, numpy=True)
     return made
 
 

@@ -1,7 +1,9 @@
 """JSON of a schema: its versions, and the features as objects.
 
 2: numeric sequences. 3: fingerprints. 4: positives. 5: scaling of numbers, the time column, sides
-without an id. Older versions are read as they are.
+without an id. 6: logarithms of numbers, missing values told from others, dates, hashed values,
+other labels. Older versions are read as they are. Version 6 is written for schemas that need it,
+and 5 for others.
 """
 
 import dataclasses
@@ -9,16 +11,41 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-SCHEMA_VERSION = 5
-"""Version of the JSON that `Schema.to_json` writes."""
+SCHEMA_VERSION = 6
+"""Newest version of the JSON that `Schema.to_json` writes."""
+
+_SINCE_6 = {"log": False, "missing": False}
+"""Keys that are new in version 6, with the values that older versions imply."""
+
+_KINDS_SINCE_6 = ("date", "hashed")
 
 ROLES = ("user", "item", "context")
 
 
 def describe(features: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return features as JSON objects, without values of None."""
+    """Return features as JSON objects, without values of None and what an old version implies."""
     found = [{"kind": f.kind, **dataclasses.asdict(f)} for f in features]
-    return [{k: v for k, v in config.items() if v is not None} for config in found]
+    return [
+        {k: v for k, v in config.items() if v is not None and v != _SINCE_6.get(k)}
+        for config in found
+    ]
+
+
+def version_of(features: Iterable[Mapping[str, Any]]) -> int:
+    """Return the oldest version from 5 on that can hold these features.
+
+    Args:
+        features: the result of `describe`.
+
+    Example:
+
+    >>> version_of([{"kind": "numeric", "name": "age"}]), version_of([{"log": True}])
+    (5, 6)
+    """
+    new = (
+        set(_SINCE_6) & set(config) or config.get("kind") in _KINDS_SINCE_6 for config in features
+    )
+    return 6 if any(new) else 5
 
 
 def parse(text: str) -> Any:
@@ -59,6 +86,7 @@ def read_fields(config: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
     keys = [*ROLES, "label"]
     keys += ["positive"] if version >= 4 else []
     keys += ["time"] if version >= 5 else []
+    keys += ["other_labels"] if version >= 6 and "other_labels" in config else []
     unknown = sorted(set(config) - {"version", *keys})
     missing = sorted(set(keys) - set(config))
     if unknown or missing:

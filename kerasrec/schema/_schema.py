@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kerasrec._checks import check_name, read_comparison
-from kerasrec.schema._json import SCHEMA_VERSION, describe, parse, read_fields
+from kerasrec.schema._json import SCHEMA_VERSION, describe, parse, read_fields, version_of
 from kerasrec.schema.features import (
     KINDS,
     Categorical,
@@ -33,6 +33,8 @@ class Schema:
         positive: label condition of positives, such as `">0"` or `">=4"`. Other rows are not hits,
             are not learned as choices, and count as seen. Without a label, all rows are positives.
         time: name of the column that orders the rows; None where there is none.
+        other_labels: names of further label columns, carried with the encoded rows. Models of one
+            label learn `label`.
 
     Raises:
         ValueError: if a role holds anything but features, two features share a name, there is no
@@ -54,6 +56,7 @@ class Schema:
     label: str = "label"
     positive: str = ANY_POSITIVE_LABEL
     time: str | None = None
+    other_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         read_comparison(self.positive)
@@ -71,14 +74,23 @@ class Schema:
                     )
             object.__setattr__(self, role, features)
         check_name("Schema: label", self.label)
-        names = [feature.name for feature in self.features] + [self.label]
+        if isinstance(self.other_labels, str):
+            raise ValueError(
+                f"Schema: other_labels takes several names; received {self.other_labels!r}. Write "
+                f"other_labels=({self.other_labels!r},)."
+            )
+        object.__setattr__(self, "other_labels", tuple(self.other_labels))
+        for name in self.other_labels:
+            check_name("Schema: other_labels", name)
+        labels = [self.label, *self.other_labels]
+        names = [feature.name for feature in self.features] + labels
         if self.time is not None:
             check_name("Schema: time", self.time)
         repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated or self.time == self.label:
+        if repeated or self.time in labels:
             raise ValueError(
                 "Schema: every feature and the label need a unique name, and the time another name "
-                f"than the label; received {repeated or [self.label]} more than once. Rename one "
+                f"than the label; received {repeated or [self.time]} more than once. Rename one "
                 "of them."
             )
         if not self.features:
@@ -89,6 +101,11 @@ class Schema:
                 raise ValueError(
                     f"Schema: {role} needs a Categorical feature for the {role} id; received "
                     f"{list(features)}."
+                )
+            if features and self._id(role).missing:
+                raise ValueError(
+                    f"Schema: {self._id(role).name!r} is the {role} id, which no row may lack; "
+                    "received missing=True. Leave it out."
                 )
         for feature in self.features:
             if isinstance(feature, IdSequence):
@@ -282,12 +299,16 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dict that includes the format version."""
+        roles = {role: describe(getattr(self, role)) for role in ("user", "item", "context")}
+        features = [config for found in roles.values() for config in found]
+        others = {"other_labels": list(self.other_labels)} if self.other_labels else {}
         return {
-            "version": SCHEMA_VERSION,
-            **{role: describe(getattr(self, role)) for role in ("user", "item", "context")},
+            "version": SCHEMA_VERSION if others else version_of(features),
+            **roles,
             "label": self.label,
             "positive": self.positive,
             "time": self.time,
+            **others,
         }
 
     @classmethod

@@ -63,10 +63,15 @@ def export(
         regress                 inputs (batch,)            -> outputs (batch,)
         classify                inputs (batch,)            -> classes, scores (batch, 2)
 
-    `predict` is written for models whose `output_kind` is "logit": the score is the log odds of the
-    label, and the probability is their sigmoid. A table, which is a model without item features,
-    has `predict` in any case, where the score is the predicted value unless it is log odds, and no
-    `score` beside it. Its `serving_default` is `predict`, and of the others it has the last three.
+    `predict` is written for models whose `output_kind` is "logit": the score is the logit of the
+    label, and the probability is its sigmoid, or what the calibration of the model says, see
+    `kerasrec.calibration`. A table, which is a model without item features, has `predict` in any
+    case, where the score is the predicted value unless it is a logit, and no `score` beside it. Its
+    `serving_default` is `predict`, and of the others it has the last three.
+
+    A table of several classes, such as `StackedLSTMClassifier` with `num_classes`, has a score and
+    a probability for each, `(batch, classes)`, beside their names `classes` and the most probable
+    `class`. The names are the vocabulary of the label, or numbers without one.
 
     `exclude` holds raw item ids and is padded with "" or -1, like bags and sequences; n may be 0. A
     user about whom nothing is known, neither the id nor another feature, gets the most popular
@@ -91,10 +96,9 @@ def export(
     The last three take serialised `tf.Example`s, the last two for the Regress and Classify APIs of
     TensorFlow Serving. An Example may hold stored features, too, which then take the place of the
     stored values: so a new item is scored by what is known about it. Other missing features are
-    unknown, empty or a missing number. `classify`
-    interprets the score as the log odds of classes "1" and "0". It is written for models whose
-    `output_kind` is "logit", and if it is named in `signatures`, for example after training with
-    `BinaryCrossentropy(from_logits=True)`.
+    unknown, empty or a missing number. `classify` gives the probabilities of classes "0" and "1" by
+    the same calibration. It is written for models whose `output_kind` is "logit", and if it is
+    named in `signatures`, for example after training with `BinaryCrossentropy(from_logits=True)`.
 
     A mixed-precision model is exported in float32, from the same weights. The version also contains
     `schema.json`; `assets.extra/requests.json`, requests with the answers of the Keras model, which

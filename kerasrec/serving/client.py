@@ -71,7 +71,8 @@ class SavedRecommender:
             inputs: as for `score`. Numbers that are missing are NaN, texts "" and integers -1.
 
         Returns:
-            dict of `score`, and of `probability` if the score is log odds.
+            dict of `score`, and of `probability` if the score is log odds. Of several classes both
+            are `(batch, classes)`, and there are `classes`, their names, and `class`, the first.
 
         Raises:
             ValueError: if a feature is missing or has the wrong type or shape, or the version has

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_integer
+from kerasrec.calibration import Calibration, calibration_of
 from kerasrec.retrieval.columns import nothing_known
 from kerasrec.retrieval.exact import LOWEST_SCORE
 from kerasrec.retrieval.item_vectors import item_vectors, similarity
@@ -99,6 +100,11 @@ class Pipeline(keras.Model):
     def output_kind(self) -> str:
         """Return the output kind of the ranker's score."""
         return output_kind(self.ranker)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Return how the ranker's score becomes a probability."""
+        return calibration_of(self.ranker)
 
     @property
     def history(self) -> IdSequence | None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.buckets import HashBuckets
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import PADDING_ID, UNKNOWN_ID, Schema
 from kerasrec.types import RAW_PADDING
 
@@ -81,23 +82,26 @@ def check_names(schema: Schema, filter_by: str | None = None) -> None:
             )
 
 
-def encode_raw(values: np.ndarray, vocabulary: Vocabulary, *, padded: bool) -> np.ndarray:
+def encode_raw(values: np.ndarray, vocabulary: Encoder, *, padded: bool) -> np.ndarray:
     """Encode raw ids of any shape to the model's int32 ids, as in the served graph.
 
     Args:
         values: raw ids, which may include padding.
-        vocabulary: their vocabulary.
+        vocabulary: their vocabulary, or their buckets or hashes.
         padded: whether padding becomes 0 (bags and sequences) or unknown (a single id).
 
     Returns:
-        int32 array of the same shape.
+        int32 array of the same shape; of hashed values with another axis for the hash functions.
 
     Example:
 
+    >>> from kerasrec.data import Vocabulary
     >>> vocabulary = Vocabulary.fit(["a", "b"])
     >>> encode_raw(np.array([["b", ""], ["?", "a"]]), vocabulary, padded=True).tolist()
     [[3, 0], [1, 2]]
     """
+    if isinstance(vocabulary, HashBuckets):
+        return vocabulary.encode(values)
     is_padding = values == RAW_PADDING[vocabulary.dtype]
     encoded = np.full(values.shape, PADDING_ID if padded else UNKNOWN_ID, np.int32)
     encoded[~is_padding] = vocabulary.encode(values[~is_padding])

@@ -14,7 +14,9 @@
 | `classify` | `inputs`: serialised tf.Example | `classes`, `scores` | log odds |
 
 A table is a model without item features. It has `predict`, which is also its `serving_default`, and
-the last three. `predict` returns the `probability` of the label beside log odds.
+the last three. `predict` returns the `probability` of the label beside log odds, by the calibration
+of the model. So does `classify`. A table of several classes has a logit and a probability for each,
+the names `classes` and the most probable `class`, and no `regress`.
 """
 
 from collections.abc import Sequence
@@ -76,10 +78,10 @@ def choose_signatures(
     if kind == "logit" and default != "predict":
         every.append("predict")
     every += _of_items(parts, ks) if ks else []
-    every += ["predict_examples", "regress"]
+    every += ["predict_examples", *(["regress"] if kind != "logits" else [])]
     logits = ["classify"] if kind != "rating" else []
     if signatures is None:
-        return (*every, *(logits if kind == "logit" else []))
+        return (*every, *(logits if kind in ("logit", "logits") else []))
     names = [signatures] if isinstance(signatures, str) else list(signatures)
     wrong = [name for name in names if name not in [*every, *logits]]
     if wrong or not names:

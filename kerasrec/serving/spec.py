@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kerasrec._checks import check_choice
-from kerasrec.data.encoding.buckets import Buckets
+from kerasrec.calibration import Calibration, calibration_of
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.retrieval.columns import candidate_columns, check_vocabularies, side_columns
@@ -55,6 +55,7 @@ class ExportSpec:
         dtypes: dtype of the raw values of each feature: "string", "int64" or "float32".
         known_by: names of the features that tell who asks, see `kerasrec.types.known_by`.
         category_space: name of the vocabulary of the filter; None without a filter.
+        classes: names of the classes of a model with a logit for each; none for one score.
     """
 
     model: Any
@@ -73,6 +74,7 @@ class ExportSpec:
     dtypes: Mapping[str, str]
     known_by: tuple[str, ...]
     category_space: str | None
+    classes: tuple[str, ...] = ()
 
     @property
     def has_items(self) -> bool:
@@ -95,8 +97,13 @@ class ExportSpec:
 
     @property
     def is_logit(self) -> bool:
-        """Return whether the score is the log odds of the label, which has a probability."""
+        """Return whether the score is a logit of the label, which has a probability."""
         return output_kind(self.model) == "logit"
+
+    @property
+    def calibration(self) -> Calibration:
+        """Return how a score becomes the probability of the label."""
+        return calibration_of(self.model)
 
     @property
     def stored(self) -> dict[str, Columns]:
@@ -185,10 +192,10 @@ def make_spec(
     names = vocabulary_names(schema, filter_by)
     used = check_vocabularies("export", schema, vocabularies, names)
     space = None if filter_by is None else filter_space(schema, filter_by)
-    if space is not None and isinstance(used[space], Buckets):
+    if space is not None and not isinstance(used[space], Vocabulary):
         raise ValueError(
-            f"export: filter_by={filter_by!r} names numbers in buckets; expected a column of "
-            "categories, which requests can name."
+            f"export: filter_by={filter_by!r} names numbers in buckets or hashed values; expected "
+            "a column of categories, which requests can name."
         )
     ks: tuple[int, ...] = ()
     columns: Columns = {}
@@ -215,13 +222,14 @@ def make_spec(
         rounded=rounded,
         item_vectors=vectors,
         dtypes={
-            feature.name: feature.dtype
+            feature.name: feature.raw_dtype
             if not feature.has_ids
             else used[schema.id_space(feature.name)].dtype
             for feature in schema.features
         },
         known_by=known_by(parts.retriever or model),
         category_space=space,
+        classes=_classes(model, vocabularies),
     )
 
 
@@ -239,10 +247,11 @@ def _check_model(parts: Parts) -> None:
                 "export: the models of a pipeline must be Keras models; received "
                 f"{type(part).__name__}."
             )
-    if output_kind(model) == "logits":
+    if output_kind(model) == "logits" and model.schema.item:
         raise ValueError(
             f"export: the logits of several classes rank nothing; received {type(model).__name__} "
-            "with num_classes. Train it with num_classes=None, or save it by keras' model.export."
+            "with num_classes and items. Train it with num_classes=None, or save it by keras' "
+            "model.export."
         )
     for weight in model.weights:
         if not np.isfinite(np.asarray(weight.value, np.float32)).all():
@@ -250,6 +259,25 @@ def _check_model(parts: Parts) -> None:
                 f"export: weight {weight.path!r} holds NaN or infinity. Training diverged: lower "
                 "the learning rate or clip gradients, and train again."
             )
+
+
+def _classes(model: Any, vocabularies: Mapping[str, Encoder]) -> tuple[str, ...]:
+    """Return the names of the classes of a model: those of the label, or their numbers.
+
+    Raises:
+        ValueError: if there is another number of names than of logits.
+    """
+    if output_kind(model) != "logits":
+        return ()
+    found: Any = vocabularies.get(model.schema.label)
+    if found is None:
+        return tuple(str(number) for number in range(model.num_classes))
+    if len(found) != model.num_classes:
+        raise ValueError(
+            f"export: the model has {model.num_classes} logits; received {len(found)} classes of "
+            f"{model.schema.label!r} in vocabularies. Pass those of the rows it was trained on."
+        )
+    return tuple(map(str, found.ids))
 
 
 def _check_side(schema: Schema, side: str, **given: Any) -> None:

@@ -169,8 +169,8 @@ def random_inputs(
         shape = (*lead, *feature.shape)
         width = feature.shape[0] if feature.is_padded else 0
         if isinstance(feature, Numeric):
-            numbers = rng.normal(feature.mean, feature.deviation, size=shape)
-            inputs[feature.name] = numbers.astype("float32")
+            numbers = np.vectorize(feature.raw, otypes=[np.float32])(rng.normal(size=shape))
+            inputs[feature.name] = numbers
             if feature.is_padded and not ids_beside:
                 if width not in lengths_by_width:  # numbers of the same events
                     lengths_by_width[width] = rng.integers(0, width + 1, size=lead)

@@ -60,6 +60,8 @@ def _check_sum_is_learned(case: ModelCase) -> None:
         for feature in case.schema.features:
             values = inputs[feature.name]
             if isinstance(feature, Numeric) and not feature.is_history:
+                if feature.log:
+                    values = np.sign(values) * np.log1p(np.abs(values))
                 scale = (values - feature.mean) / feature.deviation
                 total += scale.reshape(len(values), -1).sum(axis=1)
             elif isinstance(feature, Categorical):

@@ -153,6 +153,16 @@ def test_a_page_is_remade_byte_for_byte_without_measuring(pages, folders, monkey
     assert len(calls) == 8
 
 
+def test_a_page_says_what_was_measured_again(pages, folders):
+    page = bench(pages, lambda side, number: number)
+    assert "Measured again" not in page.bullets()
+    path = folders / "results" / "small" / "run.json"
+    held = json.loads(path.read_text())
+    path.write_text(json.dumps(held | {"again": {"ours": "`python small.py`, commit 1a2b3c"}}))
+    last = bench(pages, None, remake=True).bullets().splitlines()[-1]
+    assert last == "- Measured again: ours, `python small.py`, commit 1a2b3c"
+
+
 def test_a_broken_run_goes_on_only_with_the_same_code(pages, folders):
     calls = []
 

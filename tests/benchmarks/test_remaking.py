@@ -159,10 +159,48 @@ def stability(script, number):
     }
 
 
+def clicks(script, number):
+    def measured(table, fold, names, python):
+        one = {name: number() for name in ("valid_auc", "auc", "log_loss", "cpu")}
+        names = (*names, script.TREES, script.LINEAR)
+        draws = {name: [number(), number()] for name in script.MEASURES}
+        return {
+            "models": {name: {**one, "chosen": "epoch 3"} for name in names},
+            "best": names[0],
+            "draws": dict.fromkeys(("zoo", "trees", "linear"), draws),
+            "versions": "lightgbm 1.0",
+        }
+
+    return {"measured": measured}
+
+
+def click_speed(script, number):
+    def measure(*arguments):
+        found = {"seconds": [number(), number()], "loss": number(), "peak": 1e9 * number()}
+        return {**found, "rows": 4096, "versions": "fuxictr 1.0"}
+
+    return {
+        "prepare": lambda *a: None,
+        "processes.measure": measure,
+        "peers.measure": measure,
+    }
+
+
+def frappe_peers(script, number):
+    def measure(*arguments, **options):
+        names = ("auc", "log_loss", "valid_auc", "cpu")
+        one = {name: number() for name in names}
+        return {**one, "epoch": 3, "epochs": 5, "versions": "fuxictr 1.0"}
+
+    return {"peers.measure": measure}
+
+
 SCRIPTS = {
     "adam_quality": lambda script, number: {
         "run": lambda *a: {n: number() for n in ("hr@10", "ndcg@10", "loss", "seconds")}
     },
+    "click_speed": click_speed,
+    "clicks": clicks,
     "distribute": lambda script, number: {
         "measure": lambda kind: {"seconds": number(), "bytes": 1e6 * number(), "table_bytes": 1e6}
     },
@@ -180,9 +218,10 @@ SCRIPTS = {
     },
     "frappe": lambda script, number: {
         "processes.measure": lambda *a: {
-            name: number() for name in ("auc", "log_loss", "valid_auc", "epochs", "cpu")
+            name: number() for name in ("auc", "log_loss", "rmse", "valid_auc", "epochs", "cpu")
         }
     },
+    "frappe_peers": frappe_peers,
     "gradient_monitor": lambda script, number: {
         "measure": lambda case, settings: {s: [number(), number()] for s in ("without", "with")}
     },

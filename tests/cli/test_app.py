@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -113,7 +114,7 @@ def test_yaml_for_the_other_commands(tmp_path):
     file = tmp_path / "k.yaml"
     file.write_text("k: [5, 20]\n")
     command, as_json = parse(["evaluate", "runs/mf", "--config", str(file)])
-    assert command.keywords == {"run": "runs/mf", "k": [5, 20], "data": None}
+    assert command.keywords == {"run": "runs/mf", "k": [5, 20], "data": None, "segments": None}
     assert as_json is False
 
 
@@ -164,8 +165,9 @@ def test_bad_yaml(text, message, tmp_path, capsys):
 
 def test_the_flags_of_models_and_of_training_are_different_ones():
     """They stand side by side, so that one name must mean one thing."""
-    for name in MODELS:
-        parse(["fit", name, "--data", "x", "--output", "y"])
+    options = {field.name for field in dataclasses.fields(Training)}
+    for name, (_, flags) in MODELS.items():
+        assert not options & {flag.name for flag in flags}, name
 
 
 def test_an_interrupt_is_no_traceback(monkeypatch, capsys):

@@ -1,14 +1,19 @@
 """Rows without users and items from the command line: columns in, a label out."""
 
 import json
+import re
 import urllib.request
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from kerasrec import data, serving
 from kerasrec.cli import main
+from kerasrec.cli.examples import all_rows, prepare_examples
+from kerasrec.cli.settings import Source, Splitting
 from kerasrec.runs.directory import read_run
 
 
@@ -59,6 +64,13 @@ def test_columns_are_found_and_the_model_beats_the_mean(run):
     assert (flags["label"], flags["loss"], flags["hidden_units"]) == ("target", "log_loss", [16])
 
 
+def test_a_run_keeps_how_its_probabilities_are_calibrated(run):
+    found = read_run(run)
+    assert found.flags["calibration"] == found.model.calibration.method == "platt"
+    notes = json.loads((run / "run.json").read_text())["notes"]
+    assert f"Probabilities: {found.model.calibration.describe()}." in notes
+
+
 def test_what_is_printed(rows, tmp_path, capsys):
     assert fit(rows, tmp_path / "run", "--label", "target", "--epochs", "1") == 0
     printed = capsys.readouterr()
@@ -74,17 +86,43 @@ def test_evaluate_repeats_the_metrics(run, capsys):
     assert found["metrics"] == json.loads((run / "metrics.json").read_text())
 
 
+def test_evaluate_by_segment(run, capsys):
+    assert main(["evaluate", str(run), "--segments", "city,day", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    own = found["metrics"][1]
+    assert found["intervals"]["auc"]["mean"] == pytest.approx(own["click_auc"])
+    assert found["intervals"]["auc"]["low"] < own["click_auc"] < found["intervals"]["auc"]["high"]
+    city = {row["segment"]: row for row in found["segments"]["city"]}
+    assert set(city) == {"Rome", "Oslo", "missing"} and sum(r["rows"] for r in city.values()) == 40
+    assert city["Rome"]["positive_share"] > city["Oslo"]["positive_share"]
+    assert len(found["segments"]["day"]) == 4  # 400 numbers, in parts
+    assert main(["evaluate", str(run), "--segments", "city"]) == 0
+    shown = capsys.readouterr().out
+    assert "95 % from" in shown and re.search(r"^Rome +\d+ ", shown, re.M)
+    assert main(["evaluate", str(run), "--segments", "town"]) == 2
+    assert "--segments town: expected a column of the rows" in capsys.readouterr().err
+
+
 def test_changed_rows_are_refused(run, tmp_path, capsys):
     other = write_rows(tmp_path / "rows.csv", seed=1)
     assert main(["evaluate", str(run), "--data", str(other)]) == 2
     assert "are not those of the training" in capsys.readouterr().err
 
 
-def test_recommend_and_report_say_what_the_run_is(run, capsys):
+def test_recommend_says_what_the_run_is(run, capsys):
     assert main(["recommend", str(run), "--user", "7"]) == 2
     assert "nothing to recommend" in capsys.readouterr().err
-    assert main(["report", str(run)]) == 2
-    assert "a report compares rankings" in capsys.readouterr().err
+
+
+def test_a_report_of_predicted_clicks(run, tmp_path):
+    output = tmp_path / "report.html"
+    assert main(["report", str(run), "--output", str(output)]) == 0
+    found = json.loads(output.with_suffix(".json").read_text())["clicks"]["models"][0]
+    own = json.loads((run / "metrics.json").read_text())[1]
+    assert found["metrics"]["auc"]["mean"] == pytest.approx(own["click_auc"])
+    assert "city" in found["segments"]
+    assert any("validation rows" in row["chosen"] for row in found["thresholds"])
+    assert "Gain and lift" in output.read_text()
 
 
 def test_files_of_the_parts(rows, tmp_path):
@@ -130,6 +168,7 @@ def test_refit_trains_on_all_rows(rows, tmp_path):
     flags = ["--label", "target", "--epochs", "1", "--refit"]
     assert fit(rows, tmp_path / "run", *flags) == 0
     run = read_run(tmp_path / "run")
+    assert run.model.calibration.method == "platt"  # of the first model
     everything = data.prepare_examples(data.read_examples(rows, label="target"))
     assert run.schema.feature("x0").mean == pytest.approx(everything.schema.feature("x0").mean)
     assert set(run.vocabularies["house"].ids) == set(everything.vocabularies["house"].ids)
@@ -145,6 +184,11 @@ def test_refit_trains_on_all_rows(rows, tmp_path):
         ("FeatureMLP", ["--label", "target", "--group", "house"], "a split by group needs"),
         ("FeatureMLP", ["--label", "target", "--loss", "softmax"], "choose one of log_loss, mse"),
         ("FeatureMLP", ["--label", "target", "--window", "3"], "reads single rows"),
+        (
+            "FeatureMLP",
+            ["--label", "target", "--valid", "0", "--calibration", "isotonic"],
+            "--calibration isotonic is fitted to validation rows of both labels; received none",
+        ),
         ("MatrixFactorization", ["--user", "null"], "needs users and items"),
         ("FeatureMLP", ["--label", "constant"], "all of 320 training rows"),
         ("FeatureMLP", ["--label", "target", "--test_file", "no.csv"], "no.csv"),
@@ -167,10 +211,83 @@ def test_bad_input(model, flags, message, rows, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_users_and_items_have_no_parts_of_their_own(ratings, tmp_path, capsys):
-    flags = ["--test_file", str(ratings)]
+@pytest.mark.parametrize(("value", "missing"), [("own", True), ("mean", False)])
+def test_missing_values(value, missing, rows):
+    source = Source(str(rows), label="target", missing_values=value)
+    ready = prepare_examples("FeatureMLP", source, Splitting(valid=0, test=0), seed=0)
+    assert ready.schema.feature("city").missing == missing
+    assert sorted(set(ready.train["city"])) == ([0, 2, 3] if missing else [1, 2, 3])
+    assert all_rows(ready, source).schema == ready.schema
+
+
+def test_kinds_of_flags(rows):
+    kinds = {"x0": "log", "x1": "numeric", "house": "hashed:32:3"}
+    source = Source(str(rows), label="target", features=kinds)
+    ready = prepare_examples("FeatureMLP", source, Splitting(valid=0, test=0), seed=0)
+    *numbers, house = ready.schema.features
+    assert [feature.log for feature in numbers] == [True, False]
+    assert (house.kind, house.num_ids, house.max_length) == ("hashed", 34, 3)
+
+
+def test_scaling(rows, tmp_path, capsys):
+    source = Source(str(rows), label="target", scaling="minmax")
+    ready = prepare_examples("FeatureMLP", source, Splitting(valid=0, test=0), seed=0)
+    numbers = ready.train["x0"]
+    feature = ready.schema.feature("x0")
+    assert (feature.mean, feature.deviation) == pytest.approx((numbers.min(), np.ptp(numbers)))
+    assert all_rows(ready, source).schema == ready.schema
+    flags = ["--label", "target", "--scaling", "minmax", "--missing_values", "mean"]
+    assert fit(rows, tmp_path / "run", *flags) == 2
+    assert "--scaling minmax has its 0 at the lowest number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--test_file", "x.csv"], ["--missing_values", "mean"], ["--scaling", "minmax"]],
+)
+def test_users_and_items_have_no_parts_of_their_own(flags, ratings, tmp_path, capsys):
     assert fit(ratings, tmp_path / "run", *flags, model="MatrixFactorization") == 2
     assert "it is for rows without users and items" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_vectors_are_joined_from_a_file(rows, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    file = tmp_path / "houses.parquet"
+    vectors = rng.normal(size=(95, 3)).tolist()
+    houses = pa.table({"house": [f"h{n}" for n in range(5, 100)], "vector": vectors})
+    pq.write_table(houses, file)
+    flags = ["--label", "target", "--tables", f"house={file}"]
+    sides = ["--user", "null", "--item", "null"]
+    assert main(["audit", str(rows), *sides, *flags]) == 0
+    shown = capsys.readouterr().out
+    assert "'vector' is vector: vectors of 3 numbers, missing in 20 rows" in shown
+    run = tmp_path / "run"
+    chosen = ["--features", "x0,city,vector", "--epochs", "1", "--test_file", str(rows)]
+    assert fit(rows, run, *flags, *chosen) == 0
+    found = read_run(run)
+    assert found.schema.feature("vector").size == 3
+    path = serving.export(found.model, tmp_path / "served", vocabularies=found.vocabularies)
+    asked = {"x0": [0.5], "city": ["Rome"], "vector": [[1.0, 2.0, 0.5]]}
+    assert 0 < serving.load(path).predict(asked)["probability"][0] < 1
+    # The file is read again, and its values are compared.
+    pq.write_table(pa.table({"house": houses["house"], "vector": [[0.0, 0.5, 1.0]] * 95}), file)
+    assert main(["evaluate", str(run)]) == 2
+    assert "are not those of the training: other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["houses.csv", "=houses.csv", "house=", "house=a.csv,house=b.csv"])
+def test_tables_have_a_key(text, rows, tmp_path, capsys):
+    assert fit(rows, tmp_path / "run", "--label", "target", "--tables", text) == 2
+    assert "expected a column of keys and a file for it" in capsys.readouterr().err
+
+
+def test_users_and_items_have_tables_of_their_own(ratings, tmp_path, capsys):
+    tables = ["--tables", "item_id=items.csv"]
+    assert fit(ratings, tmp_path / "run", *tables, model="MatrixFactorization") == 2
+    assert "Pass their tables as --users and --items" in capsys.readouterr().err
+    assert main(["audit", str(ratings), *tables]) == 2
+    assert "Pass their tables as --users and --items" in capsys.readouterr().err
 
 
 def write_events(path):

@@ -69,8 +69,18 @@ def test_a_loss_on_the_labels_given_measures_clicks(tmp_path, capsys):
     history = json.loads((tmp_path / "r" / "history.json").read_text())
     assert history["loss"][0] == pytest.approx(np.log(2), abs=0.1)
     capsys.readouterr()
-    assert main(["evaluate", str(tmp_path / "r"), "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)["metrics"][1]
+    by = ["--segments", "timestamp"]
+    assert main(["evaluate", str(tmp_path / "r"), "--json", *by]) == 0
+    found = json.loads(capsys.readouterr().out)
+    again, interval = found["metrics"][1], found["intervals"]["auc"]
+    assert interval["low"] < interval["mean"] == pytest.approx(learned["click_auc"])
+    rows = sum(row["rows"] for row in found["segments"]["timestamp"])
+    assert rows == learned["test_rows"]
+    output = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "r"), "--output", str(output)]) == 0
+    clicks = json.loads(output.with_suffix(".json").read_text())["clicks"]
+    assert clicks["models"][0]["metrics"]["auc"]["low"] == pytest.approx(interval["low"])
+    assert clicks["users"] > 1 and "Predicted clicks" in output.read_text()
     for name in ("click_auc", "gauc", "log_loss", "calibration", "ndcg@10"):
         assert again[name] == pytest.approx(learned[name], rel=1e-5)
 

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from kerasrec.data import Interactions, repeated_k_fold
-from kerasrec.evaluation import cross_validate
+from kerasrec.evaluation import cross_validate, nested_cross_validate
 from kerasrec.evaluation.cross_validation import CrossValidation
 
 ROWS = Interactions.from_table(
@@ -78,3 +78,60 @@ def test_messages():
     found = cross_validate({"mean": mean}, folds())
     with pytest.raises(ValueError, match="received 'mf' and 'mae'"):
         found.p("mf", "mean", "mae")
+
+
+def scored(valid, test):
+    """A model whose metrics are given by fold."""
+    folds = iter(zip(valid, test, strict=True))
+
+    def evaluated(split):
+        on_valid, on_test = next(folds)
+        return {"log_loss": on_valid}, {"log_loss": on_test, "rows": 3}
+
+    return evaluated
+
+
+def three():
+    return repeated_k_fold(ROWS, folds=3, repeats=1)
+
+
+def test_the_choice_is_made_without_the_test_rows():
+    models = {
+        "a": scored([0.5, 0.4, 0.3], [0.9, 0.2, 0.6]),
+        "b": scored([0.4, 0.4, 0.5], [0.7, 0.1, 0.1]),
+    }
+    found = nested_cross_validate(models, three(), metric="log_loss")
+    assert found.chosen == ("b", "a", "a")  # the first of equals
+    assert found.times == {"a": 2, "b": 1}
+    assert found.values["log_loss"].tolist() == [0.7, 0.2, 0.6]
+    assert found.tested.values["a"]["log_loss"].tolist() == [0.9, 0.2, 0.6]
+    interval = found.interval()
+    error = np.sqrt(np.var([0.7, 0.2, 0.6], ddof=1) * (1 / 3 + 4 / 8))
+    assert interval.mean == pytest.approx(0.5)
+    assert interval.high - 0.5 == pytest.approx(scipy.stats.t.ppf(0.975, 2) * error)
+    first, *others = found.rows()
+    assert first == {"model": "as chosen", "chosen": 3, "log_loss": pytest.approx(0.5)}
+    assert [(row["model"], row["chosen"]) for row in others] == [("a", 2), ("b", 1)]
+
+
+def test_choosing_on_the_test_rows_would_be_too_good():
+    rng = np.random.default_rng(0)
+    models = {f"m{n}": scored(*rng.normal(1, 0.1, (2, 30))) for n in range(20)}
+    found = nested_cross_validate(models, repeated_k_fold(ROWS, folds=3, repeats=10),
+                                  metric="log_loss")  # fmt: skip
+    assert found.interval().mean == pytest.approx(1, abs=0.06)
+    best = np.min([values["log_loss"] for values in found.tested.values.values()], 0)
+    assert best.mean() < 0.85
+
+
+def test_messages_of_the_nested_choice():
+    nan = {"a": scored([np.nan] * 3, [1.0] * 3)}
+    with pytest.raises(ValueError, match="log_loss of the validation rows is NaN .* fold 1"):
+        nested_cross_validate(nan, three(), metric="log_loss")
+    with pytest.raises(ValueError, match="a gave no 'auc' .* expected one of \\['log_loss'\\]"):
+        nested_cross_validate({"a": scored([1.0], [1.0])}, three(), metric="auc")
+    with pytest.raises(ValueError, match="expected metric= one of .* received 'accuracy'"):
+        nested_cross_validate({}, three(), metric="accuracy")
+    found = nested_cross_validate({"a": scored([1.0] * 3, [1.0] * 3)}, three(), metric="log_loss")
+    with pytest.raises(ValueError, match="expected one of \\['log_loss'\\]; received 'auc'"):
+        found.interval("auc")

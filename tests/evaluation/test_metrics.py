@@ -104,7 +104,8 @@ def test_the_order_of_tables_and_the_names_of_reports():
         "ndcg@k", "hr@k", "recall@k", "mrr", "map@k", "map", "precision@k", "auc",
     ]  # fmt: skip
     assert list(metrics.beside_ranking(RATINGS | CLICKS)) == [
-        "rmse", "mae", "click_auc", "gauc", "log_loss", "normalized_entropy", "calibration",
+        "rmse", "mae", "click_auc", "pr_auc", "gauc", "log_loss", "normalized_entropy",
+        "calibration",
     ]  # fmt: skip
 
 

@@ -1,8 +1,13 @@
+import datetime
+
 import keras
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kerasrec.layers import FeatureEmbedding
-from kerasrec.schema import Numeric, NumericSequence, Schema
+from kerasrec.layers.feature_embedding import date_parts
+from kerasrec.schema import Date, Numeric, NumericSequence, Schema
 from kerasrec.testing import random_inputs, tiny_schema
 
 SCHEMA = tiny_schema(features=True)
@@ -49,6 +54,53 @@ def test_numbers_are_scaled_and_missing_ones_are_the_mean():
     )
     years = coarse({"year": np.array([2001.0, 2002.0])}, names=["year"])
     assert np.asarray(years, np.float32).tolist() == [[1.0], [2.0]]
+
+
+def test_missing_numbers_are_told_beside_the_mean():
+    schema = Schema(
+        context=[
+            Numeric("age", mean=30.0, deviation=5.0, missing=True),
+            Numeric("place", 2, missing=True),
+        ]
+    )
+    layer = FeatureEmbedding(schema, embedding_dim=4)
+    none, names = np.nan, ["age", "place"]
+    inputs = {
+        "age": np.array([40.0, none]),
+        "place": np.array([[1.0, none], [none, none]]),
+    }
+    expected = [[2, 0, 1, 0, 0.5], [0, 1, 0, 0, 1]]
+    np.testing.assert_array_equal(layer(inputs, names=names), expected)
+    assert layer.width(names) == 5
+    of_candidates = {name: np.stack([column] * 3, 1) for name, column in inputs.items()}
+    np.testing.assert_array_equal(layer(of_candidates, names=names)[:, 1], expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.datetimes(datetime.datetime(200, 1, 1), datetime.datetime(3700, 1, 1))))
+def test_parts_of_dates_are_those_of_the_calendar(moments):
+    moments = [datetime.datetime(2024, 2, 29, 23, 59), *moments]
+    epoch = datetime.datetime(1970, 1, 1)
+    hours = np.float32([(m - epoch) // datetime.timedelta(hours=1) for m in moments])
+    parts = date_parts(np.append(hours, [np.nan, 1e30, -np.inf]).astype("float32"))
+    found = [np.argmax(part, axis=-1)[: len(moments)].tolist() for part in parts]
+    expected = [(m.hour, m.weekday(), m.month - 1) for m in moments]
+    assert list(zip(*found, strict=True)) == expected
+    for part, size in zip(parts, (24, 7, 12), strict=True):
+        sums = np.sum(part, axis=-1)
+        assert part.shape[-1] == size and sums[-3] == 0 and (np.delete(sums, -3) == 1).all()
+
+
+def test_a_date_by_hand():
+    schema = Schema(context=[Date("when", mean=24.0, deviation=12.0, missing=True)])
+    layer = FeatureEmbedding(schema, embedding_dim=4)
+    found = np.asarray(layer({"when": np.array([30.0, np.nan])}, names=["when"]))
+    # 1970-01-02 06:00, a Friday in January.
+    expected = np.zeros((2, 1 + 24 + 7 + 12 + 1))
+    expected[0, [0, 1 + 6, 1 + 24 + 4, 1 + 24 + 7]] = [0.5, 1, 1, 1]
+    expected[1, -1] = 1
+    np.testing.assert_array_equal(found, expected)
+    assert layer.width(["when"]) == 45
 
 
 def test_empty_bags_are_zeros():

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,9 +12,11 @@ from kerasrec.layers.histories import (
     lengths,
     newest,
     newest_positions,
+    scaled,
     seen_by_each,
     take_steps,
 )
+from kerasrec.schema import Numeric
 
 
 def test_newest_of_histories_of_all_lengths():
@@ -77,3 +81,16 @@ def test_a_step_sees_itself_and_what_its_own_sequence_had_before():
         [0, 0, 0, 1, 1],
     ]
     assert mask[1].sum(axis=1).tolist() == [1, 1, 2, 3, 4]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6, width=32) | st.just(math.nan), min_size=1, max_size=5))
+def test_numbers_on_a_logarithm_by_hand(values):
+    feature = Numeric("views", mean=2.0, deviation=4.0, log=True)
+    expected = [
+        0.0 if math.isnan(x) else (math.copysign(math.log(1 + abs(x)), x) - 2.0) / 4.0
+        for x in values
+    ]
+    received = scaled(np.float32(values), feature)
+    np.testing.assert_allclose(received, expected, atol=1e-6)
+    assert np.isfinite(scaled(np.float32([3e38, -3e38]), feature)).all()

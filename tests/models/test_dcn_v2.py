@@ -30,6 +30,23 @@ CASES = {
         ),
         kwargs={"embedding_dim": 4, "num_layers": 1, "rank": 3, "hidden_units": (8,)},
     ),
+    "experts": ModelCase(
+        DCNv2,
+        schema=tiny_schema(sides=False),
+        num_params=(
+            (5 + 9) * 4
+            + 2 * (14 * 6 + 3 * 2 * 2 + 14 * 3 + (6 * 14 + 14))  # V, C, gates, U and b
+            + (14 + 1) * 8
+            + (14 + 8 + 1)
+        ),
+        kwargs={
+            "embedding_dim": 4,
+            "num_layers": 2,
+            "rank": 2,
+            "experts": 3,
+            "hidden_units": (8,),
+        },
+    ),
     "a table": ModelCase(
         DCNv2,
         schema=tiny_schema(sides=False),
@@ -43,15 +60,14 @@ CASES = {
     ),
 }
 
+MARKS = {"ids": pytest.mark.nightly, "experts": pytest.mark.slow}
+
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-# The other two cases cover ids as well.
+# The other cases cover ids as well.
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(c, marks=pytest.mark.nightly if n == "ids" else (), id=n)
-        for n, c in CASES.items()
-    ],
+    [pytest.param(case, marks=MARKS.get(name, ()), id=name) for name, case in CASES.items()],
 )
 def test_contract(case, check):
     check(case)
@@ -75,6 +91,34 @@ def test_score_is_the_equation():
     )
 
 
+def test_experts_are_the_equation_of_the_paper():
+    schema = tiny_schema(sides=False)
+    model = DCNv2(schema, embedding_dim=2, num_layers=2, rank=3, experts=2, hidden_units=())
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(scale=0.7, size=weight.shape))
+    inputs = random_inputs(schema, 5)
+    names = [feature.name for feature in schema.features]
+    first = crossed = model.features(inputs, names=names).numpy().astype("float64")
+    layers = zip(model.narrow_maps, model.inner_maps, model.gates, model.crosses, strict=True)
+    for narrow, inner, gate, cross in layers:
+        v, c, g = narrow.kernel.numpy(), inner.numpy(), np.exp(crossed @ gate.kernel.numpy())
+        u, b = cross.kernel.numpy(), cross.bias.numpy()
+        total = crossed
+        for e, own in enumerate((slice(0, 3), slice(3, 6))):
+            x = np.tanh(np.tanh(crossed @ v[:, own]) @ c[e]) @ u[own]
+            total = total + g[:, e : e + 1] / g.sum(axis=1, keepdims=True) * (first * (x + b))
+        crossed = total
+    output = model.output_layer
+    expected = (crossed @ output.kernel.numpy() + output.bias.numpy())[:, 0]
+    np.testing.assert_allclose(model(inputs), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_experts_without_a_rank_are_refused():
+    with pytest.raises(ValueError, match="received experts=4 and rank=None. Pass rank="):
+        DCNv2(tiny_schema(), experts=4)
+
+
 @pytest.mark.parametrize("rank", [None, 2])
 def test_crosses_are_those_of_keras_rs(rank):
     schema = tiny_schema(features=True)
@@ -92,7 +136,7 @@ def test_crosses_are_those_of_keras_rs(rank):
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("num_layers", 0), ("rank", 0), ("hidden_units", (8, 0)), ("dropout", -0.1)],
+    [("num_layers", 0), ("rank", 0), ("experts", 0), ("hidden_units", (8, 0)), ("dropout", -0.1)],
 )
 def test_bad_arguments(argument, value):
     number = value[-1] if argument == "hidden_units" else value

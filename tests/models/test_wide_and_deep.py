@@ -29,6 +29,16 @@ CASES = {
         num_params=(5 + 9 + 1 + 2 + 3) * (4 + 1) + (20 + 1) * 8 + (8 + 1),
         kwargs={"embedding_dim": 4, "hidden_units": (8,)},
     ),
+    "a cross of both sides": ModelCase(
+        WideAndDeep,
+        num_params=(USERS + ITEMS) * (4 + 1) + (8 + 1) * 8 + (8 + 1) + (64 + 2),
+        kwargs={
+            "embedding_dim": 4,
+            "hidden_units": (8,),
+            "crosses": [("user_id", "item_id")],
+            "cross_rows": 100,
+        },
+    ),
 }
 
 
@@ -59,8 +69,40 @@ def test_score_is_the_equation():
     assert score == 100 + linear + deep
 
 
+def test_a_cross_adds_the_weight_of_the_pair():
+    schema = Schema(context=[Categorical("a", 4), Categorical("b", 5)])
+    model = WideAndDeep(schema, crosses=[["a", "b"]])
+    inputs = {"a": np.array([2, 3, 3, 1, 3, 0]), "b": np.array([4, 4, 2, 4, 1, 3])}
+    before = model.predict(inputs, verbose=0)
+    model.crossed[0].table.embeddings.assign(np.arange(20)[:, None])
+    gains = model.predict(inputs, verbose=0) - before
+    # 5 a + b; nothing for an unknown or missing id.
+    np.testing.assert_allclose(gains, [14, 19, 17, 0, 0, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_cross_with_candidates_is_that_of_each_pair():
+    schema = Schema(Categorical("user", 5), Categorical("item", 6), Categorical("hour", 4))
+    model = WideAndDeep(schema, crosses=[["user", "item"], ["user", "hour", "item"]])
+    rng = np.random.default_rng(0)
+    for layer in model.crossed:
+        layer.table.embeddings.assign(rng.normal(size=layer.table.embeddings.shape))
+    user, hour, item = (rng.integers(0, n, (3, 4) if n == 6 else 3) for n in (5, 4, 6))
+    scores = np.asarray(model({"user": user, "hour": hour, "item": item}))
+    pairs = {"user": user.repeat(4), "hour": hour.repeat(4), "item": item.ravel()}
+    np.testing.assert_allclose(scores.ravel(), model(pairs), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
-    ("argument", "value"), [("embedding_dim", 0), ("hidden_units", (0,)), ("dropout", 1.0)]
+    "crosses", ["ab", ["ab"], [["user_id"]], [["user_id", "price"]], [["user_id", "user_id"]], [[]]]
+)
+def test_bad_crosses(crosses):
+    with pytest.raises(ValueError, match=r"WideAndDeep: .*crosses must .*two or more"):
+        WideAndDeep(tiny_schema(), crosses=crosses)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("cross_rows", 1), ("embedding_dim", 0), ("hidden_units", (0,)), ("dropout", 1.0)],
 )
 def test_bad_arguments(argument, value):
     number = value[-1] if argument == "hidden_units" else value

@@ -289,6 +289,19 @@ def test_08_trains_alike_on_one_and_two(execute):
 
 
 @pytest.mark.slow
+def test_09_has_the_gradients_of_keras_and_serves_raw_numbers(execute, tmp_path):
+    figures = execute("09")
+    assert figures["largest error of gradients by hand"] < 1e-7
+    assert figures["largest difference of gradients, Keras"] < 1e-4
+    assert figures["largest difference of losses, Keras"] < 1e-4
+    assert figures["trainings that blow up"] == 1
+    assert 0.6 < figures["auc by hand"] < figures["auc the truth"]
+    assert 0.5 < figures["auc FeatureMLP"] < figures["auc the truth"]
+    assert figures["verified signatures"] == 5
+    assert (tmp_path / "served" / "machines" / "1" / "saved_model.pb").stat().st_size
+
+
+@pytest.mark.slow
 def test_10_compares_models_on_fewer_rows(execute):
     figures = execute("10")
     assert 0.043 < figures["ndcg@10 popularity, all rows"] < 0.045

@@ -201,7 +201,7 @@ def test_accumulated_rows_are_constrained(layout, whole):
     np.testing.assert_allclose(table[:, 0], [0.1, 1, 0.1, 1])
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=4),
     st.sampled_from(sorted(ROW_WISE)),

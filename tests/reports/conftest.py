@@ -6,6 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from kerasrec.evaluation import ClickPredictions
+from kerasrec.evaluation.clicks.recorded import to_table
+
 
 def write_recorded(directory, shift=0.0, users=60, **changes):
     """A run directory with made figures: ndcg of user n is (n % 4) / 4 + shift, at every k."""
@@ -82,3 +85,57 @@ def write_recorded(directory, shift=0.0, users=60, **changes):
 @pytest.fixture
 def write():
     return write_recorded
+
+
+def predicted_clicks(noise, rows=400, positives=True):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=rows)
+    labels = (rng.random(rows) < 1 / (1 + np.exp(-x))).astype(float) * positives
+    logits = x + noise * np.random.default_rng(1).normal(size=rows)
+    return ClickPredictions(labels, logits, 1 / (1 + np.exp(-logits)), logits)
+
+
+def write_recorded_clicks(directory, noise=0.5, *, found=None, users=None, task="labels", **flags):
+    """A run directory of rows without users and items, with made predictions."""
+    found = predicted_clicks(noise) if found is None else found
+    directory.mkdir()
+    columns = {"city": np.array(["Rome", "<Oslo>"] * (len(found.labels) // 2)),
+               "age": np.arange(len(found.labels))}  # fmt: skip
+    about = {
+        "version": 1,
+        "task": task,
+        "thresholds": {"best F1 of the validation rows": 0.4375},
+        "findings": ["A <finding>."],
+        "split": "split_examples('random')",
+        "notes": ["'city' is categorical"],
+        "versions": {"python": "3.11.7"},
+        "machine": "a CPU, 2 cores",
+        "seconds": {"training": 1.25, "evaluation": 0.5},
+    }
+    rows = [{"model": "mean label", "click_auc": 0.5, "log_loss": 0.69},
+            {"model": "FeatureMLP", "click_auc": 0.7}]  # fmt: skip
+    texts = {
+        "run.json": json.dumps(about),
+        "history.json": json.dumps({"loss": [0.7, 0.6], "val_auc": [0.6, 0.7]}),
+        "metrics.json": json.dumps(rows),
+        "split.json": json.dumps({"test": {"rows": len(found.labels)}}),
+        "config.yaml": yaml.safe_dump(
+            {"model": "FeatureMLP", "data": "a.csv", "seed": 3, "loss": "log_loss", **flags}
+        ),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+    nothing = pa.array([], pa.string())
+    pq.write_table(pa.table({"model": nothing, "user": nothing}), directory / "queries.parquet")
+    pq.write_table(to_table(found, columns, users), directory / "predictions.parquet")
+    return directory
+
+
+@pytest.fixture
+def write_clicks():
+    return write_recorded_clicks
+
+
+@pytest.fixture
+def predicted():
+    return predicted_clicks

@@ -24,6 +24,12 @@ def numbers(write, tmp_path):
     return reports.numbers([read_recorded(run) for run in runs])
 
 
+@pytest.fixture
+def click_numbers(write_clicks, tmp_path):
+    runs = write_clicks(tmp_path / "mlp"), write_clicks(tmp_path / "a-run-with-a-long-name", 1.5)
+    return reports.numbers([read_recorded(run) for run in runs])
+
+
 class Checker(html.parser.HTMLParser):
     """Every tag that is opened is closed, in order."""
 
@@ -44,8 +50,9 @@ class Checker(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_well_formed_and_needs_no_network(numbers):
-    text = page(numbers)
+@pytest.mark.parametrize("kind", ["numbers", "click_numbers"])
+def test_the_page_is_well_formed_and_needs_no_network(kind, request):
+    text = page(request.getfixturevalue(kind))
     checker = Checker()
     checker.feed(text)
     assert checker.open == []
@@ -142,7 +149,9 @@ let out2 = 0;
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
 @pytest.mark.parametrize("width", [1200, 390])
-def test_in_headless_chromium(width, numbers, tmp_path):
+@pytest.mark.parametrize("kind", ["numbers", "click_numbers"])
+def test_in_headless_chromium(kind, width, request, tmp_path):
+    numbers = request.getfixturevalue(kind)
     # Headless windows are at least 500 wide: the phone is a frame inside.
     (tmp_path / "report.html").write_text(page(numbers).replace("</body>", f"{MEASURE}</body>"))
     frame = tmp_path / "frame.html"
@@ -158,7 +167,7 @@ def test_in_headless_chromium(width, numbers, tmp_path):
         capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     found = json.loads(re.search('data-found="([^"]+)"', done.stdout)[1].replace("&quot;", '"'))
-    assert found["charts"] >= 10
+    assert found["charts"] >= (10 if kind == "numbers" else 6)
     faults = {name: found[name] for name in ("out", "out2", "overlaps", "small", "narrow")}
     assert faults == dict.fromkeys(faults, 0)
     assert found["wide"] <= width

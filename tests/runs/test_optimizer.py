@@ -103,6 +103,19 @@ def test_another_clip_takes_the_place_of_the_one_that_the_rules_choose(clip, rea
     assert (made.optimizer.clipnorm, getattr(made.optimizer, clip)) == (None, 0.25)
 
 
+@pytest.mark.parametrize("name", [*OURS, "RMSprop"])
+def test_batches_may_be_accumulated(name):
+    made = make_optimizer(
+        Training(optimizer=name, learning_rate=0.1, gradient_accumulation_steps=4), steps=10
+    )
+    assert made.gradient_accumulation_steps == 4
+    for every in (None, 1):
+        alone = Training(optimizer=name, learning_rate=0.1, gradient_accumulation_steps=every)
+        assert make_optimizer(alone, steps=10).gradient_accumulation_steps is None
+    with pytest.raises(ValueError, match="gradient_accumulation_steps must be .* at least 1"):
+        choices_of(None, {"gradient_accumulation_steps": 0})
+
+
 # A table of another trainer has a dense gradient: then the whole of it is bounded.
 BOUNDED = {
     "MatrixFactorization": ({"loss": "mse"}, {}),
@@ -147,9 +160,39 @@ def test_biases_stay_free(ready):
     assert bounded == ["user_vectors", "item_vectors"]
 
 
+@pytest.mark.parametrize("name", ["MatrixFactorization", "EmbeddingMLP", "SASRec"])
+def test_all_rows_of_tables_are_penalised_whatever_the_trainer(name, ready, with_history):
+    """Rows that no batch holds shrink too, such as that of padding; without it they stay."""
+    rows = with_history if kind_of(getattr(models, name)).histories else ready
+    shared = {"optimizer": "sgd", "learning_rate": 0.5, "decay_rate": 0.0, "jit_compile": False}
+    shared |= {"epochs": 1, "batch_size": 64, "verbose": 0, "warmup_steps": 0, "clipnorm": 0.0}
+
+    def padding(**penalty):
+        keras.utils.set_random_seed(0)
+        model = getattr(models, name)(rows.schema, embedding_dim=4)
+        table = next(v for v in model.trainable_variables if v.name == "embeddings")
+        table.assign(keras.ops.ones(table.shape))
+        train(model, rows, **shared, **penalty)
+        return table.numpy()[0]
+
+    np.testing.assert_array_equal(padding(), np.ones(4))
+    shrunk = padding(table_l2=0.1)
+    assert (shrunk < 0.95).all() and np.ptp(shrunk) < 1e-6
+
+
+def test_the_penalty_by_hand(ready):
+    """The penalty is the weight times the sum of squares of both tables."""
+    model = models.MatrixFactorization(ready.schema, embedding_dim=4)
+    made = recipe(model, ready, table_l2=0.25, loss="mse", unknown_share=0.0)
+    tables = [v for v in model.trainable_variables if v.name == "embeddings"]
+    squares = sum(float((v.numpy() ** 2).sum()) for v in tables)
+    assert float(sum(made.trainer.losses)) == pytest.approx(0.25 * squares, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
+        ({"table_l2": -0.1}, "table_l2 must be a finite number of at least 0"),
         ({"max_norm": 0.0}, "max_norm must be a finite number above 0.*Leave it out"),
         ({"clip_weights": float("nan")}, "clip_weights must be a finite number above 0"),
         ({"clip_weights": 1.0, "max_norm": 1.0}, "only one of clip_weights, max_norm can be set"),

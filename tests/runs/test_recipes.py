@@ -39,6 +39,12 @@ CASES = {
         "MultVAE", {"hidden_units": (8,)}, ROWS, "AutoencoderTrainer", None, RANKED),
     "sequence": ("SASRec", {"embedding_dim": 8}, ROWS, "NextItemTrainer", None, RANKED),
     "drawn sequence": ("GRU4Rec", {}, {**ROWS, "negatives": 4}, "NextItemTrainer", None, RANKED),
+    "history of pairs": (
+        "DIN", {"hidden_units": (8,)}, {**PAIRS, "loss": "binary_crossentropy"}, None,
+        "BinaryCrossentropy", RANKED),
+    "history of clicks": (
+        "DIN", {"hidden_units": (8,)}, {**PAIRS, "loss": "log_loss"}, None, "BinaryCrossentropy",
+        CLICKED),
     "stepwise": ("StackedLSTMClassifier", LSTM, ROWS, "StepwiseTrainer", None, CLICKED),
 }  # fmt: skip
 
@@ -201,6 +207,20 @@ def test_a_model_may_read_less_than_there_is(rated):
         features, _ = next(iter(recipe(made("EmbeddingMLP", rows, {}), rows, **choices).batches))
         prices = rows.items["price"][features["item_id"]]
         np.testing.assert_array_equal(features["price"], prices)
+
+
+def test_a_history_is_read_with_the_table_of_the_items(rated):
+    genres = [["a"], ["b", "c"], ["c"]]
+    ids = np.unique(rated.table[rated.item]).tolist()
+    table = {rated.item: ids, "genres": [genres[at % 3] for at in range(len(ids))]}
+    split = data.leave_last_out(rated.with_tables(items=table))
+    prepared = data.prepare(split, history=5)
+    options = {"embedding_dim": 4, "history_features": ["genres"]}
+    model = models.DIN(prepared.schema, **options)
+    recipe(model, prepared, epochs=1)
+    kept = model.item_features.kept["genres"].numpy()
+    np.testing.assert_array_equal(kept, prepared.items["genres"])
+    assert kept.any()
 
 
 def test_labels_that_are_all_alike_are_refused(rated):

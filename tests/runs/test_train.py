@@ -6,6 +6,7 @@ import pytest
 
 from kerasrec import data, models
 from kerasrec.runs import choose, fit, train
+from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.epochs import Epochs
 
 SHORT = {"epochs": 3, "jit_compile": False, "learning_rate": 0.01, "batch_size": 64}
@@ -22,6 +23,22 @@ def test_a_line_an_epoch_or_nothing(ready, capsys):
     assert "validation rows" not in shown.err
     train(mf(ready), ready, verbose=0, **SHORT)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_training_that_was_best_at_once_says_what_helps(ready, capsys, monkeypatch):
+    falling = iter((0.8, 0.6, 0.5))
+    on_epoch_end = BestEpoch.on_epoch_end
+
+    def fall(self, epoch, logs):
+        logs[self.monitor] = next(falling)
+        on_epoch_end(self, epoch, logs)
+
+    monkeypatch.setattr(BestEpoch, "on_epoch_end", fall)
+    result = train(mf(ready), ready, **SHORT)
+    assert "was best after epoch 1 (0.8000) and 0.5000 after epoch 3" in result.overfit
+    assert "--embedding_dim 2" in result.overfit and result.overfit in capsys.readouterr().err
+    falling = iter((0.5, 0.6, 0.8))
+    assert train(mf(ready), ready, verbose=0, **SHORT).overfit is None
 
 
 def test_a_model_without_weights_to_train_counts(ready, capsys):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 
@@ -14,6 +15,8 @@ from kerasrec.schema import (
     UNKNOWN_ID,
     Bag,
     Categorical,
+    Date,
+    Hashed,
     IdSequence,
     Numeric,
     NumericSequence,
@@ -110,6 +113,17 @@ def test_is_frozen_and_hashable():
         (lambda: Numeric("age", 0), "size must be an integer of at least 1"),
         (lambda: Numeric("age", mean=float("nan")), "mean must be a finite number; received nan"),
         (lambda: Numeric("age", mean="0"), "mean must be a finite number; received '0'"),
+        (lambda: Numeric("age", missing=1), "missing must be True or False; received 1"),
+        (lambda: Categorical("x", 3, missing=1), "missing must be True or False; received 1"),
+        (
+            lambda: NumericSequence("x", of="y", max_length=2, missing=True),
+            "missing numbers of a sequence are its padding",
+        ),
+        (
+            lambda: Schema(Categorical("user", 5, missing=True), Categorical("item", 9)),
+            "'user' is the user id, which no row may lack",
+        ),
+        (lambda: Numeric("age", log=1), "log must be True or False; received 1"),
         (lambda: Numeric("age", deviation=0.0), "deviation must be a finite number above 0"),
         (
             lambda: Schema(Categorical("a", 5), Categorical("b", 5), label="t", time="t"),
@@ -142,9 +156,9 @@ def test_what_is_refused(make, message):
 
 
 def test_a_newer_version_is_refused_by_number():
-    config = SCHEMA.to_dict() | {"version": 6}
+    config = SCHEMA.to_dict() | {"version": 7}
     with pytest.raises(
-        ValueError, match="reads schema versions 1 to 5; received version 6.*pip install"
+        ValueError, match="reads schema versions 1 to 6; received version 7.*pip install"
     ):
         Schema.from_dict(config)
 
@@ -208,6 +222,74 @@ def test_scaling_and_time_travel(mean, deviation):
     )
     again = Schema.from_json(schema.to_json())
     assert again == schema and again.time == "day" and again.feature("past").mean == mean
+
+
+@pytest.mark.parametrize(("log", "version"), [(False, 5), (True, 6)])
+def test_the_newest_version_is_written_where_it_is_needed(log, version):
+    views = Numeric("views", mean=2.0, log=log)
+    schema = Schema(context=[views, NumericSequence("past", of="views", max_length=2, log=log)])
+    config = schema.to_dict()
+    assert config["version"] == version and ("log" in config["context"][0]) == log
+    assert Schema.from_json(schema.to_json()) == schema
+
+
+def test_missing_values_have_an_id_or_a_number():
+    missing = Schema(
+        context=[
+            Categorical("city", 4, missing=True), Categorical("on", 4), Bag("tags", 5, 3),
+            Numeric("age", missing=True), Numeric("place", 2, missing=True), Numeric("heat", 2),
+        ]
+    )  # fmt: skip
+    ids = [f.missing_id for f in missing.features if f.has_ids]
+    widths = [f.width for f in missing.features if isinstance(f, Numeric)]
+    assert (ids, widths) == ([0, 1, 0], [2, 3, 2])
+    assert missing.to_dict()["version"] == 6 and Schema.from_json(missing.to_json()) == missing
+    assert NumericSequence("past", 2, of="age", max_length=3).width == 6
+
+
+def test_other_labels_are_carried():
+    features = [Numeric("heat"), Categorical("city", 4)]
+    schema = Schema(context=features, label="click", other_labels=["buy", "stay"])
+    config = schema.to_dict()
+    assert (config["version"], config["other_labels"]) == (6, ["buy", "stay"])
+    assert Schema.from_json(schema.to_json()) == schema
+    assert schema.with_features(context=[Numeric("x")]).other_labels == ("buy", "stay")
+    assert Schema.from_dict({**config, "other_labels": []}).to_dict()["version"] == 5
+    for wrong in (["heat"], ["click"], ["buy", "buy"]):
+        with pytest.raises(ValueError, match="need a unique name"):
+            Schema(context=features, label="click", other_labels=wrong)
+    with pytest.raises(ValueError, match="and the time another name"):
+        Schema(context=features, other_labels=["t"], time="t")
+    with pytest.raises(ValueError, match=r"Write other_labels=\('buy',\)"):
+        Schema(context=features, other_labels="buy")
+    with pytest.raises(ValueError, match="other_labels needs a non-empty string"):
+        Schema(context=features, other_labels=[""])
+
+
+def test_a_date_is_written_and_read():
+    schema = Schema(context=[Date("when", mean=474000.0, deviation=10.5, missing=True)])
+    config = schema.to_dict()
+    assert (config["version"], config["context"][0]["kind"]) == (6, "date")
+    assert Schema.from_json(schema.to_json()) == schema
+    assert Schema(context=[Date("when")]).to_dict()["version"] == 6
+    hashed = Schema(context=[Hashed("device", 66, 2, fingerprint="a" * 32)])
+    assert Schema.from_json(hashed.to_json()) == hashed and hashed.to_dict()["version"] == 6
+    assert hashed.features[0].raw_shape == () and hashed.features[0].shape == (2,)
+    when = schema.features[0]
+    assert (when.width, when.shape, when.raw_dtype) == (1 + 24 + 7 + 12 + 1, (), "int64")
+    with pytest.raises(ValueError, match="Date 'when': a date is a single number"):
+        Date("when", log=True)
+    with pytest.raises(ValueError, match="Date 'when': a date is a single number"):
+        Date("when", 2)
+
+
+@given(st.floats(-50, 50), st.floats(0.01, 5), st.floats(-3, 3), st.booleans())
+def test_raw_numbers_are_scaled_back(mean, deviation, scaled, log):
+    feature = Numeric("x", mean=mean, deviation=deviation, log=log)
+    raw = feature.raw(scaled)
+    number = math.copysign(math.log1p(abs(raw)), raw) if log else raw
+    assert (number - mean) / deviation == pytest.approx(scaled, abs=1e-6)
+    assert math.isfinite(np.float32(Numeric("x", mean=1e9, log=True).raw(1.0)))
 
 
 def test_a_side_may_be_empty_and_its_id_is_asked_for_by_name():

@@ -95,11 +95,11 @@ def _make_table(output_kind="logit", **kwargs):
     }
     schema = Schema(
         context=(
-            Categorical("country", 5),
+            Categorical("country", 5, missing=True),
             Categorical("device", 5),
             Categorical("age_bucket", 5),
             Bag("tags", 5, 3),
-            Numeric("age", mean=40.0, deviation=12.0),
+            Numeric("age", mean=3.5, deviation=0.5, log=True, missing=True),
             Numeric("place", 2),
         ),
         label="clicked",

@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrec.data import Vocabulary
-from kerasrec.schema import Bag, Categorical, IdSequence, Numeric, NumericSequence, Schema
+from kerasrec.data import HashBuckets, Vocabulary
+from kerasrec.schema import (
+    Bag,
+    Categorical,
+    Date,
+    Hashed,
+    IdSequence,
+    Numeric,
+    NumericSequence,
+    Schema,
+)
 from kerasrec.serving import QuantizationBudget, VerificationError, export, load, verify
 from kerasrec.serving.artifact import checksums, recorded_requests
 from kerasrec.serving.artifact.signature_defs import signature_defs
@@ -41,7 +50,8 @@ def random_rows(size):
 
     tags = [[code(tag, TAGS) for tag in row] + [0] * (3 - len(row)) for row in raw["tags"]]
     encoded = {
-        "country": np.array([code(value, COUNTRIES) for value in raw["country"]]),
+        # A missing country is a category of its own, 0.
+        "country": np.array([code(c, COUNTRIES) if c else 0 for c in raw["country"]]),
         "device": np.array([code(value, DEVICES) for value in raw["device"]]),
         # Thirds of the numbers from 0 to 89.
         "age_bucket": np.select(
@@ -74,9 +84,13 @@ def test_what_is_missing_or_unknown_scores_as_in_keras(table_export):
     unknown = {**NOTHING, "country": ["nowhere"], "device": [12], "tags": [["?"]]}
     encoded = {"country": [1], "device": [1], "age_bucket": [1], "tags": [[0, 0, 0]]}
     encoded |= {"age": [np.nan], "place": [[np.nan] * 2]}
-    for raw, tags in ((NOTHING, [[0, 0, 0]]), (unknown, [[1, 0, 0]])):
+    for raw, country, tags in ((NOTHING, 0, [[0, 0, 0]]), (unknown, 1, [[1, 0, 0]])):
         expected = case.model(
-            {**{k: np.array(v) for k, v in encoded.items()}, "tags": np.array(tags)}
+            {
+                **{k: np.array(v) for k, v in encoded.items()},
+                "country": np.array([country]),
+                "tags": np.array(tags),
+            }
         )
         np.testing.assert_allclose(served.predict(raw)["score"], expected, rtol=1e-5)
 
@@ -152,7 +166,9 @@ def test_a_fresh_process_agrees_about_every_row(table_export):
     inputs, answers = request["inputs"], request["answers"]
     assert (inputs["country"][7], inputs["device"][7], inputs["tags"][7]) == ("", -1, [""] * 3)
     assert np.isnan([inputs["age"][7], inputs["age_bucket"][7], *inputs["place"][7]]).all()
-    assert (inputs["age"][4], inputs["place"][4]) == (160, [-10, -10])
+    # Ten deviations above the mean of the logarithms, and below that of the numbers.
+    assert inputs["age"][4] == pytest.approx(np.exp(3.5 + 10 * 0.5) - 1)
+    assert inputs["place"][4] == [-10, -10]
     assert 2**31 + 5 in inputs["device"] and 2**63 - 1 in inputs["device"]
     assert np.isfinite(answers["score"]).all()
     np.testing.assert_allclose(
@@ -263,6 +279,34 @@ def test_numbers_alone_are_a_table(tmp_path, columns_model):
     assert load(path).predict(raw)["probability"].shape == (2,)
 
 
+def test_dates_are_sent_as_seconds(tmp_path, columns_model):
+    schema = Schema(context=[Date("when", mean=474000.0, deviation=900.0, missing=True)])
+    model = columns_model(schema)
+    path = export(model, tmp_path / "dates", vocabularies={})
+    served = load(path)
+    seconds = [1717113599, 1717113600, -3601, -1, 2**62, -(2**62)]
+    hours = np.float32([1717113599 // 3600, 1717113600 // 3600, -2, np.nan, 2**62, -(2**62)])
+    hours[4:] /= 3600
+    answer = served.predict({"when": seconds})
+    np.testing.assert_allclose(answer["score"], model({"when": hours}), rtol=1e-5)
+    assert np.isfinite(answer["score"]).all()
+    rows = make_examples({"when": np.array(seconds)})
+    definition = signature_defs(served.path)["predict_examples"]
+    assert list(definition.inputs) == ["examples"]
+    loaded = tf.saved_model.load(str(served.path)).signatures["predict_examples"]
+    received = loaded(examples=tf.constant(rows))["score"]
+    np.testing.assert_allclose(received, answer["score"], rtol=1e-5)
+    report = verify(path.parent)
+    assert not report.problems
+    (request,) = (
+        one
+        for one in recorded_requests.read(served.path)["requests"]
+        if one["signature"] == "predict"
+    )
+    when = request["inputs"]["when"]
+    assert when[7] == -1 and when[4] == (474000 + 10 * 900) * 3600
+
+
 def test_users_without_items_are_stored(tmp_path, columns_model):
     """The age of a user is found by id, and an Example may say another."""
     history = IdSequence("visited", of="country", max_length=2)
@@ -311,3 +355,26 @@ def test_items_without_users_are_recommended(tmp_path, columns_model):
     found = served.predict(pairs)
     np.testing.assert_array_equal(found["score"], served.score(pairs))
     np.testing.assert_allclose(found["probability"], 1 / (1 + np.exp(-found["score"])), rtol=1e-6)
+
+
+def test_hashed_values_are_sent_as_they_are(tmp_path, columns_model):
+    """No vocabulary is stored, and values that no row had are hashed as well."""
+    encoders = {
+        "device": HashBuckets(64, 2, rows=9, name="device"),
+        "account": HashBuckets(1000, 3, "int64", rows=9, name="account"),
+    }
+    schema = Schema(context=[Hashed("device", 66, 2), Hashed("account", 1002, 3)])
+    model = columns_model(schema)
+    path = export(model, tmp_path / "served", vocabularies=encoders)
+    verify(path)
+    assert not list(path.glob("assets/*.txt"))
+    assert "- `account`: 1,000 ids, of 9 training rows" in (path / "model_card.md").read_text()
+    served = load(path)
+    raw = {"device": ["a", "", "né-用户-🙂"], "account": [2**40, -7, -1]}
+    encoded = {name: encoders[name].encode(values) for name, values in raw.items()}
+    expected = np.asarray(model(encoded))
+    np.testing.assert_allclose(served.predict(raw)["score"], expected, rtol=1e-5)
+    signatures = tf.saved_model.load(str(path)).signatures
+    columns = {name: np.array(values) for name, values in raw.items()}
+    answer = signatures["predict_examples"](examples=tf.constant(make_examples(columns)))
+    np.testing.assert_allclose(answer["score"], expected, rtol=1e-5)

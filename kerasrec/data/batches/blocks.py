@@ -152,6 +152,17 @@ def count_batches(owner: str, rows: int, batch_size: int, drop_remainder: bool) 
     return rows // batch_size if drop_remainder else -(-rows // batch_size)
 
 
+def kept_negatives(labels: np.ndarray, share: float) -> int:
+    """Return how many rows of label 0 an epoch of `pointwise` holds: a share of them, at least one.
+
+    Args:
+        labels: of the rows.
+        share: share of the rows with label 0.
+    """
+    negatives = int(np.count_nonzero(labels == 0))
+    return min(negatives, max(1, round(share * negatives)))
+
+
 def hiding(
     owner: str, schema: Schema, share: float
 ) -> Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]:

@@ -17,9 +17,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasrec._checks import check_integer
+from kerasrec._checks import check_integer, check_share
 from kerasrec.data.batches import blocks
-from kerasrec.data.batches.blocks import Arrays, block_dataset, count_batches, cut_blocks, hiding
+from kerasrec.data.batches.blocks import (
+    Arrays,
+    block_dataset,
+    count_batches,
+    cut_blocks,
+    hiding,
+    kept_negatives,
+)
 from kerasrec.data.batches.negatives import NegativeSampler
 from kerasrec.data.encoding import columns as check
 from kerasrec.data.encoding.columns import LazyColumn
@@ -38,6 +45,7 @@ def pointwise(
     shuffle: bool = True,
     seed: int = 0,
     weight: str | None = None,
+    negative_share: float = 1.0,
     unknown_share: float = 0.0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
@@ -51,6 +59,8 @@ def pointwise(
         shuffle: whether to reorder the rows in each epoch.
         seed: seed of the order, and of what is drawn.
         weight: name of a column of sample weights.
+        negative_share: share of the rows with label 0 in an epoch, drawn again in each epoch. What
+            a model learns from them is to be corrected by log(share), see `kerasrec.runs`.
         unknown_share: share of the ids replaced by the unknown id, drawn again in each epoch, so
             that the unknown id is trained.
         drop_remainder: whether to leave out the last rows that do not fill a batch.
@@ -82,12 +92,21 @@ def pointwise(
     check.check_rows(columns, [*features, schema.label, *([weight] if weight else [])], owner)
 
     hide = hiding(owner, schema, unknown_share)
+    check_share(owner, "negative_share", negative_share, zero=False, numpy=True)
+    negatives = np.flatnonzero(values[0] == 0)
+    left_out = len(negatives) - kept_negatives(values[0], negative_share)
 
     def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
         shown = hide({name: column[rows] for name, column in features.items()}, rng)
         return shown, *(v[rows] for v in values)
 
-    return row_batches(owner, make, len(values[0]), batch_size, shuffle, seed, drop_remainder)
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        return np.delete(np.arange(len(values[0])), rng.permutation(negatives)[:left_out])
+
+    rows = len(values[0]) - left_out
+    return row_batches(
+        owner, make, rows, batch_size, shuffle, seed, drop_remainder, draw if left_out else None
+    )
 
 
 def with_negatives(
@@ -314,8 +333,12 @@ def row_batches(
     shuffle: bool,
     seed: int,
     drop_remainder: bool,
+    draw: Callable[[np.random.Generator], np.ndarray] | None = None,
 ) -> tf.data.Dataset:
-    """Build batches from `make(rows, rng, batches)`, with `batch_size` source rows each."""
+    """Build batches from `make(rows, rng, batches)`, with `batch_size` source rows each.
+
+    `draw` returns the rows of an epoch, always as many; None for all `rows`.
+    """
     check_integer(owner, "batch_size", batch_size, 1, numpy=True)
     check_integer(owner, "seed", seed, 0, numpy=True)
     batches = count_batches(owner, rows, batch_size, drop_remainder)
@@ -326,6 +349,8 @@ def row_batches(
     def one_epoch(number: int) -> Iterator[Arrays]:
         rng = np.random.default_rng([seed, number])
         order = np.arange(rows, dtype=np.int32 if rows < 2**31 else np.int64)
+        if draw is not None:
+            order = draw(rng)
         if shuffle:
             rng.shuffle(order)
         whole = rows // batch_size

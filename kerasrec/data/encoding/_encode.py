@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from kerasrec.data.encoding.buckets import HashBuckets
 from kerasrec.data.encoding.counting import vocabularies_of_files
 from kerasrec.data.encoding.scalers import fitted_scale
 from kerasrec.data.encoding.side_features import refuse_label
@@ -13,7 +14,15 @@ from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.data.tables.interactions import Interactions
 from kerasrec.data.tables.opening import Paths
 from kerasrec.data.tables.side_tables import side_of
-from kerasrec.schema import ANY_POSITIVE_LABEL, FIRST_ID, Categorical, Feature, Numeric, Schema
+from kerasrec.schema import (
+    ANY_POSITIVE_LABEL,
+    FIRST_ID,
+    Categorical,
+    Feature,
+    Hashed,
+    Numeric,
+    Schema,
+)
 
 IMPLICIT_LABEL = "label"
 
@@ -109,7 +118,8 @@ def make_schema(
     """Make the schema of encoded interactions: ids as `Categorical`, floats as `Numeric`.
 
     Floats get the mean and the standard deviation of the training rows, by which models scale them.
-    A column of floats in `vocabularies`, where it has `Buckets`, becomes a `Categorical` as well.
+    A column of floats in `vocabularies`, where it has `Buckets`, becomes a `Categorical` as well,
+    and one of ids that has `HashBuckets` there a `Hashed`.
 
     A context column that is constant within each user becomes a user feature. One that is constant
     within each item is rejected, since on the query side it would reveal the item to the model.
@@ -130,6 +140,9 @@ def make_schema(
             refuse_label(train, train.column(name), f"the context column {name!r}")
             return Numeric(name, mean=mean, deviation=deviation)
         vocabulary = _vocabulary(vocabularies, name)
+        if isinstance(vocabulary, HashBuckets):
+            about = (vocabulary.num_ids, vocabulary.num_hashes)
+            return Hashed(name, *about, fingerprint=vocabulary.fingerprint)
         return Categorical(name, vocabulary.num_ids, fingerprint=vocabulary.fingerprint)
 
     users, items = train.codes(train.user), train.codes(train.item)

@@ -12,6 +12,7 @@ WORD = 8
 FULL = np.uint64(2**64 - 1)
 SEEDS = 16
 _HASHED_AT_ONCE = 1 << 20
+_SIP_START = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 
 
 class IdTable:
@@ -97,20 +98,10 @@ class TextTable:
 
 def hash_texts(texts: pa.LargeStringArray, seed: int) -> np.ndarray:
     """Compute a 64-bit hash of each text, eight bytes at a time."""
-    _, offsets_buffer, data_buffer = texts.buffers()
-    count = len(texts)
-    if not count:
-        return np.empty(0, np.int64)
-    offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + count + 1]
-    data = np.zeros(int(offsets[-1] - offsets[0]) + WORD, np.uint8)
-    if data_buffer is not None:
-        data[:-WORD] = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
-    # A word starting at every byte, not only at every eighth one.
-    words = np.ndarray((len(data) - WORD + 1,), "<u8", data, strides=(1,))
-    begins, lengths = offsets[:-1] - offsets[0], np.diff(offsets)
+    words, begins, lengths = text_words(texts)
     with np.errstate(over="ignore"):
         hashes = (lengths.astype(np.uint64) + np.uint64(seed + 1)) * MULTIPLIER
-        rows = np.arange(count)
+        rows = np.arange(len(texts))
         for done in range(0, int(lengths.max(initial=0)), WORD):
             rows = rows[lengths[rows] > done]
             kept = np.minimum(lengths[rows] - done, WORD).astype(np.uint64)
@@ -118,6 +109,30 @@ def hash_texts(texts: pa.LargeStringArray, seed: int) -> np.ndarray:
             mixed = (hashes[rows] ^ word) * MULTIPLIER
             hashes[rows] = mixed ^ (mixed >> np.uint64(29))
     return hashes.view(np.int64)
+
+
+def text_words(texts: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the eight bytes from each byte of the texts on, where each text begins, its length.
+
+    Zeros follow the last text. Bytes of the next text, which follow a text, have to be masked.
+
+    Args:
+        texts: without missing ones.
+
+    Returns:
+        Words, uint64 of the lowest byte first; beginnings and lengths in bytes.
+    """
+    _, offsets_buffer, data_buffer = texts.buffers()
+    count = len(texts)
+    if not count:
+        return np.zeros(1, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64)
+    offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + count + 1]
+    data = np.zeros(int(offsets[-1] - offsets[0]) + WORD, np.uint8)
+    if data_buffer is not None:
+        data[:-WORD] = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
+    # A word starting at every byte, not only at every eighth one.
+    words = np.ndarray((len(data) - WORD + 1,), "<u8", data, strides=(1,))
+    return words, offsets[:-1] - offsets[0], np.diff(offsets)
 
 
 def hash_values(values: np.ndarray) -> str:
@@ -138,3 +153,63 @@ def hash_values(values: np.ndarray) -> str:
         else:
             digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
+
+
+def sip_hash(texts: pa.LargeStringArray, key: tuple[int, int]) -> np.ndarray:
+    """Compute SipHash-2-4 of the bytes of each text, uint64 `(rows,)`.
+
+    Args:
+        texts: without missing ones.
+        key: two integers of 64 bits.
+
+    Example:
+
+    >>> hex(sip_hash(pa.array(["kerasrec"], pa.large_string()), (1, 2))[0])
+    '0xbd1b52aab73d6e4e'
+    """
+    words, begins, lengths = text_words(texts)
+    with np.errstate(over="ignore"):
+        state = [
+            np.full(len(texts), np.uint64(start ^ half))
+            for start, half in zip(_SIP_START, (*key, *key), strict=True)
+        ]
+        whole = lengths // 8
+        rows = np.arange(len(texts))
+        for step in range(int(whole.max(initial=0))):
+            rows = rows[whole[rows] > step]
+            part = [one[rows] for one in state]
+            _mix(part, words[begins[rows] + 8 * step])
+            for one, changed in zip(state, part, strict=True):
+                one[rows] = changed
+        # The last word holds the bytes that are left, and the length modulo 256 as its highest one.
+        left = np.uint64(8) * (lengths % 8).astype(np.uint64)
+        last = words[begins + 8 * whole] & ((np.uint64(1) << left) - np.uint64(1))
+        _mix(state, last | (lengths.astype(np.uint64) << np.uint64(56)))
+        state[2] ^= np.uint64(0xFF)
+        for _ in range(4):
+            _round(state)
+        return state[0] ^ state[1] ^ state[2] ^ state[3]
+
+
+def _mix(state: list[np.ndarray], word: np.ndarray) -> None:
+    state[3] ^= word
+    _round(state)
+    _round(state)
+    state[0] ^= word
+
+
+def _round(v: list[np.ndarray]) -> None:
+    v[0] += v[1]
+    v[2] += v[3]
+    v[1] = _rotated(v[1], 13) ^ v[0]
+    v[3] = _rotated(v[3], 16) ^ v[2]
+    v[0] = _rotated(v[0], 32)
+    v[2] += v[1]
+    v[0] += v[3]
+    v[1] = _rotated(v[1], 17) ^ v[2]
+    v[3] = _rotated(v[3], 21) ^ v[0]
+    v[2] = _rotated(v[2], 32)
+
+
+def _rotated(values: np.ndarray, bits: int) -> np.ndarray:
+    return np.asarray((values << np.uint64(bits)) | (values >> np.uint64(64 - bits)))

@@ -164,10 +164,11 @@ def prepare(
     and it makes features of the tables of users and items.
 
     Kinds of features are inferred from the columns: numbers with fractions and more than 32
-    distinct integers are amounts, which models scale; other integers, truth values and text are
-    categories; text separated by "|" and lists are bags, lists of numbers with fractions vectors.
-    `PreparedData.notes` tells what each column is taken for. Columns of a single value and of text
-    that hardly repeats, such as titles, are left out.
+    distinct integers are amounts, which models scale, those with a heavy tail on a logarithm
+    (`Numeric.log`); other integers, truth values and text are categories; text separated by "|" and
+    lists are bags, lists of numbers with fractions vectors. `PreparedData.notes` tells what each
+    column is taken for. Columns of a single value and of text that hardly repeats, such as titles,
+    are left out.
 
     Args:
         split: the rows of each part. Or interactions that are all training rows, to train the model
@@ -178,7 +179,8 @@ def prepare(
         min_count: ids with fewer training rows become unknown.
         features: names of the features to make of the side tables; None for all that carry
             information, [] for none. A dict chooses their kinds too: "categorical", "bag",
-            "numeric", "vector", or "buckets" for ranges of numbers (`Buckets`).
+            "numeric", "log", "vector", "buckets" for ranges of numbers (`Buckets`), or "hashed" for
+            open-ended texts and integers (`HashBuckets`).
         vocabularies: fitted before, to use a model of theirs. None to fit them.
         schema: the schema made with these vocabularies, without histories, whose features and
             scales are then used. None to make one.
@@ -199,8 +201,9 @@ def prepare(
     ('history', [2, 3], [1, 1])
     >>> ready.test["history"][0].tolist()
     [2, 3]
-    >>> ready.schema.item[1], ready.items["price"].tolist()
-    (Numeric(name='price', size=1, mean=2.0, deviation=0.5), [nan, nan, 1.5, 2.5])
+    >>> price = ready.schema.item[1]
+    >>> price.mean, price.deviation, ready.items["price"].tolist()
+    (2.0, 0.5, [nan, nan, 1.5, 2.5])
     """
     if isinstance(split, Interactions):
         nothing = split.take([])

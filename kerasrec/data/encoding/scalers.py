@@ -2,9 +2,15 @@
 
 import abc
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+FEWEST_FOR_TAIL = 50
+LEAST_SKEWNESS = 2.0
+
+Scaling = Literal["standard", "minmax"]
+SCALINGS = ("standard", "minmax")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,19 +123,75 @@ class StandardScaler(_Scaler):
         return self.mean, self.deviation
 
 
-def fitted_scale(values: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation of numbers, 1 where they are all equal.
+def fitted_scale(
+    values: np.ndarray, log: bool = False, scaling: Scaling = "standard"
+) -> tuple[float, float]:
+    """Return the number that is scaled to 0, and its distance to the one that is scaled to 1.
+
+    Args:
+        values: finite numbers `(rows,)`.
+        log: whether to return those of their logarithms.
+        scaling: "standard" for mean and standard deviation, "minmax" for the lowest number and the
+            distance from it to the highest. Of numbers that are all equal, the distance is 1.
 
     Example:
 
     >>> fitted_scale(np.array([1.0, 3.0])), fitted_scale(np.array([2.0, 2.0]))
     ((2.0, 1.0), (2.0, 1.0))
+    >>> fitted_scale(np.array([1.0, 2.0, 5.0]), scaling="minmax")
+    (1.0, 4.0)
     """
-    array = _finite("StandardScaler", values)
+    scaler: Any = MinMaxScaler if scaling == "minmax" else StandardScaler
+    array = _finite(scaler.__name__, values)
+    array = logarithm(array) if log else array
     if array.min() == array.max():
         return float(array[0]), 1.0
-    scaler = StandardScaler.fit(array)
-    return scaler.mean, scaler.deviation
+    origin, unit = scaler.fit(array)._origin_and_unit()
+    return float(origin), float(unit)
+
+
+def logarithm(values: np.ndarray) -> np.ndarray:
+    """Return `sign(x) log(1 + |x|)` of numbers, the scale of `Numeric(log=True)`.
+
+    Example:
+
+    >>> logarithm(np.array([-3.0, 0.0, 3.0])).round(4).tolist()
+    [-1.3863, 0.0, 1.3863]
+    """
+    array = np.asarray(values, np.float64)
+    return np.sign(array) * np.log1p(np.abs(array))
+
+
+def is_heavy_tailed(values: np.ndarray) -> bool:
+    """Return whether numbers have a heavy tail that a logarithm shortens.
+
+    Their skewness is above 2 in size, and less than half as large for `logarithm`. Of fewer than 50
+    numbers, one alone may make any skewness, and the answer is no.
+
+    Args:
+        values: finite numbers `(rows,)`.
+
+    Example:
+
+    >>> views = np.repeat([0, 1, 10, 100, 1000], [40, 30, 20, 9, 1])
+    >>> is_heavy_tailed(views), is_heavy_tailed(np.arange(100)), is_heavy_tailed(views / 1e6)
+    (True, False, False)
+    """
+    if len(values) < FEWEST_FOR_TAIL:
+        return False
+    raw = _skewness(np.asarray(values, np.float64))
+    return raw > LEAST_SKEWNESS and _skewness(logarithm(values)) < raw / 2
+
+
+def _skewness(array: np.ndarray) -> float:
+    """Return the absolute skewness of numbers, 0 where they are all equal."""
+    largest = np.abs(array).max()
+    if array.min() == array.max():
+        return 0.0
+    deviations = array / largest  # cubes of huge numbers would overflow
+    deviations -= deviations.mean()
+    spread = deviations.std()
+    return abs(float(np.mean((deviations / spread) ** 3))) if spread else 0.0
 
 
 def _finite(owner: str, values: Any) -> np.ndarray:

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kerasrec._checks import check_choice
-from kerasrec.data.encoding.buckets import Buckets
-from kerasrec.data.encoding.scalers import fitted_scale
+from kerasrec.data.encoding.buckets import HASHED, Buckets, HashBuckets, sizes_of
+from kerasrec.data.encoding.scalers import Scaling, fitted_scale, is_heavy_tailed
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.data.tables.interactions import Interactions
@@ -24,16 +24,17 @@ from kerasrec.data.tables.side_tables import (
 from kerasrec.schema import (
     FIRST_ID,
     PADDING_ID,
-    UNKNOWN_ID,
     Bag,
     Categorical,
+    Date,
     Feature,
+    Hashed,
     Numeric,
     Schema,
 )
 
 OWNER = "prepare"
-KINDS = ("categorical", "bag", "numeric", "vector", "buckets")
+KINDS = ("categorical", "bag", "numeric", "log", "vector", "buckets", HASHED)
 MAX_BAG = 50  # ids of a bag beyond these are left out
 SIDES = ("user", "item")
 
@@ -89,7 +90,7 @@ def fit_side_features(
         if name not in kinds:
             continue
         column, known = _known_rows(train, side, column_name, vocabularies)
-        kind = "buckets" if isinstance(vocabularies.get(name), Buckets) else kinds[name]
+        kind = kind_of_encoder(vocabularies.get(name)) or kinds[name]
         found = chosen_kind(name, column, kind)
         if found.kind is None:
             if chosen is not None:
@@ -104,8 +105,7 @@ def fit_side_features(
         features[side].append(feature)
         if encoder is not None:
             encoders[name] = encoder
-        word: Any = "buckets" if isinstance(encoder, Buckets) else found.kind
-        notes.append(note(side, name, found._replace(kind=word)))
+        notes.append(note(side, name, found, word_of(feature, encoder, found)))
     return SideFeatures({s: tuple(f) for s, f in features.items()}, encoders, tuple(notes))
 
 
@@ -182,37 +182,86 @@ def _known_rows(
     return table[name].filter(pa.array(known)), ids[known]
 
 
+def kind_of_encoder(fitted: Encoder | None) -> str | None:
+    """Return the kind of features that an encoder of no vocabulary is for, None for others."""
+    if isinstance(fitted, HashBuckets):
+        return HASHED
+    return "buckets" if isinstance(fitted, Buckets) else None
+
+
 def chosen_kind(name: str, column: pa.ChunkedArray, kind: str | None) -> ColumnKind:
     """Return what a column holds, in the form of the kind that was asked for, None for any."""
     if kind is None:
         return kind_of_column(name, column)
-    check_choice(OWNER, f"features[{name!r}]", kind, KINDS)
-    asked: Any = "numeric" if kind == "buckets" else kind
+    plain = kind.partition(":")[0]
+    check_choice(OWNER, f"features[{name!r}]", HASHED if plain == HASHED else kind, KINDS)
+    others = {"buckets": "numeric", "log": "numeric", HASHED: "categorical"}
+    asked: Any = others.get(plain, kind)
     return as_kind(name, column, asked)
 
 
 def fit_column(
-    name: str, found: ColumnKind, kind: str | None, fitted: Encoder | None
+    name: str,
+    found: ColumnKind,
+    kind: str | None,
+    fitted: Encoder | None,
+    *,
+    min_count: int = 1,
+    own_gaps: bool = False,
+    scaling: Scaling = "standard",
 ) -> tuple[Feature, Encoder | None]:
-    """Return the feature of a column, and its vocabulary or buckets."""
+    """Return the feature of a column, and its vocabulary or buckets.
+
+    Args:
+        name: name of the feature.
+        found: what the column holds.
+        kind: the kind that was asked for; None to scale numbers with a heavy tail on a logarithm.
+        fitted: vocabulary or buckets that were fitted before.
+        min_count: categories with fewer rows become unknown.
+        own_gaps: whether missing values are told from others, if enough rows have them.
+        scaling: scale of numbers, see `fitted_scale`.
+    """
     values = found.values
+    missing = own_gaps and values.null_count >= min_count
+    if kind is not None and kind.partition(":")[0] == HASHED:
+        sizes = sizes_of(f"{OWNER}: features[{name!r}]", kind)
+        hashes: Any = fitted or HashBuckets.fit(values, **sizes, name=name)
+        return Hashed(
+            name, hashes.num_ids, hashes.num_hashes, fingerprint=hashes.fingerprint
+        ), hashes
     if kind != "buckets" and found.kind in ("numeric", "vector"):
         vector = found.kind == "vector"
-        numbers = (values.flatten() if vector else values).drop_null()
-        mean, deviation = fitted_scale(numbers.to_numpy(zero_copy_only=False))
+        known = (values.flatten() if vector else values).drop_null()
+        numbers = known.to_numpy(zero_copy_only=False)
+        log = kind == "log" or (kind is None and not vector and is_heavy_tailed(numbers))
+        mean, deviation = fitted_scale(numbers, log, scaling)
         size = pc.max(pc.list_value_length(values)).as_py() if vector else 1
-        return Numeric(name, size, mean=mean, deviation=deviation), None
+        scale: Any = {"mean": mean, "deviation": deviation, "log": log}
+        return Numeric(name, size, **scale, missing=missing), None
     bag = found.kind == "bag"
     encoder: Any = fitted
     if encoder is None and kind == "buckets":
         encoder = Buckets.fit(values.to_numpy(zero_copy_only=False), name=name)
     elif encoder is None:
         encoder = Vocabulary.fit((values.flatten() if bag else values).drop_null(), name)
+        encoder = encoder.frequent(min_count)
     fingerprint = {"fingerprint": encoder.fingerprint}
-    if not bag:
-        return Categorical(name, encoder.num_ids, **fingerprint), encoder
+    if not bag:  # of buckets, the unknown id stands for missing numbers alone
+        missing = missing and not isinstance(encoder, Buckets)
+        return Categorical(name, encoder.num_ids, **fingerprint, missing=missing), encoder
     longest = min(pc.max(pc.list_value_length(values)).as_py(), MAX_BAG)
     return Bag(name, encoder.num_ids, longest, **fingerprint), encoder
+
+
+def word_of(feature: Feature, encoder: Encoder | None, found: ColumnKind) -> str:
+    """Return the words for a feature in notes: its kind, and what else there is to say."""
+    if isinstance(feature, Numeric) and feature.log:
+        return "numeric on a logarithm"
+    if isinstance(feature, Date):
+        return "date"
+    if isinstance(encoder, HashBuckets):
+        return f"hashed to {encoder.num_hashes} of {encoder.num_buckets:,} rows"
+    return "buckets" if isinstance(encoder, Buckets) else str(found.kind)
 
 
 def _encoded(
@@ -249,16 +298,23 @@ def fill_column(
     """
     name = feature.name
     kind: FeatureKind
+    if isinstance(feature, Date):
+        raise ValueError(
+            f"column {name!r}: dates are read from examples alone; tables of users and items hold "
+            "them as Numeric. Make the schema by prepare."
+        )
     if isinstance(feature, Numeric):
         kind = "numeric" if feature.size == 1 else "vector"
     elif isinstance(feature, Bag):
-        kind = "bag"
+        kind = "categorical" if isinstance(feature, Hashed) else "bag"
     else:
         kind = "numeric" if isinstance(vocabularies[name], Buckets) else "categorical"
     if not len(column) or column.null_count == len(column):
         return
     values = as_kind(name, column, kind).values
-    if kind == "numeric":
+    if isinstance(feature, Hashed):
+        out[places] = vocabularies[name].encode(values)
+    elif kind == "numeric":
         numbers = values.to_numpy(zero_copy_only=False).astype(np.float32)
         is_bucket = isinstance(feature, Categorical)
         out[places] = vocabularies[name].encode(numbers) if is_bucket else numbers
@@ -275,7 +331,7 @@ def fill_column(
 
 def unknown_rows(feature: Feature, num_ids: int) -> np.ndarray:
     """Return the values of ids about which nothing is known, padding in row 0."""
-    value: float = UNKNOWN_ID if not feature.is_padded else PADDING_ID
+    value: float = feature.missing_id
     rows = np.full((num_ids, *feature.shape), value if feature.has_ids else np.nan, feature.dtype)
     if feature.has_ids:
         rows[PADDING_ID] = PADDING_ID

@@ -1,4 +1,4 @@
-"""The file of the vocabularies and buckets that encode the columns of a model."""
+"""The file of the vocabularies, buckets and hashes that encode the columns of a model."""
 
 import os
 import pathlib
@@ -10,14 +10,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kerasrec._files import new_file
-from kerasrec.data.encoding.buckets import Buckets
+from kerasrec.data.encoding.buckets import Buckets, HashBuckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.tables.typed_files import open_parquet
 
-Encoder: TypeAlias = Vocabulary | Buckets
+Encoder: TypeAlias = Vocabulary | Buckets | HashBuckets
 
 FILE_NAME = "vocabularies.parquet"
-FILE_VERSION = "2"  # 2: buckets
+FILE_VERSION = "3"
+"""2: buckets. 3: hashes, written for files that hold some, and 2 for others."""
 _VERSION_KEY = b"kerasrec.vocabularies"
 _FILE_SCHEMA = pa.schema(
     {
@@ -27,8 +28,9 @@ _FILE_SCHEMA = pa.schema(
         "bound": pa.float32(),
         "count": pa.int64(),
     },
-    metadata={_VERSION_KEY: FILE_VERSION},
+    metadata={_VERSION_KEY: "2"},
 )
+_HASHES = {"hash_of": pa.string(), "buckets": pa.int64(), "hashes": pa.int64()}
 _COLUMNS = {"int64": "int64_id", "string": "string_id", "float32": "bound"}
 
 
@@ -38,8 +40,8 @@ def save_vocabularies(
     """Write all vocabularies to one Parquet file atomically.
 
     Args:
-        vocabularies: vocabulary, or buckets of numbers, by column name; none for a table of
-            numbers alone.
+        vocabularies: vocabulary, or buckets of numbers, or hash buckets, by column name; none for
+            a table of numbers alone.
         directory: folder for `vocabularies.parquet`; created if necessary.
 
     Returns:
@@ -47,10 +49,15 @@ def save_vocabularies(
     """
     parts = [_FILE_SCHEMA.empty_table()]
     for feature, vocabulary in vocabularies.items():
+        if isinstance(vocabulary, HashBuckets):
+            parts.append(_hash_row(feature, vocabulary))
+            continue
         names = pa.array([feature] * len(vocabulary), pa.string())
         columns = {"feature": names, _COLUMNS[vocabulary.dtype]: vocabulary.to_table()["id"]}
         parts.append(pa.table({**columns, "count": vocabulary.counts}))
     table = pa.concat_tables(parts, promote_options="default")  # ids of the other type are null
+    if "hashes" in table.column_names:
+        table = table.replace_schema_metadata({_VERSION_KEY: FILE_VERSION})
     path = pathlib.Path(directory) / FILE_NAME
     with new_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -75,7 +82,7 @@ def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Encoder]:
     with open_parquet(path, "load_vocabularies") as file:
         table = file.read()
     version = (table.schema.metadata or {}).get(_VERSION_KEY, b"").decode()
-    if version not in ("1", FILE_VERSION):
+    if version not in ("1", "2", FILE_VERSION):
         raise ValueError(
             f"load_vocabularies: this kerasrec reads versions 1 to {FILE_VERSION} of {FILE_NAME}; "
             f"received version {version or 'none'!r}. Write it again, or upgrade: "
@@ -84,6 +91,12 @@ def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Encoder]:
     vocabularies: dict[str, Encoder] = {}
     for feature in pc.unique(table["feature"]).to_pylist():
         part = table.filter(pc.equal(table["feature"], feature))
+        if "hashes" in part.column_names and not part["hashes"].null_count:
+            (row,) = part.select([*_HASHES, "count"]).to_pylist()
+            vocabularies[feature] = HashBuckets(
+                row["buckets"], row["hashes"], row["hash_of"], row["count"], feature
+            )
+            continue
         # The ids stand in the column of their type. Those of other types hold nulls.
         name = next(
             n for n in _COLUMNS.values() if n in part.column_names and not part[n].null_count
@@ -92,3 +105,10 @@ def load_vocabularies(directory: str | os.PathLike[str]) -> dict[str, Encoder]:
         ids = pa.table({"id": part[name], "count": part["count"]})
         vocabularies[feature] = kind.from_table(ids, feature)
     return vocabularies
+
+
+def _hash_row(feature: str, hashes: HashBuckets) -> pa.Table:
+    values = (feature, hashes.dtype, hashes.num_buckets, hashes.num_hashes, hashes.rows)
+    columns = zip(("feature", *_HASHES, "count"), values, strict=True)
+    types = {"feature": pa.string(), **_HASHES, "count": pa.int64()}
+    return pa.table({name: pa.array([value], types[name]) for name, value in columns})

@@ -42,7 +42,10 @@ class ExampleSplit:
             if part is None:
                 object.__setattr__(self, name, nothing)
                 continue
-            same = (part.label, part.features) == (self.train.label, self.train.features)
+            same = all(
+                getattr(part, field) == getattr(self.train, field)
+                for field in ("label", "other_labels", "features")
+            )
             if not same:
                 raise ValueError(
                     f"ExampleSplit: {name} needs the label and the features of train, "
@@ -61,7 +64,8 @@ class ExampleSplit:
         """Describe the method, and size and mean label of each part."""
         lines = [self.method]
         for name, part in self.parts.items():
-            mean = f"   mean label {part.labels.mean():.4g}" if len(part) else ""
+            numbers = len(part) > 0 and not part.classes
+            mean = f"   mean label {part.labels.mean():.4g}" if numbers else ""
             lines.append(f"{name:<6}{len(part):>12,} rows{mean}")
         return "\n".join(lines)
 
@@ -78,9 +82,10 @@ def split_examples(
 
     Args:
         examples: all rows.
-        by: "random" draws rows, of labels with two values the same share of each; "time" takes the
-            newest rows, of which those of equal time stay together; "group" draws values of the
-            column `group` with all their rows, so that no part shares one with another.
+        by: "random" draws rows, of labels with two values, and of classes, the same share of each;
+            "time" takes the newest rows, of which those of equal time stay together; "group" draws
+            values of the column `group` with all their rows, so that no part shares one with
+            another.
         valid: share of the rows, for "group" of the groups.
         test: share likewise.
         seed: seed of the draw.
@@ -106,7 +111,7 @@ def split_examples(
         )
     rng = np.random.default_rng(seed)
     if by == "random":
-        part = _random(examples.labels, valid, test, rng)
+        part = _random(examples.labels, valid, test, rng, classes=bool(examples.classes))
     elif by == "time":
         part = _latest(_needed(examples, by), valid, test)
     else:
@@ -138,10 +143,15 @@ def _needed(examples: Examples, role: str) -> np.ndarray:
     return np.asarray(examples.table[_needed_name(examples, role)].to_numpy())
 
 
-def _random(labels: np.ndarray, valid: float, test: float, rng: np.random.Generator) -> np.ndarray:
-    """Return the part of each row, drawn so that parts have the same share of two labels."""
+def _random(
+    labels: np.ndarray, valid: float, test: float, rng: np.random.Generator, *, classes: bool
+) -> np.ndarray:
+    """Return the part of each row, drawn so that parts have the same shares of labels.
+
+    Of numbers with more than two values the shares may differ.
+    """
     values, kind = np.unique(labels, return_inverse=True)
-    kind = kind if len(values) == 2 else np.zeros(len(labels), int)
+    kind = kind if len(values) == 2 or classes else np.zeros(len(labels), int)
     # Rows of each label are spread evenly over 0 .. 1 in a random order, and cut there.
     spread_at = np.empty(len(labels))
     for number in range(kind.max(initial=0) + 1):

@@ -192,7 +192,7 @@ def kind_of_column(name: str, column: ArrowColumn) -> ColumnKind:
     if is_text(values.type):
         if pc.any(pc.match_substring(known, SEPARATOR)).as_py():
             return _kind_of_lists(_separated(values))
-        if _are_names(len(known), distinct):
+        if are_names(len(known), distinct):
             return ColumnKind(None, "almost all values differ", values)
         return ColumnKind("categorical", f"{distinct} values", values)
     low, high = (getattr(pc, end)(known).as_py() for end in ("min", "max"))
@@ -209,18 +209,34 @@ def kind_of_column(name: str, column: ArrowColumn) -> ColumnKind:
     return ColumnKind("numeric", f"{distinct} numbers from {low:g} to {high:g}", numbers)
 
 
-def _are_names(count: int, distinct: int) -> bool:
-    """Return whether texts repeat too little to tell anything about other rows."""
+def are_names(count: int, distinct: int) -> bool:
+    """Return whether texts repeat too little to tell anything about other rows.
+
+    Args:
+        count: number of rows that have one.
+        distinct: number of distinct texts.
+
+    Example:
+
+    >>> are_names(100, 60), are_names(100, 40), are_names(3, 2)
+    (True, False, False)
+    """
     return distinct == count or (distinct > MAX_CODES and count < ROWS_A_VALUE * distinct)
 
 
-def note(side: str, name: str, found: ColumnKind) -> str:
+def note(side: str, name: str, found: ColumnKind, word: str | None = None) -> str:
     """Return a line about a column: what it is taken for, or why it is left out.
+
+    Args:
+        side: "user" or "item".
+        name: name of the column.
+        found: what it holds.
+        word: word for its kind; None for the kind itself.
 
     >>> note("item", "price", ColumnKind("numeric", "3 numbers from 1 to 9", None))
     "item 'price' is numeric: 3 numbers from 1 to 9"
     """
-    return f"{side} {name!r} is {found.kind or 'left out'}: {found.because}"
+    return f"{side} {name!r} is {word or found.kind or 'left out'}: {found.because}"
 
 
 def audit_side_tables(
@@ -355,7 +371,7 @@ def _kind_of_lists(lists: ArrowColumn) -> ColumnKind:
     if not (is_text(values.type) or pa.types.is_integer(values.type)):
         return ColumnKind(None, f"lists of {values.type}", lists)
     distinct = pc.count_distinct(known).as_py()
-    if _are_names(len(known), distinct):
+    if are_names(len(known), distinct):
         return ColumnKind(None, "almost all values differ", lists)
     return ColumnKind("bag", f"{distinct} values, up to {longest} in a row", lists)
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kerasrec._checks import check_integer
-from kerasrec.layers.field_embedding import flat
+from kerasrec.layers.fields.field_embedding import flat
 from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor

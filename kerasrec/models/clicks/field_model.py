@@ -8,7 +8,7 @@ from keras import ops
 
 from kerasrec._checks import check_flag, check_integer, check_number, check_share
 from kerasrec.layers import FeatureEmbedding
-from kerasrec.layers.field_embedding import FieldEmbedding
+from kerasrec.layers.fields.field_embedding import FieldEmbedding
 from kerasrec.layers.mlp import MLP
 from kerasrec.models.base import Recommender
 from kerasrec.schema import Schema

@@ -11,8 +11,9 @@ import numpy as np
 import yaml
 
 import kerasrec
-from kerasrec.runs.choosing import rules
+from kerasrec.runs.choosing import rules, table_rules
 from kerasrec.runs.choosing.facts import Facts, check_ready
+from kerasrec.runs.clicks.calibrate import calibration_rule
 from kerasrec.runs.optimizer import OURS, class_name
 from kerasrec.runs.settings import Training, choices_of
 from kerasrec.schema import ANY_POSITIVE_LABEL
@@ -23,6 +24,7 @@ from kerasrec.types import (
     StepClassifier,
     TwoVectors,
     is_computed,
+    output_kind,
 )
 
 if TYPE_CHECKING:
@@ -149,7 +151,9 @@ def choose(
             f"features {[f.name for f in ready.schema.features]}. Choose a model of features "
             "alone, such as FeatureMLP, or read the rows by kerasrec.data.read."
         )
-    reads_history = issubclass(kind, SequenceModel | StepClassifier) and not facts.features
+    reads_history = not facts.features and (
+        issubclass(kind, SequenceModel | StepClassifier) or getattr(kind, "needs_history", False)
+    )
     made, reasons = dict(arguments or {}), dict.fromkeys(arguments or {}, GIVEN)
     if is_computed(kind):
         for name, (value, why) in rules.arguments(kind.__name__, "", facts).items():
@@ -157,7 +161,10 @@ def choose(
                 made[name], reasons[name] = value, why
         return Choices(kind.__name__, made, given, None, reasons, facts)
     loss = given.loss or (loss_of_examples(ready) if facts.features else loss_of(model))
-    if facts.features and loss == "log_loss":
+    classes = getattr(ready, "classes", ())
+    if classes:
+        _choose_classes(model, made, reasons, loss, classes)
+    elif facts.features and loss == "log_loss":
         ready.check_positives()
     length = max_length
     if facts.features and loss not in EXAMPLE_LOSSES:
@@ -168,7 +175,8 @@ def choose(
     if ready.schema.item_histories:
         length = ready.schema.item_histories[0].max_length
     elif reads_history and length is None:
-        length, reasons["max_length"] = rules.max_length(facts)
+        of_pairs = bool(getattr(kind, "needs_history", False))
+        length, reasons["max_length"] = rules.max_length(facts, of_pairs=of_pairs)
     elif reads_history:
         reasons["max_length"] = GIVEN
     if isinstance(model, str | type):
@@ -177,6 +185,9 @@ def choose(
                 made[name], reasons[name] = value, why
         _divide(made, reasons)
     settings = _training_rule(kind, loss, length, facts.features > 0)(facts)
+    if loss == "log_loss":
+        classes = output_kind(model) == "logits" or made.get("num_classes") is not None
+        settings["calibration"] = calibration_rule(ready, classes=classes)
     if class_name(given.optimizer) not in OURS:
         settings["clipnorm"] = (0.0, f"{given.optimizer} of Keras clips before it sums")
     for other in ("clipvalue", "global_clipnorm"):
@@ -234,7 +245,7 @@ def loss_of_examples(ready: "PreparedExamples") -> Any:
     """
     schema = ready.schema
     labels = np.unique(ready.train[schema.label])
-    if len(labels) > 2 and schema.positive == ANY_POSITIVE_LABEL:
+    if not ready.classes and len(labels) > 2 and schema.positive == ANY_POSITIVE_LABEL:
         raise ValueError(
             f"the label {schema.label!r} has {len(labels):,} values, from {labels[0]:g} to "
             f"{labels[-1]:g}, so it is not clear what to predict. Pass positive= with the labels "
@@ -244,10 +255,38 @@ def loss_of_examples(ready: "PreparedExamples") -> Any:
     return "log_loss"
 
 
+def _choose_classes(
+    model: Any, made: dict[str, Any], reasons: dict[str, str], loss: str, classes: tuple[str, ...]
+) -> None:
+    """Choose the number of logits of a model of several classes, in place."""
+    kind, count = class_of(model), len(classes)
+    if not issubclass(kind, StepClassifier):
+        raise ValueError(
+            f"{kind.__name__} predicts whether a label is a yes; the label has {count} classes. "
+            "Choose StackedLSTMClassifier, or read the rows with classes=False and say which "
+            "labels are a yes by positive=."
+        )
+    if loss != "log_loss":
+        raise ValueError(
+            f"loss={loss!r}: the label names {count} classes, which log_loss predicts. Leave it "
+            "out, or read the rows with classes=False."
+        )
+    there = made.get("num_classes", count)
+    if not isinstance(model, str | type):
+        there = getattr(model, "num_classes", None)
+    if there != count:
+        raise ValueError(
+            f"num_classes={there}: the training rows have {count} classes. Leave it out, so that "
+            "it is chosen."
+        )
+    if "num_classes" not in made:
+        made["num_classes"], reasons["num_classes"] = count, "classes of the training rows"
+
+
 def _training_rule(kind: type, loss: str, length: int | None, examples: bool) -> Any:
     """Return the rule for the training options of a kind of model with a loss."""
     if examples:
-        return functools.partial(rules.examples, model=kind.__name__)
+        return functools.partial(table_rules.examples, model=kind.__name__)
     if issubclass(kind, StepClassifier):
         return functools.partial(rules.labels, length=length or rules.LONGEST)
     if issubclass(kind, Autoencoder):
@@ -265,7 +304,8 @@ def _training_rule(kind: type, loss: str, length: int | None, examples: bool) ->
         return rules.labels
     if loss == "softmax" and issubclass(kind, TwoVectors):
         return rules.retrieval
-    return functools.partial(rules.pairs, shared=loss == "softmax")
+    history = length or rules.LONGEST if getattr(kind, "needs_history", False) else 0
+    return functools.partial(rules.pairs, shared=loss == "softmax", history=history)
 
 
 def _divide(arguments: dict[str, Any], reasons: dict[str, str]) -> None:

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import kerasrec
-from kerasrec.schema import FIRST_ID
+from kerasrec.schema import FIRST_ID, Categorical
 
 if TYPE_CHECKING:
     from kerasrec.data import PreparedData, PreparedExamples
+
+REPEATED = 0.5
+"""Share of the positive rows from which on their pairs of values count as repeated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Facts:
             number of items if all were equally popular, and fewer the more a few of them dominate.
         features: features of a table without users and items, of which there are then none.
         categories: values of all its features of ids together.
+        cross: the two categorical features of a table with the most values, if two rows often share
+            both values: most positive rows do, and neither value tells the other. Else empty.
     """
 
     rows: int
@@ -42,6 +47,10 @@ class Facts:
     effective_items: float = 1.0
     features: int = 0
     categories: int = 0
+    cross: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cross", tuple(self.cross))  # JSON has lists
 
     @classmethod
     def of(cls, ready: "PreparedData | PreparedExamples") -> "Facts":
@@ -101,6 +110,7 @@ class Facts:
             validation=len(ready.valid[ready.schema.label]),
             features=len(ready.schema.features),
             categories=sum(ready.schema.num_ids(f.name) - FIRST_ID for f in ids),
+            cross=_repeated_pair(ready),
         )
 
     @property
@@ -120,6 +130,25 @@ class Facts:
                 f"{self.pairs:,} rows, {self.features:,} features, {self.categories:,} categories"
             )
         return f"{self.rows:,} positive rows, {self.users:,} users, {self.items:,} items"
+
+
+def _repeated_pair(ready: "PreparedExamples") -> tuple[str, ...]:
+    """Return the names of two categorical features whose pairs of values most positive rows share.
+
+    Those are the two features with the most values.
+    """
+    found = [f for f in ready.schema.features if isinstance(f, Categorical)]
+    names = [f.name for f in sorted(found, key=lambda f: f.num_ids, reverse=True)[:2]]
+    positive = ready.positives(ready.train) > 0
+    ids: Any = [ready.train[name][positive].astype(np.int64) for name in names]
+    if len(names) < 2:
+        return ()
+    known = (ids[0] >= FIRST_ID) & (ids[1] >= FIRST_ID)
+    first, second = ids[0][known], ids[1][known]
+    pairs, counts = np.unique((first << 32) | second, return_counts=True)
+    repeated = counts[counts > 1].sum() > REPEATED * positive.sum()
+    singles = max(len(np.unique(first)), len(np.unique(second)))
+    return tuple(sorted(names)) if repeated and len(pairs) > 2 * singles else ()
 
 
 def check_ready(owner: str, ready: Any) -> None:

@@ -6,48 +6,31 @@ were chosen without it.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kerasrec.runs.choosing import table_rules
+from kerasrec.runs.choosing.durations import MOST, Settings, end_of, power_of_two, share
 from kerasrec.runs.choosing.facts import Facts
-
-# A setting and the reason for it.
-Settings = dict[str, tuple[Any, str]]
+from kerasrec.runs.choosing.table_rules import DEEP_FIELDS, FIELDS, STEPS
 
 SPARSE, DENSE = 16.0, 300.0
 """Positive rows per item of a sparse and of a dense data set, between which rules interpolate."""
 FEW, MANY = 1000.0, 4000.0
 """Effective numbers of items between which the temperature of a softmax falls."""
-STEPS = 100
-"""Steps of an epoch that are enough for a small data set."""
 LONGEST = 200
 """Largest length of histories that is chosen."""
-CPU_SECONDS = 480
-"""Time of a training on one core, estimated from its arithmetic, that bounds the epochs."""
-SPEED = 7.5e10
-"""Arithmetic operations of one core in a second, as measured in trainings."""
+LONGEST_OF_PAIRS = 50
+"""The same of a model that reads a history for each pair of a user and an item."""
 MANY_ITEMS = 50_000
 """Items from which on a softmax samples some of them."""
-FEWEST, MOST = 5, 40
-"""Bounds of the number of epochs."""
-MOST_OF_TABLES = 100
-"""Largest number of epochs of tables without users and items, which may have few rows."""
 MOST_PROFILES = 200
 """Largest number of epochs of models with one row per user, whose epochs are short."""
 
 
-FIELDS = ("FactorizationMachine", "FieldAwareFM")
-DEEP_FIELDS = (
-    *("AutoInt", "ConvolutionalInteraction", "DCNv2", "DLRM", "DeepFM", "FeatureMLP", "FinalMLP"),
-    *("FinalNet", "WideAndDeep"),
-)
-"""Models of features with hidden layers, which take batch normalisation."""
-
-
 def density_of(facts: Facts) -> float:
     """Return 0 for a sparse data set, 1 for a dense one, and shares between."""
-    return _share(facts.rows_per_item, SPARSE, DENSE)
+    return share(facts.rows_per_item, SPARSE, DENSE)
 
 
 def between(facts: Facts, sparse: float, dense: float) -> float:
@@ -57,29 +40,26 @@ def between(facts: Facts, sparse: float, dense: float) -> float:
 
 def temperature(facts: Facts) -> tuple[float, str]:
     """Choose the divisor of cosines in a softmax: the more items compete, the smaller it is."""
-    chosen = _interpolated(0.2, 0.1, _share(facts.effective_items, FEW, MANY))
+    chosen = _interpolated(0.2, 0.1, share(facts.effective_items, FEW, MANY))
     return chosen, f"as many as {facts.effective_items:,.0f} equally popular items"
 
 
-def power_of_two(value: float, least: int, most: int) -> int:
-    """Round to a power of two within bounds.
+def max_length(facts: Facts, *, of_pairs: bool = False) -> tuple[int, str]:
+    """Choose the number of newest items of a user that a model of histories reads.
 
-    Example:
-
-    >>> power_of_two(900, 64, 4096), power_of_two(7, 64, 4096)
-    (1024, 64)
+    Args:
+        facts: facts of the rows.
+        of_pairs: whether the history is read again for each pair.
     """
-    return min(most, max(least, 2 ** round(math.log2(max(1.0, value)))))
-
-
-def max_length(facts: Facts) -> tuple[int, str]:
-    """Choose the number of newest items of a user that a model of histories reads."""
-    length = min(LONGEST, max(10, facts.history))
+    longest = LONGEST_OF_PAIRS if of_pairs else LONGEST
+    length = min(longest, max(10, facts.history))
     return length, f"nine of ten users have at most {facts.history:,} items"
 
 
 def arguments(model: str, loss: str, facts: Facts) -> Settings:
     """Choose arguments of a model's constructor. Models without rules keep their defaults."""
+    if facts.features:
+        return table_rules.ARGUMENTS.get(model, lambda facts: {})(facts)
     made = ARGUMENTS.get((model, loss)) or ARGUMENTS.get((model, "")) or (lambda facts: {})
     return made(facts)
 
@@ -88,8 +68,8 @@ def chosen_arguments(model: str) -> set[str]:
     """Return the names of the constructor's arguments that rules choose, for any loss."""
     pairs = Facts(1, 1, 1, 1, "none", 1.0, 1, 1)
     table = dataclasses.replace(pairs, features=1)
-    made = [function for (one, _), function in ARGUMENTS.items() if one == model]
-    return {name for function in made for facts in (pairs, table) for name in function(facts)}
+    losses = {loss for one, loss in ARGUMENTS if one == model} | {""}
+    return {n for loss in losses for facts in (pairs, table) for n in arguments(model, loss, facts)}
 
 
 def _sasrec(facts: Facts) -> Settings:
@@ -140,8 +120,8 @@ def _rated_factors(facts: Facts) -> Settings:
 
 def _perceptron(facts: Facts, sparse_l2: float = 1e-3) -> Settings:
     # Rows of items with few events learn too little under a large penalty.
-    share = _share(facts.rows_per_item, SPARSE, 2 * SPARSE)
-    l2 = sparse_l2 * (0.03 / sparse_l2) ** share
+    dense = share(facts.rows_per_item, SPARSE, 2 * SPARSE)
+    l2 = sparse_l2 * (0.03 / sparse_l2) ** dense
     return {
         "embedding_dim": (64, "as on every data set tried"),
         "l2": (float(f"{l2:.1g}"), _per_item(facts)),
@@ -153,25 +133,9 @@ def _neural_factors(facts: Facts) -> Settings:
 
 
 def _fields(facts: Facts) -> Settings:
-    """Choose the arguments of a model of features without hidden layers."""
+    """Choose the arguments of a model of features, of rows with users and items."""
     found = _perceptron(facts)
-    chosen = {"embedding_dim": found["embedding_dim"], "embedding_l2": found["l2"]}
-    return {} if facts.features else chosen
-
-
-def _deep_fields(facts: Facts) -> Settings:
-    """Choose the arguments of a model of features with hidden layers."""
-    if not facts.features:
-        return _fields(facts)
-    normal = facts.categories > 0
-    why = "categories" if normal else "numbers alone, which are scaled"
-    # As on a table of 120 categories and on one of 5,400.
-    l2 = 3.0 * _share(facts.categories, 300, 3000)
-    return {
-        "embedding_l2": (float(f"{l2:.1g}"), f"{facts.categories:,} categories"),
-        "dropout": (0.3 if normal else 0.0, why),
-        "batch_normalization": (normal, why),
-    }
+    return {"embedding_dim": found["embedding_dim"], "embedding_l2": found["l2"]}
 
 
 def _rated_perceptron(facts: Facts) -> Settings:
@@ -192,8 +156,7 @@ ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
     ("MatrixFactorization", "mse"): _rated_factors,
     ("EmbeddingMLP", ""): _perceptron,
     ("NeuMF", ""): _neural_factors,
-    **{(model, ""): _fields for model in FIELDS},
-    **{(model, ""): _deep_fields for model in DEEP_FIELDS},
+    **{(model, ""): _fields for model in (*FIELDS, *DEEP_FIELDS)},
     ("EmbeddingMLP", "mse"): _rated_perceptron,
     ("NeuMF", "mse"): _rated_perceptron,
 }
@@ -202,7 +165,7 @@ ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
 def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
     """Return settings that a search tries beside those of the rules, the most promising first."""
     if model in DEEP_FIELDS and facts.features:
-        return [{"dropout": 0.1}, {"dropout": 0.5}, {"embedding_l2": 10.0}]
+        return [{"dropout": 0.1}, {"dropout": 0.5}, {"table_l2": 0.002}]
     if model in (*FIELDS, *DEEP_FIELDS):
         return [{"embedding_l2": 1e-3}, {"embedding_l2": 1e-2}, {"embedding_l2": 3e-2}]
     if model == "MatrixFactorization" and loss == "mse":
@@ -241,7 +204,7 @@ def sequence(facts: Facts, *, length: int, pairwise: bool = False) -> Settings:
         drawn = 256
     # As measured: large products of matrices take half of their time, each step back 700.
     products = dim * (24 * dim + (drawn or facts.items)) / 2 + 700 * length
-    end = _end(
+    end = end_of(
         facts.rows / tokens, max(3000, facts.rows // 150), facts.rows * products, linear=True
     )
     return {
@@ -285,22 +248,28 @@ def profiles(facts: Facts) -> Settings:
         "batch_size": (size, f"{facts.users:,} users"),
         "learning_rate": (0.003, "as on MovieLens 100K"),
         "warmup_steps": (0, "not needed"),
-        **_end(steps, max(1500, round(30 * steps)), products, most=MOST_PROFILES),
+        **end_of(steps, max(1500, round(30 * steps)), products, most=MOST_PROFILES),
     }
 
 
-def pairs(facts: Facts, *, shared: bool = False) -> Settings:
-    """Choose the training of any other ranker, against items drawn for each row or for a batch."""
+def pairs(facts: Facts, *, shared: bool = False, history: int = 0) -> Settings:
+    """Choose the training of any other ranker, against items drawn for each row or for a batch.
+
+    Args:
+        facts: facts of the rows.
+        shared: whether a batch shares the drawn items.
+        history: length of the histories that are read for each pair.
+    """
     drawn = 64 if shared else 8
     rows = facts.rows * (1 if shared else 1 + drawn)
-    size = 256 if shared else power_of_two(rows / STEPS / 4, 1024, 16384)
+    size = 256 if shared else power_of_two(rows / STEPS / 4, 1024, 4096 if history else 16384)
     return {
         "batch_size": (size, f"{facts.rows:,} rows"),
         "negatives": (drawn, "as on every data set tried"),
         "learning_rate": (0.005, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown ids get trained scores"),
-        **_end(rows / size, 16_000, rows * 40_000 * (64 if shared else 1)),
+        **end_of(rows / size, 16_000, rows * (40_000 + 10_000 * history) * (64 if shared else 1)),
     }
 
 
@@ -312,7 +281,7 @@ def ratings(facts: Facts) -> Settings:
         "learning_rate": (0.005, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown ids get trained scores"),
-        **_end(facts.pairs / size, 2500, facts.pairs * 10_000),
+        **end_of(facts.pairs / size, 2500, facts.pairs * 10_000),
     }
 
 
@@ -325,79 +294,26 @@ def labels(facts: Facts, *, length: int | None = None) -> Settings:
         "learning_rate": (0.002, "as on every data set tried"),
         "warmup_steps": (0, "not needed"),
         "unknown_share": (0.02, "unknown ids get trained scores"),
-        **_end(facts.pairs / size, 2000, facts.pairs * products),
-    }
-
-
-def examples(facts: Facts, *, model: str) -> Settings:
-    """Choose the training on labels of rows without users and items."""
-    size = power_of_two(facts.pairs / (2 * STEPS), 64, 4096)
-    shallow = model in (*FIELDS, "LogisticRegression")
-    return {
-        "batch_size": (size, f"{facts.pairs:,} rows"),
-        "learning_rate": (0.01 if shallow else 0.003, "as on every table tried"),
-        "warmup_steps": (0, "not needed"),
-        "unknown_share": (0.02, "unknown categories get trained scores"),
-        **_end(facts.pairs / size, 4000, facts.pairs * 300_000, most=MOST_OF_TABLES),
+        **end_of(facts.pairs / size, 2000, facts.pairs * products),
     }
 
 
 def _two_vectors(
     facts: Facts, size: int, rate: tuple[float, str], total: int, *, dim: int, most: int = MOST
 ) -> Settings:
-    """Choose the training of two vectors against items that a batch shares, see `_end`."""
+    """Choose the training of two vectors against items that a batch shares, see `end_of`."""
     negatives = power_of_two(facts.items / 2, 64, 1024)
     return {
         "batch_size": (size, f"{facts.rows:,} rows"),
         "negatives": (negatives, f"{facts.items:,} items"),
         "learning_rate": rate,
         "warmup_steps": (0, "not needed"),
-        **_end(facts.rows / size, total, facts.rows * dim * negatives, most=most),
-    }
-
-
-def _end(
-    steps: float, total: int, products: float, most: int = MOST, *, linear: bool = False
-) -> Settings:
-    """Choose the number of epochs, and when and how training ends.
-
-    Args:
-        steps: steps of an epoch.
-        total: steps in all that are enough.
-        products: multiplications of one pass forward over all rows.
-        most: largest number of epochs.
-        linear: whether the rate falls linearly where time ends the training. It stays high for
-            longer, which more epochs would do as well.
-    """
-    enough = total / max(1.0, steps)
-    # A pass backward takes twice as much, and each product is followed by a sum.
-    affordable = CPU_SECONDS * SPEED / (6 * max(1.0, products))
-    epochs = int(min(most, max(FEWEST, round(min(enough, affordable)))))
-    why = f"about {total:,} steps" if enough <= affordable else f"about {CPU_SECONDS} CPU seconds"
-    decay: Settings = {
-        "decay": ("inverse_time", "fast at first, so that training may end early"),
-        "decay_rate": (9.0, "a tenth of the rate at the end"),
-    }
-    if linear and epochs < round(min(enough, most)):
-        decay = {
-            "decay": ("linear", "time ends the training"),
-            "decay_rate": (99.0, "a hundredth of the rate at the end"),
-        }
-    return {
-        "epochs": (epochs, why),
-        "patience": (max(3, epochs // 5), "a fifth of the epochs"),
-        **decay,
-        "clipnorm": (1.0, "gradients of one variable are at most this long"),
+        **end_of(facts.rows / size, total, facts.rows * dim * negatives, most=most),
     }
 
 
 def _width(facts: Facts) -> int:
     return 64 if density_of(facts) > 0.5 else 128
-
-
-def _share(value: float, low: float, high: float) -> float:
-    """Return where a value lies between two others by its logarithm: 0 at low, 1 at high."""
-    return min(1.0, max(0.0, math.log(max(value, 1e-9) / low) / math.log(high / low)))
 
 
 def _interpolated(first: float, second: float, share: float) -> float:

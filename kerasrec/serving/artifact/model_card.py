@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import kerasrec
+from kerasrec.data.encoding.buckets import HashBuckets
+from kerasrec.data.encoding.vocabulary_file import Encoder
+from kerasrec.schema import FIRST_ID
 from kerasrec.serving.spec import ExportSpec
 
 FILE_NAME = "model_card.md"
 SECTIONS = ("description", "data", "metrics", "limits", "licence")
 _PACKAGES = ("tensorflow", "keras", "numpy")
+_NOT_SHOWN = ("schema", "trainable", "calibration")
 _LIMITS_OF_LISTS = (
     "Ids that the training rows do not hold are unknown to the model: such users get the most "
     "popular items, marked as `fallback`."
@@ -55,7 +59,7 @@ def render(
     stored = [*spec.users, *spec.items]
     versions = [f"kerasrec {kerasrec.__version__}"]
     versions += [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
-    config = {k: v for k, v in model.get_config().items() if k not in ("schema", "trainable")}
+    config = {k: v for k, v in model.get_config().items() if k not in _NOT_SHOWN}
     lines = [f"# {type(model).__name__}", ""]
     if "description" in card:
         lines += [_section(card["description"]), ""]
@@ -65,6 +69,7 @@ def render(
         f"- signatures: {', '.join(signatures)}",
         f"- features: user {[f.name for f in schema.user]}, item {[f.name for f in schema.item]}, "
         f"context {[f.name for f in schema.context]}",
+        *([f"- calibration: {spec.calibration.describe()}"] if spec.is_logit else []),
         *([f"- stored, so that requests need no more than ids: {stored}"] if stored else []),
         "",
         "```json",
@@ -74,12 +79,14 @@ def render(
         "## Data",
         "",
     ]
-    sums = {name: int(vocabulary.counts.sum()) for name, vocabulary in spec.vocabularies.items()}
+    sums = {name: _rows_of(vocabulary) for name, vocabulary in spec.vocabularies.items()}
     users = sums.get(schema.user_id.name, 0) if schema.user else 0
     for name, rows in sums.items():
         fewer = spec.has_items and name == schema.item_id.name and rows < users
         kind = "training rows" + " that count as popularity" * fewer
-        lines.append(f"- `{name}`: {len(spec.vocabularies[name]):,} ids, of {rows:,} {kind}")
+        lines.append(
+            f"- `{name}`: {spec.vocabularies[name].num_ids - FIRST_ID:,} ids, of {rows:,} {kind}"
+        )
     lines.append("")
     if "data" in card:
         lines += [_section(card["data"]), ""]
@@ -92,6 +99,10 @@ def render(
     for section, default in defaults.items():
         lines += [f"## {section.capitalize()}", "", _section(card.get(section, default)), ""]
     return "\n".join(lines)
+
+
+def _rows_of(encoder: Encoder) -> int:
+    return encoder.rows if isinstance(encoder, HashBuckets) else int(encoder.counts.sum())
 
 
 def _section(value: Any) -> str:

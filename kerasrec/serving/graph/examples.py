@@ -32,17 +32,17 @@ def parse_examples(
     parsers: dict[str, Any] = {}
     for feature in features:
         dtype = tf.as_dtype(dtypes[feature.name])
-        if feature.is_padded:
+        if feature.is_padded and feature.raw_shape:
             parsers[feature.name] = tf.io.RaggedFeature(dtype)
         elif not feature.has_ids:
-            missing = np.full(feature.shape, RAW_PADDING[dtype.name], np.float32)
+            missing = np.full(feature.shape, RAW_PADDING[dtype.name], dtype.as_numpy_dtype)
             parsers[feature.name] = tf.io.FixedLenFeature(feature.shape, dtype, missing)
         else:
             parsers[feature.name] = tf.io.FixedLenFeature((), dtype, RAW_PADDING[dtype.name])
     raw = tf.io.parse_example(serialized, parsers)
     for feature in features:
         value = raw[feature.name]
-        if feature.is_padded:
+        if feature.is_padded and feature.raw_shape:
             width = int(np.prod(feature.shape))
             if feature.is_history:
                 value = value[:, -width:]

@@ -1,12 +1,13 @@
-"""Vocabularies and buckets in the served graph."""
+"""Vocabularies, buckets and hashes in the served graph."""
 
 import pathlib
 
 import tensorflow as tf
 
 from kerasrec._keras import text_file_initializer
-from kerasrec.data.encoding.buckets import Buckets
+from kerasrec.data.encoding.buckets import Buckets, HashBuckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import FIRST_ID, PADDING_ID, UNKNOWN_ID
 from kerasrec.types import RAW_PADDING, Tensor
 
@@ -61,6 +62,56 @@ class BucketLookup(tf.Module):
         flat = tf.searchsorted(self.bounds, tf.reshape(raw, [-1]), side="right")
         ids = tf.reshape(flat, tf.shape(raw)) + (FIRST_ID - 1)
         return tf.where(tf.math.is_nan(raw), PADDING_ID if padded else UNKNOWN_ID, ids)
+
+
+class HashLookup(tf.Module):
+    """Hash buckets in the graph: maps values to several int32 ids each, missing ones to 0.
+
+    Args:
+        hashes: the hash buckets.
+    """
+
+    def __init__(self, hashes: HashBuckets) -> None:
+        super().__init__()
+        self.dtype = hashes.dtype
+        self.num_buckets = hashes.num_buckets
+        self.keys = hashes.keys
+
+    def __call__(self, raw: Tensor, *, padded: bool = True) -> Tensor:
+        """Return int32 ids `(..., num_hashes)` of raw values `(...)`."""
+        text = raw if self.dtype == "string" else tf.strings.as_string(raw)
+        ids = [
+            tf.strings.to_hash_bucket_strong(text, self.num_buckets, list(key)) for key in self.keys
+        ]
+        missing = tf.expand_dims(raw == RAW_PADDING[self.dtype], -1)
+        return tf.where(missing, PADDING_ID, tf.cast(tf.stack(ids, -1), tf.int32) + FIRST_ID)
+
+
+def lookup_of(encoder: Encoder, path: pathlib.Path) -> "IdLookup | BucketLookup | HashLookup":
+    """Return an encoder as a part of the graph.
+
+    Args:
+        encoder: vocabulary, buckets or hash buckets.
+        path: text file to write if it is a vocabulary.
+    """
+    if isinstance(encoder, Buckets):
+        return BucketLookup(encoder)
+    return HashLookup(encoder) if isinstance(encoder, HashBuckets) else IdLookup(encoder, path)
+
+
+def hours_of(seconds: Tensor) -> Tensor:
+    """Return whole hours since 1970 of dates, NaN where one is missing.
+
+    Args:
+        seconds: int64 seconds since 1970, -1 where a date is missing.
+
+    Example:
+
+    >>> hours_of(tf.constant([7200, 7199, -3600, -1], tf.int64)).numpy().tolist()
+    [2.0, 1.0, -1.0, nan]
+    """
+    hours = tf.cast(tf.math.floordiv(seconds, 3600), tf.float32)
+    return tf.where(seconds == RAW_PADDING["int64"], RAW_PADDING["float32"], hours)
 
 
 def newest_alone(history: Tensor, max_length: int) -> Tensor:

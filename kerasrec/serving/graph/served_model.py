@@ -7,12 +7,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.data.encoding.buckets import Buckets
-from kerasrec.schema import FIRST_ID, Feature
+from kerasrec.schema import FIRST_ID, PADDING_ID, Date, Feature
 from kerasrec.serving.graph.catalogue import Catalogue
+from kerasrec.serving.graph.classes import class_answer
 from kerasrec.serving.graph.examples import parse_examples
-from kerasrec.serving.graph.lookup import BucketLookup, IdLookup, newest_alone
+from kerasrec.serving.graph.lookup import IdLookup, hours_of, lookup_of, newest_alone
 from kerasrec.serving.graph.pipeline import run_pipeline
+from kerasrec.serving.graph.probability import log_odds
 from kerasrec.serving.graph.stored_features import StoredFeatures, where_missing
 from kerasrec.serving.parts import float32_copy
 from kerasrec.serving.quantization import compress_layers
@@ -39,9 +40,7 @@ class ServedModel:
         self.parts = float32_copy(spec.model)
         self.call = functools.partial(self.parts.whole, training=False)
         self.lookups = {
-            name: BucketLookup(vocabulary)
-            if isinstance(vocabulary, Buckets)
-            else IdLookup(vocabulary, folder / f"{name}.txt")
+            name: lookup_of(vocabulary, folder / f"{name}.txt")
             for name, vocabulary in spec.vocabularies.items()
         }
         self.stored = StoredFeatures(spec)
@@ -126,10 +125,12 @@ class ServedModel:
         return {"score": self.call(self._encode(raw, self.schema.features))}
 
     def predict(self, raw: Features) -> dict[str, Tensor]:
-        """Return scores `(batch,)` of rows of raw columns, and the probabilities of log odds."""
+        """Return scores `(batch,)` of rows of raw columns, and the probabilities of logits."""
         found = self.score(raw)
+        if self.spec.classes:
+            found |= class_answer(self.spec.classes, found["score"])
         if self.spec.is_logit:
-            found["probability"] = tf.sigmoid(found["score"])
+            found["probability"] = tf.sigmoid(log_odds(self.spec.calibration, found["score"]))
         return found
 
     def predict_examples(self, raw: Features) -> dict[str, Tensor]:
@@ -148,8 +149,12 @@ class ServedModel:
         return {"outputs": self.predict_examples({"examples": raw["inputs"]})["score"]}
 
     def classify(self, raw: Features) -> dict[str, Tensor]:
-        """Return probabilities `(batch, 2)` of no and yes from log odds."""
-        logits = self.predict_examples({"examples": raw["inputs"]})["score"]
+        """Return probabilities `(batch, 2)` of no and yes, or of all classes."""
+        scores = self.predict_examples({"examples": raw["inputs"]})["score"]
+        if self.spec.classes:
+            found = class_answer(self.spec.classes, scores)
+            return {"classes": found["classes"], "scores": found["probability"]}
+        logits = log_odds(self.spec.calibration, scores)
         scores = tf.stack([tf.sigmoid(-logits), tf.sigmoid(logits)], axis=1)
         return {"classes": tf.tile([CLASSES], [tf.shape(logits)[0], 1]), "scores": scores}
 
@@ -210,7 +215,7 @@ class ServedModel:
 
     def _spec(self, feature: Feature) -> tf.TensorSpec:
         dtype = tf.as_dtype(self.spec.dtypes[feature.name])
-        shape: tuple[int | None, ...] = feature.shape
+        shape: tuple[int | None, ...] = feature.raw_shape
         if feature.is_history:  # of any width
             shape = (None, *shape[1:])
         return tf.TensorSpec((None, *shape), dtype, feature.name)
@@ -222,6 +227,9 @@ class ServedModel:
         return self.stored.complete(encoded, features)
 
     def _look_up(self, value: Tensor, feature: Feature) -> Tensor:
+        if isinstance(feature, Date):
+            return hours_of(value)
         if not feature.has_ids:
             return value
-        return self.lookups[self.schema.id_space(feature.name)](value, padded=feature.is_padded)
+        padded = feature.missing_id == PADDING_ID
+        return self.lookups[self.schema.id_space(feature.name)](value, padded=padded)

@@ -64,7 +64,8 @@ def where_missing(raw: Tensor, given: Tensor, stored: Tensor) -> Tensor:
     """
     padding = RAW_PADDING[raw.dtype.name]
     missing = tf.math.is_nan(raw) if raw.dtype.is_floating else raw == padding
-    missing = tf.reduce_all(missing, axis=list(range(1, raw.shape.rank)), keepdims=True)
+    missing = tf.reduce_all(missing, axis=list(range(1, raw.shape.rank)))
+    missing = tf.reshape(missing, [-1, *[1] * (given.shape.rank - 1)])  # of hashed values, too
     return tf.where(missing, stored, given)
 
 

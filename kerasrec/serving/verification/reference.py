@@ -5,14 +5,14 @@ value and one of numbers out of range. `verify` replays them in batches of 1, 7 
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from kerasrec.data.encoding.buckets import Buckets
+from kerasrec.data.encoding.buckets import Buckets, HashBuckets
 from kerasrec.data.encoding.vocabulary import Vocabulary
-from kerasrec.schema import FIRST_ID, Categorical, Feature, Numeric, Schema
+from kerasrec.schema import FIRST_ID, PADDING_ID, Categorical, Date, Feature, Numeric, Schema
 from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.graph.examples import make_examples
 from kerasrec.serving.raw_ids import as_raw, encode_raw
@@ -28,6 +28,11 @@ NOTHING = 7
 # features too large for differences of float32 to stay within the bound.
 FAR, DEVIATIONS = 4, 10.0
 LONG_ID = "x" * 4096
+# Values of any kind, since none is unknown: whole words of eight bytes and parts of them.
+_HASHED: dict[str, list[Any]] = {
+    "string": ["a", "né-用户-🙂", "", "eight by", " ", "nobody", "x\ny", "", LONG_ID],
+    "int64": [0, 2**31 + 5, -1, -2, 7, 2**63 - 1, -(2**63), -1, 2**40],
+}
 
 
 def record(spec: ExportSpec) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def record(spec: ExportSpec) -> dict[str, Any]:
             encoded[name] = column[encoded[id_name]]
             examples[name] = drawn[name].copy()
             examples[name][::2] = RAW_PADDING[spec.dtypes[name]]
-            given = ~_missing(examples[name])
+            given = ~_missing(examples[name], column.ndim)
             in_examples[name] = np.where(given, in_examples[name], encoded[name])
     requests: list[dict[str, Any]] = []
 
@@ -73,7 +78,9 @@ def record(spec: ExportSpec) -> dict[str, Any]:
         if spec.written_as(name) == "score":
             add(name, inputs, _answers(score=scores))
         elif spec.written_as(name) == "predict":
-            chance = {"probability": _sigmoid(scores)} if spec.is_logit else {}
+            chance = {"probability": spec.calibration.probability(scores)} if spec.is_logit else {}
+            if spec.classes:
+                chance = _class_answer(spec.classes, scores)
             add(name, inputs, _answers(score=scores, **chance))
         elif name in spec.lists:
             # All kinds of exclusions once. For other lengths only item, unknown id and padding.
@@ -98,8 +105,12 @@ def record(spec: ExportSpec) -> dict[str, Any]:
             add(name, {"examples": serialized}, _answers(score=of_examples))
         elif name == "regress":
             add(name, {"inputs": serialized}, _answers(outputs=of_examples))
+        elif spec.classes:
+            every = _class_answer(spec.classes, of_examples)
+            found = _answers(classes=every["classes"], scores=every["probability"])
+            add(name, {"inputs": serialized}, found)
         else:
-            yes = _sigmoid(of_examples)
+            yes = spec.calibration.probability(of_examples)
             found = _answers(classes=[list(CLASSES)] * ROWS, scores=np.stack([1 - yes, yes], 1))
             add(name, {"inputs": serialized}, found)
     return {
@@ -130,13 +141,18 @@ def _inputs(
     for index, feature in enumerate(schema.features):
         if isinstance(feature, Numeric):
             inputs[feature.name] = draw_numbers(feature, ROWS, rng)
-            if not feature.is_history:
+            if isinstance(feature, Date):
+                inputs[feature.name] = (3600 * inputs[feature.name].astype(float)).astype(np.int64)
+            elif not feature.is_history:
                 inputs[feature.name][NOTHING] = np.nan
             continue
         vocabulary = vocabularies[schema.id_space(feature.name)]
         if isinstance(vocabulary, Buckets):  # at bounds, between them, and missing
             steps = np.array([0, -1, 1e6, np.nan], np.float32)
             inputs[feature.name] = rng.choice(vocabulary.ids[1:], ROWS) + np.resize(steps, ROWS)
+            continue
+        if isinstance(vocabulary, HashBuckets):
+            inputs[feature.name] = as_raw(_HASHED[vocabulary.dtype], vocabulary.dtype)
             continue
         _, ids = _nine(vocabulary)
         if isinstance(feature, Categorical):
@@ -154,8 +170,8 @@ def _inputs(
     numbers = [f for f in schema.features if isinstance(f, Numeric) and not schema.item]
     kinds[FAR] += ", numbers out of range" * bool(numbers)
     for index, feature in enumerate(numbers):
-        far = DEVIATIONS * feature.deviation
-        inputs[feature.name][FAR] = feature.mean + (far if index % 2 == 0 else -far)
+        far = DEVIATIONS if index % 2 == 0 else -DEVIATIONS
+        inputs[feature.name][FAR] = feature.raw(far) * (3600 if isinstance(feature, Date) else 1)
     return kinds, inputs
 
 
@@ -193,32 +209,38 @@ def _nine(vocabulary: Vocabulary) -> tuple[list[str], np.ndarray]:
 def _encode(
     feature: Feature, schema: Schema, vocabularies: Mapping[str, Any], raw: np.ndarray
 ) -> np.ndarray:
+    if isinstance(feature, Date):
+        return np.where(raw == RAW_PADDING["int64"], np.nan, raw // 3600).astype(np.float32)
     if isinstance(feature, Numeric):
         return raw
     vocabulary = vocabularies[schema.id_space(feature.name)]
-    return encode_raw(raw, vocabulary, padded=not isinstance(feature, Categorical))
+    return encode_raw(raw, vocabulary, padded=feature.missing_id == PADDING_ID)
 
 
 def draw_numbers(feature: Numeric, rows: int, rng: np.random.Generator) -> np.ndarray:
     """Draw raw numbers as in the training rows, `(rows,) + shape`."""
-    drawn = rng.normal(feature.mean, feature.deviation, size=(rows, *feature.shape))
-    return drawn.astype(np.float32)
+    drawn = rng.normal(size=(rows, *feature.shape))
+    return np.vectorize(feature.raw, otypes=[np.float32])(drawn)
 
 
 def _dtype(raw: np.ndarray) -> str:
     return {"O": "string", "f": "float32"}.get(raw.dtype.kind, "int64")
 
 
-def _missing(raw: np.ndarray) -> np.ndarray:
-    """Return the mask `(rows, 1 ...)` of rows in which nothing is given."""
+def _missing(raw: np.ndarray, rank: int) -> np.ndarray:
+    """Return the mask `(rows, 1 ...)` of a rank of the rows in which nothing is given."""
     missing = np.isnan(raw) if raw.dtype.kind == "f" else raw == RAW_PADDING[_dtype(raw)]
-    return np.asarray(missing.all(axis=tuple(range(1, raw.ndim)), keepdims=True))
+    return missing.reshape(len(raw), -1).all(axis=1).reshape(-1, *[1] * (rank - 1))
 
 
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities in float64, also of log odds whose exponential overflows."""
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
+def _class_answer(names: Sequence[str], logits: np.ndarray) -> dict[str, Any]:
+    """Return probabilities, names and the most probable name of the classes, from logits."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return {
+        "probability": powers / powers.sum(axis=1, keepdims=True),
+        "classes": [list(names)] * len(logits),
+        "class": [names[at] for at in logits.argmax(axis=1)],
+    }
 
 
 def _answers(**arrays: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasrec.data.encoding import id_table
-from kerasrec.data.encoding.id_table import MULTIPLIER, IdTable, TextTable
+from kerasrec.data.encoding.id_table import MULTIPLIER, IdTable, TextTable, sip_hash
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 
@@ -64,3 +64,19 @@ def test_another_seed_where_hashes_meet(monkeypatch):
     assert TextTable(large(["ann", "bob"])).find(large(["bob", "x"])).tolist() == [1, -1]
     with pytest.raises(ValueError, match="2 texts, each once; some share"):
         TextTable(large(["ann", "ann"]))
+
+
+def test_the_hash_is_sip_hash_2_4():
+    """Vectors of the authors: the key 00 .. 0f, and the bytes 00, 01, 02 and so on."""
+    key = (0x0706050403020100, 0x0F0E0D0C0B0A0908)
+    texts = [bytes(range(size)).decode() for size in (0, 1, 7, 8, 15)]
+    expected = [
+        0x726FDB47DD0E0E31,
+        0x74F839C593DC67FD,
+        0xAB0200F58B01D137,
+        0x93F5F5799A932462,
+        0xA129CA6149BE45E5,
+    ]
+    column = pa.array(["before", *texts, "after"], pa.large_string())
+    assert sip_hash(column.slice(1, 5), key).tolist() == expected
+    assert sip_hash(column[:0], key).shape == (0,)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kerasrec.data import Buckets, Interactions, leave_last_out, prepare
 from kerasrec.data.encoding.columns import SideColumn
-from kerasrec.schema import Bag, Categorical, Numeric
+from kerasrec.schema import Bag, Categorical, Hashed, Numeric
 
 # Every user has three rows, so leave_last_out trains on the first one alone.
 USERS = {
@@ -104,6 +104,15 @@ def test_features_are_chosen_by_name_and_kind():
     assert isinstance(buckets, Buckets) and ready.users["age"].tolist() == [0, 1, 2, 3, 1]
     assert ready.schema.user[1] == Categorical("age", 4, fingerprint=buckets.fingerprint)
     assert ready.notes[0] == "user 'age' is buckets: 2 numbers from 20.5 to 30"
+
+
+def test_open_ended_values_are_hashed():
+    ready = prepare(rows(), features={"city": "hashed:64"})
+    hashes = ready.vocabularies["city"]
+    assert ready.schema.feature("city") == Hashed("city", 66, 2, fingerprint=hashes.fingerprint)
+    assert ready.users["city"].shape == (ready.schema.user_id.num_ids, 2)
+    assert ready.users["city"][:2].tolist() == [[0, 0]] * 2
+    assert ready.notes == ("user 'city' is hashed to 2 of 64 rows: almost all values differ",)
 
 
 @pytest.mark.parametrize(

@@ -208,10 +208,10 @@ def test_loading_refuses_other_files(tmp_path):
     pq.write_table(pa.table({"a": [1]}), tmp_path / FILE_NAME)
     with pytest.raises(ValueError, match="version 'none'"):
         load_vocabularies(tmp_path)
-    newer = pa.table({"a": [1]}).replace_schema_metadata({"kerasrec.vocabularies": "3"})
+    newer = pa.table({"a": [1]}).replace_schema_metadata({"kerasrec.vocabularies": "4"})
     pq.write_table(newer, tmp_path / FILE_NAME)
     with pytest.raises(
-        ValueError, match="reads versions 1 to 2.*received version '3'.*pip install -U"
+        ValueError, match="reads versions 1 to 3.*received version '4'.*pip install -U"
     ):
         load_vocabularies(tmp_path)
 

@@ -6,10 +6,12 @@ from kerasrec.data import (
     Buckets,
     Examples,
     ExampleSplit,
+    HashBuckets,
     Interactions,
     prepare_examples,
     windows,
 )
+from kerasrec.layers.feature_embedding import feature_numbers
 from kerasrec.schema import Bag, Categorical, Numeric
 
 TRAIN = {
@@ -57,12 +59,13 @@ def test_values_by_hand():
     np.testing.assert_array_equal(ready.test["age"], np.float32([25, np.nan, 1e9]))
     age = ready.schema.feature("age")
     assert (age.mean, round(age.deviation, 4)) == (29.4, 8.6799)
-    # 1 is unknown: Paris was never seen, and a missing city is unknown as well.
-    assert ready.test["city"].tolist() == [3, 1, 1]
+    # 1 is unknown: Paris was never seen. A missing city is 0, since training rows lack some; no
+    # training row lacks `on`, so that a missing one is unknown as well.
+    assert ready.test["city"].tolist() == [3, 0, 1]
     assert ready.test["on"].tolist() == [3, 2, 1]
     assert ready.test["big"].tolist() == [3, 1, 1]
     assert ready.test["tags"].tolist() == [[4, 2], [0, 0], [0, 0]]  # as wide as the widest row
-    assert ready.train["city"].tolist() == [2, 3, 2, 1, 3, 2]
+    assert ready.train["city"].tolist() == [2, 3, 2, 0, 3, 2]
 
 
 def test_a_frame_with_gaps_equals_a_table():
@@ -73,11 +76,65 @@ def test_a_frame_with_gaps_equals_a_table():
         np.testing.assert_array_equal(one.train[name], values)
 
 
+def test_missing_values_are_told_from_others_where_training_rows_have_some():
+    features = {f.name: f for f in ready_of(features=["age", "city", "on", "big"]).schema.features}
+    assert {name: f.missing for name, f in features.items()} == {
+        "age": True, "city": True, "on": False, "big": False,
+    }  # fmt: skip
+    assert "'age' is numeric: 3 numbers from 20.5 to 44, missing in 1 rows" in ready_of().notes
+    assert "'on' is categorical: 2 values" in ready_of().notes
+    # Too few rows lack them.
+    rare = ready_of(min_count=2, features=["age", "city"])
+    assert [feature.missing for feature in rare.schema.features] == [False, False]
+    assert rare.train["city"].tolist() == [2, 3, 2, 1, 3, 2]
+    chosen = ready_of(missing_values="mean", features=["age", "city"])
+    assert chosen.schema == rare.schema and chosen.schema.to_dict()["version"] == 5
+    np.testing.assert_array_equal(chosen.train["city"], rare.train["city"])
+    buckets = ready_of(features={"age": "buckets"})
+    assert not buckets.schema.feature("age").missing and buckets.train["age"][2] == 1
+
+
 def test_kinds_are_chosen():
     ready = ready_of(features={"age": "buckets", "city": "categorical"})
     assert isinstance(ready.vocabularies["age"], Buckets)
     assert [feature.name for feature in ready.schema.features] == ["age", "city"]
     assert [f.name for f in ready_of(features=["on"]).schema.features] == ["on"]
+
+
+def test_open_ended_ids_are_hashed():
+    table = {
+        "device": [f"d{n}" if n % 5 else None for n in range(100)],
+        "account_id": [n // 2 * 2**33 for n in range(100)],
+        "title": [f"t{n % 40}" for n in range(100)],
+        "label": [0, 1] * 50,
+    }
+    noted = dict(note.split(" is ", 1) for note in ready_of(table).notes)
+    hint = "the kind 'hashed' would use it"
+    assert noted["'device'"] == (
+        f"left out: almost all values differ (80 values in 80 rows); {hint}"
+    )
+    assert noted["'account_id'"] == "categorical: 50 values"
+    assert noted["'title'"] == "categorical: 40 values"
+    table["account_id"] = [*table["account_id"][:80], *range(20)]
+    noted = dict(note.split(" is ", 1) for note in ready_of(table).notes)
+    assert noted["'account_id'"] == f"categorical: 59 values (59 values in 100 rows); {hint}"
+    chosen = {"device": "hashed", "account_id": "hashed:256:3", "title": "categorical"}
+    ready = ready_of(table, test={**table, "device": ["new"] * 100}, features=chosen)
+    device, account, title = ready.schema.features
+    assert (device.kind, device.shape, account.shape, title.kind) == (
+        "hashed", (2,), (3,), "categorical",
+    )  # fmt: skip
+    hashes = ready.vocabularies["device"]
+    assert (hashes.num_buckets, ready.vocabularies["account_id"].num_buckets) == (1024, 256)
+    np.testing.assert_array_equal(ready.train["device"], hashes.encode(table["device"]))
+    assert ready.train["device"][0].tolist() == [0, 0]
+    assert ready.test["device"].tolist() == [hashes.encode(["new"])[0].tolist()] * 100
+    assert ready.notes[0] == "'device' is hashed to 2 of 1,024 rows: almost all values differ"
+    again = ready_of(table, vocabularies=ready.vocabularies, schema=ready.schema)
+    np.testing.assert_array_equal(again.train["account_id"], ready.train["account_id"])
+    # Hashes that are given are used, whatever the column looks like.
+    given = ready_of(table, vocabularies={"title": HashBuckets(8, 1, name="title")})
+    assert given.schema.feature("title").num_ids == 10
 
 
 def test_rare_categories_are_unknown():
@@ -126,7 +183,14 @@ def test_labels_and_positives():
         (TRAIN, {"features": "age"}, "several names"),
         (TRAIN, {"features": {"city": "numeric"}}, "cannot be read as numeric"),
         (TRAIN, {"features": {"city": "number"}}, "features"),
+        (TRAIN, {"features": {"city": "hashed:x"}}, "'hashed:4096:2'; received 'hashed:x'"),
+        (TRAIN, {"features": {"city": "hashed:1"}}, "num_buckets must be"),
+        (TRAIN, {"features": {"city": "hash"}}, r"features\['city'\] must be one of"),
+        (TRAIN, {"features": {"age": "hashed"}}, "'age' cannot be read as categorical"),
         (TRAIN, {"min_count": 0}, "min_count"),
+        (TRAIN, {"missing_values": "zero"}, "missing_values must be"),
+        (TRAIN, {"scaling": "max"}, "scaling must be"),
+        (TRAIN, {"scaling": "minmax", "missing_values": "mean"}, "would not stand for the mean"),
         (TRAIN, {"min_count": 50}, "no id occurs 50 times"),
         ({"x": [1.5, float("inf")], "label": [0, 1]}, {}, "finite"),
     ],
@@ -160,3 +224,101 @@ def test_windows_are_sequences_scaled_as_one_column():
     np.testing.assert_array_equal(ready.train["heat"], np.float32(expected))
     np.testing.assert_array_equal(ready.test["heat"], np.float32([[4.0, 8.5]]))
     assert ready.notes == ("'heat' is a window of up to 2 numbers",)
+
+
+VIEWS = np.exp(np.random.default_rng(0).normal(2, 2, 80)).round()
+COUNTS = {"views": VIEWS.tolist(), "heat": list(range(80)), "label": [0, 1] * 40}
+
+
+def test_numbers_with_a_heavy_tail_are_scaled_on_a_logarithm():
+    ready = ready_of(COUNTS, test={"views": [None, -3], "heat": [1, 2], "label": [0, 1]})
+    views, heat = ready.schema.features
+    assert views.log and not heat.log
+    assert views.mean == pytest.approx(np.log1p(VIEWS).mean())
+    np.testing.assert_array_equal(ready.test["views"], np.float32([np.nan, -3]))  # raw
+    assert ready.notes[0].startswith("'views' is numeric on a logarithm: ")
+    assert ready.notes[1].startswith("'heat' is numeric: ")
+    declared = Examples.from_table(COUNTS, kinds={"views": "numeric"})
+    assert prepare_examples(declared).schema == ready.schema
+
+
+@pytest.mark.parametrize(("kind", "log"), [("numeric", False), ("log", True)])
+def test_the_scale_is_chosen(kind, log):
+    ready = ready_of(COUNTS, features={"views": kind, "heat": kind})
+    assert [feature.log for feature in ready.schema.features] == [log, log]
+    rows = windows(Examples.from_table(COUNTS), 2)
+    chosen = prepare_examples(rows, features={"views": kind})
+    assert chosen.schema.feature("views").log == log
+    assert prepare_examples(rows).schema.feature("views").log
+
+
+def test_numbers_are_scaled_from_0_to_1():
+    table = {**COUNTS, "day": ["2024-01-01", "2024-01-11"] * 40, "two": [[1.5, 3.5]] * 80}
+    ready = ready_of({**table, "gaps": [None, 2, *range(70, 148)]}, scaling="minmax")
+    features = {feature.name: feature for feature in ready.schema.features}
+    views, heat = features["views"], features["heat"]
+    assert views.log and not heat.log and (heat.mean, heat.deviation) == (0, 79)
+    logarithms = np.log1p(VIEWS)
+    assert (views.mean, views.deviation) == (logarithms.min(), np.ptp(logarithms))
+    assert (features["day"].deviation, features["two"].mean) == (240, 1.5)
+    assert ready.train["heat"].max() == 79  # raw
+    # A missing number is told, and stands for the lowest one.
+    gaps = features["gaps"]
+    assert gaps.missing and (gaps.mean, gaps.deviation) == (2, 145)
+    read = np.asarray(feature_numbers(np.float32([np.nan, 2, 147]), gaps, "float32"))
+    assert read.tolist() == [[0, 1], [0, 0], [1, 0]]
+    notes = dict(note.split(" is ", 1) for note in ready.notes)
+    assert notes["'views'"].startswith("numeric on a logarithm, scaled from 0 to 1: ")
+    assert notes["'heat'"] == "numeric, scaled from 0 to 1: 80 numbers from 0 to 79"
+    rows = windows(Examples.from_table(COUNTS), 2)
+    ready = prepare_examples(rows, scaling="minmax", features=["heat"])
+    assert (ready.schema.features[0].mean, ready.schema.features[0].deviation) == (0, 79)
+    assert ready.notes == ("'heat' is a window of up to 2 numbers, scaled from 0 to 1",)
+
+
+def test_a_window_is_no_category():
+    rows = windows(Examples.from_table(COUNTS), 2)
+    with pytest.raises(ValueError, match=r"features\['views'\] must be 'numeric' or 'log', rec"):
+        prepare_examples(rows, features={"views": "categorical"})
+    with pytest.raises(ValueError, match="cannot be read as numeric"):
+        ready_of(features={"city": "log"})
+
+
+LABELS = {
+    "heat": [1.5, 2.5, 3.5, 4.5],
+    "click": [1, 0, 1, 0],
+    "buy": [0.5, 0, 2.5, 0],
+    "label": [0, 1, 2, 3],
+}
+
+
+def test_several_labels_are_carried_and_the_first_is_learned():
+    rows = Examples.from_table(LABELS, label=["click", "buy"])
+    assert (rows.label, rows.other_labels, rows.features) == ("click", ("buy",), ("heat", "label"))
+    split = ExampleSplit(rows, test=rows.take([2, 0]))
+    ready = prepare_examples(split)
+    assert (ready.schema.label, ready.schema.other_labels) == ("click", ("buy",))
+    assert ready.train["buy"].tolist() == [0.5, 0, 2.5, 0] and ready.train["buy"].dtype == "float32"
+    assert ready.test["buy"].tolist() == [2.5, 0.5]
+    assert "buy" in ready.fingerprint()["train"]["sha256"]
+    assert prepare_examples(windows(rows, 2)).train["buy"].tolist() == [0.5, 0, 2.5, 0]
+    one = Examples.from_table(LABELS, label="click", features=["heat", "label"])
+    with pytest.raises(ValueError, match="test needs the label and the features of train"):
+        ExampleSplit(rows, test=one)
+
+
+@pytest.mark.parametrize(
+    ("label", "table", "message"),
+    [
+        ([], {}, "needs the name of at least one column"),
+        (["click", "click"], {}, r"received \['click'\] twice"),
+        (["click", "none"], {}, r"expected a column 'none' \(label\)"),
+        (["click", ""], {}, "label needs a non-empty string"),
+        (["click", "buy"], {"buy": [1, None, 1, 1]}, "the columns lack {'buy': 1}"),
+        (["click", "buy"], {"buy": [1, float("inf"), 1, 1]}, r"'buy' \(label\): expected finite"),
+        (["click", "buy"], {"buy": ["a", "b", "c", "d"]}, r"'buy' \(label\)"),
+    ],
+)
+def test_bad_labels(label, table, message):
+    with pytest.raises(ValueError, match=message):
+        Examples.from_table({**LABELS, **table}, label=label)

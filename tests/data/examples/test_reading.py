@@ -53,3 +53,14 @@ def test_bad_input(tmp_path):
     file = write(tmp_path / "rows.csv", "x,label\n1,yes\n")
     with pytest.raises(ValueError, match=r"rows\.csv.*expected numbers; received 'yes' in row 1"):
         read_examples(file)
+
+
+def test_several_labels_of_a_file(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("heat,click,buy\n1.5,1,0\n2.5,0,0.5\n,1,2\n")
+    rows = read_examples(path, label=["click", "buy"])
+    assert (rows.label, rows.other_labels, rows.features) == ("click", ("buy",), ("heat",))
+    again = read_examples(path, like=rows)
+    assert again.other_labels == ("buy",) and again.table == rows.table
+    chosen = read_examples(path, label=("buy", "click"), features=["heat"])
+    assert (chosen.label, chosen.other_labels) == ("buy", ("click",))

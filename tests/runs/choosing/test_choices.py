@@ -13,7 +13,10 @@ from kerasrec.types import is_computed
 
 # Fields that no rule chooses: they have a default, or None has a meaning of its own.
 LEFT = {"valid_negatives", "gradient_interval", "unknown_share", "negatives"}
-LEFT |= {"clipvalue", "global_clipnorm", "clip_weights", "max_norm"}
+LEFT |= {"clipvalue", "global_clipnorm", "clip_weights", "max_norm", "table_l2"}
+# Without effect but for log_loss.
+LEFT |= {"calibration", "positive_weight", "negative_share", "focal_gamma"}
+LEFT |= {"gradient_accumulation_steps"}
 
 
 @pytest.mark.parametrize("name", [name for name in models.__all__ if name != "Recommender"])
@@ -31,7 +34,7 @@ def test_everything_is_chosen_and_has_a_reason(name, ready):
     assert "given" not in chosen.reasons.values()
     assert chosen.training.loss == loss_of(name) == loss_of(getattr(models, name))
     assert (chosen.max_length is None) == (
-        name not in ("SASRec", "GRU4Rec", "StackedLSTMClassifier")
+        name not in ("DIN", "SASRec", "GRU4Rec", "StackedLSTMClassifier")
     )
     rows = chosen.prepared(ready)
     model = chosen.make(rows)

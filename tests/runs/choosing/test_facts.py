@@ -1,6 +1,7 @@
 """Facts of prepared rows, counted by hand."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -77,3 +78,38 @@ def test_what_is_not_prepared_is_refused():
     split = data.leave_last_out(data.Interactions.from_table(ROWS))
     with pytest.raises(ValueError, match=r"choose: ready must be what .*prepare.*Split\."):
         choose("NeuMF", split)
+
+
+# Positives pair each of 5 users with each of 5 apps, at either time of the day; in rows of no
+# click, apps and users are others.
+CLICKS = {
+    "user": [f"u{n % 5}" for n in range(50)] + [f"v{n}" for n in range(30)],
+    "app": [f"a{n % 25 // 5}" for n in range(50)] + [f"b{n % 15}" for n in range(30)],
+    "time": ["day"] * 25 + ["night"] * 25 + ["day", "night"] * 15,
+    "click": [1] * 50 + [0] * 30,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "cross"),
+    [
+        ({}, ("app", "user")),
+        ({"time": None, "click": [1] * 25 + [0] * 55}, ()),  # each pair once
+        ({"app": [f"a{n % 5}" for n in range(80)]}, ()),  # the user tells the app
+        ({"app": np.arange(80.0), "time": None}, ()),  # one column of categories
+    ],
+)
+def test_pairs_of_values_that_most_positive_rows_share(changed, cross):
+    table = {name: column for name, column in {**CLICKS, **changed}.items() if column is not None}
+    rows = data.Examples.from_table(table, label="click")
+    kinds = {"user": "categorical", "app": "categorical", "time": "categorical"}
+    if not isinstance(table["app"], list):
+        kinds["app"] = "numeric"
+    features = {name: kind for name, kind in kinds.items() if name in table}
+    facts = Facts.of(data.prepare_examples(rows, features=features))
+    assert facts.cross == cross
+
+
+def test_facts_are_the_same_after_json():
+    facts = dataclasses.replace(of(ROWS), cross=("app", "user"))
+    assert Facts(**json.loads(json.dumps(dataclasses.asdict(facts)))) == facts

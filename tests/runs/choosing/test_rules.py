@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kerasrec import models
 from kerasrec.runs import Training
-from kerasrec.runs.choosing import rules
+from kerasrec.runs.choosing import durations, rules, table_rules
 from kerasrec.runs.choosing.facts import Facts
 from kerasrec.runs.settings import DECAYS
 
@@ -25,8 +25,10 @@ TRAININGS = {
     "shared pairs": lambda facts: rules.pairs(facts, shared=True),
     "ratings": rules.ratings,
     "labels": rules.labels,
-    "examples": lambda facts: rules.examples(facts, model="FeatureMLP"),
-    "examples of a linear model": lambda facts: rules.examples(facts, model="LogisticRegression"),
+    "examples": lambda facts: table_rules.examples(facts, model="FeatureMLP"),
+    "examples of a linear model": lambda facts: table_rules.examples(
+        facts, model="LogisticRegression"
+    ),
     "labels of histories": lambda facts: rules.labels(facts, length=rules.LONGEST),
 }
 
@@ -47,12 +49,13 @@ any_facts = st.builds(
     effective_items=st.floats(1.0, 1e9),
     features=st.integers(0, 100),
     categories=st.integers(0, 10**7),
+    cross=st.sampled_from([(), ("user", "app")]),
 )
 INTEGERS = {
     "batch_size": (1, 16384),
     "negatives": (0, 8192),
     "warmup_steps": (0, 1000),
-    "epochs": (rules.FEWEST, rules.MOST_PROFILES),
+    "epochs": (durations.FEWEST, rules.MOST_PROFILES),
     "patience": (3, rules.MOST_PROFILES),
 }
 NUMBERS = {
@@ -60,6 +63,7 @@ NUMBERS = {
     "decay_rate": (0.0, 100.0),
     "unknown_share": (0.0, 0.1),
     "clipnorm": (0.0, 10.0),
+    "table_l2": (0.0, table_rules.MOST_L2),
 }
 
 
@@ -88,9 +92,13 @@ def test_arguments_are_those_of_the_constructor_and_in_range(name, loss, facts):
     for argument, (value, why) in rules.arguments(name, loss, facts).items():
         assert argument in known and argument in rules.chosen_arguments(name)
         assert why and "\n" not in why
-        if argument in ("embedding_dim", "hidden_units", "num_heads"):
+        if name == "FinalMLP" and argument in ("hidden_units", "second_hidden_units"):
+            assert facts.features and all(1 <= units <= 512 for units in value)
+        elif name == "NeuralFM" and argument == "hidden_units":
+            assert value == (128,)
+        elif argument in ("embedding_dim", "hidden_units", "num_heads"):
             assert type(value) is int and 1 <= value <= 512
-        elif argument == "dropout":
+        elif argument in ("dropout", "pair_dropout"):
             assert 0 <= value < 1
         elif argument == "temperature":
             assert value is None or 0.05 <= value <= 0.5
@@ -98,12 +106,64 @@ def test_arguments_are_those_of_the_constructor_and_in_range(name, loss, facts):
             assert loss == "mse" and value == pytest.approx(facts.mean_label, rel=1e-3)
         elif argument == "batch_normalization":
             assert value is (facts.categories > 0) and facts.features
+        elif argument == "crosses":
+            assert value == [list(facts.cross)] * bool(facts.cross)
         else:
-            assert argument in ("l2", "bias_l2", "stddev", "embedding_l2") and 0 <= value <= 3
+            assert (
+                argument in ("l2", "cross_l2", "bias_l2", "stddev", "embedding_l2")
+                and 0 <= value <= 3
+            )
     for changed in rules.alternatives(name, loss, facts):
         options = {field.name for field in dataclasses.fields(Training)}
         assert changed and set(changed) <= {*known, *options}
         assert 0 <= changed.get("dropout", 0.0) < 1
+
+
+@pytest.mark.parametrize(
+    ("categories", "l2", "embedding_l2"),
+    [(0, None, 0.0), (300, None, 0.0), (949, 0.025, 0.0), (5382, 0.05, 0.0), (10**6, None, 3.0)],
+)
+def test_all_rows_of_many_categories_are_penalised_and_those_of_a_batch_in_large_tables(
+    categories, l2, embedding_l2
+):
+    facts = facts_of(pairs=20_000, features=9, categories=categories)
+    chosen = table_rules.examples(facts, model="DeepFM")
+    assert chosen.get("table_l2", (None,))[0] == l2
+    assert chosen["decay"][0] == "linear"
+    assert rules.arguments("DeepFM", "", facts)["embedding_l2"][0] == embedding_l2
+    assert "table_l2" not in table_rules.examples(facts, model="FactorizationMachine")
+    dim = rules.arguments("DLRM", "", facts).get("embedding_dim", (16,))[0]
+    assert dim == {300: 16, 949: 64, 5382: 128}.get(categories, 16)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "categories", "dims"),
+    [(200_000, 5382, (128, 16, 256)), (5000, 5382, (16, 4, 32)), (200_000, 200, (16, 4, 32))],
+)
+def test_vectors_of_factorization_machines_are_long_for_many_categories_and_rows(
+    pairs, categories, dims
+):
+    facts = facts_of(pairs=pairs, features=9, categories=categories)
+    names = ("FactorizationMachine", "FieldAwareFM", "NeuralFM")
+    assert tuple(rules.arguments(name, "", facts)["embedding_dim"][0] for name in names) == dims
+
+
+def test_dropped_pairs_are_learned_in_many_small_steps():
+    facts = facts_of(pairs=200_000, features=9, categories=5382)
+    chosen = table_rules.examples(facts, model="NeuralFM")
+    found = {name: chosen[name][0] for name in ("batch_size", "epochs", "learning_rate")}
+    assert found == {"batch_size": 128, "epochs": 31, "learning_rate": 0.001}
+    assert "table_l2" not in chosen
+    assert rules.arguments("NeuralFM", "", facts)["pair_dropout"][0] == 0.6
+
+
+def test_pairs_that_repeat_are_crossed():
+    facts = facts_of(pairs=200_000, features=9, categories=5382, cross=["app", "user"])
+    chosen = rules.arguments("WideAndDeep", "", facts)
+    assert chosen["crosses"][0] == [["app", "user"]]
+    assert chosen["cross_l2"][0] == 1e-7
+    none = rules.arguments("WideAndDeep", "", dataclasses.replace(facts, cross=()))
+    assert none["crosses"][0] == []
 
 
 @given(facts=any_facts)
@@ -133,7 +193,7 @@ def test_denser_rows_ask_for_less_dropout_and_not_for_smaller_batches(rows, item
 )
 def test_powers_of_two_are_within_their_bounds(value, bounds):
     least, most = (2**one for one in bounds)
-    power = rules.power_of_two(value, least, most)
+    power = durations.power_of_two(value, least, most)
     assert least <= power <= most and power & (power - 1) == 0
     if least < power < most:
         assert power / 2 < value < power * 2
@@ -160,7 +220,7 @@ def test_the_temperature_falls_with_the_number_of_items_that_compete():
 def test_a_training_that_would_take_hours_has_fewer_epochs_and_says_so():
     facts = facts_of(rows=10**6, users=10**5, items=10**5)
     epochs, why = rules.sequence(facts, length=50)["epochs"]
-    assert epochs <= rules.MOST and "CPU seconds" in why
+    assert epochs <= durations.MOST and "CPU seconds" in why
     assert "steps" in rules.ratings(facts_of(rows=10**5, items=1000))["epochs"][1]
 
 

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasrec.data import HashBuckets
+from kerasrec.models import EmbeddingMLP
 from kerasrec.retrieval import recommend
-from kerasrec.serving import verify
+from kerasrec.schema import Categorical, Hashed, Schema
+from kerasrec.serving import export, verify
 from kerasrec.serving.graph.examples import make_examples
 from kerasrec.serving.graph.stored_features import where_missing
 
@@ -119,3 +122,21 @@ def test_a_row_is_missing_if_nothing_of_it_is_given(raw, given, stored, expected
         raw = tf.constant(raw, tf.int64)
     found = where_missing(tf.constant(raw), tf.constant(given), tf.constant(stored))
     np.testing.assert_array_equal(found, expected)
+
+
+def test_hashed_values_are_stored_as_their_ids(tmp_path, exported):
+    """And an Example may send the value itself, which `verify` does in every second one."""
+    ids = exported("mlp", "string", "int64")[0].vocabularies
+    encoder = HashBuckets(32, 2, rows=3)
+    schema = Schema(
+        user=[Categorical("user", 7), Hashed("device", 34, 2)],
+        item=[Categorical("item", 9), Hashed("seller", 34, 2)],
+    )
+    model = EmbeddingMLP(schema, embedding_dim=4, hidden_units=(8,), stddev=1.0)
+    tables = {
+        "users": {"device": encoder.encode(["", "", *"abcab"])},
+        "items": {"seller": encoder.encode(["", "", *"abcabcx"])},
+    }
+    encoders = {**ids, "device": encoder, "seller": encoder}
+    path = export(model, tmp_path / "served", vocabularies=encoders, k=3, **tables)
+    verify(path, model=model, vocabularies=encoders, **tables)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasrec.evaluation import auc, click_metrics, log_loss, rating_errors
-from kerasrec.evaluation.clicks import calibration_curve, grouped_auc
+from kerasrec.evaluation.clicks.scores import calibration_curve, grouped_auc
 
 oracle = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the oracle")
 
@@ -63,7 +63,7 @@ def test_one_label_alone_leaves_some_undefined(table_model):
     rows = {"user": np.array([2, 1]), "item": np.array([2, 1]), "rating": np.array([0, 0])}
     found = click_metrics(table_model(np.zeros((3, 3))), rows)
     undefined = {name for name, value in found.items() if np.isnan(value)}
-    assert undefined == {"auc", "gauc", "normalized_entropy", "calibration"}
+    assert undefined == {"auc", "pr_auc", "gauc", "normalized_entropy", "calibration"}
     assert found["log_loss"] == pytest.approx(np.log(2))
     assert (found["unknown_user_rows"], found["unknown_item_rows"]) == (1, 1)
 

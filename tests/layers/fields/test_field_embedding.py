@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasrec.layers.field_embedding import FieldEmbedding
+from kerasrec.layers.fields.field_embedding import FieldEmbedding
 from kerasrec.schema import Categorical, Numeric, NumericSequence, Schema
 from kerasrec.testing import random_inputs, tiny_schema
 
@@ -46,6 +46,12 @@ def test_numbers_are_scaled_and_missing_ones_are_the_mean():
     fields = np.asarray(counted(schema)(inputs))[..., 0]
     # The newest three steps: (-2, 1, 0), and (-1) alone.
     np.testing.assert_allclose(fields, [[2, -2 * 1 + 1 * 2 + 0 * 3], [0, -1]])
+
+
+def test_a_missing_number_has_a_vector_of_its_own():
+    schema = Schema(context=[Numeric("age", mean=30.0, deviation=5.0, missing=True)])
+    fields = np.asarray(counted(schema)({"age": np.array([40.0, NONE])}))[..., 0]
+    np.testing.assert_array_equal(fields, [[2 * 1 + 0 * 2], [0 * 1 + 1 * 2]])
 
 
 def test_empty_bags_are_zeros():

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.layers.field_embedding import pair_products
+from kerasrec.layers.fields.field_embedding import pair_products
 from kerasrec.models.clicks.field_model import FieldModel
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor

@@ -1,6 +1,5 @@
 """Embedding of each feature of a table into a vector of its own."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,8 @@ class FieldEmbedding(keras.layers.Layer):
         e_f = mean of the rows of the real ids   of a Bag or an IdSequence
         e_f = sum over k of x_k v_fk             of a Numeric with the scaled numbers x
 
-    A missing number is 0 once it is scaled, which stands for the mean. The numbers of a numeric
+    A missing number is 0 once it is scaled, which stands for the mean, and x_k may be whether it is
+    missing (`Numeric.missing`). Those of a date are its age and its parts. The numbers of a numeric
     sequence are those of its newest events. A sequence shares the table of the feature whose ids
     it holds. With `embedding_dim=1` the vectors are the terms of a linear model.
 
@@ -88,7 +88,7 @@ class FieldEmbedding(keras.layers.Layer):
             table.build()
         self.vectors = {
             feature.name: self.add_weight(
-                shape=(math.prod(feature.shape), self.embedding_dim),
+                shape=(feature.width, self.embedding_dim),
                 initializer=keras.initializers.RandomNormal(stddev=self.stddev),
                 name=f"{feature.name}_vectors",
             )
@@ -140,16 +140,28 @@ def flat(fields: Tensor) -> Tensor:
     return ops.reshape(fields, (*ops.shape(fields)[:-2], width))
 
 
-def pair_products(vectors: Tensor) -> Tensor:
-    """Return the sum of the dot products of all pairs of fields, `(batch[, candidates])`.
+def pooled_pairs(vectors: Tensor) -> Tensor:
+    """Return the sum of the element-wise products of all pairs of fields.
 
-        sum over f < g of <v_f, v_g> = 1/2 sum over d of (sum over f of v_fd)^2 - sum over f v_fd^2
+        sum over f < g of v_f * v_g = 1/2 ((sum over f of v_f)^2 - sum over f of v_f^2)
 
     The cost is linear in the fields. float32, since the difference of two large numbers is left.
 
     Args:
         vectors: `(batch[, candidates], fields, dim)`.
+
+    Returns:
+        `(batch[, candidates], dim)`.
     """
     vectors = ops.cast(vectors, "float32")
     of_sum = ops.square(ops.sum(vectors, axis=-2))
-    return 0.5 * ops.sum(of_sum - ops.sum(ops.square(vectors), axis=-2), axis=-1)
+    return 0.5 * (of_sum - ops.sum(ops.square(vectors), axis=-2))
+
+
+def pair_products(vectors: Tensor) -> Tensor:
+    """Return the sum of the dot products of all pairs of fields, `(batch[, candidates])`.
+
+    Args:
+        vectors: `(batch[, candidates], fields, dim)`.
+    """
+    return ops.sum(pooled_pairs(vectors), axis=-1)

@@ -13,6 +13,7 @@ class ClickRows(NamedTuple):
 
     labels: np.ndarray
     logits: np.ndarray
+    log_odds: np.ndarray
     predicted: np.ndarray
     grouped_auc: tuple[float, int]
     bins: int
@@ -37,7 +38,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     0.75
     """
     labels = binary(labels, "auc: labels")
-    scores = _scores(scores, len(labels), "auc: scores")
+    scores = checked_scores(scores, len(labels), "auc: scores")
     positives = labels.sum()
     pairs = positives * (len(labels) - positives)
     from scipy.stats import rankdata  # takes a second, which rankings need not wait for
@@ -64,7 +65,7 @@ def grouped_auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
     (1.0, 1)
     """
     labels = binary(labels, "grouped_auc: labels")
-    scores = _scores(scores, len(labels), "grouped_auc: scores")
+    scores = checked_scores(scores, len(labels), "grouped_auc: scores")
     groups = np.asarray(groups)
     if groups.shape != labels.shape or groups.dtype.kind not in "iu":
         raise ValueError(
@@ -108,7 +109,7 @@ def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
     0.0
     """
     labels = binary(labels, "log_loss: labels")
-    logits = _scores(logits, len(labels), "log_loss: logits")
+    logits = checked_scores(logits, len(labels), "log_loss: logits")
     return float(np.mean(np.logaddexp(0.0, np.where(labels == 1, -1.0, 1.0) * logits)))
 
 
@@ -167,13 +168,8 @@ def calibration_curve(
     ([0.5, 0.8], [0.5, 1.0], 0.1)
     """
     labels = binary(labels, "calibration_curve: labels")
-    predicted = np.asarray(predicted, np.float64)
     check_integer("calibration_curve", "bins", bins, 1, numpy=True)
-    if predicted.shape != labels.shape or not ((predicted >= 0) & (predicted <= 1)).all():
-        raise ValueError(
-            f"calibration_curve: expected {len(labels)} probabilities from 0 to 1; received "
-            f"{predicted!r:.80}. Apply the sigmoid to logits first."
-        )
+    predicted = checked_probabilities(predicted, len(labels), "calibration_curve")
     edges = np.quantile(predicted, np.arange(1, bins) / bins, method="inverted_cdf")
     bin_ = np.searchsorted(np.unique(edges), predicted, side="left")
     rows = np.bincount(bin_)
@@ -194,7 +190,7 @@ def binary(labels: np.ndarray, what: str) -> np.ndarray:
     return labels
 
 
-def _scores(scores: np.ndarray, rows: int, what: str) -> np.ndarray:
+def checked_scores(scores: np.ndarray, rows: int, what: str) -> np.ndarray:
     """Validate that there is one score for each label, and return them as float64."""
     scores = np.asarray(scores, np.float64)
     if scores.shape != (rows,):
@@ -208,3 +204,14 @@ def _scores(scores: np.ndarray, rows: int, what: str) -> np.ndarray:
             "out, or find out why the model gives them."
         )
     return scores
+
+
+def checked_probabilities(predicted: np.ndarray, rows: int, what: str) -> np.ndarray:
+    """Validate that there is one probability for each label, and return them as float64."""
+    predicted = np.asarray(predicted, np.float64)
+    if predicted.shape != (rows,) or not ((predicted >= 0) & (predicted <= 1)).all():
+        raise ValueError(
+            f"{what}: expected {rows} probabilities from 0 to 1; received {predicted!r:.80}. Apply "
+            "the sigmoid to logits first."
+        )
+    return predicted

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasrec.layers.field_embedding import flat, pair_products
+from kerasrec.layers.fields.field_embedding import flat, pair_products
 from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit
 from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor

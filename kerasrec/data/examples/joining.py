@@ -1,0 +1,129 @@
+"""Columns of other tables, joined to examples by a key: vectors of items, facts about shops."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kerasrec.data.tables.aliases import nearest
+from kerasrec.data.tables.arrow import (
+    ArrowColumn,
+    columns_of,
+    distinct_ids,
+    joined,
+    to_arrow,
+    to_ids,
+)
+from kerasrec.data.tables.table_file import FileForm, TableFile
+
+
+def with_tables(
+    columns: Mapping[str, Any], tables: Mapping[str, Any], owner: str = "Examples"
+) -> dict[str, Any]:
+    """Return columns of rows and, behind them, those of other tables by keys.
+
+    A column whose name is taken gets the name of the key in front. Rows whose key has no row in the
+    table, or that have no key, lack its values.
+
+    Args:
+        columns: columns of the rows.
+        tables: table, or path of its file, by the name of the column of keys, which the table has
+            too, each key once.
+        owner: start of the error message.
+
+    Raises:
+        ValueError: if a column of keys does not exist or holds no ids, keys repeat, are missing or
+            of another type in the table, no row has one of its keys, or there is nothing to join.
+
+    Example:
+
+    >>> rows = {"shop": ["b", "a", "c"], "size": [1, 2, 3]}
+    >>> found = with_tables(rows, {"shop": {"shop": ["a", "b"], "size": [9, 8]}})
+    >>> list(found), found["shop_size"].to_pylist()
+    (['shop', 'size', 'shop_size'], [8, 9, None])
+    """
+    if not isinstance(tables, Mapping):
+        raise ValueError(
+            f"{owner}: tables needs a dict of tables or paths by the column of their keys; "
+            f"received {tables!r:.80}. Write tables={{'item_id': 'vectors.parquet'}}."
+        )
+    found = dict(columns)
+    for key, source in tables.items():
+        if key not in columns:
+            raise ValueError(
+                f"{owner}: tables[{key!r}] is joined by a column {key!r} of the rows; received "
+                f"{list(columns)}. Name the column of keys.{nearest(str(key), columns)}"
+            )
+        known = _plain(to_ids(columns[key], f"{owner}: column {key!r}"))
+        what = f"{owner}: tables[{key!r}]"
+        table = _read(what, key, known, source)
+        places = pc.index_in(known, value_set=_keys(what, key, known, table), skip_nulls=True)
+        if places.null_count == len(places):
+            raise ValueError(
+                f"{what}: no row has a key of this table; the rows have such as "
+                f"{known.drop_null()[:3].to_pylist()}, the table {table[key][:3].to_pylist()}. "
+                "Pass the table of these keys."
+            )
+        for name in table.column_names:
+            if name == key:
+                continue
+            given = name if name not in found else f"{key}_{name}"
+            if given in found:
+                raise ValueError(
+                    f"{what}: columns need different names; received {name!r} and {given!r} twice. "
+                    "Rename one of them."
+                )
+            found[given] = table[name].combine_chunks().take(places)
+    return found
+
+
+def _read(what: str, key: str, known: ArrowColumn, source: Any) -> pa.Table:
+    """Return a table, of a file with keys typed as in the rows."""
+    if isinstance(source, str | os.PathLike):
+        form = FileForm(id_type="integer" if pa.types.is_integer(known.type) else "string")
+        file = TableFile.open(source, form)
+        raw, kinds = file.read(), {key: "item"}
+        made = {n: file.typed(raw[n], kinds.get(n, "any"), n) for n in raw.column_names}
+    else:
+        made = {n: to_arrow(v, f"{what}: column {n!r}") for n, v in columns_of(source).items()}
+    if key not in made or len(made) < 2:
+        raise ValueError(
+            f"{what}: expected a column {key!r}, as in the rows, and another one; received "
+            f"{list(made)}. Rename the column of keys, or leave the table out."
+        )
+    return joined(made, what)
+
+
+def _keys(what: str, key: str, known: ArrowColumn, table: pa.Table) -> ArrowColumn:
+    """Return the keys of a table, each of which has one row."""
+    keys = to_ids(table[key], f"{what}: column {key!r}")
+    if keys.null_count:
+        raise ValueError(
+            f"{what}: every row needs its key; {keys.null_count} of {len(keys)} lack {key!r}. Drop "
+            "these rows or fill them in."
+        )
+    distinct, positions = distinct_ids(keys)
+    if len(distinct) < len(keys):
+        counts = np.bincount(positions)
+        first = distinct[int(np.argmax(counts > 1))].as_py()
+        raise ValueError(
+            f"{what}: every key must have one row; {np.count_nonzero(counts > 1)} of "
+            f"{len(distinct)} have several, such as {first!r}. Join their rows to one."
+        )
+    keys = _plain(keys)
+    if keys.type != known.type:
+        raise ValueError(
+            f"{what}: column {key!r} holds {keys.type}, such as {keys[0].as_py()!r}; that of the "
+            f"rows holds {known.type}, such as {known.drop_null()[:1].to_pylist()}. Cast one of "
+            "the two."
+        )
+    return keys
+
+
+def _plain(ids: ArrowColumn) -> ArrowColumn:
+    """Return ids as one array of int64 or large_string."""
+    ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    return ids.cast(pa.large_string()) if pa.types.is_dictionary(ids.type) else ids

@@ -1,0 +1,1 @@
+"""Metrics, curves, intervals and segments of predicted clicks."""

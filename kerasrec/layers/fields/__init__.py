@@ -1,0 +1,1 @@
+"""Layers that make one vector of each feature, or weights of several."""

@@ -1,0 +1,1 @@
+"""Factorization machines and models made of them."""
