@@ -21,7 +21,7 @@ LARGEST_ROOM = 14
 ORDER = {"data": ("tables", "splits", "encoding", "examples", "batches", "streams")}
 
 # What imports nothing of ours, and everything may import.
-GROUND = {"_checks", "_files", "_keras", "_progress"}
+GROUND = {"_checks", "_files", "_keras", "_progress", "_repeats"}
 BASE = {"calibration", "schema", "types"}
 MAY_IMPORT = {
     "_registration": set(),
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "_files": set(),
     "_keras": set(),
     "_progress": set(),
+    "_repeats": set(),
     "calibration": set(),
     "schema": set(),
     "types": {"schema"},

@@ -149,12 +149,15 @@ def products(table: VectorTable, factors: Tensor | None = None) -> Scorer:
     """
 
     def score(queries: Tensor) -> Scores:
+        shared = table.shared_products(queries)
+
         def block(start: Tensor, stop: Tensor) -> Tensor:
-            found = table.dot_products(queries, start, stop)
+            found = table.dot_products(queries, start, stop, shared)
             return found if factors is None else found * factors[start:stop]
 
         def exact(positions: Tensor) -> Tensor:
-            found = tf.einsum("bd,bnd->bn", queries, table.rows(positions))
+            # Unlike a matrix product, a sum of a row is the same wherever the row stands.
+            found = tf.reduce_sum(queries[:, None] * table.rows(positions), axis=-1)
             return found if factors is None else found * tf.gather(factors, positions)
 
         return Scores(block, exact if table.is_coarse else None)

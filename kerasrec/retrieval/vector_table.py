@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrec._checks import check_choice
+from kerasrec._repeats import find_repeats
 from kerasrec.types import Tensor
 
 KINDS = ("float32", "float16", "int8")
@@ -23,6 +24,8 @@ class VectorTable(tf.Module):
 
     With int8, q alone is enough to find candidates: `dot_products` reads q only. `rows` reads q and
     r, which is 14 times as precise. Two values of r share a byte.
+
+    Equal rows have equal products, wherever they stand: `shared_products` computes them once.
 
     Args:
         values: `(rows, dim)`.
@@ -56,6 +59,7 @@ class VectorTable(tf.Module):
             self.whole = _variable(whole.astype(np.int8), f"{name}_whole")
             packed = (rest[:, ::2] | rest[:, 1::2] << 4).astype(np.uint8)
             self.rest = _variable(packed, f"{name}_rest")
+            self._find_repeats(np.column_stack([scales, whole, rest]))
             return
         if self.kind == "float16" and np.abs(values).max(initial=0) > np.finfo(np.float16).max:
             raise ValueError(
@@ -63,6 +67,21 @@ class VectorTable(tf.Module):
                 f"{np.abs(values).max():,.0f}. Use int8, which has a scale for each row."
             )
         self.values = _variable(values.astype(self.kind), name)
+        self._find_repeats(values.astype(self.kind))
+
+    def _find_repeats(self, stored: np.ndarray) -> None:
+        """Number the rows that stand in the table more than once; None if there are none."""
+        self.repeated: tf.Variable | None = None
+        self.slots: tf.Variable | None = None
+        repeats, originals = find_repeats(np.ascontiguousarray(stored + 0.0, np.float32))
+        if not len(repeats):
+            return
+        first = np.unique(originals)
+        slots = np.full(len(stored), -1, np.int32)
+        slots[first] = np.arange(len(first))
+        slots[repeats] = np.searchsorted(first, originals)
+        self.repeated = _variable(first.astype(np.int32), f"{self.name}_repeated")
+        self.slots = _variable(slots, f"{self.name}_slots")
 
     @property
     def variables_stored(self) -> list[tf.Variable]:
@@ -96,22 +115,45 @@ class VectorTable(tf.Module):
         rows = (whole + rest) * tf.nn.embedding_lookup(self.scales, ids)[..., None]
         return tf.ensure_shape(rows, (*whole.shape[:-1], self.dim))
 
-    def dot_products(self, queries: Tensor, start: Tensor, stop: Tensor) -> Tensor:
+    def shared_products(self, queries: Tensor) -> Tensor | None:
+        """Return the products with the rows that stand in the table more than once.
+
+        Args:
+            queries: float32 `(batch, dim)`.
+
+        Returns:
+            float32 `(batch, different repeated rows)` for `dot_products`, None if there are none.
+        """
+        return None if self.repeated is None else self._products(queries, self.repeated)
+
+    def dot_products(
+        self, queries: Tensor, start: Tensor, stop: Tensor, shared: Tensor | None = None
+    ) -> Tensor:
         """Return the products with the rows from `start` to `stop`; for int8, with q only.
 
         Args:
             queries: float32 `(batch, dim)`.
             start: first row.
             stop: the row after the last.
+            shared: the result of `shared_products` for these queries, taken for equal rows.
 
         Returns:
             float32 `(batch, stop - start)`.
         """
+        found = self._products(queries, slice(start, stop))
+        if shared is None or self.slots is None:
+            return found
+        slots = self.slots[start:stop]
+        return tf.where(slots < 0, found, tf.gather(shared, tf.maximum(slots, 0), axis=1))
+
+    def _products(self, queries: Tensor, rows: Any) -> Tensor:
+        def take(table: Any) -> Any:
+            return table[rows] if isinstance(rows, slice) else tf.gather(table, rows)
+
         if self.kind != "int8":
-            block = tf.cast(self.values[start:stop], tf.float32)
-            return tf.matmul(queries, block, transpose_b=True)
-        block = tf.cast(self.whole[start:stop], tf.float32)
-        return tf.matmul(queries, block, transpose_b=True) * self.scales[start:stop]
+            return tf.matmul(queries, tf.cast(take(self.values), tf.float32), transpose_b=True)
+        block = tf.cast(take(self.whole), tf.float32)
+        return tf.matmul(queries, block, transpose_b=True) * take(self.scales)
 
     def numpy(self) -> np.ndarray:
         """Return the values that `rows` reads, for all rows: `(rows, dim)`."""

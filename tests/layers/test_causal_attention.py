@@ -87,10 +87,12 @@ def test_queries_of_their_own():
     layer = CausalAttention(2, 6)
     layer.build(STEPS.shape)
     layer.inward.bias.assign(RNG.normal(size=24))
-    np.testing.assert_allclose(layer(STEPS, POSITION, STEPS), layer(STEPS, POSITION), rtol=1e-5)
+    np.testing.assert_allclose(
+        layer(STEPS, POSITION, STEPS), layer(STEPS, POSITION), rtol=1e-5, atol=1e-6
+    )
     # Keys and values come from the inputs: one step finds its own value, whatever asks.
     one = layer(STEPS[:, :1], POSITION[:, :1], 5 * STEPS[:, 1:2])
-    np.testing.assert_allclose(one, layer(STEPS[:, :1], POSITION[:, :1]), rtol=1e-5)
+    np.testing.assert_allclose(one, layer(STEPS[:, :1], POSITION[:, :1]), rtol=1e-5, atol=1e-6)
     other = layer(STEPS, POSITION, STEPS[::-1])
     assert not np.allclose(other[0, 3], layer(STEPS, POSITION)[0, 3], rtol=1e-2)
 

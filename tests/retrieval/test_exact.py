@@ -12,12 +12,13 @@ from kerasrec.retrieval.index import ExactIndex, products
 from kerasrec.retrieval.vector_table import VectorTable
 
 
-def index_of(items, pairs_per_block=2**22):
-    return ExactIndex(products(VectorTable(items)), len(items), pairs_per_block=pairs_per_block)
+def index_of(items, pairs_per_block=2**22, kind="float32"):
+    score = products(VectorTable(items, kind))
+    return ExactIndex(score, len(items), pairs_per_block=pairs_per_block)
 
 
-def top_k(queries, items, k, *, exclude=None, pairs_per_block=2**22):
-    index = index_of(items, pairs_per_block)
+def top_k(queries, items, k, *, exclude=None, pairs_per_block=2**22, kind="float32"):
+    index = index_of(items, pairs_per_block, kind)
     return index.search(tf.constant(queries, tf.float32), k, exclude=exclude)
 
 
@@ -156,15 +157,18 @@ def test_rescored_equals_a_sort_by_the_closer_look(data):
     assert (found.scores[0, len(expected) :].numpy() == LOWEST_SCORE).all()
 
 
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("num_items", [37, 130, exact.FEW_CANDIDATES + 77])
 @pytest.mark.parametrize("pairs_per_block", [100, 2**22])
-def test_items_of_equal_vectors_stay_in_the_order_of_the_catalogue(num_items, pairs_per_block):
+def test_items_of_equal_vectors_stay_in_the_order_of_the_catalogue(
+    num_items, pairs_per_block, kind
+):
     """With vectors whose products are rounded, wherever an item stands in a block."""
     rng = np.random.default_rng(0)
     kinds = rng.normal(size=(3, 33)).astype(np.float32)
     which = rng.integers(0, 3, num_items)
     queries = rng.normal(size=(4, 33)).astype(np.float32)
-    best = top_k(queries, kinds[which], 30, pairs_per_block=pairs_per_block)
+    best = top_k(queries, kinds[which], 30, pairs_per_block=pairs_per_block, kind=kind)
     for row, query in enumerate(queries):
         rank = np.argsort(-(kinds.astype(np.float64) @ query))
         expected = np.concatenate([np.flatnonzero(which == kind) for kind in rank])[:30]

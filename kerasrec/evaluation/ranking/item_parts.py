@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from kerasrec._repeats import find_repeats
 from kerasrec.evaluation.ranking.scoring import (
     check_scores,
-    find_repeats,
     in_calls,
     slices,
     take_features,

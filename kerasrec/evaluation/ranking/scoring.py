@@ -3,11 +3,11 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 
 from kerasrec._checks import check_integer
+from kerasrec._repeats import find_repeats
 from kerasrec.schema import Feature
 from kerasrec.types import Columns, Ranker, Retriever, Tensor
 
@@ -205,23 +205,6 @@ def in_calls(read: Callable[[Columns], Tensor], features: Columns) -> np.ndarray
         for rows in slices(max(1, count), step)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def find_repeats(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the rows that equal an earlier row bit by bit, and the first such row of each."""
-    words: Any = vectors.view(np.uint64 if vectors.shape[1] % 2 == 0 else np.uint32)
-    odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], np.uint64) * 2 + 1
-    # Equal rows have equal hashes. Rows with the hash of an earlier row are then compared.
-    multiply: Any = np.einsum
-    hashes = multiply("id,d->i", words, odd, dtype=np.uint64)
-    ordered = np.sort(hashes)
-    if not (ordered[1:] == ordered[:-1]).any():  # as in most catalogues; np.unique takes far longer
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    original = first[which]
-    repeats = np.flatnonzero(original != np.arange(len(vectors)))
-    repeats = repeats[(vectors[repeats] == vectors[original[repeats]]).all(axis=1)]
-    return repeats, original[repeats]
 
 
 def _retriever_scorer(model: Retriever, items: Columns, max_memory_mb: int) -> BlockScorer:
