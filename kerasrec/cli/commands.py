@@ -197,6 +197,7 @@ def export(
             k=k,
             users=found.users,
             items=tables,
+            tables=found.tables,
             signatures=signatures,
             filter_by=filter_by,
             quantize=quantize,

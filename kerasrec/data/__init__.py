@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encoding.vocabulary": ["Vocabulary"],
         "encoding.vocabulary_file": ["load_vocabularies", "save_vocabularies"],
         "examples.examples": ["Examples"],
+        "examples.keyed_table": ["KeyedTable"],
         "examples.prepared": ["PreparedExamples", "prepare_examples"],
         "examples.reading": ["read_examples"],
         "examples.splitting": ["ExampleSplit", "split_examples"],

@@ -13,7 +13,9 @@
 the rows have no users and items |
 
 `users.parquet` and `items.parquet` are there if the model reads features of users or items: their
-encoded values, one row for each encoded id. `titles.parquet` is there if the data set names its
+encoded values, one row for each encoded id. `tables/` is there if it reads columns of tables that
+were joined by a key: `vocabularies.parquet` of the keys, and `0.parquet` and so on with the encoded
+values by key, in the order of the vocabularies. `titles.parquet` is there if the data set names its
 items. `run.json`, `queries.parquet` and, of predicted clicks, `predictions.parquet` are for
 `kerasrec report`, see `records`. Older runs lack these, and only the report needs them.
 """
@@ -37,7 +39,7 @@ from kerasrec.schema import Schema
 if TYPE_CHECKING:  # at run time, only what reads it pays for its import
     import pyarrow as pa
 
-    from kerasrec.data import PreparedData, PreparedExamples
+    from kerasrec.data import KeyedTable, PreparedData, PreparedExamples
 
 FILES = (
     "model.keras",
@@ -49,6 +51,7 @@ FILES = (
     "metrics.json",
 )
 SEEN = "seen.parquet"
+TABLES = "tables"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +101,18 @@ class Run:
         """Read the encoded item features by encoded id; None if the model reads none."""
         return self._side("items")
 
+    @functools.cached_property
+    def tables(self) -> "dict[str, KeyedTable]":
+        """Read the joined tables by key; empty if the model reads none."""
+        folder = self.directory / TABLES
+        if not folder.is_dir():
+            return {}
+        keys: Any = kerasrec.data.load_vocabularies(folder)
+        return {
+            key: kerasrec.data.KeyedTable(known, _read_columns(folder / f"{number}.parquet"))
+            for number, (key, known) in enumerate(keys.items())
+        }
+
     def _side(self, name: str) -> dict[str, np.ndarray] | None:
         file = self.directory / f"{name}.parquet"
         return _read_columns(file) if file.is_file() else None
@@ -146,7 +161,7 @@ def write_run(
         directory: the new directory.
         model: the trained model.
         ready: the rows that the model was trained on. The vocabularies, the items seen and the
-            features of users and items that the model reads are kept.
+            features of users and items that the model reads are kept, and joined tables.
         flags: flags of `kerasrec fit`, with the model's name under `model`.
         split: rows and checksum by part.
         history: losses by epoch.
@@ -183,7 +198,17 @@ def write_run(
                 pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
         if model.schema.item:
             _write_sides(partial, model.schema, ready)
+        elif isinstance(ready, kerasrec.data.PreparedExamples) and ready.tables:
+            _write_tables(partial / TABLES, ready.tables)
     return final
+
+
+def _write_tables(folder: Path, tables: "Mapping[str, KeyedTable]") -> None:
+    """Write joined tables, as `Run.tables` reads them."""
+    folder.mkdir()
+    kerasrec.data.save_vocabularies({key: table.keys for key, table in tables.items()}, folder)
+    for number, table in enumerate(tables.values()):
+        _write_columns(folder / f"{number}.parquet", table.columns)
 
 
 def _write_sides(folder: Path, schema: Schema, ready: Any) -> None:

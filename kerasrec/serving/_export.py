@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from kerasrec.data.encoding.vocabulary_file import Encoder
+from kerasrec.data.examples.keyed_table import KeyedTable
 from kerasrec.serving.artifact import sidecars
 from kerasrec.serving.artifact.model_card import check_card
 from kerasrec.serving.artifact.signature_defs import set_methods
@@ -35,6 +36,7 @@ def export(
     k: int | Sequence[int] | None = None,
     users: Columns | None = None,
     items: Columns | None = None,
+    tables: Mapping[str, KeyedTable] | None = None,
     candidates: Any = None,
     signatures: Sequence[str] | None = None,
     filter_by: str | None = None,
@@ -89,6 +91,7 @@ def export(
 
     Features of `users` and `items` are stored in the graph and found there by id, so that they are
     no inputs of a signature. An id that is not in the vocabulary has the row of the unknown id.
+    Columns of `tables` are found by their key likewise; those of an unknown key are missing.
 
     `explain` is written for models whose score is a sum over the items of the user, such as EASE:
     the raw ids of these items, padded with "" or -1, and what each adds to the score.
@@ -121,6 +124,9 @@ def export(
             stay inputs.
         items: encoded item features, likewise, as `PreparedData.items`. Needed if the id is not
             the only item feature, and for `filter_by`.
+        tables: joined tables by key, of a model without items, as `PreparedExamples.tables`:
+            requests then send the key, which need not be a feature, and their columns are found by
+            it. None, and requests send the columns.
         candidates: encoded ids of the items that may be recommended; None for all.
         signatures: names of the signatures to write, None for all. Unused weights and vocabularies
             are left out.
@@ -170,6 +176,7 @@ def export(
         vocabularies,
         users=users,
         items=items,
+        tables=tables,
         candidates=candidates,
         k=k,
         signatures=signatures,

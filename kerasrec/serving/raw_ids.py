@@ -2,6 +2,7 @@
 
 import keyword
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -49,18 +50,19 @@ def filter_space(schema: Schema, filter_by: str) -> str:
     return schema.id_space(filter_by)
 
 
-def check_names(schema: Schema, filter_by: str | None = None) -> None:
+def check_names(schema: Schema, filter_by: str | None = None, keys: Iterable[str] = ()) -> None:
     """Check that the feature names can be inputs of a served signature.
 
     Args:
         schema: the features of the model.
         filter_by: column that recommendations are filtered by, which adds an input `allow`.
             Without items there are no recommendations, and no inputs of their own.
+        keys: keys of joined tables, which are inputs too.
 
     Raises:
         ValueError: naming the invalid names, and the fix.
     """
-    names = [feature.name for feature in schema.features]
+    names = [*dict.fromkeys([*(feature.name for feature in schema.features), *keys])]
     refused = [
         name
         for name in names

@@ -11,10 +11,11 @@ from kerasrec._checks import check_choice
 from kerasrec.calibration import Calibration, calibration_of
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.encoding.vocabulary_file import Encoder
+from kerasrec.data.examples.keyed_table import KeyedTable
 from kerasrec.retrieval.columns import candidate_columns, check_vocabularies, side_columns
 from kerasrec.retrieval.item_vectors import item_vectors
 from kerasrec.retrieval.vector_table import KINDS
-from kerasrec.schema import Feature, Schema
+from kerasrec.schema import Categorical, Feature, Hashed, Schema
 from kerasrec.serving.parts import Parts, float32_copy, in_float32, parts_of
 from kerasrec.serving.pipeline import Pipeline
 from kerasrec.serving.quantization import round_tables
@@ -43,6 +44,7 @@ class ExportSpec:
         vocabularies: vocabulary of every feature with its own ids, and of the filter.
         users: user features that requests need not send, by encoded id, without the id.
         items: item features, likewise: all of them.
+        tables: joined tables by key, of which some columns are features.
         candidates: encoded item features of the catalogue, one row per item, ordered by id; empty
             for a table, which has no items.
         ks: lengths of the recommended lists; none for a table.
@@ -63,6 +65,7 @@ class ExportSpec:
     vocabularies: Mapping[str, Any]
     users: Columns
     items: Columns
+    tables: Mapping[str, KeyedTable]
     candidates: Columns
     ks: tuple[int, ...]
     signatures: tuple[str, ...]
@@ -107,13 +110,17 @@ class ExportSpec:
 
     @property
     def stored(self) -> dict[str, Columns]:
-        """Return the stored features of users and of items, by the name of the id."""
+        """Return the stored features of users, items and joined tables, by the name of the id.
+
+        That of a table is `row_of` its key, since its keys are others than those that the model
+        knows.
+        """
         schema, found = self.schema, {}
         if schema.user:
             found[schema.user_id.name] = self.users
         if schema.item:
             found[schema.item_id.name] = self.items
-        return found
+        return found | {row_of(key): table.columns for key, table in self.tables.items()}
 
     @property
     def item_vocabulary(self) -> Vocabulary:
@@ -122,8 +129,20 @@ class ExportSpec:
         return found
 
     def requested(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
-        """Return the features that a request sends: those that are not stored."""
-        return tuple(f for f in features if f.name not in self.users and f.name not in self.items)
+        """Return the features that a request sends: those that are not stored, and keys."""
+        stored = {name for table in self.stored.values() for name in table}
+        return tuple(f for f in self.with_keys(features) if f.name not in stored)
+
+    def with_keys(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
+        """Return features and, behind them, the keys of their tables that are no features."""
+        names = {feature.name for feature in features}
+        known = {feature.name for feature in self.schema.features}
+        keys = [
+            Categorical(key, table.keys.num_ids)
+            for key, table in self.tables.items()
+            if key not in known and names & set(table.columns)
+        ]
+        return (*features, *keys)
 
     @property
     def item_ids(self) -> np.ndarray:
@@ -156,6 +175,7 @@ def make_spec(
     *,
     users: Columns | None = None,
     items: Columns | None = None,
+    tables: Mapping[str, KeyedTable] | None = None,
     candidates: Any = None,
     k: int | Sequence[int] | None = None,
     signatures: Sequence[str] | None = None,
@@ -169,6 +189,7 @@ def make_spec(
         vocabularies: vocabulary by feature name.
         users: encoded user features by encoded id, or None.
         items: encoded item features by encoded id, or None.
+        tables: joined tables by key, or None.
         candidates: encoded item ids, or None.
         k: length of the lists, or several; None for 10.
         signatures: names, or None for all.
@@ -188,9 +209,10 @@ def make_spec(
     if quantize != "float32":
         rounded = float32_copy(model)
         round_tables(rounded.whole, quantize)
-    check_names(schema, filter_by)
+    check_names(schema, filter_by, tables or ())
     names = vocabulary_names(schema, filter_by)
     used = check_vocabularies("export", schema, vocabularies, names)
+    joined = _tables_of(schema, used, tables)
     space = None if filter_by is None else filter_space(schema, filter_by)
     if space is not None and not isinstance(used[space], Vocabulary):
         raise ValueError(
@@ -213,6 +235,7 @@ def make_spec(
         vocabularies=used,
         users=side_columns("export", schema, "user", users),
         items=side_columns("export", schema, "item", items),
+        tables=joined,
         candidates=columns,
         ks=ks,
         signatures=choose_signatures(parts, ks, signatures),
@@ -226,7 +249,8 @@ def make_spec(
             if not feature.has_ids
             else used[schema.id_space(feature.name)].dtype
             for feature in schema.features
-        },
+        }
+        | {key: table.keys.dtype for key, table in joined.items()},
         known_by=known_by(parts.retriever or model),
         category_space=space,
         classes=_classes(model, vocabularies),
@@ -259,6 +283,62 @@ def _check_model(parts: Parts) -> None:
                 f"export: weight {weight.path!r} holds NaN or infinity. Training diverged: lower "
                 "the learning rate or clip gradients, and train again."
             )
+
+
+def row_of(key: str) -> str:
+    """Return the name under which the row of a joined table is known. No column has it."""
+    return f"row of {key}"
+
+
+def _tables_of(
+    schema: Schema, vocabularies: Mapping[str, Encoder], tables: Mapping[str, KeyedTable] | None
+) -> dict[str, KeyedTable]:
+    """Return the joined tables with the columns that are features.
+
+    Raises:
+        ValueError: if a table does not fit the schema, or its keys cannot be sent.
+    """
+    if tables and schema.item:
+        raise ValueError(
+            f"export: tables are for models without items; received {list(tables)}. Pass the "
+            "features of users and items as users= and items=."
+        )
+    found: dict[str, KeyedTable] = {}
+    taken: set[str] = set()
+    for key, table in (tables or {}).items():
+        if not isinstance(table, KeyedTable):
+            raise ValueError(
+                f"export: tables[{key!r}] must be a kerasrec.data.KeyedTable; received "
+                f"{type(table).__name__}. Pass PreparedExamples.tables."
+            )
+        features = [f for f in schema.features if f.name in table.columns]
+        for feature in features:
+            column = table.columns[feature.name]
+            if column.shape[1:] != feature.shape or column.dtype != feature.dtype:
+                raise ValueError(
+                    f"export: tables[{key!r}] has {column.dtype} {column.shape[1:]} for "
+                    f"{feature.name!r}; expected {feature.dtype} {feature.shape}. Pass the "
+                    "tables of the rows that the model was trained on."
+                )
+            if feature.name in taken or feature.name == key:
+                raise ValueError(
+                    f"export: {feature.name!r} can be found in one table alone; received it in "
+                    f"tables[{key!r}] too. Leave it out of one."
+                )
+        own = next((f for f in schema.features if f.name == key), None)
+        if own is not None and (
+            not isinstance(own, Categorical | Hashed)
+            or vocabularies[schema.id_space(key)].dtype != table.keys.dtype
+        ):
+            raise ValueError(
+                f"export: requests send {key!r} once, and the model reads it as {own.kind}, not as "
+                f"the {table.keys.dtype} keys of a table. Train with features={{{key!r}: "
+                "'categorical'}, or leave tables= out, and requests send the joined columns."
+            )
+        taken |= {feature.name for feature in features}
+        if features:
+            found[key] = KeyedTable(table.keys, {f.name: table.columns[f.name] for f in features})
+    return found
 
 
 def _classes(model: Any, vocabularies: Mapping[str, Encoder]) -> tuple[str, ...]:

@@ -268,8 +268,14 @@ def test_vectors_are_joined_from_a_file(rows, tmp_path, capsys):
     found = read_run(run)
     assert found.schema.feature("vector").size == 3
     path = serving.export(found.model, tmp_path / "served", vocabularies=found.vocabularies)
-    asked = {"x0": [0.5], "city": ["Rome"], "vector": [[1.0, 2.0, 0.5]]}
-    assert 0 < serving.load(path).predict(asked)["probability"][0] < 1
+    asked = {"x0": [0.5] * 2, "city": ["Rome"] * 2}
+    sent = serving.load(path).predict({**asked, "vector": [vectors[5], [np.nan] * 3]})
+    # The export of the run finds the vectors of these houses itself.
+    assert main(["export", str(run), str(tmp_path / "by_key")]) == 0
+    assert main(["verify", str(tmp_path / "by_key")]) == 0
+    by_key = serving.load(tmp_path / "by_key").predict({**asked, "house": ["h10", "nowhere"]})
+    np.testing.assert_allclose(by_key["probability"], sent["probability"], rtol=1e-5)
+    assert "house" in found.tables and found.tables["house"].keys.ids[0] == "h5"
     # The file is read again, and its values are compared.
     pq.write_table(pa.table({"house": houses["house"], "vector": [[0.0, 0.5, 1.0]] * 95}), file)
     assert main(["evaluate", str(run)]) == 2

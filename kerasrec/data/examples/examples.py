@@ -36,6 +36,8 @@ class Examples:
             labels are numbers.
         other_labels: names of further label columns, of the same form. They are no features; models
             of one label learn `label`.
+        tables: tables that were joined, by the column of their keys, so that exports can store
+            them.
 
     Example:
 
@@ -53,6 +55,7 @@ class Examples:
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     classes: tuple[str, ...] = ()
     other_labels: tuple[str, ...] = ()
+    tables: Mapping[str, pa.Table] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_table(
@@ -93,8 +96,9 @@ class Examples:
         """
         check_choice(OWNER, "missing", missing, ("error", "drop"))
         source = columns_of(data, OWNER)
+        kept: dict[str, pa.Table] = {}
         if tables is not None:
-            source = with_tables(source, tables, OWNER)
+            source, kept = with_tables(source, tables, OWNER)
         labels = label_names(OWNER, label)
         chosen = _features_of(list(source), labels, features, time, group)
         columns: dict[str, Any] = {}
@@ -134,7 +138,7 @@ class Examples:
         known = {name: kind for name, kind in (kinds or {}).items() if name in chosen}
         first, *others = labels
         found = table.combine_chunks()
-        return cls(found, first, chosen, time, group, known, names, tuple(others))
+        return cls(found, first, chosen, time, group, known, names, tuple(others), kept)
 
     def __len__(self) -> int:
         return self.table.num_rows

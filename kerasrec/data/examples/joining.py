@@ -22,8 +22,8 @@ from kerasrec.data.tables.table_file import FileForm, TableFile
 
 def with_tables(
     columns: Mapping[str, Any], tables: Mapping[str, Any], owner: str = "Examples"
-) -> dict[str, Any]:
-    """Return columns of rows and, behind them, those of other tables by keys.
+) -> tuple[dict[str, Any], dict[str, pa.Table]]:
+    """Return columns of rows and, behind them, those of other tables by keys, and these tables.
 
     A column whose name is taken gets the name of the key in front. Rows whose key has no row in the
     table, or that have no key, lack its values.
@@ -34,6 +34,9 @@ def with_tables(
             too, each key once.
         owner: start of the error message.
 
+    Returns:
+        All columns, and the tables by key, with their columns named as there.
+
     Raises:
         ValueError: if a column of keys does not exist or holds no ids, keys repeat, are missing or
             of another type in the table, no row has one of its keys, or there is nothing to join.
@@ -41,16 +44,18 @@ def with_tables(
     Example:
 
     >>> rows = {"shop": ["b", "a", "c"], "size": [1, 2, 3]}
-    >>> found = with_tables(rows, {"shop": {"shop": ["a", "b"], "size": [9, 8]}})
+    >>> found, tables = with_tables(rows, {"shop": {"shop": ["a", "b"], "size": [9, 8]}})
     >>> list(found), found["shop_size"].to_pylist()
     (['shop', 'size', 'shop_size'], [8, 9, None])
+    >>> tables["shop"].column_names
+    ['shop', 'shop_size']
     """
     if not isinstance(tables, Mapping):
         raise ValueError(
             f"{owner}: tables needs a dict of tables or paths by the column of their keys; "
             f"received {tables!r:.80}. Write tables={{'item_id': 'vectors.parquet'}}."
         )
-    found = dict(columns)
+    found, kept = dict(columns), {}
     for key, source in tables.items():
         if key not in columns:
             raise ValueError(
@@ -67,6 +72,7 @@ def with_tables(
                 f"{known.drop_null()[:3].to_pylist()}, the table {table[key][:3].to_pylist()}. "
                 "Pass the table of these keys."
             )
+        names = {key: key}
         for name in table.column_names:
             if name == key:
                 continue
@@ -77,7 +83,9 @@ def with_tables(
                     "Rename one of them."
                 )
             found[given] = table[name].combine_chunks().take(places)
-    return found
+            names[name] = given
+        kept[key] = table.rename_columns([names[name] for name in table.column_names])
+    return found, kept
 
 
 def _read(what: str, key: str, known: ArrowColumn, source: Any) -> pa.Table:

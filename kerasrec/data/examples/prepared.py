@@ -1,6 +1,7 @@
 """Encoding of examples in one call: columns, schema and vocabularies that belong together."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.data.examples.classes import class_positions, fit_classes
 from kerasrec.data.examples.dates import encode_dates, fit_dates
 from kerasrec.data.examples.examples import Examples
+from kerasrec.data.examples.keyed_table import KeyedTable, keyed_tables
 from kerasrec.data.examples.splitting import ExampleSplit
 from kerasrec.data.examples.windows import WINDOW
 from kerasrec.data.tables.arrow import is_text
@@ -75,6 +77,11 @@ class PreparedExamples:
         """Return the names of the classes, whose positions the labels are; none for numbers."""
         found: Any = self.vocabularies.get(self.schema.label)
         return () if found is None else tuple(map(str, found.ids))
+
+    @functools.cached_property
+    def tables(self) -> dict[str, KeyedTable]:
+        """Encode the joined tables by key: what an export finds by it. Empty without any."""
+        return keyed_tables(self.split.train.tables, self.schema, self.vocabularies)
 
     def for_model(self, model: Any) -> "PreparedExamples":
         """Return the rows as a model reads them.
@@ -265,6 +272,12 @@ def _fit(
         if kind is not None:
             known = HASHED if kind.partition(":")[0] == HASHED else kind
             check_choice(OWNER, f"features[{name!r}]", known, (*KINDS, "date"))
+        if kind is None and name in train.tables and pa.types.is_integer(column.type):
+            text = column.cast(pa.string())
+            if chosen_kind(name, text, None).kind == "categorical":
+                kind = kinds[name] = "categorical"
+            else:
+                column = text  # which is left out, since numbers of things are no amounts
         dates = fit_dates(name, column, kind, scaling) if kind in (None, "date") else None
         found = chosen_kind(name, column, kind) if dates is None else dates[1]
         if found.kind is None:

@@ -58,7 +58,7 @@ def windows(examples: Examples, length: int) -> Examples:
         column = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
         table = table.set_column(table.column_names.index(name), name, column)
     kinds = dict.fromkeys(examples.features, WINDOW)
-    return dataclasses.replace(examples, table=table, kinds=kinds)
+    return dataclasses.replace(examples, table=table, kinds=kinds, tables={})
 
 
 def _numbers(examples: Examples, name: str) -> np.ndarray:

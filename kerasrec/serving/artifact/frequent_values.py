@@ -25,7 +25,10 @@ def write(spec: ExportSpec, folder: pathlib.Path) -> None:
     for feature in spec.requested(spec.schema.features):
         if not feature.has_ids:
             continue
-        vocabulary = spec.vocabularies[spec.schema.id_space(feature.name)]
+        if feature in spec.schema.features:
+            vocabulary = spec.vocabularies[spec.schema.id_space(feature.name)]
+        else:
+            vocabulary = spec.tables[feature.name].keys
         if isinstance(vocabulary, Vocabulary):  # the values of buckets are numbers
             order = np.argsort(-vocabulary.counts, kind="stable")[:VALUES]
             values = map(str, vocabulary.ids[order].tolist())

@@ -56,7 +56,7 @@ def render(
     """
     card = card or {}
     model, schema = spec.model, spec.schema
-    stored = [*spec.users, *spec.items]
+    stored = [*spec.users, *spec.items, *(n for t in spec.tables.values() for n in t.columns)]
     versions = [f"kerasrec {kerasrec.__version__}"]
     versions += [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
     config = {k: v for k, v in model.get_config().items() if k not in _NOT_SHOWN}
@@ -87,6 +87,10 @@ def render(
         lines.append(
             f"- `{name}`: {spec.vocabularies[name].num_ids - FIRST_ID:,} ids, of {rows:,} {kind}"
         )
+    lines += [
+        f"- table by `{key}`: {table.keys.num_ids - FIRST_ID:,} keys"
+        for key, table in spec.tables.items()
+    ]
     lines.append("")
     if "data" in card:
         lines += [_section(card["data"]), ""]

@@ -18,7 +18,7 @@ from kerasrec.serving.graph.stored_features import StoredFeatures, where_missing
 from kerasrec.serving.parts import float32_copy
 from kerasrec.serving.quantization import compress_layers
 from kerasrec.serving.signatures import CLASSES
-from kerasrec.serving.spec import ExportSpec
+from kerasrec.serving.spec import ExportSpec, row_of
 from kerasrec.types import Features, Tensor
 
 Endpoint = tuple[Callable[..., Any], dict[str, tf.TensorSpec]]
@@ -42,6 +42,10 @@ class ServedModel:
         self.lookups = {
             name: lookup_of(vocabulary, folder / f"{name}.txt")
             for name, vocabulary in spec.vocabularies.items()
+        }
+        self.joined = {
+            key: IdLookup(table.keys, folder / f"{key}.keys.txt")
+            for key, table in spec.tables.items()
         }
         self.stored = StoredFeatures(spec)
         if spec.has_items:
@@ -115,7 +119,7 @@ class ServedModel:
         catalogue = self.catalogue.variables if self.spec.has_items else []
         stored = [*weights, *tables, *bounds, *catalogue, *self.stored.variables]
         saved.variables_read = [v for v in stored if id(v.handle) in read]
-        lookups = self.lookups.values()
+        lookups = [*self.lookups.values(), *self.joined.values()]
         maps = [lookup.table for lookup in lookups if isinstance(lookup, IdLookup)]
         saved.tables_read = [table for table in maps if id(table.resource_handle) in read]
         return saved
@@ -136,7 +140,7 @@ class ServedModel:
     def predict_examples(self, raw: Features) -> dict[str, Tensor]:
         """Return scores `(batch,)` of pairs in serialised Examples."""
         features = self.schema.features
-        parsed = parse_examples(raw["examples"], features, self.spec.dtypes)
+        parsed = parse_examples(raw["examples"], self.spec.with_keys(features), self.spec.dtypes)
         inputs = self._encode(parsed, features)
         for feature in set(features) - set(self.spec.requested(features)):
             value = parsed[feature.name]
@@ -222,9 +226,11 @@ class ServedModel:
 
     def _encode(self, raw: Features, features: tuple[Feature, ...]) -> dict[str, Tensor]:
         """Return encoded features: those of the request, and the stored ones."""
-        requested = self.spec.requested(features)
-        encoded = {feature.name: self._look_up(raw[feature.name], feature) for feature in requested}
-        return self.stored.complete(encoded, features)
+        sent = [f for f in self.spec.requested(features) if f in self.schema.features]
+        encoded = {feature.name: self._look_up(raw[feature.name], feature) for feature in sent}
+        encoded |= {row_of(key): lookup(raw[key]) for key, lookup in self.joined.items()}
+        found = self.stored.complete(encoded, features)
+        return {feature.name: found[feature.name] for feature in features}
 
     def _look_up(self, value: Tensor, feature: Feature) -> Tensor:
         if isinstance(feature, Date):

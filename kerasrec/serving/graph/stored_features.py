@@ -20,7 +20,10 @@ class StoredFeatures:
     def __init__(self, spec: ExportSpec) -> None:
         self.schema = spec.schema
         self.tables = {
-            id_name: {name: constant(f"{id_name}_{name}", column) for name, column in side.items()}
+            id_name: {
+                name: constant(f"{id_name}_{name}".replace(" ", "_"), column)
+                for name, column in side.items()
+            }
             for id_name, side in spec.stored.items()
         }
 

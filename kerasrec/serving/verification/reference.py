@@ -17,7 +17,7 @@ from kerasrec.serving.artifact import recorded_requests
 from kerasrec.serving.graph.examples import make_examples
 from kerasrec.serving.raw_ids import as_raw, encode_raw
 from kerasrec.serving.signatures import CLASSES
-from kerasrec.serving.spec import ExportSpec
+from kerasrec.serving.spec import ExportSpec, row_of
 from kerasrec.serving.verification.expected_lists import ExpectedLists, absent
 from kerasrec.types import RAW_PADDING, Columns
 
@@ -48,11 +48,16 @@ def record(spec: ExportSpec) -> dict[str, Any]:
     """
     schema, retriever = spec.schema, spec.rounded.retriever
     kinds, drawn = _inputs(schema, spec.vocabularies, np.random.default_rng(0))
+    for key, joined in spec.tables.items():
+        if not isinstance(spec.vocabularies.get(key), Vocabulary):  # no feature, or a hashed one
+            drawn[key] = _nine(joined.keys)[1]
     inputs = {feature.name: drawn[feature.name] for feature in spec.requested(schema.features)}
     encoded = {
         feature.name: _encode(feature, schema, spec.vocabularies, drawn[feature.name])
         for feature in schema.features
     }
+    for key, joined in spec.tables.items():
+        encoded[row_of(key)] = encode_raw(drawn[key], joined.keys, padded=False)
     # Every second Example holds stored features too, with values of its own.
     examples, in_examples = dict(drawn), dict(encoded)
     for id_name, table in spec.stored.items():
@@ -62,6 +67,10 @@ def record(spec: ExportSpec) -> dict[str, Any]:
             examples[name][::2] = RAW_PADDING[spec.dtypes[name]]
             given = ~_missing(examples[name], column.ndim)
             in_examples[name] = np.where(given, in_examples[name], encoded[name])
+    encoded, in_examples = (
+        {feature.name: columns[feature.name] for feature in schema.features}
+        for columns in (encoded, in_examples)
+    )
     requests: list[dict[str, Any]] = []
 
     def add(name: str, inputs: Columns, found: Mapping[str, Any]) -> None:
