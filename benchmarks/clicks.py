@@ -27,7 +27,10 @@ import peers
 import processes
 from describing import table_of
 
-MODELS = ("LogisticRegression", "FactorizationMachine", "FeatureMLP", "DCNv2", "FinalMLP")
+MODELS = (
+    *("LogisticRegression", "FactorizationMachine", "FeatureMLP", "MLPEnsemble", "DCNv2"),
+    "FinalMLP",
+)
 TREES, LINEAR = "LightGBM", "scikit-learn's logistic regression"
 TABLES = {
     "criteo-sample": "Criteo, the 8,000 rows of `criteo8k`: 13 counts and 26 hashed categories, "

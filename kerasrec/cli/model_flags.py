@@ -245,6 +245,20 @@ MODELS: dict[str, tuple[str, tuple[Flag, ...]]] = {
         Flag("l2", float, 0.0, "weight of the penalty on looked-up weights."),
         DTYPE,
     )),
+    "MLPEnsemble": (
+        "Networks of their own, trained side by side on one loss each; the score is their mean.", (
+        Flag("embedding_dim", int, 16, "length of a row, in every table."),
+        Flag("hidden_units", Sequence[int], (256, 128), "widths of the hidden layers of a member."),
+        Flag("members", int, 4, "number of networks, which multiplies the cost."),
+        Flag("dropout", float, 0.0,
+             "fraction of the hidden units dropped in training, after each hidden layer."),
+        Flag("batch_normalization", bool, False,
+             "whether each hidden layer is normalised before its activation."),
+        Flag("embedding_l2", float, 0.0,
+             "weight of the penalty on looked-up rows, of which the loss has the mean over the "
+             "members."),
+        DTYPE,
+    )),
     "MatrixFactorization": ("Biased matrix factorisation.", (
         Flag("embedding_dim", int, 64, "length of p_u and q_i."),
         Flag("use_bias", bool, True, "whether to learn mu, b_u and b_i."),

@@ -27,6 +27,7 @@ FILES = {
     "clicks.final_mlp": ["FinalMLP"],
     "clicks.final_net": ["FinalNet"],
     "clicks.logistic_regression": ["LogisticRegression"],
+    "clicks.mlp_ensemble": ["MLPEnsemble"],
     "clicks.machines.neural_fm": ["NeuralFM"],
     "clicks.wide_and_deep": ["WideAndDeep"],
     "embedding_mlp": ["EmbeddingMLP"],

@@ -12,7 +12,7 @@ MOST_OF_TABLES = 100
 FIELDS = ("DIN", "FactorizationMachine", "FieldAwareFM")
 DEEP_FIELDS = (
     *("AutoInt", "ConvolutionalInteraction", "DCNv2", "DLRM", "DeepFM", "FeatureMLP", "FinalMLP"),
-    *("FinalNet", "NeuralFM", "WideAndDeep"),
+    *("FinalNet", "MLPEnsemble", "NeuralFM", "WideAndDeep"),
 )
 """Models of features with hidden layers, which take batch normalisation."""
 
@@ -22,6 +22,8 @@ L2_OF_ROWS, MOST_L2 = 1000.0, 0.2
 the 200,000 of Frappe, 0.2 for the 5,000 of a sample of Criteo, by their validation rows."""
 CROSS_L2 = 0.02
 """Weight of a penalty on all weights of crosses, over the number of rows."""
+MEMBERS = 4
+"""Networks of MLPEnsemble, unless others are asked for."""
 LARGEST_TABLES = 200_000
 """Categories up to which each step may update whole tables."""
 
@@ -133,6 +135,10 @@ def examples(facts: Facts, *, model: str) -> Settings:
     # The layers above the products of DLRM normalise what the penalty makes small.
     l2 = L2_OF_ROWS / max(1, facts.pairs) * (3 if model == "DLRM" else 1)
     l2 = min(MOST_L2, l2) * many_categories(facts) * (deep and not drops)
+    if (
+        model == "MLPEnsemble"
+    ):  # its loss is the mean of as many losses, each with tables of its own
+        l2 /= MEMBERS
     # Two streams are slower to fit, and to overfit.
     total = {"FinalMLP": 6000, "NeuralFM": 48_000}.get(model, 4000)
     products = facts.pairs * (500_000 if drops else 300_000)

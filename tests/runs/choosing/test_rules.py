@@ -157,6 +157,16 @@ def test_dropped_pairs_are_learned_in_many_small_steps():
     assert rules.arguments("NeuralFM", "", facts)["pair_dropout"][0] == 0.6
 
 
+def test_the_networks_of_an_ensemble_share_the_penalty():
+    facts = facts_of(pairs=5000, features=9, categories=5382)
+    default = inspect.signature(models.MLPEnsemble).parameters["members"].default
+    assert default == table_rules.MEMBERS
+    one, several = (
+        table_rules.examples(facts, model=name)["table_l2"][0] for name in ("DeepFM", "MLPEnsemble")
+    )
+    assert several == pytest.approx(one / table_rules.MEMBERS)
+
+
 def test_pairs_that_repeat_are_crossed():
     facts = facts_of(pairs=200_000, features=9, categories=5382, cross=["app", "user"])
     chosen = rules.arguments("WideAndDeep", "", facts)
