@@ -14,14 +14,14 @@ PUBLIC = {
         ExactResume GradientMonitor LabelValidation RankingValidation TrainingDiagnostics
     """,
     "data": """
-        Buckets ExampleSplit Examples HashBuckets Interactions MinMaxScaler NegativeSampler
-        PreparedData PreparedExamples Split StandardScaler Vocabulary add_history audit deduplicate
-        drop_missing drop_outliers encode fit_vocabularies global_time_split histories k_core k_fold
-        leave_last_out load_vocabularies make_schema next_items next_labels per_user_time_split
-        pointwise positives predefined_split prepare prepare_examples random_split read
-        read_examples recency_weights repeated_k_fold save_vocabularies shared_negatives
-        split_examples stream_parquet stream_tfrecord time_folds time_gaps windows with_negatives
-        without_labels write_tfrecord
+        " Buckets ExampleSplit Examples HashBuckets Interactions KeyedTable MinMaxScaler
+        NegativeSampler PreparedData PreparedExamples Split StandardScaler Vocabulary add_history
+        audit deduplicate drop_missing drop_outliers encode fit_vocabularies global_time_split
+        histories k_core k_fold leave_last_out load_vocabularies make_schema next_items next_labels
+        per_user_time_split pointwise positives predefined_split prepare prepare_examples
+        random_split read read_examples recency_weights repeated_k_fold save_vocabularies
+        shared_negatives split_examples stream_parquet stream_tfrecord time_folds time_gaps windows
+        with_negatives without_labels write_tfrecord
     """,
     "datasets": """
         Dataset cache_dir load names synthetic tfds_files

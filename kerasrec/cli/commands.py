@@ -168,8 +168,7 @@ def export(
         filter_by: column of item categories, such as genres, that requests may filter by (input
             `allow`): a feature of the items, or a column of `items`. Several categories in one
             cell are separated by "|".
-        items: CSV or Parquet file of the items with that column, if it is no feature of the run's
-            items. Named data sets have their own.
+        items: file of the items with that column. Named data sets have their own.
         keep: number of older versions to keep; null for all.
         licence: terms of the model, for its card.
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasrec.data.encoding.vocabulary import KeyedTable
 from kerasrec.data.encoding.vocabulary_file import Encoder
-from kerasrec.data.examples.keyed_table import KeyedTable
 from kerasrec.serving.artifact import sidecars
 from kerasrec.serving.artifact.model_card import check_card
 from kerasrec.serving.artifact.signature_defs import set_methods

@@ -9,9 +9,8 @@ import numpy as np
 
 from kerasrec._checks import check_choice
 from kerasrec.calibration import Calibration, calibration_of
-from kerasrec.data.encoding.vocabulary import Vocabulary
+from kerasrec.data.encoding.vocabulary import KeyedTable, Vocabulary
 from kerasrec.data.encoding.vocabulary_file import Encoder
-from kerasrec.data.examples.keyed_table import KeyedTable
 from kerasrec.retrieval.columns import candidate_columns, check_vocabularies, side_columns
 from kerasrec.retrieval.item_vectors import item_vectors
 from kerasrec.retrieval.vector_table import KINDS

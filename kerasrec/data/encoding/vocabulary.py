@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -231,3 +232,36 @@ class Vocabulary:
                 f"{table.column_names}."
             )
         return cls(table["id"], table["count"].to_numpy(), name)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KeyedTable:
+    """Encoded columns of a table that rows were joined to by a key.
+
+    Args:
+        keys: the keys of the table, whether or not a training row has them.
+        columns: encoded values `(keys.num_ids, ...)` by feature, in the order of the keys' ids.
+            Those of an unknown or missing key are missing.
+
+    Raises:
+        ValueError: if a column has another number of rows.
+
+    Example:
+
+    >>> keys = Vocabulary.fit(["a", "b"], name="shop")
+    >>> table = KeyedTable(keys, {"size": np.float32([np.nan, np.nan, 9, 8])})
+    >>> table.columns["size"][keys.encode(["b", "z"])].tolist()
+    [8.0, nan]
+    """
+
+    keys: Vocabulary
+    columns: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        for name, column in self.columns.items():
+            if len(column) != self.keys.num_ids:
+                raise ValueError(
+                    f"KeyedTable {self.keys.name!r}: column {name!r} needs a row for each of "
+                    f"{self.keys.num_ids} ids, padding and the unknown key included; received "
+                    f"{len(column)}."
+                )

@@ -8,6 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kerasrec.data.encoding.side_features import fill_column
+from kerasrec.data.encoding.vocabulary import KeyedTable, Vocabulary
+from kerasrec.data.encoding.vocabulary_file import Encoder
+from kerasrec.data.examples.dates import encode_dates
 from kerasrec.data.tables.aliases import nearest
 from kerasrec.data.tables.arrow import (
     ArrowColumn,
@@ -18,6 +22,7 @@ from kerasrec.data.tables.arrow import (
     to_ids,
 )
 from kerasrec.data.tables.table_file import FileForm, TableFile
+from kerasrec.schema import FIRST_ID, Date, Schema
 
 
 def with_tables(
@@ -86,6 +91,39 @@ def with_tables(
             names[name] = given
         kept[key] = table.rename_columns([names[name] for name in table.column_names])
     return found, kept
+
+
+def keyed_tables(
+    tables: Mapping[str, pa.Table], schema: Schema, encoders: Mapping[str, Encoder]
+) -> dict[str, KeyedTable]:
+    """Encode the columns of joined tables that are features.
+
+    Args:
+        tables: table by the name of its column of keys, each key once.
+        schema: the features.
+        encoders: vocabularies, buckets and hash buckets by feature.
+
+    Returns:
+        Table by key, without those of which no column is a feature.
+    """
+    found = {}
+    for key, table in tables.items():
+        features = [f for f in schema.features if f.name != key and f.name in table.column_names]
+        if not features:
+            continue
+        keys = Vocabulary.fit(table[key], name=key)
+        places = np.arange(len(table)) + FIRST_ID  # ids are in the order of the rows
+        columns = {}
+        for feature in features:
+            missing: float = feature.missing_id if feature.has_ids else np.nan
+            out = np.full((keys.num_ids, *feature.shape), missing, feature.dtype)
+            if isinstance(feature, Date):
+                out[places] = encode_dates(feature.name, table[feature.name])
+            else:
+                fill_column(out, feature, table[feature.name], places, encoders)
+            columns[feature.name] = out
+        found[key] = KeyedTable(keys, columns)
+    return found
 
 
 def _read(what: str, key: str, known: ArrowColumn, source: Any) -> pa.Table:

@@ -22,11 +22,12 @@ from kerasrec.data.encoding.side_features import (
     refuse_answer,
     word_of,
 )
+from kerasrec.data.encoding.vocabulary import KeyedTable
 from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.data.examples.classes import class_positions, fit_classes
 from kerasrec.data.examples.dates import encode_dates, fit_dates
 from kerasrec.data.examples.examples import Examples
-from kerasrec.data.examples.keyed_table import KeyedTable, keyed_tables
+from kerasrec.data.examples.joining import keyed_tables
 from kerasrec.data.examples.splitting import ExampleSplit
 from kerasrec.data.examples.windows import WINDOW
 from kerasrec.data.tables.arrow import is_text
