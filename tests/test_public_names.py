@@ -14,7 +14,7 @@ PUBLIC = {
         ExactResume GradientMonitor LabelValidation RankingValidation TrainingDiagnostics
     """,
     "data": """
-        " Buckets ExampleSplit Examples HashBuckets Interactions KeyedTable MinMaxScaler
+        Buckets ExampleSplit Examples HashBuckets Interactions KeyedTable MinMaxScaler
         NegativeSampler PreparedData PreparedExamples Split StandardScaler Vocabulary add_history
         audit deduplicate drop_missing drop_outliers encode fit_vocabularies global_time_split
         histories k_core k_fold leave_last_out load_vocabularies make_schema next_items next_labels
