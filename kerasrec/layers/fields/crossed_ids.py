@@ -19,20 +19,19 @@ SPREAD = -7046029254386353131
 
 @keras.saving.register_keras_serializable("kerasrec")
 class CrossedIds(keras.layers.Layer):
-    """Look up one row for a combination of ids, as in a cross-product transformation.
+    """Look up a weight for a combination of ids, as in a cross-product transformation.
 
         n = (id_1 * sizes_2 + id_2) * sizes_3 + ...
-        row = table[n]          if the table has a row for each combination
-        row = table[hash(n)]    otherwise: combinations share rows by chance
+        w = table[n]          if the table has a row for each combination
+        w = table[hash(n)]    otherwise: combinations share rows by chance
 
     The weight of "user 3 and item 7" remembers one pair, which rows of the user and of the item
     must express together with all other pairs (Cheng et al., 2016, "Wide & Deep Learning for
-    Recommender Systems"). A combination with padding or an unknown id has zeros.
+    Recommender Systems"). That of a combination with padding or an unknown id is 0.
 
     Args:
         sizes: number of ids of each input, padding and unknown included.
         rows: largest number of rows of the table.
-        embedding_dim: length of a row; rows start as zeros.
         l2: weight of the penalty on the squares of all rows of the table, in each step. A
             combination of few examples keeps a weight near 0, one of many does not.
 
@@ -40,7 +39,7 @@ class CrossedIds(keras.layers.Layer):
         list of integer ids, all of one shape `(...)`.
 
     Output shape:
-        `(..., embedding_dim)`.
+        `(..., 1)`.
 
     Raises:
         ValueError: if there are fewer than two sizes, or a number is not positive.
@@ -58,7 +57,6 @@ class CrossedIds(keras.layers.Layer):
         sizes: Sequence[int],
         *,
         rows: int = 2**20,
-        embedding_dim: int = 1,
         l2: float = 0.0,
         **kwargs: Any,
     ) -> None:
@@ -72,10 +70,8 @@ class CrossedIds(keras.layers.Layer):
         for size in self.sizes:
             check_integer(self, "each of sizes", size, FIRST_ID)
         check_integer(self, "rows", rows, 2)
-        check_integer(self, "embedding_dim", embedding_dim, 1)
         check_number(self, "l2", l2)
         self.rows = rows
-        self.embedding_dim = embedding_dim
         self.l2 = l2
         self.autocast = False
         combinations = math.prod(self.sizes)
@@ -84,7 +80,7 @@ class CrossedIds(keras.layers.Layer):
         self.bits = rows.bit_length() - 1
         self.table = Embedding(
             2**self.bits + FIRST_ID if self.is_hashed else combinations,
-            embedding_dim,
+            1,
             embeddings_initializer="zeros",
             embeddings_regularizer=keras.regularizers.L2(l2) if l2 else None,
             name="table",
@@ -97,7 +93,7 @@ class CrossedIds(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Return the rows of the combinations."""
+        """Return the weights of the combinations."""
         known = None
         number: Any = 0
         for ids, size in zip(inputs, self.sizes, strict=True):
@@ -117,6 +113,5 @@ class CrossedIds(keras.layers.Layer):
             **super().get_config(),
             "sizes": list(self.sizes),
             "rows": self.rows,
-            "embedding_dim": self.embedding_dim,
             "l2": self.l2,
         }
