@@ -86,9 +86,10 @@ class VectorTable(tf.Module):
     @property
     def variables_stored(self) -> list[tf.Variable]:
         """Return the variables that hold the table."""
+        repeats = [] if self.repeated is None else [self.repeated, self.slots]
         if self.kind == "int8":
-            return [self.whole, self.rest, self.scales]
-        return [self.values]
+            return [self.whole, self.rest, self.scales, *repeats]
+        return [self.values, *repeats]
 
     @property
     def is_coarse(self) -> bool:
