@@ -23,7 +23,7 @@ class MLPEnsemble(DeepFieldModel):
 
     The members start from other weights and end at other errors, which their mean cancels out
     (Lakshminarayanan et al., 2017, "Simple and Scalable Predictive Uncertainty Estimation using
-    Deep Ensembles"). It pays on tables of few rows, where it comes close to boosted trees. Each
+    Deep Ensembles"). It pays on tables of few rows. Each
     member moves as it would alone with Adam, whose steps do not depend on the scale of a loss.
 
     Args:
