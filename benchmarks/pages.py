@@ -87,6 +87,12 @@ RENAMED: dict[str, str] = {
 }
 
 
+def _as_text(value: Any) -> str:
+    """Return JSON with a line for each entry, and lists of numbers in a line of their own."""
+    text = json.dumps(value, indent=1)
+    return re.sub(r"\[\s+([-+.\deE,\s]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
+
+
 def modules(script: pathlib.Path) -> list[pathlib.Path]:
     """List a script and the modules beside it that it imports, directly or indirectly."""
     found, left = {script}, [script]
@@ -259,7 +265,7 @@ class Page:
         if self.remake:
             raise SystemExit(f"There is no result {path}. Run without --page.")
         found = json.loads(json.dumps(make()))
-        describing.write(path, json.dumps(found, indent=1) + "\n")
+        describing.write(path, _as_text(found) + "\n")
         return found
 
     def rounds(
