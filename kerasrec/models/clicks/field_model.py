@@ -81,23 +81,23 @@ class FieldModel(Recommender):
         self,
         only: Sequence[str] | None = None,
         *,
-        name: str = "features",
+        width: int | None = None,
         l2: float | None = None,
     ) -> FeatureEmbedding:
         """Create the embedding of the features as one vector, with numbers as they are.
 
         Args:
             only: names of the features; None for all.
-            name: name of the layer.
+            width: length of a row; None for `embedding_dim`.
             l2: weight of the penalty on looked-up rows; None for `embedding_l2`.
         """
         return FeatureEmbedding(
             self.schema,
-            embedding_dim=self.embedding_dim,
+            embedding_dim=self.embedding_dim if width is None else width,
             stddev=STDDEV,
             l2=self.embedding_l2 if l2 is None else l2,
             only=only,
-            name=name,
+            name="features",
             dtype=self.dtype_policy,
         )
 
