@@ -39,9 +39,8 @@ def test_members_are_trained_as_alone_and_the_score_is_their_mean(weights):
 
     def member(number):
         one = FeatureMLP(schema, **arguments)
-        parts = (both.mlps[number], both.output_layers[number])
-        rows = both.features.weights[0].numpy()[:, 2 * number : 2 * number + 2]
-        one.set_weights([rows, *(weight.numpy() for part in parts for weight in part.weights)])
+        parts = (both.features[number], both.mlps[number], both.output_layers[number])
+        one.set_weights([weight.numpy() for part in parts for weight in part.weights])
         return one
 
     def trained(model, rate):

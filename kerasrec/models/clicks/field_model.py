@@ -81,23 +81,23 @@ class FieldModel(Recommender):
         self,
         only: Sequence[str] | None = None,
         *,
-        width: int | None = None,
+        name: str = "features",
         l2: float | None = None,
     ) -> FeatureEmbedding:
         """Create the embedding of the features as one vector, with numbers as they are.
 
         Args:
             only: names of the features; None for all.
-            width: length of a row; None for `embedding_dim`.
+            name: name of the layer.
             l2: weight of the penalty on looked-up rows; None for `embedding_l2`.
         """
         return FeatureEmbedding(
             self.schema,
-            embedding_dim=self.embedding_dim if width is None else width,
+            embedding_dim=self.embedding_dim,
             stddev=STDDEV,
             l2=self.embedding_l2 if l2 is None else l2,
             only=only,
-            name="features",
+            name=name,
             dtype=self.dtype_policy,
         )
 

@@ -9,7 +9,7 @@ from keras import ops
 from kerasrec._checks import check_integer
 from kerasrec.layers.feature_embedding import concatenated
 from kerasrec.models.clicks.field_model import DeepFieldModel, as_logit
-from kerasrec.schema import Numeric, Schema
+from kerasrec.schema import Schema
 from kerasrec.types import Features, Tensor
 
 
@@ -82,36 +82,22 @@ class MLPEnsemble(DeepFieldModel):
         )
         check_integer(self, "members", members, 1)
         self.members = members
-        # The rows of all members side by side, which are looked up and updated together.
-        self.features = self.make_features(width=members * embedding_dim, l2=embedding_l2 / members)
-        self.mlps = [self.make_mlp(f"mlp_{n}", self.hidden_units) for n in range(members)]
-        self.output_layers = [self.make_output(f"output_{n}") for n in range(members)]
+        numbers, l2 = range(members), embedding_l2 / members
+        self.features = [self.make_features(name=f"features_{n}", l2=l2) for n in numbers]
+        self.mlps = [self.make_mlp(f"mlp_{n}", self.hidden_units) for n in numbers]
+        self.output_layers = [self.make_output(f"output_{n}") for n in numbers]
         self._logits: Tensor | None = None  # of all members, from a call until its loss
         self.build()
 
     def call(self, inputs: Features, training: bool = False) -> Tensor:
         """Return the mean logits of the rows."""
-        every = concatenated(self.features, inputs)
         logits = []
-        for member, (mlp, output) in enumerate(zip(self.mlps, self.output_layers, strict=True)):
-            x = mlp(self._part(every, member), training=training)
+        for features, mlp, output in zip(self.features, self.mlps, self.output_layers, strict=True):
+            x = mlp(concatenated(features, inputs), training=training)
             logits.append(as_logit(output(x)))
         if training:
             self._logits = ops.concatenate(logits, axis=0)
         return ops.mean(ops.stack(logits), axis=0)
-
-    def _part(self, every: Tensor, member: int) -> Tensor:
-        """Return the rows of a member, and the numbers, which all of them read."""
-        parts, start = [], 0
-        for feature in (*self.schema.query, *self.schema.item):
-            width = own = self.features.width([feature.name])
-            first = start
-            if not isinstance(feature, Numeric):
-                own = self.embedding_dim
-                first += member * own
-            parts.append(every[..., first : first + own])
-            start += width
-        return ops.concatenate(parts, axis=-1)
 
     def compute_loss(
         self,
