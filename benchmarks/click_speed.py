@@ -83,7 +83,10 @@ Both others update every row of a table in every step, with all moments. A rate 
 the epochs of a process after the first, by the wall clock and on all cores, then the geometric \
 mean over {rounds} rounds, of which models without a counterpart have one; "kerasrec is" has the \
 mean ratio within the rounds and its 95 % interval. Memory is the largest of the process, rows \
-included. Models whose cost grows with the square of the features have Frappe alone.
+included. Models whose cost grows with the square of the features have Frappe alone. A full cross \
+layer multiplies rows and gradients by a matrix as wide as all features, 429 x 429 in the \
+synthetic table. Every side computes these products, so `DCNv2` gains least from updates of the \
+rows of a batch alone.
 
 {parts}
 
