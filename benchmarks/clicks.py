@@ -25,6 +25,7 @@ import numpy as np
 import pages
 import peers
 import processes
+import turns
 from describing import table_of
 
 MODELS = (
@@ -53,8 +54,10 @@ early stopping, and logistic regression of scikit-learn on one-hot columns over 
 the same rows and columns, and all choices are made by the AUC of the validation rows. \
 {folds} folds: each row is a test row once, {test:.0%} of a fold are for the test and {valid:.0%} \
 for the validation. Mean and standard deviation over the folds. "Best of the zoo" takes in each \
-fold the model with the best validation. An interval is that of 95 % of {draws} resamples of the \
-test rows, the same for both sides; it does not cover the seed of a training.
+fold the model with the best validation. The first interval is that of 95 % of {draws} resamples \
+of the test rows, the same for both sides; it does not cover the seed of a training. The second \
+one does: it is that of Student's t over the folds, each with other rows and another seed. \
+Verdicts take the outer ends of both.
 
 {parts}
 
@@ -395,13 +398,15 @@ def report(page: pages.Page, found: dict[str, list[dict[str, Any]]]) -> None:
         return f"{statistics.mean(values):.4f}{deviation}"
 
     def difference(folds: list[dict[str, Any]], side: str, name: str) -> tuple[float, ...]:
+        """Return the mean, the ends of the rows' interval, and those of the folds' interval."""
         model = {"trees": TREES, "linear": LINEAR}[side]
         middle = [f["models"][f["best"]][name] - f["models"][model][name] for f in folds]
         draws = [
             np.subtract(fold["draws"]["zoo"][name], fold["draws"][side][name]) for fold in folds
         ]
         low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975])
-        return statistics.mean(middle), float(low), float(high)
+        of_folds = turns.mean(middle)
+        return of_folds.mean, float(low), float(high), of_folds.low, of_folds.high
 
     parts, ends = [], {}
     for table, folds in found.items():
@@ -420,7 +425,10 @@ def report(page: pages.Page, found: dict[str, list[dict[str, Any]]]) -> None:
         lines = []
         for side, model in {"trees": TREES, "linear": LINEAR}.items():
             shown = {n: difference(folds, side, n) for n in MEASURES}
-            auc, loss = (f"{m:+.4f} ({a:+.4f} to {b:+.4f})" for m, a, b in shown.values())
+            auc, loss = (
+                f"{mean:+.4f} ({low:+.4f} to {high:+.4f}; {least:+.4f} to {most:+.4f})"
+                for mean, low, high, least, most in shown.values()
+            )
             lines.append(f"- best of the zoo less {model}: AUC {auc}, log loss {loss}")
         ends[table] = difference(folds, "trees", "auc")
         best = [fold["best"] for fold in folds]
@@ -430,15 +438,14 @@ def report(page: pages.Page, found: dict[str, list[dict[str, Any]]]) -> None:
         about = f"## {table}\n\n{TABLES[table]}\n\n{table_of(header, rows)}\n\n"
         parts.append(about + "\n".join(lines))
     verdict = []
-    for table, (mean, low, high) in ends.items():
+    for table, (mean, *bounds) in ends.items():
+        low, high = min(bounds), max(bounds)
         word = "trees win" if high < 0 else "the zoo wins" if low > 0 else "neither wins"
+        by = f"by an AUC of {abs(mean):.4f}" if word != "neither wins" else "an interval holds 0"
         goal = "reached" if low >= BOUND else "missed" if mean < BOUND else "not settled"
         verdict.append(
-            f"- {table}: {word}, by an AUC of {abs(mean):.4f}. Goal, not below them by more than "
-            f"{-BOUND:g}: {goal}, the interval goes down to {low:+.4f}."
-            if word != "neither wins"
-            else f"- {table}: neither wins, the interval holds 0. Goal, not below them by more "
-            f"than {-BOUND:g}: {goal}, the interval goes down to {low:+.4f}."
+            f"- {table}: {word}, {by}. Goal, not below them by more than {-BOUND:g}: {goal}, the "
+            f"lower interval goes down to {low:+.4f}."
         )
     page.write(
         ABOUT.format(
