@@ -445,7 +445,7 @@ def report(page: pages.Page, found: dict[str, list[dict[str, Any]]]) -> None:
         goal = "reached" if low >= BOUND else "missed" if mean < BOUND else "not settled"
         verdict.append(
             f"- {table}: {word}, {by}. Goal, not below them by more than {-BOUND:g}: {goal}, the "
-            f"lower interval goes down to {low:+.4f}."
+            f"lower end of both intervals is {low:+.4f}."
         )
     page.write(
         ABOUT.format(
