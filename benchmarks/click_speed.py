@@ -34,6 +34,7 @@ from describing import table_of
 TABLES = {
     "frappe": "Frappe, 10 columns of ids, 5,000 ids",
     "synthetic": "synthetic, 26 columns of up to 1,000,000 ids and 13 numbers",
+    "million": "synthetic, 26 columns of 1,000,000 ids each and 13 numbers",
 }
 MODELS = ("FeatureMLP", "DeepFM", "DCNv2", "DLRM")
 # These have no counterpart here, and are measured once.
@@ -49,32 +50,42 @@ SIZES = (
     *(1460, 583, 1_000_000, 1_000_000, 305, 24, 12_517, 633, 3, 93_145, 5683, 1_000_000, 3194),
     *(27, 14_992, 1_000_000, 10, 5652, 2173, 4, 1_000_000, 18, 15, 286_181, 105, 142_572),
 )
+MILLIONS = (1_000_000,) * len(SIZES)
 NUMBERS = 13
 DIM, HIDDEN, BOTTOM, CROSSES, RATE = 16, (128, 64), (64,), 3, 1e-3
 BATCH, SYNTHETIC_BATCHES = 4096, 64
-# Batches of an epoch, None for all, and epochs. A training of kerasrec has 1,000 steps and more, as
-# its defaults depend on it. Dense updates of a million rows take seconds.
+# Batches of an epoch, None for all, and epochs. A training of kerasrec is planned for more than
+# 1,000 steps, as its defaults depend on it, and stops after `MEASURED` epochs. Dense updates of a
+# million rows take seconds.
+MEASURED = 7
 STEPS = {
     ("kerasrec", "frappe"): (None, 21),
     ("kerasrec", "synthetic"): (None, 16),
     ("keras", "frappe"): (None, 6),
+    ("kerasrec", "million"): (None, 16),
     ("keras", "synthetic"): (4, 4),
+    ("keras", "million"): (4, 4),
     ("torch", "frappe"): (None, 4),
     ("torch", "synthetic"): (4, 4),
+    ("torch", "million"): (4, 4),
 }
-GOALS = {"keras": {"synthetic": 5.0}, "torch": {"frappe": 1.0, "synthetic": 1.0}}
+GOALS = {
+    "keras": {"synthetic": 5.0, "million": 5.0},
+    "torch": {"frappe": 1.0, "synthetic": 1.0, "million": 1.0},
+}
 ABOUT = """# Speed of click models
 
 Written by `benchmarks/click_speed.py`; run it again instead of editing this page.
 
 Rows a second of training, batches of {batch:,} rows, binary cross-entropy, Adam, vectors of \
-{dim}, hidden layers of {hidden}, {crosses} full cross layers in `DCNv2`. The synthetic table has \
-the numbers of ids of Criteo's columns, at most a million each and {ids:,} in all, drawn by \
-Zipf's law, and 13 numbers. All sides have the same layers and weights:
+{dim}, hidden layers of {hidden}, {crosses} full cross layers in `DCNv2`. The synthetic tables \
+have 26 columns of ids drawn by Zipf's law and 13 numbers. The columns of one have as many ids as \
+Criteo's, at most a million each and {ids:,} in all, those of the other one a million each. All \
+sides have the same layers and weights:
 
 - kerasrec: the model, `data.pointwise` with shuffling, `kerasrec.optimizers.Adam`, which updates \
 the rows of the batch, and the defaults of `compile` and `fit` for a training of more than 1,000 \
-steps.
+steps, stopped after {measured} epochs.
 - stock Keras: a functional model of `keras.layers`, `keras.optimizers.Adam`, batches cut \
 beforehand by `tf.data`, the defaults of `compile` and `fit`.
 - FuxiCTR: its layers and its training step, with PyTorch's Adam, on batches shuffled in memory.
@@ -83,17 +94,17 @@ Both others update every row of a table in every step, with all moments. A rate 
 the epochs of a process after the first, by the wall clock and on all cores, then the geometric \
 mean over {rounds} rounds, of which models without a counterpart have one; "kerasrec is" has the \
 mean ratio within the rounds and its 95 % interval. Memory is the largest of the process, rows \
-included. Models whose cost grows with the square of the features have Frappe alone. A full cross \
-layer multiplies rows and gradients by a matrix as wide as all features, 429 x 429 in the \
-synthetic table. Every side computes these products, so `DCNv2` gains least from updates of the \
-rows of a batch alone.
+included. Models without a counterpart have the first two tables, and those whose cost grows with \
+the square of the features Frappe alone. A full cross layer multiplies rows and gradients by a \
+matrix as wide as all features, 429 x 429 in the synthetic tables. Every side computes these \
+products, so `DCNv2` gains least from updates of the rows of a batch alone.
 
 {parts}
 
 ## Goals
 
 {goals}
-
+{bound}
 ## Run
 
 {run}
@@ -138,8 +149,9 @@ def main() -> None:
         for table in settings["tables"]
         for model in settings["models"]
         if model not in MODELS and "kerasrec" in settings["libraries"]
-        if not (table == "synthetic" and model in FEW_FEATURES)
+        if table == "frappe" or (table == "synthetic" and model not in FEW_FEATURES)
     ]
+    full = "DCNv2" in settings["models"] and "synthetic" in settings["tables"]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         if not page.remake:
@@ -152,12 +164,45 @@ def main() -> None:
 
         found = page.rounds(sides, settings["rounds"], one)
         found |= {side: [page.result(side, lambda side=side: one(side, 0))] for side in alone}
-    report(page, found)
+        products = page.result("products", products_of_crosses) if full else None
+    report(page, found, products)
+
+
+def products_of_crosses() -> dict[str, float]:
+    """Return the milliseconds of the matrix products of the full crosses in a step, in TensorFlow.
+
+    Each layer has one product forward, one for the gradient of its weights, one for that of its
+    input.
+    """
+    import tensorflow as tf
+
+    width = len(SIZES) * DIM + NUMBERS
+    x, weights = tf.random.normal((BATCH, width)), tf.random.normal((width, width))
+
+    @tf.function
+    def products(x: Any, weights: Any) -> Any:
+        total = tf.zeros(())
+        for _ in range(CROSSES):
+            y = tf.matmul(x, weights)
+            total += tf.matmul(x, y, transpose_a=True)[0, 0]
+            x = tf.matmul(y, weights, transpose_b=True) / width**2
+        return total + x[0, 0]
+
+    seconds = []
+    for _ in range(31):
+        began = time.perf_counter()
+        products(x, weights).numpy()
+        seconds.append(time.perf_counter() - began)
+    return {"ms": 1e3 * statistics.median(seconds[1:])}
 
 
 def prepare(folder: pathlib.Path, tables: list[str]) -> None:
     """Write the columns of the tables, with ids from 2 on, and the rows of each table of ids."""
-    made = {"frappe": frappe, "synthetic": synthetic}
+    made = {
+        "frappe": frappe,
+        "synthetic": lambda: synthetic(SIZES),
+        "million": lambda: synthetic(MILLIONS),
+    }
     for name in tables:
         columns, sizes = made[name]()
         np.savez(folder / f"{name}.npz", **columns)
@@ -179,13 +224,13 @@ def frappe() -> tuple[dict[str, np.ndarray], dict[str, int]]:
     return columns, sizes
 
 
-def synthetic() -> tuple[dict[str, np.ndarray], dict[str, int]]:
+def synthetic(id_counts: tuple[int, ...]) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Return rows whose ids follow Zipf's law, in no order, with numbers and random labels."""
     rng = np.random.default_rng(0)
     rows = BATCH * SYNTHETIC_BATCHES
     columns: dict[str, np.ndarray] = {"label": (rng.random(rows) < 0.25).astype(np.float32)}
     sizes = {}
-    for index, size in enumerate(SIZES, 1):
+    for index, size in enumerate(id_counts, 1):
         # A rank whose logarithm is uniform has a share of 1 / rank.
         rank = np.exp(rng.random(rows) * np.log(size + 1)).astype(np.int64) - 1
         columns[f"c{index}"] = (rng.permutation(size)[rank.clip(0, size - 1)] + 2).astype(np.int32)
@@ -220,6 +265,7 @@ def fit(model: Any, data: Any, epochs: int) -> dict[str, Any]:
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             seconds.append(time.perf_counter() - self.began)
+            self.model.stop_training = len(seconds) == MEASURED
 
     fitted = model.fit(data, epochs=epochs, verbose=0, callbacks=[Clock()], shuffle=False)
     return {"seconds": seconds[1:], "loss": fitted.history["loss"][-1]}
@@ -388,9 +434,11 @@ def torch_epochs(
     return {"seconds": seconds[1:], "loss": statistics.mean(losses), "versions": held}
 
 
-def report(page: pages.Page, found: dict[str, list[dict[str, Any]]]) -> None:
+def report(
+    page: pages.Page, found: dict[str, list[dict[str, Any]]], products: dict[str, float] | None
+) -> None:
     """Write the page."""
-    settings, parts, goals = page.settings, [], []
+    settings, parts, goals, bound = page.settings, [], [], ""
     rates = {
         side: [one["rows"] / statistics.median(one["seconds"]) for one in some]
         for side, some in found.items()
@@ -426,6 +474,16 @@ def report(page: pages.Page, found: dict[str, list[dict[str, Any]]]) -> None:
                 )
         header = ("model", "library", "rows/s", "range", "kerasrec is", "peak GiB")
         parts.append(f"## {TABLES[table]}\n\n{table_of(header, rows)}")
+    stock = rates.get("synthetic-DCNv2-keras")
+    if stock and products:
+        step = 1e3 * BATCH / statistics.geometric_mean(stock)
+        most = step / products["ms"]
+        bound = (
+            f"\nThe {3 * CROSSES} products of the crosses of `DCNv2` alone take "
+            f"{products['ms']:.0f} ms in TensorFlow here. A step of stock Keras with Criteo's "
+            f"numbers of ids takes {step:.0f} ms, so nothing that computes these products can be "
+            f"more than {most:.1f} times as fast.\n"
+        )
     peer = [one["versions"] for some in found.values() for one in some if "versions" in one]
     page.write(
         ABOUT.format(
@@ -433,6 +491,8 @@ def report(page: pages.Page, found: dict[str, list[dict[str, Any]]]) -> None:
             dim=DIM,
             hidden=" and ".join(map(str, HIDDEN)),
             crosses=CROSSES,
+            measured=MEASURED,
+            bound=bound,
             ids=sum(SIZES),
             rounds=settings["rounds"],
             parts="\n\n".join(parts),

@@ -117,9 +117,7 @@ def sum_duplicates(gradient: tf.IndexedSlices, num_rows: int) -> Rows:
         ids, slots = tf.unique(ids)
         count = tf.size(ids)
         ids = pad(ids, count)
-        size = tf.size(ids)
-    sums = tf.math.unsorted_segment_sum(values, slots, size)
-    return Rows(ids, sums, count, tf.ones((), "float32"))
+    return Rows(ids, segment_sum(values, slots, ids), count, tf.ones((), "float32"))
 
 
 def pad(ids: Tensor, count: Tensor) -> Tensor:
@@ -149,13 +147,13 @@ def is_small_table(gradient: Any, shape: tuple[int, ...]) -> bool:
 
 def sum_into_table(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
     """Return the gradient of the whole table, zero for untouched rows: `(num_rows, ...)`."""
-    return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, num_rows)
+    return segment_sum(gradient.values, gradient.indices, num_rows)
 
 
 def touched_rows(gradient: tf.IndexedSlices, num_rows: int) -> Tensor:
     """Return the mask of rows that appear among the ids: bool `(num_rows,)`."""
     ids = gradient.indices
-    return tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num_rows) > 0
+    return segment_sum(tf.ones_like(ids), ids, num_rows) > 0
 
 
 def flagged(touched: Tensor, table: tf.Variable, divisor: int) -> Rows:
@@ -169,6 +167,21 @@ def flagged(touched: Tensor, table: tf.Variable, divisor: int) -> Rows:
     values = gather(table, ids) / divisor
     sums = tf.where(_real(count, values), values, tf.zeros_like(values))
     return Rows(ids, sums, count, tf.ones((), "float32"))
+
+
+@tf.function(jit_compile=True, autograph=False)
+def segment_sum(values: Tensor, segments: Tensor, slots: Tensor | int) -> Tensor:
+    """Sum the values of each segment, in one XLA kernel.
+
+    Outside XLA the same operation takes ten times as long on a CPU.
+
+    Args:
+        values: `(values, ...)`.
+        segments: the segment of each value, `(values,)`.
+        slots: number of segments, or a tensor with as many rows.
+    """
+    count = slots if isinstance(slots, int) else tf.shape(slots)[0]
+    return tf.math.unsorted_segment_sum(values, segments, count)
 
 
 def gather(table: tf.Variable, ids: Tensor) -> Tensor:

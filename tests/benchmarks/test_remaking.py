@@ -181,6 +181,7 @@ def click_speed(script, number):
 
     return {
         "prepare": lambda *a: None,
+        "products_of_crosses": lambda: {"ms": number()},
         "processes.measure": measure,
         "peers.measure": measure,
     }

@@ -26,6 +26,7 @@ from kerasrec.data.batches.blocks import (
     cut_blocks,
     hiding,
     kept_negatives,
+    row_taker,
 )
 from kerasrec.data.batches.negatives import NegativeSampler
 from kerasrec.data.encoding import columns as check
@@ -91,13 +92,13 @@ def pointwise(
         values.append(check.weights(columns, weight, owner))
     check.check_rows(columns, [*features, schema.label, *([weight] if weight else [])], owner)
 
-    hide = hiding(owner, schema, unknown_share)
+    hide, take = hiding(owner, schema, unknown_share), row_taker(features)
     check_share(owner, "negative_share", negative_share, zero=False, numpy=True)
     negatives = np.flatnonzero(values[0] == 0)
     left_out = len(negatives) - kept_negatives(values[0], negative_share)
 
     def make(rows: np.ndarray, rng: np.random.Generator, batches: int) -> Arrays:
-        shown = hide({name: column[rows] for name, column in features.items()}, rng)
+        shown = hide(take(rows), rng)
         return shown, *(v[rows] for v in values)
 
     def draw(rng: np.random.Generator) -> np.ndarray:

@@ -90,3 +90,44 @@ def test_no_generator_dataset():
     graph = make()._as_serialized_graph().numpy()
     assert b"GeneratorDataset" not in graph
     assert b"TakeWhile" in graph
+
+
+def mixed_columns(rows=50):
+    rng = np.random.default_rng(0)
+    return {
+        "user": rng.integers(0, 9, rows, np.int32),
+        "age": rng.random(rows, np.float32),
+        "item": rng.integers(0, 9, rows, np.int32),
+        "day": rng.integers(2**40, 2**41, rows),
+        "vector": rng.random((rows, 3), np.float32),
+        "price": rng.random(rows, np.float32)[::-1],
+        "word": np.array([f"w{row}" for row in range(rows)], object),
+        "other": np.array([f"o{row}" for row in range(rows)], object),
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("size", [blocks.SIDE_BY_SIDE_BYTES, 300])
+def test_a_row_taker_takes_the_rows_of_all_columns(monkeypatch, dtype, size):
+    """Some columns of one dtype lie side by side; 300 bytes are too few for that."""
+    monkeypatch.setattr(blocks, "SIDE_BY_SIDE_BYTES", size)
+    columns = mixed_columns()
+    take = blocks.row_taker(columns)
+    for rows in ([7, 7, 0, 49], [3], []):
+        rows = np.array(rows, dtype)
+        taken = take(rows)
+        assert list(taken) == list(columns)
+        for name, column in columns.items():
+            assert taken[name].dtype == column.dtype
+            np.testing.assert_array_equal(taken[name], column[rows])
+
+
+def test_rows_of_a_memory_map_stay_on_disk(tmp_path):
+    """What is written to the file later is read, so nothing was copied."""
+    columns = {}
+    for name in ("user", "item"):
+        columns[name] = np.memmap(tmp_path / name, np.int32, "w+", shape=(4,))
+    take = blocks.row_taker(columns)
+    take(np.arange(4))
+    columns["item"][2] = 5
+    assert take(np.array([2]))["item"].tolist() == [5]
