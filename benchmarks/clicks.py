@@ -443,9 +443,13 @@ def report(page: pages.Page, found: dict[str, list[dict[str, Any]]]) -> None:
         word = "trees win" if high < 0 else "the zoo wins" if low > 0 else "neither wins"
         by = f"by an AUC of {abs(mean):.4f}" if word != "neither wins" else "an interval holds 0"
         goal = "reached" if low >= BOUND else "missed" if mean < BOUND else "not settled"
+        more = ""
+        if goal == "not settled":
+            times = ((mean - low) / (mean - BOUND)) ** 2
+            more = f" The mean is above the goal; about {times:.0f} times the rows would settle it."
         verdict.append(
             f"- {table}: {word}, {by}. Goal, not below them by more than {-BOUND:g}: {goal}, the "
-            f"lower end of both intervals is {low:+.4f}."
+            f"mean is {mean:+.4f} and the lower end of both intervals {low:+.4f}.{more}"
         )
     page.write(
         ABOUT.format(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 import kerasrec
-from kerasrec.cli import _fit, commands, demo, doctor, recommend
+from kerasrec.cli import _fit, commands, demo, doctor, examples, recommend
 from kerasrec.cli.flags import in_flags, suggestion, with_lists, with_marks
 from kerasrec.cli.model_flags import MODELS, NAMES, add_model_flags, find_entry, given_arguments
 from kerasrec.cli.output import Report
@@ -23,6 +23,7 @@ from kerasrec.runs.settings import Training
 COMMANDS: dict[str, Callable[..., Report | None]] = {
     "audit": commands.audit,
     "fit": _fit.fit,
+    "choose": examples.choose_model,
     "evaluate": commands.evaluate,
     "recommend": recommend.recommend,
     "export": commands.export,
@@ -49,6 +50,7 @@ RECIPE = (
     "Print the settings that would be used as YAML, and stop. Edit them, and pass them back with "
     "--config."
 )
+CHOSEN = "models of rows without users and items; the first of equals is chosen"
 WITHOUT_REPORT = ("serve", "demo")
 
 
@@ -126,8 +128,11 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
             subparser.add_argument("--config", action="config", help="YAML file with these flags.")
             if name == "report":
                 subparser.add_argument("runs", nargs="+", type=str, help=commands.RUNS)
+            if name == "choose":
+                subparser.add_argument("models", nargs="+", type=str, help=CHOSEN)
+                subparser.add_class_arguments(Source)
             subparser.add_function_arguments(
-                function, as_positional=True, as_group=False, skip={"runs"}
+                function, as_positional=True, as_group=False, skip={"runs", "models", "source"}
             )
             if name not in WITHOUT_REPORT:
                 _add_json(subparser)
@@ -137,6 +142,10 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[[], Report | None], bool]:
     flags = values[values.command].as_dict()
     del flags["config"]
     as_json = flags.pop("json", False)
+    if values.command == "choose":
+        source = choose(Source, flags)
+        own = {name: value for name, value in flags.items() if not hasattr(source, name)}
+        flags = {**own, "source": source}
     return functools.partial(COMMANDS[values.command], **flags), as_json
 
 
@@ -210,6 +219,8 @@ def _flags(arguments: Sequence[str]) -> dict[str, str]:
     functions: list[Callable[..., Any]] = [COMMANDS[name] for name in command[:1]]
     if command[:1] == ["fit"]:
         functions = [Source, Splitting, Training]
+    if command[:1] == ["choose"]:
+        functions.append(Source)
     found = {
         name: str(parameter.annotation)
         for function in functions

@@ -2,16 +2,18 @@
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 import kerasrec
 from kerasrec.cli.data import chosen_features
+from kerasrec.cli.model_flags import NAMES
 from kerasrec.cli.output import Report
 from kerasrec.cli.settings import Source, Splitting
+from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.terminal import say
 from kerasrec.schema import ANY_POSITIVE_LABEL, Schema
 from kerasrec.types import StepClassifier
@@ -195,6 +197,96 @@ def audit_examples(source: Source) -> Report:
     for title, found in sections.items():
         lines.append(f"{title:<13} {'' if found else 'none'}".rstrip())
         lines += [f"  - {text}" for text in found]
+    return Report(document, "\n".join(lines))
+
+
+def choose_model(
+    models: Sequence[str],
+    source: Source,
+    *,
+    by: Literal["random", "group", "time"] = "random",
+    group: str | None = None,
+    folds: int = 5,
+    valid: float = 0.2,
+    loss: Literal["log_loss", "mse"] = "log_loss",
+    metric: str | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+) -> Report:
+    """Choose between models of a table by nested cross-validation.
+
+    In each fold the validation rows choose the epoch and the model, and the test rows measure what
+    was chosen, so that the figures are those of the whole procedure.
+
+    Args:
+        models: names of models of rows without users and items; the first of equals is chosen.
+        source: data to read.
+        by: how the rows are dealt to the folds, at random, by group or along time.
+        group: column whose rows of one value stay in one fold, for folds by group.
+        folds: number of folds; each row is a test row once.
+        valid: share of the other rows of a fold that are validation rows.
+        loss: log_loss for labels of yes and no, mse for numbers.
+        metric: metric of the validation rows that chooses; null for auc, or for rmse with mse.
+        epochs: most epochs of a training; null for those that the rules choose.
+        seed: seed of the folds and of the trainings.
+
+    Raises:
+        ValueError: if the flags or the data are invalid.
+    """
+    twice = sorted({name for name in models if list(models).count(name) > 1})
+    if unknown := [name for name in models if name not in NAMES] or twice:
+        raise ValueError(
+            f"choose: expected names of models, each once; received {unknown}. Choose among "
+            f"{', '.join(NAMES)}."
+        )
+    if (by == "group") != (group is not None):
+        raise ValueError(
+            f"--by {by} --group {group or 'null'}: folds by group need its column, and no others "
+            "take one."
+        )
+    import_tensorflow()
+    there = Path(source.data).is_file()  # if not, it is said when it is read
+    for name in models:
+        kind = getattr(kerasrec.models, name)
+        sides = kind.sides or (there and not are_examples(name, source))
+        if issubclass(kind, StepClassifier) or sides:
+            raise ValueError(
+                f"choose: {name} reads histories, or users and items, and folds are of single rows "
+                "of columns. Leave it out, or pass --user null --item null to take all columns as "
+                "features."
+            )
+    named = source.time if by == "time" or source.time != "timestamp" else None
+    with step(f"Reading {source.data}"):
+        rows = read(source, time=named, group=group)
+    found = kerasrec.runs.cross_validate_choice(
+        {name: {"model": name, "loss": loss, "epochs": epochs, "seed": seed} for name in models},
+        kerasrec.evaluation.example_folds(rows, by, folds=folds, valid=valid, seed=seed),
+        metric=metric or {"log_loss": "auc", "mse": "rmse"}[loss],
+        prepared={
+            "positive": source.positive,
+            "min_count": source.min_count,
+            "missing_values": source.missing_values,
+            "scaling": source.scaling,
+            "features": chosen_features(source),
+        },
+    )
+    low_high = {name: found.interval(name) for name in found.values}
+    best = max(found.times, key=lambda name: found.times[name])
+    test, times = low_high[found.metric], found.times
+    document = {
+        "metric": found.metric,
+        "chosen": list(found.chosen),
+        "test": {name: dataclasses.asdict(interval) for name, interval in low_high.items()},
+        "models": found.rows(),
+        "valid": found.valid,
+    }
+    lines = [
+        kerasrec.evaluation.format_table(found.rows()),
+        f"Test rows of {len(found.chosen)} folds, mean {found.metric} as chosen: {test.mean:.4f} "
+        f"({test.low:.4f} to {test.high:.4f}).",
+        f"{best} was chosen in {times[best]} of {len(found.chosen)} folds: kerasrec fit {best} "
+        f"--data {source.data}",
+    ]
     return Report(document, "\n".join(lines))
 
 

@@ -41,7 +41,8 @@ class Source:
             as unknown.
         features: all columns of these tables that carry information, none, some of them such as
             age,genres, or some with their kinds such as "{age: buckets, views: log}". Of rows
-            without users and items, the columns that are features. "hashed" takes open-ended ids.
+            without users and items, the columns that are features. "hashed" takes open-ended ids,
+            "weights:genres" the weights of the values of the bag genres.
         missing: reject rows with missing values, or leave them out. Of rows without users and
             items, those without a label.
         missing_values: "own" for missing features as categories of their own and numbers told to be

@@ -9,7 +9,7 @@ from keras import ops
 
 from kerasrec.layers.embedding import Embedding
 from kerasrec.layers.histories import events, newest_positions, scaled, take_steps
-from kerasrec.schema import Date, Feature, Numeric, Schema
+from kerasrec.schema import BagWeights, Date, Feature, Numeric, Schema
 from kerasrec.types import Features, Tensor
 
 LARGEST_HOUR = 16_000_000.0
@@ -21,9 +21,9 @@ class FeatureEmbedding(keras.layers.Layer):
     """Embed each feature of a schema and concatenate the results.
 
     A categorical feature is embedded by its table. A bag or a sequence is the mean of its embedded
-    ids without padding, and zeros if it is empty. Numbers are scaled as the schema says, and those
-    of a numeric sequence follow one event after the other. A sequence shares the table of the
-    feature whose ids it holds.
+    ids without padding, weighted if the bag has weights, and zeros if it is empty. Numbers are
+    scaled as the schema says, and those of a numeric sequence follow one event after the other. A
+    sequence shares the table of the feature whose ids it holds.
 
     Args:
         schema: the features.
@@ -87,14 +87,19 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def call(self, inputs: Features, names: Sequence[str]) -> Tensor:
         """Return the concatenated vectors of the named features, in that order."""
-        return ops.concatenate([self._vector(inputs[name], name) for name in names], axis=-1)
+        features = [self.schema.feature(name) for name in names]
+        vectors = [self._vector(inputs, f) for f in features if not isinstance(f, BagWeights)]
+        return ops.concatenate(vectors, axis=-1)
 
-    def _vector(self, value: Tensor, name: str) -> Tensor:
-        feature = self.schema.feature(name)
+    def _vector(self, inputs: Features, feature: Feature) -> Tensor:
+        value = inputs[feature.name]
         if isinstance(feature, Numeric):
             return feature_numbers(value, feature, self.compute_dtype)
-        rows = self.tables[self.schema.id_space(name)](value)
-        return mean_of_real(rows, value, feature) if feature.is_padded else rows
+        rows = self.tables[self.schema.id_space(feature.name)](value)
+        if not feature.is_padded:
+            return rows
+        weights = self.schema.weights_of(feature.name)
+        return mean_of_real(rows, value, feature, None if weights is None else inputs[weights])
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -212,18 +217,28 @@ def date_parts(hours: Tensor) -> list[Tensor]:
     ]
 
 
-def mean_of_real(rows: Tensor, ids: Tensor, feature: Feature) -> Tensor:
+def mean_of_real(
+    rows: Tensor, ids: Tensor, feature: Feature, weights: Tensor | None = None
+) -> Tensor:
     """Return the mean of the rows of a bag or a sequence without padding, zeros if it is empty.
 
     Args:
         rows: `(..., length, dim)`.
         ids: `(..., length)`, 0 at padding.
         feature: the feature. A longer history is truncated to its newest events.
+        weights: raw weights of the ids `(..., length)`, see `BagWeights`; None for equal ones.
     """
     real = ops.not_equal(ids, 0)
     if feature.is_history and ids.shape[-1] != feature.shape[0]:
         after = ops.flip(ops.cumsum(ops.flip(ops.cast(real, "int32"), -1), axis=-1), -1)
         real = real & (after <= feature.shape[0])
+    if weights is not None:
+        shares = ops.cast(weights, "float32")
+        shares = ops.maximum(ops.where(ops.isnan(shares), 1.0, shares), 0.0)
+        shares = ops.where(real, shares, 0.0)
+        total = ops.sum(shares, axis=-1, keepdims=True)
+        shares = shares / ops.where(total > 0, total, 1.0)
+        return ops.sum(rows * ops.cast(shares[..., None], rows.dtype), axis=-2)
     real = ops.cast(ops.expand_dims(real, -1), rows.dtype)
     return ops.sum(rows * real, axis=-2) / ops.maximum(ops.sum(real, axis=-2), 1)
 

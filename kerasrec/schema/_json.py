@@ -2,8 +2,8 @@
 
 2: numeric sequences. 3: fingerprints. 4: positives. 5: scaling of numbers, the time column, sides
 without an id. 6: logarithms of numbers, missing values told from others, dates, hashed values,
-other labels. Older versions are read as they are. Version 6 is written for schemas that need it,
-and 5 for others.
+weights of bags, other labels. Older versions are read as they are. Version 6 is written for schemas
+that need it, and 5 for others.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ SCHEMA_VERSION = 6
 _SINCE_6 = {"log": False, "missing": False}
 """Keys that are new in version 6, with the values that older versions imply."""
 
-_KINDS_SINCE_6 = ("date", "hashed")
+_KINDS_SINCE_6 = ("bag_weights", "date", "hashed")
 
 ROLES = ("user", "item", "context")
 

@@ -9,6 +9,8 @@ from kerasrec._checks import check_name, read_comparison
 from kerasrec.schema._json import SCHEMA_VERSION, describe, parse, read_fields, version_of
 from kerasrec.schema.features import (
     KINDS,
+    Bag,
+    BagWeights,
     Categorical,
     Feature,
     IdSequence,
@@ -39,7 +41,8 @@ class Schema:
     Raises:
         ValueError: if a role holds anything but features, two features share a name, there is no
             feature at all, the user or item side has features but no id, an `IdSequence` refers to
-            no `Categorical` of the schema, or `positive` is malformed.
+            no `Categorical` of the schema, `BagWeights` to no `Bag` of their role and size, or
+            `positive` is malformed.
 
     Example:
 
@@ -107,6 +110,8 @@ class Schema:
                     f"Schema: {self._id(role).name!r} is the {role} id, which no row may lack; "
                     "received missing=True. Leave it out."
                 )
+        for role in ("user", "item", "context"):
+            _check_bag_weights(role, getattr(self, role))
         for feature in self.features:
             if isinstance(feature, IdSequence):
                 target = next((f for f in self.features if f.name == feature.of), None)
@@ -146,6 +151,16 @@ class Schema:
     def features(self) -> tuple[Feature, ...]:
         """Return all features: user, context, item."""
         return self.user + self.context + self.item
+
+    @property
+    def fields(self) -> tuple[Feature, ...]:
+        """Return the features without weights of bags, which models read with their bag."""
+        return tuple(feature for feature in self.features if not isinstance(feature, BagWeights))
+
+    def weights_of(self, name: str) -> str | None:
+        """Return the name of the weights of a bag, None for a feature without."""
+        found = (f.name for f in self.features if isinstance(f, BagWeights) and f.of == name)
+        return next(found, None)
 
     @property
     def item_histories(self) -> tuple[IdSequence, ...]:
@@ -332,3 +347,23 @@ class Schema:
             ValueError: if the text is not JSON or not a schema of this version.
         """
         return cls.from_dict(parse(text))
+
+
+def _check_bag_weights(role: str, features: tuple[Feature, ...]) -> None:
+    """Check that weights belong to a bag of the role, each bag to one of them."""
+    bags = {feature.name: feature for feature in features if type(feature) is Bag}
+    weights = [feature for feature in features if isinstance(feature, BagWeights)]
+    for feature in weights:
+        bag = bags.get(feature.of)
+        if bag is None or bag.max_length != feature.size:
+            found = {name: one.max_length for name, one in bags.items()}
+            raise ValueError(
+                f"BagWeights {feature.name!r}: of={feature.of!r} must name a Bag among the {role} "
+                f"features that holds up to {feature.size} ids, one for each weight; it has "
+                f"{found or 'no bags'}. Each row needs as many weights as ids."
+            )
+        if sum(other.of == feature.of for other in weights) > 1:
+            raise ValueError(
+                f"BagWeights {feature.name!r}: the bag {feature.of!r} has other weights too. Leave "
+                "one of them out."
+            )

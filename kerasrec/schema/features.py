@@ -314,9 +314,53 @@ class NumericSequence(Numeric):
         return (self.max_length, *super().shape)
 
 
+@dataclasses.dataclass(frozen=True)
+class BagWeights(Numeric):
+    """Weights of the ids of a bag, in the order of the ids: shares of genres, counts of tags.
+
+    A model reads them with the bag, whose vector is then the weighted mean of its rows, and not as
+    numbers. NaN is padding. Of an id whose weight is missing it is 1, a weight below 0 counts as 0,
+    and a bag of weights 0 is empty.
+
+    Args:
+        name: name of the feature.
+        size: `max_length` of the bag.
+        of: name of the bag, of the same role.
+        mean: must be 0, as for other scales: weights are read as they are.
+        deviation: must be 1.
+        log: must be False.
+        missing: must be False.
+    """
+
+    kind: ClassVar[str] = "bag_weights"
+    is_padded: ClassVar[bool] = True
+    of: str = dataclasses.field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name(f"{self._owner}: of", self.of)
+        given = (self.mean, self.deviation, self.log, self.missing)
+        if given != (0.0, 1.0, False, False):
+            raise ValueError(
+                f"{self._owner}: weights are read as they are; received (mean, deviation, log, "
+                f"missing) = {given}. Leave them out."
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of one example, that of the bag."""
+        return (self.size,)
+
+    @property
+    def width(self) -> int:
+        """Return 0: a model reads no numbers."""
+        return 0
+
+
 Feature = Categorical | Bag | Numeric | IdSequence
 """Any kind of feature."""
 
 KINDS: dict[str, type] = {
-    cls.kind: cls for cls in (Categorical, Bag, Hashed, Numeric, Date, IdSequence, NumericSequence)
+    cls.kind: cls
+    for cls in (Categorical, Bag, Hashed, Numeric, Date, BagWeights, IdSequence, NumericSequence)
 }

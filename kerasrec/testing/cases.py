@@ -9,6 +9,7 @@ import numpy as np
 from kerasrec.schema import (
     FIRST_ID,
     Bag,
+    BagWeights,
     Categorical,
     Feature,
     IdSequence,
@@ -171,7 +172,7 @@ def random_inputs(
         if isinstance(feature, Numeric):
             numbers = np.vectorize(feature.raw, otypes=[np.float32])(rng.normal(size=shape))
             inputs[feature.name] = numbers
-            if feature.is_padded and not ids_beside:
+            if feature.is_history and not ids_beside:
                 if width not in lengths_by_width:  # numbers of the same events
                     lengths_by_width[width] = rng.integers(0, width + 1, size=lead)
                 ends = lengths_by_width[width][..., None]
@@ -245,6 +246,8 @@ def scattered(
         width = values.shape[1] + (more if feature in histories else 0)
         numbers = not feature.has_ids
         shown = inputs[ids.name] if ids and numbers else values
+        if isinstance(feature, BagWeights):
+            shown = inputs[feature.of]
         real = shown != 0 if shown.dtype.kind in "iu" else ~np.isnan(shown)
         real = real.reshape(*real.shape[:2], -1).any(axis=-1)
         moved[feature.name] = np.full(

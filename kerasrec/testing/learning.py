@@ -59,7 +59,7 @@ def _check_sum_is_learned(case: ModelCase) -> None:
         total = np.zeros(len(next(iter(inputs.values()))))
         for feature in case.schema.features:
             values = inputs[feature.name]
-            if isinstance(feature, Numeric) and not feature.is_history:
+            if isinstance(feature, Numeric) and not feature.is_padded:
                 if feature.log:
                     values = np.sign(values) * np.log1p(np.abs(values))
                 scale = (values - feature.mean) / feature.deviation

@@ -184,8 +184,22 @@ class FitModel(FitHooks, keras.Model):
             self.__dict__["_kept_functions"] = KeptFunctions()
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate as in Keras. Several workers may each pass their own part of the rows."""
+        """Evaluate as in Keras. Several workers may each pass their own part of the rows.
+
+        Raises:
+            ValueError: if there are no rows, for which Keras returns a loss of 0.
+        """
+        _check_some_rows(self, "evaluate", x)
         return super().evaluate(self._own_part(x), *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predict as in Keras.
+
+        Raises:
+            ValueError: if there are no rows, for which Keras fails with an internal error.
+        """
+        _check_some_rows(self, "predict", x)
+        return super().predict(x, *args, **kwargs)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return the metric results, in a form that Keras can reduce over workers."""
@@ -244,6 +258,20 @@ class FitModel(FitHooks, keras.Model):
     def _stands_xla(self) -> bool:
         # XLA could not stop a training at the step with too many non-finite gradients.
         return self.supports_jit and not getattr(self.optimizer, "skip_nonfinite", False)
+
+
+def _check_some_rows(model: keras.Model, method: str, x: Any) -> None:
+    """Refuse arrays and datasets that are known to hold nothing."""
+    if hasattr(x, "cardinality"):  # of `tf.data`
+        empty = int(x.cardinality()) == 0
+    else:
+        shapes = [getattr(part, "shape", ()) for part in keras.tree.flatten(x)]
+        empty = any(len(shape) and shape[0] == 0 for shape in shapes)
+    if empty:
+        raise ValueError(
+            f"{type(model).__name__}.{method}: received no rows; expected at least one. Look at "
+            "the filter or the split that made this input."
+        )
 
 
 def _shuffles_itself(x: Any) -> bool:

@@ -386,3 +386,53 @@ def test_audit_shows_labels_columns_and_what_looks_wrong(tmp_path, capsys):
     assert "problems      none" in shown
     assert main(["audit", str(file), "--user", "null", "--item", "null", "--label", "no"]) == 2
     assert "expected a column 'no' (label)" in capsys.readouterr().err
+
+
+def chosen(rows, *flags, models=("LogisticRegression", "FeatureMLP")):
+    return ["choose", *models, "--data", str(rows), "--label", "target", "--folds", "2", *flags]
+
+
+def test_a_model_is_chosen_by_nested_cross_validation(rows, capsys):
+    """The nearly linear target is learned in each fold; the table has the choice first."""
+    flags = ["--features", "x0,x1,city", "--epochs", "2", "--metric", "log_loss"]
+    assert main(chosen(rows, *flags, "--json")) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["metric"] == "log_loss"
+    assert len(found["chosen"]) == len(found["valid"]["FeatureMLP"]) == 2
+    assert [row["model"] for row in found["models"]] == [
+        "as chosen", "LogisticRegression", "FeatureMLP"
+    ]  # fmt: skip
+    for at, name in enumerate(found["chosen"]):
+        assert found["valid"][name][at] == min(values[at] for values in found["valid"].values())
+    assert found["test"]["auc"]["low"] < found["test"]["auc"]["mean"] > 0.6
+    assert "fold 2 of example_folds('random', valid=0.2, seed=0): FeatureMLP: log_loss" in err
+
+
+def test_numbers_are_chosen_by_rmse_along_time(rows, capsys):
+    flags = ["--by", "time", "--time", "day", "--loss", "mse", "--epochs", "1"]
+    assert main(chosen(rows, *flags, models=["LogisticRegression"])) == 0
+    out = capsys.readouterr().out
+    assert "Test rows of 2 folds, mean rmse as chosen: 0." in out
+    command = f"kerasrec fit LogisticRegression --data {rows}"
+    assert f"LogisticRegression was chosen in 2 of 2 folds: {command}" in out
+
+
+@pytest.mark.parametrize(
+    ("models", "flags", "message"),
+    [
+        (["FeatureMLP", "FeatureMPL"], [], r"received \['FeatureMPL'\]"),
+        (["FeatureMLP", "FeatureMLP"], [], r"each once; received \['FeatureMLP'\]"),
+        (["MatrixFactorization"], [], "MatrixFactorization reads histories, or users and items"),
+        (["StackedLSTMClassifier"], [], "StackedLSTMClassifier reads histories"),
+        (["FeatureMLP"], ["--by", "group"], "--by group --group null: folds by group need"),
+        (["FeatureMLP"], ["--group", "house"], "--by random --group house"),
+        (["FeatureMLP"], ["--folds", "1"], "folds"),
+        (["FeatureMLP"], ["--metric", "hits"], "hits"),
+        (["FeatureMLP"], ["--by", "time"], "timestamp"),
+    ],
+)
+def test_what_cannot_be_chosen_is_said(rows, capsys, models, flags, message):
+    assert main(chosen(rows, *flags, models=models)) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and re.search(message, err), err

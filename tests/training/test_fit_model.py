@@ -198,3 +198,16 @@ def test_what_keras_can_shuffle_is_shuffled():
         weights.append(np.concatenate([w.ravel() for w in model.get_weights()]))
     np.testing.assert_array_equal(weights[0], weights[1])
     assert (weights[0] != weights[2]).any()
+
+
+NOTHING = {"user": np.zeros(0, int), "item": np.zeros(0, int)}
+
+
+@pytest.mark.parametrize("rows", [NOTHING, batches().take(0)], ids=["arrays", "dataset"])
+def test_no_rows_are_refused(rows):
+    model = made()
+    with pytest.raises(ValueError, match="MatrixFactorization.predict: received no rows"):
+        model.predict(rows, verbose=0)
+    labels = {"y": np.zeros(0)} if isinstance(rows, dict) else {}
+    with pytest.raises(ValueError, match="MatrixFactorization.evaluate: received no rows"):
+        model.evaluate(rows, **labels, verbose=0)

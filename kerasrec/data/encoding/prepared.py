@@ -179,8 +179,9 @@ def prepare(
         min_count: ids with fewer training rows become unknown.
         features: names of the features to make of the side tables; None for all that carry
             information, [] for none. A dict chooses their kinds too: "categorical", "bag",
-            "numeric", "log", "vector", "buckets" for ranges of numbers (`Buckets`), or "hashed" for
-            open-ended texts and integers (`HashBuckets`).
+            "numeric", "log", "vector", "buckets" for ranges of numbers (`Buckets`), "hashed" for
+            open-ended texts and integers (`HashBuckets`), or "weights:genres" for the weights of
+            the values of the bag "genres" (`BagWeights`).
         vocabularies: fitted before, to use a model of theirs. None to fit them.
         schema: the schema made with these vocabularies, without histories, whose features and
             scales are then used. None to make one.

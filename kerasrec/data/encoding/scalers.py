@@ -1,10 +1,14 @@
-"""Scalers of numbers, fitted on training rows."""
+"""Scalers of numbers, fitted on training rows, and the weights of bags, which are not scaled."""
 
 import abc
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow.compute as pc
+
+from kerasrec.schema import PADDING_ID, Bag, BagWeights, Schema
 
 FEWEST_FOR_TAIL = 50
 LEAST_SKEWNESS = 2.0
@@ -211,3 +215,75 @@ def _finite(owner: str, values: Any) -> np.ndarray:
             "Drop these rows first."
         )
     return array
+
+
+def fit_weights(name: str, lists: Any, kind: str, longest: int) -> BagWeights:
+    """Return the feature of the weights of a bag.
+
+    Args:
+        name: name of the feature.
+        lists: Arrow lists of the weights of the training rows.
+        kind: "weights:" and the name of the bag.
+        longest: number of ids kept of a bag.
+
+    Raises:
+        ValueError: if a weight is negative or not finite, there are none, or no bag is named.
+    """
+    known = lists.flatten().drop_null().to_numpy(zero_copy_only=False)
+    if not len(known) or not np.isfinite(known).all() or known.min() < 0:
+        received = f"{known.min():g} to {known.max():g}" if len(known) else "none"
+        raise ValueError(
+            f"prepare: {name!r} must hold finite weights of 0 and more; received {received}."
+        )
+    if not (bag := kind.partition(":")[2]):
+        raise ValueError(
+            f"prepare: features[{name!r}] must name the bag whose ids it weighs, as in "
+            f"'weights:genres'; received {kind!r}."
+        )
+    width = min(pc.max(pc.list_value_length(lists)).as_py(), longest)
+    return BagWeights(name, width, of=bag)
+
+
+def as_wide_as_bags(features: Sequence[Any]) -> list[Any]:
+    """Return features of one side in which weights have the width of their bag.
+
+    The longest lists of values may be those of rows without weights.
+
+    Example:
+
+    >>> as_wide_as_bags([Bag("genres", 9, 3), BagWeights("shares", 2, of="genres")])[1].size
+    3
+    """
+    widths = {feature.name: feature.max_length for feature in features if type(feature) is Bag}
+    return [
+        dataclasses.replace(feature, size=max(feature.size, widths.get(feature.of, 0)))
+        if isinstance(feature, BagWeights)
+        else feature
+        for feature in features
+    ]
+
+
+def check_weights(schema: Schema, columns: Mapping[str, np.ndarray], what: str) -> None:
+    """Check that rows have a weight for each id of a bag, or none at all.
+
+    Args:
+        schema: the features.
+        columns: encoded columns; features of other tables are not looked at.
+        what: start of the error message.
+
+    Raises:
+        ValueError: if some rows have not.
+    """
+    for feature in schema.features:
+        if not isinstance(feature, BagWeights) or {feature.name, feature.of} - set(columns):
+            continue
+        given, ids = ~np.isnan(columns[feature.name]), columns[feature.of] != PADDING_ID
+        wrong = np.flatnonzero(given.any(axis=1) & (given != ids).any(axis=1))
+        if len(wrong):
+            row = wrong[0]
+            raise ValueError(
+                f"{what}: expected a weight in {feature.name!r} for each value of "
+                f"{feature.of!r}; {len(wrong):,} rows have others, the first one (row {row}) "
+                f"{given[row].sum()} weights and {ids[row].sum()} values. Correct the lists, or "
+                "leave all weights of a row out, which weighs its values alike."
+            )

@@ -10,7 +10,14 @@ import pyarrow.compute as pc
 
 from kerasrec._checks import check_choice
 from kerasrec.data.encoding.buckets import HASHED, Buckets, HashBuckets, sizes_of
-from kerasrec.data.encoding.scalers import Scaling, fitted_scale, is_heavy_tailed
+from kerasrec.data.encoding.scalers import (
+    Scaling,
+    as_wide_as_bags,
+    check_weights,
+    fit_weights,
+    fitted_scale,
+    is_heavy_tailed,
+)
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.data.tables.interactions import Interactions
@@ -25,6 +32,7 @@ from kerasrec.schema import (
     FIRST_ID,
     PADDING_ID,
     Bag,
+    BagWeights,
     Categorical,
     Date,
     Feature,
@@ -34,7 +42,8 @@ from kerasrec.schema import (
 )
 
 OWNER = "prepare"
-KINDS = ("categorical", "bag", "numeric", "log", "vector", "buckets", HASHED)
+WEIGHTS = "weights"  # "weights:genres": of the ids of the bag "genres"
+KINDS = ("categorical", "bag", "numeric", "log", "vector", "buckets", HASHED, WEIGHTS)
 MAX_BAG = 50  # ids of a bag beyond these are left out
 SIDES = ("user", "item")
 
@@ -106,7 +115,8 @@ def fit_side_features(
         if encoder is not None:
             encoders[name] = encoder
         notes.append(note(side, name, found, word_of(feature, encoder, found)))
-    return SideFeatures({s: tuple(f) for s, f in features.items()}, encoders, tuple(notes))
+    found_features = {side: tuple(as_wide_as_bags(made)) for side, made in features.items()}
+    return SideFeatures(found_features, encoders, tuple(notes))
 
 
 def encode_side(
@@ -151,6 +161,7 @@ def encode_side(
         columns[feature.name] = _encoded(
             feature, column.filter(pa.array(known)), ids[known], own.num_ids, vocabularies
         )
+    check_weights(schema, columns, f"{OWNER}: the table of the {side}s")
     return columns
 
 
@@ -189,14 +200,24 @@ def kind_of_encoder(fitted: Encoder | None) -> str | None:
     return "buckets" if isinstance(fitted, Buckets) else None
 
 
+def plain_kind(kind: str) -> str:
+    """Return a kind without what it says of itself: "hashed" of "hashed:4096".
+
+    >>> plain_kind("weights:genres"), plain_kind("bag:genres")
+    ('weights', 'bag:genres')
+    """
+    plain = kind.partition(":")[0]
+    return plain if plain in (HASHED, WEIGHTS) else kind
+
+
 def chosen_kind(name: str, column: pa.ChunkedArray, kind: str | None) -> ColumnKind:
     """Return what a column holds, in the form of the kind that was asked for, None for any."""
     if kind is None:
         return kind_of_column(name, column)
-    plain = kind.partition(":")[0]
-    check_choice(OWNER, f"features[{name!r}]", HASHED if plain == HASHED else kind, KINDS)
+    plain = plain_kind(kind)
+    check_choice(OWNER, f"features[{name!r}]", plain, KINDS)
     others = {"buckets": "numeric", "log": "numeric", HASHED: "categorical"}
-    asked: Any = others.get(plain, kind)
+    asked: Any = others.get(plain, plain)
     return as_kind(name, column, asked)
 
 
@@ -223,7 +244,9 @@ def fit_column(
     """
     values = found.values
     missing = own_gaps and values.null_count >= min_count
-    if kind is not None and kind.partition(":")[0] == HASHED:
+    if kind is not None and plain_kind(kind) == WEIGHTS:
+        return fit_weights(name, found.values, kind, MAX_BAG), None
+    if kind is not None and plain_kind(kind) == HASHED:
         sizes = sizes_of(f"{OWNER}: features[{name!r}]", kind)
         hashes: Any = fitted or HashBuckets.fit(values, **sizes, name=name)
         return Hashed(
@@ -303,7 +326,9 @@ def fill_column(
             f"column {name!r}: dates are read from examples alone; tables of users and items hold "
             "them as Numeric. Make the schema by prepare."
         )
-    if isinstance(feature, Numeric):
+    if isinstance(feature, BagWeights):
+        kind = "weights"
+    elif isinstance(feature, Numeric):
         kind = "numeric" if feature.size == 1 else "vector"
     elif isinstance(feature, Bag):
         kind = "categorical" if isinstance(feature, Hashed) else "bag"

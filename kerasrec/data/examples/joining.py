@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kerasrec.data.encoding.scalers import check_weights
 from kerasrec.data.encoding.side_features import fill_column
 from kerasrec.data.encoding.vocabulary import KeyedTable, Vocabulary
 from kerasrec.data.encoding.vocabulary_file import Encoder
@@ -122,6 +123,7 @@ def keyed_tables(
             else:
                 fill_column(out, feature, table[feature.name], places, encoders)
             columns[feature.name] = out
+        check_weights(schema, columns, f"the table of {key!r}")
         found[key] = KeyedTable(keys, columns)
     return found
 

@@ -11,14 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kerasrec._checks import check_choice, check_integer
-from kerasrec.data.encoding.scalers import SCALINGS, Scaling, fitted_scale, is_heavy_tailed
+from kerasrec.data.encoding.scalers import (
+    SCALINGS,
+    Scaling,
+    as_wide_as_bags,
+    check_weights,
+    fitted_scale,
+    is_heavy_tailed,
+)
 from kerasrec.data.encoding.side_features import (
-    HASHED,
     KINDS,
     chosen_kind,
     fill_column,
     fit_column,
     kind_of_encoder,
+    plain_kind,
     refuse_answer,
     word_of,
 )
@@ -34,6 +41,7 @@ from kerasrec.data.tables.arrow import is_text
 from kerasrec.data.tables.side_tables import MAX_CODES, ColumnKind, are_names
 from kerasrec.schema import (
     ANY_POSITIVE_LABEL,
+    BagWeights,
     Categorical,
     Date,
     Feature,
@@ -167,7 +175,8 @@ def prepare_examples(
         features: names of the features to use; None for all that carry information. A dict chooses
             their kinds too: "categorical", "bag", "numeric", "log", "vector", "buckets",
             "hashed" for open-ended texts and integers (`HashBuckets`; "hashed:4096:2" for two of
-            4,096 rows), or "date", which takes integers as seconds since 1970.
+            4,096 rows), "weights:genres" for the weights of the values of the bag "genres"
+            (`BagWeights`), or "date", which takes integers as seconds since 1970.
         vocabularies: fitted before, to use a model of theirs. None to fit them.
         schema: the schema made with these vocabularies. None to make one.
 
@@ -271,8 +280,7 @@ def _fit(
         kind = kind_of_encoder(fitted.get(name)) or kinds[name]
         column = train.table[name]
         if kind is not None:
-            known = HASHED if kind.partition(":")[0] == HASHED else kind
-            check_choice(OWNER, f"features[{name!r}]", known, (*KINDS, "date"))
+            check_choice(OWNER, f"features[{name!r}]", plain_kind(kind), (*KINDS, "date"))
         if kind is None and name in train.tables and pa.types.is_integer(column.type):
             text = column.cast(pa.string())
             if chosen_kind(name, text, None).kind == "categorical":
@@ -306,14 +314,15 @@ def _fit(
         gaps = f", missing in {found.values.null_count:,} rows" if _tells_gaps(feature) else ""
         hint = _hashing_hint(found) if found.kind == "categorical" and name not in asked else ""
         word = word_of(feature, encoder, found)
-        word += _RANGE * (scaling == "minmax" and isinstance(feature, Numeric))
+        scaled = isinstance(feature, Numeric) and not isinstance(feature, BagWeights)
+        word += _RANGE * (scaling == "minmax" and scaled)
         notes.append(f"{name!r} is {word}: {found.because}{gaps}{hint}")
     if not made:
         raise ValueError(
             f"{OWNER}: no column carries information: {'; '.join(notes)}. Name others with "
             "features=."
         )
-    return made, encoders, tuple(notes)
+    return as_wide_as_bags(made), encoders, tuple(notes)
 
 
 def _fit_window(train: Examples, name: str, kind: str | None, scaling: Scaling) -> NumericSequence:
@@ -380,6 +389,7 @@ def _encode(
         else:
             fill_column(out, feature, part.table[feature.name], rows, encoders)
         encoded[feature.name] = out
+    check_weights(schema, encoded, OWNER)
     label: Any = encoders.get(schema.label)
     encoded[schema.label] = part.labels
     if label is not None:

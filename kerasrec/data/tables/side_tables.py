@@ -31,7 +31,7 @@ _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 _DAY = 86_400_000_000  # microseconds
 
 MissingSides = Literal["error", "unknown"]
-FeatureKind = Literal["categorical", "bag", "numeric", "vector"]
+FeatureKind = Literal["categorical", "bag", "numeric", "vector", "weights"]
 
 
 def side_tables(
@@ -275,7 +275,8 @@ def as_kind(name: str, column: ArrowColumn, kind: FeatureKind) -> ColumnKind:
     Args:
         name: name of the column.
         column: its values.
-        kind: "categorical", "bag", "numeric" or "vector".
+        kind: "categorical", "bag", "numeric", "vector", or "weights" for the numbers of the ids of
+            a bag.
 
     Raises:
         ValueError: if the values cannot be taken for this kind.
@@ -294,6 +295,8 @@ def as_kind(name: str, column: ArrowColumn, kind: FeatureKind) -> ColumnKind:
         made = _separated(values) if text else values
         if pa.types.is_floating(made.type.value_type) != (kind == "vector"):
             made = None
+    elif kind == "weights":
+        made = _numbers_of(values, lists)
     if made is None or (
         kind == "vector" and pc.count_distinct(pc.list_value_length(made)).as_py() != 1
     ):
@@ -343,6 +346,15 @@ def _separated(text: ArrowColumn) -> ArrowColumn:
     if numbers and pc.any(pc.match_substring_regex(parts, r"[.eE]")).as_py():
         return _with_values(lists, pc.utf8_trim_whitespace(parts).cast(pa.float64()))
     return _with_values(lists, pc.utf8_trim_whitespace(parts))
+
+
+def _numbers_of(values: ArrowColumn, in_lists: bool) -> ArrowColumn:
+    """Return lists of floats, None if the values are no numbers. A number is a list of one."""
+    try:
+        lists = values if in_lists else _separated(values.cast(pa.large_string()))
+        return _with_values(lists, lists.flatten().cast(pa.float64()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
 
 
 def _with_values(lists: ArrowColumn, values: ArrowColumn) -> ArrowColumn:

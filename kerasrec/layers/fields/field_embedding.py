@@ -21,7 +21,7 @@ class FieldEmbedding(keras.layers.Layer):
     """Embed each feature of a schema as one vector of the same length.
 
         e_f = row of the id                      of a Categorical
-        e_f = mean of the rows of the real ids   of a Bag or an IdSequence
+        e_f = mean of the rows of the real ids   of a Bag or an IdSequence, weighted by BagWeights
         e_f = sum over k of x_k v_fk             of a Numeric with the scaled numbers x
 
     A missing number is 0 once it is scaled, which stands for the mean, and x_k may be whether it is
@@ -43,7 +43,7 @@ class FieldEmbedding(keras.layers.Layer):
 
     Output shape:
         `(batch, fields, embedding_dim)` or `(batch, candidates, fields, embedding_dim)`, with the
-        fields in the order of `schema.features`.
+        fields in the order of `schema.fields`.
 
     Example:
 
@@ -73,7 +73,7 @@ class FieldEmbedding(keras.layers.Layer):
         self.stddev = stddev
         self.l2 = l2
         self.only = only if only is None else list(only)
-        self.fields = [f for f in self.schema.features if only is None or f.name in only]
+        self.fields = [f for f in self.schema.fields if only is None or f.name in only]
         # Ids and raw numbers share one dict, and numbers are scaled before they are rounded.
         self.autocast = False
         self.tables = feature_tables(
@@ -100,14 +100,15 @@ class FieldEmbedding(keras.layers.Layer):
     def call(self, inputs: Features) -> Tensor:
         """Return the vectors of the fields."""
         query, items = (
-            [self._vector(inputs[f.name], f) for f in self.fields if f in side]
+            [self._vector(inputs, f) for f in self.fields if f in side]
             for side in (self.schema.query, self.schema.item)
         )
         if not query or not items:
             return ops.stack(query or items, axis=-2)
         return join_sides(ops.stack(query, axis=-2), ops.stack(items, axis=-2), axis=-2)
 
-    def _vector(self, value: Tensor, feature: Feature) -> Tensor:
+    def _vector(self, inputs: Features, feature: Feature) -> Tensor:
+        value = inputs[feature.name]
         if isinstance(feature, Numeric):
             vectors = self.vectors[feature.name]
             if self.l2:
@@ -116,7 +117,10 @@ class FieldEmbedding(keras.layers.Layer):
             numbers = feature_numbers(value, feature, self.compute_dtype)
             return ops.matmul(numbers, ops.cast(vectors, self.compute_dtype))
         rows = self.tables[self.schema.id_space(feature.name)](value)
-        return mean_of_real(rows, value, feature) if feature.is_padded else rows
+        if not feature.is_padded:
+            return rows
+        weights = self.schema.weights_of(feature.name)
+        return mean_of_real(rows, value, feature, None if weights is None else inputs[weights])
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

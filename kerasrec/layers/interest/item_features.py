@@ -1,14 +1,14 @@
 """Layer that keeps the features of all items, by which a history of ids is read."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 import numpy as np
 from keras import ops
 
 from kerasrec.layers.feature_embedding import FeatureEmbedding, feature_numbers
-from kerasrec.schema import Feature, Numeric, Schema
+from kerasrec.schema import BagWeights, Feature, Numeric, Schema
 from kerasrec.types import Columns, Tensor
 
 WHOLE_TABLE = 100_000
@@ -61,13 +61,21 @@ class ItemFeatures(keras.layers.Layer):
         self.names = list(names)
         self.autocast = False
         known = {f.name: f for f in self.schema.item if f.name != self.schema.item_id.name}
+        alone = [name for name in names if name in known and isinstance(known[name], BagWeights)]
+        if alone:
+            raise ValueError(
+                f"ItemFeatures: {alone} are weights, which are read with their bag; received "
+                f"{self.names}. Leave them out."
+            )
         wrong = [name for name in self.names if name not in known]
         if wrong or len(set(self.names)) < len(self.names):
             raise ValueError(
                 "ItemFeatures: expected names of features of the items, each once, among "
                 f"{list(known)}; received {self.names}. Leave out {wrong or 'what is there twice'}."
             )
-        self.features: list[Feature] = [known[name] for name in self.names]
+        weights = [self.schema.weights_of(name) for name in self.names]
+        read = dict.fromkeys([*self.names, *(name for name in weights if name is not None)])
+        self.features: list[Feature] = [known[name] for name in read]
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
@@ -78,8 +86,10 @@ class ItemFeatures(keras.layers.Layer):
         self.kept: dict[str, Any] = {}
         for feature in self.features:
             numbers = isinstance(feature, Numeric)
-            shape = (feature.width,) if isinstance(feature, Numeric) else feature.shape
-            missing = "zeros" if numbers else keras.initializers.Constant(feature.missing_id)
+            shape = (feature.width,) if _is_numbers(feature) else feature.shape
+            missing: Any = "zeros" if _is_numbers(feature) else "ones"
+            if not numbers:
+                missing = keras.initializers.Constant(feature.missing_id)
             self.kept[feature.name] = self.add_weight(
                 shape=(num_items, *shape),
                 dtype="float32" if numbers else "int32",
@@ -100,9 +110,10 @@ class ItemFeatures(keras.layers.Layer):
             ValueError: if a feature is missing or has another shape.
         """
         num_items = self.schema.item_id.num_ids
-        if missing := [name for name in self.names if name not in items]:
+        names = [feature.name for feature in self.features]
+        if missing := [name for name in names if name not in items]:
             raise ValueError(
-                f"ItemFeatures: expected the features {self.names} of all items; received "
+                f"ItemFeatures: expected the features {names} of all items; received "
                 f"{sorted(items)}, without {missing}. Pass ready.items of data that were prepared "
                 "with a table of the items, or leave the names out."
             )
@@ -114,20 +125,26 @@ class ItemFeatures(keras.layers.Layer):
                     f"ItemFeatures: expected {feature.name!r} of shape {expected}, one row for "
                     f"each encoded id, padding and unknown included; received {values.shape}."
                 )
-            if isinstance(feature, Numeric):
+            if _is_numbers(feature):
                 values = feature_numbers(values, feature, "float32")
+            elif isinstance(feature, BagWeights):  # a missing weight is 1
+                values = np.where(np.isnan(values), 1.0, values)
             self.kept[feature.name].assign(values)
 
     def call(self, inputs: Tensor, embedding: FeatureEmbedding) -> Tensor:
         """Return the embedded features of the items, one after the other."""
         # The histories of a batch hold an item many times.
         whole = self.schema.item_id.num_ids <= WHOLE_TABLE
-        vectors = []
+        vectors, rows = [], {}
         for feature in self.features:
             kept = ops.convert_to_tensor(self.kept[feature.name])
-            kept = kept if whole else ops.take(kept, inputs, axis=0)
+            rows[feature.name] = kept if whole else ops.take(kept, inputs, axis=0)
+        for feature in self.features:
+            if isinstance(feature, BagWeights):
+                continue
+            kept = rows[feature.name]
             if not isinstance(feature, Numeric):
-                kept = embedding({feature.name: kept}, names=[feature.name])
+                kept = embedding(rows, names=[feature.name])
             vectors.append(ops.cast(kept, embedding.compute_dtype))
         found = ops.concatenate(vectors, axis=-1)
         return ops.take(found, inputs, axis=0) if whole else found
@@ -135,3 +152,8 @@ class ItemFeatures(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "schema": self.schema.to_dict(), "names": self.names}
+
+
+def _is_numbers(feature: Feature) -> TypeGuard[Numeric]:
+    """Return whether a model reads a feature as numbers: not as ids, nor as weights of ids."""
+    return isinstance(feature, Numeric) and not isinstance(feature, BagWeights)

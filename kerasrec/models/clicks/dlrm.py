@@ -79,7 +79,7 @@ class DLRM(DeepFieldModel):
             dtype=dtype,
         )
         self.bottom_units = self.widths("bottom_units", bottom_units)
-        features = self.schema.features
+        features = self.schema.fields
         numbers = [feature.name for feature in features if not feature.has_ids]
         ids = [feature.name for feature in features if feature.has_ids]
         self.fields = self.make_fields(embedding_dim, only=ids) if ids else None

@@ -54,8 +54,8 @@ class FieldModel(Recommender):
 
     @property
     def num_fields(self) -> int:
-        """Return the number of features, each of which is a field."""
-        return len(self.schema.features)
+        """Return the number of fields: the features without weights of bags."""
+        return len(self.schema.fields)
 
     def make_fields(
         self, width: int, only: Sequence[str] | None = None, stddev: float = STDDEV

@@ -102,7 +102,7 @@ class FinalMLP(DeepFieldModel):
             self.make_mlp("stream_1", self.hidden_units),
             self.make_mlp("stream_2", self.second_hidden_units),
         ]
-        query = len(self.schema.query)
+        query = sum(feature in self.schema.query for feature in self.schema.fields)
         self.sides_of_gates = [slice(query), slice(query, None)]
         self.gates: list[Any] = []
         self.starts: list[Any] = []  # trained vectors, None for a gate that reads a side
@@ -119,7 +119,7 @@ class FinalMLP(DeepFieldModel):
     def _make_gates(self) -> None:
         for index, side in enumerate(self.sides_of_gates):
             start = None
-            if not self.schema.features[side]:
+            if not self.schema.fields[side]:
                 start = self.add_weight(
                     shape=(1, self.embedding_dim), initializer="ones", name=f"start_{index + 1}"
                 )
