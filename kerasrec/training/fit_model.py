@@ -265,8 +265,8 @@ def _check_some_rows(model: keras.Model, method: str, x: Any) -> None:
     if hasattr(x, "cardinality"):  # of `tf.data`
         empty = int(x.cardinality()) == 0
     else:
-        shapes = [getattr(part, "shape", ()) for part in keras.tree.flatten(x)]
-        empty = any(len(shape) and shape[0] == 0 for shape in shapes)
+        shapes = [tuple(getattr(part, "shape", ())) for part in keras.tree.flatten(x)]
+        empty = any(shape[:1] == (0,) for shape in shapes)
     if empty:
         raise ValueError(
             f"{type(model).__name__}.{method}: received no rows; expected at least one. Look at "
