@@ -262,8 +262,8 @@ class FitModel(FitHooks, keras.Model):
 
 def _check_some_rows(model: keras.Model, method: str, x: Any) -> None:
     """Refuse arrays and datasets that are known to hold nothing."""
-    if hasattr(x, "cardinality"):  # of `tf.data`
-        empty = int(x.cardinality()) == 0
+    if hasattr(x, "cardinality"):  # a method of `tf.data`, a number once it is distributed
+        empty = int(x.cardinality() if callable(x.cardinality) else x.cardinality) == 0
     else:
         shapes = [tuple(getattr(part, "shape", ())) for part in keras.tree.flatten(x)]
         empty = any(shape[:1] == (0,) for shape in shapes)
