@@ -285,7 +285,7 @@ def choose_model(
         f"Test rows of {len(found.chosen)} folds, mean {found.metric} as chosen: {test.mean:.4f} "
         f"({test.low:.4f} to {test.high:.4f}).",
         f"{best} was chosen in {times[best]} of {len(found.chosen)} folds: kerasrec fit {best} "
-        f"--data {source.data}",
+        f"--data {source.data} --label {rows.label}",
     ]
     return Report(document, "\n".join(lines))
 
