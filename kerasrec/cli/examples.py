@@ -223,7 +223,7 @@ def choose_model(
         source: data to read.
         by: how the rows are dealt to the folds, at random, by group or along time.
         group: column whose rows of one value stay in one fold, for folds by group.
-        folds: number of folds; each row is a test row once.
+        folds: number of folds; each row is a test row once, but the oldest ones along time.
         valid: share of the other rows of a fold that are validation rows.
         loss: log_loss for labels of yes and no, mse for numbers.
         metric: metric of the validation rows that chooses; null for auc, or for rmse with mse.
@@ -244,6 +244,8 @@ def choose_model(
             f"--by {by} --group {group or 'null'}: folds by group need its column, and no others "
             "take one."
         )
+    if source.window is not None:
+        raise ValueError(f"--window {source.window}: folds are of single rows. Leave it out.")
     import_tensorflow()
     there = Path(source.data).is_file()  # if not, it is said when it is read
     for name in models:

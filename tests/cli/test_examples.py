@@ -427,6 +427,7 @@ def test_numbers_are_chosen_by_rmse_along_time(rows, capsys):
         (["StackedLSTMClassifier"], [], "StackedLSTMClassifier reads histories"),
         (["FeatureMLP"], ["--by", "group"], "--by group --group null: folds by group need"),
         (["FeatureMLP"], ["--group", "house"], "--by random --group house"),
+        (["FeatureMLP"], ["--window", "5"], "--window 5: folds are of single rows"),
         (["FeatureMLP"], ["--folds", "1"], "folds"),
         (["FeatureMLP"], ["--metric", "hits"], "hits"),
         (["FeatureMLP"], ["--by", "time"], "timestamp"),
