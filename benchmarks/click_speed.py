@@ -1,14 +1,14 @@
 """Rows a second that train click models, beside stock Keras and FuxiCTR.
 
     python benchmarks/click_speed.py --peer-python ~/peers/bin/python   # writes its page
-    python benchmarks/click_speed.py --rounds 1 --models DLRM --peer-python ...   # no page
+    python benchmarks/click_speed.py --most-rounds 1 --models DLRM --peer-python ...   # no page
     python benchmarks/click_speed.py --page                             # from stored results
 
 The environment of the peer needs `pip install fuxictr` and PyTorch. Frappe has 10 columns of ids,
 the synthetic table 26 columns of up to a million ids and 13 numbers, like Criteo's. Every side is a
-separate process, and a round runs all of them in turn, every second one backwards. The first epoch
-compiles and warms up; the median of the others counts. An interrupted run goes on at the round
-where it stopped.
+separate process, and a round runs all of them in turn, every second one backwards. Small steps vary
+more from process to process, so Frappe has more rounds. The first epoch compiles and warms up; the
+median of the others counts. An interrupted run goes on at the round where it stopped.
 """
 
 import argparse
@@ -36,6 +36,7 @@ TABLES = {
     "synthetic": "synthetic, 26 columns of up to 1,000,000 ids and 13 numbers",
     "million": "synthetic, 26 columns of 1,000,000 ids each and 13 numbers",
 }
+ROUNDS = {"frappe": 6, "synthetic": 4, "million": 3}
 MODELS = ("FeatureMLP", "DeepFM", "DCNv2", "DLRM")
 # These have no counterpart here, and are measured once.
 ALONE = (
@@ -92,8 +93,8 @@ beforehand by `tf.data`, the defaults of `compile` and `fit`.
 
 Both others update every row of a table in every step, with all moments. A rate is the median of \
 the epochs of a process after the first, by the wall clock and on all cores, then the geometric \
-mean over {rounds} rounds, of which models without a counterpart have one; "kerasrec is" has the \
-mean ratio within the rounds and its 95 % interval. Memory is the largest of the process, rows \
+mean over the rounds, {rounds}; models without a counterpart have one. "kerasrec is" has the mean \
+ratio within the rounds and its 95 % interval. Memory is the largest of the process, rows \
 included. Models without a counterpart have the first two tables, and those whose cost grows with \
 the square of the features Frappe alone. A full cross layer multiplies rows and gradients by a \
 matrix as wide as all features, 429 x 429 in the synthetic tables. Every side computes these \
@@ -115,7 +116,7 @@ products, so `DCNv2` gains least from updates of the rows of a batch alone.
 def main() -> None:
     """Run all sides in turn and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--most-rounds", type=int, default=max(ROUNDS.values()))
     parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=list(TABLES))
     parser.add_argument("--models", nargs="+", default=[*MODELS, *ALONE])
     parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
@@ -128,11 +129,12 @@ def main() -> None:
         table, model, library = side.split("-")
         print(json.dumps(measure(library, pathlib.Path(folder), table, model)))
         return
-    names = ("rounds", "tables", "models", "libraries")
+    rounds = {name: min(ROUNDS[name], arguments.most_rounds) for name in arguments.tables}
+    names = ("tables", "models", "libraries")
     page = pages.Page(
         "click_speed",
         __file__,
-        {name: getattr(arguments, name) for name in names},
+        {"rounds": rounds, **{name: getattr(arguments, name) for name in names}},
         remake=arguments.page,
         keep=pages.whole(parser, arguments, "peer_python"),
     )
@@ -162,7 +164,12 @@ def main() -> None:
                 return peers.measure(arguments.peer_python, __file__, side, name)
             return processes.measure(__file__, side, name, sys.executable)
 
-        found = page.rounds(sides, settings["rounds"], one)
+        def one_in(side: str, number: int) -> dict[str, Any] | None:
+            table = side.split("-")[0]
+            return one(side, number) if number < settings["rounds"][table] else None
+
+        measured = page.rounds(sides, max(settings["rounds"].values()), one_in)
+        found = {side: [one for one in some if one] for side, some in measured.items()}
         found |= {side: [page.result(side, lambda side=side: one(side, 0))] for side in alone}
         products = page.result("products", products_of_crosses) if full else None
     report(page, found, products)
@@ -494,7 +501,9 @@ def report(
             measured=MEASURED,
             bound=bound,
             ids=sum(SIZES),
-            rounds=settings["rounds"],
+            rounds=", ".join(
+                f"{settings['rounds'][name]} for {name}" for name in settings["tables"]
+            ),
             parts="\n\n".join(parts),
             goals="\n".join(goals) or "None of the measured sides has one.",
             run=page.bullets(),

@@ -16,7 +16,6 @@ import os
 import pathlib
 import resource
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pages
+import ports
 
 from kerasrec import datasets
 
@@ -52,14 +52,6 @@ def write_own_file(path: pathlib.Path) -> int:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["who", "film", "stars", "day"], *lines])
     return len(lines)
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 def commands(port: int) -> list[str]:
@@ -161,7 +153,7 @@ def walk() -> dict[str, Any]:
     environment["PATH"] = ":".join(places)
     with tempfile.TemporaryDirectory() as folder:
         count = write_own_file(pathlib.Path(folder) / "films.csv")
-        port = free_port()
+        port = ports.free_ports(1)[0]
         shell = Shell(pathlib.Path(folder), environment)
         parts, total = [], 0.0
         try:

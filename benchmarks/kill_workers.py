@@ -16,7 +16,6 @@ import os
 import pathlib
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pages
+import ports
 
 ABOUT = """# Workers killed while they train
 
@@ -165,7 +165,7 @@ def launch(
     folder: pathlib.Path, arguments: argparse.Namespace, kill: tuple[int, float, int] | None
 ) -> tuple[int | None, ...]:
     """Start both workers, wait for them and return their exit codes."""
-    ports = [str(port) for port in free_ports()]
+    free = [str(port) for port in ports.free_ports(2)]
     epoch, moment, victim = kill or (-1, -1.0, -1)
     options = ["--epochs", str(arguments.epochs)]
     options += ["--save_freq", str(arguments.save_freq)] if arguments.save_freq else []
@@ -173,7 +173,7 @@ def launch(
         subprocess.Popen(
             [
                 sys.executable, __file__, *options, "--cell", str(folder),
-                str(worker), *ports, str(epoch if worker == victim else -1), str(moment),
+                str(worker), *free, str(epoch if worker == victim else -1), str(moment),
             ],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stderr=subprocess.DEVNULL,
@@ -193,15 +193,6 @@ def launch(
         for process in processes:
             process.kill()
     return tuple(process.returncode for process in processes)
-
-
-def free_ports() -> list[int]:
-    """Return two free ports."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def difference(one: pathlib.Path, other: pathlib.Path) -> float:

@@ -19,6 +19,7 @@ hypothesis.settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 hypothesis.settings.load_profile("kerasrec")
+TESTS = pathlib.Path(__file__).parent
 
 
 def pytest_configure(config):
@@ -28,14 +29,25 @@ def pytest_configure(config):
         [tf.config.LogicalDeviceConfiguration(), tf.config.LogicalDeviceConfiguration()],
     )
     if os.environ.get("CI"):
-        path = pathlib.Path(__file__).with_name("skips_in_ci.py")
-        spec = importlib.util.spec_from_file_location("skips_in_ci", path)
-        plugin = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(plugin)
+        plugin = load(TESTS / "skips_in_ci.py")
         config.pluginmanager.register(plugin, "skips_in_ci")
+
+
+def load(path):
+    """The module in a file that lies in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)
 def same_seed():
     """Every test draws the same random numbers, alone or in the suite."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def free_ports():
+    """A function that finds so many ports for servers."""
+    return load(TESTS.parent / "benchmarks" / "ports.py").free_ports

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
@@ -19,16 +18,6 @@ ROOT = pathlib.Path(kerasrec.__file__).parents[1]
 TOLERANCE = 1e-5
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [str(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def start(*arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("TF_CONFIG", None)
@@ -38,13 +27,19 @@ def start(*arguments):
     )  # fmt: skip
 
 
-def finish(process):
+def finish(processes):
+    """The outputs of processes that end well; all of them end when one fails."""
+    outputs = []
     try:
-        output, errors = process.communicate(timeout=1200)
+        for process in processes:
+            output, errors = process.communicate(timeout=1200)
+            assert process.returncode == 0, errors[-3000:]
+            outputs.append(output)
     finally:
-        process.kill()
-    assert process.returncode == 0, errors[-3000:]
-    return output
+        for process in processes:
+            process.kill()
+            process.communicate()
+    return outputs
 
 
 def read(path):
@@ -67,7 +62,7 @@ def write_rows(folder):
 @pytest.mark.parametrize(
     "model", ["MatrixFactorization", "EmbeddingMLP", "SASRec", "StackedLSTMClassifier", "sharded"]
 )
-def test_two_workers_train_as_two_replicas(model, tmp_path):
+def test_two_workers_train_as_two_replicas(model, tmp_path, free_ports):
     write_rows(tmp_path)
     ports = free_ports(2)
     together, *apart = (tmp_path / f"{name}.npz" for name in ("together", "first", "second"))
@@ -75,7 +70,7 @@ def test_two_workers_train_as_two_replicas(model, tmp_path):
         start(model, together),
         *(start(model, path, index, *ports) for index, path in enumerate(apart)),
     ]
-    outputs = [finish(process) for process in processes]
+    outputs = finish(processes)
     assert outputs[0].strip() == "64 rows a step: 32 for each of 2 replicas on 1 worker"
     assert outputs[1].strip() == "64 rows a step: 32 for each of 2 replicas on 2 workers"
     history, weights = read(together)

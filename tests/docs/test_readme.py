@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -59,15 +58,13 @@ def test_the_commands_on_visits_run(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_what_is_served_answers_as_the_readme_asks(ratings):
+def test_what_is_served_answers_as_the_readme_asks(ratings, free_ports):
     served, _ = blocks("bash")
     serve, curl = served.splitlines()
     flags = ["--data", "ratings.csv", "--output", "runs/mf", "--epochs", "1"]
     assert main(["fit", "MatrixFactorization", *flags, "--jit_compile", "false"]) == 0
     assert main(["export", "runs/mf", "served/cli"]) == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_ports(1)[0])
     program, *arguments = shlex.split(serve.replace("8501", port))
     assert program == "kerasrec"
     command = [sys.executable, "-m", "kerasrec.cli", *arguments, "--grpc_port", "0"]

@@ -318,12 +318,9 @@ def wait_for_port(port, process):
     not (shutil.which("nginx") and shutil.which("openssl")), reason="nginx is not installed"
 )
 def test_the_proxy_lets_nobody_through_without_a_token(
-    kit, movies, serving, tmp_path, client_module
+    kit, movies, serving, tmp_path, client_module, free_ports
 ):
-    with socket.socket() as one, socket.socket() as other:
-        for free in (one, other):
-            free.bind(("127.0.0.1", 0))
-        rest_port, grpc_port = one.getsockname()[1], other.getsockname()[1]
+    rest_port, grpc_port = free_ports(2)
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem"]
