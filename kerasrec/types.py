@@ -198,6 +198,15 @@ class HistoryReader(Protocol):
 
 
 @runtime_checkable
+class ProfileReader(Protocol):
+    """A ranker that scores by the items of a query, and knows nothing of one without any."""
+
+    def items_of(self, inputs: Features) -> Tensor:
+        """Return the item ids of each query `(batch, width)`, 0 at padding."""
+        ...
+
+
+@runtime_checkable
 class Explainer(Protocol):
     """A ranker whose score is a sum over the items of the user."""
 
@@ -241,6 +250,14 @@ def is_computed(model: object) -> bool:
     return issubclass(kind, Counted) and not issubclass(kind, GraphModel)
 
 
+def reads_profiles(model: object) -> bool:
+    """Return whether a model knows nothing of a query without items, see `ProfileReader`.
+
+    Vectors over a graph also know a user by the id.
+    """
+    return isinstance(model, ProfileReader) and not isinstance(model, GraphModel)
+
+
 def has_own_parts(model: object) -> bool:
     """Return whether a `PartsRanker` defines the parts with `call`, or in a subclass of its class.
 
@@ -273,5 +290,6 @@ def known_by(model: Any) -> tuple[str, ...]:
     if isinstance(model, SequenceModel):
         return (str(reads.sequence.name),)
     if isinstance(model, StepClassifier):
-        return ((*schema.item_histories, *schema.number_histories)[0].name,)
+        read = schema.item_histories[:1] or schema.number_histories
+        return tuple(history.name for history in read)
     return tuple(feature.name for feature in schema.user)

@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import kerasrec
 from kerasrec._checks import check_integer
-from kerasrec.cli.data import chosen_features, describe_positives, prepare
-from kerasrec.cli.examples import all_rows, are_examples, prepare_examples
+from kerasrec._files import new_file
+from kerasrec.cli.data import (
+    are_examples,
+    chosen_features,
+    describe_positives,
+    key_and_file,
+    prepare,
+)
+from kerasrec.cli.examples import all_rows, prepare_examples
 from kerasrec.cli.model_flags import default_arguments
 from kerasrec.cli.output import Report
-from kerasrec.cli.settings import Source, Splitting
+from kerasrec.cli.settings import Source, Splitting, differing
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.directory import write_run
 from kerasrec.runs.example_records import record_examples
@@ -77,7 +84,9 @@ def fit(
         file = getattr(source, name)
         if file is not None and Path(file).is_file():  # so that the run finds it from anywhere
             found[name] = str(Path(file).resolve())
-    source = dataclasses.replace(source, **found)
+    joined = [key_and_file(text) for text in source.tables]
+    absolute = [f"{key}={Path(file).resolve()}" for key, file in joined]
+    source = dataclasses.replace(source, **found, tables=absolute or source.tables)
     files = {n: getattr(splitting, n) for n in ("valid_file", "test_file")}
     there: Any = {n: str(Path(f).resolve()) for n, f in files.items() if f and Path(f).is_file()}
     splitting = dataclasses.replace(splitting, **there)
@@ -178,12 +187,7 @@ class _Given:
         """Report the settings as YAML."""
         _, ready = self.read()
         chosen = self.choose(ready)
-        rows = {
-            field.name: getattr(flags, field.name)
-            for flags in (self.source, self.splitting)
-            for field in dataclasses.fields(flags)
-            if getattr(flags, field.name) != field.default
-        }
+        rows = {**differing(self.source), **differing(self.splitting)}
         return Report({**rows, **chosen.settings}, chosen.to_yaml(**rows).rstrip())
 
 
@@ -191,7 +195,7 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     """Run the training between creating its folder and removing it."""
     dataset, ready = given.read()
     fingerprint = ready.fingerprint()
-    remember_rows(folder, fingerprint)
+    remember_rows(folder, {**fingerprint, **table_checksums(ready)})
     import keras
 
     kerasrec.training.keep_freed_memory()
@@ -267,6 +271,21 @@ def _fit(given: _Given, flags: dict[str, Any], folder: Path, directory: Path) ->
     return _report(directory, fingerprint, trained, records)
 
 
+def table_checksums(ready: Any) -> dict[str, Any]:
+    """Return the number of rows and the checksums of the tables of users and of items."""
+    from kerasrec.data.encoding.id_table import hash_values
+
+    tables = {side: getattr(ready, side, {}) for side in ("users", "items")}
+    return {
+        side: {
+            "rows": len(next(iter(columns.values()))),
+            "sha256": {name: hash_values(values) for name, values in columns.items()},
+        }
+        for side, columns in tables.items()
+        if columns
+    }
+
+
 def _kept_choices(folder: Path, choose: "Callable[[], Choices]") -> "Choices":
     """Return the choices of an earlier part of this training, or choose now and keep them."""
     from kerasrec.runs.choosing.choices import Choices
@@ -277,7 +296,8 @@ def _kept_choices(folder: Path, choose: "Callable[[], Choices]") -> "Choices":
         say(chosen.describe())
         return chosen
     chosen = choose()
-    file.write_text(chosen.dump(), encoding="utf-8")
+    with new_file(file) as path:
+        path.write_text(chosen.dump(), encoding="utf-8")
     return chosen
 
 

@@ -18,7 +18,8 @@ from kerasrec.schema import ANY_POSITIVE_LABEL, Schema
 if TYPE_CHECKING:  # at run time, commands import these only when they use them
     import pyarrow as pa
 
-    from kerasrec.data import Interactions, PreparedData, Vocabulary
+    from kerasrec.data import Examples, Interactions, PreparedData, Vocabulary
+    from kerasrec.data.tables.table_file import TableFile
     from kerasrec.datasets import Dataset
 
 
@@ -42,8 +43,9 @@ def load(source: Source) -> "Dataset":
         rows = kerasrec.data.deduplicate(rows, policy=source.duplicates)
     if source.k_core > 1:
         rows = kerasrec.data.k_core(rows, user=source.k_core, item=source.k_core)
-    tables = {"users": source.users, "items": source.items}
-    rows = rows.with_tables(**tables, missing_sides=source.missing_sides)
+    sides: Any = {"users": source.users, "items": source.items}
+    sides |= {n: getattr(source, n) for n in ("missing_sides", "encoding", "decimal")}
+    rows = rows.with_tables(**sides)
     return dataclasses.replace(dataset, interactions=rows, users=rows.users, items=rows.items)
 
 
@@ -87,17 +89,28 @@ def refuse_tables(source: Source) -> None:
 
 def say_form(source: Source) -> None:
     """Print in one line how a file is read, if the flags leave it open."""
-    from kerasrec.data.tables.table_file import FileForm, TableFile
-
     if not Path(source.data).is_file():
         return
-    fields = {field.name for field in dataclasses.fields(FileForm)}
-    form = FileForm(**{name: getattr(source, name) for name in fields})
     roles = {role: getattr(source, role) for role in ("user", "item", "label", "time")}
-    file = TableFile.open(source.data, form, roles)
+    file = table_file(source, roles)
     found = file.roles(roles, source.context)
-    if found != roles or file.form.separator not in (form.separator, ",", "\t", None):
+    if found != roles or file.form.separator not in (source.separator, ",", "\t", None):
         say(file.describe(found))
+
+
+def table_file(source: Source, roles: Mapping[str, str | None] | None = None) -> "TableFile":
+    """Inspect the file of the flags.
+
+    Args:
+        source: data to read.
+        roles: names of the columns of a format without header; None for those of rows without users
+            and items.
+    """
+    from kerasrec.data.tables.table_file import FileForm, TableFile
+
+    form = FileForm(**{f.name: getattr(source, f.name) for f in dataclasses.fields(FileForm)})
+    roles = roles or {"user": None, "item": None, "label": "label", "time": None}
+    return TableFile.open(source.data, form, roles)
 
 
 def prepare(
@@ -192,3 +205,132 @@ def describe_positives(rows: "Interactions", schema: Schema) -> str | None:
     if labels.max() > 1 and schema.positive == ANY_POSITIVE_LABEL:
         line += ". --positive '>=4' would change it"
     return f"{line}."
+
+
+# Settings about users and items, which these rows do not have.
+_OF_SIDES = ("context", "users", "items", "missing_sides", "duplicates", "k_core", "max_length")
+_READ = ("format", "columns", "separator", "quote", "encoding", "decimal", "missing")
+
+
+def are_examples(model: str, source: Source) -> bool:
+    """Return whether rows are read as examples: without users and items, or as if without.
+
+    They are if the flags, or the columns of the file, lack one of them, and the model needs none.
+
+    Args:
+        model: name of a model.
+        source: data to read.
+
+    Raises:
+        ValueError: if the flags say that there are items without users, or the reverse, for a model
+            of both.
+    """
+    if source.user is None and source.item is None:
+        return True
+    if None not in side_columns(source):
+        return False
+    if not getattr(kerasrec.models, model).sides:
+        return True
+    if source.user is None or source.item is None:
+        raise ValueError(
+            f"--user {source.user or 'null'} --item {source.item or 'null'}: {model} needs users "
+            "and items. Name the columns of both."
+        )
+    return False
+
+
+def side_columns(source: Source) -> tuple[str | None, str | None]:
+    """Return the columns of users and of items, None where a file has none."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Source)}
+    roles = {role: getattr(source, role) for role in ("user", "item", "label", "time")}
+    found = dict(roles)
+    if Path(source.data).is_file():
+        file = table_file(source, roles)
+        found = file.roles(roles, source.context)
+        for role in ("user", "item"):
+            if found[role] == defaults[role] and found[role] not in file.names:
+                found[role] = None
+    return found["user"], found["item"]
+
+
+def read(
+    source: Source,
+    *,
+    time: str | None = None,
+    group: str | None = None,
+    classes: bool | None = False,
+) -> "Examples":
+    """Read the rows of the flags.
+
+    Args:
+        source: data to read.
+        time: column of times; None for none.
+        group: column of groups; None for none.
+        classes: see `kerasrec.data.read_examples`.
+
+    Raises:
+        ValueError: if the flags or the data are invalid.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(Source)}
+    if wrong := [name for name in _OF_SIDES if getattr(source, name) not in (defaults[name], [])]:
+        raise ValueError(
+            f"--{wrong[0]} {getattr(source, wrong[0])}: it is about users and items, which these "
+            f"rows do not have. Leave {', '.join(f'--{name}' for name in wrong)} out."
+        )
+    if source.label is None:
+        raise ValueError(
+            "--label null: rows without users and items are examples of their label. Name its "
+            "column with --label."
+        )
+    if not Path(source.data).is_file():
+        raise ValueError(
+            f"--data {source.data}: expected the path of a file of rows with a label; there is no "
+            "such file."
+        )
+    chosen = chosen_features(source)
+    named = source.label != defaults["label"] or source.label in table_file(source).names
+    return kerasrec.data.read_examples(
+        source.data,
+        label=source.label if named else "label",
+        features=None if chosen is None or not len(chosen) else tuple(chosen),
+        time=time,
+        group=group,
+        classes=classes,
+        tables=tables(source),
+        **form_of(source),
+    )
+
+
+def tables(source: Source) -> dict[str, str] | None:
+    """Return the files to join by the column of their keys; None without any.
+
+    Raises:
+        ValueError: if one has another form than key=file, or a key has two.
+    """
+    found = dict(key_and_file(text) for text in source.tables)
+    if len(found) < len(source.tables):
+        raise ValueError(_TABLES.format(",".join(source.tables)))
+    return found or None
+
+
+def key_and_file(text: str) -> tuple[str, str]:
+    """Return the column of keys and the file of one of the `--tables`.
+
+    Raises:
+        ValueError: if it has another form.
+    """
+    key, _, file = text.partition("=")
+    if not (key and file):
+        raise ValueError(_TABLES.format(text))
+    return key, file
+
+
+_TABLES = (
+    "--tables {}: expected a column of keys and a file for it, each key once, as in --tables "
+    "item_id=vectors.parquet,shop=shops.csv."
+)
+
+
+def form_of(source: Source) -> dict[str, Any]:
+    """Return how files of rows without users and items are read."""
+    return {name: getattr(source, name) for name in _READ}

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import kerasrec
-from kerasrec.cli.data import chosen_features
+from kerasrec.cli.data import (
+    are_examples,
+    chosen_features,
+    form_of,
+    read,
+    side_columns,
+    table_file,
+    tables,
+)
+from kerasrec.cli.flags import as_flags
 from kerasrec.cli.model_flags import NAMES
 from kerasrec.cli.output import Report
-from kerasrec.cli.settings import Source, Splitting
+from kerasrec.cli.settings import Source, Splitting, differing
 from kerasrec.cli.terminal import import_tensorflow, step
 from kerasrec.runs.terminal import say
 from kerasrec.schema import ANY_POSITIVE_LABEL, Schema
@@ -21,56 +30,9 @@ from kerasrec.types import StepClassifier
 if TYPE_CHECKING:  # at run time, commands import these only when they use them
     from kerasrec.data import Examples, ExampleSplit, PreparedExamples, Vocabulary
 
-# Settings about users and items, which these rows do not have.
-_OF_SIDES = ("context", "users", "items", "missing_sides", "duplicates", "k_core", "max_length")
 MOST_LABELS = 20
 WINDOW_LENGTH = 10
 """Rows of a window that is not given."""
-_READ = ("format", "columns", "separator", "quote", "encoding", "decimal", "missing")
-
-
-def are_examples(model: str, source: Source) -> bool:
-    """Return whether rows are read as examples: without users and items, or as if without.
-
-    They are if the flags, or the columns of the file, lack one of them, and the model needs none.
-
-    Args:
-        model: name of a model.
-        source: data to read.
-
-    Raises:
-        ValueError: if the flags say that there are items without users, or the reverse, for a model
-            of both.
-    """
-    if source.user is None and source.item is None:
-        return True
-    if None not in side_columns(source):
-        return False
-    if not getattr(kerasrec.models, model).sides:
-        return True
-    if source.user is None or source.item is None:
-        raise ValueError(
-            f"--user {source.user or 'null'} --item {source.item or 'null'}: {model} needs users "
-            "and items. Name the columns of both."
-        )
-    return False
-
-
-def side_columns(source: Source) -> tuple[str | None, str | None]:
-    """Return the columns of users and of items, None where a file has none."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Source)}
-    roles = {role: getattr(source, role) for role in ("user", "item", "label", "time")}
-    found = dict(roles)
-    if Path(source.data).is_file():
-        from kerasrec.data.tables.table_file import FileForm, TableFile
-
-        form = FileForm(**{f.name: getattr(source, f.name) for f in dataclasses.fields(FileForm)})
-        file = TableFile.open(source.data, form, roles)
-        found = file.roles(roles, source.context)
-        for role in ("user", "item"):
-            if found[role] == defaults[role] and found[role] not in file.names:
-                found[role] = None
-    return found["user"], found["item"]
 
 
 def prepare_examples(
@@ -123,7 +85,9 @@ def all_rows(ready: "PreparedExamples", source: Source) -> "PreparedExamples":
 
     tables = [part.table for part in ready.split.parts.values()]
     label, known = ready.schema.label, ready.vocabularies
-    train = dataclasses.replace(ready.split.train, table=pa.concat_tables(tables).combine_chunks())
+    # A file of test rows may have fractions where the training rows have whole numbers.
+    whole = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    train = dataclasses.replace(ready.split.train, table=whole)
     return kerasrec.data.prepare_examples(
         train,
         positive=source.positive,
@@ -208,7 +172,7 @@ def choose_model(
     group: str | None = None,
     folds: int = 5,
     valid: float = 0.2,
-    loss: Literal["log_loss", "mse"] = "log_loss",
+    loss: Literal["log_loss", "mse"] | None = None,
     metric: str | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -225,7 +189,8 @@ def choose_model(
         group: column whose rows of one value stay in one fold, for folds by group.
         folds: number of folds; each row is a test row once, but the oldest ones along time.
         valid: share of the other rows of a fold that are validation rows.
-        loss: log_loss for labels of yes and no, mse for numbers.
+        loss: log_loss for labels of yes and no, mse for numbers; null for log_loss, if labels or
+            --positive tell which rows are a yes.
         metric: metric of the validation rows that chooses; null for auc, or for rmse with mse.
         epochs: most epochs of a training; null for those that the rules choose.
         seed: seed of the folds and of the trainings.
@@ -260,10 +225,12 @@ def choose_model(
     named = source.time if by == "time" or source.time != "timestamp" else None
     with step(f"Reading {source.data}"):
         rows = read(source, time=named, group=group)
+    about = {"loss": loss, "epochs": epochs, "seed": seed}
+    parts = {"split": None if by == "random" else by, "group": group}
     found = kerasrec.runs.cross_validate_choice(
-        {name: {"model": name, "loss": loss, "epochs": epochs, "seed": seed} for name in models},
+        {name: {"model": name, **about} for name in models},
         kerasrec.evaluation.example_folds(rows, by, folds=folds, valid=valid, seed=seed),
-        metric=metric or {"log_loss": "auc", "mse": "rmse"}[loss],
+        metric=metric or ("rmse" if loss == "mse" else "auc"),
         prepared={
             "positive": source.positive,
             "min_count": source.min_count,
@@ -287,78 +254,14 @@ def choose_model(
         f"Test rows of {len(found.chosen)} folds, mean {found.metric} as chosen: {test.mean:.4f} "
         f"({test.low:.4f} to {test.high:.4f}).",
         f"{best} was chosen in {times[best]} of {len(found.chosen)} folds: kerasrec fit {best} "
-        f"--data {source.data} --label {rows.label}",
+        + as_flags({**differing(source), "label": rows.label, **_given(about | parts)}),
     ]
     return Report(document, "\n".join(lines))
 
 
-def read(
-    source: Source,
-    *,
-    time: str | None = None,
-    group: str | None = None,
-    classes: bool | None = False,
-) -> "Examples":
-    """Read the rows of the flags.
-
-    Args:
-        source: data to read.
-        time: column of times; None for none.
-        group: column of groups; None for none.
-        classes: see `kerasrec.data.read_examples`.
-
-    Raises:
-        ValueError: if the flags or the data are invalid.
-    """
-    defaults = {field.name: field.default for field in dataclasses.fields(Source)}
-    if wrong := [name for name in _OF_SIDES if getattr(source, name) not in (defaults[name], [])]:
-        raise ValueError(
-            f"--{wrong[0]} {getattr(source, wrong[0])}: it is about users and items, which these "
-            f"rows do not have. Leave {', '.join(f'--{name}' for name in wrong)} out."
-        )
-    if source.label is None:
-        raise ValueError(
-            "--label null: rows without users and items are examples of their label. Name its "
-            "column with --label."
-        )
-    if not Path(source.data).is_file():
-        raise ValueError(
-            f"--data {source.data}: expected the path of a file of rows with a label; there is no "
-            "such file."
-        )
-    chosen = chosen_features(source)
-    return kerasrec.data.read_examples(
-        source.data,
-        label="label" if source.label == defaults["label"] else source.label,
-        features=None if chosen is None or not len(chosen) else tuple(chosen),
-        time=time,
-        group=group,
-        classes=classes,
-        tables=_tables(source),
-        **_form(source),
-    )
-
-
-def _tables(source: Source) -> dict[str, str] | None:
-    """Return the files to join by the column of their keys; None without any.
-
-    Raises:
-        ValueError: if one has another form than key=file, or a key has two.
-    """
-    found: dict[str, str] = {}
-    for text in source.tables:
-        key, equals, file = text.partition("=")
-        if not (key and equals and file) or key in found:
-            raise ValueError(
-                f"--tables {text}: expected a column of keys and a file for it, each key once, as "
-                "in --tables item_id=vectors.parquet,shop=shops.csv."
-            )
-        found[key] = file
-    return found or None
-
-
-def _form(source: Source) -> dict[str, Any]:
-    return {name: getattr(source, name) for name in _READ}
+def _given(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a training that are not left to the rules, or the default."""
+    return {name: value for name, value in about.items() if value}
 
 
 def _split(
@@ -372,12 +275,20 @@ def _split(
             f"--window {source.window}: {model} reads single rows. Leave it out, or train "
             "StackedLSTMClassifier."
         )
+    if user is not None and splitting.group not in (None, user):
+        raise ValueError(
+            f"--user {user} --group {splitting.group}: windows are of the rows of a user, and all "
+            "rows of a user stay in one part. Leave --split and --group out, or pass --user null "
+            f"for windows of the rows of one {splitting.group}."
+        )
     group = splitting.group or user
-    train = read(source, time=_time(source, splitting), group=group, classes=classes)
+    train = read(source, time=_time(model, source, splitting), group=group, classes=classes)
     say(f"Rows are examples of {train.label!r}, with {len(train.features)} columns of features.")
     files = {"valid": splitting.valid_file, "test": splitting.test_file}
     held = {
-        name: kerasrec.data.read_examples(file, like=train, tables=_tables(source), **_form(source))
+        name: kerasrec.data.read_examples(
+            file, like=train, tables=tables(source), **form_of(source)
+        )
         for name, file in files.items()
         if file is not None
     }
@@ -405,10 +316,16 @@ def _numbered(rows: "Examples") -> "Examples":
     return dataclasses.replace(rows, table=table, time=name)
 
 
-def _time(source: Source, splitting: Splitting) -> str | None:
-    """Return the column of times: the one that is named, or that a split by time needs."""
-    named = source.time != "timestamp"
-    return source.time if named or splitting.split == "time" else None
+def _time(model: str, source: Source, splitting: Splitting) -> str | None:
+    """Return the column of times: the one that is named, or that a split or windows need."""
+    if source.time != "timestamp" or splitting.split == "time":
+        return source.time
+    chosen = chosen_features(source) or ()
+    ordered = issubclass(getattr(kerasrec.models, model), StepClassifier)
+    ordered = ordered and source.time not in chosen  # which make it a feature
+    # Without the file, its lack is said when it is read.
+    there = ordered and Path(source.data).is_file()
+    return source.time if there and source.time in table_file(source).names else None
 
 
 def _parts(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from shlex import quote
+from typing import Any
 
 _DEDUPLICATE = re.compile(r", or then apply kerasrec\.data\.deduplicate\(.*?\) or 'mean'")
 
@@ -47,6 +48,28 @@ def with_marks(arguments: Sequence[str]) -> list[str]:
             last = found[-1] if found else ""
             found.append(marks.get(argument, argument) if last in _MARKS else argument)
     return found
+
+
+def as_flags(values: Mapping[str, Any]) -> str:
+    r"""Return settings as flags that a shell reads.
+
+    Example:
+
+    >>> as_flags({"data": "my clicks.csv", "user": None, "features": ["age", "city"], "seed": 1})
+    "--data 'my clicks.csv' --user null --features age,city --seed 1"
+    >>> as_flags({"features": {"age": "buckets"}})
+    '--features \'{"age": "buckets"}\''
+    """
+    found = []
+    for name, value in values.items():
+        text = "null" if value is None else str(value)
+        if isinstance(value, Mapping):
+            text = json.dumps(dict(value), ensure_ascii=False)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            plain = all(isinstance(one, str) and re.fullmatch(r"[\w.=/ -]+", one) for one in value)
+            text = ",".join(value) if plain else json.dumps(list(value), ensure_ascii=False)
+        found.append(f"--{name} {quote(text)}")
+    return " ".join(found)
 
 
 def _bracketed(value: str, annotation: str) -> str:

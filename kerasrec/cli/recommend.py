@@ -163,21 +163,33 @@ def _users_of(file: str, run: Run) -> list[Any]:
 
 
 def _newer(run: Run, data: str) -> dict[str, np.ndarray]:
-    """Read users and items of rows newer than the training."""
+    """Read users and items of newer rows, and put those of the training before them.
+
+    Pairs of the training that the file holds as well are left to the file.
+    """
     with step(f"Reading {data}"):
-        rows = load(choose(Source, {**run.flags, **OWN_TABLES, "data": data})).interactions
+        # Rows are neither counted nor learned, so that few or repeated ones are welcome.
+        own = {**OWN_TABLES, "data": data, "k_core": 1, "duplicates": "keep"}
+        rows = load(choose(Source, {**run.flags, **own})).interactions
         schema = run.schema.only()
         seen = kerasrec.data.prepare(rows, vocabularies=run.vocabularies, schema=schema).seen()
-    before = len(run.seen()[run.schema.user_id.name])
-    item = seen[run.schema.item_id.name]
-    if changed := len(rows) - before:
+    before, names = run.seen(), (run.schema.user_id.name, run.schema.item_id.name)
+    first, again = (_pairs(one, names, run.schema.item_id.num_ids) for one in (before, seen))
+    item = seen[names[1]]
+    if new := len(rows) - int(np.isin(again, first).sum()):
         say(
-            f"Warning: {data} has {abs(changed):,} {'more' if changed > 0 else 'fewer'} rows than "
-            f"the training; {len(rows) - len(item):,} rows are of users that the run does not "
-            f"know, {int((item < FIRST_ID).sum()):,} of other items. Train again to learn from "
-            "them."
+            f"Warning: {data} has {new:,} rows that the training did not have; "
+            f"{len(rows) - len(item):,} rows are of users that the run does not know, "
+            f"{int((item < FIRST_ID).sum()):,} of other items. Train again to learn from them."
         )
-    return seen
+    only = ~np.isin(first, again)
+    return {name: np.concatenate([before[name][only], seen[name]]) for name in names}
+
+
+def _pairs(rows: dict[str, np.ndarray], names: tuple[str, str], items: int) -> np.ndarray:
+    """Return a number for the user and the item of each row."""
+    user, item = (rows[name].astype(np.int64) for name in names)
+    return np.asarray(user * items + item)
 
 
 def _similar(run: Run, item: str, k: int, titles: dict[Any, str], output: str | None) -> Report:

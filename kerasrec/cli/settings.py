@@ -32,7 +32,8 @@ class Source:
         label: column of ratings or clicks; null for implicit feedback.
         positive: labels that are positives, as ">" or ">=" and a number: ">0" for clicks, ">=4" for
             stars. Other rows are not hits and not training positives, but still count as seen.
-        time: column that orders the rows; null where there is none.
+        time: column that orders the rows; null where there is none. Of rows without users and
+            items, windows and splits by time read it.
         context: further columns that describe the moment or the user. Columns that describe the
             item are rejected: they belong into the table of the items.
         users: file with a row for each user, whose other columns become features.
@@ -136,3 +137,20 @@ def choose(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
         raise ValueError(f"expected the flags {list(fields)}; received no {missing}.")
     # A run written before a flag existed behaved like the flag's default.
     return kind(**{name: flags.get(name, default) for name, default in fields.items()})
+
+
+def differing(settings: Any) -> dict[str, Any]:
+    """Return the settings of a group that differ from their defaults.
+
+    Example:
+
+    >>> differing(Source("clicks.csv", label="click"))
+    {'data': 'clicks.csv', 'label': 'click'}
+    """
+    return {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if getattr(settings, field.name) != field.default
+        # An empty list is read for an empty tuple.
+        and (getattr(settings, field.name) != [] or field.default != ())
+    }

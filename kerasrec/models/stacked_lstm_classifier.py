@@ -1,5 +1,6 @@
 """Stacked LSTM/GRU classifier over a user's event history."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,8 +44,9 @@ class StackedLSTMClassifier(TargetAwareRecommender):
 
     Input shape:
         dict of the features, item side `(batch,) + shape` or `(batch, candidates) + shape`.
-        Histories have any length, newest last, and the newest `max_length` events are used. Padding
-        is where the item is 0 or, without items, where the first `NumericSequence` is NaN.
+        Histories have any length, newest last, the same in all of them, and the newest `max_length`
+        events are used. Padding is where the item is 0 or, without items, where every
+        `NumericSequence` is NaN.
 
     Output shape:
         float32 logits `(batch,)` or `(batch, candidates)`; `num_classes` adds a last axis.
@@ -126,8 +128,13 @@ class StackedLSTMClassifier(TargetAwareRecommender):
 
     def read_query(self, inputs: Features, training: bool) -> list[Tensor]:
         """Return the state after the history, and the features of user and context."""
-        first = ops.convert_to_tensor(inputs[self.steps[0].name])
-        position = newest_positions(first != 0 if self.sequence else events(first), self.max_length)
+        if self.sequence:
+            there = ops.not_equal(inputs[self.sequence.name], 0)
+        else:  # an event has at least one of the numbers
+            there = functools.reduce(
+                ops.logical_or, [events(inputs[feature.name]) for feature in self.numbers]
+            )
+        position = newest_positions(there, self.max_length)
         real = ops.cast(position >= 0, "int32")
         steps = self._events(inputs, position)
         states = self._states(steps, ops.arange(steps.shape[1], dtype="int32")[None, :], training)

@@ -14,8 +14,8 @@ from kerasrec.retrieval.columns import (
     candidate_columns,
     check_column,
     check_vocabularies,
-    nothing_known,
     side_columns,
+    unknown_queries,
 )
 from kerasrec.retrieval.exact import TopK
 from kerasrec.retrieval.index import (
@@ -38,7 +38,6 @@ from kerasrec.types import (
     Retriever,
     Tensor,
     has_own_parts,
-    known_by,
 )
 
 # Queries computed at once, numbers in their features, and scores of a model of pairs.
@@ -66,7 +65,8 @@ def recommend(
     scores every pair of user and item, from parts computed once if it has them (`PartsRanker`).
     Ties are in vocabulary order. A user about whom nothing is known gets the most popular items:
     `fallback` is true and the score is the training count. For a model of a history this is a user
-    without known items, for any other model a user without training rows and other features.
+    without known items, for a model that looks up the items of a user one without positives, for
+    any other model a user without training rows and other features.
 
     Args:
         model: any model with a `schema` that scores pairs.
@@ -139,7 +139,7 @@ def recommend(
             best = TopK(lists["score"], positions[lists["item"]], lists["count"])
             found.append((*best, lists["fallback"]))
             continue
-        unknown = nothing_known(some, known_by(model))
+        unknown = unknown_queries(model, some)
         limits = {} if exclude is None else {"exclude": positions[exclude]}
         best = index.search(read(some), int(k), unknown=tf.constant(unknown), **limits)
         found.append((*best, unknown))

@@ -8,7 +8,7 @@ import numpy as np
 from kerasrec.data.encoding.vocabulary import Vocabulary
 from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import FIRST_ID, PADDING_ID, Categorical, Feature, Schema
-from kerasrec.types import Columns
+from kerasrec.types import Columns, known_by, reads_profiles
 
 
 def check_vocabularies(
@@ -227,6 +227,22 @@ def _check_range(what: str, column: np.ndarray, lowest: int, num_ids: int) -> No
             f"{what} must hold ids from {lowest} to {num_ids - 1}; received {column.min()} to "
             f"{column.max()}."
         )
+
+
+def unknown_queries(model: Any, query: Columns) -> np.ndarray:
+    """Return the mask of queries of which a ranker knows nothing, and which get popular items.
+
+    Args:
+        model: the ranker.
+        query: encoded features `(batch, ...)`.
+
+    Returns:
+        bool `(batch,)`.
+    """
+    unknown = nothing_known(query, known_by(model))
+    if reads_profiles(model):  # a known user may have no positive
+        unknown |= ~(np.asarray(model.items_of(query)) != 0).any(axis=1)
+    return unknown
 
 
 def nothing_known(query: Columns, names: Iterable[str]) -> np.ndarray:

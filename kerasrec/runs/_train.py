@@ -93,6 +93,7 @@ def train(
     check_ready("train", ready)
     if is_computed(model):
         choices_of(training, choices)
+        ready.for_model(model)  # refuses one of other vocabularies
         model.adapt(ready.train)
         if verbose:
             say(f"{type(model).__name__} is computed from the rows, without epochs.")

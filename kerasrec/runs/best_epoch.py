@@ -6,13 +6,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasrec.callbacks.symptoms import is_broken
+
 
 class BestEpoch(keras.callbacks.Callback):
     """Keep the weights of the best epoch, and stop after some epochs that were no better.
 
     The best epoch is the one with the best figure on the validation rows, or the last one where
-    there is none. Epochs with a non-finite loss are left out, so that a training that breaks keeps
-    the weights before. At the end, the model has the weights of the best epoch.
+    there is none. Epochs with a non-finite loss or weight are left out, so that a training that
+    breaks keeps the weights before. At the end, the model has the weights of the best epoch.
 
     Args:
         patience: epochs without a better figure before training stops.
@@ -41,9 +43,9 @@ class BestEpoch(keras.callbacks.Callback):
         self.history, self.best_epoch, self.weights = {}, None, None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keep the weights if they are the best. Skip epochs with a non-finite loss."""
+        """Keep the weights if they are the best. Skip epochs that broke the model."""
         logs = logs or {}
-        if not is_finite(logs):
+        if not is_finite(logs) or is_broken(self.model):
             return
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))

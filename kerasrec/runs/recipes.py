@@ -10,6 +10,7 @@ import numpy as np
 import kerasrec
 from kerasrec.calibration import Calibration
 from kerasrec.data.encoding.positive_ids import known_positives
+from kerasrec.evaluation.columns import take_rows
 from kerasrec.runs.best_epoch import BestEpoch
 from kerasrec.runs.choosing.choices import choose
 from kerasrec.runs.choosing.facts import check_ready
@@ -18,7 +19,9 @@ from kerasrec.runs.clicks.balance import Balance, check_balance
 from kerasrec.runs.clicks.calibrate import check_calibration
 from kerasrec.runs.optimizer import constrain, make_optimizer, penalize
 from kerasrec.runs.settings import Training, choices_of
+from kerasrec.runs.terminal import say
 from kerasrec.runs.validation import validation_of
+from kerasrec.schema import FIRST_ID
 from kerasrec.types import (
     Autoencoder,
     Biased,
@@ -228,10 +231,32 @@ def _drawn_items(model: Any, ready: "PreparedData", training: Training) -> tuple
         if seen is not None and training.valid_negatives is not None:
             options["negatives"] = training.valid_negatives
         options["items"] = ready.items
+        columns = _with_items_left(columns, seen, ready)
         rows = kerasrec.data.with_negatives(columns, ready.schema, seen=seen, **options)
         return rows if seen is None else rows.cache()
 
     return model, _crossentropy(), batches
+
+
+def _with_items_left(
+    columns: Mapping[str, Any], seen: Mapping[str, Any] | None, ready: "PreparedData"
+) -> Mapping[str, Any]:
+    """Leave out the rows of users who have had all items, so that none is left to draw for them."""
+    user, item = ready.schema.user_id.name, ready.schema.item_id
+    parts = [columns] if seen is None else [columns, seen]
+    users, items = (np.concatenate([part[name] for part in parts]) for name in (user, item.name))
+    known, count = items >= FIRST_ID, item.num_ids - FIRST_ID
+    full = np.bincount(users[known], minlength=ready.schema.user_id.num_ids) >= count
+    full[:FIRST_ID] = False  # unknown users are many
+    known &= full[users]  # so that few pairs are compared
+    pairs = np.unique(np.stack([users[known], items[known]]), axis=1)
+    full &= np.bincount(pairs[0], minlength=len(full)) >= count
+    kept = ~full[columns[user]]
+    if kept.all() or not kept.any():  # without any row, what draws refuses
+        return columns
+    if seen is None:  # rows of validation alone decide little
+        say(f"{int(full.sum()):,} users have had all {count:,} items: their rows are left out.")
+    return {name: take_rows(values, np.flatnonzero(kept)) for name, values in columns.items()}
 
 
 def _shared_items(
@@ -243,6 +268,7 @@ def _shared_items(
         options = _options(training, seen) | _negatives(training) | {"items": ready.items}
         if seen is None:
             return kerasrec.data.shared_negatives(columns, ready.schema, **options)
+        columns = _with_items_left(columns, seen, ready)
         return kerasrec.data.shared_negatives(
             columns, ready.schema, seen=seen, allow_seen=False, **options
         ).cache()

@@ -145,9 +145,10 @@ def label_metrics(model: Any, ready: "PreparedData", *, loss: str) -> dict[str, 
     """Measure how well a model predicts the labels of the test rows.
 
     Returns:
-        Metrics of rating errors of a model trained by mse, whose predictions are clipped to the
-        scale of the training rows, or of clicks of one trained by log_loss, under the names of
-        `beside_ranking`, as far as the rows define them. Of several classes those of
+        Metrics of rating errors of a model trained by mse, whose predictions of ratings of items
+        are clipped to the scale of the training rows, or of clicks of one trained by log_loss,
+        under the names of `beside_ranking`, as far as the rows define them. Of several classes
+        those of
             `class_metrics`. Empty for other losses.
     """
     from kerasrec.evaluation.metrics import beside_ranking

@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from kerasrec._files import new_file
 from kerasrec.runs.directory import changes, training_directory
 
 
@@ -53,7 +54,8 @@ def begin(output: str | os.PathLike[str], flags: Mapping[str, Any], *, resume: b
     try:
         folder.mkdir(parents=True)
         text = yaml.safe_dump(dict(flags), sort_keys=False)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        with new_file(folder / "config.yaml") as path:
+            path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ValueError(
             f"--output {output}: {folder} cannot be written ({error.strerror}). Choose another "
@@ -70,7 +72,8 @@ def remember_rows(folder: Path, fingerprint: Mapping[str, Any]) -> None:
     """
     file = folder / "split.json"
     if not file.is_file():
-        file.write_text(json.dumps(fingerprint), encoding="utf-8")
+        with new_file(file) as path:
+            path.write_text(json.dumps(fingerprint), encoding="utf-8")
         return
     if changed := changes(json.loads(file.read_text(encoding="utf-8")), fingerprint):
         raise ValueError(

@@ -63,8 +63,11 @@ def rating_scale(ready: "PreparedData") -> tuple[float, float] | None:
         ready: the rows.
 
     Returns:
-        The two labels; None if all are the same.
+        The two labels; None if all are the same, and for rows without items, whose numbers are no
+        ratings on a scale.
     """
+    if not ready.schema.item:
+        return None
     labels = np.asarray(ready.train[ready.schema.label])
     lowest, highest = float(labels.min()), float(labels.max())
     return (lowest, highest) if lowest < highest else None

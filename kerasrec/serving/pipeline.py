@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from kerasrec._checks import check_integer
 from kerasrec.calibration import Calibration, calibration_of
-from kerasrec.retrieval.columns import nothing_known
+from kerasrec.retrieval.columns import unknown_queries
 from kerasrec.retrieval.exact import LOWEST_SCORE
 from kerasrec.retrieval.item_vectors import item_vectors, similarity
 from kerasrec.retrieval.reranking import Reranker, Shortlist, category_shares
 from kerasrec.schema import PADDING_ID, Feature, IdSequence, Schema
-from kerasrec.types import Columns, Features, Retriever, Tensor, known_by, output_kind
+from kerasrec.types import Columns, Features, Retriever, Tensor, output_kind
 
 
 @keras.saving.register_keras_serializable("kerasrec")
@@ -148,7 +148,7 @@ class Pipeline(keras.Model):
         ids = candidates[self.schema.item_id.name]
         if vectors is None:
             vectors = item_vectors(self.retriever, candidates)
-        fallback = nothing_known(query, known_by(self.retriever))
+        fallback = unknown_queries(self.retriever, query)
         columns, norms = similarity(vectors)
         units = vectors * columns * norms[:, None]
         items = np.zeros((len(fallback), k), np.int32)

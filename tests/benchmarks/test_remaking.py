@@ -174,6 +174,17 @@ def clicks(script, number):
     return {"measured": measured}
 
 
+def histories(script, number):
+    def measure(*arguments):
+        labels = [0, 1, 1, 0, 1, 0]
+        found = {name: number() for name in ("valid", "auc", "log_loss", "cpu")}
+        predicted = [min(0.9, max(0.1, number())) for _ in labels]
+        rows = {"labels": labels, "users": [2, 2, 3, 3, 4, 4], "predicted": predicted}
+        return {**found, **rows, "epochs": [3, 5], "chosen": "Chosen for 6 rows."}
+
+    return {"processes.measure": measure}
+
+
 def click_speed(script, number):
     def measure(*arguments):
         found = {"seconds": [number(), number()], "loss": number(), "peak": 1e9 * number()}
@@ -200,6 +211,7 @@ SCRIPTS = {
     "adam_quality": lambda script, number: {
         "run": lambda *a: {n: number() for n in ("hr@10", "ndcg@10", "loss", "seconds")}
     },
+    "click_histories": histories,
     "click_speed": click_speed,
     "clicks": clicks,
     "distribute": lambda script, number: {

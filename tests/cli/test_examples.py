@@ -1,5 +1,6 @@
 """Rows without users and items from the command line: columns in, a label out."""
 
+import dataclasses
 import json
 import re
 import urllib.request
@@ -309,6 +310,55 @@ def write_events(path):
     return path
 
 
+def test_windows_follow_the_usual_name_of_times(tmp_path):
+    """A file that is not in order, with the time under the default name and under another one."""
+    text = write_events(tmp_path / "events.csv").read_text().splitlines()
+    order = np.random.default_rng(1).permutation(len(text) - 1)
+    made = []
+    for name in ("timestamp", "t"):
+        file = tmp_path / f"{name}.csv"
+        head = text[0].replace(",t,", f",{name},")
+        file.write_text("\n".join([head, *(text[1 + at] for at in order)]) + "\n")
+        source = Source(
+            str(file), user="id", time=name, label="target", features=["feature1"], window=3
+        )
+        ready = prepare_examples("StackedLSTMClassifier", source, Splitting(), seed=0)
+        made.append(ready.split.train.table["feature1"].to_pylist())
+    assert made[0] == made[1]
+
+
+def test_windows_of_users_take_no_other_group(tmp_path, capsys):
+    flags = ["--features", "feature1", "--label", "target", "--user", "id"]
+    flags += ["--split", "group", "--group", "t"]
+    events = write_events(tmp_path / "events.csv")
+    assert fit(events, tmp_path / "run", *flags, model="StackedLSTMClassifier") == 2
+    assert "--user id --group t: windows are of the rows of a user" in capsys.readouterr().err
+    flags = [*flags[:-1], "id", "--epochs", "1", "--window", "2"]
+    assert fit(events, tmp_path / "own", *flags, model="StackedLSTMClassifier") == 0
+
+
+def test_a_label_is_the_column_that_is_named(tmp_path):
+    file = tmp_path / "both.csv"
+    file.write_text("x,rating,label\n" + "".join(f"{at}.5,{at % 2},1\n" for at in range(60)))
+    for given, label in (
+        (Source(str(file), label="rating"), "rating"),
+        (Source(str(file)), "rating"),
+    ):
+        source = dataclasses.replace(given, user=None, item=None)
+        assert prepare_examples("FeatureMLP", source, Splitting(), seed=0).schema.label == label
+
+
+def test_tables_are_found_from_another_folder(rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = "".join(f"h{at},{at % 7}.5\n" for at in range(100))
+    (tmp_path / "houses.csv").write_text(f"house,size\n{sizes}")
+    flags = ["--label", "target", "--tables", "house=houses.csv", "--features", "x0,size"]
+    assert fit(rows, "run", *flags, "--epochs", "1") == 0
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert main(["evaluate", "../run"]) == 0
+
+
 @pytest.mark.parametrize("users", [True, False])
 def test_sequences_of_columns(users, tmp_path, capsys):
     data_ = write_events(tmp_path / "events.csv")
@@ -414,8 +464,19 @@ def test_numbers_are_chosen_by_rmse_along_time(rows, capsys):
     assert main(chosen(rows, *flags, models=["LogisticRegression"])) == 0
     out = capsys.readouterr().out
     assert "Test rows of 2 folds, mean rmse as chosen: 0." in out
-    command = f"kerasrec fit LogisticRegression --data {rows}"
-    assert f"LogisticRegression was chosen in 2 of 2 folds: {command}" in out
+    command = f"kerasrec fit LogisticRegression --data {rows} --label target --time day --loss mse"
+    assert f"LogisticRegression was chosen in 2 of 2 folds: {command} --epochs 1 --split" in out
+
+
+def test_the_command_of_a_choice_trains_on_the_same_rows(rows, capsys):
+    flags = ["--features", "x0,city", "--min_count", "2", "--epochs", "1", "--user", "null"]
+    assert main(chosen(rows, *flags, "--item", "null", models=["LogisticRegression"])) == 0
+    (line,) = (one for one in capsys.readouterr().out.splitlines() if "kerasrec fit" in one)
+    given = line.partition("kerasrec fit LogisticRegression ")[2]
+    assert given == (
+        f"--data {rows} --user null --item null --label target --features x0,city --min_count 2 "
+        "--epochs 1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -429,6 +490,7 @@ def test_numbers_are_chosen_by_rmse_along_time(rows, capsys):
         (["FeatureMLP"], ["--group", "house"], "--by random --group house"),
         (["FeatureMLP"], ["--window", "5"], "--window 5: folds are of single rows"),
         (["FeatureMLP"], ["--folds", "1"], "folds"),
+        (["FeatureMLP"], ["--label", "day"], r"'day' has \d+ values.*Pass --positive"),
         (["FeatureMLP"], ["--metric", "hits"], "hits"),
         (["FeatureMLP"], ["--by", "time"], "timestamp"),
     ],

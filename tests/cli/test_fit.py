@@ -8,10 +8,12 @@ import pytest
 import yaml
 
 import kerasrec
+from kerasrec import data
 from kerasrec.cli import _fit, main
 from kerasrec.runs import read_run
 from kerasrec.runs.choosing import rules
 from kerasrec.runs.choosing.successive_halving import with_changes
+from kerasrec.runs.directory import changes
 from kerasrec.runs.epochs import Epochs
 
 FAST = ["--embedding_dim", "4", "--batch_size", "64", "--jit_compile", "false", "--epochs", "4"]
@@ -282,3 +284,16 @@ def test_a_model_below_its_baseline_is_reported(tmp_path, write_ratings, capsys)
     flags[1] = "9"
     assert fit(tmp_path / "r.csv", tmp_path / "rates", *flags, "--loss", "mse") == 0
     assert "predicts worse than the mean: RMSE" in capsys.readouterr().out
+
+
+def test_checksums_of_tables_tell_another_table():
+    table = {"user_id": [1, 1, 2], "item_id": ["a", "b", "a"], "rating": [4, 5, 3]}
+    rows = data.Interactions.from_table(table, time=None)
+    found = [
+        _fit.table_checksums(
+            data.prepare(rows.with_tables(items={"item_id": ["a", "b"], "price": p}))
+        )
+        for p in ([1.5, 2.5], [1.5, 3.5])
+    ]
+    assert changes(*found) == ["price of the items rows"]
+    assert _fit.table_checksums(data.prepare(rows)) == {}

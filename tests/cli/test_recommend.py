@@ -134,8 +134,8 @@ def test_newer_rows_count_as_seen_and_are_warned_of(run, ratings, tmp_path, caps
     shown = capsys.readouterr()
     listed = {int(line.split()[1]) for line in shown.out.splitlines()[1:]}
     assert listed == set(range(30)) - seen_by(ratings, "u4") - {free}
-    assert "has 3 more rows than the training; 1 rows are of users that the run" in shown.err
-    assert "does not know, 1 of other items" in shown.err
+    assert "has 3 rows that the training did not have; 1 rows are of users that" in shown.err
+    assert "the run does not know, 1 of other items" in shown.err
     assert main(["recommend", str(run), "--user", "u4", "--k", "24", "--data", str(newer)]) == 2
     assert "--k 24: expected 1 to 23" in capsys.readouterr().err
 
@@ -207,3 +207,18 @@ def test_only_some_of_many_lists_are_printed(run, tmp_path, capsys):
     found = lines(capsys)
     assert len([line for line in found if line.startswith("User ")]) == 20
     assert found[-1] == "... and 5 more lists; --output FILE writes all."
+
+
+def test_a_file_of_newer_rows_alone_adds_to_the_rows_of_the_training(
+    run, ratings, tmp_path, capsys
+):
+    free = min(set(range(30)) - seen_by(ratings, "u4"))
+    (header, *_) = ratings.read_text().splitlines()
+    newer = tmp_path / "newer.csv"
+    newer.write_text(f"{header}\nu4,{free},5,99\nu4,{free},4,100\n")
+    flags = ["--user", "u4", "--k", "23", "--data", str(newer)]
+    assert main(["recommend", str(run), *flags]) == 0
+    shown = capsys.readouterr()
+    listed = {int(line.split()[1]) for line in shown.out.splitlines()[1:]}
+    assert listed == set(range(30)) - seen_by(ratings, "u4") - {free}
+    assert "has 2 rows that the training did not have; 0 rows are of users" in shown.err

@@ -178,7 +178,9 @@ def test_events_of_zeros_count():
     model = MODELS["numbers"]
     inputs = random_inputs(DENSE, 1, seed=5)
     inputs["ratings"] = np.array([[1.0, np.nan, np.nan, np.nan]], "float32")
-    inputs["pictures"] = np.ones((1, 4, 2), "float32") * np.isfinite(inputs["ratings"])[..., None]
+    inputs["pictures"] = np.where(
+        np.isnan(inputs["ratings"])[..., None], np.nan, np.ones((1, 4, 2))
+    )
     scores = []
     for zeros in range(4):
         inputs["ratings"][0, 1 : 1 + zeros] = 0
@@ -228,3 +230,22 @@ def test_what_comes_out():
 def test_bad_arguments(schema, arguments, message):
     with pytest.raises(ValueError, match=message):
         StackedLSTMClassifier(schema, **arguments)
+
+
+def test_an_event_with_any_number_is_an_event():
+    """Wherever the gap is, and in whatever order the schema has its columns."""
+    schema = dataclasses.replace(PLAIN, context=[RATINGS, PICTURES])
+    model = StackedLSTMClassifier(schema, embedding_dim=4, hidden_units=(5,), target_aware=False)
+    shake(model)
+    empty = np.full((1, 4, 2), np.nan, np.float32)
+
+    def score(rating, picture):
+        ratings, pictures = np.float32([[1.5, rating, np.nan, np.nan]]), empty.copy()
+        pictures[0, :2] = [[0.5, 1.5], picture]
+        inputs = {"user_id": np.array([2]), "item_id": np.array([3])}
+        return float(model({**inputs, "ratings": ratings, "pictures": pictures})[0])
+
+    assert score(np.nan, [2.5, 3.5]) != score(np.nan, [9.5, 3.5])
+    # Without any number there is no event.
+    assert score(np.nan, [np.nan, np.nan]) == score(np.nan, [np.nan, np.nan])
+    assert score(np.nan, [np.nan, np.nan]) != score(np.nan, [2.5, 3.5])

@@ -147,3 +147,51 @@ def test_what_fit_refuses_before_it_trains(name, choices, message, ready, capsys
     with pytest.raises(ValueError, match=message):
         fit(name, ready, **choices)
     assert capsys.readouterr().err == ""
+
+
+def test_weights_that_break_in_the_last_step_of_an_epoch_are_not_kept():
+    """The loss of the epoch is finite, its last update is not."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+
+    class Break(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.set_weights([weight * np.nan for weight in self.model.get_weights()])
+                self.model.stop_training = True
+
+    best, rows = BestEpoch(patience=0), np.ones((4, 1))
+    model.fit(rows, rows, epochs=3, verbose=0, callbacks=[Break(), best])
+    assert best.best_epoch == 0
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_users_who_have_had_all_items_are_left_out_of_drawing(capsys):
+    """One of 30 users has all 12 items, as after a training on all rows."""
+    rng = np.random.default_rng(0)
+    some = [rng.permutation(12)[:5] for _ in range(29)]
+    users = np.concatenate([np.repeat(np.arange(29), 5), np.full(12, 99)])
+    items = np.concatenate([*some, np.arange(12)])
+    ready = data.prepare(
+        data.Interactions.from_table({"user_id": users, "item_id": items}, label=None, time=None)
+    )
+    model = models.EmbeddingMLP(ready.schema, embedding_dim=4, hidden_units=(8,))
+    assert np.isfinite(train(model, ready, **SHORT | {"epochs": 1}).history["loss"]).all()
+    assert "1 users have had all 12 items: their rows are left out." in capsys.readouterr().err
+
+
+def test_unknown_users_are_not_one_user_who_has_had_all_items(rated, capsys):
+    """Most users have fewer rows than `min_count`, and share an id."""
+    users = np.concatenate([np.repeat(np.arange(20), 3), np.repeat([98, 99], 5)])
+    items = np.concatenate([np.arange(60) % 10, np.arange(10)])
+    table = {"user_id": users, "item_id": items}
+    ready = data.prepare(data.Interactions.from_table(table, label=None, time=None), min_count=4)
+    model = models.EmbeddingMLP(ready.schema, embedding_dim=4, hidden_units=(8,))
+    train(model, ready, **SHORT | {"epochs": 1})
+    assert "left out" not in capsys.readouterr().err
+
+
+def test_a_computed_model_of_other_vocabularies_is_refused(ready, rated):
+    other = data.prepare(data.leave_last_out(rated.take(np.arange(80))))
+    with pytest.raises(ValueError, match="another schema"):
+        train(models.EASE(other.schema), ready)

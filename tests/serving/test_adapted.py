@@ -73,3 +73,48 @@ def test_a_new_user_is_folded_in_and_verified_in_a_process_without_kerasrec(kind
     served = loaded(user_id=nobody, history=history, exclude=history)
     assert served["fallback"].numpy().ravel().tolist() == [False, False]
     assert [half(film.decode() for film in row) for row in served["item_id"].numpy()] == [{1}, {0}]
+
+
+@pytest.mark.parametrize("history", [None, 4])
+def test_vectors_over_a_graph_know_a_user_by_the_id(history, tmp_path):
+    users, items = zip(*PAIRS, strict=True)
+    table = {"user_id": users, "item_id": items, "timestamp": np.arange(len(PAIRS))}
+    ready = data.prepare(data.Interactions.from_table(table, label=None), history=history)
+    model = models.LightGCN(ready.schema, embedding_dim=4)
+    model.adapt(ready.train)
+    best = retrieval.recommend(model, ready.vocabularies, ["user 6"], 3, seen=ready.seen())
+    assert best.fallback.tolist() == [False]
+    path = serving.export(model, tmp_path / "films", vocabularies=ready.vocabularies, k=3)
+    if history is not None:
+        raw = tf.saved_model.load(str(path)).signatures["recommend"]
+        nothing = tf.constant([[""]])
+        found = raw(user_id=tf.constant(["user 6"]), exclude=nothing, history=nothing)
+        assert found["fallback"].numpy().tolist() == [False]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_known_user_without_positives_gets_the_popular_items(kind, tmp_path):
+    users, items = zip(*PAIRS, ("user 99", "film 3"), strict=True)
+    ratings = [*[1] * len(PAIRS), 0]
+    # The last film of the vocabulary is the most popular one.
+    users, items = (*users, *(f"fan {at}" for at in range(9))), (*items, *["film 19"] * 9)
+    table = {"user_id": users, "item_id": items, "rating": [*ratings, *[1] * 9]}
+    ready = data.prepare(data.Interactions.from_table(table, time=None))
+    model = getattr(models, kind)(ready.schema, **KINDS[kind])
+    model.adapt(ready.train)
+    best = retrieval.recommend(model, ready.vocabularies, ["user 99", "user 6"], 3)
+    assert best.fallback.tolist() == [True, False]
+    assert best.item_id[0, 0] == "film 19"
+    path = serving.export(model, tmp_path / "films", vocabularies=ready.vocabularies, k=3)
+    raw = tf.saved_model.load(str(path)).signatures["recommend"]
+    found = raw(user_id=tf.constant(["user 99", "user 6"]), exclude=tf.constant([[""], [""]]))
+    np.testing.assert_array_equal(found["item_id"].numpy().astype(str), best.item_id)
+    np.testing.assert_array_equal(found["fallback"], best.fallback)
+
+
+def test_users_without_items_have_a_vector_of_zeros_without_unobserved_pairs():
+    _, ready = adapted("ImplicitALS")
+    model = models.ImplicitALS(ready.schema, embedding_dim=4, unobserved_weight=0.0)
+    model.adapt(ready.train)
+    vectors = np.asarray(model.query_embedding({"user_id": np.array([1, 2])}))
+    assert np.isfinite(vectors).all() and not vectors[0].any() and vectors[1].any()

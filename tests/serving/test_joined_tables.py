@@ -162,3 +162,54 @@ def test_integer_keys_are_categories_and_unique_ones_no_feature():
     ready = prepare_examples(Examples.from_table(rows, tables={"item": sizes}))
     assert [feature.name for feature in ready.schema.features] == ["size"]
     assert list(ready.tables) == ["item"]
+
+
+def test_answers_are_recomputed_with_the_tables(made):
+    ready, model, folder = made
+    given = {"model": model, "vocabularies": ready.vocabularies}
+    assert verify(folder, **given, tables=ready.tables).problems == ()
+    with pytest.raises(ValueError, match="tables and candidates are only used to recompute"):
+        verify(folder, tables=ready.tables)
+
+
+def test_a_bag_that_is_sent_has_its_own_weights(tmp_path):
+    shops = {"shop": ["a", "b"], "genres": ["x|y", "y|z"], "shares": ["9|1", "1|1"]}
+    rows = {"shop": ["a", "b"] * 10, "hour": [0.5, 1.5] * 10, "label": [0, 1] * 10}
+    ready = prepare_examples(
+        Examples.from_table(rows, tables={"shop": shops}),
+        features={"genres": "bag", "shares": "weights:genres", "hour": "numeric"},
+    )
+    model = FeatureMLP(ready.schema, hidden_units=[4])
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_variables:
+        weight.assign(rng.normal(size=weight.shape))
+    path = export(model, tmp_path / "bags", vocabularies=ready.vocabularies, tables=ready.tables)
+    graph = tf.saved_model.load(str(path)).signatures["predict_examples"]
+
+    def score(**row):
+        row = {"shop": np.array(["a"], object), "hour": np.float32([0.5]), **row}
+        return graph(examples=tf.constant(make_examples(row)))["score"].numpy()[0]
+
+    bag = {"genres": np.array([["x", "y"]], object)}
+    alone, even = score(**bag), score(**bag, shares=np.float32([[1, 1]]))
+    assert alone == pytest.approx(even, abs=1e-6)
+    assert abs(score() - even) > 1e-4  # those of the shop are 9 and 1
+
+
+def test_blank_text_is_missing_in_training_and_served(tmp_path):
+    rows = {
+        "city": ["Rome", "Oslo", " "] * 20,
+        "tag": ["a", " ", "b"] * 20,
+        "label": [0, 1, 1] * 20,
+    }
+    ready = prepare_examples(
+        Examples.from_table(rows), features={"city": "categorical", "tag": "hashed"}
+    )
+    model = FeatureMLP(ready.schema, hidden_units=[4])
+    path = export(model, tmp_path / "blank", vocabularies=ready.vocabularies)
+    blanks = ["", " ", "\t ", "\u00a0", "\u2003\x85"]
+    found = load(path).predict({"city": blanks, "tag": blanks})["score"]
+    third = {name: values[2:3] for name, values in ready.train.items()}
+    second = {name: values[1:2] for name, values in ready.train.items()}
+    inputs = {"city": third["city"], "tag": second["tag"]}
+    np.testing.assert_allclose(found, [float(model(inputs)[0])] * len(blanks), rtol=1e-5)

@@ -329,7 +329,8 @@ def fill_column(
     if isinstance(feature, BagWeights):
         kind = "weights"
     elif isinstance(feature, Numeric):
-        kind = "numeric" if feature.size == 1 else "vector"
+        # A list of one number is a vector, too.
+        kind = "vector" if feature.size > 1 or pa.types.is_nested(column.type) else "numeric"
     elif isinstance(feature, Bag):
         kind = "categorical" if isinstance(feature, Hashed) else "bag"
     else:
@@ -347,8 +348,12 @@ def fill_column(
         some = values.is_valid().to_numpy(zero_copy_only=False)
         out[places[some]] = vocabularies[name].encode(values.drop_null())
     else:
-        rows, slots, flat = _flat(values, feature.shape[0])
-        if kind == "bag":
+        if kind == "vector":
+            _check_lengths(name, values, feature.shape[0] if feature.shape else 1)
+        rows, slots, flat = _flat(values, feature.shape[0] if feature.shape else 1)
+        if kind == "vector" and not feature.shape:
+            out[places[rows]] = flat.to_numpy(zero_copy_only=False).astype(np.float32)
+        elif kind == "bag":
             out[places[rows], slots] = vocabularies[name].encode(flat)
         else:
             out[places[rows], slots] = flat.to_numpy(zero_copy_only=False).astype(np.float32)
@@ -361,6 +366,16 @@ def unknown_rows(feature: Feature, num_ids: int) -> np.ndarray:
     if feature.has_ids:
         rows[PADDING_ID] = PADDING_ID
     return rows
+
+
+def _check_lengths(name: str, vectors: Any, size: int) -> None:
+    """Refuse vectors of other lengths than those that the schema was made from."""
+    lengths = pc.list_value_length(vectors)
+    if len(other := pc.unique(lengths.filter(pc.not_equal(lengths, size)))):
+        raise ValueError(
+            f"column {name!r}: expected vectors of {size} numbers, as in the training rows; "
+            f"received some of {', '.join(map(str, sorted(other.to_pylist())))}. Correct them."
+        )
 
 
 def _flat(lists: Any, width: int) -> tuple[np.ndarray, np.ndarray, Any]:

@@ -81,7 +81,7 @@ class Examples:
             time: column that orders the rows, no feature; None where there is none.
             group: column whose equal values stay together in a split by group, no feature unless
                 it is among `features`.
-            missing: policy for rows without a label or time: raise an error, or drop them.
+            missing: policy for rows without a label, time or group: raise an error, or drop them.
             kinds: kinds of features by column, if they are known.
             classes: whether the labels, text or whole numbers, name classes; None for text and a
                 few whole numbers. Or the names of the classes of other rows.
@@ -116,7 +116,7 @@ class Examples:
                 f"{OWNER}: expected at least one row; received none with the columns "
                 f"{list(source)}."
             )
-        roles = [name for name in (*labels, time) if name is not None]
+        roles = [name for name in (*labels, time, group) if name is not None]
         gaps = {name: table[name].null_count for name in roles if table[name].null_count}
         if gaps and missing == "error":
             raise ValueError(
@@ -202,6 +202,11 @@ def _features_of(
         raise ValueError(
             f"{OWNER}: features takes several column names; received the string {features!r}. "
             f"Write features=({features!r},)."
+        )
+    if isinstance(features, Mapping):
+        raise ValueError(
+            f"{OWNER}: features takes names of columns; received kinds too, {dict(features)}. Give "
+            "them to prepare_examples(rows, features=...), which reads them."
         )
     roles = [*(("label", name) for name in labels), ("time", time), ("group", group)]
     given = [(role, name) for role, name in roles if name is not None]

@@ -163,7 +163,8 @@ def prepare_examples(
 
     Args:
         split: the rows of each part, or examples that are all training rows.
-        positive: which labels are positives, such as `">=4"`; see `Schema`.
+        positive: which labels are positives, such as `">=4"`; see `Schema`. Of two labels without
+            a 0, the higher one is, unless another rule is given.
         min_count: categories with fewer training rows become unknown.
         missing_values: "own" makes a missing category a category of its own, and tells models
             beside a number, which then stands for the mean, that it is missing
@@ -224,7 +225,7 @@ def prepare_examples(
         schema = Schema(
             context=tuple(found),
             label=split.train.label,
-            positive=positive,
+            positive=_positive(split.train, positive),
             time=split.train.time,
             other_labels=split.train.other_labels,
         )
@@ -246,6 +247,14 @@ def prepare_examples(
         min_count=min_count,
         notes=notes,
     )
+
+
+def _positive(train: Examples, positive: str) -> str:
+    """Return the rule for positives: of two other labels than 0 and 1, the higher one is a yes."""
+    values = np.unique(train.labels)
+    if positive != ANY_POSITIVE_LABEL or len(values) != 2 or values[0] <= 0 <= values[1]:
+        return positive
+    return f">{float(values[0])!r}"
 
 
 def _fit(

@@ -311,9 +311,9 @@ def _floor(number: float | np.ndarray) -> np.ndarray:
 def _time(interactions: Interactions, method: str) -> np.ndarray:
     if interactions.time is None:
         raise ValueError(
-            f"{method}: expected a time column; these interactions have {interactions.columns}. If "
-            "the rows are in the order of time, number them: "
-            "interactions.with_time(np.arange(len(interactions)))."
+            f"{method}: expected a time column; these interactions have {interactions.columns}. "
+            "Split rows without times at random, by random_split or --split random. If they are in "
+            "the order of time, number them: interactions.with_time(np.arange(len(interactions)))."
         )
     return interactions.column(interactions.time)
 

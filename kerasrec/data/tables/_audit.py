@@ -176,7 +176,8 @@ def audit(
         named = dict(zip(("user", "item"), own, strict=True))
         roles_of_ids: Any = {**named, "label": None, "time": None}
         source = Interactions.from_table(ids, **roles_of_ids, missing="drop", duplicates="keep")
-    lines, problems = audit_side_tables(source, users, items)
+    form_of_tables = {"encoding": encoding, "decimal": decimal}
+    lines, problems = audit_side_tables(source, users, items, **form_of_tables)
     return dataclasses.replace(report, sides=tuple(lines), problems=(*report.problems, *problems))
 
 

@@ -91,7 +91,9 @@ def _text_ids(column: ArrowColumn, name: str) -> pa.DictionaryArray:
     if isinstance(column, pa.Array):
         column = pa.chunked_array([column])
     if column.type == TEXT_IDS and column.num_chunks == 1:
-        return column.chunk(0)
+        only: pa.DictionaryArray = column.chunk(0)
+        if pc.index(only.dictionary, "").as_py() < 0:
+            return only
     try:
         if pa.types.is_dictionary(column.type):
             column = column.unify_dictionaries()

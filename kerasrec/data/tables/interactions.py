@@ -24,6 +24,7 @@ from kerasrec.data.tables.arrow import (
     to_time,
 )
 from kerasrec.data.tables.side_tables import side_tables
+from kerasrec.data.tables.table_file import FileForm
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -293,6 +294,8 @@ class Interactions:
         users: Any = None,
         items: Any = None,
         missing_sides: Literal["error", "unknown"] = "error",
+        encoding: str = "utf-8",
+        decimal: str | None = None,
     ) -> "Interactions":
         """Return a copy with tables about the users and the items, joined by id.
 
@@ -305,6 +308,8 @@ class Interactions:
             items: likewise.
             missing_sides: policy for users and items of the interactions without a row in their
                 table: raise an error, or take their features as unknown.
+            encoding: of files that are not UTF-8, see `kerasrec.data.read`.
+            decimal: mark of fractions in files, see `kerasrec.data.read`.
 
         Raises:
             ValueError: if a table has no column of ids, no other column or no rows, ids repeat, are
@@ -318,7 +323,9 @@ class Interactions:
         [{'item_id': 'b', 'price': 2.5}, {'item_id': 'a', 'price': 1.0}]
         """
         ids = {role: (n, self.table[n]) for role, n in (("user", self.user), ("item", self.item))}
-        found: Any = side_tables(ids, users=users, items=items, missing_sides=missing_sides)
+        form = FileForm(encoding=encoding, decimal=decimal)
+        sources: Any = {"users": users, "items": items, "missing_sides": missing_sides}
+        found: Any = side_tables(ids, **sources, form=form)
         return dataclasses.replace(self, **found) if found else self
 
     def _replaced(self, name: str, role: str, values: Any) -> pa.Table:

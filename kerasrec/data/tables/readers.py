@@ -118,4 +118,5 @@ def read(
         if str(file.path) in str(error):
             raise
         raise ValueError(f"{file.path}: {error}{file.header_hint()}") from error
-    return rows.with_tables(users=users, items=items, missing_sides=missing_sides)
+    sides: Any = {"users": users, "items": items, "missing_sides": missing_sides}
+    return rows.with_tables(**sides, encoding=encoding, decimal=decimal)

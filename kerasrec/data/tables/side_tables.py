@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from kerasrec.data.tables.table_file import FileForm, TableFile
 SEPARATOR = "|"
 MAX_CODES = 32  # distinct integers that are taken for categories rather than for amounts
 ROWS_A_VALUE = 2  # many texts with fewer rows each are names of single rows
+EXACT = 2**53  # not all integers from here on are floats: they are names, and no amounts
 # Probability below which a constant value per group is not attributed to chance.
 _LUCK = 1e-6
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
@@ -40,6 +42,7 @@ def side_tables(
     users: Any = None,
     items: Any = None,
     missing_sides: MissingSides = "error",
+    form: FileForm,
 ) -> dict[str, pa.Table]:
     """Read and check tables about users and items.
 
@@ -49,6 +52,7 @@ def side_tables(
         items: table of the items, likewise.
         missing_sides: policy for users and items without a row in their table: raise an error, or
             take their features as unknown.
+        form: encoding of files that are not UTF-8, and their mark of fractions.
 
     Returns:
         The tables by name, `"users"` and `"items"`, with ids as in the interactions.
@@ -59,17 +63,22 @@ def side_tables(
     """
     check_choice("Interactions", "missing_sides", missing_sides, ("error", "unknown"))
     return {
-        f"{role}s": _checked(role, *ids[role], source, missing_sides)
+        f"{role}s": _checked(role, *ids[role], source, missing_sides, form)
         for role, source in (("user", users), ("item", items))
         if source is not None
     }
 
 
-def _checked(role: str, own: str, known: ArrowColumn, source: Any, missing_sides: str) -> pa.Table:
+def _checked(
+    role: str, own: str, known: ArrowColumn, source: Any, missing_sides: str, form: FileForm
+) -> pa.Table:
     owner = f"{role}s"
     if isinstance(source, str | os.PathLike):
         owner += f": {source}"
-        table, name = _read(role, own, known, source)
+        try:
+            table, name = _read(role, own, known, source, replace(form, encoding="utf-8"))
+        except ValueError:
+            table, name = _read(role, own, known, source, form)
     else:
         raw = columns_of(source)
         name = _id_column(list(raw), own, role, owner)
@@ -88,10 +97,10 @@ def _checked(role: str, own: str, known: ArrowColumn, source: Any, missing_sides
     return pa.table({own: ids} | {n: table[n] for n in table.column_names if n != name})
 
 
-def _read(role: str, own: str, known: ArrowColumn, path: Any) -> tuple[pa.Table, str]:
+def _read(role: str, own: str, known: ArrowColumn, path: Any, form: FileForm) -> tuple[Any, str]:
     """Read a file, with the ids typed as in the interactions."""
-    form = FileForm(id_type="integer" if pa.types.is_integer(known.type) else "string")
-    file = TableFile.open(path, form)
+    ids: Any = "integer" if pa.types.is_integer(known.type) else "string"
+    file = TableFile.open(path, replace(form, id_type=ids))
     name = _id_column(list(file.names), own, role, f"{role}s: {path}")
     raw = file.read()
     kinds = {name: role}
@@ -192,21 +201,27 @@ def kind_of_column(name: str, column: ArrowColumn) -> ColumnKind:
     if is_text(values.type):
         if pc.any(pc.match_substring(known, SEPARATOR)).as_py():
             return _kind_of_lists(_separated(values))
-        if are_names(len(known), distinct):
-            return ColumnKind(None, "almost all values differ", values)
-        return ColumnKind("categorical", f"{distinct} values", values)
+        return _categories(values, len(known), distinct)
     low, high = (getattr(pc, end)(known).as_py() for end in ("min", "max"))
     if pa.types.is_integer(values.type) and low >= 0:
         named = pa.types.is_boolean(column.type) or name.lower().endswith(("id", "code", "zip"))
         if named or (distinct <= MAX_CODES and len(known) >= ROWS_A_VALUE * distinct):
             return ColumnKind("categorical", f"{distinct} values", values)
-    numbers = values.cast(pa.float64())
+    if pa.types.is_integer(values.type) and max(-low, high) >= EXACT:
+        return _categories(values, len(known), distinct)
+    numbers = values.cast(pa.float64(), safe=False)
     if not np.isfinite([low, high]).all():
         raise ValueError(
             f"column {name!r}: expected finite numbers; received {low} to {high}. Correct or empty "
             "these cells."
         )
     return ColumnKind("numeric", f"{distinct} numbers from {low:g} to {high:g}", numbers)
+
+
+def _categories(values: ArrowColumn, count: int, distinct: int) -> ColumnKind:
+    if are_names(count, distinct):
+        return ColumnKind(None, "almost all values differ", values)
+    return ColumnKind("categorical", f"{distinct} values", values)
 
 
 def are_names(count: int, distinct: int) -> bool:
@@ -240,7 +255,7 @@ def note(side: str, name: str, found: ColumnKind, word: str | None = None) -> st
 
 
 def audit_side_tables(
-    rows: Any, users: Any = None, items: Any = None
+    rows: Any, users: Any = None, items: Any = None, **form: Any
 ) -> tuple[list[str], list[str]]:
     """Return a line for each column of the tables, and what is wrong with the tables.
 
@@ -248,17 +263,18 @@ def audit_side_tables(
         rows: interactions; their own tables are looked at where none is given.
         users: table of the users, or its file.
         items: table of the items, or its file.
+        **form: how files are read, see `Interactions.with_tables`.
     """
     lines, problems = [], []
     for side, source in (("user", users), ("item", items)):
         table = getattr(rows, f"{side}s")
         try:
             if source is not None:
-                table = getattr(rows.with_tables(**{f"{side}s": source}), f"{side}s")
+                table = getattr(rows.with_tables(**{f"{side}s": source}, **form), f"{side}s")
         except ValueError as error:
             problems.append(str(error))
             try:
-                other: Any = {f"{side}s": source, "missing_sides": "unknown"}
+                other: Any = {f"{side}s": source, "missing_sides": "unknown", **form}
                 table = getattr(rows.with_tables(**other), f"{side}s")
             except ValueError:
                 continue
@@ -290,9 +306,11 @@ def as_kind(name: str, column: ArrowColumn, kind: FeatureKind) -> ColumnKind:
     if kind == "categorical" and (text or pa.types.is_integer(values.type)):
         made = values
     elif kind == "numeric" and not lists and not text:
-        made = values.cast(pa.float64())
+        made = values.cast(pa.float64(), safe=False)
     elif kind in ("bag", "vector") and (text or lists):
         made = _separated(values) if text else values
+        if kind == "bag" and is_text(made.type.value_type):
+            made = _with_values(made, _plain(made.flatten(), name))  # "drama|" holds one value
         if pa.types.is_floating(made.type.value_type) != (kind == "vector"):
             made = None
     elif kind == "weights":
@@ -318,6 +336,10 @@ def _plain(column: ArrowColumn, name: str) -> ArrowColumn:
     column = to_arrow(column, f"column {name!r}")
     kind = column.type
     if pa.types.is_boolean(kind) or pa.types.is_unsigned_integer(kind):
+        if kind == pa.uint64() and (pc.max(column).as_py() or 0) >= 2**63:
+            raise ValueError(
+                f"column {name!r}: expected integers below 2^63; received more. Write them as text."
+            )
         return column.cast(pa.int64())
     if is_text(kind):
         text = column.cast(pa.large_string())
@@ -332,7 +354,7 @@ def _plain(column: ArrowColumn, name: str) -> ArrowColumn:
         # pandas stores integers with gaps as floats.
         whole = pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py()
         big = pc.max(pc.abs(column)).as_py()
-        return column.cast(pa.int64()) if whole and big is not None and big < 2**53 else column
+        return column.cast(pa.int64()) if whole and big is not None and big < EXACT else column
     if pa.types.is_fixed_size_list(kind):
         return column.cast(pa.list_(kind.value_type))
     return column

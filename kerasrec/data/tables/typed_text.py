@@ -50,6 +50,10 @@ def typed(
         return _with_points(column, decimal, name).cast(pa.float64())
     except pa.ArrowInvalid:
         return ids
+    except ValueError:  # points where numbers have commas, which text and dates may hold
+        if _all(pc.match_substring_regex(column, r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")):
+            raise
+        return ids
 
 
 def to_id_type(

@@ -89,7 +89,7 @@ class ItemParts:
     def queries(self, features: Columns) -> np.ndarray:
         """Compute the query parts `(queries, width)`."""
         side = {feature.name: features[feature.name] for feature in self.model.schema.query}
-        return in_calls(self.model.query_part, side)
+        return in_calls(self.model.query_part, side, self.model)
 
     def scores(self, queries: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Compute the scores `(queries, items)`.

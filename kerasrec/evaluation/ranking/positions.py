@@ -200,12 +200,15 @@ def _in_threads(
     vectors = isinstance(catalogue, ItemVectors)
     few = vectors and threads > 1 and most // threads < _FEW_QUERIES
     size = max(1, min((most if few else most // threads) - 1, _QUERIES_PER_BLOCK))
+    # What a model makes of a query may be as wide as the catalogue.
+    numbers = catalogue.queries(_features(task, np.zeros(1, np.int64))).shape[1]
+    within = min(_QUERIES_PER_CALL, max(size, (max_memory_mb << 20) // (4 * max(1, numbers))))
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         if few and isinstance(catalogue, ItemVectors):
             one = _by_columns(catalogue, task, count, size, threads, pool)
         else:
             one = _by_rows(catalogue, task, count, size)
-        for blocks in _blocks(task, size, within=_QUERIES_PER_CALL):
+        for blocks in _blocks(task, size, within=within):
             several = np.concatenate([block.queries for block in blocks])
             encoded = catalogue.queries(_features(task, several))
             each = np.split(encoded, np.cumsum([len(block.queries) for block in blocks])[:-1])

@@ -9,7 +9,7 @@ import numpy as np
 from kerasrec._checks import check_integer
 from kerasrec._repeats import find_repeats
 from kerasrec.schema import Feature
-from kerasrec.types import Columns, Ranker, Retriever, Tensor
+from kerasrec.types import Columns, Ranker, Retriever, Tensor, reads_profiles
 
 # Scores (query, item) for a block of queries: all items, or those at the given positions.
 BlockScorer = Callable[[Columns, np.ndarray | None], np.ndarray]
@@ -19,6 +19,8 @@ _BYTES_PER_PAIR = 4096
 _ITEMS_PER_CALL = 65_536
 # Feature values of the queries of one call. Each id of a history becomes a hundred or more numbers.
 _QUERY_VALUES_PER_CALL = 65_536
+# A model that looks up the items of a user makes thousands of numbers of one id.
+_PROFILES_PER_CALL = 256
 
 
 def to_numpy(values: Tensor) -> np.ndarray:
@@ -167,7 +169,7 @@ class ItemVectors:
 
     def queries(self, features: Columns) -> np.ndarray:
         """Compute the query vectors `(queries, dim)`."""
-        return in_calls(self.model.query_embedding, features)
+        return in_calls(self.model.query_embedding, features, self.model)
 
     def scores(self, queries: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Compute the products `(queries, items)`.
@@ -195,11 +197,13 @@ class ItemVectors:
         return found
 
 
-def in_calls(read: Callable[[Columns], Tensor], features: Columns) -> np.ndarray:
+def in_calls(read: Callable[[Columns], Tensor], features: Columns, model: object) -> np.ndarray:
     """Compute the vectors `(queries, width)` of queries, in calls of bounded size."""
     count = len(next(iter(features.values())))
     values = sum(column.size for column in features.values())
     step = max(1, _QUERY_VALUES_PER_CALL * count // max(1, values))
+    if reads_profiles(model):
+        step = min(step, _PROFILES_PER_CALL)
     parts = [
         to_numpy(read({name: column[rows] for name, column in features.items()}))
         for rows in slices(max(1, count), step)

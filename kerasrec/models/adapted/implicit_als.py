@@ -157,6 +157,8 @@ class ImplicitALS(ProfileRecommender):
         every = self.item_vectors[FIRST_ID:]
         others = self.unobserved_weight * every.shape[0]
         penalty = self.l2 * ops.power(ops.sum(real, axis=1) + others, self.exponent)
+        # Without items the vector is 0, whatever A is, but A has to have an inverse.
+        penalty += ops.cast(ops.sum(real, axis=1) == 0, "float32")
         shared = self.unobserved_weight * ops.matmul(ops.transpose(every), every)
         own = ops.matmul(ops.transpose(vectors, (0, 2, 1)), vectors)
         diagonal = penalty[:, None, None] * np.eye(self.embedding_dim, dtype=np.float32)

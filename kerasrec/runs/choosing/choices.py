@@ -154,8 +154,18 @@ def choose(
     reads_history = not facts.features and (
         issubclass(kind, SequenceModel | StepClassifier) or getattr(kind, "needs_history", False)
     )
+    if max_length is not None and not (reads_history or ready.schema.item_histories):
+        raise ValueError(
+            f"max_length={max_length}: {kind.__name__} reads no history by itself. Leave it out, "
+            "or prepare the rows with history=."
+        )
     made, reasons = dict(arguments or {}), dict.fromkeys(arguments or {}, GIVEN)
     if is_computed(kind):
+        if given.loss is not None:
+            raise ValueError(
+                f"loss={given.loss!r}: {kind.__name__} is computed from the rows, without a loss. "
+                "Leave it out."
+            )
         for name, (value, why) in rules.arguments(kind.__name__, "", facts).items():
             if name not in made:
                 made[name], reasons[name] = value, why
@@ -174,6 +184,11 @@ def choose(
         )
     if ready.schema.item_histories:
         length = ready.schema.item_histories[0].max_length
+        if max_length not in (None, length):
+            raise ValueError(
+                f"max_length={max_length}: the histories of the rows have up to {length} items. "
+                "Leave one of the two out."
+            )
     elif reads_history and length is None:
         of_pairs = bool(getattr(kind, "needs_history", False))
         length, reasons["max_length"] = rules.max_length(facts, of_pairs=of_pairs)

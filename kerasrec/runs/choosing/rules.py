@@ -13,6 +13,7 @@ from kerasrec.runs.choosing import table_rules
 from kerasrec.runs.choosing.durations import MOST, Settings, end_of, power_of_two, share
 from kerasrec.runs.choosing.facts import Facts
 from kerasrec.runs.choosing.table_rules import DEEP_FIELDS, FIELDS, STEPS
+from kerasrec.runs.settings import Training
 
 SPARSE, DENSE = 16.0, 300.0
 """Positive rows per item of a sparse and of a dense data set, between which rules interpolate."""
@@ -65,11 +66,20 @@ def arguments(model: str, loss: str, facts: Facts) -> Settings:
 
 
 def chosen_arguments(model: str) -> set[str]:
-    """Return the names of the constructor's arguments that rules choose, for any loss."""
+    """Return the names of the constructor's arguments that rules choose, for any loss.
+
+    Those that a search may change count, too, so that a value which is given can be told from a
+    default.
+    """
     pairs = Facts(1, 1, 1, 1, "none", 1.0, 1, 1)
     table = dataclasses.replace(pairs, features=1)
-    losses = {loss for one, loss in ARGUMENTS if one == model} | {""}
-    return {n for loss in losses for facts in (pairs, table) for n in arguments(model, loss, facts)}
+    losses = {loss for one, loss in ARGUMENTS if one == model} | {"", "softmax", "mse"}
+    found = set()
+    for facts in (pairs, table):
+        for loss in losses:
+            found |= set(arguments(model, loss, facts))
+            found |= {n for changed in alternatives(model, loss, facts) for n in changed}
+    return found - {field.name for field in dataclasses.fields(Training)}
 
 
 def _sasrec(facts: Facts) -> Settings:
@@ -165,7 +175,8 @@ ARGUMENTS: Mapping[tuple[str, str], Callable[[Facts], Settings]] = {
 def alternatives(model: str, loss: str, facts: Facts) -> list[dict[str, Any]]:
     """Return settings that a search tries beside those of the rules, the most promising first."""
     if model in DEEP_FIELDS and facts.features:
-        return [{"dropout": 0.1}, {"dropout": 0.5}, {"table_l2": 0.002}]
+        other = {"table_l2": 0.002} if facts.categories else {"learning_rate": 0.0005}
+        return [{"dropout": 0.1}, {"dropout": 0.5}, other]
     if model in (*FIELDS, *DEEP_FIELDS):
         return [{"embedding_l2": 1e-3}, {"embedding_l2": 1e-2}, {"embedding_l2": 3e-2}]
     if model == "MatrixFactorization" and loss == "mse":

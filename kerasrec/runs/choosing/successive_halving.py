@@ -76,7 +76,7 @@ def search(
             if not one.train(trained, last, end):
                 break
             compared.append(one)
-            if verbose:
+            if verbose and one.monitor:
                 say(f"  {one.name}: {one.monitor} {one.figure:.4f} after epoch {last}")
         if trained and len(compared) < len(candidates):
             break  # the budget has ended, and a later round counts as a whole
@@ -123,7 +123,13 @@ class _Candidate:
             return False
         training = self.choices.training
         if self._made is None:
-            made = recipe(self.choices.make(self.ready), self.ready, training)
+            try:
+                made = recipe(self.choices.make(self.ready), self.ready, training)
+            except ValueError as error:
+                if not self.changed:
+                    raise
+                say(f"  {self.name}: left out. {error}")
+                return True  # with no figure
             # XLA would take longer to compile than so few epochs take to train.
             made.trainer.compile(made.optimizer, made.loss, jit_compile=False)
             self._made = made

@@ -7,7 +7,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasrec.schema import FIRST_ID, PADDING_ID, Date, Feature
+from kerasrec.schema import (
+    FIRST_ID,
+    PADDING_ID,
+    UNKNOWN_ID,
+    BagWeights,
+    Date,
+    Feature,
+    Hashed,
+)
 from kerasrec.serving.graph.catalogue import Catalogue
 from kerasrec.serving.graph.classes import class_answer
 from kerasrec.serving.graph.examples import parse_examples
@@ -19,8 +27,10 @@ from kerasrec.serving.parts import float32_copy
 from kerasrec.serving.quantization import compress_layers
 from kerasrec.serving.signatures import CLASSES
 from kerasrec.serving.spec import ExportSpec, row_of
-from kerasrec.types import Features, Tensor
+from kerasrec.types import Features, Tensor, reads_profiles
 
+BLANK = r"[\s\v\x1c-\x1f\x{85}\p{Z}]*"
+"""Text without a visible character, as a regular expression."""
 Endpoint = tuple[Callable[..., Any], dict[str, tf.TensorSpec]]
 """A function of the graph, and the inputs that it takes."""
 
@@ -142,10 +152,16 @@ class ServedModel:
         features = self.schema.features
         parsed = parse_examples(raw["examples"], self.spec.with_keys(features), self.spec.dtypes)
         inputs = self._encode(parsed, features)
-        for feature in set(features) - set(self.spec.requested(features)):
+        asked = self.spec.requested(features)
+        sent = {feature.name for feature in asked}
+        for feature in set(features) - set(asked):
             value = parsed[feature.name]
             given = self._look_up(value, feature)
             inputs[feature.name] = where_missing(value, given, inputs[feature.name])
+            # The weights of the key are those of its bag.
+            if isinstance(feature, BagWeights) and feature.of not in sent:
+                bag, stored = parsed[feature.of], inputs[feature.name]
+                inputs[feature.name] = where_missing(bag, given, stored)
         return {"score": self.call(inputs)}
 
     def regress(self, raw: Features) -> dict[str, Tensor]:
@@ -185,6 +201,10 @@ class ServedModel:
             unknown = tf.reduce_all([self._unknown(query, n) for n in self.spec.known_by], axis=0)
         else:
             unknown = tf.zeros(tf.shape(raw["exclude"])[:1], tf.bool)
+        whole = self.parts.retriever is None
+        reader = self.parts.whole if whole else self.parts.retriever
+        if reads_profiles(reader):  # a known user may have no positive
+            unknown |= tf.reduce_all(reader.items_of(query) == PADDING_ID, axis=1)
         catalogue = self.catalogue
         excluded = self.lookups[self.schema.item_id.name](raw["exclude"])
         limits = {"exclude": tf.gather(catalogue.positions, excluded), "unknown": unknown}
@@ -238,4 +258,14 @@ class ServedModel:
         if not feature.has_ids:
             return value
         padded = feature.missing_id == PADDING_ID
-        return self.lookups[self.schema.id_space(feature.name)](value, padded=padded)
+        found = self.lookups[self.schema.id_space(feature.name)](value, padded=padded)
+        ids = [self.schema.user_id.name] if self.schema.user else []
+        ids += [self.schema.item_id.name] if self.schema.item else []
+        if value.dtype != tf.string or feature.is_history or feature.name in ids:
+            return found
+        # Blank text is missing in the tables of a training, too.
+        blank = tf.strings.regex_full_match(value, BLANK)
+        if isinstance(feature, Hashed):
+            return tf.where(blank[..., None], PADDING_ID, found)
+        missing = PADDING_ID if padded else UNKNOWN_ID
+        return tf.where(blank & (found == UNKNOWN_ID), missing, found)

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from kerasrec.data.encoding.vocabulary import KeyedTable
 from kerasrec.data.encoding.vocabulary_file import Encoder
 from kerasrec.schema import Schema
 from kerasrec.serving.artifact import recorded_requests
@@ -113,6 +114,7 @@ def verify(
     vocabularies: Mapping[str, Encoder] | None = None,
     users: Columns | None = None,
     items: Columns | None = None,
+    tables: Mapping[str, KeyedTable] | None = None,
     candidates: Any = None,
 ) -> Verification:
     """Replay requests in a fresh process and compare the answers with those of the Keras model.
@@ -130,6 +132,7 @@ def verify(
         vocabularies: as for `export`; needed with `model`.
         users: as for `export`; only with `model`.
         items: as for `export`; only with `model`.
+        tables: as for `export`; only with `model`.
         candidates: as for `export`; only with `model`.
 
     Returns:
@@ -142,16 +145,16 @@ def verify(
     path = find_version(directory)
     schema = _read_schema(path)
     if model is None:
-        if any(given is not None for given in (vocabularies, users, items, candidates)):
+        if any(one is not None for one in (vocabularies, users, items, tables, candidates)):
             raise ValueError(
-                "verify: vocabularies, users, items and candidates are only used to recompute "
-                "answers; pass model= as well."
+                "verify: vocabularies, users, items, tables and candidates are only used to "
+                "recompute answers; pass model= as well."
             )
         recorded = recorded_requests.read(path)
     else:
         options = recorded_requests.read(path)["options"]
-        tables = {"users": users, "items": items, "candidates": candidates}
-        recorded = _record_anew(model, vocabularies, tables, options)
+        given = {"users": users, "items": items, "tables": tables, "candidates": candidates}
+        recorded = _record_anew(model, vocabularies, given, options)
     check_checksums(path)
     result = _run_fresh(path, recorded)
     if "error" in result:
@@ -196,7 +199,7 @@ def _read_schema(path: pathlib.Path) -> Schema:
 def _record_anew(
     model: Any,
     vocabularies: Mapping[str, Encoder] | None,
-    tables: dict[str, Any],
+    given: dict[str, Any],
     options: dict[str, Any],
 ) -> dict[str, Any]:
     if vocabularies is None:
@@ -206,7 +209,7 @@ def _record_anew(
     spec = make_spec(
         model,
         vocabularies,
-        **tables,
+        **given,
         k=options["ks"] or None,  # a table has none
         signatures=options["signatures"],
         filter_by=options["filter_by"],

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kerasrec.data.encoding.vocabulary import Vocabulary
-from kerasrec.retrieval.columns import nothing_known
+from kerasrec.retrieval.columns import unknown_queries
 from kerasrec.retrieval.exact import LOWEST_SCORE
 from kerasrec.retrieval.item_vectors import similarity
 from kerasrec.retrieval.vector_table import VectorTable
@@ -38,7 +38,7 @@ class ExpectedLists:
         self.model = spec.rounded.retriever or spec.rounded.whole
         self.encoded = encoded
         self.items, self.ids = spec.item_vocabulary, spec.item_ids
-        self.fallback = nothing_known(encoded, spec.known_by)
+        self.fallback = unknown_queries(self.model, encoded)
         if spec.category_space is not None:
             self.category_ids = spec.vocabularies[spec.category_space]
 

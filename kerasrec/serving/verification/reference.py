@@ -30,7 +30,7 @@ FAR, DEVIATIONS = 4, 10.0
 LONG_ID = "x" * 4096
 # Values of any kind, since none is unknown: whole words of eight bytes and parts of them.
 _HASHED: dict[str, list[Any]] = {
-    "string": ["a", "né-用户-🙂", "", "eight by", " ", "nobody", "x\ny", "", LONG_ID],
+    "string": ["a", "né-用户-🙂", "", "eight by", "a b", "nobody", "x\ny", "", LONG_ID],
     "int64": [0, 2**31 + 5, -1, -2, 7, 2**63 - 1, -(2**63), -1, 2**40],
 }
 

@@ -322,3 +322,58 @@ def test_several_labels_are_carried_and_the_first_is_learned():
 def test_bad_labels(label, table, message):
     with pytest.raises(ValueError, match=message):
         Examples.from_table({**LABELS, **table}, label=label)
+
+
+@pytest.mark.parametrize(
+    ("labels", "yes"), [([1, 2], 2), ([-2, -1], -1), ([0.1, 0.2], 0.2), ([0, 1], 1), ([-1, 1], 1)]
+)
+def test_of_two_labels_the_higher_one_is_a_yes(labels, yes):
+    ready = ready_of({**TRAIN, "label": labels * 3})
+    marked = ready.positives(ready.train)
+    assert marked.tolist() == [float(label == yes) for label in labels * 3]
+    # A rule that is given stands, even if it marks all.
+    if labels == [1, 2]:
+        given = ready_of({**TRAIN, "label": labels * 3}, positive=">0.5")
+        assert given.positives(given.train).all()
+
+
+def test_vectors_of_another_length_are_refused():
+    train = {"vector": [[0.5, 1.5, 2.5]] * 3 + [[1.5, 0.5, 2.5]] * 3, "label": [0, 1] * 3}
+    for numbers in ([0.5, 1.5], [0.5, 1.5, 2.5, 3.5]):
+        test = {"vector": [numbers] * 2, "label": [0, 1]}
+        with pytest.raises(
+            ValueError, match="'vector': expected vectors of 3 numbers, .* received"
+        ):
+            ready_of(train, test)
+    assert ready_of(train, {"vector": [[1.5, 2.5, 3.5]], "label": [0]}).test["vector"].tolist() == [
+        [1.5, 2.5, 3.5]
+    ]
+
+
+def test_a_list_of_one_number_is_a_vector():
+    rows = {"vector": [[0.5], [1.25], [2.5], [0.5]], "label": [0, 1, 0, 1]}
+    assert ready_of(rows).train["vector"].ravel().tolist() == [0.5, 1.25, 2.5, 0.5]
+
+
+def test_a_bag_ends_with_a_bar_in_any_number_of_rows():
+    train = {"genres": ["drama|", "war|drama", "war", "drama|war"] * 6, "label": [0, 1] * 12}
+    ready = ready_of(train, {"genres": ["drama|"], "label": [1]})
+    drama = ready.vocabularies["genres"].encode(["drama"])[0]
+    assert ready.test["genres"][0].tolist()[0] == drama and (ready.test["genres"][0][1:] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["categorical", "hashed"])
+def test_integers_of_more_digits_than_a_float_holds(kind):
+    first = 2**60
+    rows = {"device": [first + at % 20 for at in range(40)], "label": [0, 1] * 20}
+    ready = ready_of(rows, features={"device": kind})
+    ids = ready.train["device"].reshape(40, -1)
+    assert len(np.unique(ids, axis=0)) == 20 and (ids[:20] == ids[20:]).all()
+    # Neighbours are one float: as numbers they would be mixed up.
+    assert isinstance(ready_of(rows).schema.features[0], Categorical)
+    rows["device"] = [-first - at for at in range(40)]
+    with pytest.raises(ValueError, match="no column carries|no information|almost all"):
+        ready_of(rows)
+    rows["device"] = np.array([2**63 + at % 4 for at in range(40)], "uint64")
+    with pytest.raises(ValueError, match="'device': expected integers below 2\\^63"):
+        ready_of(rows)

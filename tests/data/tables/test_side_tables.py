@@ -162,3 +162,26 @@ def test_audit_tells_the_kinds_and_the_problems_of_the_tables(tmp_path):
     report = audit(ROWS, **NEITHER, items={"price": [1.5]})
     assert report.sides == () and "expected a column 'item_id'" in report.problems[-1]
     assert "side tables" not in str(audit(ROWS, **NEITHER))
+
+
+def test_files_have_the_encoding_of_the_rows_or_utf_8(tmp_path):
+    rows, items = tmp_path / "rows.csv", tmp_path / "items.csv"
+    rows.write_bytes("user_id;item_id;rating\nann;é;1,5\nbob;b;2,5\n".encode("latin-1"))
+    form = {"encoding": "latin-1", "decimal": ",", "separator": ";", "time": None}
+    for encoding in ("latin-1", "utf-8"):
+        items.write_bytes("item_id;price\né;1,5\nb;2,25\n".encode(encoding))
+        table = read(rows, items=items, **form).items
+        assert table.to_pydict() == {"item_id": ["é", "b"], "price": [1.5, 2.25]}
+
+
+def test_a_declared_comma_leaves_text_with_points_alone(tmp_path):
+    rows, items = tmp_path / "rows.csv", tmp_path / "items.csv"
+    rows.write_text("user_id;item_id;rating\nann;a;1,5\nbob;b;2,5\n")
+    items.write_text("item_id;title;seen;price\na;Dr. No;1.5.2020;1,5\nb;Up;2.5.2020;2,5\n")
+    form = {"decimal": ",", "separator": ";", "time": None}
+    table = read(rows, items=items, **form).items.to_pydict()
+    assert table["title"] == ["Dr. No", "Up"] and table["price"] == [1.5, 2.5]
+    # Numbers of another mark are not guessed.
+    items.write_text("item_id;price\na;1.5\nb;2.5\n")
+    with pytest.raises(ValueError, match="decimal"):
+        read(rows, items=items, **form)

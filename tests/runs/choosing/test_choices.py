@@ -139,6 +139,27 @@ def test_yaml_is_read_as_flags_and_leaves_nothing_to_choose(name, ready, tmp_pat
 
 @pytest.mark.parametrize("loss", [None, "log_loss"])
 def test_examples_whose_labels_are_all_positives_are_refused(loss):
-    rows = data.Examples.from_table({"x": [1.5, 2.5, 3.5], "label": [1, 2, 2]})
+    rows = data.Examples.from_table({"x": [1.5, 2.5, 3.5], "label": [2, 2, 2]})
     with pytest.raises(ValueError, match="all of 3 training rows"):
         choose("FeatureMLP", data.prepare_examples(rows), loss=loss)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        ("EASE", {"loss": "mse"}, "loss='mse': EASE is computed from the rows"),
+        ("ItemKNN", {"loss": "softmax", "epochs": 3}, "loss='softmax': ItemKNN is computed"),
+        ("EASE", {"max_length": 20}, "max_length=20: EASE reads no history by itself"),
+        ("MatrixFactorization", {"max_length": 20}, "MatrixFactorization reads no history"),
+    ],
+)
+def test_options_without_effect_are_refused(model, given, message, ready):
+    with pytest.raises(ValueError, match=message):
+        choose(model, ready, **given)
+    assert choose(model, ready, seed=3).training.seed == 3
+
+
+def test_another_length_than_that_of_the_histories_is_refused(with_history):
+    assert choose("SASRec", with_history, max_length=4).max_length == 4
+    with pytest.raises(ValueError, match="max_length=20: the histories of the rows have up to 4"):
+        choose("SASRec", with_history, max_length=20)

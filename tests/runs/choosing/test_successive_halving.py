@@ -5,6 +5,7 @@ import pytest
 
 from kerasrec.runs import Training, choose, search
 from kerasrec.runs.choosing import rules, successive_halving
+from kerasrec.runs.choosing.choices import Choices
 from kerasrec.runs.choosing.successive_halving import with_changes
 from kerasrec.runs.settings import seconds_of
 
@@ -180,3 +181,18 @@ def test_the_first_training_too_ends_with_the_budget(ready, capsys):
     found = search("MatrixFactorization", ready, given, budget=0.5, arguments=sizes, verbose=0)
     assert found == base
     assert "The budget ended before two settings" in capsys.readouterr().err
+
+
+def test_a_setting_that_the_model_refuses_is_left_out(ready, capsys, monkeypatch):
+    monkeypatch.setattr(rules, "alternatives", lambda *_: [{"l2": 0.125}, {"l2": 0.5}])
+    make = Choices.make
+
+    def refuse(self, rows):
+        if self.arguments.get("l2") == 0.125:
+            raise ValueError("l2 is refused")
+        return make(self, rows)
+
+    monkeypatch.setattr(Choices, "make", refuse)
+    found = search("EmbeddingMLP", ready, Training(epochs=2, jit_compile=False), budget=1000)
+    assert found.arguments.get("l2") != 0.125
+    assert "l2 0.125: left out. l2 is refused" in capsys.readouterr().err
